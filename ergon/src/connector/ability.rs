@@ -1,0 +1,142 @@
+//! What some connectors can do beside their roles: each ability is a small trait of its own.
+
+use std::fmt;
+use std::future::Future;
+
+use futures_util::future::BoxFuture;
+
+use super::{ConnectorError, Delivery};
+
+/// Knows how many transactions are pending; makes progress show "done / total".
+pub trait Count: Send + Sync {
+    /// Counts what a fetch could still hand out; what is handed out and not settled does not count.
+    ///
+    /// # Errors
+    /// Why the other side did not say.
+    fn count(&self) -> impl Future<Output = Result<u64, ConnectorError>> + Send;
+}
+
+/// Finds one transaction by its id.
+pub trait FetchById: Send + Sync {
+    /// Fetches the transaction with this id, if there is one.
+    ///
+    /// # Errors
+    /// Why the other side did not say.
+    fn fetch_by_id(&self, id: &str) -> impl Future<Output = Result<Option<Delivery>, ConnectorError>> + Send;
+}
+
+/// Opens, closes and watches over a connector whose `Connector` impl is derived: `#[connector(source, lifecycle)]`.
+///
+/// The methods are those of [`Connector`](super::Connector), with the same defaults.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` declares `lifecycle` but does not implement `Lifecycle`",
+    note = "write `impl Lifecycle for {Self}`, or remove `lifecycle` from `#[connector(...)]`"
+)]
+pub trait Lifecycle: Send + Sync {
+    /// Gets ready; called once, before the first fetch or dispatch.
+    ///
+    /// # Errors
+    /// What is missing or wrong, in words.
+    fn open(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Lets go of the external system; called once, after the last settle.
+    ///
+    /// # Errors
+    /// What could not be written.
+    fn close(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Says how the connector is right now, without asking the external system.
+    fn health(&self) -> super::Health {
+        super::Health::Healthy
+    }
+}
+
+/// The abilities of one connector; see [`Connector::abilities`](super::Connector::abilities).
+///
+/// ```
+/// use ergon::{Abilities, Connector, ConnectorError, Count};
+///
+/// struct Shelf;
+/// impl Count for Shelf {
+///     async fn count(&self) -> Result<u64, ConnectorError> { Ok(3) }
+/// }
+/// impl Connector for Shelf {
+///     const KIND: &'static str = "shelf";
+///     fn abilities(&self) -> Abilities<'_> { Abilities::none().count(self) }
+/// }
+/// ```
+#[derive(Clone, Copy, Default)]
+pub struct Abilities<'a> {
+    count: Option<&'a dyn DynCount>,
+    fetch_by_id: Option<&'a dyn DynFetchById>,
+}
+
+impl<'a> Abilities<'a> {
+    /// No ability.
+    pub const fn none() -> Self {
+        Self { count: None, fetch_by_id: None }
+    }
+
+    /// Adds [`Count`].
+    #[must_use]
+    pub fn count<C: Count>(mut self, connector: &'a C) -> Self {
+        self.count = Some(connector);
+        self
+    }
+
+    /// Adds [`FetchById`].
+    #[must_use]
+    pub fn fetch_by_id<C: FetchById>(mut self, connector: &'a C) -> Self {
+        self.fetch_by_id = Some(connector);
+        self
+    }
+
+    /// Counts what is pending; `None` if the connector cannot.
+    pub(crate) async fn pending(self) -> Option<Result<u64, ConnectorError>> {
+        match self.count {
+            Some(connector) => Some(connector.count().await),
+            None => None,
+        }
+    }
+
+    /// Fetches one by its id; `None` if the connector cannot.
+    pub(crate) async fn find(self, id: &str) -> Option<Result<Option<Delivery>, ConnectorError>> {
+        match self.fetch_by_id {
+            Some(connector) => Some(connector.fetch_by_id(id).await),
+            None => None,
+        }
+    }
+}
+
+impl fmt::Debug for Abilities<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Abilities")
+            .field("count", &self.count.is_some())
+            .field("fetch_by_id", &self.fetch_by_id.is_some())
+            .finish()
+    }
+}
+
+trait DynCount: Send + Sync {
+    fn count(&self) -> BoxFuture<'_, Result<u64, ConnectorError>>;
+}
+
+impl<C: Count> DynCount for C {
+    fn count(&self) -> BoxFuture<'_, Result<u64, ConnectorError>> {
+        Box::pin(Count::count(self))
+    }
+}
+
+trait DynFetchById: Send + Sync {
+    fn fetch_by_id<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Delivery>, ConnectorError>>;
+}
+
+impl<C: FetchById> DynFetchById for C {
+    fn fetch_by_id<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Delivery>, ConnectorError>> {
+        Box::pin(FetchById::fetch_by_id(self, id))
+    }
+}

@@ -1,0 +1,171 @@
+//! What goes wrong between a connector and its external system.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::transaction::{Category, TransactionError};
+
+/// The failure of a connector: what, whether trying again can help, and a hint.
+///
+/// ```
+/// use ergon::ConnectorError;
+///
+/// let error = ConnectorError::permanent("no queue named `orders`").with_hint("declare it, or name another");
+/// assert!(error.is_permanent());
+/// assert_eq!(error.hint(), Some("declare it, or name another"));
+/// ```
+pub struct ConnectorError(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+enum Kind {
+    Transient,
+    Permanent,
+    Unknown,
+    Partial(Vec<(usize, ConnectorError)>),
+}
+
+/// What is known about a transaction or settlement after a failed call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The other side has it.
+    Done,
+    /// The other side does not have it.
+    NotDone,
+    /// The link died before the other side could say; it may have it or not.
+    Unknown,
+}
+
+impl ConnectorError {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), hint: None, source: None }))
+    }
+
+    /// Makes an error that may pass: a lost link, a busy file. The engine tries again.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self::new(Kind::Transient, message)
+    }
+
+    /// Makes an error that trying again cannot mend: bad credentials, no such file. It ends the run.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self::new(Kind::Permanent, message)
+    }
+
+    /// Makes the error of a call whose fate nobody knows: the link died before the other side could answer.
+    pub fn unknown(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unknown, message)
+    }
+
+    /// Makes the error of a call with many items in which some failed: their indices in the call, and why.
+    /// All others are done.
+    pub fn partial(failures: Vec<(usize, ConnectorError)>) -> Self {
+        let message = match failures.as_slice() {
+            [(_, only)] => only.0.message.clone(),
+            [(_, first), ..] => {
+                format!("{} of the items failed; the first: {}", failures.len(), first.0.message)
+            }
+            [] => "no item failed".to_owned(),
+        };
+        Self::new(Kind::Partial(failures), message)
+    }
+
+    /// Adds what the user can do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Names the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// What went wrong, in words, without the cause.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Says whether trying again cannot mend it.
+    pub fn is_permanent(&self) -> bool {
+        match &self.0.kind {
+            Kind::Permanent => true,
+            Kind::Transient | Kind::Unknown => false,
+            Kind::Partial(failures) => failures.iter().any(|(_, error)| error.is_permanent()),
+        }
+    }
+
+    /// Says what is known about the item with this index in the failed call.
+    pub fn fate(&self, index: usize) -> Fate {
+        match &self.0.kind {
+            Kind::Transient | Kind::Permanent => Fate::NotDone,
+            Kind::Unknown => Fate::Unknown,
+            Kind::Partial(failures) => match failures.iter().find(|(failed, _)| *failed == index) {
+                Some((_, error)) => error.fate(0),
+                None => Fate::Done,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for ConnectorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.0.kind {
+            Kind::Transient => "transient",
+            Kind::Permanent => "permanent",
+            Kind::Unknown => "unknown",
+            Kind::Partial(_) => "partial",
+        };
+        f.debug_struct("ConnectorError")
+            .field("kind", &kind)
+            .field("message", &self.0.message)
+            .field("source", &self.0.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for ConnectorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl StdError for ConnectorError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// A connector's failure inside a handler is a system error: retried by the step's policy.
+impl From<ConnectorError> for TransactionError {
+    fn from(error: ConnectorError) -> Self {
+        Self::from_error(Category::System, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partial_error_knows_each_fate() {
+        let error = ConnectorError::partial(vec![
+            (1, ConnectorError::transient("full")),
+            (3, ConnectorError::unknown("link died")),
+        ]);
+        let fates: Vec<_> = (0..4).map(|index| error.fate(index)).collect();
+        assert_eq!(fates, [Fate::Done, Fate::NotDone, Fate::Done, Fate::Unknown]);
+    }
+}

@@ -1,0 +1,274 @@
+//! What a task holds of a connector: cheap handles that hide the transport.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::receipt::Returned;
+use super::{
+    Connector, ConnectorError, Context, Delivery, Disposition, FetchRequest, Health, Receipt, Settlement,
+    Sink, Source,
+};
+use crate::transaction::{Result, Transaction};
+
+/// A connector of any kind; the part of every connector that the runner drives.
+pub(crate) trait AnyConnector: Send + Sync {
+    fn kind(&self) -> &'static str;
+    fn open(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
+    fn close(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
+    fn health(&self) -> Health;
+    fn pending(&self) -> BoxFuture<'_, Option<Result<u64, ConnectorError>>>;
+    fn find<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Result<Option<Delivery>, ConnectorError>>>;
+}
+
+impl<C: Connector> AnyConnector for C {
+    fn kind(&self) -> &'static str {
+        C::KIND
+    }
+
+    fn open(&self) -> BoxFuture<'_, Result<(), ConnectorError>> {
+        Box::pin(Connector::open(self))
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), ConnectorError>> {
+        Box::pin(Connector::close(self))
+    }
+
+    fn health(&self) -> Health {
+        Connector::health(self)
+    }
+
+    fn pending(&self) -> BoxFuture<'_, Option<Result<u64, ConnectorError>>> {
+        Box::pin(self.abilities().pending())
+    }
+
+    fn find<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Result<Option<Delivery>, ConnectorError>>> {
+        Box::pin(self.abilities().find(id))
+    }
+}
+
+trait AnySource: AnyConnector {
+    fn fetch<'a>(&'a self, request: &'a FetchRequest)
+    -> BoxFuture<'a, Result<Vec<Delivery>, ConnectorError>>;
+    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), ConnectorError>>;
+}
+
+impl<C: Source> AnySource for C {
+    fn fetch<'a>(
+        &'a self,
+        request: &'a FetchRequest,
+    ) -> BoxFuture<'a, Result<Vec<Delivery>, ConnectorError>> {
+        Box::pin(Source::fetch(self, request))
+    }
+
+    fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), ConnectorError>> {
+        Box::pin(Source::settle(self, settlements))
+    }
+}
+
+trait AnySink: AnyConnector {
+    fn dispatch(&self, transactions: Vec<Transaction>) -> BoxFuture<'_, Result<(), ConnectorError>>;
+}
+
+impl<C: Sink> AnySink for C {
+    fn dispatch(&self, transactions: Vec<Transaction>) -> BoxFuture<'_, Result<(), ConnectorError>> {
+        Box::pin(Sink::dispatch(self, transactions))
+    }
+}
+
+/// The slot a handle is wired to, for messages: `input (excel)`.
+#[derive(Clone)]
+struct Place {
+    slot: Arc<str>,
+    kind: &'static str,
+}
+
+impl Place {
+    fn new<C: Connector>(context: &Context) -> Self {
+        Self { slot: context.slot.as_str().into(), kind: C::KIND }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.slot, self.kind)
+    }
+}
+
+/// A handle to a source; cloning it is cheap.
+#[derive(Clone)]
+pub struct Input {
+    source: Arc<dyn AnySource>,
+    returned: Arc<Returned>,
+    place: Place,
+}
+
+impl Input {
+    /// Wraps a source, for the slot that `context` names.
+    pub fn new<S: Source>(source: Arc<S>, context: &Context) -> Self {
+        Self { source, returned: Arc::default(), place: Place::new::<S>(context) }
+    }
+
+    /// Fetches deliveries; one that is dropped is given back to the source when this handle settles next.
+    ///
+    /// # Errors
+    /// The source's own error.
+    ///
+    /// # Cancel safety
+    /// Cancel safe, as every [`Source::fetch`].
+    pub async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        let mut deliveries = self.source.fetch(request).await?;
+        for delivery in &mut deliveries {
+            delivery.receipt_mut().returns_to(&self.returned);
+        }
+        Ok(deliveries)
+    }
+
+    /// Fetches at most `max` deliveries that are there now.
+    ///
+    /// # Errors
+    /// The source's own error, as a system error.
+    pub async fn fetch_transactions(&self, max: usize) -> Result<Vec<Delivery>> {
+        Ok(self.fetch(&FetchRequest::new(max)).await?)
+    }
+
+    /// Tells the source what became of deliveries, and gives back those that were dropped.
+    ///
+    /// # Errors
+    /// The source's own error; the indices of a partial one count `settlements`.
+    pub async fn settle(&self, mut settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+        let dropped = self.returned.take();
+        settlements.extend(dropped.into_iter().map(requeued));
+        if settlements.is_empty() { Ok(()) } else { self.source.settle(settlements).await }
+    }
+
+    /// How many transactions are pending; `None` if the source does not know.
+    ///
+    /// # Errors
+    /// The source's own error, as a system error.
+    pub async fn count(&self) -> Result<Option<u64>> {
+        Ok(self.source.pending().await.transpose()?)
+    }
+
+    /// How many transactions are pending; the same as [`count`](Self::count).
+    ///
+    /// # Errors
+    /// The source's own error, as a system error.
+    pub async fn get_transactions_count(&self) -> Result<Option<u64>> {
+        self.count().await
+    }
+
+    /// Fetches the transaction with this id, if there is one; `None` if the source cannot look one up.
+    ///
+    /// # Errors
+    /// The source's own error, as a system error.
+    pub async fn fetch_by_id(&self, id: &str) -> Result<Option<Option<Delivery>>> {
+        let Some(found) = self.source.find(id).await else { return Ok(None) };
+        let mut delivery = found?;
+        if let Some(delivery) = &mut delivery {
+            delivery.receipt_mut().returns_to(&self.returned);
+        }
+        Ok(Some(delivery))
+    }
+
+    /// How the source is right now.
+    pub fn health(&self) -> Health {
+        self.source.health()
+    }
+}
+
+fn requeued(receipt: Receipt) -> Settlement {
+    Settlement::new(receipt, Disposition::Requeue)
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Input({})", self.place)
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt(f)
+    }
+}
+
+/// A handle to a sink; cloning it is cheap.
+#[derive(Clone)]
+pub struct Output {
+    sink: Arc<dyn AnySink>,
+    place: Place,
+}
+
+impl Output {
+    /// Wraps a sink, for the slot that `context` names.
+    pub fn new<S: Sink>(sink: Arc<S>, context: &Context) -> Self {
+        Self { sink, place: Place::new::<S>(context) }
+    }
+
+    /// Hands one transaction over; returns when the other side has it for good.
+    ///
+    /// # Errors
+    /// The sink's own error, as a system error.
+    ///
+    /// # Cancel safety
+    /// When cancelled, the transaction may have been handed over or not.
+    pub async fn dispatch(&self, transaction: Transaction) -> Result<()> {
+        self.dispatch_transactions(vec![transaction]).await
+    }
+
+    /// Hands many transactions over in one call; returns when the other side has all of them for good.
+    ///
+    /// # Errors
+    /// The sink's own error, as a system error. Some of them may have been handed over:
+    /// [`downcast_ref::<ConnectorError>`](crate::TransactionError::downcast_ref) and
+    /// [`fate`](ConnectorError::fate) tell which.
+    ///
+    /// # Cancel safety
+    /// When cancelled, any of them may have been handed over or not.
+    pub async fn dispatch_transactions(&self, transactions: Vec<Transaction>) -> Result<()> {
+        Ok(self.sink.dispatch(transactions).await?)
+    }
+
+    /// How the sink is right now.
+    pub fn health(&self) -> Health {
+        self.sink.health()
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Output({})", self.place)
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt(f)
+    }
+}
+
+/// A handle to a connector that is both source and sink; cloning it is cheap.
+#[derive(Debug, Clone)]
+pub struct Duplex {
+    input: Input,
+    output: Output,
+}
+
+impl Duplex {
+    /// Wraps a connector, for the slot that `context` names.
+    pub fn new<C: Source + Sink>(connector: Arc<C>, context: &Context) -> Self {
+        Self { input: Input::new(Arc::clone(&connector), context), output: Output::new(connector, context) }
+    }
+
+    /// The connector as a source.
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// The connector as a sink.
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+}

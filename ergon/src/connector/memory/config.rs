@@ -1,0 +1,29 @@
+//! The config of the memory connector.
+
+use serde::Deserialize;
+
+use super::{Memory, MemoryQueue};
+use crate::connector::{ConnectorConfig, ConnectorError, Context};
+
+/// Makes a [`Memory`] connector.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// The queue's name; connectors of one name share one queue.
+    pub name: String,
+}
+
+impl MemoryConfig {
+    /// Names the queue.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into() }
+    }
+}
+
+impl ConnectorConfig for MemoryConfig {
+    type Connector = Memory;
+
+    fn build(&self, _context: &Context) -> Result<Memory, ConnectorError> {
+        Ok(Memory::new(MemoryQueue::named(&self.name)))
+    }
+}

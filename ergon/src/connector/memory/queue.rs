@@ -1,0 +1,134 @@
+//! The queue behind the memory connector.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::connector::{Delivery, Disposition, Held, Settlement};
+use crate::transaction::Transaction;
+
+/// A queue with receipts, redelivery and dead letters.
+#[derive(Debug, Default)]
+pub struct MemoryQueue {
+    state: Mutex<State>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: Held,
+    handed_out: usize,
+    acked: u64,
+    dead_letters: Vec<Transaction>,
+}
+
+/// What is in a [`MemoryQueue`] at one moment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// How many transactions can be fetched.
+    pub waiting: usize,
+    /// How many are handed out and not settled.
+    pub handed_out: usize,
+    /// How many were acked since the queue was made.
+    pub acked: u64,
+    /// Those that were rejected.
+    pub dead_letters: Vec<Transaction>,
+}
+
+impl MemoryQueue {
+    /// Makes a queue that no other has access to by name.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// The queue of this name in this process; made by the first who asks.
+    pub fn named(name: &str) -> Arc<Self> {
+        static QUEUES: LazyLock<Mutex<HashMap<String, Arc<MemoryQueue>>>> = LazyLock::new(Mutex::default);
+        let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(queues.entry(name.to_owned()).or_default())
+    }
+
+    /// Puts a transaction at the end.
+    pub fn push(&self, transaction: Transaction) {
+        self.extend([transaction]);
+    }
+
+    /// Puts transactions at the end, in order.
+    pub fn extend(&self, transactions: impl IntoIterator<Item = Transaction>) {
+        let mut state = self.state();
+        for transaction in transactions {
+            state.held.push(transaction);
+        }
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// Takes out all that can be fetched, without a receipt: for good.
+    pub fn drain(&self) -> Vec<Transaction> {
+        let mut state = self.state();
+        let mut taken = Vec::with_capacity(state.held.waiting());
+        while let Some(delivery) = state.held.next() {
+            let (transaction, receipt) = delivery.into_parts();
+            state.held.settle(&Settlement::new(receipt, Disposition::Ack));
+            taken.push(transaction);
+        }
+        taken
+    }
+
+    /// Shows what is in the queue.
+    pub fn inspect(&self) -> Snapshot {
+        let state = self.state();
+        Snapshot {
+            waiting: state.held.waiting(),
+            handed_out: state.handed_out,
+            acked: state.acked,
+            dead_letters: state.dead_letters.clone(),
+        }
+    }
+
+    /// Hands out at most `max`.
+    pub(super) fn take(&self, max: usize) -> Vec<Delivery> {
+        let mut state = self.state();
+        let count = max.min(state.held.waiting());
+        let deliveries: Vec<_> = std::iter::from_fn(|| state.held.next()).take(count).collect();
+        state.handed_out += deliveries.len();
+        deliveries
+    }
+
+    /// Hands out at most `max`, and waits until there is one.
+    pub(super) async fn wait(&self, max: usize) -> Vec<Delivery> {
+        loop {
+            let deliveries = self.take(max);
+            if !deliveries.is_empty() || max == 0 {
+                // Another that waits may have been passed over while several arrived at once.
+                if self.state().held.waiting() > 0 {
+                    self.arrived.notify_one();
+                }
+                return deliveries;
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    pub(super) fn settle(&self, settlements: Vec<Settlement>) {
+        let mut state = self.state();
+        let before = state.held.waiting();
+        for settlement in &settlements {
+            state.handed_out = state.handed_out.saturating_sub(1);
+            state.acked += u64::from(settlement.disposition() == Disposition::Ack);
+            let rejected = state.held.settle(settlement);
+            state.dead_letters.extend(rejected);
+        }
+        let more = state.held.waiting() > before;
+        drop(state);
+        if more {
+            self.arrived.notify_one();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

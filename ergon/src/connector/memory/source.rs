@@ -1,0 +1,24 @@
+//! Fetching from a memory queue.
+
+use super::Memory;
+use crate::connector::{ConnectorError, Count, Delivery, FetchRequest, Settlement, Source};
+
+impl Source for Memory {
+    async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        if request.waits() {
+            return Ok(self.queue.wait(request.max()).await);
+        }
+        Ok(self.queue.take(request.max()))
+    }
+
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+        self.queue.settle(settlements);
+        Ok(())
+    }
+}
+
+impl Count for Memory {
+    async fn count(&self) -> Result<u64, ConnectorError> {
+        Ok(self.queue.inspect().waiting as u64)
+    }
+}

@@ -1,0 +1,25 @@
+//! Where transactions come from and go to: a [`Connector`] adapts an external system to transactions.
+//!
+//! A [`Source`] is asked for [deliveries](Delivery) and told what became of each; a [`Sink`] takes transactions. What
+//! a task holds are the cheap handles [`Input`], [`Output`] and [`Duplex`], so one task runs on any transport.
+
+mod ability;
+mod delivery;
+mod error;
+mod handle;
+mod held;
+mod receipt;
+mod role;
+
+pub mod memory;
+
+pub use ability::{Abilities, Count, FetchById, Lifecycle};
+pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};
+pub use error::{ConnectorError, Fate};
+pub(crate) use handle::AnyConnector;
+pub use handle::{Duplex, Input, Output};
+pub(crate) use held::Held;
+pub use receipt::Receipt;
+pub use role::{
+    Connector, ConnectorConfig, Context, DuplexConfig, Health, Shard, Sink, SinkConfig, Source, SourceConfig,
+};

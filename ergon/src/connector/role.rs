@@ -1,0 +1,188 @@
+//! The traits a connector implements, and the configs that make one.
+
+use std::future::Future;
+
+use super::{Abilities, ConnectorError, Delivery, FetchRequest, Settlement};
+use crate::transaction::Transaction;
+
+/// Adapts an external system to transactions.
+///
+/// `#[derive(Connector)]` writes this impl; a connector with something to open or close writes it by hand, or
+/// declares `lifecycle` and implements [`Lifecycle`](super::Lifecycle).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a connector",
+    label = "this type does not implement `Connector`",
+    note = "add `#[derive(Connector)]` and `#[connector(source)]`, `#[connector(sink)]` or both to `{Self}`"
+)]
+pub trait Connector: Send + Sync + 'static {
+    /// What kind of connector this is, in kebab-case: `excel`, `json-lines`; stands in logs and in `list`.
+    const KIND: &'static str;
+
+    /// Gets ready: opens files, connects, checks what is there. Called once, before the first fetch or dispatch.
+    ///
+    /// # Errors
+    /// What is missing or wrong, in words, within a deadline.
+    fn open(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Writes out what is held back and lets go of the external system. Called once, after the last settle.
+    ///
+    /// # Errors
+    /// What could not be written.
+    fn close(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Says how the connector is right now, without asking the external system.
+    fn health(&self) -> Health {
+        Health::Healthy
+    }
+
+    /// What this connector can do beside its roles. Default: nothing.
+    fn abilities(&self) -> Abilities<'_> {
+        Abilities::none()
+    }
+}
+
+/// How a connector is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// It works.
+    Healthy,
+    /// It does not work at present, for this reason; it goes on trying by itself.
+    Unhealthy(String),
+}
+
+/// Hands transactions out, and is told what became of each.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a source",
+    label = "nothing can be fetched from this connector",
+    note = "wire a connector that implements `Source` here, or implement `Source` for `{Self}`"
+)]
+pub trait Source: Connector {
+    /// Fetches at most [`request.max()`](FetchRequest::max) deliveries; none means that there are none now.
+    ///
+    /// A source that is told of new data by the other side waits here if [`request.waits()`](FetchRequest::waits),
+    /// and returns as soon as one delivery is there.
+    ///
+    /// # Errors
+    /// Why nothing could be fetched. Bad content is no error here: it is a delivery that does not decode.
+    ///
+    /// # Cancel safety
+    /// Must be cancel safe: the engine drops the future at a time limit or on stop. What was taken from the other
+    /// side by then must be handed out again by a later fetch (dropping a [`Delivery`] gives it back).
+    fn fetch(
+        &self,
+        request: &FetchRequest,
+    ) -> impl Future<Output = Result<Vec<Delivery>, ConnectorError>> + Send;
+
+    /// Tells the other side what became of deliveries. Default: there is nothing to tell.
+    ///
+    /// # Errors
+    /// [`ConnectorError::partial`] says which of them were not settled, or whose fate is unknown; any other error
+    /// speaks of all of them.
+    fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+    ) -> impl Future<Output = Result<(), ConnectorError>> + Send {
+        drop(settlements);
+        std::future::ready(Ok(()))
+    }
+}
+
+/// Takes transactions.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a sink",
+    label = "nothing can be dispatched to this connector",
+    note = "wire a connector that implements `Sink` here, or implement `Sink` for `{Self}`"
+)]
+pub trait Sink: Connector {
+    /// Hands transactions over; returns only when the other side has them for good.
+    ///
+    /// # Errors
+    /// [`ConnectorError::partial`] says which of them were not taken; any other error speaks of all of them.
+    fn dispatch(
+        &self,
+        transactions: Vec<Transaction>,
+    ) -> impl Future<Output = Result<(), ConnectorError>> + Send;
+}
+
+/// Makes a connector; plain data, usually read from the settings.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a connector's config",
+    label = "no connector can be made from this",
+    note = "wire a config such as `ExcelConfig`, or the config that `#[derive(Connector)]` made for your connector"
+)]
+pub trait ConnectorConfig: Clone + Send + Sync + 'static {
+    /// The connector this makes.
+    type Connector: Connector;
+
+    /// Makes the connector, without touching the external system: that is [`Connector::open`]'s work.
+    ///
+    /// # Errors
+    /// A value that can never work, named.
+    fn build(&self, context: &Context) -> Result<Self::Connector, ConnectorError>;
+}
+
+/// What a connector is told about the place it is made for.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Context {
+    /// The task's name.
+    pub task: String,
+    /// The slot it is wired to: `input`, `output`, ….
+    pub slot: String,
+    /// Which share of the work is this worker's.
+    pub shard: Shard,
+}
+
+impl Context {
+    /// Describes a slot of a task that runs in one worker.
+    pub fn new(task: impl Into<String>, slot: impl Into<String>) -> Self {
+        Self { task: task.into(), slot: slot.into(), shard: Shard::default() }
+    }
+}
+
+/// Which share of the work is this worker's: those whose index, modulo `count`, is `index`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// This worker's index, from 0.
+    pub index: usize,
+    /// How many workers there are, at least 1.
+    pub count: usize,
+}
+
+impl Shard {
+    /// Says whether the item with this index, counted from 0, is this worker's.
+    ///
+    /// ```
+    /// let second = ergon::Shard { index: 1, count: 2 };
+    /// assert!(!second.owns(0) && second.owns(1) && second.owns(3));
+    /// ```
+    pub fn owns(self, item: u64) -> bool {
+        item % (self.count.max(1) as u64) == self.index as u64
+    }
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self { index: 0, count: 1 }
+    }
+}
+
+/// A config whose connector is a [`Source`]; implemented by itself.
+pub trait SourceConfig: ConnectorConfig<Connector: Source> {}
+
+impl<C: ConnectorConfig<Connector: Source>> SourceConfig for C {}
+
+/// A config whose connector is a [`Sink`]; implemented by itself.
+pub trait SinkConfig: ConnectorConfig<Connector: Sink> {}
+
+impl<C: ConnectorConfig<Connector: Sink>> SinkConfig for C {}
+
+/// A config whose connector is both a [`Source`] and a [`Sink`]; implemented by itself.
+pub trait DuplexConfig: ConnectorConfig<Connector: Source + Sink> {}
+
+impl<C: ConnectorConfig<Connector: Source + Sink>> DuplexConfig for C {}

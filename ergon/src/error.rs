@@ -1,0 +1,81 @@
+//! The framework's own error: what a program reports before, around and after its transactions.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What went wrong outside of a transaction: its kind, a message, a cause, and what to do about it.
+///
+/// `Display` is the message alone; the cause is in `source()`, the advice in [`hint`](Error::hint).
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What an [`Error`] is about; decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The settings: a file, a key, a value. Exit code 2.
+    Settings,
+    /// The command line. Exit code 2.
+    Usage,
+    /// A policy that cannot be obeyed. Exit code 2.
+    Policy,
+    /// A connector that cannot be made, opened, fetched from or closed. Exit code 1.
+    Connector,
+    /// A service that cannot be made, opened or closed. Exit code 1.
+    Service,
+    /// The task's own `exit` hook. Exit code 1.
+    Task,
+    /// The run's time limit ran out with work left. Exit code 1.
+    LoopTimeout,
+}
+
+impl Error {
+    /// Makes an error of a kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), hint: None, source: None }))
+    }
+
+    /// Adds what the user can do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Names the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What it is about.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}

@@ -1,0 +1,35 @@
+//! A policy that cannot be obeyed.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Names the key of a policy whose value cannot be obeyed, and the rule it breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyProblem {
+    key: Cow<'static, str>,
+    rule: &'static str,
+}
+
+impl PolicyProblem {
+    pub(crate) const fn new(key: &'static str, rule: &'static str) -> Self {
+        Self { key: Cow::Borrowed(key), rule }
+    }
+
+    /// The same problem, seen from the policy that contains this one: `process.max_attempts`.
+    pub(crate) fn within(self, step: &str) -> Self {
+        Self { key: format!("{step}.{}", self.key).into(), rule: self.rule }
+    }
+
+    /// The key, with dots: `process.max_attempts`.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl fmt::Display for PolicyProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {}", self.key, self.rule)
+    }
+}
+
+impl std::error::Error for PolicyProblem {}

@@ -1,0 +1,17 @@
+//! The names a task file needs, one by one: `use ergon::prelude::*;`.
+
+pub use bytes::Bytes;
+pub use serde::{Deserialize, Serialize};
+pub use serde_json::Value;
+
+pub use crate::connector::memory::MemoryConfig;
+pub use crate::connector::{
+    Connector, ConnectorConfig, ConnectorError, Count, Delivery, Disposition, Duplex, FetchById,
+    FetchRequest, Health, Input, Lifecycle, Output, Receipt, Settlement, Sink, Source,
+};
+pub use crate::policy::{ConsumerPolicy, RetryPolicy};
+pub use crate::service::{Service, ServiceConfig, ServiceError};
+pub use crate::task::{Consumer, Task, TaskConfig};
+pub use crate::transaction::{
+    Category, ContentType, Payload, Result, ResultExt, Transaction, TransactionError,
+};

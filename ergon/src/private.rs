@@ -1,0 +1,63 @@
+//! What generated code may name. Nothing here is part of the public API.
+#![doc(hidden)]
+
+use std::fmt::Debug;
+
+use serde::Serialize;
+use serde_json::Value;
+
+pub use crate::engine::consumer;
+pub use crate::task::Parts;
+
+/// Shows a task's output as JSON where it can be serialized, else as its `Debug` text, else not at all.
+///
+/// The generated code calls `(&&&Shown(output)).show()`; the method of the first impl that fits is taken.
+#[derive(Debug)]
+pub struct Shown<'a, T: ?Sized>(pub &'a T);
+
+pub trait ShowAsJson {
+    fn show(&self) -> Option<Value>;
+}
+
+impl<T: Serialize + ?Sized> ShowAsJson for &&Shown<'_, T> {
+    fn show(&self) -> Option<Value> {
+        serde_json::to_value(self.0).ok()
+    }
+}
+
+pub trait ShowAsDebug {
+    fn show(&self) -> Option<Value>;
+}
+
+impl<T: Debug + ?Sized> ShowAsDebug for &Shown<'_, T> {
+    fn show(&self) -> Option<Value> {
+        Some(Value::String(format!("{:?}", self.0)))
+    }
+}
+
+pub trait ShowNothing {
+    fn show(&self) -> Option<Value>;
+}
+
+impl<T: ?Sized> ShowNothing for Shown<'_, T> {
+    fn show(&self) -> Option<Value> {
+        None
+    }
+}
+
+/// Compares two names at compile time.
+pub const fn same_name(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < a.len() {
+        #[expect(clippy::indexing_slicing, reason = "`at` is below both lengths, which are equal")]
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}

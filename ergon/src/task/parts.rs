@@ -1,0 +1,148 @@
+//! What a task is built of: connectors and services, made one by one from their configs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::connector::{
+    AnyConnector, Connector, ConnectorConfig, ConnectorError, Context, Duplex, DuplexConfig, Input, Output,
+    Shard, SinkConfig, SourceConfig,
+};
+use crate::error::{Error, ErrorKind};
+use crate::policy::ConsumerPolicy;
+use crate::service::{AnyService, ServiceConfig};
+
+/// Builds the connectors and services of one task and remembers them, so that the runner can open and close them.
+///
+/// The code that `#[ergon::task]` generates calls this once for each field.
+pub struct Parts {
+    task: &'static str,
+    shard: Shard,
+    consumer: ConsumerPolicy,
+    pub(crate) inputs: Vec<(&'static str, Input)>,
+    pub(crate) outputs: Vec<(&'static str, Output)>,
+    pub(crate) connectors: Vec<(&'static str, Arc<dyn AnyConnector>)>,
+    pub(crate) services: Vec<(&'static str, Arc<dyn AnyService>)>,
+}
+
+impl Parts {
+    pub(crate) fn new(task: &'static str, shard: Shard, consumer: ConsumerPolicy) -> Self {
+        Self {
+            task,
+            shard,
+            consumer,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            connectors: Vec::new(),
+            services: Vec::new(),
+        }
+    }
+
+    /// Builds the source of a slot.
+    ///
+    /// # Errors
+    /// The config's own error, with the slot's name.
+    pub fn source<C: SourceConfig>(&mut self, slot: &'static str, config: &C) -> Result<Input, Error> {
+        let connector = self.connector(slot, config)?;
+        let input = Input::new(connector, &self.context(slot));
+        self.inputs.push((slot, input.clone()));
+        Ok(input)
+    }
+
+    /// Builds the sink of a slot.
+    ///
+    /// # Errors
+    /// The config's own error, with the slot's name.
+    pub fn sink<C: SinkConfig>(&mut self, slot: &'static str, config: &C) -> Result<Output, Error> {
+        let connector = self.connector(slot, config)?;
+        let output = Output::new(connector, &self.context(slot));
+        self.outputs.push((slot, output.clone()));
+        Ok(output)
+    }
+
+    /// Builds a connector that is both source and sink.
+    ///
+    /// # Errors
+    /// The config's own error, with the slot's name.
+    pub fn duplex<C: DuplexConfig>(&mut self, slot: &'static str, config: &C) -> Result<Duplex, Error> {
+        let connector = self.connector(slot, config)?;
+        let duplex = Duplex::new(connector, &self.context(slot));
+        self.inputs.push((slot, duplex.input().clone()));
+        self.outputs.push((slot, duplex.output().clone()));
+        Ok(duplex)
+    }
+
+    /// Builds a connector whose own methods the task calls.
+    ///
+    /// # Errors
+    /// The config's own error, with the slot's name.
+    pub fn connector<C: ConnectorConfig>(
+        &mut self,
+        slot: &'static str,
+        config: &C,
+    ) -> Result<Arc<C::Connector>, Error> {
+        let built = config.build(&self.context(slot));
+        let connector =
+            Arc::new(built.map_err(|error| connector_error(slot, <C::Connector as Connector>::KIND, error))?);
+        self.connectors.push((slot, Arc::clone(&connector) as Arc<dyn AnyConnector>));
+        Ok(connector)
+    }
+
+    /// Builds a service.
+    ///
+    /// # Errors
+    /// The config's own error, with the service's name.
+    pub fn service<C: ServiceConfig>(
+        &mut self,
+        name: &'static str,
+        config: &C,
+    ) -> Result<Arc<C::Service>, Error> {
+        let service = config.build().map_err(|error| {
+            let hint = error.hint().map(str::to_owned);
+            let made = Error::new(ErrorKind::Service, format!("service `{name}`: {error}"));
+            with_hint(made, hint)
+        })?;
+        let service = Arc::new(service);
+        self.services.push((name, Arc::clone(&service) as Arc<dyn AnyService>));
+        Ok(service)
+    }
+
+    /// The consumer's policy, with all its layers applied.
+    pub fn consumer_policy(&self) -> ConsumerPolicy {
+        self.consumer.clone()
+    }
+
+    fn context(&self, slot: &'static str) -> Context {
+        let mut context = Context::new(self.task, slot);
+        context.shard = self.shard;
+        context
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slots: Vec<_> = self.connectors.iter().map(|(slot, _)| slot).collect();
+        f.debug_struct("Parts").field("task", &self.task).field("connectors", &slots).finish_non_exhaustive()
+    }
+}
+
+/// The error of one slot's connector, in the user's words: which slot, which kind, what, and the hint.
+pub(crate) fn connector_error(slot: &str, kind: &str, error: ConnectorError) -> Error {
+    let hint = error.hint().map(str::to_owned);
+    let message = format!("connector `{slot}` ({kind}): {error}");
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    let made = Error::new(ErrorKind::Connector, message);
+    with_hint(
+        match cause {
+            Some(cause) => made.with_source(cause),
+            None => made,
+        },
+        hint,
+    )
+}
+
+fn with_hint(error: Error, hint: Option<String>) -> Error {
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}

@@ -1,0 +1,10 @@
+//! What we can see: events, the context of a log line, and what a run adds up to.
+//!
+//! The engine emits [events](event) and keeps a [`Tally`]; [`logs`] writes what is emitted, with the ids of the
+//! transaction a line was written in, taken from [`Scope`].
+
+mod report;
+mod scope;
+
+pub use report::{Ended, FailedByCategory, Refusal, RunReport, SingleReport, StepReport, StepTimes, Tally};
+pub use scope::Step;

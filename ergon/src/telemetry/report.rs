@@ -1,0 +1,241 @@
+//! What a run adds up to: counts, times, and why it ended.
+
+use std::fmt;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::Step;
+use crate::error::Error;
+use crate::transaction::Category;
+
+/// How many of the refused transactions a [`Tally`] remembers by name.
+const REMEMBERED: usize = 10;
+
+/// What a run has done so far.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Deliveries that were fetched.
+    pub fetched: u64,
+    /// Transactions that came to an outcome: succeeded, or their exception handler decided, or that failed.
+    pub processed: u64,
+    /// Transactions whose success handler ended well.
+    pub succeeded: u64,
+    /// Transactions that went the exception way, by the category of the error that sent them there.
+    pub failed: FailedByCategory,
+    /// Transactions that were rejected: to the dead-letter connector or by the source.
+    pub refused: u64,
+    /// Those of the refused that the dead-letter connector took.
+    pub dead_lettered: u64,
+    /// Transactions whose exception handler failed.
+    pub handler_failures: u64,
+    /// Attempts after the first one, of any step.
+    pub retries: u64,
+    /// Deliveries that were given back to be handed out again.
+    pub requeued: u64,
+    /// Deliveries of which nobody knows whether the source took the settlement; it will hand them out again.
+    pub unknown: u64,
+    /// The first few refused transactions.
+    pub refusals: Vec<Refusal>,
+    process: StepTimes,
+    success: StepTimes,
+    exception: StepTimes,
+}
+
+/// How many transactions failed, by category.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FailedByCategory {
+    /// The transaction itself was wrong.
+    pub business: u64,
+    /// Something around it failed.
+    pub system: u64,
+    /// A time limit ran out.
+    pub timeout: u64,
+}
+
+impl FailedByCategory {
+    /// Counts one.
+    pub(crate) fn add(&mut self, category: Category) {
+        match category {
+            Category::Business => self.business += 1,
+            Category::System => self.system += 1,
+            Category::Timeout => self.timeout += 1,
+        }
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.business + self.system + self.timeout
+    }
+}
+
+/// A transaction that was refused, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The transaction's id.
+    pub id: String,
+    /// The category of its error.
+    pub category: Category,
+    /// The error's message.
+    pub message: String,
+}
+
+impl Tally {
+    /// Records how long a step took, all its attempts and waits included.
+    pub(crate) fn record(&mut self, step: Step, elapsed: Duration) {
+        self.times_mut(step).record(elapsed);
+    }
+
+    /// Counts a refused transaction; the first few are remembered.
+    pub(crate) fn refuse(&mut self, refusal: impl FnOnce() -> Refusal) {
+        self.refused += 1;
+        if self.refusals.len() < REMEMBERED {
+            self.refusals.push(refusal());
+        }
+    }
+
+    /// How long a step took.
+    pub fn times(&self, step: Step) -> &StepTimes {
+        match step {
+            Step::Process => &self.process,
+            Step::Success => &self.success,
+            Step::Exception => &self.exception,
+        }
+    }
+
+    fn times_mut(&mut self, step: Step) -> &mut StepTimes {
+        match step {
+            Step::Process => &mut self.process,
+            Step::Success => &mut self.success,
+            Step::Exception => &mut self.exception,
+        }
+    }
+}
+
+/// How long a step took, over all transactions; exact to two digits.
+#[derive(Clone)]
+pub struct StepTimes(Histogram<u64>);
+
+impl StepTimes {
+    fn record(&mut self, elapsed: Duration) {
+        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        self.0.saturating_record(nanos);
+    }
+
+    /// How many were recorded.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// The time that a share of them (0 to 1) did not exceed: 0.5 is the median.
+    pub fn quantile(&self, share: f64) -> Duration {
+        Duration::from_nanos(self.0.value_at_quantile(share))
+    }
+
+    /// The longest.
+    pub fn max(&self) -> Duration {
+        Duration::from_nanos(self.0.max())
+    }
+}
+
+impl Default for StepTimes {
+    fn default() -> Self {
+        // From 1 ns to an hour; the bounds are constant and valid, so this cannot fail.
+        #[expect(clippy::expect_used, reason = "constant, valid bounds")]
+        let histogram = Histogram::new_with_bounds(1, 3_600_000_000_000, 2).expect("valid bounds");
+        Self(histogram)
+    }
+}
+
+impl fmt::Debug for StepTimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StepTimes({} recorded)", self.count())
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// The task's name.
+    pub task: String,
+    /// What it did.
+    pub tally: Tally,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Why it ended.
+    pub ended: Ended,
+}
+
+impl RunReport {
+    pub(crate) fn new(task: impl Into<String>, tally: Tally, elapsed: Duration, ended: Ended) -> Self {
+        Self { task: task.into(), tally, elapsed, ended }
+    }
+}
+
+/// Why a run ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The source had no more.
+    SourceEmpty,
+    /// As many were fetched as `limit` allows.
+    LimitReached,
+    /// It was told to stop; how many deliveries had to be cancelled and given back when the grace was over.
+    Stopped {
+        /// Deliveries that were cancelled.
+        cancelled: u64,
+    },
+    /// Its time limit ran out with nothing left to do.
+    TimeLimit,
+    /// It could not go on.
+    Failed(Error),
+}
+
+/// What one transaction came to, outside of a loop.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SingleReport {
+    /// The transaction's id.
+    pub id: String,
+    /// The output of the process step, where it can be shown.
+    pub output: Option<serde_json::Value>,
+    /// The error that ended the process or success step, if one did.
+    pub error: Option<crate::transaction::TransactionError>,
+    /// What becomes of the transaction (`ack`, `reject`, …); none in a dry run.
+    pub disposition: Option<&'static str>,
+    /// The steps that ran, in order.
+    pub steps: Vec<StepReport>,
+}
+
+/// How one step of a single transaction went.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct StepReport {
+    /// The step.
+    pub step: Step,
+    /// How many attempts it took.
+    pub attempts: u32,
+    /// How long it took, waits included.
+    pub elapsed: Duration,
+    /// The last attempt's error, if it failed.
+    pub error: Option<String>,
+}
+
+impl SingleReport {
+    pub(crate) fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), output: None, error: None, disposition: None, steps: Vec::new() }
+    }
+
+    /// Says whether the transaction succeeded; one that failed and was handled did not.
+    pub fn succeeded(&self) -> bool {
+        self.error.is_none()
+    }
+}
+
+impl StepReport {
+    pub(crate) fn new(step: Step, attempts: u32, elapsed: Duration, error: Option<String>) -> Self {
+        Self { step, attempts, elapsed, error }
+    }
+}

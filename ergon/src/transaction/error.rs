@@ -1,0 +1,228 @@
+//! Why a transaction failed, and whether trying again can help.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use super::DecodeError;
+
+/// The result of anything a task does; the error says its category.
+pub type Result<T, E = TransactionError> = std::result::Result<T, E>;
+
+/// Whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Category {
+    /// The transaction itself is wrong: never retried.
+    Business,
+    /// Something around the transaction failed: retried.
+    System,
+    /// A time limit ran out: retried.
+    Timeout,
+}
+
+impl Category {
+    /// The category in lower case, as it stands in logs, metrics and dead letters.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Business => "business",
+            Self::System => "system",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// Says whether a further attempt may succeed.
+    pub const fn is_retried(self) -> bool {
+        !matches!(self, Self::Business)
+    }
+}
+
+impl fmt::Display for Category {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The failure of a step: a category, a message, a cause, and perhaps when to try again.
+///
+/// `Display` is the message alone; the cause is in [`source`](StdError::source).
+///
+/// ```
+/// use ergon::prelude::*;
+/// use std::time::Duration;
+///
+/// let error = TransactionError::system("warehouse did not answer").with_retry_after(Duration::from_secs(5));
+/// assert_eq!(error.category(), Category::System);
+/// assert_eq!(error.to_string(), "warehouse did not answer");
+/// ```
+pub struct TransactionError(Box<Inner>);
+
+struct Inner {
+    category: Category,
+    message: String,
+    cause: Cause,
+    retry_after: Option<Duration>,
+}
+
+enum Cause {
+    None,
+    /// The error below this one.
+    Below(Box<dyn StdError + Send + Sync>),
+    /// The very error that this one stands for: its message is ours, and its source is ours.
+    Itself(Box<dyn StdError + Send + Sync>),
+}
+
+impl TransactionError {
+    /// Makes an error of a category.
+    pub fn new(category: Category, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { category, message: message.into(), cause: Cause::None, retry_after: None }))
+    }
+
+    /// Makes an error that is never retried: the transaction itself is wrong.
+    pub fn business(message: impl Into<String>) -> Self {
+        Self::new(Category::Business, message)
+    }
+
+    /// Makes an error that is retried.
+    pub fn system(message: impl Into<String>) -> Self {
+        Self::new(Category::System, message)
+    }
+
+    /// Makes the error of a time limit that ran out; it is retried.
+    pub fn timeout(message: impl Into<String>) -> Self {
+        Self::new(Category::Timeout, message)
+    }
+
+    /// Makes an error of a category out of any other; its message is that error's, its source that error's source.
+    pub fn from_error<E>(category: Category, error: E) -> Self
+    where
+        E: StdError + Send + Sync + 'static,
+    {
+        Self::standing_for(category, Box::new(error))
+    }
+
+    fn standing_for(category: Category, error: Box<dyn StdError + Send + Sync>) -> Self {
+        let message = error.to_string();
+        Self(Box::new(Inner { category, message, cause: Cause::Itself(error), retry_after: None }))
+    }
+
+    /// Names the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.cause = Cause::Below(source.into());
+        self
+    }
+
+    /// Says when to try again; replaces the policy's computed wait (still under its cap).
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// Whether trying again can help.
+    pub fn category(&self) -> Category {
+        self.0.category
+    }
+
+    /// What went wrong, in words, without the cause.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// When to try again, if the failing side said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// The error this one was made from, if it was one of type `E`.
+    ///
+    /// ```
+    /// use ergon::prelude::*;
+    ///
+    /// let error = "two".parse::<u32>().business().unwrap_err();
+    /// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
+    /// ```
+    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
+        match &self.0.cause {
+            Cause::Itself(error) | Cause::Below(error) => error.downcast_ref(),
+            Cause::None => None,
+        }
+    }
+}
+
+impl fmt::Debug for TransactionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransactionError")
+            .field("category", &self.0.category)
+            .field("message", &self.0.message)
+            .field("source", &StdError::source(self).map(ToString::to_string))
+            .field("retry_after", &self.0.retry_after)
+            .finish()
+    }
+}
+
+impl fmt::Display for TransactionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl StdError for TransactionError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.0.cause {
+            Cause::None => None,
+            Cause::Below(error) => Some(error.as_ref()),
+            Cause::Itself(error) => error.source(),
+        }
+    }
+}
+
+impl From<DecodeError> for TransactionError {
+    fn from(error: DecodeError) -> Self {
+        Self::from_error(Category::Business, error)
+    }
+}
+
+/// Gives the error of any `Result` a category, so that `?` can be used in a handler.
+///
+/// ```
+/// use ergon::prelude::*;
+///
+/// fn quantity(text: &str) -> Result<u32> {
+///     text.parse::<u32>().business()
+/// }
+/// assert_eq!(quantity("two").unwrap_err().category(), Category::Business);
+/// ```
+pub trait ResultExt<T> {
+    /// Makes the error a business error: never retried.
+    ///
+    /// # Errors
+    /// The same failure, as a [`TransactionError`].
+    fn business(self) -> Result<T>;
+
+    /// Makes the error a system error: retried.
+    ///
+    /// # Errors
+    /// The same failure, as a [`TransactionError`].
+    fn system(self) -> Result<T>;
+
+    /// Makes the error one of a time limit: retried.
+    ///
+    /// # Errors
+    /// The same failure, as a [`TransactionError`].
+    fn timeout(self) -> Result<T>;
+}
+
+impl<T, E: Into<Box<dyn StdError + Send + Sync>>> ResultExt<T> for std::result::Result<T, E> {
+    fn business(self) -> Result<T> {
+        self.map_err(|error| TransactionError::standing_for(Category::Business, error.into()))
+    }
+
+    fn system(self) -> Result<T> {
+        self.map_err(|error| TransactionError::standing_for(Category::System, error.into()))
+    }
+
+    fn timeout(self) -> Result<T> {
+        self.map_err(|error| TransactionError::standing_for(Category::Timeout, error.into()))
+    }
+}

@@ -1,0 +1,368 @@
+//! The content of a transaction, and how it becomes the task's type.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::value::{Error as PlainError, SeqDeserializer};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde_json::Value;
+
+use super::body::Body;
+use super::{Record, Result, TransactionError};
+
+/// What a transaction carries: a body of bytes with a content type, or a value that needs no parsing.
+///
+/// Nothing is decoded until a task asks, and then once, straight into the task's type. Cloning one copies no content.
+///
+/// ```
+/// use ergon::prelude::*;
+///
+/// #[derive(Deserialize)]
+/// struct Order { sku: String, quantity: u32 }
+///
+/// let body = Payload::bytes(ContentType::Json, br#"{"sku": "A-1", "quantity": 2}"#.as_slice());
+/// let order: Order = body.decode()?;
+/// assert_eq!((order.sku.as_str(), order.quantity), ("A-1", 2));
+/// assert_eq!(body.decode::<String>()?, r#"{"sku": "A-1", "quantity": 2}"#);
+/// # Ok::<(), ergon::DecodeError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Payload(Repr);
+
+#[derive(Debug, Clone)]
+enum Repr {
+    Body { content_type: ContentType, bytes: Bytes },
+    Value(Arc<Value>),
+    Record(Arc<Record>),
+    Records(Arc<[Record]>),
+}
+
+/// How the bytes of a body are to be read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ContentType {
+    /// `application/json`.
+    #[default]
+    Json,
+    /// `text/plain`, UTF-8.
+    Text,
+    /// `application/octet-stream`.
+    Binary,
+    /// Any other media type; decoded like `Json` if it ends in `+json`, else like `Binary`.
+    Other(Arc<str>),
+}
+
+impl ContentType {
+    /// The media type.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Json => "application/json",
+            Self::Text => "text/plain",
+            Self::Binary => "application/octet-stream",
+            Self::Other(name) => name,
+        }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        match self {
+            Self::Json => true,
+            Self::Other(name) => name.ends_with("+json"),
+            Self::Text | Self::Binary => false,
+        }
+    }
+}
+
+impl From<&str> for ContentType {
+    /// Reads a media type; parameters such as `; charset=utf-8` are left out.
+    fn from(media_type: &str) -> Self {
+        let name = media_type.split(';').next().unwrap_or_default().trim();
+        match name {
+            "application/json" | "text/json" => Self::Json,
+            "text/plain" => Self::Text,
+            "application/octet-stream" => Self::Binary,
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+/// What a [`Payload`] holds, to look at; see [`Payload::content`].
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Content<'a> {
+    /// A body as it came.
+    Body(&'a ContentType, &'a Bytes),
+    /// A value.
+    Value(&'a Value),
+    /// One row of a table.
+    Record(&'a Record),
+    /// Several rows of a table.
+    Records(&'a [Record]),
+}
+
+impl Payload {
+    /// Makes a body of bytes.
+    pub fn bytes(content_type: ContentType, bytes: impl Into<Bytes>) -> Self {
+        Self(Repr::Body { content_type, bytes: bytes.into() })
+    }
+
+    /// Makes a body of plain text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::bytes(ContentType::Text, text.into())
+    }
+
+    /// Makes a body of JSON.
+    ///
+    /// # Errors
+    /// A business error if `value` cannot be serialized as JSON.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
+        let bytes = serde_json::to_vec(value).map_err(|error| {
+            TransactionError::business("the payload cannot be written as JSON").with_source(error)
+        })?;
+        Ok(Self::bytes(ContentType::Json, bytes))
+    }
+
+    /// Makes a payload of a value that is already parsed.
+    pub fn value(value: Value) -> Self {
+        Self(Repr::Value(Arc::new(value)))
+    }
+
+    /// Makes a payload of one row of a table.
+    pub fn record(record: Record) -> Self {
+        Self(Repr::Record(Arc::new(record)))
+    }
+
+    /// Makes a payload of several rows of a table.
+    pub fn records(records: Vec<Record>) -> Self {
+        Self(Repr::Records(records.into()))
+    }
+
+    /// Shows what is inside.
+    pub fn content(&self) -> Content<'_> {
+        match &self.0 {
+            Repr::Body { content_type, bytes } => Content::Body(content_type, bytes),
+            Repr::Value(value) => Content::Value(value),
+            Repr::Record(record) => Content::Record(record),
+            Repr::Records(records) => Content::Records(records),
+        }
+    }
+
+    /// The content type: that of the body, or JSON for a value.
+    pub fn content_type(&self) -> &ContentType {
+        match &self.0 {
+            Repr::Body { content_type, .. } => content_type,
+            Repr::Value(_) | Repr::Record(_) | Repr::Records(_) => &ContentType::Json,
+        }
+    }
+
+    /// The content as a body: the bytes as they came, or the value written as JSON.
+    ///
+    /// # Errors
+    /// A [`DecodeError`] if a row holds a cell that is itself an error (`#DIV/0!`).
+    pub fn to_bytes(&self) -> Result<Bytes, DecodeError> {
+        let written = match &self.0 {
+            Repr::Body { bytes, .. } => return Ok(bytes.clone()),
+            Repr::Value(value) => serde_json::to_vec(value.as_ref()),
+            Repr::Record(record) => serde_json::to_vec(record.as_ref()),
+            Repr::Records(records) => serde_json::to_vec(records.as_ref()),
+        };
+        written.map(Bytes::from).map_err(|error| DecodeError::new(error.to_string()))
+    }
+
+    /// Decodes the content. `String` and [`Bytes`] get a body as it came.
+    ///
+    /// # Errors
+    /// A [`DecodeError`] that names the field and the position.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        match &self.0 {
+            Repr::Body { content_type, bytes } => {
+                let body = Body { content_type, bytes };
+                T::deserialize(body).map_err(|error| error.at(content_type, bytes, locate::<T>(body)))
+            }
+            Repr::Value(value) => match T::deserialize(value.as_ref()) {
+                Ok(decoded) => Ok(decoded),
+                Err(_) => explain(value.as_ref()),
+            },
+            Repr::Record(record) => match T::deserialize(record.as_ref()) {
+                Ok(decoded) => Ok(decoded),
+                Err(_) => explain(record.as_ref()),
+            },
+            Repr::Records(records) => {
+                let rows = || SeqDeserializer::<_, PlainError>::new(records.iter());
+                T::deserialize(rows()).or_else(|_| explain(rows()))
+            }
+        }
+    }
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Self::bytes(ContentType::Binary, Bytes::new())
+    }
+}
+
+impl From<Value> for Payload {
+    fn from(value: Value) -> Self {
+        Self::value(value)
+    }
+}
+
+/// A type that a payload can become: every `serde` type that owns its data, and [`Payload`] itself (undecoded).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be read from a payload",
+    label = "this type does not implement `Deserialize`",
+    note = "add `#[derive(Deserialize)]` to `{Self}`, or use `Value`, `String` or `Bytes`"
+)]
+pub trait Decode: Sized + Send + Sync + 'static {
+    /// Reads the payload.
+    ///
+    /// # Errors
+    /// A [`DecodeError`] that names the field and the position.
+    fn decode(payload: &Payload) -> Result<Self, DecodeError>;
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> Decode for T {
+    fn decode(payload: &Payload) -> Result<Self, DecodeError> {
+        payload.decode()
+    }
+}
+
+impl Decode for Payload {
+    fn decode(payload: &Payload) -> Result<Self, DecodeError> {
+        Ok(payload.clone())
+    }
+}
+
+/// A payload that is not what the task expects: where, and what was expected.
+///
+/// As a [`TransactionError`] it is a business error: decoding the same bytes again cannot help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodeError {
+    message: String,
+    field: Option<String>,
+    /// Line and column, both from 1.
+    position: Option<(usize, usize)>,
+}
+
+impl DecodeError {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), field: None, position: None }
+    }
+
+    pub(super) fn located(
+        message: impl Into<String>,
+        field: Option<String>,
+        position: Option<(usize, usize)>,
+    ) -> Self {
+        Self { message: message.into(), field, position }
+    }
+
+    /// The path of the field that does not fit, such as `lines[2].quantity`; none at the top.
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
+    /// The line and the column in the body where reading stopped, both counted from 1.
+    pub fn position(&self) -> Option<(usize, usize)> {
+        self.position
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.field {
+            Some(field) => write!(f, "payload field `{field}`: {}", self.message)?,
+            None => write!(f, "payload: {}", self.message)?,
+        }
+        match self.position {
+            Some((line, column)) => write!(f, " at line {line} column {column}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// Reads again, slowly, to learn which field did not fit.
+fn explain<'de, D, T>(content: D) -> Result<T, DecodeError>
+where
+    D: Deserializer<'de>,
+    D::Error: fmt::Display,
+    T: Deserialize<'de>,
+{
+    serde_path_to_error::deserialize(content).map_err(|error| DecodeError {
+        field: field_of(error.path()),
+        message: error.into_inner().to_string(),
+        position: None,
+    })
+}
+
+fn locate<T: DeserializeOwned>(body: Body<'_>) -> Option<String> {
+    serde_path_to_error::deserialize::<_, T>(body).err().and_then(|error| field_of(error.path()))
+}
+
+fn field_of(path: &serde_path_to_error::Path) -> Option<String> {
+    path.iter().next().map(|_| path.to_string()).filter(|path| path != ".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Order {
+        #[allow(dead_code, reason = "only its type matters here")]
+        lines: Vec<u32>,
+    }
+
+    #[test]
+    fn the_error_names_field_and_position() {
+        let body = Payload::bytes(ContentType::Json, br#"{"lines": [1, "two"]}"#.as_slice());
+        let error = body.decode::<Order>().unwrap_err();
+        assert_eq!(error.field(), Some("lines[1]"));
+        assert_eq!(error.position(), Some((1, 19)));
+        assert_eq!(
+            error.to_string(),
+            "payload field `lines[1]`: invalid type: string \"two\", expected u32 at line 1 column 19"
+        );
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_says_where_it_stops() {
+        let body = Payload::bytes(ContentType::Json, b"{\n  nope".as_slice());
+        let error = body.decode::<Order>().unwrap_err();
+        assert_eq!(error.position(), Some((2, 3)));
+    }
+
+    #[test]
+    fn trailing_content_is_an_error() {
+        let body = Payload::bytes(ContentType::Json, b"[1] [2]".as_slice());
+        assert!(body.decode::<Vec<u32>>().is_err());
+    }
+
+    #[test]
+    fn text_and_bytes_are_the_body_as_it_came() {
+        let body = Payload::bytes(ContentType::Json, b"[1, 2]".as_slice());
+        assert_eq!(body.decode::<String>().unwrap(), "[1, 2]");
+        assert_eq!(body.decode::<Bytes>().unwrap(), &b"[1, 2]"[..]);
+        assert_eq!(body.decode::<Vec<u8>>().unwrap(), [1, 2]);
+    }
+
+    #[test]
+    fn plain_text_becomes_a_value() {
+        assert_eq!(Payload::text("hello").decode::<Value>().unwrap(), Value::from("hello"));
+    }
+
+    #[test]
+    fn the_error_of_a_value_names_the_field() {
+        let value = Payload::value(serde_json::json!({"lines": [true]}));
+        assert_eq!(value.decode::<Order>().unwrap_err().field(), Some("lines[0]"));
+    }
+
+    #[test]
+    fn a_payload_can_stay_undecoded() {
+        let copy = <Payload as Decode>::decode(&Payload::text("hello")).unwrap();
+        assert_eq!(copy.to_bytes().unwrap(), "hello");
+    }
+}

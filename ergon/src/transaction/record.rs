@@ -1,0 +1,217 @@
+//! One row of a table: names that all rows share, and the row's cells.
+
+use std::sync::Arc;
+
+use serde::de::value::{Error as CellError, StrDeserializer};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor};
+use serde::forward_to_deserialize_any;
+use serde::ser::{self, Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+
+use super::Text;
+
+/// One row of a table: the names of its columns, shared by all rows, and its cells.
+///
+/// It decodes straight into a struct (or map) without becoming a map first.
+///
+/// ```
+/// use ergon::{Payload, Record};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Line { sku: String, quantity: u32 }
+///
+/// let names = ["sku", "quantity"].map(String::from).to_vec().into();
+/// let typed = Record::typed(std::sync::Arc::clone(&names), vec!["A-1".into(), 2.into()]);
+/// let line: Line = Payload::record(typed).decode()?;
+/// assert_eq!((line.sku.as_str(), line.quantity), ("A-1", 2));
+///
+/// let text = Record::text(names, vec!["A-1".into(), "2".into()]);
+/// assert_eq!(Payload::record(text).decode::<Line>()?.quantity, 2);
+/// # Ok::<(), ergon::DecodeError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    names: Arc<[String]>,
+    cells: Cells,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Cells {
+    Typed(Vec<Value>),
+    Text(Vec<String>),
+    /// A typed row in which one cell is itself an error: the row cannot be decoded, and this says why.
+    Broken {
+        cells: Vec<Value>,
+        reason: String,
+    },
+}
+
+impl Record {
+    /// Makes a row whose cells have types.
+    pub fn typed(names: Arc<[String]>, cells: Vec<Value>) -> Self {
+        Self { names, cells: Cells::Typed(cells) }
+    }
+
+    /// Makes a row of text cells, each read as what the task's field asks for: `"2"` becomes a number for a `u32`,
+    /// an empty cell `None` for an `Option`.
+    pub fn text(names: Arc<[String]>, cells: Vec<String>) -> Self {
+        Self { names, cells: Cells::Text(cells) }
+    }
+
+    /// Makes a row that does not decode, for `reason`, such as a cell that holds `#DIV/0!`; its cells are kept.
+    pub fn broken(names: Arc<[String]>, cells: Vec<Value>, reason: impl Into<String>) -> Self {
+        Self { names, cells: Cells::Broken { cells, reason: reason.into() } }
+    }
+
+    /// The names of the columns.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The cells, each as a JSON value; as many as there are names.
+    pub fn values(&self) -> impl Iterator<Item = Value> + '_ {
+        (0..self.names.len()).map(|column| match &self.cells {
+            Cells::Typed(cells) | Cells::Broken { cells, .. } => {
+                cells.get(column).cloned().unwrap_or(Value::Null)
+            }
+            Cells::Text(cells) => cells.get(column).cloned().map_or(Value::Null, Value::String),
+        })
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.names.len()))?;
+        for (name, value) in self.names.iter().zip(self.values()) {
+            map.serialize_entry(name, &value).map_err(ser::Error::custom)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserializer<'de> for &'de Record {
+    type Error = CellError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CellError> {
+        if let Cells::Broken { reason, .. } = &self.cells {
+            return Err(CellError::custom(reason));
+        }
+        visitor.visit_map(Columns { record: self, next: 0 })
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CellError> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, CellError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq
+        tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// Lets a row stand in a sequence of rows.
+impl<'de> IntoDeserializer<'de, CellError> for &'de Record {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+struct Columns<'de> {
+    record: &'de Record,
+    next: usize,
+}
+
+impl<'de> MapAccess<'de> for Columns<'de> {
+    type Error = CellError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, CellError> {
+        let Some(name) = self.record.names.get(self.next) else { return Ok(None) };
+        let name: StrDeserializer<'_, CellError> = name.as_str().into_deserializer();
+        seed.deserialize(name).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, CellError> {
+        let column = self.next;
+        self.next += 1;
+        match &self.record.cells {
+            Cells::Typed(cells) | Cells::Broken { cells, .. } => {
+                let cell = cells.get(column).unwrap_or(&Value::Null);
+                seed.deserialize(cell).map_err(CellError::custom)
+            }
+            Cells::Text(cells) => {
+                let cell = cells.get(column).map_or("", String::as_str);
+                seed.deserialize(Text::new(cell).into_deserializer())
+            }
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.record.names.len().saturating_sub(self.next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::transaction::Payload;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Line {
+        id: String,
+        quantity: u32,
+        note: Option<String>,
+    }
+
+    fn names() -> Arc<[String]> {
+        ["id", "quantity", "note"].map(String::from).to_vec().into()
+    }
+
+    #[test]
+    fn typed_cells_keep_their_types() {
+        let record = Record::typed(names(), vec!["7".into(), 2.into(), Value::Null]);
+        let line: Line = Payload::record(record).decode().unwrap();
+        assert_eq!(line, Line { id: "7".into(), quantity: 2, note: None });
+    }
+
+    #[test]
+    fn text_cells_become_what_is_asked_for() {
+        let record = Record::text(names(), vec!["7".into(), "2".into(), String::new()]);
+        let line: Line = Payload::record(record).decode().unwrap();
+        assert_eq!(line, Line { id: "7".into(), quantity: 2, note: None });
+    }
+
+    #[test]
+    fn the_error_names_the_column() {
+        let record = Record::text(names(), vec!["7".into(), "two".into(), String::new()]);
+        let error = Payload::record(record).decode::<Line>().unwrap_err();
+        assert_eq!(error.field(), Some("quantity"));
+    }
+
+    #[test]
+    fn several_rows_are_a_sequence() {
+        let row = Record::typed(names(), vec!["7".into(), 2.into(), Value::Null]);
+        let lines: Vec<Line> = Payload::records(vec![row.clone(), row]).decode().unwrap();
+        assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn a_broken_row_says_why_and_keeps_its_cells() {
+        let row = Record::broken(names(), vec!["7".into()], "cell B2 holds #DIV/0!");
+        let payload = Payload::record(row);
+        let error = payload.decode::<Line>().unwrap_err();
+        assert_eq!(error.to_string(), "payload: cell B2 holds #DIV/0!");
+        assert_eq!(payload.to_bytes().unwrap(), r#"{"id":"7","quantity":null,"note":null}"#);
+    }
+}
