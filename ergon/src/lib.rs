@@ -1,6 +1,7 @@
 //! Moves business transactions from a source, through your logic, to a sink, and loses none.
 
 // The generated code names `::ergon`, in this crate's own documentation and tests too.
+#[allow(unused_extern_crates, reason = "used by generated code in this crate's own tests")]
 extern crate self as ergon;
 
 pub mod prelude;
@@ -19,6 +20,8 @@ mod engine;
 
 pub mod telemetry;
 
+pub mod testing;
+
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
@@ -29,6 +32,7 @@ pub use connector::{
     DuplexConfig, Fate, FetchById, FetchRequest, Health, Input, Lifecycle, Output, Receipt, Settlement,
     Shard, Sink, SinkConfig, Source, SourceConfig,
 };
+pub use engine::run_fn;
 pub use error::{Error, ErrorKind};
 pub use policy::{
     ConsumerLayer, ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure, PolicyProblem, RetryPolicy,

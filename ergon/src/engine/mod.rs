@@ -1,5 +1,16 @@
 //! How it moves: the loop that takes every delivery from fetch to settlement. It knows no connector and no CLI.
 
+mod attempt;
+mod consume;
+mod drain;
+mod fetch;
+mod life;
+mod lifecycle;
+mod panic;
+mod settle;
+mod single;
+mod slots;
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -10,6 +21,8 @@ use crate::policy::ConsumerPolicy;
 use crate::task::{Assembly, Consumer, Parts, Program, Runnable, Setup, TaskConfig};
 use crate::telemetry::{RunReport, SingleReport};
 use crate::transaction::Transaction;
+
+pub use attempt::run_fn;
 
 /// Makes the config of a consumer task: how it is built, and how its output is shown. Called by generated code.
 pub fn consumer<T, B>(policy: ConsumerPolicy, show: fn(&T::Output) -> Option<Value>, build: B) -> TaskConfig
@@ -42,10 +55,10 @@ struct ConsumerTask<T: Consumer> {
 
 impl<T: Consumer> Runnable for ConsumerTask<T> {
     fn run(&self, setup: Setup) -> BoxFuture<'_, RunReport> {
-        todo!()
+        Box::pin(consume::consume(&self.task, setup))
     }
 
     fn process(&self, setup: Setup, transaction: Transaction, dry_run: bool) -> BoxFuture<'_, SingleReport> {
-        todo!()
+        Box::pin(single::process(self.task.as_ref(), self.show, setup, transaction, dry_run))
     }
 }

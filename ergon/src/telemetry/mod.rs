@@ -3,8 +3,10 @@
 //! The engine emits [events](event) and keeps a [`Tally`]; [`logs`] writes what is emitted, with the ids of the
 //! transaction a line was written in, taken from [`Scope`].
 
+pub(crate) mod event;
 mod report;
 mod scope;
 
 pub use report::{Ended, FailedByCategory, Refusal, RunReport, SingleReport, StepReport, StepTimes, Tally};
+pub(crate) use scope::Scope;
 pub use scope::Step;

@@ -2,9 +2,6 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use crate::transaction::TransactionId;
 
@@ -33,5 +30,92 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Scope>> = const { RefCell::new(None) };
+}
+
+/// What the code that runs on this thread belongs to.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope {
+    pub(crate) task: &'static str,
+    pub(crate) transaction_id: TransactionId,
+    pub(crate) step: Step,
+    /// From 1.
+    pub(crate) attempt: u32,
+}
+
+impl Scope {
+    /// Runs `code` inside `scope`; what was current before is current again after it, and after a panic.
+    pub(crate) fn enter<R>(scope: &mut Option<Self>, code: impl FnOnce() -> R) -> R {
+        let _entered = Entered::new(scope);
+        code()
+    }
+
+    /// Shows the current scope, if the code belongs to a transaction.
+    pub(crate) fn with_current<R>(look: impl FnOnce(Option<&Self>) -> R) -> R {
+        CURRENT.with(|current| match current.try_borrow() {
+            Ok(scope) => look(scope.as_ref()),
+            Err(_) => look(None),
+        })
+    }
+}
+
+/// Swaps a scope in, and out again when dropped; nothing is cloned.
+struct Entered<'a>(&'a mut Option<Scope>);
+
+impl<'a> Entered<'a> {
+    fn new(scope: &'a mut Option<Scope>) -> Self {
+        swap(scope);
+        Self(scope)
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        swap(self.0);
+    }
+}
+
+fn swap(scope: &mut Option<Scope>) {
+    CURRENT.with(|current| {
+        if let Ok(mut current) = current.try_borrow_mut() {
+            std::mem::swap(&mut *current, scope);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> Option<String> {
+        Scope::with_current(|scope| scope.map(|scope| scope.transaction_id.to_string()))
+    }
+
+    fn scope(id: &str) -> Option<Scope> {
+        Some(Scope { task: "t", transaction_id: id.into(), step: Step::Process, attempt: 1 })
+    }
+
+    #[test]
+    fn scopes_nest_and_end() {
+        let (mut outer, mut inner) = (scope("outer"), scope("inner"));
+        Scope::enter(&mut outer, || {
+            assert_eq!(id().as_deref(), Some("outer"));
+            Scope::enter(&mut inner, || assert_eq!(id().as_deref(), Some("inner")));
+            assert_eq!(id().as_deref(), Some("outer"));
+        });
+        assert_eq!(id(), None);
+        assert!(outer.is_some() && inner.is_some());
+    }
+
+    #[test]
+    fn a_panic_ends_the_scope() {
+        let mut scope = scope("outer");
+        let code = std::panic::AssertUnwindSafe(|| Scope::enter(&mut scope, || std::panic::panic_any(1)));
+        assert!(std::panic::catch_unwind(code).is_err());
+        assert_eq!(id(), None);
     }
 }

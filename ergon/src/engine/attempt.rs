@@ -1,0 +1,208 @@
+//! One attempt and its retries: the only place where task code is called, limited in time, guarded and retried.
+
+use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, RandomState};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::panic;
+use crate::policy::RetryPolicy;
+use crate::telemetry::Scope;
+use crate::telemetry::event::AttemptFailed;
+use crate::transaction::{Result, TransactionError};
+
+/// Runs `f` under a retry policy: each attempt limited in time, a panic made an error, business errors not retried,
+/// waits in between.
+///
+/// The same code runs the steps of a task. `name` stands in the log lines and in the error of a time limit.
+///
+/// # Errors
+/// The last attempt's error; one of category timeout when that attempt's time ran out.
+///
+/// # Cancel safety
+/// When dropped, the running attempt is dropped at its current `.await`, and no further one begins.
+///
+/// ```
+/// use ergon::prelude::*;
+/// use std::sync::atomic::{AtomicU32, Ordering};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let calls = AtomicU32::new(0);
+/// let policy = RetryPolicy { max_attempts: 3, ..RetryPolicy::DEFAULT };
+/// let stock = ergon::run_fn(&policy, "stock", || async {
+///     match calls.fetch_add(1, Ordering::Relaxed) {
+///         0 => Err(TransactionError::system("warehouse did not answer")),
+///         _ => Ok(7),
+///     }
+/// });
+/// assert_eq!(stock.await?, 7);
+/// # Ok::<(), TransactionError>(()) }).unwrap();
+/// ```
+pub async fn run_fn<T, F>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    panic::install_hook();
+    let mut attempts = Attempts { policy, name, scope: &mut None, deadline: None, stop: None, made: 0 };
+    match attempts.run(&mut f).await {
+        Finished::Done(value) => Ok(value),
+        Finished::Failed(error) => Err(error),
+        Finished::Interrupted => Err(TransactionError::system(format!("{name} was interrupted"))),
+    }
+}
+
+/// The attempts of one step.
+pub(super) struct Attempts<'a> {
+    pub(super) policy: &'a RetryPolicy,
+    pub(super) name: &'a str,
+    /// What log lines of the attempts belong to.
+    pub(super) scope: &'a mut Option<Scope>,
+    /// When the whole has to be over: attempts, and the waits between them.
+    pub(super) deadline: Option<Instant>,
+    /// Ends a wait between attempts.
+    pub(super) stop: Option<&'a CancellationToken>,
+    /// How many were begun.
+    pub(super) made: u32,
+}
+
+/// How a step's attempts ended.
+#[derive(Debug)]
+pub(super) enum Finished<T> {
+    Done(T),
+    Failed(TransactionError),
+    /// A wait between two attempts was ended by a stop.
+    Interrupted,
+}
+
+impl Attempts<'_> {
+    /// Runs attempts until one ends well, or no further one is allowed.
+    pub(super) async fn run<T, F>(&mut self, f: &mut impl FnMut() -> F) -> Finished<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        loop {
+            self.made = self.made.saturating_add(1);
+            if let Some(scope) = self.scope.as_mut() {
+                scope.attempt = self.made;
+            }
+            let error = match self.once(f).await {
+                Ok(value) => return Finished::Done(value),
+                Err(error) => error,
+            };
+            let Some(due) = self.next_attempt(&error) else { return Finished::Failed(error) };
+            if let Some(interrupted) = self.wait_until(due).await {
+                return interrupted;
+            }
+        }
+    }
+
+    /// Runs one attempt.
+    async fn once<T, F>(&mut self, f: &mut impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let limit = self.policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let (limit, whole) = match (limit, self.deadline) {
+            (Some(attempt), Some(whole)) if whole < attempt => (Some(whole), true),
+            (None, Some(whole)) => (Some(whole), true),
+            (limit, _) => (limit, false),
+        };
+        // The handler's future is made and dropped inside, so that a panic of its drop is guarded too.
+        let attempt = async { within(limit, f()).await };
+        match guarded(self.scope, attempt).await {
+            Ok(Some(result)) => result,
+            Ok(None) if whole => Err(self.time_is_over()),
+            Ok(None) => {
+                let limit = crate::policy::duration::display(self.policy.timeout.unwrap_or_default());
+                Err(TransactionError::timeout(format!("{} took longer than its limit of {limit}", self.name)))
+            }
+            Err(panicked) => Err(panicked),
+        }
+    }
+
+    fn time_is_over(&self) -> TransactionError {
+        let message = format!("the transaction's time limit ran out in {}", self.name);
+        TransactionError::timeout(message)
+    }
+
+    /// When the next attempt begins; `None` if there is none.
+    fn next_attempt(&self, error: &TransactionError) -> Option<Instant> {
+        let expired = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let last = !error.category().is_retried() || self.made >= self.policy.max_attempts || expired;
+        let wait = self.policy.jittered_wait_after(self.made, error.retry_after(), random());
+        AttemptFailed {
+            name: self.name,
+            scope: self.scope.as_ref(),
+            attempt: self.made,
+            max_attempts: self.policy.max_attempts,
+            error,
+            wait: (!last).then_some(wait),
+        }
+        .emit();
+        if last { None } else { Some(Instant::now().checked_add(wait).unwrap_or_else(far_future)) }
+    }
+
+    /// Waits for the next attempt; says how it ends if it must not begin.
+    async fn wait_until<T>(&self, due: Instant) -> Option<Finished<T>> {
+        let over = self.deadline.filter(|deadline| *deadline < due);
+        let sleep = sleep_until(over.unwrap_or(due));
+        let interrupted = match self.stop {
+            Some(stop) => stop.run_until_cancelled(sleep).await.is_none(),
+            None => {
+                sleep.await;
+                false
+            }
+        };
+        match (interrupted, over) {
+            (true, _) => Some(Finished::Interrupted),
+            (false, Some(_)) => Some(Finished::Failed(self.time_is_over())),
+            (false, None) => None,
+        }
+    }
+}
+
+/// Runs a future of the task's inside a scope; its panic, or that of its drop, is returned as a system error.
+pub(super) async fn guarded<F: Future>(scope: &mut Option<Scope>, future: F) -> Result<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| match panic::guard(|| Scope::enter(scope, || future.as_mut().poll(context))) {
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(panicked) => Poll::Ready(Err(panicked)),
+    })
+    .await
+}
+
+/// Runs a future until `limit`; `None` if it was not done by then. The timer is armed only if it is not done at once.
+async fn within<F: Future>(limit: Option<Instant>, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let Some(limit) = limit else { return Some(future.await) };
+    match at_once(future.as_mut()).await {
+        Some(output) => Some(output),
+        None => timeout_at(limit, future).await.ok(),
+    }
+}
+
+/// Polls a future one time; `None` if it is not done by that.
+pub(super) async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// A number from 0 to 1, 1 excluded.
+pub(super) fn random() -> f64 {
+    let bits = RandomState::new().hash_one(0_u8) >> 11;
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit exactly")]
+    let share = bits as f64 / (1_u64 << 53) as f64;
+    share
+}
+
+/// Thirty years from now: a wait that nobody outlives, and that the timer can hold.
+fn far_future() -> Instant {
+    Instant::now() + std::time::Duration::from_secs(30 * 365 * 24 * 3600)
+}

@@ -1,0 +1,60 @@
+//! How a run stops: fetch no more, hand back what has not begun, let the rest finish within the grace, then cancel it.
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::consume::Run;
+use crate::error::{Error, ErrorKind};
+use crate::telemetry::Ended;
+use crate::telemetry::event::Stopping;
+
+/// What made a run drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    Stop,
+    TimeLimit,
+}
+
+/// Waits for the run to be told to stop, or for its time limit; drains it, and cancels what is left after the grace.
+/// Never returns by itself: the run ends when its lanes do.
+pub(super) async fn watch(run: &Run) {
+    let limit = run.policy.timeout.and_then(|limit| Instant::now().checked_add(limit));
+    let over = async {
+        match limit {
+            Some(limit) => sleep_until(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let cause = tokio::select! {
+        () = run.drain.cancelled() => Cause::Stop,
+        () = over => Cause::TimeLimit,
+    };
+    run.note_drain(cause);
+    run.drain.cancel();
+    let (in_flight, grace) = (run.slots.load().running, run.policy.shutdown_grace);
+    Stopping { task: run.task, in_flight, grace }.emit();
+    run.slots.close(None);
+    sleep(grace).await;
+    run.abort.cancel();
+    std::future::pending().await
+}
+
+/// Why a run that is over ended.
+pub(super) fn ended(run: &Run, exit: Option<Error>) -> Ended {
+    if let Some(failure) = run.slots.take_failure().or(exit) {
+        return Ended::Failed(failure);
+    }
+    let left = run.slots.given_back();
+    match run.drained() {
+        Some(Cause::Stop) => Ended::Stopped { cancelled: left },
+        Some(Cause::TimeLimit) if left > 0 => Ended::Failed(time_limit(run, left)),
+        Some(Cause::TimeLimit) => Ended::TimeLimit,
+        None if run.slots.limit_reached() => Ended::LimitReached,
+        None => Ended::SourceEmpty,
+    }
+}
+
+fn time_limit(run: &Run, left: u64) -> Error {
+    let limit = crate::policy::duration::display(run.policy.timeout.unwrap_or_default());
+    let message = format!("the run's time limit of {limit} ran out with {left} transactions left to do");
+    Error::new(ErrorKind::LoopTimeout, message).with_hint("they were given back; raise `timeout`, or run again")
+}

@@ -1,0 +1,119 @@
+//! From the source to the slots: one lane at a time fetches for all.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::attempt::{Attempts, Finished, random};
+use super::consume::Run;
+use crate::connector::{ConnectorError, Delivery, FetchRequest};
+use crate::error::{Error, ErrorKind};
+use crate::policy::RetryPolicy;
+use crate::telemetry::event::{FetchFailed, Fetched};
+use crate::transaction::{Category, TransactionError};
+
+/// How a streaming run waits for a source that fails, after its fetch policy is used up: for ever, up to half a minute
+/// between two tries.
+const PATIENCE: RetryPolicy = RetryPolicy {
+    backoff: Duration::from_millis(500),
+    backoff_cap: Some(Duration::from_secs(30)),
+    jitter: 0.2,
+    ..RetryPolicy::DEFAULT
+};
+
+/// Fetches for all lanes: at most `asked` deliveries. Returns when there are some, or when the run is not to fetch.
+pub(super) async fn fetch(run: &Run, asked: usize) {
+    let mut empty = 0_u32;
+    let mut failed = 0_u32;
+    loop {
+        match attempt(run, asked).await {
+            Finished::Done(deliveries) if deliveries.is_empty() => {
+                if !run.policy.streaming {
+                    return run.slots.dry(asked);
+                }
+                (empty, failed) = (empty.saturating_add(1), 0);
+                pause(run, run.policy.empty_queue.wait_after(empty)).await;
+            }
+            Finished::Done(deliveries) => {
+                Fetched { task: run.task, count: deliveries.len() }.emit();
+                return run.slots.fetched(asked, deliveries);
+            }
+            Finished::Interrupted => return run.slots.fetched(asked, Vec::new()),
+            Finished::Failed(failure) => {
+                failed = failed.saturating_add(1);
+                let error = fetch_error(run, &failure);
+                let ends = !run.policy.streaming || failure.category() == Category::Business;
+                let wait = PATIENCE.jittered_wait_after(failed, failure.retry_after(), random());
+                FetchFailed { task: run.task, error: &error, wait: (!ends).then_some(wait) }.emit();
+                if ends {
+                    run.slots.fetched(asked, Vec::new());
+                    return run.slots.close(Some(error));
+                }
+                pause(run, wait).await;
+            }
+        }
+        if run.drain.is_cancelled() {
+            return run.slots.fetched(asked, Vec::new());
+        }
+    }
+}
+
+/// One fetch under the fetch policy. A permanent error counts as a business error: it is not tried again.
+async fn attempt(run: &Run, asked: usize) -> Finished<Vec<Delivery>> {
+    let request = FetchRequest::new(asked).with_batch_size(run.policy.batch_size);
+    let waits = run.policy.streaming;
+    let request = if waits { request.waiting() } else { request };
+    let mut attempts = Attempts {
+        policy: &run.policy.fetch,
+        name: "fetch",
+        scope: &mut None,
+        deadline: None,
+        stop: Some(&run.drain),
+        made: 0,
+    };
+    let mut fetch = || async { run.input.fetch(&request).await.map_err(categorized) };
+    let fetched = async { attempts.run(&mut fetch).await };
+    match run.drain.run_until_cancelled(fetched).await {
+        // A source that waits for data and gets none within the limit is empty, not broken.
+        Some(Finished::Failed(error)) if waits && error.category() == Category::Timeout => {
+            Finished::Done(Vec::new())
+        }
+        Some(finished) => finished,
+        None => Finished::Interrupted,
+    }
+}
+
+fn categorized(error: ConnectorError) -> TransactionError {
+    let category = if error.is_permanent() { Category::Business } else { Category::System };
+    TransactionError::from_error(category, error)
+}
+
+fn fetch_error(run: &Run, failure: &TransactionError) -> Error {
+    let error = Error::new(ErrorKind::Connector, format!("fetch from {}: {failure}", run.input));
+    let connector = failure.downcast_ref::<ConnectorError>();
+    let cause = connector.and_then(std::error::Error::source).map(ToString::to_string);
+    let error = match cause {
+        Some(cause) => error.with_source(cause),
+        None => error,
+    };
+    match connector.and_then(ConnectorError::hint) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// Waits, but not longer than until something is given back to the source or the run is to stop.
+async fn pause(run: &Run, wait: Duration) {
+    let until = Instant::now().checked_add(wait);
+    let over = async {
+        match until {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = over => (),
+        () = run.slots.refill.notified() => (),
+        () = run.drain.cancelled() => (),
+    }
+}

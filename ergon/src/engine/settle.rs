@@ -1,0 +1,224 @@
+//! From outcome to source: the only place that settles. What finished since the last call goes in one call.
+
+use std::collections::BinaryHeap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::consume::Run;
+use super::life::{Failure, Lived};
+use super::lifecycle::Outcome;
+use crate::connector::{ConnectorError, Delivery, Disposition, Fate, Receipt, Settlement};
+use crate::telemetry::event::{HandlerFailed, TransactionFailed, Unsettled};
+use crate::telemetry::{Refusal, Step, Tally};
+use crate::transaction::Transaction;
+
+/// A delivery whose life is over, on its way to be settled.
+#[derive(Debug)]
+pub(super) struct Settling {
+    pub(super) transaction: Transaction,
+    pub(super) receipt: Receipt,
+    pub(super) lived: Lived,
+}
+
+impl Settling {
+    /// Gives back a delivery that was not begun.
+    pub(super) fn give_back(delivery: Delivery) -> Self {
+        let (transaction, receipt) = delivery.into_parts();
+        Self { transaction, receipt, lived: Lived::aborted() }
+    }
+}
+
+/// Settles what is handed in, until no lane runs any more; then settles the rest, and gives back what is held.
+pub(super) async fn settle(run: Arc<Run>, lanes_ended: CancellationToken) {
+    let mut held = Held::default();
+    loop {
+        tokio::select! {
+            () = run.slots.due.notified() => (),
+            () = at(held.next_due()) => (),
+            () = lanes_ended.cancelled() => break,
+        }
+        settle_finished(&run, &mut held).await;
+        for delivery in held.release(Instant::now()) {
+            run.slots.release(delivery);
+        }
+    }
+    run.slots.close(None);
+    for delivery in held.release_all() {
+        run.slots.release(delivery);
+    }
+    settle_finished(&run, &mut held).await;
+    give_back_dropped(&run).await;
+}
+
+/// Gives back the deliveries whose receipts were dropped on the way, by a call without settlements.
+async fn give_back_dropped(run: &Run) {
+    if let Err(error) = run.input.settle(Vec::new()).await {
+        let error = error.to_string();
+        Unsettled { task: run.task, transaction_id: "?", disposition: "requeue", unknown: true, error: &error }
+            .emit();
+    }
+}
+
+async fn settle_finished(run: &Run, held: &mut Held) {
+    let finished = run.slots.take_finished();
+    let closing = run.drain.is_cancelled();
+    let mut settlements = Vec::with_capacity(finished.len());
+    let mut notes = Vec::with_capacity(finished.len());
+    for Settling { transaction, receipt, lived } in finished {
+        report(run, &transaction, &lived);
+        match lived.disposition {
+            Disposition::RetryAfter(wait) if !closing => {
+                count(&mut run.tally.lock().unwrap_or_else(PoisonError::into_inner), &transaction, &lived);
+                held.hold(wait, transaction, receipt);
+                run.slots.hold();
+            }
+            disposition => {
+                settlements.push(Settlement::new(receipt, disposition));
+                notes.push((transaction, lived));
+            }
+        }
+    }
+    if !settlements.is_empty() {
+        let result = run.input.settle(settlements).await;
+        record(run, &notes, result);
+    }
+}
+
+/// Counts a settled transaction.
+fn count(tally: &mut Tally, transaction: &Transaction, lived: &Lived) {
+    tally.retries += u64::from(lived.retries);
+    tally.requeued += u64::from(returns(lived));
+    for (step, elapsed) in [(Step::Process, lived.process), (Step::Success, lived.success)] {
+        if let Some(elapsed) = elapsed {
+            tally.record(step, elapsed);
+        }
+    }
+    match lived.outcome {
+        Outcome::Aborted => return,
+        Outcome::Succeeded => tally.succeeded += 1,
+        Outcome::Handled => (),
+        Outcome::HandlerFailed => tally.handler_failures += 1,
+    }
+    tally.processed += 1;
+    if let Some(failure) = &lived.failure {
+        count_failure(tally, transaction, lived.disposition, failure);
+    }
+}
+
+fn count_failure(tally: &mut Tally, transaction: &Transaction, disposition: Disposition, failure: &Failure) {
+    let category = failure.error.category();
+    tally.failed.add(category);
+    if let Some(elapsed) = failure.exception {
+        tally.record(Step::Exception, elapsed);
+    }
+    tally.dead_lettered += u64::from(failure.dead_lettered);
+    if failure.dead_lettered || disposition == Disposition::Reject {
+        let message = failure.error.message();
+        tally.refuse(|| Refusal { id: transaction.id().to_owned(), category, message: message.to_owned() });
+    }
+}
+
+/// Whether the source will hand the delivery out again.
+fn returns(lived: &Lived) -> bool {
+    matches!(lived.disposition, Disposition::Requeue | Disposition::RetryAfter(_))
+}
+
+/// Counts what the source took, and says what it did not take.
+fn record(run: &Run, notes: &[(Transaction, Lived)], result: Result<(), ConnectorError>) {
+    let mut returned = false;
+    let mut tally = run.tally.lock().unwrap_or_else(PoisonError::into_inner);
+    for (index, (transaction, lived)) in notes.iter().enumerate() {
+        match &result {
+            Err(error) if error.fate(index) != Fate::Done => {
+                tally.unknown += 1;
+                let unknown = error.fate(index) == Fate::Unknown;
+                let (disposition, error) = (lived.disposition.as_str(), error.to_string());
+                let transaction_id = transaction.id();
+                Unsettled { task: run.task, transaction_id, disposition, unknown, error: &error }.emit();
+            }
+            _ => {
+                returned |= returns(lived);
+                count(&mut tally, transaction, lived);
+            }
+        }
+    }
+    drop(tally);
+    run.slots.settled(notes.len(), returned);
+}
+
+/// Says what became of a transaction that went the exception way.
+fn report(run: &Run, transaction: &Transaction, lived: &Lived) {
+    let Some(failure) = &lived.failure else { return };
+    let (task, transaction_id) = (run.task, transaction.id());
+    let disposition = if failure.dead_lettered { "dead_letter" } else { lived.disposition.as_str() };
+    TransactionFailed { task, transaction_id, error: &failure.error, disposition }.emit();
+    if let Some(error) = &failure.handler {
+        HandlerFailed { task, transaction_id, error, disposition }.emit();
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Deliveries that are tried again later, unsettled until then; earliest first.
+#[derive(Debug, Default)]
+struct Held(BinaryHeap<Later>);
+
+#[derive(Debug)]
+struct Later {
+    due: Instant,
+    delivery: Delivery,
+}
+
+impl Held {
+    fn hold(&mut self, wait: Duration, transaction: Transaction, receipt: Receipt) {
+        let now = Instant::now();
+        let due = now.checked_add(wait).unwrap_or(now);
+        let deliveries = transaction.deliveries().saturating_add(1);
+        self.0.push(Later { due, delivery: Delivery::new(transaction.with_deliveries(deliveries), receipt) });
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.0.peek().map(|later| later.due)
+    }
+
+    fn release(&mut self, now: Instant) -> Vec<Delivery> {
+        let mut released = Vec::new();
+        while self.next_due().is_some_and(|due| due <= now) {
+            released.extend(self.0.pop().map(|later| later.delivery));
+        }
+        released
+    }
+
+    fn release_all(&mut self) -> Vec<Delivery> {
+        self.0.drain().map(|later| later.delivery).collect()
+    }
+}
+
+impl PartialEq for Later {
+    fn eq(&self, other: &Self) -> bool {
+        self.due == other.due
+    }
+}
+
+impl Eq for Later {}
+
+impl PartialOrd for Later {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Later {
+    /// The earliest is the greatest, because the heap gives the greatest first.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.due.cmp(&self.due)
+    }
+}

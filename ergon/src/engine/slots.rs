@@ -1,0 +1,350 @@
+//! Who does what next: deliveries that wait, lanes that are free, what is finished and not yet settled.
+//!
+//! One lock, taken once for each transaction: a lane hands in what it finished and takes what is next in one call.
+//!
+//! Invariant: at most `concurrency` deliveries run, no two of one id, and no more than `limit` are ever asked for.
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use tokio::sync::Notify;
+
+use super::lifecycle::Outcome;
+use super::settle::Settling;
+use crate::connector::Delivery;
+use crate::error::Error;
+use crate::policy::{ConsumerPolicy, Mode};
+
+/// What is finished may wait to be settled up to this many; beyond it, nothing new begins.
+const UNSETTLED: usize = 1024;
+
+/// What a lane is to do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Run this delivery; hand the key in again with what came of it.
+    Run(Delivery, Key),
+    /// Fetch at most this many for all lanes.
+    Fetch(usize),
+    /// Wait to be woken.
+    Wait,
+    /// End: there is nothing left to do.
+    End,
+}
+
+/// Stands for the id of a delivery that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key(u64);
+
+/// The state of a run that its lanes, its fetcher and its settler share.
+#[derive(Debug)]
+pub(super) struct Slots {
+    state: Mutex<State>,
+    hasher: RandomState,
+    rules: Rules,
+    /// Wakes one lane.
+    work: Notify,
+    /// Wakes the settler: something is finished.
+    pub(super) due: Notify,
+    /// Ends the wait of a fetcher that found the source empty: something was given back.
+    pub(super) refill: Notify,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    concurrency: usize,
+    batch_size: usize,
+    prefetch: usize,
+    whole_batches: bool,
+    limit: u64,
+    unsettled: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Fetched and not begun, in order.
+    ready: VecDeque<Delivery>,
+    /// What runs, by the hash of its id, with the deliveries of the same id that wait for it. Two ids of one hash
+    /// wait for each other without need; that is harmless.
+    running: HashMap<u64, Vec<Delivery>, foldhash::fast::FixedState>,
+    /// Deliveries that wait for one of the same id.
+    twins: usize,
+    /// Handed in and not yet taken by the settler.
+    finished: Vec<Settling>,
+    /// Taken by the settler: in a call to the source, or held until their time.
+    settling: usize,
+    held: usize,
+    /// Lanes that wait.
+    idle: usize,
+    /// A lane was woken and has not come yet; it wakes the next one itself.
+    waking: bool,
+    /// A lane fetches, or waits on an empty source.
+    fetching: bool,
+    /// How many were asked for or came, of `limit`.
+    fetched: u64,
+    source: Supply,
+    /// How many were given back because the run was to end.
+    given_back: u64,
+    /// Why the run cannot go on.
+    failure: Option<Error>,
+}
+
+/// What is known of the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Supply {
+    /// It may have more.
+    #[default]
+    Open,
+    /// It had nothing; what is given back may be fetched again.
+    Dry,
+    /// Nothing more is fetched: stop, failure.
+    Closed,
+}
+
+/// How much there is to do, at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    /// Deliveries that are in one of their steps.
+    pub(super) running: usize,
+    /// Deliveries that were fetched, or are being asked for.
+    pub(super) fetched: u64,
+}
+
+impl Slots {
+    pub(super) fn new(policy: &ConsumerPolicy) -> Self {
+        let rules = Rules {
+            concurrency: policy.concurrency,
+            batch_size: policy.batch_size,
+            prefetch: policy.prefetch,
+            whole_batches: policy.mode == Mode::Batch,
+            limit: policy.limit.unwrap_or(u64::MAX),
+            unsettled: policy.concurrency.saturating_mul(4).max(UNSETTLED),
+        };
+        Self {
+            state: Mutex::default(),
+            hasher: RandomState::default(),
+            rules,
+            work: Notify::new(),
+            due: Notify::new(),
+            refill: Notify::new(),
+        }
+    }
+
+    /// Hands in what a lane finished, and says what the lane is to do next.
+    pub(super) fn next(&self, finished: Option<(Key, Settling)>) -> Next {
+        let mut state = self.state();
+        if let Some((key, settling)) = finished {
+            state.end(key);
+            self.hand_in(&mut state, settling);
+        }
+        let next = self.choose(&mut state);
+        let wake = match &next {
+            Next::Run(..) | Next::Fetch(_) => {
+                let more = !state.ready.is_empty() || self.room(&state) > 0;
+                state.wakes(more)
+            }
+            Next::End => state.idle > 0,
+            Next::Wait => {
+                state.idle += 1;
+                false
+            }
+        };
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+        next
+    }
+
+    /// Waits until there may be something to do; to be called after [`Next::Wait`].
+    pub(super) async fn wait(&self) {
+        self.work.notified().await;
+        let mut state = self.state();
+        state.idle = state.idle.saturating_sub(1);
+        state.waking = false;
+    }
+
+    /// Takes in what a fetch of `asked` brought. The lane that fetched goes on as any other.
+    pub(super) fn fetched(&self, asked: usize, deliveries: Vec<Delivery>) {
+        let mut state = self.state();
+        state.fetching = false;
+        state.fetched = state.fetched.saturating_sub((asked as u64).saturating_sub(deliveries.len() as u64));
+        state.ready.extend(deliveries);
+    }
+
+    /// Takes in that the source has nothing more for a finite run.
+    pub(super) fn dry(&self, asked: usize) {
+        self.fetched(asked, Vec::new());
+        let mut state = self.state();
+        if state.source == Supply::Open {
+            state.source = Supply::Dry;
+        }
+    }
+
+    /// Fetches no more; what has not begun is handed to the settler, to be given back.
+    pub(super) fn close(&self, failure: Option<Error>) {
+        let mut state = self.state();
+        state.source = Supply::Closed;
+        state.failure = state.failure.take().or(failure);
+        let mut back: Vec<_> = state.ready.drain(..).collect();
+        back.extend(state.running.values_mut().flat_map(std::mem::take));
+        state.twins = 0;
+        for delivery in back {
+            self.hand_in(&mut state, Settling::give_back(delivery));
+        }
+        drop(state);
+        self.refill.notify_waiters();
+        self.work.notify_one();
+    }
+
+    /// Takes out what is finished, to be settled.
+    pub(super) fn take_finished(&self) -> Vec<Settling> {
+        let mut state = self.state();
+        let finished = std::mem::take(&mut state.finished);
+        state.settling += finished.len();
+        finished
+    }
+
+    /// Takes in that `count` were settled; `returned` says whether any of them will be handed out again.
+    pub(super) fn settled(&self, count: usize, returned: bool) {
+        let mut state = self.state();
+        state.settling = state.settling.saturating_sub(count);
+        if returned && state.source == Supply::Dry {
+            state.source = Supply::Open;
+        }
+        let more = !state.ready.is_empty() || self.room(&state) > 0 || self.is_over(&state);
+        let wake = state.wakes(more);
+        drop(state);
+        if returned {
+            self.refill.notify_waiters();
+        }
+        if wake {
+            self.work.notify_one();
+        }
+    }
+
+    /// Takes in that one of the finished is held back until its time.
+    pub(super) fn hold(&self) {
+        let mut state = self.state();
+        state.settling = state.settling.saturating_sub(1);
+        state.held += 1;
+    }
+
+    /// Takes in a held delivery whose time has come: it runs again, or is given back if the run is closed.
+    pub(super) fn release(&self, delivery: Delivery) {
+        let mut state = self.state();
+        state.held = state.held.saturating_sub(1);
+        if state.source == Supply::Closed {
+            self.hand_in(&mut state, Settling::give_back(delivery));
+        } else {
+            state.ready.push_front(delivery);
+        }
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// How much there is to do.
+    pub(super) fn load(&self) -> Load {
+        let state = self.state();
+        Load { running: state.running.len(), fetched: state.fetched }
+    }
+
+    /// Whether the run ended because `limit` was reached.
+    pub(super) fn limit_reached(&self) -> bool {
+        self.state().fetched >= self.rules.limit
+    }
+
+    /// How many deliveries were given back, begun or not, because the run was to end.
+    pub(super) fn given_back(&self) -> u64 {
+        self.state().given_back
+    }
+
+    /// Why the run could not go on, once.
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        self.state().failure.take()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hand_in(&self, state: &mut State, settling: Settling) {
+        if state.finished.is_empty() {
+            self.due.notify_one();
+        }
+        state.given_back += u64::from(settling.lived.outcome == Outcome::Aborted);
+        state.finished.push(settling);
+    }
+
+    fn choose(&self, state: &mut State) -> Next {
+        if state.finished.len() + state.settling >= self.rules.unsettled {
+            return Next::Wait;
+        }
+        while let Some(delivery) = state.ready.pop_front() {
+            let key = self.hasher.hash_one(delivery.transaction().id());
+            match state.running.entry(key) {
+                Entry::Vacant(free) => {
+                    free.insert(Vec::new());
+                    return Next::Run(delivery, Key(key));
+                }
+                Entry::Occupied(mut twin) => {
+                    twin.get_mut().push(delivery);
+                    state.twins += 1;
+                }
+            }
+        }
+        let room = self.room(state);
+        if room > 0 {
+            state.fetching = true;
+            state.fetched += room as u64;
+            return Next::Fetch(room);
+        }
+        if self.is_over(state) { Next::End } else { Next::Wait }
+    }
+
+    /// How many may be asked for now; 0 if nobody is to fetch.
+    fn room(&self, state: &State) -> usize {
+        let rules = &self.rules;
+        if state.fetching || state.source != Supply::Open {
+            return 0;
+        }
+        let left = usize::try_from(rules.limit.saturating_sub(state.fetched)).unwrap_or(usize::MAX);
+        let begun = state.running.len() + state.ready.len() + state.twins;
+        let free = if rules.whole_batches {
+            let under_way = begun + state.finished.len() + state.settling + state.held;
+            if under_way == 0 { usize::MAX } else { 0 }
+        } else {
+            rules.concurrency.saturating_add(rules.prefetch).saturating_sub(begun)
+        };
+        free.min(rules.batch_size).min(left)
+    }
+
+    /// Whether nothing is left that could bring more to do.
+    fn is_over(&self, state: &State) -> bool {
+        let closed = state.source == Supply::Closed;
+        let exhausted = state.source == Supply::Dry || state.fetched >= self.rules.limit;
+        let under_way = state.running.len() + state.finished.len() + state.settling + state.held;
+        !state.fetching && (closed || (exhausted && under_way == 0))
+    }
+}
+
+impl State {
+    /// Ends a run of a delivery; one of the same id that waited for it comes next.
+    fn end(&mut self, key: Key) {
+        let twins = self.running.remove(&key.0).unwrap_or_default();
+        self.twins = self.twins.saturating_sub(twins.len());
+        for twin in twins.into_iter().rev() {
+            self.ready.push_front(twin);
+        }
+    }
+
+    /// Whether to wake a lane because there is more to do; only one is woken at a time, and wakes the next.
+    fn wakes(&mut self, more: bool) -> bool {
+        let wakes = more && self.idle > 0 && !self.waking;
+        self.waking |= wakes;
+        wakes
+    }
+}

@@ -1,0 +1,211 @@
+//! What happens in a run, as data: one struct for each event, one `emit` for each struct, so that log line, span and
+//! metric cannot drift apart.
+
+use std::time::Duration;
+
+use tracing::{debug, error, info, trace, warn};
+
+use super::{Scope, Step};
+use crate::error::Error;
+use crate::transaction::{Category, TransactionError};
+
+/// The causes of an error, from the nearest, as one line.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    line
+}
+
+/// A run begins.
+pub(crate) struct RunStarted {
+    pub(crate) task: &'static str,
+    pub(crate) concurrency: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) streaming: bool,
+}
+
+impl RunStarted {
+    pub(crate) fn emit(self) {
+        let Self { task, concurrency, batch_size, streaming } = self;
+        debug!(task, concurrency, batch_size, streaming, "run started");
+    }
+}
+
+/// An attempt of a step failed.
+pub(crate) struct AttemptFailed<'a> {
+    /// What was attempted.
+    pub(crate) name: &'a str,
+    pub(crate) scope: Option<&'a Scope>,
+    pub(crate) attempt: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) error: &'a TransactionError,
+    /// How long until the next attempt; none if this was the last.
+    pub(crate) wait: Option<Duration>,
+}
+
+impl AttemptFailed<'_> {
+    pub(crate) fn emit(self) {
+        let Self { name, scope, attempt, max_attempts, error, wait } = self;
+        let (category, task) = (error.category().as_str(), scope.map(|scope| scope.task));
+        let transaction_id = scope.map(|scope| scope.transaction_id.as_str());
+        match wait {
+            Some(wait) => warn!(
+                task,
+                transaction_id,
+                step = name,
+                attempt,
+                max_attempts,
+                category,
+                wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                error = causes(error),
+                "attempt failed, will be tried again"
+            ),
+            None => debug!(
+                task,
+                transaction_id,
+                step = name,
+                attempt,
+                max_attempts,
+                category,
+                error = causes(error),
+                "attempt failed"
+            ),
+        }
+    }
+}
+
+/// A transaction went the exception way and its handler decided.
+pub(crate) struct TransactionFailed<'a> {
+    pub(crate) task: &'static str,
+    pub(crate) transaction_id: &'a str,
+    pub(crate) error: &'a TransactionError,
+    pub(crate) disposition: &'static str,
+}
+
+impl TransactionFailed<'_> {
+    /// A business error is an ordinary outcome, and dead-lettered or in the summary; anything else is a warning.
+    pub(crate) fn emit(self) {
+        let Self { task, transaction_id, error, disposition } = self;
+        let category = error.category();
+        if category == Category::Business {
+            debug!(task, transaction_id, %category, disposition, error = causes(error), "transaction failed");
+        } else {
+            warn!(task, transaction_id, %category, disposition, error = causes(error), "transaction failed");
+        }
+    }
+}
+
+/// The exception handler of a transaction failed.
+pub(crate) struct HandlerFailed<'a> {
+    pub(crate) task: &'static str,
+    pub(crate) transaction_id: &'a str,
+    pub(crate) error: &'a TransactionError,
+    pub(crate) disposition: &'static str,
+}
+
+impl HandlerFailed<'_> {
+    pub(crate) fn emit(self) {
+        let Self { task, transaction_id, error, disposition } = self;
+        let step = Step::Exception.as_str();
+        error!(task, transaction_id, step, disposition, error = causes(error), "exception handler failed");
+    }
+}
+
+/// The dead-letter connector did not take a transaction.
+pub(crate) struct DeadLetterFailed<'a> {
+    pub(crate) task: &'static str,
+    pub(crate) transaction_id: &'a str,
+    pub(crate) error: &'a TransactionError,
+}
+
+impl DeadLetterFailed<'_> {
+    pub(crate) fn emit(self) {
+        let Self { task, transaction_id, error } = self;
+        error!(
+            task,
+            transaction_id,
+            error = causes(error),
+            "the dead-letter connector did not take the transaction; it is given back to its source"
+        );
+    }
+}
+
+/// A fetch brought deliveries, or none.
+pub(crate) struct Fetched {
+    pub(crate) task: &'static str,
+    pub(crate) count: usize,
+}
+
+impl Fetched {
+    pub(crate) fn emit(self) {
+        trace!(task = self.task, count = self.count, "fetched");
+    }
+}
+
+/// A fetch failed, all its attempts used up.
+pub(crate) struct FetchFailed<'a> {
+    pub(crate) task: &'static str,
+    pub(crate) error: &'a Error,
+    /// How long until the source is asked again; none if this ends the run.
+    pub(crate) wait: Option<Duration>,
+}
+
+impl FetchFailed<'_> {
+    pub(crate) fn emit(self) {
+        let Self { task, error, wait } = self;
+        let wait_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        match wait_ms {
+            Some(wait_ms) => warn!(task, wait_ms, error = causes(error), "fetch failed, will be tried again"),
+            None => debug!(task, error = causes(error), "fetch failed, the run ends"),
+        }
+    }
+}
+
+/// The source did not take a settlement, or nobody knows whether it did; it will hand the delivery out again.
+pub(crate) struct Unsettled<'a> {
+    pub(crate) task: &'static str,
+    pub(crate) transaction_id: &'a str,
+    pub(crate) disposition: &'static str,
+    /// Whether it may have been taken after all.
+    pub(crate) unknown: bool,
+    pub(crate) error: &'a str,
+}
+
+impl Unsettled<'_> {
+    pub(crate) fn emit(self) {
+        let Self { task, transaction_id, disposition, unknown, error } = self;
+        let result = if unknown { "unknown" } else { "not settled" };
+        warn!(task, transaction_id, disposition, result, error, "settlement failed, expect a redelivery");
+    }
+}
+
+/// A lane of the engine itself ended by a panic; what it held is given back.
+pub(crate) struct LaneDied<'a> {
+    pub(crate) task: &'static str,
+    pub(crate) error: &'a str,
+}
+
+impl LaneDied<'_> {
+    pub(crate) fn emit(self) {
+        error!(task = self.task, error = self.error, "a lane of the engine died; its delivery is given back");
+    }
+}
+
+/// A run is told to stop.
+pub(crate) struct Stopping {
+    pub(crate) task: &'static str,
+    pub(crate) in_flight: usize,
+    pub(crate) grace: Duration,
+}
+
+impl Stopping {
+    pub(crate) fn emit(self) {
+        let grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
+        info!(task = self.task, in_flight = self.in_flight, grace_ms, "stopping, in-flight work is finished");
+    }
+}
