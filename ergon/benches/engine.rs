@@ -46,8 +46,10 @@ fn config(queue: &'static str, concurrency: usize) -> TaskConfig {
 }
 
 fn transactions() -> Vec<Transaction> {
-    let payload = Payload::bytes(ContentType::Json, br#"{"sku":"A-1","quantity":2}"#.as_slice());
-    let make = |n| Transaction::builder().id(format!("order-{n}")).payload(payload.clone()).build();
+    let make = |n| {
+        let payload = Payload::bytes(ContentType::Json, br#"{"sku":"A-1","quantity":2}"#.as_slice());
+        Transaction::builder().id(format!("order-{n}")).payload(payload).build()
+    };
     (0..TRANSACTIONS).map(make).collect()
 }
 
@@ -100,4 +102,76 @@ async fn engine(transactions: Vec<Transaction>, concurrency: usize) -> Duration 
     let took = began.elapsed();
     assert_eq!(report.tally.succeeded, TRANSACTIONS as u64);
     took
+}
+
+/// One row: a way of running, at one concurrency.
+#[derive(Clone, Copy)]
+enum Way {
+    Loop,
+    FuturesUnordered,
+    Spawn,
+    Engine,
+}
+
+impl Way {
+    const ALL: [Self; 4] = [Self::Loop, Self::FuturesUnordered, Self::Spawn, Self::Engine];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Loop => "plain loop",
+            Self::FuturesUnordered => "FuturesUnordered",
+            Self::Spawn => "spawn + semaphore",
+            Self::Engine => "engine",
+        }
+    }
+
+    /// Microseconds of wall time for each transaction.
+    async fn run(self, concurrency: usize) -> f64 {
+        let transactions = transactions();
+        let policy = ConsumerPolicy { concurrency, ..ConsumerPolicy::DEFAULT };
+        let task = Arc::new(Noop { policy });
+        let began = Instant::now();
+        match self {
+            Self::Loop => plain_loop(transactions, task).await,
+            Self::FuturesUnordered => futures_unordered(transactions, task).await,
+            Self::Spawn => spawn_semaphore(transactions, task).await,
+            Self::Engine => return micros(engine(transactions, concurrency).await),
+        }
+        micros(began.elapsed())
+    }
+}
+
+fn micros(elapsed: Duration) -> f64 {
+    elapsed.as_secs_f64() * 1e6 / TRANSACTIONS as f64
+}
+
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn main() {
+    let json = std::env::args().any(|argument| argument == "--json");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if !json {
+        println!("{:<20}{:>12}{:>14}{:>16}", "", "concurrency", "us/transaction", "x FuturesUnord.");
+    }
+    for concurrency in CONCURRENCIES {
+        let mut figures: [Vec<f64>; 4] = Default::default();
+        for _ in 0..ROUNDS {
+            for (way, figures) in Way::ALL.into_iter().zip(&mut figures) {
+                figures.push(runtime.block_on(async { tokio::spawn(way.run(concurrency)).await.unwrap() }));
+            }
+        }
+        let medians = figures.map(|mut figures| median(&mut figures));
+        for (way, figure) in Way::ALL.into_iter().zip(medians) {
+            let (name, ratio) = (way.name(), figure / medians[1]);
+            if json {
+                let row = serde_json::json!({"row": name, "concurrency": concurrency, "us": figure, "ratio": ratio});
+                println!("{row}");
+            } else {
+                println!("{name:<20}{concurrency:>12}{figure:>14.3}{ratio:>16.2}");
+            }
+        }
+    }
 }

@@ -125,6 +125,17 @@ impl Input {
         Ok(deliveries)
     }
 
+    /// Fetches deliveries whose receipts do not come back by themselves; what is dropped must be passed to
+    /// [`give_back`](Self::give_back). Spares the engine a count on every receipt.
+    pub(crate) async fn fetch_held(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        self.source.fetch(request).await
+    }
+
+    /// Gives a delivery back to the source, when this handle settles next.
+    pub(crate) fn give_back(&self, mut receipt: Receipt) {
+        receipt.returns_to(&self.returned);
+    }
+
     /// Fetches at most `max` deliveries that are there now.
     ///
     /// # Errors

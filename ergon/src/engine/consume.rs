@@ -133,11 +133,23 @@ fn died(run: &Run, error: &tokio::task::JoinError) {
 /// Takes deliveries through their lives until there are no more.
 async fn lane<T: Consumer>(task: Arc<T>, run: Arc<Run>) {
     let mut finished = None;
+    // When the last life ended, if nothing was waited for since: reading the clock is dear.
+    let mut now = None;
     loop {
         match run.slots.next(finished.take()) {
-            Next::Run(delivery, key) => finished = Some((key, live(task.as_ref(), &run, delivery).await)),
-            Next::Fetch(count) => fetch::fetch(&run, count).await,
-            Next::Wait => run.slots.wait().await,
+            Next::Run(delivery, key) => {
+                let mut holding = Holding::new(&run, delivery);
+                now = holding.live(task.as_ref(), now).await;
+                finished = holding.release().map(|settling| (key, settling));
+            }
+            Next::Fetch(count) => {
+                fetch::fetch(&run, count).await;
+                now = None;
+            }
+            Next::Wait => {
+                run.slots.wait().await;
+                now = None;
+            }
             Next::End => return,
         }
         // Lets others run on this thread once in a while, also when nothing here ever waits.
@@ -145,24 +157,44 @@ async fn lane<T: Consumer>(task: Arc<T>, run: Arc<Run>) {
     }
 }
 
-/// Takes one delivery through its life, or gives it back if it is cancelled on the way.
-async fn live<T: Consumer>(task: &T, run: &Run, delivery: Delivery) -> Settling {
-    let (transaction, receipt) = delivery.into_parts();
-    let lived = {
-        let mut life = Life::new(task, run, &transaction);
+/// A delivery in a lane: to be given back, unless its life says otherwise. One that is dropped on the way is given
+/// back too.
+struct Holding<'a> {
+    run: &'a Run,
+    settling: Option<Settling>,
+}
+
+impl<'a> Holding<'a> {
+    fn new(run: &'a Run, delivery: Delivery) -> Self {
+        Self { run, settling: Some(Settling::give_back(delivery)) }
+    }
+
+    /// Takes the delivery through its life; says when that ended, unless it was cancelled on the way.
+    async fn live<T: Consumer>(&mut self, task: &T, now: Option<Instant>) -> Option<Instant> {
+        let Settling { transaction, lived, .. } = self.settling.as_mut()?;
+        let mut life = Life::new(task, self.run, transaction, now.unwrap_or_else(Instant::now));
         let whole = async {
             let mut living = std::pin::pin!(life.live());
             match at_once(living.as_mut()).await {
                 Some(lived) => Some(lived),
-                None => run.abort.run_until_cancelled(living).await,
+                None => self.run.abort.run_until_cancelled(living).await,
             }
         };
         // Guarded here too: a handler that is cancelled may panic when it is dropped.
-        guarded(&mut None, whole).await
-    };
-    match lived {
-        Ok(Some(lived)) => Settling { transaction, receipt, lived },
-        Ok(None) | Err(_) => Settling::give_back(Delivery::new(transaction, receipt)),
+        *lived = guarded(&mut None, whole).await.ok().flatten()?;
+        Some(life.mark())
+    }
+
+    fn release(mut self) -> Option<Settling> {
+        self.settling.take()
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        if let Some(settling) = self.settling.take() {
+            self.run.input.give_back(settling.receipt);
+        }
     }
 }
 

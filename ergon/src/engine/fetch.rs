@@ -1,10 +1,11 @@
 //! From the source to the slots: one lane at a time fetches for all.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt::{Attempts, Finished, random};
+use super::attempt::{Attempts, Finished, at_once, random};
 use super::consume::Run;
 use crate::connector::{ConnectorError, Delivery, FetchRequest};
 use crate::error::{Error, ErrorKind};
@@ -71,9 +72,13 @@ async fn attempt(run: &Run, asked: usize) -> Finished<Vec<Delivery>> {
         stop: Some(&run.drain),
         made: 0,
     };
-    let mut fetch = || async { run.input.fetch(&request).await.map_err(categorized) };
-    let fetched = async { attempts.run(&mut fetch).await };
-    match run.drain.run_until_cancelled(fetched).await {
+    let mut fetch = || async { run.input.fetch_held(&request).await.map_err(categorized) };
+    let mut fetched = pin!(attempts.run(&mut fetch));
+    let fetched = match at_once(fetched.as_mut()).await {
+        Some(finished) => Some(finished),
+        None => run.drain.run_until_cancelled(fetched).await,
+    };
+    match fetched {
         // A source that waits for data and gets none within the limit is empty, not broken.
         Some(Finished::Failed(error)) if waits && error.category() == Category::Timeout => {
             Finished::Done(Vec::new())

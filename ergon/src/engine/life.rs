@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::level_filters::LevelFilter;
 
 use super::attempt::{Attempts, Finished};
 use super::consume::Run;
@@ -91,19 +92,20 @@ impl Lived {
 }
 
 impl<'a, T: Consumer> Life<'a, T> {
-    pub(super) fn new(task: &'a T, run: &'a Run, transaction: &'a Transaction) -> Self {
-        let mark = Instant::now();
-        let scope = Scope {
+    /// Begins a life, at the time `mark`.
+    pub(super) fn new(task: &'a T, run: &'a Run, transaction: &'a Transaction, mark: Instant) -> Self {
+        // Nobody reads it when nothing is logged at all.
+        let scope = (LevelFilter::current() != LevelFilter::OFF).then(|| Scope {
             task: T::NAME,
             transaction_id: transaction.shared_id().clone(),
             step: Step::Process,
             attempt: 0,
-        };
+        });
         Self {
             task,
             run,
             transaction,
-            scope: Some(scope),
+            scope,
             made: None,
             mark,
             deadline: run.policy.transaction_timeout.and_then(|limit| mark.checked_add(limit)),
@@ -111,6 +113,11 @@ impl<'a, T: Consumer> Life<'a, T> {
             success: StepRun::default(),
             exception: StepRun::default(),
         }
+    }
+
+    /// When the last step ended.
+    pub(super) fn mark(&self) -> Instant {
+        self.mark
     }
 
     /// What process made, if it ended well.

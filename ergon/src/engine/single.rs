@@ -1,6 +1,7 @@
 //! One transaction through a task's own policies, without a loop or a source.
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::attempt::guarded;
 use super::consume::Run;
@@ -21,7 +22,7 @@ pub(super) async fn process<T: Consumer>(
     panic::install_hook();
     let run = Run::new(T::NAME, setup);
     let mut report = SingleReport::new(transaction.id());
-    let mut life = Life::new(task, &run, &transaction);
+    let mut life = Life::new(task, &run, &transaction, Instant::now());
     let mut failure = None;
     if dry_run {
         life.process().await;

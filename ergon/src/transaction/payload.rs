@@ -29,14 +29,14 @@ use super::{Record, Result, TransactionError};
 /// # Ok::<(), ergon::DecodeError>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Payload(Repr);
+pub struct Payload(Arc<Repr>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Repr {
     Body { content_type: ContentType, bytes: Bytes },
-    Value(Arc<Value>),
-    Record(Arc<Record>),
-    Records(Arc<[Record]>),
+    Value(Value),
+    Record(Record),
+    Records(Vec<Record>),
 }
 
 /// How the bytes of a body are to be read.
@@ -104,7 +104,7 @@ pub enum Content<'a> {
 impl Payload {
     /// Makes a body of bytes.
     pub fn bytes(content_type: ContentType, bytes: impl Into<Bytes>) -> Self {
-        Self(Repr::Body { content_type, bytes: bytes.into() })
+        Self(Arc::new(Repr::Body { content_type, bytes: bytes.into() }))
     }
 
     /// Makes a body of plain text.
@@ -125,22 +125,22 @@ impl Payload {
 
     /// Makes a payload of a value that is already parsed.
     pub fn value(value: Value) -> Self {
-        Self(Repr::Value(Arc::new(value)))
+        Self(Arc::new(Repr::Value(value)))
     }
 
     /// Makes a payload of one row of a table.
     pub fn record(record: Record) -> Self {
-        Self(Repr::Record(Arc::new(record)))
+        Self(Arc::new(Repr::Record(record)))
     }
 
     /// Makes a payload of several rows of a table.
     pub fn records(records: Vec<Record>) -> Self {
-        Self(Repr::Records(records.into()))
+        Self(Arc::new(Repr::Records(records)))
     }
 
     /// Shows what is inside.
     pub fn content(&self) -> Content<'_> {
-        match &self.0 {
+        match self.0.as_ref() {
             Repr::Body { content_type, bytes } => Content::Body(content_type, bytes),
             Repr::Value(value) => Content::Value(value),
             Repr::Record(record) => Content::Record(record),
@@ -150,7 +150,7 @@ impl Payload {
 
     /// The content type: that of the body, or JSON for a value.
     pub fn content_type(&self) -> &ContentType {
-        match &self.0 {
+        match self.0.as_ref() {
             Repr::Body { content_type, .. } => content_type,
             Repr::Value(_) | Repr::Record(_) | Repr::Records(_) => &ContentType::Json,
         }
@@ -161,11 +161,11 @@ impl Payload {
     /// # Errors
     /// A [`DecodeError`] if a row holds a cell that is itself an error (`#DIV/0!`).
     pub fn to_bytes(&self) -> Result<Bytes, DecodeError> {
-        let written = match &self.0 {
+        let written = match self.0.as_ref() {
             Repr::Body { bytes, .. } => return Ok(bytes.clone()),
-            Repr::Value(value) => serde_json::to_vec(value.as_ref()),
-            Repr::Record(record) => serde_json::to_vec(record.as_ref()),
-            Repr::Records(records) => serde_json::to_vec(records.as_ref()),
+            Repr::Value(value) => serde_json::to_vec(value),
+            Repr::Record(record) => serde_json::to_vec(record),
+            Repr::Records(records) => serde_json::to_vec(records),
         };
         written.map(Bytes::from).map_err(|error| DecodeError::new(error.to_string()))
     }
@@ -175,18 +175,18 @@ impl Payload {
     /// # Errors
     /// A [`DecodeError`] that names the field and the position.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        match &self.0 {
+        match self.0.as_ref() {
             Repr::Body { content_type, bytes } => {
                 let body = Body { content_type, bytes };
                 T::deserialize(body).map_err(|error| error.at(content_type, bytes, locate::<T>(body)))
             }
-            Repr::Value(value) => match T::deserialize(value.as_ref()) {
+            Repr::Value(value) => match T::deserialize(value) {
                 Ok(decoded) => Ok(decoded),
-                Err(_) => explain(value.as_ref()),
+                Err(_) => explain(value),
             },
-            Repr::Record(record) => match T::deserialize(record.as_ref()) {
+            Repr::Record(record) => match T::deserialize(record) {
                 Ok(decoded) => Ok(decoded),
-                Err(_) => explain(record.as_ref()),
+                Err(_) => explain(record),
             },
             Repr::Records(records) => {
                 let rows = || SeqDeserializer::<_, PlainError>::new(records.iter());

@@ -91,8 +91,10 @@ impl MemoryQueue {
     /// Hands out at most `max`.
     pub(super) fn take(&self, max: usize) -> Vec<Delivery> {
         let mut state = self.state();
-        let count = max.min(state.held.waiting());
-        let deliveries: Vec<_> = std::iter::from_fn(|| state.held.next()).take(count).collect();
+        let mut deliveries = Vec::with_capacity(max.min(state.held.waiting()));
+        while deliveries.len() < max && let Some(delivery) = state.held.next() {
+            deliveries.push(delivery);
+        }
         state.handed_out += deliveries.len();
         deliveries
     }
