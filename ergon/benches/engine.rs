@@ -4,7 +4,12 @@
 //! `cargo bench -p ergon --bench engine` prints a table; `-- --json` one JSON line for each row. Each figure is the
 //! median of five interleaved rounds. Allocations are those of the whole process while the row ran.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark prints and may fail")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark prints and may fail"
+)]
 #![allow(missing_docs, clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::sync::Arc;
@@ -39,10 +44,14 @@ impl Consumer for Noop {
 fn config(queue: &'static str, concurrency: usize) -> TaskConfig {
     let policy = ConsumerPolicy { concurrency, batch_size: 256, ..ConsumerPolicy::DEFAULT };
     let source = MemoryConfig::new(queue);
-    ergon::__private::consumer::<Noop, _>(policy, |_| None, move |parts| {
-        parts.source("input", &source)?;
-        Ok(Noop { policy: parts.consumer_policy() })
-    })
+    ergon::__private::consumer::<Noop, _>(
+        policy,
+        |_| None,
+        move |parts| {
+            parts.source("input", &source)?;
+            Ok(Noop { policy: parts.consumer_policy() })
+        },
+    )
 }
 
 fn transactions() -> Vec<Transaction> {

@@ -45,7 +45,7 @@ pub(super) fn ended(run: &Run, exit: Option<Error>) -> Ended {
     }
     let left = run.slots.given_back();
     match run.drained() {
-        Some(Cause::Stop) => Ended::Stopped { cancelled: left },
+        Some(Cause::Stop) => Ended::Stopped { given_back: left },
         Some(Cause::TimeLimit) if left > 0 => Ended::Failed(time_limit(run, left)),
         Some(Cause::TimeLimit) => Ended::TimeLimit,
         None if run.slots.limit_reached() => Ended::LimitReached,
@@ -56,5 +56,6 @@ pub(super) fn ended(run: &Run, exit: Option<Error>) -> Ended {
 fn time_limit(run: &Run, left: u64) -> Error {
     let limit = crate::policy::duration::display(run.policy.timeout.unwrap_or_default());
     let message = format!("the run's time limit of {limit} ran out with {left} transactions left to do");
-    Error::new(ErrorKind::LoopTimeout, message).with_hint("they were given back; raise `timeout`, or run again")
+    Error::new(ErrorKind::LoopTimeout, message)
+        .with_hint("they were given back; raise `timeout`, or run again")
 }

@@ -295,7 +295,8 @@ impl<'a, T: Consumer> Life<'a, T> {
             Finished::Done(()) => true,
             Finished::Interrupted => false,
             Finished::Failed(error) => {
-                DeadLetterFailed { task: T::NAME, transaction_id: self.transaction.id(), error: &error }.emit();
+                DeadLetterFailed { task: T::NAME, transaction_id: self.transaction.id(), error: &error }
+                    .emit();
                 false
             }
         }

@@ -78,7 +78,9 @@ impl Lifecycle {
             (Step::Process, Event::Completed) => Action::Run(Step::Success),
             (Step::Success, Event::Completed) => Action::Settle(Outcome::Succeeded, Disposition::Ack),
             (Step::Exception, Event::Decided(disposition)) => Action::Settle(Outcome::Handled, disposition),
-            (Step::Process | Step::Success, Event::Failed | Event::Decided(_)) => Action::Run(Step::Exception),
+            (Step::Process | Step::Success, Event::Failed | Event::Decided(_)) => {
+                Action::Run(Step::Exception)
+            }
             (Step::Exception, Event::Failed | Event::Completed) => {
                 Action::Settle(Outcome::HandlerFailed, self.on_handler_failure)
             }

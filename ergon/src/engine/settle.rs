@@ -57,8 +57,14 @@ pub(super) async fn settle(run: Arc<Run>, lanes_ended: CancellationToken) {
 async fn give_back_dropped(run: &Run) {
     if let Err(error) = run.input.settle(Vec::new()).await {
         let error = error.to_string();
-        Unsettled { task: run.task, transaction_id: "?", disposition: "requeue", unknown: true, error: &error }
-            .emit();
+        Unsettled {
+            task: run.task,
+            transaction_id: "?",
+            disposition: "requeue",
+            unknown: true,
+            error: &error,
+        }
+        .emit();
     }
 }
 

@@ -182,10 +182,10 @@ pub enum Ended {
     SourceEmpty,
     /// As many were fetched as `limit` allows.
     LimitReached,
-    /// It was told to stop; how many deliveries had to be cancelled and given back when the grace was over.
+    /// It was told to stop; how many deliveries were given back, begun or not.
     Stopped {
-        /// Deliveries that were cancelled.
-        cancelled: u64,
+        /// Deliveries that were given back.
+        given_back: u64,
     },
     /// Its time limit ran out with nothing left to do.
     TimeLimit,

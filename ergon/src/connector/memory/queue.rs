@@ -92,7 +92,9 @@ impl MemoryQueue {
     pub(super) fn take(&self, max: usize) -> Vec<Delivery> {
         let mut state = self.state();
         let mut deliveries = Vec::with_capacity(max.min(state.held.waiting()));
-        while deliveries.len() < max && let Some(delivery) = state.held.next() {
+        while deliveries.len() < max
+            && let Some(delivery) = state.held.next()
+        {
             deliveries.push(delivery);
         }
         state.handed_out += deliveries.len();

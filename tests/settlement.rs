@@ -1,0 +1,78 @@
+//! Settled exactly once, many in one call, and what is not known to be settled is never counted as success.
+#![allow(missing_docs, reason = "a test")]
+
+use std::time::Duration;
+
+use ergon::prelude::*;
+use ergon_tests::World;
+use tokio::time::sleep;
+
+#[tokio::test(start_paused = true)]
+async fn what_finishes_together_is_settled_in_one_call() {
+    let world = World::with(64)
+        .process(|_| async {
+            sleep(Duration::from_secs(1)).await;
+            Ok(())
+        })
+        .policy(|policy| {
+            policy.concurrency = 64;
+            policy.batch_size = 64;
+        });
+    world.run().await;
+    let calls = world.input.faults.settled.lock().unwrap().clone();
+    assert_eq!(calls.iter().sum::<usize>(), 64);
+    assert!(calls.len() <= 3, "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_transaction_is_settled_without_waiting_for_others() {
+    let world = World::with(1).policy(|policy| policy.streaming = true);
+    let running = world.start().await;
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(world.input.queue.inspect().acked, 1);
+    running.stop();
+    running.wait().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_settlement_is_counted_and_never_as_success() {
+    let world = World::with(3);
+    let error = ConnectorError::unknown("link died");
+    world.input.faults.settles.lock().unwrap().push_back(error);
+    let report = world.run().await;
+    assert_eq!(report.tally.unknown + report.tally.succeeded, 3);
+    assert!(report.tally.unknown >= 1);
+    assert_eq!(world.input.queue.inspect().acked, report.tally.succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partial_settlement_counts_only_what_was_settled() {
+    let world = World::with(4)
+        .process(|_| async {
+            sleep(Duration::from_secs(1)).await;
+            Ok(())
+        })
+        .policy(|policy| {
+            policy.concurrency = 4;
+            policy.batch_size = 4;
+        });
+    let lost = ConnectorError::partial(vec![(0, ConnectorError::transient("stale tag"))]);
+    world.input.faults.settles.lock().unwrap().push_back(lost);
+    let report = world.run().await;
+    assert_eq!((report.tally.succeeded, report.tally.unknown), (3, 1));
+}
+
+#[tokio::test]
+async fn a_delivery_that_a_task_fetches_and_drops_is_given_back() {
+    use ergon::connector::memory::Memory;
+    use ergon::{Context, FetchRequest};
+    let world = World::with(2);
+    let memory = std::sync::Arc::new(Memory::new(std::sync::Arc::clone(&world.input.queue)));
+    let input = Input::new(memory, &Context::new("t", "input"));
+    let mut deliveries = input.fetch(&FetchRequest::new(2)).await.unwrap();
+    let kept = deliveries.pop().unwrap();
+    drop(deliveries);
+    input.settle(vec![kept.settle(Disposition::Ack)]).await.unwrap();
+    let queue = world.input.queue.inspect();
+    assert_eq!((queue.acked, queue.waiting, queue.handed_out), (1, 1, 0));
+}

@@ -1,0 +1,100 @@
+//! A memory queue behind a link that fails as the test says.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use ergon::connector::memory::{Memory, MemoryQueue};
+use ergon::prelude::*;
+use ergon::{Abilities, Context};
+
+/// The faults that are to come, and what was asked for.
+#[derive(Debug, Default)]
+pub struct Faults {
+    /// Errors of the next fetches, in order; then they succeed.
+    pub fetches: Mutex<VecDeque<ConnectorError>>,
+    /// Errors of the next settles, in order; the settlements do not reach the queue.
+    pub settles: Mutex<VecDeque<ConnectorError>>,
+    /// Errors of the next dispatches, in order.
+    pub dispatches: Mutex<VecDeque<ConnectorError>>,
+    /// How many fetches were asked for.
+    pub fetched: AtomicUsize,
+    /// The sum of what they asked for.
+    pub asked: AtomicUsize,
+    /// How many settlements came with each settle.
+    pub settled: Mutex<Vec<usize>>,
+}
+
+/// Makes a [`Flaky`] connector.
+#[derive(Debug, Clone)]
+pub struct FlakyConfig {
+    /// The queue behind it.
+    pub queue: Arc<MemoryQueue>,
+    /// What goes wrong.
+    pub faults: Arc<Faults>,
+}
+
+impl FlakyConfig {
+    /// Starts with an empty queue and no faults.
+    pub fn new() -> Self {
+        Self { queue: MemoryQueue::new(), faults: Arc::default() }
+    }
+}
+
+impl Default for FlakyConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ConnectorConfig for FlakyConfig {
+    type Connector = Flaky;
+
+    fn build(&self, _context: &Context) -> Result<Flaky, ConnectorError> {
+        Ok(Flaky { memory: Memory::new(Arc::clone(&self.queue)), faults: Arc::clone(&self.faults) })
+    }
+}
+
+/// A memory connector that fails as the test says.
+#[derive(Debug)]
+pub struct Flaky {
+    memory: Memory,
+    faults: Arc<Faults>,
+}
+
+fn next(faults: &Mutex<VecDeque<ConnectorError>>) -> Result<(), ConnectorError> {
+    match faults.lock().expect("unpoisoned").pop_front() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+impl Connector for Flaky {
+    const KIND: &'static str = "flaky";
+
+    fn abilities(&self) -> Abilities<'_> {
+        self.memory.abilities()
+    }
+}
+
+impl Source for Flaky {
+    async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        self.faults.fetched.fetch_add(1, Ordering::SeqCst);
+        self.faults.asked.fetch_add(request.max(), Ordering::SeqCst);
+        next(&self.faults.fetches)?;
+        self.memory.fetch(&FetchRequest::new(request.max())).await
+    }
+
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+        self.faults.settled.lock().expect("unpoisoned").push(settlements.len());
+        next(&self.faults.settles)?;
+        self.memory.settle(settlements).await
+    }
+}
+
+impl Sink for Flaky {
+    async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
+        next(&self.faults.dispatches)?;
+        self.memory.dispatch(transactions).await
+    }
+}

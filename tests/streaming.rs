@@ -1,0 +1,106 @@
+//! Finite and streaming runs, empty sources, and fetches that fail.
+#![allow(missing_docs, reason = "a test")]
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ergon::ErrorKind;
+use ergon::prelude::*;
+use ergon::telemetry::Ended;
+use ergon_tests::World;
+use tokio::time::{Instant, sleep};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_finite_run_ends_at_the_first_empty_fetch() {
+    let world = World::new();
+    let report = world.run().await;
+    assert!(matches!(report.ended, Ended::SourceEmpty), "{:?}", report.ended);
+    assert_eq!(world.input.faults.fetched.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_source_is_asked_less_and_less() {
+    let world = World::new().policy(|policy| policy.streaming = true);
+    let running = world.start().await;
+    sleep(60 * SECOND).await;
+    let fetched = world.input.faults.fetched.load(Ordering::SeqCst);
+    assert!((10..=20).contains(&fetched), "{fetched} fetches in a minute");
+    running.stop();
+    running.wait().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streaming_run_goes_on_when_something_comes() {
+    let world = World::new().policy(|policy| policy.streaming = true);
+    let running = world.start().await;
+    sleep(60 * SECOND).await;
+    world.push(["late"]);
+    sleep(5 * SECOND).await;
+    assert_eq!(world.input.queue.inspect().acked, 1);
+    running.stop();
+    assert_eq!(running.wait().await.unwrap().tally.succeeded, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_fetch_is_retried_by_its_policy() {
+    let world = World::with(2).policy(|policy| {
+        policy.fetch.max_attempts = 3;
+        policy.fetch.backoff = SECOND;
+    });
+    let errors = (0..2).map(|_| ConnectorError::transient("link lost"));
+    world.input.faults.fetches.lock().unwrap().extend(errors);
+    let began = Instant::now();
+    let report = world.run().await;
+    assert_eq!(report.tally.succeeded, 2);
+    assert_eq!(began.elapsed().as_secs(), 1 + 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finite_run_whose_fetch_fails_drains_and_ends_with_the_error() {
+    let world = World::with(4)
+        .process(|_| async {
+            sleep(10 * SECOND).await;
+            Ok(())
+        })
+        .policy(|policy| {
+            policy.concurrency = 2;
+            policy.batch_size = 1;
+        });
+    let running = world.start().await;
+    sleep(SECOND).await;
+    let bad = ConnectorError::transient("link lost").with_hint("plug it in");
+    world.input.faults.fetches.lock().unwrap().push_back(bad);
+    let report = running.wait().await.unwrap();
+    let Ended::Failed(error) = report.ended else { panic!("{:?}", report.ended) };
+    assert_eq!(error.kind(), ErrorKind::Connector);
+    assert_eq!(error.to_string(), "fetch from input (flaky): link lost");
+    assert_eq!(error.hint(), Some("plug it in"));
+    let queue = world.input.queue.inspect();
+    assert_eq!((report.tally.succeeded, queue.handed_out), (2, 0), "what was in flight is finished");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streaming_run_survives_a_failing_source() {
+    let world = World::with(1).policy(|policy| policy.streaming = true);
+    let errors = (0..8).map(|_| ConnectorError::transient("link lost"));
+    world.input.faults.fetches.lock().unwrap().extend(errors);
+    let running = world.start().await;
+    sleep(600 * SECOND).await;
+    assert_eq!(world.input.queue.inspect().acked, 1);
+    running.stop();
+    running.wait().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permanent_error_ends_a_streaming_run_too_and_is_not_retried() {
+    let world = World::with(1).policy(|policy| {
+        policy.streaming = true;
+        policy.fetch.max_attempts = 5;
+    });
+    world.input.faults.fetches.lock().unwrap().push_back(ConnectorError::permanent("no such queue"));
+    let report = world.run().await;
+    assert!(matches!(report.ended, Ended::Failed(_)), "{:?}", report.ended);
+    assert_eq!(world.input.faults.fetched.load(Ordering::SeqCst), 1);
+}
