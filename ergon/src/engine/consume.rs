@@ -4,6 +4,7 @@
 //! when there is none, so nothing is spawned, boxed or handed over for a single transaction.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -20,6 +21,10 @@ use crate::policy::{ConsumerPolicy, OnHandlerFailure};
 use crate::task::{Consumer, Setup, Snapshot};
 use crate::telemetry::event::{LaneDied, RunStarted};
 use crate::telemetry::{RunReport, Tally};
+
+/// A life that is over before another thread could have been woken. After one, a lane takes the next delivery without
+/// waking another lane for the rest.
+const QUICK: Duration = Duration::from_micros(2);
 
 /// What the lanes, the fetcher and the settler of one run have in common.
 #[derive(Debug)]
@@ -135,11 +140,14 @@ async fn lane<T: Consumer>(task: Arc<T>, run: Arc<Run>) {
     let mut finished = None;
     // When the last life ended, if nothing was waited for since: reading the clock is dear.
     let mut now = None;
+    let mut quick = false;
     loop {
-        match run.slots.next(finished.take()) {
+        match run.slots.next(finished.take(), quick) {
             Next::Run(delivery, key) => {
                 let mut holding = Holding::new(&run, delivery);
-                now = holding.live(task.as_ref(), now).await;
+                let began = now.unwrap_or_else(Instant::now);
+                now = holding.live(task.as_ref(), began).await;
+                quick = now.is_some_and(|now| now.saturating_duration_since(began) < QUICK);
                 finished = holding.release().map(|settling| (key, settling));
             }
             Next::Fetch(count) => {
@@ -170,14 +178,17 @@ impl<'a> Holding<'a> {
     }
 
     /// Takes the delivery through its life; says when that ended, unless it was cancelled on the way.
-    async fn live<T: Consumer>(&mut self, task: &T, now: Option<Instant>) -> Option<Instant> {
+    async fn live<T: Consumer>(&mut self, task: &T, began: Instant) -> Option<Instant> {
         let Settling { transaction, lived, .. } = self.settling.as_mut()?;
-        let mut life = Life::new(task, self.run, transaction, now.unwrap_or_else(Instant::now));
+        let mut life = Life::new(task, self.run, transaction, began);
         let whole = async {
             let mut living = std::pin::pin!(life.live());
             match at_once(living.as_mut()).await {
                 Some(lived) => Some(lived),
-                None => self.run.abort.run_until_cancelled(living).await,
+                None => {
+                    self.run.slots.wake_another();
+                    self.run.abort.run_until_cancelled(living).await
+                }
             }
         };
         // Guarded here too: a handler that is cancelled may panic when it is dropped.

@@ -134,7 +134,10 @@ impl Slots {
     }
 
     /// Hands in what a lane finished, and says what the lane is to do next.
-    pub(super) fn next(&self, finished: Option<(Key, Settling)>) -> Next {
+    ///
+    /// If there is more to do, another lane is woken, unless the lane is `quick`: then it will be back sooner than
+    /// the other comes. A quick lane that turns out to wait calls [`wake_another`](Self::wake_another).
+    pub(super) fn next(&self, finished: Option<(Key, Settling)>, quick: bool) -> Next {
         let mut state = self.state();
         if let Some((key, settling)) = finished {
             state.end(key);
@@ -142,10 +145,8 @@ impl Slots {
         }
         let next = self.choose(&mut state);
         let wake = match &next {
-            Next::Run(..) | Next::Fetch(_) => {
-                let more = !state.ready.is_empty() || self.room(&state) > 0;
-                state.wakes(more)
-            }
+            Next::Run(..) if quick => false,
+            Next::Run(..) | Next::Fetch(_) => self.wakes_another(&mut state),
             Next::End => state.idle > 0,
             Next::Wait => {
                 state.idle += 1;
@@ -157,6 +158,14 @@ impl Slots {
             self.work.notify_one();
         }
         next
+    }
+
+    /// Wakes a lane if there is something to do.
+    pub(super) fn wake_another(&self) {
+        let wake = self.wakes_another(&mut self.state());
+        if wake {
+            self.work.notify_one();
+        }
     }
 
     /// Waits until there may be something to do; to be called after [`Next::Wait`].
@@ -215,8 +224,7 @@ impl Slots {
         if returned && state.source == Supply::Dry {
             state.source = Supply::Open;
         }
-        let more = !state.ready.is_empty() || self.room(&state) > 0 || self.is_over(&state);
-        let wake = state.wakes(more);
+        let wake = self.wakes_another(&mut state);
         drop(state);
         if returned {
             self.refill.notify_waiters();
@@ -322,6 +330,14 @@ impl Slots {
         free.min(rules.batch_size).min(left)
     }
 
+    /// Whether to wake a lane because there is more to do; only one is woken at a time, and wakes the next.
+    fn wakes_another(&self, state: &mut State) -> bool {
+        let lane_free = state.idle > 0 && !state.waking;
+        let wakes = lane_free && (!state.ready.is_empty() || self.room(state) > 0 || self.is_over(state));
+        state.waking |= wakes;
+        wakes
+    }
+
     /// Whether nothing is left that could bring more to do.
     fn is_over(&self, state: &State) -> bool {
         let closed = state.source == Supply::Closed;
@@ -339,12 +355,5 @@ impl State {
         for twin in twins.into_iter().rev() {
             self.ready.push_front(twin);
         }
-    }
-
-    /// Whether to wake a lane because there is more to do; only one is woken at a time, and wakes the next.
-    fn wakes(&mut self, more: bool) -> bool {
-        let wakes = more && self.idle > 0 && !self.waking;
-        self.waking |= wakes;
-        wakes
     }
 }
