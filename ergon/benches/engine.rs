@@ -2,7 +2,8 @@
 //! `tokio::spawn` with a semaphore, and the engine.
 //!
 //! `cargo bench -p ergon --bench engine` prints a table; `-- --json` one JSON line for each row. Each figure is the
-//! median of five interleaved rounds. Allocations are those of the whole process while the row ran.
+//! median of five interleaved rounds. The last line is what the engine and the memory source allocate for one
+//! transaction: the difference between a long and a short run, counted by the allocator.
 
 #![allow(
     clippy::print_stdout,
@@ -54,12 +55,12 @@ fn config(queue: &'static str, concurrency: usize) -> TaskConfig {
     )
 }
 
-fn transactions() -> Vec<Transaction> {
+fn transactions(count: usize) -> Vec<Transaction> {
     let make = |n| {
         let payload = Payload::bytes(ContentType::Json, br#"{"sku":"A-1","quantity":2}"#.as_slice());
         Transaction::builder().id(format!("order-{n}")).payload(payload).build()
     };
-    (0..TRANSACTIONS).map(make).collect()
+    (0..count).map(make).collect()
 }
 
 async fn work(task: &Noop, transaction: &Transaction) {
@@ -103,13 +104,14 @@ async fn spawn_semaphore(transactions: Vec<Transaction>, task: Arc<Noop>) {
 }
 
 async fn engine(transactions: Vec<Transaction>, concurrency: usize) -> Duration {
+    let count = transactions.len();
     let queue = MemoryQueue::named("bench");
     queue.extend(transactions);
     let config = config("bench", concurrency);
     let began = Instant::now();
     let report = ergon::testing::run(config).await.unwrap();
     let took = began.elapsed();
-    assert_eq!(report.tally.succeeded, TRANSACTIONS as u64);
+    assert_eq!(report.tally.succeeded, count as u64);
     took
 }
 
@@ -136,7 +138,7 @@ impl Way {
 
     /// Microseconds of wall time for each transaction.
     async fn run(self, concurrency: usize) -> f64 {
-        let transactions = transactions();
+        let transactions = transactions(TRANSACTIONS);
         let policy = ConsumerPolicy { concurrency, ..ConsumerPolicy::DEFAULT };
         let task = Arc::new(Noop { policy });
         let began = Instant::now();
@@ -148,6 +150,20 @@ impl Way {
         }
         micros(began.elapsed())
     }
+}
+
+/// How often the engine and the memory source allocate for one transaction.
+fn allocations(concurrency: usize) -> f64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut run = |count| {
+        let transactions = transactions(count);
+        let counted = allocation_counter::measure(|| {
+            runtime.block_on(engine(transactions, concurrency));
+        });
+        counted.count_total as f64
+    };
+    let (short, long) = (10_000, 110_000);
+    (run(long) - run(short)) / (long - short) as f64
 }
 
 fn micros(elapsed: Duration) -> f64 {
@@ -182,5 +198,11 @@ fn main() {
                 println!("{name:<20}{concurrency:>12}{figure:>14.3}{ratio:>16.2}");
             }
         }
+    }
+    let counted = allocations(64);
+    if json {
+        println!("{}", serde_json::json!({"row": "allocations", "concurrency": 64, "per_transaction": counted}));
+    } else {
+        println!("allocations per transaction, engine and memory source, concurrency 64: {counted:.2}");
     }
 }
