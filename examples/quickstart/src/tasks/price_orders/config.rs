@@ -1,0 +1,15 @@
+//! What is wired to the task.
+
+use ergon::prelude::*;
+
+use super::task::{PriceOrders, PriceOrdersWiring};
+use crate::settings::Settings;
+
+/// Wires the task to the connectors of the settings.
+pub(crate) fn config(settings: &Settings) -> Result<TaskConfig> {
+    Ok(PriceOrders::config(PriceOrdersWiring {
+        input: settings.orders.clone(),
+        output: settings.receipts.clone(),
+        refused: settings.refused.clone(),
+    }))
+}

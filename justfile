@@ -1,0 +1,41 @@
+# The jobs of .ci/run by name. `just` alone lists them.
+
+default:
+    @just --list
+
+# Formatting.
+fmt:
+    cargo fmt --all --check
+
+# Lints, with all features and with none.
+clippy:
+    cargo clippy --workspace --all-features --all-targets -- -D warnings
+    cargo clippy -p ergon --no-default-features -- -D warnings
+
+# All tests: rules, macros, compile-time, promises, examples, documentation.
+test:
+    cargo test --workspace
+
+# The features that are off by default.
+test-all-features:
+    cargo test -p ergon --all-features
+
+# Compile-time cases only; TRYBUILD=overwrite writes the expected output anew.
+ui:
+    cargo test -p ui-tests
+
+# The documentation.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+
+# Licences, advisories, bans.
+deny:
+    cargo deny check
+
+# The main job.
+quickstart:
+    cargo run -p quickstart -- run price-orders
+
+# Figures beside bare floors.
+bench:
+    cargo bench -p ergon --all-features
