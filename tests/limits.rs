@@ -177,3 +177,22 @@ async fn in_batch_mode_a_batch_ends_before_the_next_is_fetched() {
         assert!(last_end < at(&format!("process {}", (batch + 1) * 3)), "{log:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_fetched_than_free_slots_and_prefetch() {
+    for (concurrency, prefetch) in [(1, 0), (3, 0), (3, 4)] {
+        let (world, _) = gauged(40);
+        let world = world.policy(|policy| {
+            policy.concurrency = concurrency;
+            policy.prefetch = prefetch;
+            policy.batch_size = 100;
+        });
+        let running = world.start().await;
+        for _ in 0..20 {
+            sleep(Duration::from_millis(3)).await;
+            let handed_out = world.input.queue.inspect().handed_out;
+            assert!(handed_out <= concurrency + prefetch, "{handed_out} of {concurrency} + {prefetch}");
+        }
+        running.wait().await.unwrap();
+    }
+}

@@ -104,3 +104,45 @@ async fn a_permanent_error_ends_a_streaming_run_too_and_is_not_retried() {
     assert!(matches!(report.ended, Ended::Failed(_)), "{:?}", report.ended);
     assert_eq!(world.input.faults.fetched.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_streaming_run_reaches_its_limit_over_several_fetches() {
+    let world = World::with(2).policy(|policy| {
+        policy.streaming = true;
+        policy.limit = Some(5);
+        policy.batch_size = 10;
+        policy.concurrency = 10;
+    });
+    let running = world.start().await;
+    sleep(SECOND).await;
+    assert_eq!(world.input.queue.inspect().acked, 2);
+    world.push(["a", "b", "c", "d"]);
+    let report = running.wait().await.unwrap();
+    assert!(matches!(report.ended, Ended::LimitReached), "{:?}", report.ended);
+    assert_eq!((report.tally.succeeded, world.input.queue.inspect().waiting), (5, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_transaction_after_a_quick_one_holds_back_nobody_that_came_with_it() {
+    let world = World::new()
+        .process(|transaction| async move {
+            if transaction.id() == "slow" {
+                sleep(1000 * SECOND).await;
+            }
+            Ok(())
+        })
+        .policy(|policy| {
+            policy.streaming = true;
+            policy.concurrency = 2;
+            policy.batch_size = 2;
+            policy.transaction_timeout = None;
+        });
+    world.push(["quick"]);
+    let running = world.start().await;
+    sleep(SECOND).await;
+    world.push(["slow", "other"]);
+    sleep(60 * SECOND).await;
+    assert_eq!(world.input.queue.inspect().acked, 2, "quick and other");
+    running.stop();
+    running.wait().await.unwrap();
+}

@@ -201,7 +201,10 @@ fn main() {
     }
     let counted = allocations(64);
     if json {
-        println!("{}", serde_json::json!({"row": "allocations", "concurrency": 64, "per_transaction": counted}));
+        println!(
+            "{}",
+            serde_json::json!({"row": "allocations", "concurrency": 64, "per_transaction": counted})
+        );
     } else {
         println!("allocations per transaction, engine and memory source, concurrency 64: {counted:.2}");
     }

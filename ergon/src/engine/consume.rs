@@ -192,8 +192,12 @@ impl<'a> Holding<'a> {
             }
         };
         // Guarded here too: a handler that is cancelled may panic when it is dropped.
-        *lived = guarded(&mut None, whole).await.ok().flatten()?;
-        Some(life.mark())
+        let came_of_it = guarded(&mut None, whole).await.ok().flatten();
+        let ended = life.mark();
+        // So may what it made; that changes nothing of what became of the transaction.
+        let _ = panic::guard(|| drop(life));
+        *lived = came_of_it?;
+        Some(ended)
     }
 
     fn release(mut self) -> Option<Settling> {
@@ -216,4 +220,28 @@ async fn leave<T: Consumer>(task: &T) -> Option<Error> {
         Ok(Err(failure)) | Err(failure) => failure,
     };
     Some(Error::new(ErrorKind::Task, format!("the exit hook of `{}` failed: {failure}", T::NAME)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::memory::{Memory, MemoryQueue};
+    use crate::connector::{Context, FetchRequest};
+    use crate::task::{Monitor, Stop};
+    use crate::transaction::Transaction;
+
+    #[tokio::test]
+    async fn a_delivery_that_is_dropped_in_its_lane_is_given_back_by_the_next_settle() {
+        let queue = MemoryQueue::new();
+        queue.push(Transaction::new("a", &1).unwrap());
+        let input = Input::new(Arc::new(Memory::new(Arc::clone(&queue))), &Context::new("t", "input"));
+        let (stop, monitor) = (Stop::default(), Monitor::default());
+        let setup = Setup { policy: ConsumerPolicy::DEFAULT, input, dead_letter: None, stop, monitor };
+        let run = Run::new("t", setup);
+        let delivery = run.input.fetch_held(&FetchRequest::new(1)).await.unwrap().remove(0);
+        drop(Holding::new(&run, delivery));
+        assert_eq!(queue.inspect().handed_out, 1);
+        run.input.settle(Vec::new()).await.unwrap();
+        assert_eq!((queue.inspect().handed_out, queue.inspect().waiting), (0, 1));
+    }
 }
