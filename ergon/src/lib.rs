@@ -14,6 +14,8 @@ pub mod service;
 
 mod policy;
 
+mod settings;
+
 pub mod task;
 
 mod engine;
