@@ -20,6 +20,8 @@ pub mod task;
 
 mod engine;
 
+mod runner;
+
 pub mod telemetry;
 
 pub mod testing;
