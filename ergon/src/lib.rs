@@ -22,6 +22,8 @@ mod engine;
 
 mod runner;
 
+mod cli;
+
 pub mod telemetry;
 
 pub mod testing;

@@ -168,9 +168,10 @@ impl LogLevel {
     }
 
     /// The error of directives that cannot be read.
-    pub(crate) fn refused(&self, reason: &str, hint: Option<String>) -> Error {
+    pub(crate) fn refused(&self, reason: &str) -> Error {
         let problem = Problem::new(self.origin.clone(), "", reason);
-        match hint {
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        match suggest::hint(&self.directives, levels) {
             Some(hint) => problem.with_hint(format!("hint: {hint}")).into(),
             None => problem.into(),
         }

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use framework::{Flag, Framework, LogLevel};
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use sources::{Options, no_colour};
-pub(crate) use tree::Origin;
+pub(crate) use tree::{Origin, SourceFile};
 
 use crate::error::Error;
 
