@@ -14,7 +14,6 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use args::{Arguments, Command, Format, Global};
@@ -127,10 +126,4 @@ fn not_understood(error: &clap::Error, output: &Output) -> Exit {
         Ok(()) => Exit::Success,
         Err(error) => Exit::of_error(&error),
     }
-}
-
-/// The arguments of a test's command line.
-#[cfg(test)]
-fn arguments(line: &[&str]) -> impl Iterator<Item = OsString> {
-    std::iter::once("shop").chain(line.iter().copied()).map(OsString::from)
 }

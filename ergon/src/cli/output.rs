@@ -1,5 +1,6 @@
 //! The two streams: data goes to standard output, talk goes to standard error.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -111,10 +112,11 @@ fn describe(error: &Error, label: &str) -> String {
     }
     let mut text = format!("{label}: {error}\n");
     for cause in std::iter::successors(source, |cause| cause.source()) {
-        text.push_str(&format!(" = because: {}\n", cause.to_string().trim_end()));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, " = because: {}", cause.to_string().trim_end());
     }
     if let Some(hint) = error.hint() {
-        text.push_str(&format!(" = hint: {hint}\n"));
+        let _ = writeln!(text, " = hint: {hint}");
     }
     text
 }

@@ -106,12 +106,11 @@ fn one_line(message: &str) -> String {
 
 /// All runs as one object: the counts of all together, and each run with its times.
 pub(crate) fn json(finished: &[Finished], exit: Exit) -> Value {
-    let mut total = Map::new();
-    for run in finished {
-        for (key, count) in numbers(&run.report.tally) {
-            let sum = total.get(key).and_then(Value::as_u64).unwrap_or_default() + count;
-            total.insert(key.to_owned(), sum.into());
-        }
+    let mut total: Map<String, Value> =
+        numbers(&Tally::default()).map(|(key, zero)| (key.to_owned(), zero.into())).collect();
+    for (key, count) in finished.iter().flat_map(|run| numbers(&run.report.tally)) {
+        let sum = total.get(key).and_then(Value::as_u64).unwrap_or_default() + count;
+        total.insert(key.to_owned(), sum.into());
     }
     total.insert("exit_code".to_owned(), exit.code().into());
     total.insert("tasks".to_owned(), finished.iter().map(run).collect());

@@ -1,5 +1,7 @@
 //! Whole commands, from the command line to the streams and the exit code, over tasks without an engine.
 
+use std::ffi::OsString;
+
 use super::output::captured::Captured;
 use super::*;
 use crate::connector::memory::MemoryQueue;
@@ -17,6 +19,10 @@ impl Task for BillOrders {
     const NAME: &'static str = "bill-orders";
 }
 
+/// Settings without a table of the user's own.
+#[derive(serde::Deserialize)]
+struct Nothing {}
+
 /// What a command came to.
 struct Ran {
     code: u8,
@@ -30,26 +36,24 @@ fn shop(name: &str, toml: &str, line: &[&str]) -> Ran {
         price_orders(name, ConsumerPolicy::DEFAULT),
         fake::<BillOrders>(&format!("{name}-bills"), ConsumerPolicy::DEFAULT),
     ];
-    ran(tasks, toml, line)
+    ran(&tasks, toml, line)
 }
 
-fn ran(tasks: Vec<TaskConfig>, toml: &str, line: &[&str]) -> Ran {
+fn ran(tasks: &[TaskConfig], toml: &str, line: &[&str]) -> Ran {
     let folder = tempfile::TempDir::new().unwrap();
     std::fs::write(folder.path().join("ergon.toml"), toml).unwrap();
     let options = Options { working_folder: folder.path().to_path_buf(), ..Options::default() };
     let captured = Captured::default();
-    let arguments = match args::parse(&PACKAGE, arguments(line)) {
+    let arguments = match args::parse(&PACKAGE, ["shop"].iter().chain(line).map(OsString::from)) {
         Ok(arguments) => arguments,
         Err(error) => {
             let exit = not_understood(&error, &captured.output(false));
             return Ran { code: exit.code(), data: captured.data.text(), talk: captured.talk.text() };
         }
     };
-    #[derive(serde::Deserialize)]
-    struct Nothing {}
     let load = || {
         let loaded = settings::load::<Nothing>(&options)?;
-        Ok((loaded.framework, tasks.clone()))
+        Ok((loaded.framework, tasks.to_vec()))
     };
     let output = captured.output(arguments.global.quiet);
     let exit = execute(&PACKAGE, &arguments, &output, &load);
@@ -140,29 +144,6 @@ fn what_cannot_be_closed_is_exit_code_1() {
 }
 
 #[test]
-fn a_signal_drains_and_is_the_exit_code() {
-    // The fake waits at 99 until it is told to stop; the signal is sent as soon as it says that it is there.
-    fill("signal", [2, 99]);
-    let config = price_orders("signal", ConsumerPolicy::DEFAULT);
-    let sender = std::thread::spawn(|| {
-        while MemoryQueue::named("signal").inspect().handed_out == 0 {
-            std::thread::yield_now();
-        }
-        let process = std::process::id().to_string();
-        std::process::Command::new("kill").args(["-INT", &process]).status().unwrap()
-    });
-    let ran = ran(vec![config], "", &["run", "price-orders"]);
-    assert!(sender.join().unwrap().success());
-    assert_eq!(ran.code, 130, "{}", ran.talk);
-    assert!(
-        ran.talk.contains(" in flight (up to 25s); press Ctrl-C again to stop at once\n"),
-        "{}",
-        ran.talk
-    );
-    assert!(ran.talk.contains("; stopped\n"), "{}", ran.talk);
-}
-
-#[test]
 fn what_is_misspelt_gets_a_did_you_mean_and_exit_code_2() {
     let ran = shop("typo", "", &["run", "price-order"]);
     assert_eq!(
@@ -185,7 +166,7 @@ fn a_run_of_nothing_names_what_there_is() {
 #[test]
 fn two_tasks_of_one_name_are_refused() {
     let twice = vec![price_orders("a", ConsumerPolicy::DEFAULT), price_orders("b", ConsumerPolicy::DEFAULT)];
-    let ran = ran(twice, "", &["list"]);
+    let ran = ran(&twice, "", &["list"]);
     assert_eq!(ran.code, 2);
     assert!(ran.talk.starts_with("error: two tasks are called `price-orders`\n = hint: "), "{}", ran.talk);
 }

@@ -51,7 +51,6 @@ impl Exit {
     }
 
     /// Ends the process here and now.
-    #[expect(clippy::exit, reason = "a second signal asks for just this")]
     pub(crate) fn now(self) -> ! {
         std::process::exit(i32::from(self.code()))
     }

@@ -100,7 +100,7 @@ fn count(tally: &mut Tally, number: u64, id: &str) {
     if number == 13 {
         tally.handler_failures += 1;
     }
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         tally.succeeded += 1;
         return;
     }

@@ -13,5 +13,5 @@ pub(crate) mod fake;
 
 pub(crate) use build::{Built, Opened, Plan, Slots};
 pub(crate) use exit::Exit;
-pub(crate) use signal::{Signal, Signals};
+pub(crate) use signal::{Signal, Signals, arriving};
 pub(crate) use worker::{Finished, open_all, runtime};

@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use super::Exit;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+
 use crate::task::Stop;
 
 /// A signal that asks the process to stop.
@@ -20,36 +22,42 @@ pub(crate) enum Signal {
 pub(crate) struct Signals(Arc<OnceLock<Signal>>);
 
 impl Signals {
-    /// Obeys signals from now on: at the first, drains and calls `on_stop`; at the second, calls `on_exit` and ends
-    /// the process.
-    ///
-    /// # Errors
-    /// Why the system does not let the process see its signals.
-    pub(crate) fn listen(
+    /// Obeys signals from now on: at the first, drains and calls `on_first`; at the second, calls `on_second`.
+    pub(crate) fn obey(
+        mut arriving: BoxStream<'static, Signal>,
         stop: Stop,
-        on_stop: impl FnOnce(Signal) + Send + 'static,
-        on_exit: impl FnOnce() + Send + 'static,
-    ) -> io::Result<Self> {
-        let mut arriving = Arriving::new()?;
+        on_first: impl FnOnce(Signal) + Send + 'static,
+        on_second: impl FnOnce(Signal) + Send + 'static,
+    ) -> Self {
         let signals = Self::default();
         let first = Arc::clone(&signals.0);
         tokio::spawn(async move {
-            let signal = arriving.next().await;
+            let Some(signal) = arriving.next().await else { return };
             // Nobody else sets it.
             let _ = first.set(signal);
             stop.drain.cancel();
-            on_stop(signal);
-            let signal = arriving.next().await;
-            on_exit();
-            Exit::Stopped(signal).now()
+            on_first(signal);
+            if let Some(signal) = arriving.next().await {
+                on_second(signal);
+            }
         });
-        Ok(signals)
+        signals
     }
 
     /// The first signal, if one came.
     pub(crate) fn first(&self) -> Option<Signal> {
         self.0.get().copied()
     }
+}
+
+/// The signals of the process, as they come; from now on they do not end it by themselves.
+///
+/// # Errors
+/// Why the system does not let the process see its signals.
+pub(crate) fn arriving() -> io::Result<BoxStream<'static, Signal>> {
+    let arriving = Arriving::new()?;
+    let next = |mut arriving: Arriving| async move { Some((arriving.next().await, arriving)) };
+    Ok(futures_util::stream::unfold(arriving, next).boxed())
 }
 
 #[cfg(unix)]
@@ -90,23 +98,27 @@ impl Arriving {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use futures_util::stream;
 
     use super::*;
 
     #[tokio::test]
-    async fn the_first_signal_drains_and_is_remembered() {
+    async fn the_first_signal_drains_and_the_second_ends() {
         let stop = Stop::default();
-        let (told, heard) = tokio::sync::oneshot::channel();
-        let on_stop = move |signal| told.send(signal).unwrap();
-        let signals = Signals::listen(stop.clone(), on_stop, || ()).unwrap();
+        let (told, heard) = std::sync::mpsc::channel();
+        let (first, second) = (told.clone(), told);
+        let arriving = stream::iter([Signal::Terminate, Signal::Interrupt]).boxed();
+        let drained = stop.clone();
+        let on_first = move |signal| first.send((signal, drained.drain.is_cancelled())).unwrap();
+        let signals = Signals::obey(arriving, stop.clone(), on_first, move |signal| {
+            second.send((signal, true)).unwrap();
+        });
         assert_eq!(signals.first(), None);
-        let sent = Command::new("kill").arg("-TERM").arg(std::process::id().to_string()).status().unwrap();
-        assert!(sent.success());
         stop.drain.cancelled().await;
-        assert_eq!(heard.await.unwrap(), Signal::Terminate);
+        let heard: Vec<_> = heard.into_iter().collect();
+        assert_eq!(heard, [(Signal::Terminate, true), (Signal::Interrupt, true)]);
         assert_eq!(signals.first(), Some(Signal::Terminate));
     }
 }

@@ -55,17 +55,29 @@ pub(crate) async fn open_all(tasks: Vec<Built>) -> Result<Vec<Opened>, Vec<Error
 
 impl Opened {
     /// Runs the task to its end, then closes everything.
-    pub(crate) async fn run(self, stop: Stop, monitor: Monitor) -> Finished {
+    async fn run(self, stop: Stop, monitor: Monitor) -> Finished {
         let began = Instant::now();
         let setup = self.setup(stop, monitor.clone());
         // Handlers' panics are the engine's to catch; one of its own must not keep sinks from being closed.
-        let run = AssertUnwindSafe(self.task.run(setup)).catch_unwind();
+        let run = AssertUnwindSafe(async { self.task.run(setup).await }).catch_unwind();
         let report = run.await.unwrap_or_else(|_| {
             let error =
                 Error::new(ErrorKind::Task, "the engine panicked; what was in flight is handed out again");
             RunReport::new(self.name, monitor.snapshot().tally, began.elapsed(), Ended::Failed(error))
         });
         Finished { report, close_errors: self.close().await }
+    }
+
+    /// The same on a task of the runtime, so that several run at once; a panic beside the run is its failure too.
+    pub(crate) async fn run_apart(self, stop: Stop, monitor: Monitor) -> Finished {
+        let (name, began) = (self.name, Instant::now());
+        tokio::spawn(self.run(stop, monitor.clone())).await.unwrap_or_else(|_| {
+            let error =
+                Error::new(ErrorKind::Connector, "a connector or service panicked while it was closed");
+            let ended = Ended::Failed(error);
+            let report = RunReport::new(name, monitor.snapshot().tally, began.elapsed(), ended);
+            Finished { report, close_errors: Vec::new() }
+        })
     }
 
     fn setup(&self, stop: Stop, monitor: Monitor) -> Setup {

@@ -17,7 +17,7 @@ mod tests;
 
 use serde::de::DeserializeOwned;
 
-pub(crate) use framework::{Flag, Framework, LogLevel};
+pub(crate) use framework::{Flag, Framework};
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use sources::{Options, no_colour};
 pub(crate) use tree::{Origin, SourceFile};

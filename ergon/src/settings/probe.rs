@@ -175,10 +175,10 @@ impl Missing {
 
 fn table_hint(path: &str, fields: &[&str]) -> String {
     let keys: Vec<String> = fields.iter().map(|field| format!("`{field}`")).collect();
-    match keys.is_empty() {
-        true => format!("write [{path}] with its keys below it"),
-        false => format!("write [{path}] with its keys below it: {}", suggest::list(&keys, "and")),
+    if keys.is_empty() {
+        return format!("write [{path}] with its keys below it");
     }
+    format!("write [{path}] with its keys below it: {}", suggest::list(&keys, "and"))
 }
 
 /// The environment variable that sets a key.

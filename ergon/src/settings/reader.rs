@@ -89,7 +89,7 @@ impl<'de> Reader<'de, '_> {
     fn visit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
             Value::Table(entries) => visitor.visit_map(Entries::new(self, entries)),
-            Value::List(items) => visitor.visit_seq(Items { reader: self, items: items.iter(), index: 0 }),
+            Value::List(items) => visitor.visit_seq(Items { reader: self, rest: items.iter(), index: 0 }),
             Value::String(text) | Value::Untyped(Untyped { text, .. }) => visitor.visit_borrowed_str(text),
             Value::Integer(number) => match u64::try_from(*number) {
                 Ok(number) => visitor.visit_u64(number),
@@ -247,7 +247,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
 /// The entries of a table, one by one; then the key that a probe offers.
 struct Entries<'de, 'p> {
     reader: Reader<'de, 'p>,
-    entries: std::slice::Iter<'de, Entry>,
+    rest: std::slice::Iter<'de, Entry>,
     /// The keys the reader knows; an entry that a variable made goes by the known one it stands for.
     fields: Option<&'static [&'static str]>,
     current: Option<(&'de str, &'de Node)>,
@@ -256,7 +256,7 @@ struct Entries<'de, 'p> {
 
 impl<'de, 'p> Entries<'de, 'p> {
     fn new(reader: Reader<'de, 'p>, entries: &'de [Entry]) -> Self {
-        Self { reader, entries: entries.iter(), fields: None, current: None, missing: None }
+        Self { reader, rest: entries.iter(), fields: None, current: None, missing: None }
     }
 }
 
@@ -269,7 +269,7 @@ impl<'de> MapAccess<'de> for Entries<'de, '_> {
             None => Some((entry.key.as_str(), &entry.node)),
             Some(fields) => fields.iter().find(|field| entry.is(field)).map(|field| (*field, &entry.node)),
         };
-        self.current = self.entries.find_map(known);
+        self.current = self.rest.find_map(known);
         let Some(key) = self.current.map(|(key, _)| key).or_else(|| self.missing.take()) else {
             return Ok(None);
         };
@@ -292,7 +292,7 @@ impl<'de> MapAccess<'de> for Entries<'de, '_> {
 /// The items of a list, one by one.
 struct Items<'de, 'p> {
     reader: Reader<'de, 'p>,
-    items: std::slice::Iter<'de, Node>,
+    rest: std::slice::Iter<'de, Node>,
     index: usize,
 }
 
@@ -300,7 +300,7 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
     type Error = Fault;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
-        let Some(node) = self.items.next() else { return Ok(None) };
+        let Some(node) = self.rest.next() else { return Ok(None) };
         let key = format!("[{}]", self.index);
         self.index += 1;
         let path = Path { parent: Some(self.reader.path), key: &key };
@@ -309,7 +309,7 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len())
+        Some(self.rest.len())
     }
 }
 

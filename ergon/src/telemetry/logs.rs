@@ -3,7 +3,7 @@
 //! A line that is written while a transaction is worked on carries the task, the transaction's id, the step and the
 //! attempt without anybody asking for it, and the fields of all spans around it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::SystemTime;
 
 use serde::Deserialize;
@@ -96,12 +96,14 @@ where
         let mut own = Fields::default();
         event.record(&mut own);
         let mut fields = Map::new();
-        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+        for span in
+            context.event_scope(event).into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)
+        {
             if let Some(outer) = span.extensions().get::<Fields>() {
-                fields.extend(outer.fields.clone());
+                fields.extend(outer.values.clone());
             }
         }
-        fields.extend(own.fields);
+        fields.extend(own.values);
         let target = own.log_target.as_deref().unwrap_or_else(|| event.metadata().target());
         let message = own.message.unwrap_or_default();
         let line = Scope::with_current(|scope| {
@@ -123,7 +125,7 @@ struct Fields {
     message: Option<String>,
     /// Where a record of the `log` crate came from; `tracing` knows only that it was `log`.
     log_target: Option<String>,
-    fields: Map<String, Value>,
+    values: Map<String, Value>,
 }
 
 impl Fields {
@@ -137,7 +139,7 @@ impl Fields {
             "log.target" => self.log_target = Some(text(value)),
             name if name.starts_with("log.") => {}
             name => {
-                self.fields.insert(name.trim_start_matches("r#").to_owned(), value);
+                self.values.insert(name.trim_start_matches("r#").to_owned(), value);
             }
         }
     }
@@ -198,7 +200,8 @@ impl Line<'_> {
                 Value::String(text) if is_plain(&text) => text,
                 other => other.to_string().chars().flat_map(printable).collect(),
             };
-            line.push_str(&format!(" {dim}{key}={end}{text}"));
+            // Writing to a String cannot fail.
+            let _ = write!(line, " {dim}{key}={end}{text}");
         }
         line.push('\n');
         line

@@ -49,7 +49,9 @@ pub(crate) fn process(
         }
         Err(errors) => errors,
     };
-    errors.iter().for_each(|error| output.error(error));
+    for error in &errors {
+        output.error(error);
+    }
     Ok(Exit::Failure)
 }
 

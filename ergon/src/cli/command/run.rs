@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::stream::BoxStream;
 
 use crate::cli::args::{Format, Run};
 use crate::cli::output::Output;
@@ -11,7 +12,8 @@ use crate::cli::project::Project;
 use crate::cli::{summary, words};
 use crate::connector::Shard;
 use crate::error::{Error, ErrorKind};
-use crate::runner::{Built, Exit, Finished, Opened, Plan, Signals, open_all, runtime};
+use crate::policy::duration::display;
+use crate::runner::{Built, Exit, Finished, Opened, Plan, Signal, Signals, arriving, open_all, runtime};
 use crate::settings::suggest;
 use crate::task::{Monitor, Stop, TaskConfig};
 use crate::telemetry::Ended;
@@ -28,13 +30,20 @@ pub(crate) fn run(project: &Project, run: &Run, format: Format, output: &Output)
     let plans = selected(project, run)?.into_iter().map(|task| project.plan(task, &layer, &flags));
     let plans: Vec<Plan> = plans.collect::<Result<_, _>>()?;
     let warnings: Vec<String> = plans.iter().filter_map(Plan::warning).collect();
-    let Some(built) = build(plans, output) else { return Ok(Exit::Usage) };
-    warnings.iter().for_each(|warning| output.warn(warning));
+    let built = match build(plans, output) {
+        Ok(built) => built,
+        Err(exit) => return Ok(exit),
+    };
+    for warning in &warnings {
+        output.warn(warning);
+    }
     let runtime = runtime().map_err(no_threads)?;
-    let ended = runtime.block_on(run_all(built, !run.no_progress, output));
+    let (finished, exit) = runtime.block_on(async {
+        let signals = arriving().map_err(no_threads)?;
+        Ok::<_, Error>(run_all(built, signals, !run.no_progress, output).await)
+    })?;
     // A blocking handler that was given up may never return; it must not hold back the end.
     runtime.shutdown_background();
-    let (finished, exit) = ended?;
     if format == Format::Json {
         output.data(&format!("{}\n", summary::json(&finished, exit)))?;
     }
@@ -68,68 +77,80 @@ fn selected<'p>(project: &'p Project, run: &Run) -> Result<Vec<&'p TaskConfig>, 
 }
 
 /// Builds all tasks; tells of each that cannot be built, and then builds none.
-fn build(plans: Vec<Plan>, output: &Output) -> Option<Vec<Built>> {
+fn build(plans: Vec<Plan>, output: &Output) -> Result<Vec<Built>, Exit> {
     let mut all = Vec::new();
-    let mut failed = false;
+    let mut failed = None;
     for plan in plans {
         match plan.build(Shard::default()) {
             Ok(built) => all.push(built),
             Err(error) => {
                 output.error(&error);
-                failed = true;
+                failed.get_or_insert(Exit::of_error(&error));
             }
         }
     }
-    (!failed).then_some(all)
+    failed.map_or(Ok(all), Err)
 }
 
 /// Opens, runs and closes all tasks.
-async fn run_all(built: Vec<Built>, progress: bool, output: &Output) -> Result<(Vec<Finished>, Exit), Error> {
+async fn run_all(
+    built: Vec<Built>,
+    arriving: BoxStream<'static, Signal>,
+    progress: bool,
+    output: &Output,
+) -> (Vec<Finished>, Exit) {
     let stop = Stop::default();
     let monitors: Vec<Monitor> = built.iter().map(|_| Monitor::default()).collect();
-    let signals = listen(&built, &monitors, &stop, output).map_err(no_threads)?;
+    let signals = obey(arriving, &built, &monitors, &stop, output);
     let opened = tokio::select! {
         opened = open_all(built) => opened,
-        () = stop.drain.cancelled() => return Ok((Vec::new(), Exit::of_runs(&[], signals.first()))),
+        () = stop.drain.cancelled() => return (Vec::new(), Exit::of_runs(&[], signals.first())),
     };
     let opened = match opened {
         Ok(opened) => opened,
         Err(errors) => {
-            errors.iter().for_each(|error| output.error(error));
-            return Ok((Vec::new(), Exit::Failure));
+            for error in &errors {
+                output.error(error);
+            }
+            return (Vec::new(), Exit::Failure);
         }
     };
     let watched = join_all(opened.iter().zip(&monitors).map(|(task, monitor)| watched(task, monitor))).await;
     let progress = (progress && !output.quiet()).then(|| Progress::start(output, watched));
     let kept: Vec<bool> = opened.iter().map(|task| task.dead_letter.is_some()).collect();
-    let runs =
-        opened.into_iter().zip(monitors).map(|(task, monitor)| tokio::spawn(task.run(stop.clone(), monitor)));
-    let finished: Vec<Finished> = join_all(runs).await.into_iter().flatten().collect();
+    let runs = opened.into_iter().zip(monitors).map(|(task, monitor)| task.run_apart(stop.clone(), monitor));
+    let finished: Vec<Finished> = join_all(runs).await;
     if let Some(progress) = progress {
         progress.finish();
     }
     finished.iter().zip(kept).for_each(|(finished, kept)| tell(finished, kept, output));
     let exit = Exit::of_runs(&finished, signals.first());
-    Ok((finished, exit))
+    (finished, exit)
 }
 
 /// Obeys signals from now on, and tells the user what the first one does.
-fn listen(built: &[Built], monitors: &[Monitor], stop: &Stop, output: &Output) -> std::io::Result<Signals> {
+fn obey(
+    arriving: BoxStream<'static, Signal>,
+    built: &[Built],
+    monitors: &[Monitor],
+    stop: &Stop,
+    output: &Output,
+) -> Signals {
     let grace = built.iter().map(|task| task.policy.shutdown_grace).max().unwrap_or_default();
     let (talk, bars, monitors) = (output.clone(), output.clone(), monitors.to_vec());
-    let on_stop = move |_| {
+    let on_first = move |_| {
         let in_flight: usize = monitors.iter().map(|monitor| monitor.snapshot().in_flight).sum();
+        let (in_flight, grace) = (words::count(in_flight as u64), display(grace));
         talk.talk(&format!(
-            "stopping: draining {} in flight (up to {}); press Ctrl-C again to stop at once\n",
-            words::count(in_flight as u64),
-            crate::policy::duration::display(grace)
+            "stopping: draining {in_flight} in flight (up to {grace}); press Ctrl-C again to stop at once\n"
         ));
     };
-    let on_exit = move || {
+    let on_second = move |signal| {
         // The terminal is given back clean; if that fails there is nothing left to do.
         let _ = bars.bars().clear();
+        Exit::Stopped(signal).now()
     };
-    Signals::listen(stop.clone(), on_stop, on_exit)
+    Signals::obey(arriving, stop.clone(), on_first, on_second)
 }
 
 /// What the progress shows of a task; asks the source how many there are.
@@ -146,5 +167,42 @@ fn tell(finished: &Finished, dead_letter: bool, output: &Output) {
     if let Ended::Failed(error) = &finished.report.ended {
         output.error(error);
     }
-    finished.close_errors.iter().for_each(|error| output.error(error));
+    for error in &finished.close_errors {
+        output.error(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+    use crate::cli::output::captured::Captured;
+    use crate::connector::memory::MemoryQueue;
+    use crate::policy::ConsumerPolicy;
+    use crate::runner::fake::price_orders;
+    use crate::transaction::Transaction;
+
+    #[tokio::test]
+    async fn a_signal_drains_and_is_the_exit_code() {
+        // The fake waits at 99 until it is told to stop.
+        let queue = MemoryQueue::named("signal");
+        queue.extend([2, 99].map(|number: u64| Transaction::new(number.to_string(), &number).unwrap()));
+        let config = price_orders("signal", ConsumerPolicy::DEFAULT);
+        let plan = Plan { config, policy: ConsumerPolicy::DEFAULT };
+        let built = vec![plan.build(Shard::default()).unwrap()];
+        let fetched = async move {
+            while queue.inspect().handed_out == 0 {
+                tokio::task::yield_now().await;
+            }
+            Signal::Interrupt
+        };
+        let captured = Captured::default();
+        let arriving = stream::once(fetched).boxed();
+        let (finished, exit) = run_all(built, arriving, true, &captured.output(false)).await;
+        assert_eq!((finished[0].report.tally.processed, exit), (2, Exit::Stopped(Signal::Interrupt)));
+        let told = captured.talk.text();
+        let stopping = "stopping: draining 1 in flight (up to 25s); press Ctrl-C again to stop at once\n";
+        assert!(told.starts_with(stopping) && told.contains("; stopped\n"), "{told}");
+    }
 }
