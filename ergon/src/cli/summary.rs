@@ -35,10 +35,8 @@ fn reason(ended: &Ended) -> String {
     match ended {
         Ended::SourceEmpty => "the source is empty".to_owned(),
         Ended::LimitReached => "the limit is reached".to_owned(),
-        Ended::Stopped { cancelled: 0 } => "stopped".to_owned(),
-        Ended::Stopped { cancelled } => {
-            format!("stopped, {} cancelled and given back", words::count(*cancelled))
-        }
+        Ended::Stopped { given_back: 0 } => "stopped".to_owned(),
+        Ended::Stopped { given_back } => format!("stopped, {} given back", words::count(*given_back)),
         Ended::TimeLimit => "the time limit ran out".to_owned(),
         Ended::Failed(error) => format!("failed: {error}"),
     }

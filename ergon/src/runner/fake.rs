@@ -72,7 +72,7 @@ impl Runnable for FakeTask {
             }
             setup.input.settle(settlements).await.unwrap();
             let stopped = setup.stop.drain.is_cancelled();
-            let ended = if stopped { Ended::Stopped { cancelled: 0 } } else { Ended::SourceEmpty };
+            let ended = if stopped { Ended::Stopped { given_back: 0 } } else { Ended::SourceEmpty };
             RunReport::new("price-orders", tally, began.elapsed(), ended)
         })
     }
