@@ -14,9 +14,15 @@ pub mod service;
 
 mod policy;
 
+mod settings;
+
 pub mod task;
 
 mod engine;
+
+mod runner;
+
+mod cli;
 
 pub mod telemetry;
 

@@ -3,11 +3,44 @@
 
 use std::fmt::Debug;
 
+use std::process::ExitCode;
+
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use crate::cli::Package;
 pub use crate::engine::consumer;
+use crate::error::{Error, ErrorKind};
+use crate::settings::{self, Loaded};
 pub use crate::task::Parts;
+use crate::task::TaskConfig;
+
+/// Runs a program: the body of what `ergon::main!` makes.
+pub fn main<S: DeserializeOwned>(
+    package: Package,
+    tasks: fn(&S) -> Result<Vec<TaskConfig>, Error>,
+) -> ExitCode {
+    crate::cli::main(&package, &|options| {
+        let Loaded { settings, framework } = settings::load::<S>(options)?;
+        Ok((framework, tasks(&settings)?))
+    })
+}
+
+/// The error of a task's own `fn(&Settings) -> Result<TaskConfig, _>`.
+pub fn task_config_error<E: std::error::Error + Send + Sync + 'static>(error: E) -> Error {
+    let error: Box<dyn std::error::Error + Send + Sync> = Box::new(error);
+    match error.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(error) => {
+            let made = Error::new(ErrorKind::Settings, error.to_string());
+            match error.source() {
+                Some(cause) => made.with_source(cause.to_string()),
+                None => made,
+            }
+        }
+    }
+}
 
 /// Shows a task's output as JSON where it can be serialized, else as its `Debug` text, else not at all.
 ///

@@ -24,6 +24,11 @@ impl PolicyProblem {
     pub fn key(&self) -> &str {
         &self.key
     }
+
+    /// The rule that the value breaks: `must be at least 1`.
+    pub fn rule(&self) -> &'static str {
+        self.rule
+    }
 }
 
 impl fmt::Display for PolicyProblem {

@@ -11,6 +11,7 @@ pub use config::TaskConfig;
 pub(crate) use config::{Outline, Role, Slot};
 pub use consumer::Consumer;
 pub use parts::Parts;
+pub(crate) use parts::connector_error;
 pub(crate) use registry::{Assembly, Monitor, Program, Runnable, Setup, Snapshot, Stop};
 
 /// Business logic with a name; implemented by `#[ergon::task]`.

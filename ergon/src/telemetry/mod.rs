@@ -4,9 +4,11 @@
 //! transaction a line was written in, taken from [`Scope`].
 
 pub(crate) mod event;
+pub(crate) mod logs;
 mod report;
 mod scope;
 
+pub(crate) use logs::LogFormat;
 pub use report::{Ended, FailedByCategory, Refusal, RunReport, SingleReport, StepReport, StepTimes, Tally};
 pub(crate) use scope::Scope;
 pub use scope::Step;

@@ -1,0 +1,174 @@
+//! The command line: what can be written, and what it means.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use super::Package;
+use crate::policy::ConsumerLayer;
+use crate::settings::Flag;
+
+/// What was written.
+#[derive(Debug, Parser)]
+#[command(disable_help_subcommand = true, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Read the settings from this file [default: ergon.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Write log lines from this level on, or by directives such as `warn,my_crate=debug` [default: info]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+    /// Show no progress and no summary; only warnings and errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// How data is written to standard output
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    pub(crate) color: Colour,
+}
+
+/// How data is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+    /// A Mermaid graph (`describe` only)
+    Mermaid,
+    /// A Graphviz graph (`describe` only)
+    Dot,
+}
+
+/// When colour is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the tasks
+    List,
+    /// Run tasks until their sources are empty, or until stopped
+    Run(Run),
+    /// Run one transaction through a task, without a loop
+    ProcessTransaction(Process),
+    /// Show tasks, what they are wired to, and the policies in force
+    Describe,
+}
+
+/// `run`
+#[derive(Debug, Default, Args)]
+pub(crate) struct Run {
+    /// The tasks to run
+    #[arg(value_name = "TASK")]
+    pub(crate) tasks: Vec<String>,
+    /// Run all tasks
+    #[arg(long, conflicts_with = "tasks")]
+    pub(crate) all: bool,
+    /// How many transactions are worked on at once
+    #[arg(long, value_name = "N")]
+    concurrency: Option<usize>,
+    /// How many transactions one fetch may bring
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Fetch at most this many transactions
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Stop after this time, such as `30s` or `1h`
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// End when the source is empty, even if the task is streaming
+    #[arg(long)]
+    once: bool,
+    /// Show no progress
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+impl Run {
+    /// What this changes in the policy of each task.
+    pub(crate) fn layer(&self) -> ConsumerLayer {
+        ConsumerLayer::default()
+            .concurrency(self.concurrency)
+            .batch_size(self.batch_size)
+            .limit(self.limit)
+            .timeout(self.timeout)
+            .streaming(self.once.then_some(false))
+    }
+
+    /// Which option sets which key, as it was written.
+    pub(crate) fn flags(&self) -> Vec<Flag> {
+        let counts = [
+            ("concurrency", "--concurrency", self.concurrency),
+            ("batch_size", "--batch-size", self.batch_size),
+        ];
+        counts
+            .into_iter()
+            .filter_map(|(key, flag, count)| Some((key, format!("{flag} {}", count?))))
+            .collect()
+    }
+}
+
+/// `process-transaction`
+#[derive(Debug, Args)]
+pub(crate) struct Process {
+    /// The task
+    pub(crate) task: String,
+    /// `consumer`, for which part of the task; `-` to read the payload from standard input
+    #[arg(value_name = "consumer|-", num_args = 0..=2)]
+    pub(crate) rest: Vec<String>,
+    /// The payload
+    #[arg(long, value_name = "JSON", allow_hyphen_values = true, conflicts_with = "payload_file")]
+    pub(crate) payload_json: Option<String>,
+    /// The file that holds the payload
+    #[arg(long, value_name = "FILE")]
+    pub(crate) payload_file: Option<PathBuf>,
+    /// The id of the transaction [default: a new one]
+    #[arg(long)]
+    pub(crate) id: Option<String>,
+    /// Metadata of the transaction; can be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) metadata: Vec<(String, String)>,
+    /// Only the process step: no handler runs, nothing is dispatched
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let (key, value) = pair.ok_or_else(|| "expected KEY=VALUE".to_owned())?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Reads the command line of a program.
+///
+/// # Errors
+/// What is wrong with it; asking for help or the version is an error of its own kind.
+pub(crate) fn parse(
+    package: &Package,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Arguments, clap::Error> {
+    let command = Arguments::command().name(package.name).bin_name(package.name).version(package.version);
+    Arguments::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}

@@ -1,0 +1,183 @@
+//! `process-transaction`: one transaction through a task's steps, without a loop.
+
+use std::fmt::Write as _;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::run::no_threads;
+use crate::cli::args::{Format, Process};
+use crate::cli::output::Output;
+use crate::cli::project::Project;
+use crate::cli::words;
+use crate::connector::Shard;
+use crate::error::{Error, ErrorKind};
+use crate::policy::ConsumerLayer;
+use crate::runner::{Exit, runtime};
+use crate::settings::{Origin, Problem, SourceFile, suggest};
+use crate::task::Stop;
+use crate::telemetry::SingleReport;
+use crate::transaction::{ContentType, Payload, Transaction};
+
+/// Where the payload comes from.
+const PLACES: &str = "give it with `--payload-json`, `--payload-file`, or `-` for standard input";
+
+/// Runs one transaction.
+///
+/// # Errors
+/// A task that is not there, a payload that is no JSON, or no threads to run on.
+pub(crate) fn process(
+    project: &Project,
+    process: &Process,
+    format: Format,
+    output: &Output,
+) -> Result<Exit, Error> {
+    let plan = project.plan(project.find(&process.task)?, &ConsumerLayer::default(), &[])?;
+    let transaction = transaction(process)?;
+    let built = plan.build(Shard::default())?;
+    let runtime = runtime().map_err(no_threads)?;
+    let done = runtime.block_on(built.process(transaction, process.dry_run, Stop::default()));
+    runtime.shutdown_background();
+    let errors = match done {
+        Ok((report, errors)) => {
+            output.data(&shown(&report, format))?;
+            if errors.is_empty() {
+                return Ok(if report.succeeded() { Exit::Success } else { Exit::Failure });
+            }
+            errors
+        }
+        Err(errors) => errors,
+    };
+    for error in &errors {
+        output.error(error);
+    }
+    Ok(Exit::Failure)
+}
+
+/// Makes the transaction that the command line describes.
+fn transaction(process: &Process) -> Result<Transaction, Error> {
+    let source = payload(process)?;
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&source.text) {
+        return Err(not_json(source, &error).into());
+    }
+    let payload = Payload::bytes(ContentType::Json, source.text.clone());
+    let mut builder = Transaction::builder().payload(payload);
+    if let Some(id) = &process.id {
+        builder = builder.id(id.as_str());
+    }
+    for (key, value) in &process.metadata {
+        builder = builder.metadata(key.clone(), value.as_str());
+    }
+    Ok(builder.build())
+}
+
+/// Reads the payload from where the command line says.
+fn payload(process: &Process) -> Result<std::sync::Arc<SourceFile>, Error> {
+    let mut standard_input = false;
+    for word in &process.rest {
+        match word.as_str() {
+            "-" => standard_input = true,
+            "consumer" => {}
+            other => return Err(unknown_word(other)),
+        }
+    }
+    let usage = |what: &str| Error::new(ErrorKind::Usage, what).with_hint(PLACES);
+    match (&process.payload_json, &process.payload_file, standard_input) {
+        (Some(json), None, false) => Ok(SourceFile::new(Path::new("--payload-json"), json.clone())),
+        (None, Some(file), false) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| unreadable(&file.display().to_string(), error))?;
+            Ok(SourceFile::new(file, text))
+        }
+        (None, None, true) => {
+            let mut text = String::new();
+            let read = std::io::stdin().lock().read_to_string(&mut text);
+            read.map_err(|error| unreadable("standard input", error))?;
+            Ok(SourceFile::new(Path::new("standard input"), text))
+        }
+        (None, None, false) => Err(usage("there is no payload")),
+        _ => Err(usage("there is more than one payload")),
+    }
+}
+
+fn unknown_word(word: &str) -> Error {
+    let error = Error::new(ErrorKind::Usage, format!("`{word}` is no part of a task"));
+    match suggest::hint(word, ["consumer"]) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+fn unreadable(name: &str, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Usage, format!("the payload cannot be read from {name}")).with_source(error)
+}
+
+/// The problem of a payload that is no JSON, with its line and a caret.
+fn not_json(source: std::sync::Arc<SourceFile>, error: &serde_json::Error) -> Problem {
+    let lines = source.text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    let line_start: usize = lines.map(str::len).sum();
+    let wanted = line_start + error.column().saturating_sub(1);
+    // The parser counts bytes, and may stop within a character.
+    let at = source.text.floor_char_boundary(wanted.min(source.text.len()));
+    let width = source.text.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+    let message = error.to_string();
+    let reason = message.split(" at line ").next().unwrap_or(&message);
+    let place = Origin::Span(source, at..at + width);
+    let problem = Problem::new(place, "", format!("the payload is not valid JSON: {reason}"));
+    problem.with_hint("hint: text goes in double quotes: '\"text\"'")
+}
+
+fn shown(report: &SingleReport, format: Format) -> String {
+    if format == Format::Json { format!("{:#}\n", json(report)) } else { text(report) }
+}
+
+fn text(report: &SingleReport) -> String {
+    let outcome = match &report.error {
+        None => "succeeded".to_owned(),
+        Some(error) => format!("failed ({}): {}", error.category(), chain(error)),
+    };
+    let mut text = format!("{}: {outcome}\n", report.id);
+    for step in &report.steps {
+        let attempts = if step.attempts == 1 { "attempt" } else { "attempts" };
+        let error = step.error.as_deref().map(|error| format!("  {error}")).unwrap_or_default();
+        let (name, took) = (step.step.as_str(), words::time(step.elapsed));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {name:<10} {} {attempts:<8} {took:>7}{error}", step.attempts);
+    }
+    let disposition = report.disposition.unwrap_or("none: only the process step ran");
+    let _ = writeln!(text, "  disposition: {disposition}");
+    if let Some(output) = &report.output {
+        let _ = writeln!(text, "{output:#}");
+    }
+    text
+}
+
+/// An error with its causes.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn json(report: &SingleReport) -> Value {
+    let steps = report.steps.iter().map(|step| {
+        json!({
+            "step": step.step.as_str(),
+            "attempts": step.attempts,
+            "elapsed_seconds": step.elapsed.as_secs_f64(),
+            "error": step.error,
+        })
+    });
+    let error = report
+        .error
+        .as_ref()
+        .map(|error| json!({"category": error.category().as_str(), "message": chain(error)}));
+    json!({
+        "id": report.id,
+        "outcome": if report.succeeded() { "succeeded" } else { "failed" },
+        "output": report.output,
+        "error": error,
+        "disposition": report.disposition,
+        "steps": steps.collect::<Vec<_>>(),
+    })
+}

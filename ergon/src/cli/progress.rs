@@ -1,0 +1,131 @@
+//! Shows runs while they go on: a bar for each on a terminal, else a line now and then.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::output::Output;
+use super::words;
+use crate::task::{Monitor, Snapshot};
+
+/// How often a bar is drawn.
+const DRAWN: Duration = Duration::from_millis(100);
+/// How often a line is written where there is no terminal.
+const WRITTEN: Duration = Duration::from_secs(10);
+
+/// A run to be shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
+    pub(crate) task: &'static str,
+    /// How many there are to process, if the source knows.
+    pub(crate) total: Option<u64>,
+    pub(crate) monitor: Monitor,
+}
+
+/// Shows runs until it is finished.
+pub(crate) struct Progress {
+    shown: JoinHandle<()>,
+    bars: Vec<ProgressBar>,
+}
+
+impl Progress {
+    /// Begins to show runs.
+    pub(crate) fn start(output: &Output, runs: Vec<Watched>) -> Self {
+        if output.bars().is_hidden() {
+            return Self { shown: tokio::spawn(write_lines(output.clone(), runs)), bars: Vec::new() };
+        }
+        let bars: Vec<ProgressBar> = runs.iter().map(|run| output.bars().add(bar(run))).collect();
+        Self { shown: tokio::spawn(draw_bars(bars.clone(), runs)), bars }
+    }
+
+    /// Takes the bars away.
+    pub(crate) fn finish(self) {
+        self.shown.abort();
+        for bar in &self.bars {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(run: &Watched) -> ProgressBar {
+    let (bar, template) = match run.total {
+        Some(total) => {
+            (ProgressBar::new(total), "{prefix} [{bar:30}] {human_pos}/{human_len} {per_sec}{msg}, ETA {eta}")
+        }
+        None => (ProgressBar::new_spinner(), "{prefix} {spinner} {human_pos} {per_sec}{msg}, {elapsed}"),
+    };
+    // The templates are constant; one that could not be read would show the default bar.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.with_style(style.progress_chars("=> ")).with_prefix(run.task)
+}
+
+async fn draw_bars(bars: Vec<ProgressBar>, runs: Vec<Watched>) {
+    let mut ticks = interval_at(Instant::now(), DRAWN);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        for (bar, run) in bars.iter().zip(&runs) {
+            let snapshot = run.monitor.snapshot();
+            bar.set_message(trouble(&snapshot));
+            bar.set_position(snapshot.tally.processed);
+            bar.tick();
+        }
+    }
+}
+
+async fn write_lines(output: Output, runs: Vec<Watched>) {
+    let mut ticks = interval_at(Instant::now() + WRITTEN, WRITTEN);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before = vec![0; runs.len()];
+    loop {
+        ticks.tick().await;
+        for (run, before) in runs.iter().zip(&mut before) {
+            let snapshot = run.monitor.snapshot();
+            let processed = snapshot.tally.processed;
+            let rate = words::rate(processed.saturating_sub(*before), WRITTEN);
+            output.talk(&line(run, &snapshot, &rate));
+            *before = processed;
+        }
+    }
+}
+
+/// `price-orders: 3,200 of 9,994 processed, 320/s, 12 failed, 3 retries, 8 in flight`
+fn line(run: &Watched, snapshot: &Snapshot, rate: &str) -> String {
+    let processed = words::count(snapshot.tally.processed);
+    let of = run.total.map(|total| format!(" of {}", words::count(total))).unwrap_or_default();
+    format!("{}: {processed}{of} processed, {rate}{}\n", run.task, trouble(snapshot))
+}
+
+/// What a user wants to see early: failures, retries, and how much is in flight.
+fn trouble(snapshot: &Snapshot) -> String {
+    let n = words::count;
+    let (failed, retries) = (snapshot.tally.failed.total(), snapshot.tally.retries);
+    format!(", {} failed, {} retries, {} in flight", n(failed), n(retries), n(snapshot.in_flight as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::captured::Captured;
+    use crate::telemetry::Tally;
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_terminal_a_line_is_written_each_ten_seconds() {
+        let monitor = Monitor::default();
+        let mut tally = Tally::default();
+        (tally.processed, tally.retries) = (3200, 3);
+        monitor.attach(move || Snapshot { tally: tally.clone(), in_flight: 8 });
+        let captured = Captured::default();
+        let run = Watched { task: "price-orders", total: Some(9994), monitor };
+        let progress = Progress::start(&captured.output(false), vec![run]);
+        tokio::time::sleep(Duration::from_secs(21)).await;
+        progress.finish();
+        assert_eq!(
+            captured.talk.text(),
+            "price-orders: 3,200 of 9,994 processed, 320/s, 0 failed, 3 retries, 8 in flight\n\
+             price-orders: 3,200 of 9,994 processed, 0/s, 0 failed, 3 retries, 8 in flight\n"
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! The tasks of a program, found by name, with the policies that the settings give them.
+
+use crate::error::{Error, ErrorKind};
+use crate::policy::{ConsumerLayer, ConsumerPolicy};
+use crate::runner::Plan;
+use crate::settings::{Flag, Framework, suggest};
+use crate::task::TaskConfig;
+
+/// The tasks of a program and what the framework was told.
+#[derive(Debug)]
+pub(crate) struct Project {
+    pub(crate) framework: Framework,
+    pub(crate) tasks: Vec<TaskConfig>,
+}
+
+impl Project {
+    /// Checks that every name is a task's, and that no two tasks share one.
+    ///
+    /// # Errors
+    /// A name used twice, or settings for a task that does not exist.
+    pub(crate) fn new(framework: Framework, tasks: Vec<TaskConfig>) -> Result<Self, Error> {
+        let names: Vec<&str> = tasks.iter().map(TaskConfig::name).collect();
+        let twice = names
+            .iter()
+            .enumerate()
+            .find(|(at, name)| names.iter().take(*at).any(|earlier| earlier == *name));
+        if let Some((_, name)) = twice {
+            let error = Error::new(ErrorKind::Usage, format!("two tasks are called `{name}`"));
+            return Err(error.with_hint("give one of them another name: `#[ergon::task(name = \"...\")]`"));
+        }
+        framework.check_tasks(&names)?;
+        Ok(Self { framework, tasks })
+    }
+
+    /// The task of this name.
+    ///
+    /// # Errors
+    /// There is none; the closest name is told.
+    pub(crate) fn find(&self, name: &str) -> Result<&TaskConfig, Error> {
+        let names = self.tasks.iter().map(TaskConfig::name);
+        self.tasks.iter().find(|task| task.name() == name).ok_or_else(|| {
+            let error = Error::new(ErrorKind::Usage, format!("there is no task `{name}`"));
+            match suggest::hint(name, names) {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            }
+        })
+    }
+
+    /// A task with its policy in force.
+    ///
+    /// # Errors
+    /// A policy that cannot be obeyed, blamed on whoever set the value.
+    pub(crate) fn plan(
+        &self,
+        task: &TaskConfig,
+        layer: &ConsumerLayer,
+        flags: &[Flag],
+    ) -> Result<Plan, Error> {
+        let Some(base) = &task.outline.consumer else {
+            let error = Error::new(ErrorKind::Usage, format!("task `{}` is no consumer", task.name()));
+            return Err(error.with_hint("add `consumer()` to its `#[ergon::task]`"));
+        };
+        let policy = self.framework.consumer_policy(task.name(), base, layer, flags)?;
+        Ok(Plan { config: task.clone(), policy })
+    }
+
+    /// The consumer's policy in force when the command line changes nothing; none if the task is no consumer.
+    pub(crate) fn consumer_policy(&self, task: &TaskConfig) -> Result<Option<ConsumerPolicy>, Error> {
+        if task.outline.consumer.is_none() {
+            return Ok(None);
+        }
+        self.plan(task, &ConsumerLayer::default(), &[]).map(|plan| Some(plan.policy))
+    }
+}

@@ -1,0 +1,246 @@
+//! What a run came to, in words and as JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::words;
+use crate::runner::{Exit, Finished};
+use crate::telemetry::{Ended, RunReport, Step, Tally};
+
+/// How many refused transactions are named.
+const NAMED: usize = 5;
+
+const STEPS: [Step; 3] = [Step::Process, Step::Success, Step::Exception];
+
+/// The summary of one run in words.
+pub(crate) fn text(report: &RunReport, dead_letter: bool) -> String {
+    let RunReport { task, tally, elapsed, ended } = report;
+    let processed = words::count(tally.processed);
+    let (took, rate) = (words::time(*elapsed), words::rate(tally.processed, *elapsed));
+    let mut text = format!("{task}: {processed} processed in {took} ({rate}); {}\n", reason(ended));
+    for line in counts(tally) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {line}");
+    }
+    times(tally, &mut text);
+    if !dead_letter {
+        refusals(tally, &mut text);
+    }
+    text
+}
+
+/// Why a run ended.
+fn reason(ended: &Ended) -> String {
+    match ended {
+        Ended::SourceEmpty => "the source is empty".to_owned(),
+        Ended::LimitReached => "the limit is reached".to_owned(),
+        Ended::Stopped { given_back: 0 } => "stopped".to_owned(),
+        Ended::Stopped { given_back } => format!("stopped, {} given back", words::count(*given_back)),
+        Ended::TimeLimit => "the time limit ran out".to_owned(),
+        Ended::Failed(error) => format!("failed: {error}"),
+    }
+}
+
+fn counts(tally: &Tally) -> Vec<String> {
+    let n = words::count;
+    let failed = tally.failed;
+    let mut lines = vec![
+        format!("{} succeeded", n(tally.succeeded)),
+        format!(
+            "{} failed: {} business, {} system, {} timeout",
+            n(failed.total()),
+            n(failed.business),
+            n(failed.system),
+            n(failed.timeout)
+        ),
+        format!("{} refused, {} dead-lettered", n(tally.refused), n(tally.dead_lettered)),
+        format!("{} retries, {} requeued, {} unknown", n(tally.retries), n(tally.requeued), n(tally.unknown)),
+    ];
+    if tally.handler_failures > 0 {
+        lines.push(format!("{} failed in their exception handler", n(tally.handler_failures)));
+    }
+    lines
+}
+
+/// How long each step took; a step that never ran is left out.
+fn times(tally: &Tally, text: &mut String) {
+    let rows: Vec<_> = STEPS.into_iter().filter(|step| tally.times(*step).count() > 0).collect();
+    if rows.is_empty() {
+        return;
+    }
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "  {:<10}{:>10}{:>9}{:>9}{:>9}{:>9}", "step", "count", "p50", "p95", "p99", "max");
+    for step in rows {
+        let times = tally.times(step);
+        let _ = write!(text, "  {:<10}{:>10}", step.as_str(), words::count(times.count()));
+        for share in [0.5, 0.95, 0.99] {
+            let _ = write!(text, "{:>9}", words::time(times.quantile(share)));
+        }
+        let _ = writeln!(text, "{:>9}", words::time(times.max()));
+    }
+}
+
+fn refusals(tally: &Tally, text: &mut String) {
+    if tally.refusals.is_empty() {
+        return;
+    }
+    text.push_str("  refused:\n");
+    let shown = tally.refusals.iter().take(NAMED);
+    for refusal in shown.clone() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "    {} ({}): {}", refusal.id, refusal.category, one_line(&refusal.message));
+    }
+    let rest = tally.refused.saturating_sub(shown.len() as u64);
+    if rest > 0 {
+        let _ = writeln!(text, "    and {} more", words::count(rest));
+    }
+}
+
+/// A message in one line, whatever is in it.
+fn one_line(message: &str) -> String {
+    message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// All runs as one object: the counts of all together, and each run with its times.
+pub(crate) fn json(finished: &[Finished], exit: Exit) -> Value {
+    let mut total: Map<String, Value> =
+        numbers(&Tally::default()).map(|(key, zero)| (key.to_owned(), zero.into())).collect();
+    for (key, count) in finished.iter().flat_map(|run| numbers(&run.report.tally)) {
+        let sum = total.get(key).and_then(Value::as_u64).unwrap_or_default() + count;
+        total.insert(key.to_owned(), sum.into());
+    }
+    total.insert("exit_code".to_owned(), exit.code().into());
+    total.insert("tasks".to_owned(), finished.iter().map(run).collect());
+    Value::Object(total)
+}
+
+fn run(finished: &Finished) -> Value {
+    let RunReport { task, tally, elapsed, ended } = &finished.report;
+    let mut object = Map::new();
+    object.insert("task".to_owned(), task.as_str().into());
+    object.extend(numbers(tally).map(|(key, count)| (key.to_owned(), count.into())));
+    let failed = tally.failed;
+    let by_category =
+        json!({"business": failed.business, "system": failed.system, "timeout": failed.timeout});
+    object.insert("failed_by_category".to_owned(), by_category);
+    object.insert("elapsed_seconds".to_owned(), elapsed.as_secs_f64().into());
+    object.insert("ended".to_owned(), ended_word(ended).into());
+    let mut errors: Vec<Value> = finished.close_errors.iter().map(|error| error.to_string().into()).collect();
+    if let Ended::Failed(error) = ended {
+        errors.insert(0, error.to_string().into());
+    }
+    object.insert("errors".to_owned(), errors.into());
+    let steps = STEPS.into_iter().map(|step| (step.as_str().to_owned(), step_times(tally, step)));
+    object.insert("steps".to_owned(), Value::Object(steps.collect()));
+    let refusals = tally.refusals.iter().map(|refusal| {
+        json!({"id": refusal.id, "category": refusal.category.as_str(), "message": refusal.message})
+    });
+    object.insert("refusals".to_owned(), refusals.collect());
+    Value::Object(object)
+}
+
+fn numbers(tally: &Tally) -> impl Iterator<Item = (&'static str, u64)> {
+    [
+        ("fetched", tally.fetched),
+        ("processed", tally.processed),
+        ("succeeded", tally.succeeded),
+        ("failed", tally.failed.total()),
+        ("refused", tally.refused),
+        ("dead_lettered", tally.dead_lettered),
+        ("handler_failures", tally.handler_failures),
+        ("retries", tally.retries),
+        ("requeued", tally.requeued),
+        ("unknown", tally.unknown),
+    ]
+    .into_iter()
+}
+
+fn step_times(tally: &Tally, step: Step) -> Value {
+    let times = tally.times(step);
+    let seconds = |share: f64| times.quantile(share).as_secs_f64();
+    json!({
+        "count": times.count(),
+        "p50_seconds": seconds(0.5),
+        "p95_seconds": seconds(0.95),
+        "p99_seconds": seconds(0.99),
+        "max_seconds": times.max().as_secs_f64(),
+    })
+}
+
+fn ended_word(ended: &Ended) -> &'static str {
+    match ended {
+        Ended::SourceEmpty => "source_empty",
+        Ended::LimitReached => "limit_reached",
+        Ended::Stopped { .. } => "stopped",
+        Ended::TimeLimit => "time_limit",
+        Ended::Failed(_) => "failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+    use crate::telemetry::Refusal;
+    use crate::transaction::Category;
+
+    fn report(ended: Ended) -> RunReport {
+        let mut tally = Tally::default();
+        (tally.fetched, tally.processed, tally.succeeded, tally.retries) = (9994, 9994, 9138, 3);
+        for number in 0..856 {
+            tally.failed.add(Category::Business);
+            let message = "quantity is 0\nor less".to_owned();
+            tally.refuse(|| Refusal {
+                id: format!("orders.csv:{number}"),
+                category: Category::Business,
+                message,
+            });
+        }
+        tally.record(Step::Process, Duration::from_millis(1));
+        RunReport::new("price-orders", tally, Duration::from_secs(2), ended)
+    }
+
+    #[test]
+    fn the_summary_says_all_that_counts() {
+        assert_eq!(
+            text(&report(Ended::SourceEmpty), false),
+            "\
+price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
+  9,138 succeeded
+  856 failed: 856 business, 0 system, 0 timeout
+  856 refused, 0 dead-lettered
+  3 retries, 0 requeued, 0 unknown
+  step           count      p50      p95      p99      max
+  process            1   1.00ms   1.00ms   1.00ms   1.00ms
+  refused:
+    orders.csv:0 (business): quantity is 0 or less
+    orders.csv:1 (business): quantity is 0 or less
+    orders.csv:2 (business): quantity is 0 or less
+    orders.csv:3 (business): quantity is 0 or less
+    orders.csv:4 (business): quantity is 0 or less
+    and 851 more
+"
+        );
+    }
+
+    #[test]
+    fn kept_refusals_are_not_listed() {
+        assert!(!text(&report(Ended::LimitReached), true).contains("refused:"));
+    }
+
+    #[test]
+    fn json_has_the_counts_of_all_runs_and_of_each() {
+        let failed = Ended::Failed(Error::new(ErrorKind::Connector, "the link died"));
+        let close = vec![Error::new(ErrorKind::Connector, "the disk is full")];
+        let runs = [(Ended::SourceEmpty, Vec::new()), (failed, close)];
+        let runs = runs.map(|(ended, close_errors)| Finished { report: report(ended), close_errors });
+        let object = json(&runs, Exit::Failure);
+        assert_eq!((&object["processed"], &object["exit_code"]), (&19988.into(), &1.into()));
+        assert_eq!(object["tasks"][0]["failed_by_category"]["business"], 856);
+        assert_eq!(object["tasks"][1]["errors"], json!(["the link died", "the disk is full"]));
+        assert_eq!(object["tasks"][1]["steps"]["process"]["count"], 1);
+    }
+}

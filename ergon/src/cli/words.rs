@@ -1,0 +1,80 @@
+//! Numbers and times as people read them.
+
+use std::time::Duration;
+
+/// A whole number with separators: `9,994`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// How many in a second.
+pub(crate) fn rate(number: u64, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64();
+    if number == 0 || seconds <= 0.0 {
+        return "0/s".to_owned();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "only shown to people")]
+    let rate = number as f64 / seconds;
+    if rate < 10.0 {
+        return format!("{rate:.1}/s");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and it saturates")]
+    let whole = rate.round() as u64;
+    format!("{}/s", count(whole))
+}
+
+/// A time in three digits: `870ns`, `12.3us`, `1.25ms`, `2.10s`, `3m 05s`.
+pub(crate) fn time(elapsed: Duration) -> String {
+    let nanos = elapsed.as_nanos();
+    if nanos < 1_000 {
+        return format!("{nanos}ns");
+    }
+    let seconds = elapsed.as_secs_f64();
+    if seconds >= 59.95 {
+        let (minutes, rest) = (elapsed.as_secs() / 60, elapsed.as_secs() % 60);
+        return match minutes / 60 {
+            0 => format!("{minutes}m {rest:02}s"),
+            hours => format!("{hours}h {:02}m", minutes % 60),
+        };
+    }
+    let (value, unit) = match nanos {
+        0..999_500 => (seconds * 1e6, "us"),
+        999_500..999_500_000 => (seconds * 1e3, "ms"),
+        _ => (seconds, "s"),
+    };
+    let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+    format!("{value:.digits$}{unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_separators() {
+        let counts = [0, 999, 9_994, 1_234_567].map(count);
+        assert_eq!(counts, ["0", "999", "9,994", "1,234,567"]);
+    }
+
+    #[test]
+    fn times_have_three_digits() {
+        let shown = [0, 870, 12_345, 999_700, 1_250_000, 2_100_000_000, 59_960_000_000, 185_000_000_000]
+            .map(|nanos| time(Duration::from_nanos(nanos)));
+        assert_eq!(shown, ["0ns", "870ns", "12.3us", "1.00ms", "1.25ms", "2.10s", "0m 59s", "3m 05s"]);
+    }
+
+    #[test]
+    fn slow_rates_show_a_fraction() {
+        assert_eq!(rate(3, Duration::from_secs(2)), "1.5/s");
+        assert_eq!(rate(9_994, Duration::from_secs(2)), "4,997/s");
+        assert_eq!(rate(1, Duration::ZERO), "0/s");
+    }
+}

@@ -1,0 +1,344 @@
+//! From a task's config to a task whose connectors and services are open.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::connector::{AnyConnector, Input, Output, Shard};
+use crate::error::{Error, ErrorKind};
+use crate::policy::ConsumerPolicy;
+use crate::service::{AnyService, ServiceError};
+use crate::settings::suggest;
+use crate::task::{Assembly, Outline, Parts, Role, Runnable, Slot, TaskConfig, connector_error};
+
+/// How long one connector or service may take to open.
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
+
+/// A task and its policy in force.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) config: TaskConfig,
+    pub(crate) policy: ConsumerPolicy,
+}
+
+/// Which slots of a task have a part in the loop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slots {
+    pub(crate) source: Slot,
+    pub(crate) dead_letter: Option<Slot>,
+}
+
+impl Slots {
+    /// Finds the slots that a policy names.
+    ///
+    /// # Errors
+    /// A name that is no slot, or a slot that cannot do what it is named for.
+    pub(crate) fn of(outline: &Outline, policy: &ConsumerPolicy) -> Result<Self, Error> {
+        let source = match &policy.from {
+            Some(name) => named(outline, "from", name, is_source)?,
+            None => outline.slots.iter().find(|slot| is_source(slot.role)).copied().ok_or_else(|| {
+                policy_error(outline, "there is no source to fetch from")
+                    .with_hint("the first connector of a consumer is its source: `connectors(input, ...)`")
+            })?,
+        };
+        let dead_letter = policy
+            .dead_letter
+            .as_deref()
+            .map(|name| named(outline, "dead_letter", name, is_sink))
+            .transpose()?;
+        if let Some(same) = dead_letter.filter(|slot| slot.name == source.name) {
+            let what = format!("`dead_letter` names `{}`, the source itself", same.name);
+            return Err(policy_error(outline, &what)
+                .with_hint("a rejected transaction would be fetched again: name another connector"));
+        }
+        Ok(Self { source, dead_letter })
+    }
+}
+
+fn is_source(role: Role) -> bool {
+    matches!(role, Role::Source | Role::Duplex)
+}
+
+fn is_sink(role: Role) -> bool {
+    matches!(role, Role::Sink | Role::Duplex)
+}
+
+/// The slot that a key of the policy names.
+fn named(outline: &Outline, key: &str, name: &str, fits: fn(Role) -> bool) -> Result<Slot, Error> {
+    let candidates = outline.slots.iter().filter(|slot| fits(slot.role)).map(|slot| slot.name);
+    match outline.slots.iter().find(|slot| slot.name == name) {
+        Some(slot) if fits(slot.role) => Ok(*slot),
+        Some(slot) => {
+            let what = format!("`{key}` names `{name}`, which is a {}", slot.role.as_str());
+            let wanted = if key == "from" { "source" } else { "sink" };
+            Err(policy_error(outline, &what).with_hint(format!("name a {wanted}, or a duplex connector")))
+        }
+        None => {
+            let error =
+                policy_error(outline, &format!("`{key}` names `{name}`, which is no connector of the task"));
+            Err(match suggest::hint(name, candidates) {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            })
+        }
+    }
+}
+
+fn policy_error(outline: &Outline, what: &str) -> Error {
+    Error::new(ErrorKind::Policy, format!("task `{}`: {what}", outline.name))
+}
+
+impl Plan {
+    /// Builds the task, its connectors and services, without touching anything outside.
+    ///
+    /// # Errors
+    /// A policy that names the wrong slot, or a config that can never work.
+    pub(crate) fn build(self, shard: Shard) -> Result<Built, Error> {
+        let Self { config, policy } = self;
+        let slots = Slots::of(&config.outline, &policy)?;
+        let parts = Parts::new(config.name(), shard, policy.clone());
+        let Assembly { parts, task } = config.program.assemble(parts)?;
+        let input = find(&parts.inputs, slots.source.name).ok_or_else(|| not_built(&config, slots.source))?;
+        let dead_letter = match slots.dead_letter {
+            Some(slot) => Some(find(&parts.outputs, slot.name).ok_or_else(|| not_built(&config, slot))?),
+            None => None,
+        };
+        Ok(Built { name: config.name(), policy, slots, input, dead_letter, task, parts })
+    }
+
+    /// The warning due if nothing keeps a rejected transaction.
+    pub(crate) fn warning(&self) -> Option<String> {
+        /// Connectors that cannot reject: what is refused is told in the summary, and kept nowhere.
+        const KEEP_NOTHING: [&str; 3] = ["csv", "excel", "json-lines"];
+        let slots = Slots::of(&self.config.outline, &self.policy).ok()?;
+        let lost = slots.dead_letter.is_none() && KEEP_NOTHING.contains(&slots.source.kind);
+        lost.then(|| {
+            format!(
+                "{}: rejected transactions are only listed in the summary; to keep them, add a connector and name it: \
+                 `consumer(dead_letter = ...)`",
+                self.config.name()
+            )
+        })
+    }
+}
+
+fn find<T: Clone>(slots: &[(&'static str, T)], name: &str) -> Option<T> {
+    slots.iter().find(|(slot, _)| *slot == name).map(|(_, handle)| handle.clone())
+}
+
+fn not_built(config: &TaskConfig, slot: Slot) -> Error {
+    policy_error(
+        &config.outline,
+        &format!("connector `{}` is declared, but the task did not build it", slot.name),
+    )
+}
+
+/// A task that is built.
+pub(crate) struct Built {
+    pub(crate) name: &'static str,
+    pub(crate) policy: ConsumerPolicy,
+    slots: Slots,
+    pub(crate) input: Input,
+    dead_letter: Option<Output>,
+    task: Box<dyn Runnable>,
+    parts: Parts,
+}
+
+/// How much of a task has to be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Everything.
+    Whole,
+    /// One transaction is given by hand: nothing is fetched, so a source stays as it is.
+    WithoutSource,
+    /// Only the process step: nothing is dispatched either, so sinks stay as they are.
+    ProcessOnly,
+}
+
+impl Built {
+    /// Opens connectors and services, all at once.
+    ///
+    /// # Errors
+    /// Each one that cannot be opened; the others are closed again.
+    pub(crate) async fn open(self, reach: Reach) -> Result<Opened, Vec<Error>> {
+        let ends = self.ends(reach);
+        let results = join_all(ends.iter().map(End::open)).await;
+        let mut opened = Vec::new();
+        let mut errors = Vec::new();
+        for (end, result) in ends.into_iter().zip(results) {
+            match result {
+                Ok(()) => opened.push(end),
+                Err(error) => errors.push(error),
+            }
+        }
+        let Self { name, policy, input, dead_letter, task, .. } = self;
+        let opened = Opened { name, policy, input, dead_letter, task, ends: opened };
+        if errors.is_empty() {
+            return Ok(opened);
+        }
+        errors.extend(opened.close().await);
+        Err(errors)
+    }
+
+    /// What is to be opened, in the order in which it is closed: sinks, services, the source.
+    fn ends(&self, reach: Reach) -> Vec<End> {
+        let source = self.slots.source;
+        let sinks = self.parts.connectors.iter().filter(|(slot, _)| *slot != source.name);
+        let sinks = sinks.map(|(slot, connector)| End::Connector(slot, Arc::clone(connector)));
+        let services =
+            self.parts.services.iter().map(|(name, service)| End::Service(name, Arc::clone(service)));
+        let sources = self.parts.connectors.iter().filter(|(slot, _)| *slot == source.name);
+        let sources = sources.map(|(slot, connector)| End::Connector(slot, Arc::clone(connector)));
+        match reach {
+            Reach::Whole => sinks.chain(services).chain(sources).collect(),
+            // A duplex source is dispatched to as well.
+            Reach::WithoutSource if source.role == Role::Duplex => {
+                sinks.chain(services).chain(sources).collect()
+            }
+            Reach::WithoutSource => sinks.chain(services).collect(),
+            Reach::ProcessOnly => services.collect(),
+        }
+    }
+}
+
+/// A task whose connectors and services are open.
+pub(crate) struct Opened {
+    pub(crate) name: &'static str,
+    pub(crate) policy: ConsumerPolicy,
+    pub(crate) input: Input,
+    pub(crate) dead_letter: Option<Output>,
+    pub(crate) task: Box<dyn Runnable>,
+    ends: Vec<End>,
+}
+
+impl Opened {
+    /// Closes sinks, services and the source, in this order; says what could not be closed.
+    pub(crate) async fn close(self) -> Vec<Error> {
+        // The task goes first: what it still holds must not be in use when its connectors close.
+        drop(self.task);
+        let mut errors = Vec::new();
+        for end in self.ends {
+            errors.extend(end.close().await.err());
+        }
+        errors
+    }
+}
+
+/// What a task reaches the outside through.
+enum End {
+    Connector(&'static str, Arc<dyn AnyConnector>),
+    Service(&'static str, Arc<dyn AnyService>),
+}
+
+impl End {
+    async fn open(&self) -> Result<(), Error> {
+        let open = async {
+            match self {
+                Self::Connector(slot, connector) => {
+                    connector.open().await.map_err(|error| connector_error(slot, connector.kind(), error))
+                }
+                Self::Service(name, service) => {
+                    service.open().await.map_err(|error| service_error(name, &error))
+                }
+            }
+        };
+        match tokio::time::timeout(OPEN_WITHIN, open).await {
+            Ok(result) => result,
+            Err(_) => Err(self.late()),
+        }
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        match self {
+            Self::Connector(slot, connector) => {
+                connector.close().await.map_err(|error| connector_error(slot, connector.kind(), error))
+            }
+            Self::Service(name, service) => {
+                service.close().await.map_err(|error| service_error(name, &error))
+            }
+        }
+    }
+
+    fn late(&self) -> Error {
+        let (kind, what) = match self {
+            Self::Connector(slot, connector) => {
+                (ErrorKind::Connector, format!("connector `{slot}` ({})", connector.kind()))
+            }
+            Self::Service(name, _) => (ErrorKind::Service, format!("service `{name}`")),
+        };
+        Error::new(kind, format!("{what}: did not open within {} seconds", OPEN_WITHIN.as_secs()))
+            .with_hint("see whether the other side can be reached from here")
+    }
+}
+
+fn service_error(name: &str, error: &ServiceError) -> Error {
+    let made = Error::new(ErrorKind::Service, format!("service `{name}`: {error}"));
+    let made = match std::error::Error::source(error) {
+        Some(cause) => made.with_source(cause.to_string()),
+        None => made,
+    };
+    match error.hint() {
+        Some(hint) => made.with_hint(hint),
+        None => made,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::fake::price_orders;
+
+    fn error(change: impl FnOnce(&mut ConsumerPolicy)) -> String {
+        let config = price_orders("slots", ConsumerPolicy::DEFAULT).consumer(change);
+        let policy = config.outline.consumer.clone().unwrap();
+        let error = Slots::of(&config.outline, &policy).unwrap_err();
+        format!("{error}; {}", error.hint().unwrap_or_default())
+    }
+
+    #[test]
+    fn a_dead_letter_must_be_a_sink_of_the_task() {
+        assert_eq!(
+            error(|policy| policy.dead_letter = Some("dql".into())),
+            "task `price-orders`: `dead_letter` names `dql`, which is no connector of the task; did you mean `dlq`?"
+        );
+        assert_eq!(
+            error(|policy| policy.dead_letter = Some("input".into())),
+            "task `price-orders`: `dead_letter` names `input`, which is a source; name a sink, or a duplex connector"
+        );
+    }
+
+    #[test]
+    fn the_source_must_be_one() {
+        assert_eq!(
+            error(|policy| policy.from = Some("output".into())),
+            "task `price-orders`: `from` names `output`, which is a sink; name a source, or a duplex connector"
+        );
+    }
+
+    async fn open(queue: &str) -> Result<Opened, Vec<Error>> {
+        let config = price_orders(queue, ConsumerPolicy::DEFAULT);
+        let plan = Plan { config, policy: ConsumerPolicy::DEFAULT };
+        plan.build(Shard::default()).unwrap().open(Reach::Whole).await
+    }
+
+    #[tokio::test]
+    async fn what_does_not_open_says_which_and_why() {
+        let errors = open("stays-shut stays-open").await.err().unwrap();
+        let shown: Vec<_> = errors.iter().map(|error| (error.to_string(), error.hint())).collect();
+        assert_eq!(shown, [("connector `dlq` (stubborn): it stays shut".to_owned(), Some("knock twice"))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_opens_is_given_up() {
+        let errors = open("never-opens").await.err().unwrap();
+        assert_eq!(errors[0].to_string(), "connector `dlq` (stubborn): did not open within 30 seconds");
+    }
+
+    #[tokio::test]
+    async fn what_does_not_close_is_told() {
+        let opened = open("stays-open").await.unwrap_or_else(|_| panic!("opens"));
+        let errors = opened.close().await;
+        assert_eq!(errors[0].to_string(), "connector `dlq` (stubborn): the disk is full");
+    }
+}

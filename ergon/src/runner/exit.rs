@@ -1,0 +1,68 @@
+//! What a process says when it ends: its exit code.
+
+use std::process::ExitCode;
+
+use super::{Finished, Signal};
+use crate::error::{Error, ErrorKind};
+use crate::telemetry::Ended;
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All is settled: 0.
+    Success,
+    /// A run or a transaction failed: 1.
+    Failure,
+    /// The settings or the command line are wrong: 2.
+    Usage,
+    /// It was told to stop: 130 for SIGINT, 143 for SIGTERM.
+    Stopped(Signal),
+}
+
+impl Exit {
+    /// The exit code.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Stopped(Signal::Interrupt) => 130,
+            Self::Stopped(Signal::Terminate) => 143,
+        }
+    }
+
+    /// How a process ends whose runs came to this; a stop that was asked for comes before all else.
+    pub(crate) fn of_runs(finished: &[Finished], signal: Option<Signal>) -> Self {
+        match signal {
+            Some(signal) => Self::Stopped(signal),
+            None if finished.iter().all(went_well) => Self::Success,
+            None => Self::Failure,
+        }
+    }
+
+    /// How a process ends that could not do what it was told.
+    pub(crate) fn of_error(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::Settings | ErrorKind::Usage | ErrorKind::Policy => Self::Usage,
+            ErrorKind::Connector | ErrorKind::Service | ErrorKind::Task | ErrorKind::LoopTimeout => {
+                Self::Failure
+            }
+        }
+    }
+
+    /// Ends the process here and now.
+    pub(crate) fn now(self) -> ! {
+        std::process::exit(i32::from(self.code()))
+    }
+}
+
+fn went_well(finished: &Finished) -> bool {
+    let failed = matches!(finished.report.ended, Ended::Failed(_));
+    !failed && finished.report.tally.handler_failures == 0 && finished.close_errors.is_empty()
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}

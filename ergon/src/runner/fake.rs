@@ -1,0 +1,150 @@
+//! A task without an engine: enough of a loop to test who drives it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+
+use crate::connector::memory::MemoryConfig;
+use crate::connector::{
+    Connector, ConnectorConfig, ConnectorError, Context, Disposition, FetchRequest, Sink,
+};
+use crate::error::Error;
+use crate::policy::ConsumerPolicy;
+use crate::task::{Assembly, Parts, Program, Runnable, Setup, Snapshot, Task, TaskConfig};
+use crate::telemetry::{Ended, Refusal, RunReport, SingleReport, Step, StepReport, Tally};
+use crate::transaction::{Category, Transaction, TransactionError};
+
+/// The fake's name and type.
+pub(crate) struct PriceOrders;
+
+impl Task for PriceOrders {
+    const NAME: &'static str = "price-orders";
+}
+
+/// A task that takes numbers from the memory queue `queue`: odd ones are refused, 13 breaks its handler, and from 99
+/// on it waits to be stopped.
+pub(crate) fn price_orders(queue: &str, policy: ConsumerPolicy) -> TaskConfig {
+    fake::<PriceOrders>(queue, policy)
+}
+
+/// The same under another name.
+pub(crate) fn fake<T: Task>(queue: &str, policy: ConsumerPolicy) -> TaskConfig {
+    let program = Fake { queue: queue.to_owned() };
+    TaskConfig::new::<T>(Arc::new(program))
+        .with_consumer(policy)
+        .__source::<MemoryConfig>("input")
+        .__sink::<MemoryConfig>("output")
+        .__sink::<StubbornConfig>("dlq")
+}
+
+struct Fake {
+    queue: String,
+}
+
+impl Program for Fake {
+    fn assemble(&self, mut parts: Parts) -> Result<Assembly, Error> {
+        parts.source("input", &MemoryConfig::new(&self.queue))?;
+        parts.sink("output", &MemoryConfig::new(format!("{}-out", self.queue)))?;
+        parts.sink("dlq", &StubbornConfig(self.queue.clone()))?;
+        Ok(Assembly { parts, task: Box::new(FakeTask) })
+    }
+}
+
+struct FakeTask;
+
+impl Runnable for FakeTask {
+    fn run(&self, setup: Setup) -> BoxFuture<'_, RunReport> {
+        Box::pin(async move {
+            let began = Instant::now();
+            let mut tally = Tally::default();
+            let deliveries = setup.input.fetch(&FetchRequest::new(1000)).await.unwrap();
+            let mut settlements = Vec::new();
+            for delivery in deliveries {
+                let number: u64 = delivery.transaction().decode().unwrap();
+                if number == 99 {
+                    let shown = Snapshot { tally: tally.clone(), in_flight: 1 };
+                    setup.monitor.attach(move || shown.clone());
+                    setup.stop.drain.cancelled().await;
+                }
+                count(&mut tally, number, delivery.transaction().id());
+                settlements.push(delivery.settle(Disposition::Ack));
+            }
+            setup.input.settle(settlements).await.unwrap();
+            let stopped = setup.stop.drain.is_cancelled();
+            let ended = if stopped { Ended::Stopped { given_back: 0 } } else { Ended::SourceEmpty };
+            RunReport::new("price-orders", tally, began.elapsed(), ended)
+        })
+    }
+
+    fn process(&self, _: Setup, transaction: Transaction, _: bool) -> BoxFuture<'_, SingleReport> {
+        Box::pin(async move {
+            let mut report = SingleReport::new(transaction.id());
+            let number: Result<u64, _> = transaction.decode();
+            let error = number.as_ref().err().map(ToString::to_string);
+            report.steps.push(StepReport::new(Step::Process, 1, Duration::from_millis(2), error));
+            match number {
+                Ok(number) => report.output = Some((number * 2).into()),
+                Err(error) => report.error = Some(error),
+            }
+            report.disposition = Some(if report.error.is_none() { "ack" } else { "reject" });
+            report
+        })
+    }
+}
+
+fn count(tally: &mut Tally, number: u64, id: &str) {
+    tally.fetched += 1;
+    tally.processed += 1;
+    tally.record(Step::Process, Duration::from_micros(number));
+    if number == 13 {
+        tally.handler_failures += 1;
+    }
+    if number.is_multiple_of(2) {
+        tally.succeeded += 1;
+        return;
+    }
+    let error = TransactionError::business(format!("{number} is odd"));
+    tally.failed.add(error.category());
+    let message = error.message().to_owned();
+    tally.refuse(|| Refusal { id: id.to_owned(), category: Category::Business, message });
+}
+
+/// A sink that does not open, or does not close, when its queue is called so.
+#[derive(Clone)]
+struct StubbornConfig(String);
+
+struct Stubborn(String);
+
+impl ConnectorConfig for StubbornConfig {
+    type Connector = Stubborn;
+
+    fn build(&self, _: &Context) -> Result<Stubborn, ConnectorError> {
+        Ok(Stubborn(self.0.clone()))
+    }
+}
+
+impl Connector for Stubborn {
+    const KIND: &'static str = "stubborn";
+
+    async fn open(&self) -> Result<(), ConnectorError> {
+        if self.0.contains("stays-shut") {
+            return Err(ConnectorError::permanent("it stays shut").with_hint("knock twice"));
+        }
+        if self.0.contains("never-opens") { std::future::pending().await } else { Ok(()) }
+    }
+
+    async fn close(&self) -> Result<(), ConnectorError> {
+        if self.0.contains("stays-open") {
+            Err(ConnectorError::permanent("the disk is full"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Sink for Stubborn {
+    async fn dispatch(&self, _: Vec<Transaction>) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! Who runs it: builds tasks out of their configs, opens what they are wired to, runs them, and ends in good order.
+//!
+//! A [`Plan`] (a task and its policy in force) is [built](Plan::build), [opened](Built::open) and run; a signal tells
+//! all runs of the process to stop; what came of it is the exit code.
+
+mod build;
+pub(crate) mod exit;
+mod signal;
+mod worker;
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+pub(crate) use build::{Built, Opened, Plan, Slots};
+pub(crate) use exit::Exit;
+pub(crate) use signal::{Signal, Signals, arriving};
+pub(crate) use worker::{Finished, open_all, runtime};

@@ -1,0 +1,111 @@
+//! Runs tasks in this process, from open connectors to closed ones.
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+
+use super::build::Reach;
+use super::{Built, Opened};
+use crate::error::{Error, ErrorKind};
+use crate::task::{Monitor, Setup, Stop};
+use crate::telemetry::{Ended, RunReport, SingleReport};
+use crate::transaction::Transaction;
+
+/// A run that is over, its connectors and services closed.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) report: RunReport,
+    /// What could not be closed: a file may lack its end.
+    pub(crate) close_errors: Vec<Error>,
+}
+
+/// The threads that everything runs on.
+///
+/// # Errors
+/// Why the system does not give them.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("ergon").build()
+}
+
+/// Opens all tasks, or none: what was opened beside one that failed is closed again.
+///
+/// # Errors
+/// Each connector and service of any task that cannot be opened.
+pub(crate) async fn open_all(tasks: Vec<Built>) -> Result<Vec<Opened>, Vec<Error>> {
+    let mut opened = Vec::new();
+    let mut errors = Vec::new();
+    for result in join_all(tasks.into_iter().map(|task| task.open(Reach::Whole))).await {
+        match result {
+            Ok(task) => opened.push(task),
+            Err(found) => errors.extend(found),
+        }
+    }
+    if errors.is_empty() {
+        return Ok(opened);
+    }
+    for task in opened {
+        errors.extend(task.close().await);
+    }
+    Err(errors)
+}
+
+impl Opened {
+    /// Runs the task to its end, then closes everything.
+    async fn run(self, stop: Stop, monitor: Monitor) -> Finished {
+        let began = Instant::now();
+        let setup = self.setup(stop, monitor.clone());
+        // Handlers' panics are the engine's to catch; one of its own must not keep sinks from being closed.
+        let run = AssertUnwindSafe(async { self.task.run(setup).await }).catch_unwind();
+        let report = run.await.unwrap_or_else(|_| {
+            let error =
+                Error::new(ErrorKind::Task, "the engine panicked; what was in flight is handed out again");
+            RunReport::new(self.name, monitor.snapshot().tally, began.elapsed(), Ended::Failed(error))
+        });
+        Finished { report, close_errors: self.close().await }
+    }
+
+    /// The same on a task of the runtime, so that several run at once; a panic beside the run is its failure too.
+    pub(crate) async fn run_apart(self, stop: Stop, monitor: Monitor) -> Finished {
+        let (name, began) = (self.name, Instant::now());
+        tokio::spawn(self.run(stop, monitor.clone())).await.unwrap_or_else(|_| {
+            let error =
+                Error::new(ErrorKind::Connector, "a connector or service panicked while it was closed");
+            let ended = Ended::Failed(error);
+            let report = RunReport::new(name, monitor.snapshot().tally, began.elapsed(), ended);
+            Finished { report, close_errors: Vec::new() }
+        })
+    }
+
+    fn setup(&self, stop: Stop, monitor: Monitor) -> Setup {
+        Setup {
+            policy: self.policy.clone(),
+            input: self.input.clone(),
+            dead_letter: self.dead_letter.clone(),
+            stop,
+            monitor,
+        }
+    }
+}
+
+impl Built {
+    /// Runs one transaction through the task, without a loop, then closes everything.
+    ///
+    /// # Errors
+    /// What cannot be opened, or closed after it.
+    pub(crate) async fn process(
+        self,
+        transaction: Transaction,
+        dry_run: bool,
+        stop: Stop,
+    ) -> Result<(SingleReport, Vec<Error>), Vec<Error>> {
+        let reach = if dry_run { Reach::ProcessOnly } else { Reach::WithoutSource };
+        let opened = self.open(reach).await?;
+        let setup = opened.setup(stop, Monitor::default());
+        let report = opened.task.process(setup, transaction, dry_run).await;
+        Ok((report, opened.close().await))
+    }
+}

@@ -1,0 +1,186 @@
+//! The tables that belong to the framework: `[telemetry]`, `[runner]`, `[tasks.<name>]`.
+
+use serde::Deserialize;
+
+use super::problem::Problem;
+use super::reader;
+use super::sources::{Setting, Sources};
+use super::suggest;
+use super::tree::{Entry, Node, Origin};
+use crate::error::Error;
+use crate::policy::{ConsumerLayer, ConsumerPolicy, PolicyProblem};
+use crate::telemetry::LogFormat;
+
+/// What the framework itself was told.
+#[derive(Debug)]
+pub(crate) struct Framework {
+    pub(crate) telemetry: Telemetry,
+    tasks: Vec<(String, TaskTable)>,
+    /// The values of `[tasks]`, with their places.
+    tasks_tree: Node,
+    telemetry_tree: Node,
+    variables: Vec<Setting>,
+}
+
+/// `[telemetry]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Telemetry {
+    /// The name of the program in logs. Default: the package's.
+    pub(crate) service_name: Option<String>,
+    /// Which log lines are written: a level, or directives such as `warn,my_crate=debug`.
+    level: Option<String>,
+    /// How log lines are written.
+    pub(crate) format: LogFormat,
+}
+
+/// `[runner]`; it has no keys yet.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Runner {}
+
+/// `[tasks.<name>]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TaskTable {
+    consumer: ConsumerLayer,
+}
+
+/// A value that the command line sets, as it was written: `concurrency`, `--concurrency 0`.
+pub(crate) type Flag = (&'static str, String);
+
+impl Framework {
+    /// Takes the framework's tables out of the sources; all that is wrong with them is added to `problems`.
+    pub(super) fn take(sources: &mut Sources, problems: &mut Vec<Problem>) -> Self {
+        let telemetry_tree = sources.take("telemetry");
+        let telemetry = collect(reader::read(&telemetry_tree, "telemetry"), problems);
+        let Runner {} = collect(reader::read(&sources.take("runner"), "runner"), problems);
+        let tasks_tree = sources.take("tasks");
+        let read = |entry: &Entry| {
+            let table = reader::read(&entry.node, &format!("tasks.{}", entry.key));
+            (entry.key.clone(), collect(table, problems))
+        };
+        let tasks = tasks_tree.entries().iter().map(read).collect();
+        Self {
+            telemetry,
+            tasks,
+            tasks_tree,
+            telemetry_tree,
+            variables: std::mem::take(&mut sources.variables),
+        }
+    }
+
+    /// Refuses tables of tasks that do not exist.
+    ///
+    /// # Errors
+    /// Each of them, with its place.
+    pub(crate) fn check_tasks(&self, names: &[&str]) -> Result<(), Error> {
+        let entries = self.tasks_tree.entries().iter();
+        let unknown = entries.filter(|entry| !names.iter().any(|name| entry.is(name))).map(|entry| {
+            let what = format!("there is no task `{}`", entry.key);
+            let problem = Problem::new(entry.key_origin.clone(), format!("tasks.{}", entry.key), what);
+            match suggest::hint(&entry.key, names.iter().copied()) {
+                Some(hint) => problem.with_hint(format!("hint: {hint}")),
+                None => problem,
+            }
+        });
+        let problems: Vec<Problem> = unknown.collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems.into()) }
+    }
+
+    /// The consumer's policy in force: the task's own, changed by the settings, then by the command line.
+    ///
+    /// # Errors
+    /// The first rule that does not hold, blamed on whoever set the value.
+    pub(crate) fn consumer_policy(
+        &self,
+        task: &str,
+        base: &ConsumerPolicy,
+        command_line: &ConsumerLayer,
+        flags: &[Flag],
+    ) -> Result<ConsumerPolicy, Error> {
+        let mut policy = base.clone();
+        if let Some(table) = self.table(task) {
+            table.consumer.clone().apply(&mut policy);
+        }
+        command_line.clone().apply(&mut policy);
+        policy.check().map_err(|problem| self.blame(task, &problem, flags))?;
+        Ok(policy)
+    }
+
+    fn table(&self, task: &str) -> Option<&TaskTable> {
+        let entries = self.tasks_tree.entries().iter().zip(&self.tasks);
+        entries.filter(|(entry, _)| entry.is(task)).map(|(_, (_, table))| table).next()
+    }
+
+    /// Says who set the value that breaks a rule: the command line, the settings, or the task itself.
+    fn blame(&self, task: &str, problem: &PolicyProblem, flags: &[Flag]) -> Error {
+        let path = format!("tasks.{task}.consumer.{}", problem.key());
+        if let Some((_, flag)) = flags.iter().find(|(key, _)| *key == problem.key()) {
+            return Problem::new(Origin::Flag(flag.clone()), path, problem.rule()).into();
+        }
+        let keys: Vec<&str> = [task, "consumer"].into_iter().chain(problem.key().split('.')).collect();
+        let tree = &self.tasks_tree;
+        if let Some(node) = tree.find(keys.iter().copied()) {
+            let what = format!("{}, found {}", problem.rule(), node.describe());
+            return Problem::new(node.origin.clone(), path, what).into();
+        }
+        // The value may be the task's own, and the settings made it wrong: a cap below their backoff.
+        let above = (3..keys.len()).rev().find_map(|depth| tree.find(keys.iter().take(depth).copied()));
+        let place = above.map_or(Origin::Nowhere, |node| node.origin.clone());
+        Problem::new(place, path, problem.rule()).into()
+    }
+
+    /// The directives that say which log lines are written, and who gave them; the command line comes first.
+    pub(crate) fn log_level(&self, command_line: Option<&str>) -> Option<LogLevel> {
+        let flag = command_line.map(|text| LogLevel::new(text, Origin::Flag(format!("--log-level {text}"))));
+        flag.or_else(|| self.variable("ERGON_LOG"))
+            .or_else(|| {
+                let lenient = self.variable("RUST_LOG")?;
+                Some(LogLevel { lenient: true, ..lenient })
+            })
+            .or_else(|| {
+                let origin = self.telemetry_tree.find(["level"])?.origin.clone();
+                self.telemetry.level.as_deref().map(|text| LogLevel::new(text, origin))
+            })
+    }
+
+    /// A variable of the process, else of `.env`.
+    fn variable(&self, name: &str) -> Option<LogLevel> {
+        let found =
+            self.variables.iter().rfind(|setting| setting.name == name && !setting.text.is_empty())?;
+        Some(LogLevel::new(&found.text, found.origin.clone()))
+    }
+}
+
+/// Which log lines are written, and who said so.
+#[derive(Debug)]
+pub(crate) struct LogLevel {
+    pub(crate) directives: String,
+    /// `RUST_LOG` belongs to all programs: what it says that we do not understand is no error.
+    pub(crate) lenient: bool,
+    origin: Origin,
+}
+
+impl LogLevel {
+    fn new(directives: &str, origin: Origin) -> Self {
+        Self { directives: directives.to_owned(), lenient: false, origin }
+    }
+
+    /// The error of directives that cannot be read.
+    pub(crate) fn refused(&self, reason: &str) -> Error {
+        let problem = Problem::new(self.origin.clone(), "", reason);
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        match suggest::hint(&self.directives, levels) {
+            Some(hint) => problem.with_hint(format!("hint: {hint}")).into(),
+            None => problem.into(),
+        }
+    }
+}
+
+fn collect<T: Default>(read: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> T {
+    read.unwrap_or_else(|found| {
+        problems.extend(found);
+        T::default()
+    })
+}

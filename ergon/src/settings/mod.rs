@@ -1,0 +1,62 @@
+//! The project's own configuration: which connectors and services there are, and how the framework is to behave.
+//!
+//! `ergon.toml`, `.env` and the process environment become one tree in which every value knows its place; the user's
+//! `Settings` and the framework's own tables are read out of it.
+
+mod fault;
+mod framework;
+mod probe;
+mod problem;
+mod reader;
+mod sources;
+pub(crate) mod suggest;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use serde::de::DeserializeOwned;
+
+pub(crate) use framework::{Flag, Framework};
+pub(crate) use problem::{Problem, Problems};
+pub(crate) use sources::{Options, no_colour};
+pub(crate) use tree::{Origin, SourceFile};
+
+use crate::error::Error;
+
+/// The user's settings, and the framework's.
+#[derive(Debug)]
+pub(crate) struct Loaded<S> {
+    pub(crate) settings: S,
+    pub(crate) framework: Framework,
+}
+
+/// Reads the settings.
+///
+/// # Errors
+/// What is wrong: one problem for each table of the framework, and one (or every unknown key of one table) for the
+/// user's own settings.
+pub(crate) fn load<S: DeserializeOwned>(options: &Options) -> Result<Loaded<S>, Error> {
+    let mut sources = sources::gather(options)?;
+    let mut problems = Vec::new();
+    let framework = Framework::take(&mut sources, &mut problems);
+    match reader::read::<S>(&sources.tree, "") {
+        Ok(settings) if problems.is_empty() => Ok(Loaded { settings, framework }),
+        Ok(_) => Err(problems.into()),
+        Err(mut found) => {
+            for problem in &mut found {
+                add_places(problem, &sources.searched);
+            }
+            found.append(&mut problems);
+            Err(found.into())
+        }
+    }
+}
+
+/// Where there is no file at all, says where one was looked for.
+fn add_places(problem: &mut Problem, searched: &[String]) {
+    if matches!(problem.place, Origin::Nowhere) && !searched.is_empty() {
+        let places = suggest::list(searched, "and");
+        problem.hints.push(format!("note: looked for {places}; --config names another file"));
+    }
+}

@@ -1,0 +1,361 @@
+//! Reads a type out of the tree: one serde deserializer, whose errors know the place of every value.
+
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
+};
+
+use super::fault::{Fault, Missing, unknown_key};
+use super::probe::{Probe, Shape};
+use super::problem::Problem;
+use super::suggest;
+use super::tree::{Entry, Node, Untyped, Value};
+use crate::transaction::Text;
+
+/// The name under which a path asks to be made absolute: relative paths in a file are relative to that file.
+pub(crate) const FILE_PATH: &str = "$ergon::FilePath";
+
+/// The path that stands for standard input or output.
+const STANDARD_STREAM: &str = "-";
+
+/// Keys at the top that belong to the framework; known to "did you mean".
+pub(super) const RESERVED: [&str; 3] = ["telemetry", "runner", "tasks"];
+
+/// Reads a `T` out of a node that stands under `path`.
+///
+/// # Errors
+/// All that can be said about the first value that does not fit; every unknown key of one table at once.
+pub(super) fn read<T: DeserializeOwned>(node: &Node, path: &str) -> Result<T, Vec<Problem>> {
+    let top = Path { parent: None, key: path };
+    let reader = Reader { node, path: &top, probe: None };
+    match T::deserialize(reader).map_err(|fault| fault.at(node, path)) {
+        Ok(value) => Ok(value),
+        Err(Fault::Placed(problems)) => Err(problems),
+        Err(Fault::Missing(missing)) => {
+            let shape = shape_of::<T>(reader, &missing);
+            Err(vec![missing.problem(node, shape)])
+        }
+        Err(Fault::Bare(bare)) => Err(vec![Problem::new(node.origin.clone(), path, format!("{bare:?}"))]),
+    }
+}
+
+/// Reads again, with the missing key offered, to see what is asked of it.
+fn shape_of<T: DeserializeOwned>(reader: Reader<'_, '_>, missing: &Missing) -> Shape {
+    let probe = Probe::new(&missing.table, missing.field);
+    // It fails again, at the offered key; what counts is what the probe saw.
+    let _ = T::deserialize(Reader { probe: Some(&probe), ..reader });
+    probe.shape()
+}
+
+/// The keys from the top to a value.
+#[derive(Debug, Clone, Copy)]
+struct Path<'p> {
+    parent: Option<&'p Path<'p>>,
+    key: &'p str,
+}
+
+impl Path<'_> {
+    fn text(&self) -> String {
+        match self.parent.map(Path::text) {
+            None => self.key.to_owned(),
+            Some(parent) if parent.is_empty() || self.key.starts_with('[') => format!("{parent}{}", self.key),
+            Some(parent) => format!("{parent}.{}", self.key),
+        }
+    }
+}
+
+/// Reads one node.
+#[derive(Clone, Copy)]
+struct Reader<'de, 'p> {
+    node: &'de Node,
+    path: &'p Path<'p>,
+    probe: Option<&'p Probe>,
+}
+
+impl<'de> Reader<'de, '_> {
+    /// Gives an error that has no place this one.
+    fn place<T>(self, result: Result<T, Fault>) -> Result<T, Fault> {
+        result.map_err(|fault| fault.at(self.node, &self.path.text()))
+    }
+
+    /// The list or table that the text of a variable stands for; any other node itself.
+    fn compound(self) -> Self {
+        match &self.node.value {
+            Value::Untyped(Untyped { compound: Some(node), .. }) => Reader { node, ..self },
+            _ => self,
+        }
+    }
+
+    fn visit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.node.value {
+            Value::Table(entries) => visitor.visit_map(Entries::new(self, entries)),
+            Value::List(items) => visitor.visit_seq(Items { reader: self, rest: items.iter(), index: 0 }),
+            Value::String(text) | Value::Untyped(Untyped { text, .. }) => visitor.visit_borrowed_str(text),
+            Value::Integer(number) => match u64::try_from(*number) {
+                Ok(number) => visitor.visit_u64(number),
+                Err(_) => visitor.visit_i64(*number),
+            },
+            Value::Float(number) => visitor.visit_f64(*number),
+            Value::Boolean(flag) => visitor.visit_bool(*flag),
+        }
+    }
+
+    /// A path as it is meant: a relative one that comes from a file is relative to that file's folder.
+    fn beside_its_file(self, text: &str) -> String {
+        let file = self.node.origin.file().filter(|_| text != STANDARD_STREAM);
+        let joined = file.and_then(|file| file.folder.join(text).to_str().map(str::to_owned));
+        joined.unwrap_or_else(|| text.to_owned())
+    }
+
+    /// Reads a struct: keys it does not know are refused, all of them at once.
+    fn visit_struct<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let Value::Table(entries) = &self.node.value else { return self.visit(visitor) };
+        let unknown: Vec<Problem> = entries
+            .iter()
+            .filter(|entry| !fields.iter().any(|field| entry.is(field)))
+            .filter(|entry| !self.is_of_another(entry, fields))
+            .map(|entry| self.unknown(entry, fields))
+            .collect();
+        if !unknown.is_empty() {
+            return Err(Fault::Placed(unknown));
+        }
+        let missing = self.probe.and_then(|probe| probe.asks_for(&self.path.text(), fields));
+        visitor.visit_map(Entries { fields: Some(fields), missing, ..Entries::new(self, entries) })
+    }
+
+    /// Says whether a variable may be none of ours: the environment is shared, so `ERGON_PORT` of a container runtime
+    /// is no mistake, unless it looks like a slip for one of our keys.
+    fn is_of_another(self, entry: &Entry, fields: &'static [&'static str]) -> bool {
+        let top = self.path.parent.is_none() && self.path.key.is_empty();
+        let variable = entry.loose && matches!(entry.node.value, Value::Untyped(_));
+        top && variable && suggest::similar(&entry.key, fields.iter().copied()).is_none()
+    }
+
+    fn unknown(self, entry: &Entry, fields: &'static [&'static str]) -> Problem {
+        let table = self.path.text();
+        let reserved: &[&str] = if table.is_empty() { &RESERVED } else { &[] };
+        let problem = |what: String| Problem::new(entry.key_origin.clone(), table.clone(), what);
+        unknown_key(problem, &entry.key, fields.iter().chain(reserved).copied())
+    }
+}
+
+macro_rules! scalars {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            self.place(match &self.node.value {
+                Value::Untyped(Untyped { text, .. }) => Text::new(text).into_deserializer().$method(visitor),
+                _ => self.visit(visitor),
+            })
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Reader<'de, '_> {
+    type Error = Fault;
+
+    scalars! {
+        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string deserialize_bytes
+        deserialize_byte_buf deserialize_unit deserialize_identifier deserialize_ignored_any
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.node.value {
+            Value::Untyped(Untyped { text, .. }) if text.is_empty() => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match &self.node.value {
+            Value::String(text) | Value::Untyped(Untyped { text, .. }) if name == FILE_PATH => {
+                self.place(visitor.visit_string(self.beside_its_file(text)))
+            }
+            _ => self.place(visitor.visit_newtype_struct(self)),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.place(self.compound().visit(visitor))
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.place(self.compound().visit(visitor))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.place(self.compound().visit_struct(fields, visitor))
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match self.node.entries() {
+            [] => self.place(visitor.visit_unit()),
+            entries => Err(Fault::Placed(entries.iter().map(|entry| self.unknown(entry, &[])).collect())),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let reader = self.compound();
+        self.place(match &reader.node.value {
+            Value::String(text) | Value::Untyped(Untyped { text, .. }) => {
+                Text::new(text).into_deserializer().deserialize_enum(name, variants, visitor)
+            }
+            Value::Table(entries) if let [entry] = entries.as_slice() => {
+                visitor.visit_enum(Variant { reader, entry })
+            }
+            _ => Err(Fault::variant(&reader.node.describe(), variants)),
+        })
+    }
+}
+
+/// The entries of a table, one by one; then the key that a probe offers.
+struct Entries<'de, 'p> {
+    reader: Reader<'de, 'p>,
+    rest: std::slice::Iter<'de, Entry>,
+    /// The keys the reader knows; an entry that a variable made goes by the known one it stands for.
+    fields: Option<&'static [&'static str]>,
+    current: Option<(&'de str, &'de Node)>,
+    missing: Option<&'static str>,
+}
+
+impl<'de, 'p> Entries<'de, 'p> {
+    fn new(reader: Reader<'de, 'p>, entries: &'de [Entry]) -> Self {
+        Self { reader, rest: entries.iter(), fields: None, current: None, missing: None }
+    }
+}
+
+impl<'de> MapAccess<'de> for Entries<'de, '_> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        let fields = self.fields;
+        let known = |entry: &'de Entry| match fields {
+            None => Some((entry.key.as_str(), &entry.node)),
+            Some(fields) => fields.iter().find(|field| entry.is(field)).map(|field| (*field, &entry.node)),
+        };
+        self.current = self.rest.find_map(known);
+        let Some(key) = self.current.map(|(key, _)| key).or_else(|| self.missing.take()) else {
+            return Ok(None);
+        };
+        seed.deserialize(Text::new(key).into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        match (self.current.take(), self.reader.probe) {
+            (Some((key, node)), probe) => {
+                let path = Path { parent: Some(self.reader.path), key };
+                seed.deserialize(Reader { node, path: &path, probe })
+                    .map_err(|fault| fault.at(node, &path.text()))
+            }
+            (None, Some(probe)) => seed.deserialize(probe),
+            (None, None) => Err(serde::de::Error::custom("a value was asked for before its key")),
+        }
+    }
+}
+
+/// The items of a list, one by one.
+struct Items<'de, 'p> {
+    reader: Reader<'de, 'p>,
+    rest: std::slice::Iter<'de, Node>,
+    index: usize,
+}
+
+impl<'de> SeqAccess<'de> for Items<'de, '_> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+        let Some(node) = self.rest.next() else { return Ok(None) };
+        let key = format!("[{}]", self.index);
+        self.index += 1;
+        let path = Path { parent: Some(self.reader.path), key: &key };
+        let reader = Reader { node, path: &path, ..self.reader };
+        seed.deserialize(reader).map(Some).map_err(|fault| fault.at(node, &path.text()))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.rest.len())
+    }
+}
+
+/// A variant with content: a table of one key.
+struct Variant<'de, 'p> {
+    reader: Reader<'de, 'p>,
+    entry: &'de Entry,
+}
+
+impl<'de> EnumAccess<'de> for Variant<'de, '_> {
+    type Error = Fault;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Fault> {
+        let variant = seed.deserialize(Text::new(&self.entry.key).into_deserializer());
+        Ok((variant?, self))
+    }
+}
+
+impl<'de> Variant<'de, '_> {
+    fn read<T>(self, read: impl FnOnce(Reader<'de, '_>) -> Result<T, Fault>) -> Result<T, Fault> {
+        let path = Path { parent: Some(self.reader.path), key: &self.entry.key };
+        read(Reader { node: &self.entry.node, path: &path, ..self.reader })
+    }
+}
+
+impl<'de> VariantAccess<'de> for Variant<'de, '_> {
+    type Error = Fault;
+
+    fn unit_variant(self) -> Result<(), Fault> {
+        self.read(|reader| serde::Deserialize::deserialize(reader))
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
+        self.read(|reader| seed.deserialize(reader))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
+        self.read(|reader| reader.deserialize_seq(visitor))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.read(|reader| reader.deserialize_struct("", fields, visitor))
+    }
+}

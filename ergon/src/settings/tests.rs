@@ -1,0 +1,503 @@
+//! What a user sees who gets the settings wrong, word for word.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::*;
+use crate::policy::{ConsumerLayer, ConsumerPolicy};
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Settings {
+    orders: Orders,
+    #[serde(default)]
+    limits: Option<Limits>,
+    #[serde(default)]
+    rates: BTreeMap<String, f64>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Orders {
+    path: FilePath,
+    #[serde(default)]
+    header_row: u32,
+    #[serde(default)]
+    mode: Mode,
+    #[serde(default)]
+    columns: Vec<String>,
+    password: Option<String>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Limits {
+    max_rows: u64,
+}
+
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+enum Mode {
+    #[default]
+    ReadOnly,
+    Append,
+    Every(u8),
+}
+
+/// Reads as the connectors' paths do.
+#[derive(Debug, PartialEq)]
+struct FilePath(PathBuf);
+
+impl<'de> Deserialize<'de> for FilePath {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = FilePath;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a path")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<FilePath, E> {
+                Ok(FilePath(text.into()))
+            }
+            fn visit_newtype_struct<D: serde::Deserializer<'de>>(self, d: D) -> Result<FilePath, D::Error> {
+                d.deserialize_str(self)
+            }
+        }
+        deserializer.deserialize_newtype_struct("$ergon::FilePath", Visitor)
+    }
+}
+
+/// A working folder with an `ergon.toml`.
+struct Place(TempDir, Vec<(&'static str, &'static str)>);
+
+impl Place {
+    fn empty() -> Self {
+        Self(TempDir::new().unwrap(), Vec::new())
+    }
+
+    fn with(toml: &str) -> Self {
+        Self::empty().file("ergon.toml", toml)
+    }
+
+    fn file(self, name: &str, text: &str) -> Self {
+        let path = self.0.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+        self
+    }
+
+    fn variable(mut self, name: &'static str, value: &'static str) -> Self {
+        self.1.push((name, value));
+        self
+    }
+
+    fn options(&self) -> Options {
+        let environment = self.1.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Options { working_folder: self.0.path().to_path_buf(), environment, ..Options::default() }
+    }
+
+    fn load(&self) -> Result<Loaded<Settings>, Error> {
+        load(&self.options())
+    }
+
+    fn settings(&self) -> Settings {
+        self.load().unwrap_or_else(|error| panic!("{}", shown(&error))).settings
+    }
+
+    /// The error as it is shown, the folder's own name left out.
+    fn error(&self) -> String {
+        self.say(&self.load().expect_err("the settings are wrong"))
+    }
+
+    fn say(&self, error: &Error) -> String {
+        shown(error).replace(&format!("{}/", self.0.path().display()), "")
+    }
+}
+
+fn shown(error: &Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+fn policy_error(place: &Place, command_line: &ConsumerLayer, flags: &[Flag]) -> String {
+    let loaded = place.load().unwrap_or_else(|error| panic!("{}", shown(&error)));
+    let base = ConsumerPolicy::DEFAULT;
+    let policy = loaded.framework.consumer_policy("price-orders", &base, command_line, flags);
+    place.say(&policy.expect_err("the policy is wrong"))
+}
+
+const GOOD: &str = "[orders]\npath = 'orders.csv'\n";
+
+#[test]
+fn a_misspelt_key_is_shown_with_what_was_meant() {
+    let place = Place::with("[orders]\npth = 'orders.csv'\n");
+    assert_eq!(
+        place.error(),
+        "\
+ergon.toml:2:1: orders: unknown key `pth`
+  |
+2 | pth = 'orders.csv'
+  | ^^^
+  = hint: did you mean `path`?
+"
+    );
+}
+
+#[test]
+fn every_unknown_key_of_a_table_is_shown() {
+    let error = Place::with("[orders]\npath = 'a'\ncolour = 1\nheader-rows = 2\n").error();
+    assert_eq!(
+        error,
+        "\
+ergon.toml:3:1: orders: unknown key `colour`
+  |
+3 | colour = 1
+  | ^^^^^^
+  = hint: there is `path`, `header_row`, `mode`, `columns` and `password`
+ergon.toml:4:1: orders: unknown key `header-rows`
+  |
+4 | header-rows = 2
+  | ^^^^^^^^^^^
+  = hint: did you mean `header_row`?
+"
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_shown_in_its_line() {
+    let error = Place::with("[orders]\npath = 'a'\nheader_row = \"first\"\n").error();
+    assert_eq!(
+        error,
+        "\
+ergon.toml:3:14: orders.header_row: expected a whole number from 0 to 4294967295, found \"first\"
+  |
+3 | header_row = \"first\"
+  |              ^^^^^^^
+"
+    );
+}
+
+#[test]
+fn a_number_where_text_belongs_is_told_to_be_quoted() {
+    let error = Place::with("[orders]\npath = 'a'\ncolumns = [\"id\", 7]\n").error();
+    assert_eq!(
+        error,
+        "\
+ergon.toml:3:18: orders.columns[1]: expected text, found 7
+  |
+3 | columns = [\"id\", 7]
+  |                  ^
+  = hint: put it in quotes: \"7\"
+"
+    );
+}
+
+#[test]
+fn a_missing_key_is_shown_at_its_table_with_what_to_write() {
+    let error = Place::with("# orders\n[orders]\nheader_row = 1\n").error();
+    assert_eq!(
+        error,
+        "\
+ergon.toml:2:1: orders.path: the table [orders] has no key `path`
+  |
+2 | [orders]
+  | ^^^^^^^^
+  = hint: write `path = \"path/of/the/file\"` below [orders], or set ERGON_ORDERS__PATH
+"
+    );
+}
+
+#[test]
+fn a_missing_table_is_named_with_its_keys() {
+    let error = Place::with("[telemetry]\nlevel = 'debug'\n").error();
+    assert_eq!(
+        error,
+        "\
+ergon.toml: orders: there is no table [orders]
+ = hint: write [orders] with its keys below it: `path`, `header_row`, `mode`, `columns` and `password`
+"
+    );
+}
+
+#[test]
+fn without_a_file_the_places_that_were_searched_are_named() {
+    let mut options = Place::empty().options();
+    options.working_folder = PathBuf::from("no-such-folder");
+    options.package_folder = Some(PathBuf::from("no-such-package"));
+    let error = load::<Settings>(&options).unwrap_err();
+    assert_eq!(
+        shown(&error),
+        "\
+orders: there is no table [orders], as there is no ergon.toml
+ = hint: write [orders] with its keys below it: `path`, `header_row`, `mode`, `columns` and `password`
+ = note: looked for no-such-folder/ergon.toml and no-such-package/ergon.toml; --config names another file
+"
+    );
+}
+
+#[test]
+fn a_wrong_value_from_the_environment_is_blamed_on_its_variable() {
+    let place =
+        Place::with("[orders]\npath = 'a'\nheader_row = 1\n").variable("ERGON_ORDERS__HEADER_ROW", "first");
+    assert_eq!(
+        place.error(),
+        "\
+environment variable ERGON_ORDERS__HEADER_ROW: orders.header_row: expected a whole number from 0 to 4294967295, \
+found \"first\"
+  |
+  | ERGON_ORDERS__HEADER_ROW=first
+  |                          ^^^^^
+  = note: it replaces the value at ergon.toml:3:14
+"
+    );
+}
+
+#[test]
+fn a_wrong_value_in_the_env_file_is_shown_in_its_line() {
+    let place = Place::with(GOOD).file(".env", "# local\nexport ERGON_ORDERS__HEADER_ROW=first\n");
+    assert_eq!(
+        place.error(),
+        "\
+.env:2:33: orders.header_row: expected a whole number from 0 to 4294967295, found \"first\"
+  |
+2 | export ERGON_ORDERS__HEADER_ROW=first
+  |                                 ^^^^^
+"
+    );
+}
+
+#[test]
+fn a_misspelt_variable_is_found() {
+    let place = Place::with(GOOD).variable("ERGON_ORDRES__PATH", "b.csv");
+    assert_eq!(
+        place.error(),
+        "\
+environment variable ERGON_ORDRES__PATH: unknown key `ordres`
+  |
+  | ERGON_ORDRES__PATH=b.csv
+  |                    ^^^^^
+  = hint: did you mean `orders`?
+"
+    );
+}
+
+#[test]
+fn an_unknown_table_is_found() {
+    let error = Place::with("[orders]\npath = 'a'\n\n[telemtry]\nlevel = 'debug'\n").error();
+    assert_eq!(
+        error,
+        "\
+ergon.toml:4:2: unknown key `telemtry`
+  |
+4 | [telemtry]
+  |  ^^^^^^^^
+  = hint: did you mean `telemetry`?
+"
+    );
+}
+
+#[test]
+fn the_keys_of_the_framework_are_checked_too() {
+    let error = Place::with("[orders]\npath = 'a'\n[tasks.price-orders.consumer]\nconcurency = 4\n").error();
+    assert_eq!(
+        error,
+        "\
+ergon.toml:4:1: tasks.price-orders.consumer: unknown key `concurency`
+  |
+4 | concurency = 4
+  | ^^^^^^^^^^
+  = hint: did you mean `concurrency`?
+"
+    );
+}
+
+#[test]
+fn the_table_of_a_task_that_does_not_exist_is_found() {
+    let place = Place::with("[orders]\npath = 'a'\n[tasks.price-order.consumer]\nconcurrency = 4\n");
+    let error = place.load().unwrap().framework.check_tasks(&["price-orders"]).unwrap_err();
+    assert_eq!(
+        place.say(&error),
+        "\
+ergon.toml:3:8: tasks.price-order: there is no task `price-order`
+  |
+3 | [tasks.price-order.consumer]
+  |        ^^^^^^^^^^^
+  = hint: did you mean `price-orders`?
+"
+    );
+}
+
+#[test]
+fn a_policy_that_cannot_be_obeyed_is_shown_where_it_was_set() {
+    let place = Place::with("[orders]\npath = 'a'\n\n[tasks.price-orders.consumer]\nconcurrency = 0\n");
+    assert_eq!(
+        policy_error(&place, &ConsumerLayer::default(), &[]),
+        "\
+ergon.toml:5:15: tasks.price-orders.consumer.concurrency: must be at least 1, found 0
+  |
+5 | concurrency = 0
+  |               ^
+"
+    );
+}
+
+#[test]
+fn a_policy_set_by_a_variable_is_blamed_on_it() {
+    let place = Place::with(GOOD).variable("ERGON_TASKS__PRICE_ORDERS__CONSUMER__CONCURRENCY", "0");
+    let error = policy_error(&place, &ConsumerLayer::default(), &[]);
+    assert_eq!(
+        error.lines().next().unwrap(),
+        "environment variable ERGON_TASKS__PRICE_ORDERS__CONSUMER__CONCURRENCY: \
+         tasks.price-orders.consumer.concurrency: must be at least 1, found 0"
+    );
+}
+
+#[test]
+fn a_policy_set_on_the_command_line_is_blamed_on_its_option() {
+    let place = Place::with("[orders]\npath = 'a'\n[tasks.price-orders.consumer]\nconcurrency = 3\n");
+    let layer = ConsumerLayer::default().concurrency(Some(0));
+    let error = policy_error(&place, &layer, &[("concurrency", "--concurrency 0".to_owned())]);
+    assert_eq!(error, "--concurrency 0: tasks.price-orders.consumer.concurrency: must be at least 1\n");
+}
+
+#[test]
+fn a_backoff_above_the_cap_of_the_task_is_shown_at_its_table() {
+    let toml = "[orders]\npath = 'a'\n[tasks.price-orders.consumer.empty_queue]\nbackoff = '9s'\n";
+    let error = policy_error(&Place::with(toml), &ConsumerLayer::default(), &[]);
+    assert_eq!(
+        error,
+        "\
+ergon.toml:3:1: tasks.price-orders.consumer.empty_queue.backoff_cap: must not be smaller than `backoff`
+  |
+3 | [tasks.price-orders.consumer.empty_queue]
+  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+"
+    );
+}
+
+#[test]
+fn a_bad_duration_shows_good_ones() {
+    let error =
+        Place::with("[orders]\npath = 'a'\n[tasks.price-orders.consumer]\ntimeout = 'an hour'\n").error();
+    assert_eq!(
+        error,
+        "\
+ergon.toml:4:11: tasks.price-orders.consumer.timeout: expected a duration such as \"500ms\", \"30s\" or \"1h\", \
+found \"an hour\"
+  |
+4 | timeout = 'an hour'
+  |           ^^^^^^^^^
+"
+    );
+}
+
+#[test]
+fn an_unknown_choice_shows_all_there_are() {
+    let error = Place::with("[orders]\npath = 'a'\nmode = 'apend'\n").error();
+    assert_eq!(
+        error,
+        "\
+ergon.toml:3:8: orders.mode: expected \"read-only\", \"append\" or \"every\", found \"apend\"
+  |
+3 | mode = 'apend'
+  |        ^^^^^^^
+  = hint: did you mean \"append\"?
+"
+    );
+}
+
+#[test]
+fn a_file_that_is_named_and_not_there_is_an_error() {
+    let mut options = Place::with(GOOD).options();
+    options.working_folder = PathBuf::from("/no-such-folder");
+    options.config = Some(PathBuf::from("production.toml"));
+    let error = load::<Settings>(&options).unwrap_err();
+    assert_eq!(
+        shown(&error),
+        "\
+--config production.toml: there is no such file
+ = note: looked for /no-such-folder/production.toml
+"
+    );
+}
+
+#[test]
+fn a_syntax_error_is_shown_in_its_line() {
+    let error = Place::with("[orders]\npath = orders.csv\n").error();
+    assert_eq!(
+        error,
+        "\
+ergon.toml:2:8: not valid TOML: string values must be quoted, expected literal string
+  |
+2 | path = orders.csv
+  |        ^^^^^^^^^^
+"
+    );
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    let place = Place::with("[orders]\npath = 'a'\npassword = 'hunter2'\nheader_row = 1\n");
+    let place = place.variable("ERGON_ORDERS__PASSWORD__X", "hunter3");
+    let error = place.error();
+    assert!(!error.contains("hunter"), "{error}");
+    let error = Place::with("[orders]\npath = 'a'\npassword = 1234\n").error();
+    assert_eq!(error, "ergon.toml:3:12: orders.password: expected text\n");
+}
+
+#[test]
+fn later_sources_win_and_text_becomes_what_is_asked_for() {
+    let place = Place::with("rates = { eur = 1.5 }\n[orders]\npath = 'a'\nheader_row = 1\n")
+        .file(".env", "ERGON_ORDERS__HEADER_ROW=2\nERGON_LIMITS__MAX_ROWS=9\nERGON_RATES__USD=2\n")
+        .variable("ERGON_ORDERS__HEADER_ROW", "3")
+        .variable("ergon_orders__mode", "append")
+        .variable("ERGON_ORDERS__COLUMNS", "['id', \"sku\"]")
+        .variable("ERGON_PORT", "tcp://10.0.0.1:80");
+    let settings = place.settings();
+    assert_eq!((settings.orders.header_row, settings.limits), (3, Some(Limits { max_rows: 9 })));
+    assert_eq!(settings.orders.mode, Mode::ReadOnly, "only upper case names are ours");
+    assert_eq!(settings.orders.columns, ["id", "sku"]);
+    assert_eq!(settings.rates.into_iter().collect::<Vec<_>>(), [("eur".into(), 1.5), ("usd".into(), 2.0)]);
+}
+
+#[test]
+fn a_variable_can_be_a_whole_table_and_another_a_key_in_it() {
+    let place = Place::with(GOOD)
+        .variable("ERGON_ORDERS", "{ path = 'b', header_row = 4, mode = { every = 7 } }")
+        .variable("ERGON_ORDERS__HEADER_ROW", "5");
+    let orders = place.settings().orders;
+    assert_eq!((orders.header_row, orders.mode), (5, Mode::Every(7)));
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_file_they_stand_in() {
+    let place = Place::empty().file("conf/other.toml", GOOD);
+    let mut options = place.options();
+    options.config = Some(PathBuf::from("conf/other.toml"));
+    let path = |options: &Options| load::<Settings>(options).unwrap().settings.orders.path.0;
+    assert_eq!(path(&options), place.0.path().join("conf/orders.csv"));
+    options.environment.push(("ERGON_ORDERS__PATH".into(), "here.csv".into()));
+    assert_eq!(path(&options), Path::new("here.csv"));
+}
+
+#[test]
+fn a_dash_stays_a_dash() {
+    assert_eq!(Place::with("[orders]\npath = '-'\n").settings().orders.path.0, Path::new("-"));
+}
+
+#[test]
+fn the_package_folder_comes_after_the_working_folder() {
+    let place = Place::empty().file("package/ergon.toml", GOOD);
+    let options = Options { package_folder: Some(place.0.path().join("package")), ..place.options() };
+    let orders = load::<Settings>(&options).unwrap().settings.orders;
+    assert_eq!(orders.path.0, place.0.path().join("package/orders.csv"));
+}
+
+#[test]
+fn a_program_without_settings_refuses_every_table() {
+    #[derive(Debug, Deserialize)]
+    struct Nothing;
+    let place = Place::with("[orders]\n");
+    let error = load::<Nothing>(&place.options()).unwrap_err();
+    assert_eq!(place.say(&error).lines().next().unwrap(), "ergon.toml:1:2: unknown key `orders`");
+    assert!(load::<Nothing>(&Place::empty().options()).is_ok());
+}

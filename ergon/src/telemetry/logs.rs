@@ -1,0 +1,345 @@
+//! Console logs: what is emitted through `tracing`, one line each, on standard error.
+//!
+//! A line that is written while a transaction is worked on carries the task, the transaction's id, the step and the
+//! attempt without anybody asking for it, and the fields of all spans around it.
+
+use std::fmt::{self, Write as _};
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry};
+
+use super::Scope;
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// Pretty, in colour on a terminal; also where there is no terminal, as nobody asked for anything else.
+    #[default]
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object in each line.
+    Json,
+}
+
+/// What the console logs look like.
+#[derive(Debug, Clone)]
+pub(crate) struct LogOptions {
+    pub(crate) format: LogFormat,
+    pub(crate) colour: bool,
+    /// The name of the program, in each JSON line.
+    pub(crate) service: String,
+}
+
+/// Starts the console logs; `write` is given whole lines. Where a subscriber is set already, that one stays.
+pub(crate) fn install(filter: EnvFilter, options: LogOptions, write: impl Fn(&str) + Send + Sync + 'static) {
+    let console = Console { options, write };
+    // A program that has set its own subscriber wants its own logs.
+    let _ = Registry::default().with(filter).with(console).try_init();
+}
+
+/// Reads directives: a level, or `warn,my_crate=debug`.
+///
+/// # Errors
+/// Why they cannot be read.
+pub(crate) fn filter(directives: &str) -> Result<EnvFilter, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    // A lone word would be read as the name of a crate; a misspelt level must not silence the program.
+    let lone_word = directives.chars().all(char::is_alphanumeric);
+    if lone_word && !LEVELS.contains(&directives.to_lowercase().as_str()) {
+        return Err(format!("there is no log level `{directives}`"));
+    }
+    EnvFilter::try_new(directives).map_err(|error| format!("not a log level or directive: {error}"))
+}
+
+/// Reads directives that other programs obey too; what cannot be read is left out.
+pub(crate) fn lenient_filter(directives: &str) -> EnvFilter {
+    EnvFilter::new(directives)
+}
+
+struct Console<W> {
+    options: LogOptions,
+    write: W,
+}
+
+impl<S, W> Layer<S> for Console<W>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: Fn(&str) + Send + Sync + 'static,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut own = Fields::default();
+        event.record(&mut own);
+        let mut fields = Map::new();
+        for span in
+            context.event_scope(event).into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)
+        {
+            if let Some(outer) = span.extensions().get::<Fields>() {
+                fields.extend(outer.values.clone());
+            }
+        }
+        fields.extend(own.values);
+        let target = own.log_target.as_deref().unwrap_or_else(|| event.metadata().target());
+        let message = own.message.unwrap_or_default();
+        let line = Scope::with_current(|scope| {
+            let level = *event.metadata().level();
+            let line = Line { time: SystemTime::now(), level, target, message: &message, scope, fields };
+            if self.options.format == LogFormat::Json {
+                line.json(&self.options.service)
+            } else {
+                line.pretty(self.options.colour)
+            }
+        });
+        (self.write)(&line);
+    }
+}
+
+/// The fields of an event or a span.
+#[derive(Default)]
+struct Fields {
+    message: Option<String>,
+    /// Where a record of the `log` crate came from; `tracing` knows only that it was `log`.
+    log_target: Option<String>,
+    values: Map<String, Value>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: Value) {
+        let text = |value: Value| match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        match field.name() {
+            "message" => self.message = Some(text(value)),
+            "log.target" => self.log_target = Some(text(value)),
+            name if name.starts_with("log.") => {}
+            name => {
+                self.values.insert(name.trim_start_matches("r#").to_owned(), value);
+            }
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.into());
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        let causes = std::iter::successors(Some(value), |error| error.source());
+        let chain: Vec<String> = causes.map(ToString::to_string).collect();
+        self.put(field, chain.join(": ").into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}").into());
+    }
+}
+
+/// One line of the log.
+struct Line<'a> {
+    time: SystemTime,
+    level: Level,
+    target: &'a str,
+    message: &'a str,
+    scope: Option<&'a Scope>,
+    fields: Map<String, Value>,
+}
+
+impl Line<'_> {
+    /// `2026-01-31T12:00:00.000Z INFO  message key=value`; whatever is in a value, it stays one line.
+    fn pretty(self, colour: bool) -> String {
+        let (paint, dim, end) =
+            if colour { (colour_of(self.level), "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
+        let time = humantime::format_rfc3339_millis(self.time);
+        let message = self.message.chars().flat_map(printable).collect::<String>();
+        let mut line = format!("{dim}{time}{end} {paint}{:<5}{end} {message}", self.level);
+        for (key, value) in self.all_fields() {
+            let text = match value {
+                Value::String(text) if is_plain(&text) => text,
+                other => other.to_string().chars().flat_map(printable).collect(),
+            };
+            // Writing to a String cannot fail.
+            let _ = write!(line, " {dim}{key}={end}{text}");
+        }
+        line.push('\n');
+        line
+    }
+
+    fn json(self, service: &str) -> String {
+        let head = [
+            ("timestamp", humantime::format_rfc3339_micros(self.time).to_string()),
+            ("level", self.level.as_str().to_owned()),
+            ("service", service.to_owned()),
+            ("target", self.target.to_owned()),
+            ("message", self.message.to_owned()),
+        ];
+        let mut object: Map<String, Value> =
+            head.into_iter().map(|(key, value)| (key.to_owned(), Value::String(value))).collect();
+        for (key, value) in self.all_fields() {
+            object.entry(key).or_insert(value);
+        }
+        let mut line = Value::Object(object).to_string();
+        line.push('\n');
+        line
+    }
+
+    /// The ids of the transaction first: nothing that the user names alike can hide them.
+    fn all_fields(self) -> Map<String, Value> {
+        let Some(scope) = self.scope else { return self.fields };
+        let ids = [
+            ("task", scope.task.into()),
+            ("transaction_id", scope.transaction_id.as_str().into()),
+            ("step", scope.step.as_str().into()),
+            ("attempt", scope.attempt.into()),
+        ];
+        let mut all: Map<String, Value> =
+            ids.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        for (key, value) in self.fields {
+            all.entry(key).or_insert(value);
+        }
+        all
+    }
+}
+
+fn colour_of(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        Level::DEBUG => "\x1b[34m",
+        Level::TRACE => "\x1b[35m",
+    }
+}
+
+/// Says whether text needs no quotes.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\'))
+}
+
+/// A character as it may stand in a line: a control character is escaped, so that content cannot forge a line or
+/// steer the terminal.
+fn printable(c: char) -> impl Iterator<Item = char> {
+    let escaped = c.is_control().then(|| c.escape_default());
+    let plain = escaped.is_none().then_some(c);
+    escaped.into_iter().flatten().chain(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::telemetry::Step;
+
+    fn line<'a>(message: &'a str, scope: Option<&'a Scope>, fields: &[(&str, &str)]) -> Line<'a> {
+        let fields = fields.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect();
+        Line { time: SystemTime::UNIX_EPOCH, level: Level::INFO, target: "orders", message, scope, fields }
+    }
+
+    fn scope() -> Scope {
+        Scope { task: "price", transaction_id: "a.csv:7".into(), step: Step::Process, attempt: 2 }
+    }
+
+    #[test]
+    fn a_pretty_line_carries_the_ids_of_its_transaction() {
+        let text = line("looked up", Some(&scope()), &[("sku", "A 1")]).pretty(false);
+        assert_eq!(
+            text,
+            "1970-01-01T00:00:00.000Z INFO  looked up task=price transaction_id=a.csv:7 step=process attempt=2 \
+             sku=\"A 1\"\n"
+        );
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_whatever_is_in_it() {
+        let text = line("two\nlines \"q\"", Some(&scope()), &[("k", "\u{1b}[31m\n")]).json("shop");
+        assert_eq!(text.matches('\n').count(), 1);
+        let object: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(object["message"], "two\nlines \"q\"");
+        assert_eq!((&object["transaction_id"], &object["attempt"]), (&"a.csv:7".into(), &2.into()));
+        assert_eq!((&object["service"], &object["k"]), (&"shop".into(), &"\u{1b}[31m\n".into()));
+    }
+
+    #[test]
+    fn content_cannot_forge_a_pretty_line() {
+        let text = line("a\n1970 ERROR b", None, &[("k", "x\ny\u{1b}[2J")]).pretty(false);
+        assert_eq!(text.matches('\n').count(), 1);
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+
+    #[test]
+    fn a_field_of_the_user_cannot_hide_the_id() {
+        let text = line("m", Some(&scope()), &[("transaction_id", "mine")]).json("shop");
+        let object: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(object["transaction_id"], "a.csv:7");
+    }
+
+    #[test]
+    fn the_fields_of_all_spans_around_a_line_are_shown() {
+        let lines = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&lines);
+        let options = LogOptions { format: LogFormat::Json, colour: false, service: "shop".into() };
+        let console = Console { options, write: move |line: &str| written.lock().unwrap().push_str(line) };
+        tracing::subscriber::with_default(Registry::default().with(console), || {
+            let outer = tracing::info_span!("outer", customer = "c-1", late = tracing::field::Empty);
+            outer.record("late", 7);
+            let _outer = outer.entered();
+            let _inner = tracing::info_span!("inner", line = 3).entered();
+            tracing::warn!(count = 2, "low {}", "stock");
+        });
+        let object: Value = serde_json::from_str(&lines.lock().unwrap()).unwrap();
+        let fields = ["customer", "late", "line", "count"].map(|key| object[key].clone());
+        assert_eq!(Value::from(fields.to_vec()), serde_json::json!(["c-1", 7, 3, 2]));
+        assert_eq!((&object["level"], &object["message"]), (&"WARN".into(), &"low stock".into()));
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused() {
+        assert_eq!(filter("dbug").unwrap_err(), "there is no log level `dbug`");
+        assert!(filter("warn,my_crate=debug").is_ok());
+        assert!(filter("DEBUG").is_ok());
+    }
+}
