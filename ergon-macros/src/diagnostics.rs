@@ -1,0 +1,73 @@
+//! Collecting mistakes, so that all of them come at once; each at the user's own token.
+
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+
+/// The mistakes found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Option<syn::Error>);
+
+impl Problems {
+    /// Adds a mistake at a token: what is wrong, then what to do.
+    pub(crate) fn at(&mut self, token: &impl ToTokens, message: impl std::fmt::Display) {
+        self.push(syn::Error::new_spanned(token, message));
+    }
+
+    /// Adds a mistake at a span.
+    pub(crate) fn here(&mut self, span: Span, message: impl std::fmt::Display) {
+        self.push(syn::Error::new(span, message));
+    }
+
+    /// Adds a mistake.
+    pub(crate) fn push(&mut self, error: syn::Error) {
+        match &mut self.0 {
+            Some(all) => all.combine(error),
+            None => self.0 = Some(error),
+        }
+    }
+
+    /// Keeps what was read, or the mistake that prevented it.
+    pub(crate) fn keep<T>(&mut self, result: syn::Result<T>) -> Option<T> {
+        result.map_err(|error| self.push(error)).ok()
+    }
+
+    /// Says whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// One `compile_error!` for each.
+    pub(crate) fn into_tokens(self) -> TokenStream {
+        self.0.map(|error| error.to_compile_error()).unwrap_or_default()
+    }
+}
+
+/// ", did you mean `input`?" if one of the candidates is near, else ", expected one of `input`, `output`".
+pub(crate) fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    let candidates: Vec<_> = candidates.into_iter().collect();
+    let near = candidates
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
+        .min_by_key(|(distance, _)| *distance);
+    match near {
+        Some((_, candidate)) => format!("did you mean `{candidate}`?"),
+        None if candidates.is_empty() => "there are none".to_owned(),
+        None => format!("expected one of {}", listed(&candidates)),
+    }
+}
+
+fn listed(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_name_is_suggested() {
+        assert_eq!(suggestion("concurency", ["concurrency", "mode"]), "did you mean `concurrency`?");
+        assert_eq!(suggestion("color", ["concurrency", "mode"]), "expected one of `concurrency`, `mode`");
+    }
+}

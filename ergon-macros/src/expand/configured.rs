@@ -1,0 +1,175 @@
+//! What `#[derive(Connector)]` and `#[derive(Service)]` become.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::Ident;
+
+use crate::model::{Configured, ConfiguredField, FieldKind};
+use crate::validate::kebab_case;
+
+/// `impl Connector`, the assertions of its roles, its config, and the factory.
+pub(super) fn connector(model: &Configured) -> TokenStream {
+    let Configured { ergon, ident, .. } = model;
+    let (implementation, assertions, config) = (connector_impl(model), assertions(model), config(model));
+    let (config_ident, build) = (config_ident(model), build(model, &quote!(#ergon::ConnectorError)));
+    quote! {
+        #implementation
+        #assertions
+        #config
+        impl #ergon::ConnectorConfig for #config_ident {
+            type Connector = #ident;
+
+            fn build(&self, _: &#ergon::Context) -> ::core::result::Result<#ident, #ergon::ConnectorError> {
+                #build
+            }
+        }
+    }
+}
+
+/// `impl Service`, its config, and the factory.
+pub(super) fn service(model: &Configured) -> TokenStream {
+    let Configured { ergon, ident, declares, .. } = model;
+    let manual = declares.iter().any(|word| word == "manual");
+    let implementation = (!manual).then(|| quote!(impl #ergon::Service for #ident {}));
+    let (config, config_ident) = (config(model), config_ident(model));
+    let build = build(model, &quote!(#ergon::ServiceError));
+    quote! {
+        #implementation
+        #config
+        impl #ergon::ServiceConfig for #config_ident {
+            type Service = #ident;
+
+            fn build(&self) -> ::core::result::Result<#ident, #ergon::ServiceError> {
+                #build
+            }
+        }
+    }
+}
+
+fn declares(model: &Configured, word: &str) -> bool {
+    model.declares.iter().any(|declared| declared == word)
+}
+
+fn connector_impl(model: &Configured) -> TokenStream {
+    let Configured { ergon, ident, .. } = model;
+    let kind = kebab_case(&ident.to_string());
+    let count = declares(model, "count").then(|| quote!(.count(self)));
+    let fetch_by_id = declares(model, "fetch_by_id").then(|| quote!(.fetch_by_id(self)));
+    let lifecycle = declares(model, "lifecycle").then(|| lifecycle(model));
+    quote! {
+        impl #ergon::Connector for #ident {
+            const KIND: &'static str = #kind;
+
+            fn abilities(&self) -> #ergon::Abilities<'_> {
+                #ergon::Abilities::none()#count #fetch_by_id
+            }
+
+            #lifecycle
+        }
+    }
+}
+
+/// Hands opening, closing and health on to the user's `impl Lifecycle`.
+fn lifecycle(model: &Configured) -> TokenStream {
+    let ergon = &model.ergon;
+    quote! {
+        async fn open(&self) -> ::core::result::Result<(), #ergon::ConnectorError> {
+            #ergon::Lifecycle::open(self).await
+        }
+
+        async fn close(&self) -> ::core::result::Result<(), #ergon::ConnectorError> {
+            #ergon::Lifecycle::close(self).await
+        }
+
+        fn health(&self) -> #ergon::Health {
+            #ergon::Lifecycle::health(self)
+        }
+    }
+}
+
+/// Each declared role is there; asserted at the word that declares it.
+fn assertions(model: &Configured) -> TokenStream {
+    let Configured { ergon, ident, declares, .. } = model;
+    let roles = declares.iter().filter_map(|word| {
+        let assertion = match word.to_string().as_str() {
+            "source" => format_ident!("assert_source", span = word.span()),
+            "sink" => format_ident!("assert_sink", span = word.span()),
+            _ => return None,
+        };
+        Some(quote_spanned!(word.span()=> const _: () = #ergon::__private::#assertion::<#ident>();))
+    });
+    quote!(#(#roles)*)
+}
+
+fn config_ident(model: &Configured) -> Ident {
+    format_ident!("{}Config", model.ident)
+}
+
+/// The config: a public field for each key; its `Debug` shows no value, for one may be a secret.
+fn config(model: &Configured) -> TokenStream {
+    let Configured { ergon, visibility, ident, fields, .. } = model;
+    let (config, doc) = (config_ident(model), format!("Makes a [`{ident}`]; read from the settings."));
+    let serde = format!("{}::__private::serde", quote!(#ergon)).replace(' ', "");
+    let keys = fields.iter().filter_map(|field| config_field(model, field));
+    let defaults = fields.iter().filter_map(default_fn);
+    quote! {
+        #[doc = #doc]
+        #[derive(::core::clone::Clone, #ergon::__private::serde::Deserialize)]
+        #[serde(crate = #serde, deny_unknown_fields)]
+        #visibility struct #config { #(#keys,)* }
+
+        impl #config { #(#defaults)* }
+
+        impl ::core::fmt::Debug for #config {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.debug_struct(::core::stringify!(#config)).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+fn config_field(model: &Configured, field: &ConfiguredField) -> Option<TokenStream> {
+    let ConfiguredField { ident, ty, docs, kind } = field;
+    let undocumented = format!("The key `{ident}`.");
+    let docs = if docs.is_empty() { quote!(#[doc = #undocumented]) } else { quote!(#(#docs)*) };
+    match kind {
+        FieldKind::Skip => None,
+        FieldKind::Key => Some(quote!(#docs pub #ident: #ty)),
+        FieldKind::Service { config, .. } => Some(quote!(#docs pub #ident: #config)),
+        FieldKind::KeyOr(_) => {
+            let default = format!("{}::{}", config_ident(model), default_ident(ident));
+            Some(quote!(#docs #[serde(default = #default)] pub #ident: #ty))
+        }
+    }
+}
+
+fn default_ident(field: &Ident) -> Ident {
+    format_ident!("default_{field}")
+}
+
+fn default_fn(field: &ConfiguredField) -> Option<TokenStream> {
+    let ConfiguredField { ident, ty, kind, .. } = field;
+    let FieldKind::KeyOr(default) = kind else { return None };
+    let name = default_ident(ident);
+    Some(quote!(fn #name() -> #ty { #default }))
+}
+
+/// The expression that builds the struct from its config.
+fn build(model: &Configured, error: &TokenStream) -> TokenStream {
+    let Configured { ergon, ident, fields, .. } = model;
+    let built = fields.iter().map(|field| {
+        let name = &field.ident;
+        let value = match &field.kind {
+            FieldKind::Skip => quote!(::core::default::Default::default()),
+            FieldKind::Key | FieldKind::KeyOr(_) => quote!(::core::clone::Clone::clone(&self.#name)),
+            FieldKind::Service { shared, .. } => {
+                let service = quote! {
+                    #ergon::__private::service::<_, #error>(::core::stringify!(#name), &self.#name)?
+                };
+                if *shared { quote!(::std::sync::Arc::new(#service)) } else { service }
+            }
+        };
+        quote!(#name: #value)
+    });
+    quote!(::core::result::Result::Ok(#ident { #(#built,)* }))
+}

@@ -1,0 +1,213 @@
+//! What a task's struct becomes.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::Ident;
+
+use super::policy;
+use crate::model::{Connector, Role, Service, ServiceType, Task};
+use crate::validate::camel_case;
+
+/// The struct with its fields, its name, its wiring and its config.
+pub(super) fn expand(task: &Task) -> TokenStream {
+    let (item, named, wiring, config) = (item(task), named(task), wiring(task), config(task));
+    quote!(#item #named #wiring #config)
+}
+
+/// The struct as the user wrote it, and the injected fields before its own.
+pub(super) fn item(task: &Task) -> TokenStream {
+    let Task { ergon, attributes, visibility, ident, .. } = task;
+    let connectors = task.connectors.iter().map(|connector| {
+        let (field, ty) = (connector_field(connector), connector_type(task, connector));
+        quote!(#[allow(dead_code)] #field: #ty)
+    });
+    let services = task.services.iter().map(|service| {
+        let (field, ty) = (service_field(service), service_type(service));
+        quote!(#[allow(dead_code)] #field: #ty)
+    });
+    let own = task.fields.iter().map(|own| &own.field);
+    quote! {
+        #(#attributes)*
+        #visibility struct #ident {
+            #(#connectors,)*
+            #(#services,)*
+            #[allow(dead_code)]
+            consumer_policy: #ergon::ConsumerPolicy,
+            #(#own,)*
+        }
+    }
+}
+
+/// `impl Task`.
+pub(super) fn named(task: &Task) -> TokenStream {
+    let Task { ergon, ident, name, .. } = task;
+    quote! {
+        impl #ergon::Task for #ident {
+            const NAME: &'static str = #name;
+        }
+    }
+}
+
+/// The wiring struct: a field for each slot, generic over the config that is wired to it.
+pub(super) fn wiring(task: &Task) -> TokenStream {
+    let Task { visibility, ident, .. } = task;
+    let wiring = wiring_ident(task);
+    let (names, parameters) = (slot_names(task), parameters(task));
+    let doc = format!("What is wired to [`{ident}`]: a config for each of its connectors and services.");
+    let docs = names.iter().map(|name| format!("The config of `{name}`."));
+    quote! {
+        #[doc = #doc]
+        #visibility struct #wiring<#(#parameters),*> {
+            #(#[doc = #docs] #visibility #names: #parameters,)*
+        }
+    }
+}
+
+/// `OrderProcessor::config(wiring)`, with the role and service bounds on it.
+fn config(task: &Task) -> TokenStream {
+    let Task { ergon, visibility, ident, .. } = task;
+    let (wiring, parameters, bounds) = (wiring_ident(task), parameters(task), bounds(task));
+    let policy = policy::consumer(ergon, &task.consumer);
+    let (show, build, outline) = (show(task), build(task), outline(task));
+    let asserted = quote_spanned!(ident.span()=> #ergon::__private::consumer::<#ident, _>);
+    quote! {
+        impl #ident {
+            /// Makes the task's config of what is wired to it.
+            #visibility fn config<#(#parameters),*>(wiring: #wiring<#(#parameters),*>) -> #ergon::TaskConfig
+            where
+                #(#bounds,)*
+            {
+                #asserted(#policy, #show, #build)#outline
+            }
+        }
+    }
+}
+
+/// How the task's output is shown by `process-transaction`.
+fn show(task: &Task) -> TokenStream {
+    let ergon = &task.ergon;
+    quote! {
+        |output| {
+            #[allow(unused_imports)]
+            use #ergon::__private::{ShowAsDebug as _, ShowAsJson as _, ShowNothing as _};
+            (&&&#ergon::__private::Shown(output)).show()
+        }
+    }
+}
+
+/// The closure that builds the task out of parts.
+fn build(task: &Task) -> TokenStream {
+    let connectors = task.connectors.iter().map(|connector| {
+        let (name, field) = (&connector.name, connector_field(connector));
+        let slot = name.to_string();
+        let method = Ident::new(connector_method(connector), Span::call_site());
+        quote!(#field: parts.#method(#slot, &wiring.#name)?)
+    });
+    let services = task.services.iter().map(|service| {
+        let (name, field) = (&service.name, service_field(service));
+        let slot = name.to_string();
+        quote!(#field: parts.service(#slot, &wiring.#name)?)
+    });
+    let own = task.fields.iter().map(|own| {
+        let name = &own.field.ident;
+        let init = own.init.as_ref().map_or_else(|| quote!(::core::default::Default::default()), |e| quote!(#e));
+        quote!(#name: #init)
+    });
+    quote! {
+        move |parts| ::core::result::Result::Ok(Self {
+            #(#connectors,)* #(#services,)* consumer_policy: parts.consumer_policy(), #(#own,)*
+        })
+    }
+}
+
+/// The calls that tell the config what its slots are.
+fn outline(task: &Task) -> TokenStream {
+    let connectors = task.connectors.iter().map(|connector| {
+        let method = format_ident!("__{}", connector_method(connector));
+        let (parameter, slot) = (parameter(&connector.name), connector.name.to_string());
+        quote!(.#method::<#parameter>(#slot))
+    });
+    let services = task.services.iter().map(|service| {
+        let (parameter, slot) = (parameter(&service.name), service.name.to_string());
+        quote!(.__service::<#parameter>(#slot))
+    });
+    quote!(#(#connectors)* #(#services)*)
+}
+
+/// What a config must be to be wired to each slot.
+fn bounds(task: &Task) -> Vec<TokenStream> {
+    let ergon = &task.ergon;
+    let connectors = task.connectors.iter().map(|connector| {
+        let parameter = parameter(&connector.name);
+        match &connector.role {
+            Role::Source => quote!(#parameter: #ergon::SourceConfig),
+            Role::Sink => quote!(#parameter: #ergon::SinkConfig),
+            Role::Duplex => quote!(#parameter: #ergon::DuplexConfig),
+            Role::Concrete(ty) => quote!(#parameter: #ergon::ConnectorConfig<Connector = #ty>),
+        }
+    });
+    let services = task.services.iter().map(|service| {
+        let parameter = parameter(&service.name);
+        match &service.of {
+            ServiceType::Concrete(ty) => quote!(#parameter: #ergon::ServiceConfig<Service = #ty>),
+            ServiceType::Dyn(object) => {
+                let traits = &object.bounds;
+                quote!(#parameter: #ergon::ServiceConfig<Service: #traits>)
+            }
+        }
+    });
+    connectors.chain(services).collect()
+}
+
+fn connector_type(task: &Task, connector: &Connector) -> TokenStream {
+    let ergon = &task.ergon;
+    match &connector.role {
+        Role::Source => quote!(#ergon::Input),
+        Role::Sink => quote!(#ergon::Output),
+        Role::Duplex => quote!(#ergon::Duplex),
+        Role::Concrete(ty) => quote!(::std::sync::Arc<#ty>),
+    }
+}
+
+fn connector_method(connector: &Connector) -> &'static str {
+    match connector.role {
+        Role::Source => "source",
+        Role::Sink => "sink",
+        Role::Duplex => "duplex",
+        Role::Concrete(_) => "connector",
+    }
+}
+
+fn service_type(service: &Service) -> TokenStream {
+    match &service.of {
+        ServiceType::Concrete(ty) => quote!(::std::sync::Arc<#ty>),
+        ServiceType::Dyn(object) => quote!(::std::sync::Arc<#object>),
+    }
+}
+
+fn connector_field(connector: &Connector) -> Ident {
+    format_ident!("{}_connector", connector.name)
+}
+
+fn service_field(service: &Service) -> Ident {
+    format_ident!("{}_service", service.name)
+}
+
+pub(super) fn wiring_ident(task: &Task) -> Ident {
+    format_ident!("{}Wiring", task.ident)
+}
+
+/// The names of all slots, connectors first.
+pub(super) fn slot_names(task: &Task) -> Vec<&Ident> {
+    let connectors = task.connectors.iter().map(|connector| &connector.name);
+    connectors.chain(task.services.iter().map(|service| &service.name)).collect()
+}
+
+/// The type parameter of each slot.
+pub(super) fn parameters(task: &Task) -> Vec<Ident> {
+    slot_names(task).into_iter().map(parameter).collect()
+}
+
+fn parameter(name: &Ident) -> Ident {
+    Ident::new(&format!("{}Slot", camel_case(&name.to_string())), name.span())
+}

@@ -1,0 +1,144 @@
+//! What a macro was asked for, valid by construction.
+
+use std::time::Duration;
+
+use syn::{Attribute, Expr, Field, Ident, Path, Type, Visibility};
+
+/// A task.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) ergon: Path,
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    pub(crate) ident: Ident,
+    pub(crate) name: String,
+    pub(crate) connectors: Vec<Connector>,
+    pub(crate) services: Vec<Service>,
+    pub(crate) fields: Vec<OwnField>,
+    pub(crate) consumer: Vec<Setting>,
+}
+
+/// A slot that a connector is wired to.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    pub(crate) name: Ident,
+    pub(crate) role: Role,
+}
+
+/// What the task uses a connector for.
+#[derive(Debug)]
+pub(crate) enum Role {
+    Source,
+    Sink,
+    Duplex,
+    /// The task calls the connector's own methods.
+    Concrete(Box<Type>),
+}
+
+/// A service that is injected.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) name: Ident,
+    pub(crate) of: ServiceType,
+}
+
+/// The type a service is injected as.
+#[derive(Debug)]
+pub(crate) enum ServiceType {
+    Concrete(Box<Type>),
+    Dyn(syn::TypeTraitObject),
+}
+
+/// A field of the user's own.
+#[derive(Debug)]
+pub(crate) struct OwnField {
+    /// Without the `#[init(…)]` attribute.
+    pub(crate) field: Field,
+    pub(crate) init: Option<Expr>,
+}
+
+/// One value of a policy.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) key: Ident,
+    pub(crate) value: SettingValue,
+}
+
+/// A value of a policy.
+#[derive(Debug)]
+pub(crate) enum SettingValue {
+    /// A count that is always given.
+    Count(u64),
+    /// A count that may be absent.
+    SomeCount(u64),
+    Number(f64),
+    Flag(bool),
+    Time(Duration),
+    /// A time that may be absent.
+    MaybeTime(Option<Duration>),
+    /// A variant of an enum of the policy: the enum's and the variant's name.
+    Variant(&'static str, &'static str),
+    Slot(String),
+    EmptyQueue(Vec<Setting>),
+    Retry(Vec<Setting>),
+    /// A `const RetryPolicy`.
+    RetryConst(Box<Expr>),
+}
+
+/// An `ergon::main!`.
+#[derive(Debug)]
+pub(crate) struct Main {
+    pub(crate) ergon: Path,
+    pub(crate) settings: Type,
+    pub(crate) tasks: Vec<crate::parse::Wired>,
+}
+
+/// A struct whose config is derived.
+#[derive(Debug)]
+pub(crate) struct Configured {
+    pub(crate) ergon: Path,
+    pub(crate) visibility: Visibility,
+    pub(crate) ident: Ident,
+    pub(crate) fields: Vec<ConfiguredField>,
+    /// What the struct declares about itself: `source`, `sink`, ….
+    pub(crate) declares: Vec<Ident>,
+}
+
+/// A field of a struct whose config is derived.
+#[derive(Debug)]
+pub(crate) struct ConfiguredField {
+    pub(crate) ident: Ident,
+    pub(crate) ty: Type,
+    pub(crate) docs: Vec<Attribute>,
+    pub(crate) kind: FieldKind,
+}
+
+/// How a field is set.
+#[derive(Debug)]
+pub(crate) enum FieldKind {
+    /// From a key of the config.
+    Key,
+    /// From a key of the config that has a default.
+    KeyOr(Expr),
+    /// Built from a config of its own; shared if the field is an `Arc`.
+    Service { config: Box<Type>, shared: bool },
+    /// With `Default`.
+    Skip,
+}
+
+/// An error whose variants have categories.
+#[derive(Debug)]
+pub(crate) struct Categorized {
+    pub(crate) ergon: Path,
+    pub(crate) ident: Ident,
+    /// A pattern of a variant, or `_`, and what it is.
+    pub(crate) arms: Vec<(Option<Ident>, Category)>,
+}
+
+/// The category of a variant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Category {
+    /// `Business`, `System` or `Timeout`.
+    pub(crate) name: &'static str,
+    pub(crate) retry_after: Option<Duration>,
+}

@@ -1,0 +1,63 @@
+//! The rules of `ergon::main!`.
+
+use quote::ToTokens;
+
+use crate::diagnostics::{Problems, suggestion};
+use crate::model::Main;
+use crate::parse::{MainInput, MainKey, Wired};
+
+const KEYS: [&str; 3] = ["settings", "tasks", "crate"];
+
+/// Makes the model; `None` if there are no settings or no tasks to speak of.
+pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
+    let (mut settings, mut tasks, mut ergon) = (None, None, None);
+    for key in input.keys {
+        match key {
+            MainKey::Settings(key, _) if settings.is_some() => twice(&key, problems),
+            MainKey::Settings(_, ty) => settings = Some(ty),
+            MainKey::Tasks(key, _) if tasks.is_some() => twice(&key, problems),
+            MainKey::Tasks(key, wired) => {
+                if wired.is_empty() {
+                    problems.at(&key, "a program has at least one task; write `tasks: [MyTask { input: orders }]`");
+                }
+                tasks = Some(wired);
+            }
+            MainKey::Crate(path) => ergon = Some(path),
+            MainKey::Unknown(key) => {
+                let near = suggestion(&key.to_string(), KEYS);
+                problems.at(&key, format!("`{key}` is no key of `ergon::main!`; {near}"));
+            }
+        }
+    }
+    let here = proc_macro2::Span::call_site();
+    if settings.is_none() && problems.is_empty() {
+        problems.here(here, "`settings` is missing; write `settings: Settings,` with the type of your settings");
+    }
+    if tasks.is_none() && problems.is_empty() {
+        problems.here(here, "`tasks` is missing; write `tasks: [MyTask { input: orders }],`");
+    }
+    let tasks = tasks?;
+    check_tasks(&tasks, problems);
+    Some(Main { ergon: ergon.unwrap_or_else(super::ergon), settings: settings?, tasks })
+}
+
+fn twice(key: &syn::Ident, problems: &mut Problems) {
+    problems.at(key, format!("`{key}` is given twice; keep one of them"));
+}
+
+/// No task stands twice, no slot is wired twice.
+fn check_tasks(tasks: &[Wired], problems: &mut Problems) {
+    let mut seen = std::collections::HashSet::new();
+    for task in tasks {
+        let path = task.path.to_token_stream().to_string().replace(' ', "");
+        if !seen.insert(path.clone()) {
+            problems.at(&task.path, format!("`{path}` is listed twice; a task runs once, with `concurrency` as wanted"));
+        }
+        let mut slots = std::collections::HashSet::new();
+        for (slot, _) in task.slots.iter().flatten() {
+            if !slots.insert(slot.to_string()) {
+                problems.at(slot, format!("`{slot}` is wired twice; keep one of them"));
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! From syntax to model: a list of checks, one rule each; every mistake is collected.
+
+mod categorized;
+mod configured;
+mod main;
+mod policy;
+mod task;
+
+pub(crate) use categorized::categorized;
+pub(crate) use configured::{Derive, configured};
+pub(crate) use main::main;
+pub(crate) use task::{camel_case, kebab_case, task};
+
+use proc_macro2::Span;
+use syn::{Path, parse_quote_spanned};
+
+/// Where `ergon` is, seen from the user's crate; asked of Cargo, so that a renamed dependency works.
+fn ergon() -> Path {
+    let name = match proc_macro_crate::crate_name("ergon") {
+        Ok(proc_macro_crate::FoundCrate::Name(name)) => name,
+        Ok(proc_macro_crate::FoundCrate::Itself) | Err(_) => "ergon".to_owned(),
+    };
+    let ident = syn::Ident::new(&name, Span::call_site());
+    parse_quote_spanned!(Span::call_site()=> ::#ident)
+}

@@ -1,0 +1,295 @@
+//! The rules of `consumer(…)`: which keys there are, and what each takes.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use syn::spanned::Spanned;
+use syn::{Expr, ExprLit, Ident, Lit};
+
+use crate::diagnostics::{Problems, suggestion};
+use crate::model::{Connector, Role, Setting, SettingValue};
+use crate::parse::{Entry, Value};
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// A count of at least 1.
+    Count,
+    /// A count that may be 0.
+    Any,
+    /// A count that may be 0, and absent.
+    Limit,
+    /// A number in a range, both ends included.
+    Number(f64, f64),
+    Flag,
+    Time,
+    MaybeTime,
+    /// A time, or `"none"`.
+    TimeOrNone,
+    /// One of some words: the enum, and its words with their variants.
+    OneOf(&'static str, &'static [(&'static str, &'static str)]),
+    /// The name of a connector with one of these abilities.
+    Slot(Need),
+    EmptyQueue,
+    Retry,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Source,
+    Sink,
+}
+
+const MODES: &[(&str, &str)] = &[("continuous", "Continuous"), ("batch", "Batch")];
+const ON_FAILURE: &[(&str, &str)] = &[("requeue", "Requeue"), ("reject", "Reject")];
+
+const CONSUMER: &[(&str, Kind)] = &[
+    ("concurrency", Kind::Count),
+    ("batch_size", Kind::Count),
+    ("prefetch", Kind::Any),
+    ("mode", Kind::OneOf("Mode", MODES)),
+    ("streaming", Kind::Flag),
+    ("limit", Kind::Limit),
+    ("timeout", Kind::MaybeTime),
+    ("transaction_timeout", Kind::TimeOrNone),
+    ("empty_queue", Kind::EmptyQueue),
+    ("fetch", Kind::Retry),
+    ("process", Kind::Retry),
+    ("success", Kind::Retry),
+    ("exception", Kind::Retry),
+    ("from", Kind::Slot(Need::Source)),
+    ("dead_letter", Kind::Slot(Need::Sink)),
+    ("on_handler_failure", Kind::OneOf("OnHandlerFailure", ON_FAILURE)),
+    ("max_deliveries", Kind::Count),
+    ("shutdown_grace", Kind::Time),
+];
+
+const RETRY: &[(&str, Kind)] = &[
+    ("max_attempts", Kind::Count),
+    ("timeout", Kind::MaybeTime),
+    ("backoff", Kind::Time),
+    ("backoff_multiplier", Kind::Number(1.0, f64::MAX)),
+    ("backoff_cap", Kind::MaybeTime),
+    ("jitter", Kind::Number(0.0, 1.0)),
+];
+
+const EMPTY_QUEUE: &[(&str, Kind)] =
+    &[("backoff", Kind::Time), ("backoff_multiplier", Kind::Number(1.0, f64::MAX)), ("backoff_cap", Kind::Time)];
+
+/// The connector that `from` names, before anything is checked.
+pub(super) fn from(section: &Entry) -> Option<Ident> {
+    let Value::List(entries, _) = &section.value else { return None };
+    let from = entries.iter().find(|entry| entry.key == "from")?;
+    match &from.value {
+        Value::Is(Expr::Path(path)) => path.path.get_ident().cloned(),
+        _ => None,
+    }
+}
+
+/// The settings of `consumer(…)`.
+pub(super) fn consumer(section: &Entry, connectors: &[Connector], problems: &mut Problems) -> Vec<Setting> {
+    match &section.value {
+        Value::List(entries, _) => Checker { connectors, problems }.settings(entries, "consumer", CONSUMER),
+        Value::Nothing => Vec::new(),
+        Value::Is(_) | Value::Typed(_) => {
+            problems.at(&section.key, "`consumer` is a list; write `consumer(concurrency = 8)`");
+            Vec::new()
+        }
+    }
+}
+
+struct Checker<'a> {
+    connectors: &'a [Connector],
+    problems: &'a mut Problems,
+}
+
+impl Checker<'_> {
+    fn settings(&mut self, entries: &[Entry], section: &str, keys: &[(&str, Kind)]) -> Vec<Setting> {
+        let mut seen = HashSet::new();
+        let mut settings = Vec::new();
+        for entry in entries {
+            let name = entry.key.to_string();
+            let Some((_, kind)) = keys.iter().find(|(key, _)| *key == name) else {
+                let near = suggestion(&name, keys.iter().map(|(key, _)| *key));
+                self.problems.at(&entry.key, format!("`{name}` is no key of `{section}`; {near}"));
+                continue;
+            };
+            if !seen.insert(name.clone()) {
+                self.problems.at(&entry.key, format!("`{name}` is given twice; keep one of them"));
+                continue;
+            }
+            if let Some(value) = self.value(entry, *kind) {
+                settings.push(Setting { key: entry.key.clone(), value });
+            }
+        }
+        self.check_cap(entries, &settings);
+        settings
+    }
+
+    fn value(&mut self, entry: &Entry, kind: Kind) -> Option<SettingValue> {
+        match kind {
+            Kind::Count => self.count(entry, 1).map(SettingValue::Count),
+            Kind::Any => self.count(entry, 0).map(SettingValue::Count),
+            Kind::Limit => self.count(entry, 0).map(SettingValue::SomeCount),
+            Kind::Number(least, most) => self.number(entry, least, most).map(SettingValue::Number),
+            Kind::Flag => self.flag(entry).map(SettingValue::Flag),
+            Kind::Time => self.time(entry).map(SettingValue::Time),
+            Kind::MaybeTime => self.time(entry).map(|time| SettingValue::MaybeTime(Some(time))),
+            Kind::TimeOrNone if text(entry).is_some_and(|text| text.value() == "none") => {
+                Some(SettingValue::MaybeTime(None))
+            }
+            Kind::TimeOrNone => self.time(entry).map(|time| SettingValue::MaybeTime(Some(time))),
+            Kind::OneOf(name, words) => self.one_of(entry, words).map(|word| SettingValue::Variant(name, word)),
+            Kind::Slot(need) => self.slot(entry, need).map(SettingValue::Slot),
+            Kind::EmptyQueue => self.nested(entry, EMPTY_QUEUE).map(SettingValue::EmptyQueue),
+            Kind::Retry => match &entry.value {
+                Value::Is(path @ Expr::Path(_)) => Some(SettingValue::RetryConst(Box::new(path.clone()))),
+                _ => self.nested(entry, RETRY).map(SettingValue::Retry),
+            },
+        }
+    }
+
+    fn nested(&mut self, entry: &Entry, keys: &[(&str, Kind)]) -> Option<Vec<Setting>> {
+        let name = entry.key.to_string();
+        if let Value::List(entries, _) = &entry.value {
+            return Some(self.settings(entries, &name, keys));
+        }
+        let hint = if name == "empty_queue" {
+            "write `empty_queue(backoff = \"1s\")`".to_owned()
+        } else {
+            format!("write `{name}(max_attempts = 3)`, or `{name} = A_CONST` of type `RetryPolicy`")
+        };
+        self.problems.at(&entry.key, format!("`{name}` takes keys; {hint}"));
+        None
+    }
+
+    fn count(&mut self, entry: &Entry, least: u64) -> Option<u64> {
+        let Value::Is(Expr::Lit(ExprLit { lit: Lit::Int(number), .. })) = &entry.value else {
+            return self.expected(entry, "a whole number", "8");
+        };
+        let Ok(count) = number.base10_parse::<u64>() else {
+            return self.expected(entry, "a whole number that fits 64 bits", "8");
+        };
+        if entry.key != "limit" && entry.key != "prefetch" && u32::try_from(count).is_err() {
+            self.problems.at(number, format!("`{}` must be at most {}", entry.key, u32::MAX));
+            return None;
+        }
+        if count < least {
+            self.problems.at(number, format!("`{}` must be at least {least}", entry.key));
+            return None;
+        }
+        Some(count)
+    }
+
+    fn number(&mut self, entry: &Entry, least: f64, most: f64) -> Option<f64> {
+        let value = match &entry.value {
+            Value::Is(Expr::Lit(ExprLit { lit: Lit::Float(number), .. })) => number.base10_parse::<f64>().ok(),
+            Value::Is(Expr::Lit(ExprLit { lit: Lit::Int(number), .. })) => number.base10_parse::<f64>().ok(),
+            _ => None,
+        };
+        let Some(value) = value else { return self.expected(entry, "a number", "2.0") };
+        if (least..=most).contains(&value) {
+            return Some(value);
+        }
+        let range = if most < f64::MAX { format!("from {least} to {most}") } else { format!("at least {least}") };
+        let Value::Is(expr) = &entry.value else { return None };
+        self.problems.at(expr, format!("`{}` must be {range}", entry.key));
+        None
+    }
+
+    fn flag(&mut self, entry: &Entry) -> Option<bool> {
+        match &entry.value {
+            Value::Nothing => Some(true),
+            Value::Is(Expr::Lit(ExprLit { lit: Lit::Bool(flag), .. })) => Some(flag.value),
+            _ => self.expected(entry, "`true` or `false`, or stands alone", "true"),
+        }
+    }
+
+    fn time(&mut self, entry: &Entry) -> Option<Duration> {
+        let Some(text) = text(entry) else { return self.expected(entry, "a duration", "\"30s\"") };
+        let written = text.value();
+        let time = humantime::parse_duration(&written).ok();
+        if time.is_none() {
+            let message = format!("`{written}` is no duration; write one such as \"500ms\", \"30s\" or \"1h\"");
+            self.problems.at(text, message);
+        }
+        time
+    }
+
+    fn one_of(&mut self, entry: &Entry, words: &[(&str, &'static str)]) -> Option<&'static str> {
+        let Some(text) = text(entry) else {
+            let example = words.first().map(|(word, _)| format!("\"{word}\"")).unwrap_or_default();
+            return self.expected(entry, "a word", &example);
+        };
+        let written = text.value();
+        let found = words.iter().find(|(word, _)| *word == written).map(|(_, variant)| *variant);
+        if found.is_none() {
+            let near = suggestion(&written, words.iter().map(|(word, _)| *word));
+            self.problems.at(text, format!("`{written}` is no `{}`; {near}", entry.key));
+        }
+        found
+    }
+
+    /// The connector that a key names.
+    fn slot(&mut self, entry: &Entry, need: Need) -> Option<String> {
+        let name = match &entry.value {
+            Value::Is(Expr::Path(path)) => path.path.get_ident().cloned(),
+            _ => None,
+        };
+        let Some(name) = name else { return self.expected(entry, "the name of a connector", "dlq") };
+        let Some(index) = self.connectors.iter().position(|connector| connector.name == name) else {
+            let names: Vec<_> = self.connectors.iter().map(|connector| connector.name.to_string()).collect();
+            let near = suggestion(&name.to_string(), names.iter().map(String::as_str));
+            self.problems.at(&name, format!("`{name}` is no connector of this task; {near}"));
+            return None;
+        };
+        let role = self.connectors.get(index).map(|connector| &connector.role)?;
+        let wrong = match (need, role) {
+            (Need::Source, Role::Source | Role::Duplex) | (Need::Sink, Role::Sink | Role::Duplex) => None,
+            (Need::Source, _) => Some(format!("`{name}` is no source; write `{name}: Source`")),
+            (Need::Sink, Role::Source) => {
+                let message = "is a source, so it takes no dead letters; name a sink, such as `dlq: Sink`";
+                Some(format!("`{name}` {message}"))
+            }
+            (Need::Sink, _) => Some(format!("`{name}` is no sink; write `{name}: Sink`")),
+        };
+        if let Some(message) = &wrong {
+            self.problems.at(&name, message);
+        }
+        wrong.is_none().then(|| name.to_string())
+    }
+
+    /// A wait never starts above its cap.
+    fn check_cap(&mut self, entries: &[Entry], settings: &[Setting]) {
+        let time = |key: &str| {
+            settings.iter().find(|setting| setting.key == key).and_then(|setting| match setting.value {
+                SettingValue::Time(time) | SettingValue::MaybeTime(Some(time)) => Some(time),
+                _ => None,
+            })
+        };
+        let (Some(backoff), Some(cap)) = (time("backoff"), time("backoff_cap")) else { return };
+        let written = entries.iter().find(|entry| entry.key == "backoff_cap");
+        if let (true, Some(Value::Is(expr))) = (cap < backoff, written.map(|entry| &entry.value)) {
+            self.problems.at(expr, "`backoff_cap` must not be smaller than `backoff`");
+        }
+    }
+
+    fn expected<T>(&mut self, entry: &Entry, what: &str, example: &str) -> Option<T> {
+        let span = match &entry.value {
+            Value::Nothing => entry.key.span(),
+            Value::Is(expr) => expr.span(),
+            Value::Typed(ty) => ty.span(),
+            Value::List(_, span) => *span,
+        };
+        let key = &entry.key;
+        self.problems.here(span, format!("`{key}` takes {what}; write `{key} = {example}`"));
+        None
+    }
+}
+
+fn text(entry: &Entry) -> Option<&syn::LitStr> {
+    match &entry.value {
+        Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => Some(text),
+        _ => None,
+    }
+}

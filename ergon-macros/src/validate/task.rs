@@ -1,0 +1,285 @@
+//! The rules of `#[ergon::task]`.
+
+use std::collections::HashSet;
+
+use syn::spanned::Spanned;
+use syn::{Expr, ExprLit, Field, Fields, Ident, ItemStruct, Lit, Path, Type};
+
+use super::policy;
+use crate::diagnostics::{Problems, suggestion};
+use crate::model::{Connector, OwnField, Role, Service, ServiceType, Task};
+use crate::parse::{Entry, TaskInput, Value};
+
+const SECTIONS: [&str; 5] = ["name", "connectors", "services", "consumer", "crate"];
+const ROLES: [&str; 3] = ["Source", "Sink", "Duplex"];
+
+/// Makes the model of a task; with mistakes it is the nearest one, for the stand-in.
+pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
+    let TaskInput { entries, item } = input;
+    check_sections(&entries, problems);
+    check_shape(&item, problems);
+    let section = |name: &str| entries.iter().find(|entry| entry.key == name);
+    let ergon = section("crate").and_then(|entry| crate_path(entry, problems)).unwrap_or_else(super::ergon);
+    let name = section("name").and_then(|entry| task_name(entry, problems));
+    let consumer = section("consumer");
+    let from = consumer.and_then(policy::from);
+    let connectors = section("connectors").map(|entry| connectors(entry, from.as_ref(), problems));
+    let connectors = connectors.unwrap_or_default();
+    let services = section("services").map(|entry| services(entry, problems)).unwrap_or_default();
+    check_names(&connectors, &services, &item, problems);
+    check_has_source(&connectors, section("connectors"), &item, problems);
+    let consumer = consumer.map(|entry| policy::consumer(entry, &connectors, problems)).unwrap_or_default();
+    Task {
+        ergon,
+        name: name.unwrap_or_else(|| kebab_case(&item.ident.to_string())),
+        attributes: item.attrs,
+        visibility: item.vis,
+        ident: item.ident,
+        connectors,
+        services,
+        fields: own_fields(item.fields, problems),
+        consumer,
+    }
+}
+
+fn check_sections(entries: &[Entry], problems: &mut Problems) {
+    let mut seen = HashSet::new();
+    for entry in entries {
+        let name = entry.key.to_string();
+        if !SECTIONS.contains(&name.as_str()) {
+            let near = suggestion(&name, SECTIONS);
+            problems.at(&entry.key, format!("`{name}` is no section of `#[ergon::task]`; {near}"));
+        } else if !seen.insert(name.clone()) {
+            problems.at(&entry.key, format!("`{name}` is given twice; keep one of them"));
+        }
+    }
+}
+
+fn check_shape(item: &ItemStruct, problems: &mut Problems) {
+    if let Fields::Unnamed(fields) = &item.fields {
+        let message = "a task has named fields, or none; write `struct Task { field: Type }`";
+        problems.at(fields, message);
+    }
+    if !item.generics.params.is_empty() {
+        let message = "a task cannot be generic; name the types, or inject what differs as a service";
+        problems.at(&item.generics, message);
+    }
+}
+
+fn crate_path(entry: &Entry, problems: &mut Problems) -> Option<Path> {
+    match &entry.value {
+        Value::Is(Expr::Path(path)) => Some(path.path.clone()),
+        Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => problems.keep(text.parse()),
+        _ => {
+            problems.at(&entry.key, "`crate` names where `ergon` is; write `crate = my_ergon`");
+            None
+        }
+    }
+}
+
+fn task_name(entry: &Entry, problems: &mut Problems) -> Option<String> {
+    let Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) = &entry.value else {
+        problems.at(&entry.key, "`name` is a text; write `name = \"order-processor\"`");
+        return None;
+    };
+    let name = text.value();
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || !name.chars().all(fits) || name.starts_with('-') || name.ends_with('-') {
+        let message = "a task's name has lower-case letters, digits and `-` only, such as `order-processor`";
+        problems.at(text, message);
+        return None;
+    }
+    Some(name)
+}
+
+/// The entries of a section that is a list.
+fn list<'a>(entry: &'a Entry, example: &str, problems: &mut Problems) -> &'a [Entry] {
+    if let Value::List(list, _) = &entry.value {
+        return list;
+    }
+    problems.at(&entry.key, format!("`{}` is a list; write `{example}`", entry.key));
+    &[]
+}
+
+fn connectors(section: &Entry, from: Option<&Ident>, problems: &mut Problems) -> Vec<Connector> {
+    let entries = list(section, "connectors(input, output)", problems);
+    let from_known = from.is_some_and(|from| entries.iter().any(|entry| entry.key == *from));
+    let mut connectors = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        if !is_name(&entry.key, problems) {
+            continue;
+        }
+        let is_source = if from_known { from == Some(&entry.key) } else { index == 0 };
+        let by_place = if is_source { Role::Source } else { Role::Sink };
+        let role = match &entry.value {
+            Value::Nothing => by_place,
+            Value::Typed(ty) => role(ty, problems).unwrap_or(by_place),
+            Value::Is(_) | Value::List(..) => {
+                let key = &entry.key;
+                let message = format!("a connector is `{key}`, or `{key}: Sink`, `{key}: Source`, `{key}: Duplex`");
+                problems.at(key, message);
+                by_place
+            }
+        };
+        connectors.push(Connector { name: entry.key.clone(), role });
+    }
+    connectors
+}
+
+/// What a connector's type says; a misspelt role says nothing.
+fn role(ty: &Type, problems: &mut Problems) -> Option<Role> {
+    let plain = match ty {
+        Type::Path(path) => path.path.get_ident().map(ToString::to_string),
+        _ => None,
+    };
+    match plain.as_deref() {
+        Some("Source") => Some(Role::Source),
+        Some("Sink") => Some(Role::Sink),
+        Some("Duplex") => Some(Role::Duplex),
+        Some(name) if is_near_role(name) => {
+            let near = suggestion(name, ROLES);
+            problems.at(ty, format!("`{name}` is no role of a connector; {near}"));
+            None
+        }
+        _ => Some(Role::Concrete(Box::new(ty.clone()))),
+    }
+}
+
+/// Says whether a type's name is a misspelt role, and not a connector of the user's.
+fn is_near_role(name: &str) -> bool {
+    suggestion(name, ROLES).starts_with("did you mean") || ["Input", "Output"].contains(&name)
+}
+
+fn services(section: &Entry, problems: &mut Problems) -> Vec<Service> {
+    let entries = list(section, "services(openai, crm: CrmService)", problems);
+    let mut services = Vec::new();
+    for entry in entries {
+        if !is_name(&entry.key, problems) {
+            continue;
+        }
+        let of = match &entry.value {
+            Value::Nothing => by_convention(&entry.key),
+            Value::Typed(Type::TraitObject(object)) => ServiceType::Dyn(object.clone()),
+            Value::Typed(ty) => ServiceType::Concrete(Box::new(ty.clone())),
+            Value::Is(_) | Value::List(..) => {
+                let key = &entry.key;
+                problems.at(key, format!("a service is `{key}`, `{key}: CrmService` or `{key}: dyn Rates`"));
+                continue;
+            }
+        };
+        services.push(Service { name: entry.key.clone(), of });
+    }
+    services
+}
+
+/// `openai` is an `OpenaiService`.
+fn by_convention(name: &Ident) -> ServiceType {
+    let ident = Ident::new(&format!("{}Service", camel_case(&name.to_string())), name.span());
+    ServiceType::Concrete(Box::new(syn::parse_quote!(#ident)))
+}
+
+/// Says whether a word can be part of a field's name.
+fn is_name(ident: &Ident, problems: &mut Problems) -> bool {
+    let text = ident.to_string();
+    let keyword = syn::parse_str::<Ident>(&text).is_err();
+    if keyword || text.starts_with("r#") {
+        problems.at(ident, format!("`{text}` is a keyword of Rust; take another name"));
+    }
+    !keyword && !text.starts_with("r#")
+}
+
+/// No name may stand for two fields.
+fn check_names(connectors: &[Connector], services: &[Service], item: &ItemStruct, problems: &mut Problems) {
+    let mut taken = HashSet::new();
+    let slots = connectors.iter().map(|connector| &connector.name);
+    for name in slots.chain(services.iter().map(|service| &service.name)) {
+        if !taken.insert(name.to_string()) {
+            let message = format!("`{name}` is named twice; each connector and service has a name of its own");
+            problems.at(name, message);
+        }
+    }
+    let mut fields: HashSet<_> = connectors.iter().map(|c| format!("{}_connector", c.name)).collect();
+    fields.extend(services.iter().map(|service| format!("{}_service", service.name)));
+    fields.insert("consumer_policy".to_owned());
+    for field in item.fields.iter().filter_map(|field| field.ident.as_ref()) {
+        if fields.contains(&field.to_string()) {
+            problems.at(field, format!("`{field}` is added by `#[ergon::task]`; remove it, or rename it"));
+        }
+    }
+}
+
+/// A consumer fetches from somewhere.
+fn check_has_source(
+    connectors: &[Connector],
+    section: Option<&Entry>,
+    item: &ItemStruct,
+    problems: &mut Problems,
+) {
+    let has_source = connectors.iter().any(|c| matches!(c.role, Role::Source | Role::Duplex));
+    if has_source || !problems.is_empty() {
+        return;
+    }
+    let message = "a consumer fetches from a source; write `connectors(input)`, the first is the source";
+    problems.here(section.map_or(item.ident.span(), |section| section.key.span()), message);
+}
+
+fn own_fields(fields: Fields, problems: &mut Problems) -> Vec<OwnField> {
+    let Fields::Named(fields) = fields else { return Vec::new() };
+    fields.named.into_iter().map(|field| own_field(field, problems)).collect()
+}
+
+fn own_field(mut field: Field, problems: &mut Problems) -> OwnField {
+    let (init, others): (Vec<_>, Vec<_>) =
+        field.attrs.into_iter().partition(|attribute| attribute.path().is_ident("init"));
+    field.attrs = others;
+    if let Some(second) = init.get(1) {
+        problems.here(second.span(), "`#[init(…)]` is given twice; keep one of them");
+    }
+    let init = init.first().and_then(|attribute| problems.keep(attribute.parse_args::<Expr>()));
+    OwnField { field, init }
+}
+
+/// `OrderProcessor` becomes `order-processor`.
+pub(crate) fn kebab_case(name: &str) -> String {
+    let mut kebab = String::new();
+    let mut previous_lower = false;
+    for c in name.trim_start_matches("r#").chars() {
+        if (c.is_uppercase() && previous_lower) || c == '_' {
+            kebab.push('-');
+        }
+        if c != '_' {
+            kebab.extend(c.to_lowercase());
+        }
+        previous_lower = c.is_lowercase() || c.is_ascii_digit();
+    }
+    kebab
+}
+
+/// `order_lines` becomes `OrderLines`.
+pub(crate) fn camel_case(name: &str) -> String {
+    let mut camel = String::new();
+    let mut upper = true;
+    for c in name.chars() {
+        if c == '_' {
+            upper = true;
+        } else if upper {
+            camel.extend(c.to_uppercase());
+            upper = false;
+        } else {
+            camel.push(c);
+        }
+    }
+    camel
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_convention() {
+        assert_eq!(kebab_case("OrderProcessor"), "order-processor");
+        assert_eq!(kebab_case("Crm2Sync"), "crm2-sync");
+        assert_eq!(camel_case("order_lines"), "OrderLines");
+    }
+}
