@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::Package;
 use crate::policy::ConsumerLayer;
-use crate::settings::Flag;
+use crate::settings::{Flag, suggest};
 
 /// What was written.
 #[derive(Debug, Parser)]
@@ -87,13 +88,13 @@ pub(crate) struct Run {
     #[arg(long, conflicts_with = "tasks")]
     pub(crate) all: bool,
     /// How many transactions are worked on at once
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     concurrency: Option<usize>,
     /// How many transactions one fetch may bring
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     batch_size: Option<usize>,
     /// Fetch at most this many transactions
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     limit: Option<u64>,
     /// Stop after this time, such as `30s` or `1h`
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
@@ -170,5 +171,23 @@ pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Arguments, clap::Error> {
     let command = Arguments::command().name(package.name).bin_name(package.name).version(package.version);
-    Arguments::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let matches = command.try_get_matches_from(arguments).map_err(|error| suggest_command(error, &names))?;
+    Arguments::from_arg_matches(&matches)
+}
+
+/// Adds the closest command, where clap finds none close enough: two letters that changed places.
+fn suggest_command(mut error: clap::Error, names: &[String]) -> clap::Error {
+    if let Some(ContextValue::String(written)) = error.get(ContextKind::InvalidSubcommand)
+        && error.get(ContextKind::SuggestedSubcommand).is_none()
+        && let Some(similar) = suggest::similar(written, names.iter().map(String::as_str))
+    {
+        let suggestion = ContextValue::Strings(vec![similar.to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, suggestion);
+    }
+    error
+}
+
+fn whole<N: std::str::FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| "expected a whole number that is not negative".to_owned())
 }

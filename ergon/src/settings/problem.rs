@@ -115,9 +115,14 @@ impl Snippet {
     }
 
     fn new(number: String, line: &str, before: usize, carets: usize) -> Self {
-        let indent = line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        /// Of a longer line, only the part around the place is shown.
+        const WIDTH: usize = 100;
+        let skipped = if before + carets > WIDTH { before.saturating_sub(WIDTH / 2) } else { 0 };
         let shown = |c: char| if c.is_control() && c != '\t' { ' ' } else { c };
-        Self { number, line: line.chars().map(shown).collect(), indent, carets: carets.max(1) }
+        let line: String = line.chars().skip(skipped).take(WIDTH).map(shown).collect();
+        let before = before - skipped;
+        let indent = line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        Self { number, line, indent, carets: carets.clamp(1, (WIDTH - before).max(1)) }
     }
 
     fn draw(&self, lines: &mut String) {

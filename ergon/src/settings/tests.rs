@@ -501,3 +501,13 @@ fn a_program_without_settings_refuses_every_table() {
     assert_eq!(place.say(&error).lines().next().unwrap(), "ergon.toml:1:2: unknown key `orders`");
     assert!(load::<Nothing>(&Place::empty().options()).is_ok());
 }
+
+#[test]
+fn of_a_long_line_the_part_around_the_place_is_shown() {
+    let columns = "'c', ".repeat(60);
+    let error = Place::with(&format!("[orders]\npath = 'a'\ncolumns = [{columns}7]\n")).error();
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(lines.iter().skip(1).all(|line| line.len() <= 110), "{error}");
+    let caret = lines[3].find('^').unwrap();
+    assert_eq!(&lines[2][caret..=caret], "7", "{error}");
+}

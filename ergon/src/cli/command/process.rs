@@ -117,8 +117,9 @@ fn unreadable(name: &str, error: std::io::Error) -> Error {
 fn not_json(source: std::sync::Arc<SourceFile>, error: &serde_json::Error) -> Problem {
     let lines = source.text.split_inclusive('\n').take(error.line().saturating_sub(1));
     let line_start: usize = lines.map(str::len).sum();
-    let wanted = line_start + error.column().saturating_sub(1);
-    // The parser counts bytes, and may stop within a character.
+    let stopped = line_start + error.column().saturating_sub(1);
+    // What ends too early is shown at its end; else the parser counts bytes, and may stop within a character.
+    let wanted = if error.is_eof() { source.text.trim_end().len() } else { stopped };
     let at = source.text.floor_char_boundary(wanted.min(source.text.len()));
     let width = source.text.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
     let message = error.to_string();
