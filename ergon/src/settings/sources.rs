@@ -105,7 +105,7 @@ fn process_variables(environment: &[(OsString, OsString)]) -> Result<Vec<Setting
         match value.to_str() {
             Some(text) => settings.push(Setting { name, text: text.to_owned(), origin }),
             None if name.starts_with(PREFIX) => {
-                problems.push(Problem::new(origin, "", "this is not UTF-8 text"))
+                problems.push(Problem::new(origin, "", "this is not UTF-8 text"));
             }
             None => {}
         }
@@ -137,9 +137,9 @@ fn find_file(
             let place = Origin::Flag(path.display().to_string());
             return read_file(&path, &place).map(|file| (Some(file), searched));
         }
-        let shown = path.display().to_string();
-        if !searched.contains(&shown) {
-            searched.push(shown);
+        let name = path.display().to_string();
+        if !searched.contains(&name) {
+            searched.push(name);
         }
     }
     Ok((None, searched))
