@@ -469,6 +469,24 @@ fn a_variable_can_be_a_whole_table_and_another_a_key_in_it() {
 }
 
 #[test]
+fn a_variable_over_a_number_is_a_number_to_a_reader_that_does_not_say() {
+    #[derive(Deserialize)]
+    struct Mail {
+        #[serde(flatten)]
+        kind: Kind,
+    }
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(tag = "kind")]
+    enum Kind {
+        Smtp { port: u16, user: String },
+    }
+    let toml = "kind = 'Smtp'\nport = 25\nuser = 'a'\n";
+    let place = Place::with(toml).variable("ERGON_PORT", "587").variable("ERGON_USER", "7");
+    let mail = load::<Mail>(&place.options()).unwrap_or_else(|error| panic!("{}", shown(&error)));
+    assert_eq!(mail.settings.kind, Kind::Smtp { port: 587, user: "7".into() });
+}
+
+#[test]
 fn relative_paths_are_relative_to_the_file_they_stand_in() {
     let place = Place::empty().file("conf/other.toml", GOOD);
     let mut options = place.options();
