@@ -57,9 +57,9 @@ impl Problem {
     /// The lines below the headline: the line at fault with a caret under it, and the hints.
     pub(crate) fn details(&self) -> String {
         let mut lines = String::new();
-        let snippet = Snippet::of(&self.place).filter(|snippet| !is_secret(&snippet.line));
+        let snippet = Snippet::of(&self.place).filter(|snippet| !self.is_about_a_secret(&snippet.line));
         let width = snippet.as_ref().map_or(0, |snippet| snippet.number.len());
-        if let Some(snippet) = snippet.filter(|_| !is_secret(&self.path)) {
+        if let Some(snippet) = snippet {
             snippet.draw(&mut lines);
         }
         for hint in &self.hints {
@@ -67,6 +67,12 @@ impl Problem {
             let _ = writeln!(lines, "{:width$} = {hint}", "");
         }
         lines
+    }
+
+    /// Says whether the line could show a secret: by its own words, by the key, or by the key that was meant.
+    fn is_about_a_secret(&self, line: &str) -> bool {
+        let meant = self.hints.iter().filter(|hint| hint.contains("did you mean"));
+        is_secret(line) || is_secret(&self.path) || meant.into_iter().any(|hint| is_secret(hint))
     }
 }
 

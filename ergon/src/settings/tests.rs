@@ -442,6 +442,10 @@ fn a_secret_is_never_shown() {
     assert!(!error.contains("hunter"), "{error}");
     let error = Place::with("[orders]\npath = 'a'\npassword = 1234\n").error();
     assert_eq!(error, "ergon.toml:3:12: orders.password: expected text\n");
+    let error = Place::with("[orders]\npath = 'a'\npasword = 'hunter2'\n").error();
+    assert_eq!(error, "ergon.toml:3:1: orders: unknown key `pasword`\n = hint: did you mean `password`?\n");
+    let error = Place::with("[orders]\npath = 'a'\nheader_row = 'amqp://me:hunter2@host'\n").error();
+    assert!(!error.contains("hunter"), "{error}");
 }
 
 #[test]
