@@ -421,6 +421,29 @@ fn a_file_that_is_named_and_not_there_is_an_error() {
 }
 
 #[test]
+fn a_file_that_a_variable_names_is_blamed_on_it() {
+    let place = Place::with(GOOD).variable("ERGON_CONFIG", "production.toml");
+    let error = place.error();
+    let told = "environment variable ERGON_CONFIG: there is no such file\n";
+    assert!(error.starts_with(told) && error.contains("  | ERGON_CONFIG=production.toml\n"), "{error}");
+}
+
+#[test]
+fn a_line_that_sets_no_variable_is_shown() {
+    let error = Place::with(GOOD).file(".env", "A=1\nthis is no variable\n").error();
+    assert_eq!(
+        error,
+        "\
+.env:2:1: not a line of the form NAME=value
+  |
+2 | this is no variable
+  | ^^^^^^^^^^^^^^^^^^^
+  = hint: a value with spaces, quotes or # goes in quotes
+"
+    );
+}
+
+#[test]
 fn a_syntax_error_is_shown_in_its_line() {
     let error = Place::with("[orders]\npath = orders.csv\n").error();
     assert_eq!(
