@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::Package;
 use crate::policy::ConsumerLayer;
-use crate::settings::Flag;
+use crate::settings::{Flag, suggest};
 
-/// What was written.
+/// Runs the tasks of this project
 #[derive(Debug, Parser)]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -20,47 +21,43 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+/// The heading of the options of every command.
+const GLOBAL: &str = "Global options";
+
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Read the settings from this file [default: ergon.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Write log lines from this level on, or by directives such as `warn,my_crate=debug` [default: info]
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
     /// Show no progress and no summary; only warnings and errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = GLOBAL)]
     pub(crate) quiet: bool,
-    /// How data is written to standard output
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    /// How data is written to standard output; graphs are for `describe`
+    #[arg(long, global = true, help_heading = GLOBAL, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
     /// When to use colour
-    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     pub(crate) color: Colour,
 }
 
-/// How data is written.
+/// How data is written: for people, as one JSON document, or (`describe` only) as a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
     Text,
-    /// One JSON document
     Json,
-    /// A Mermaid graph (`describe` only)
     Mermaid,
-    /// A Graphviz graph (`describe` only)
     Dot,
 }
 
-/// When colour is used.
+/// When colour is used; `Auto` is on a terminal, unless `NO_COLOR` is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Colour {
-    /// On a terminal, unless `NO_COLOR` is set
     Auto,
-    /// Always
     Always,
-    /// Never
     Never,
 }
 
@@ -87,13 +84,13 @@ pub(crate) struct Run {
     #[arg(long, conflicts_with = "tasks")]
     pub(crate) all: bool,
     /// How many transactions are worked on at once
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     concurrency: Option<usize>,
     /// How many transactions one fetch may bring
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     batch_size: Option<usize>,
     /// Fetch at most this many transactions
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     limit: Option<u64>,
     /// Stop after this time, such as `30s` or `1h`
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
@@ -170,5 +167,23 @@ pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Arguments, clap::Error> {
     let command = Arguments::command().name(package.name).bin_name(package.name).version(package.version);
-    Arguments::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let matches = command.try_get_matches_from(arguments).map_err(|error| suggest_command(error, &names))?;
+    Arguments::from_arg_matches(&matches)
+}
+
+/// Adds the closest command, where clap finds none close enough: two letters that changed places.
+fn suggest_command(mut error: clap::Error, names: &[String]) -> clap::Error {
+    if let Some(ContextValue::String(written)) = error.get(ContextKind::InvalidSubcommand)
+        && error.get(ContextKind::SuggestedSubcommand).is_none()
+        && let Some(similar) = suggest::similar(written, names.iter().map(String::as_str))
+    {
+        let suggestion = ContextValue::Strings(vec![similar.to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, suggestion);
+    }
+    error
+}
+
+fn whole<N: std::str::FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| "expected a whole number that is not negative".to_owned())
 }

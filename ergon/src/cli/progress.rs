@@ -52,9 +52,9 @@ impl Progress {
 fn bar(run: &Watched) -> ProgressBar {
     let (bar, template) = match run.total {
         Some(total) => {
-            (ProgressBar::new(total), "{prefix} [{bar:30}] {human_pos}/{human_len} {per_sec}{msg}, ETA {eta}")
+            (ProgressBar::new(total), "{prefix} [{bar:30}] {human_pos}/{human_len}{msg}, ETA {eta}")
         }
-        None => (ProgressBar::new_spinner(), "{prefix} {spinner} {human_pos} {per_sec}{msg}, {elapsed}"),
+        None => (ProgressBar::new_spinner(), "{prefix} {spinner} {human_pos}{msg}, {elapsed}"),
     };
     // The templates are constant; one that could not be read would show the default bar.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -68,7 +68,7 @@ async fn draw_bars(bars: Vec<ProgressBar>, runs: Vec<Watched>) {
         ticks.tick().await;
         for (bar, run) in bars.iter().zip(&runs) {
             let snapshot = run.monitor.snapshot();
-            bar.set_message(trouble(&snapshot));
+            bar.set_message(format!(", {}{}", words::per_second(bar.per_sec()), trouble(&snapshot)));
             bar.set_position(snapshot.tally.processed);
             bar.tick();
         }

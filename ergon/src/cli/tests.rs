@@ -150,9 +150,15 @@ fn what_is_misspelt_gets_a_did_you_mean_and_exit_code_2() {
         (ran.code, ran.talk.as_str()),
         (2, "error: there is no task `price-order`\n = hint: did you mean `price-orders`?\n")
     );
-    let ran = shop("typo", "", &["lst"]);
-    assert_eq!(ran.code, 2);
-    assert!(ran.talk.contains("a similar subcommand exists: 'list'"), "{}", ran.talk);
+    for (written, meant) in [("lst", "list"), ("rnu", "run")] {
+        let ran = shop("typo", "", &[written]);
+        assert_eq!(ran.code, 2);
+        assert!(ran.talk.contains(&format!("a similar subcommand exists: '{meant}'")), "{}", ran.talk);
+    }
+    let ran = shop("typo", "", &["run", "--all", "--limit", "many"]);
+    let told =
+        "error: invalid value 'many' for '--limit <N>': expected a whole number that is not negative\n";
+    assert!(ran.talk.starts_with(told), "{}", ran.talk);
 }
 
 #[test]
@@ -242,6 +248,20 @@ error: order.json:2:10: the payload is not valid JSON: expected ident
   = hint: text goes in double quotes: '\"text\"'
 "
         )
+    );
+}
+
+#[test]
+fn a_payload_that_ends_too_early_is_shown_at_its_end() {
+    let ran = shop("bad", "", &["process-transaction", "price-orders", "--payload-json", "{\"id\": 7"]);
+    assert_eq!(
+        ran.talk.lines().take(4).collect::<Vec<_>>(),
+        [
+            "error: --payload-json:1:9: the payload is not valid JSON: EOF while parsing an object",
+            "  |",
+            "1 | {\"id\": 7",
+            "  |         ^"
+        ]
     );
 }
 

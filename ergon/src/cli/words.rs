@@ -18,11 +18,15 @@ pub(crate) fn count(number: u64) -> String {
 /// How many in a second.
 pub(crate) fn rate(number: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
-    if number == 0 || seconds <= 0.0 {
+    #[expect(clippy::cast_precision_loss, reason = "only shown to people")]
+    per_second(if seconds > 0.0 { number as f64 / seconds } else { 0.0 })
+}
+
+/// The same of a rate: `4,759/s`, `1.5/s`.
+pub(crate) fn per_second(rate: f64) -> String {
+    if rate <= 0.0 {
         return "0/s".to_owned();
     }
-    #[expect(clippy::cast_precision_loss, reason = "only shown to people")]
-    let rate = number as f64 / seconds;
     if rate < 10.0 {
         return format!("{rate:.1}/s");
     }

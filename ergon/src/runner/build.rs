@@ -316,6 +316,37 @@ mod tests {
         );
     }
 
+    #[test]
+    fn sinks_are_closed_first_and_the_source_last() {
+        let config = price_orders("order", ConsumerPolicy::DEFAULT);
+        let built = Plan { config, policy: ConsumerPolicy::DEFAULT }.build(Shard::default()).unwrap();
+        let names = |reach| {
+            let ends = built.ends(reach).into_iter();
+            ends.map(|(End::Connector(name, _) | End::Service(name, _))| name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Reach::Whole), ["output", "dlq", "input"]);
+        assert_eq!(names(Reach::WithoutSource), ["output", "dlq"]);
+        assert_eq!(names(Reach::ProcessOnly), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_keep_what_is_rejected_is_warned_of() {
+        let warning = |kind, dead_letter: Option<&'static str>| {
+            let mut config = price_orders("warned", ConsumerPolicy::DEFAULT);
+            config.outline.slots[0].kind = kind;
+            let policy =
+                ConsumerPolicy { dead_letter: dead_letter.map(Into::into), ..ConsumerPolicy::DEFAULT };
+            Plan { config, policy }.warning()
+        };
+        assert_eq!(
+            warning("csv", None).unwrap(),
+            "price-orders: rejected transactions are only listed in the summary; to keep them, add a connector and name \
+             it: `consumer(dead_letter = ...)`"
+        );
+        assert_eq!(warning("csv", Some("dlq")), None);
+        assert_eq!(warning("rabbitmq", None), None);
+    }
+
     async fn open(queue: &str) -> Result<Opened, Vec<Error>> {
         let config = price_orders(queue, ConsumerPolicy::DEFAULT);
         let plan = Plan { config, policy: ConsumerPolicy::DEFAULT };

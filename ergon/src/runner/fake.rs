@@ -22,8 +22,8 @@ impl Task for PriceOrders {
     const NAME: &'static str = "price-orders";
 }
 
-/// A task that takes numbers from the memory queue `queue`: odd ones are refused, 13 breaks its handler, and from 99
-/// on it waits to be stopped.
+/// A task that takes numbers from the memory queue `queue`: odd ones are refused, 13 breaks its handler, and at 99
+/// it waits to be stopped.
 pub(crate) fn price_orders(queue: &str, policy: ConsumerPolicy) -> TaskConfig {
     fake::<PriceOrders>(queue, policy)
 }
@@ -81,6 +81,9 @@ impl Runnable for FakeTask {
         Box::pin(async move {
             let mut report = SingleReport::new(transaction.id());
             let number: Result<u64, _> = transaction.decode();
+            if matches!(number, Ok(99)) {
+                return std::future::pending().await;
+            }
             let error = number.as_ref().err().map(ToString::to_string);
             report.steps.push(StepReport::new(Step::Process, 1, Duration::from_millis(2), error));
             match number {

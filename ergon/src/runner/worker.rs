@@ -92,20 +92,23 @@ impl Opened {
 }
 
 impl Built {
-    /// Runs one transaction through the task, without a loop, then closes everything.
+    /// Runs one transaction through the task, without a loop, then closes everything. No report: it was stopped.
     ///
     /// # Errors
-    /// What cannot be opened, or closed after it.
+    /// What cannot be opened.
     pub(crate) async fn process(
         self,
         transaction: Transaction,
         dry_run: bool,
         stop: Stop,
-    ) -> Result<(SingleReport, Vec<Error>), Vec<Error>> {
+    ) -> Result<(Option<SingleReport>, Vec<Error>), Vec<Error>> {
         let reach = if dry_run { Reach::ProcessOnly } else { Reach::WithoutSource };
         let opened = self.open(reach).await?;
-        let setup = opened.setup(stop, Monitor::default());
-        let report = opened.task.process(setup, transaction, dry_run).await;
+        let setup = opened.setup(stop.clone(), Monitor::default());
+        let report = tokio::select! {
+            report = opened.task.process(setup, transaction, dry_run) => Some(report),
+            () = stop.drain.cancelled() => None,
+        };
         Ok((report, opened.close().await))
     }
 }

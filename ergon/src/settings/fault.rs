@@ -62,7 +62,9 @@ impl Bare {
         let problem = |what: String| Problem::new(node.origin.clone(), path, what);
         match self {
             Self::Custom(message) => problem(message),
-            Self::Mismatch { expected, .. } if is_secret(path) => problem(format!("expected {expected}")),
+            Self::Mismatch { found, expected } if is_secret(path) || is_secret(&found) => {
+                problem(format!("expected {expected}"))
+            }
             Self::Mismatch { found, expected } => {
                 let made = problem(format!("expected {expected}, found {found}"));
                 if expected == "text" && found.parse::<f64>().is_ok() {
@@ -119,7 +121,8 @@ impl de::Error for Fault {
 
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
         let similar = suggest::similar(found, known.iter().copied());
-        Self::Bare(Bare::UnknownVariant { found: quoted(found), similar, known })
+        let found = if is_secret(found) { "another text".to_owned() } else { quoted(found) };
+        Self::Bare(Bare::UnknownVariant { found, similar, known })
     }
 
     fn unknown_field(found: &str, known: &'static [&'static str]) -> Self {

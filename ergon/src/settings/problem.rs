@@ -57,9 +57,9 @@ impl Problem {
     /// The lines below the headline: the line at fault with a caret under it, and the hints.
     pub(crate) fn details(&self) -> String {
         let mut lines = String::new();
-        let snippet = Snippet::of(&self.place).filter(|snippet| !is_secret(&snippet.line));
+        let snippet = Snippet::of(&self.place).filter(|snippet| !self.is_about_a_secret(&snippet.line));
         let width = snippet.as_ref().map_or(0, |snippet| snippet.number.len());
-        if let Some(snippet) = snippet.filter(|_| !is_secret(&self.path)) {
+        if let Some(snippet) = snippet {
             snippet.draw(&mut lines);
         }
         for hint in &self.hints {
@@ -67,6 +67,12 @@ impl Problem {
             let _ = writeln!(lines, "{:width$} = {hint}", "");
         }
         lines
+    }
+
+    /// Says whether the line could show a secret: by its own words, by the key, or by the key that was meant.
+    fn is_about_a_secret(&self, line: &str) -> bool {
+        let meant = self.hints.iter().filter(|hint| hint.contains("did you mean"));
+        is_secret(line) || is_secret(&self.path) || meant.into_iter().any(|hint| is_secret(hint))
     }
 }
 
@@ -115,9 +121,14 @@ impl Snippet {
     }
 
     fn new(number: String, line: &str, before: usize, carets: usize) -> Self {
-        let indent = line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        /// Of a longer line, only the part around the place is shown.
+        const WIDTH: usize = 100;
+        let skipped = if before + carets > WIDTH { before.saturating_sub(WIDTH / 2) } else { 0 };
         let shown = |c: char| if c.is_control() && c != '\t' { ' ' } else { c };
-        Self { number, line: line.chars().map(shown).collect(), indent, carets: carets.max(1) }
+        let line: String = line.chars().skip(skipped).take(WIDTH).map(shown).collect();
+        let before = before - skipped;
+        let indent = line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        Self { number, line, indent, carets: carets.clamp(1, (WIDTH - before).max(1)) }
     }
 
     fn draw(&self, lines: &mut String) {

@@ -91,10 +91,7 @@ impl<'de> Reader<'de, '_> {
             Value::Table(entries) => visitor.visit_map(Entries::new(self, entries)),
             Value::List(items) => visitor.visit_seq(Items { reader: self, rest: items.iter(), index: 0 }),
             Value::String(text) | Value::Untyped(Untyped { text, .. }) => visitor.visit_borrowed_str(text),
-            Value::Integer(number) => match u64::try_from(*number) {
-                Ok(number) => visitor.visit_u64(number),
-                Err(_) => visitor.visit_i64(*number),
-            },
+            Value::Integer(number) => visit_integer(*number, visitor),
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Boolean(flag) => visitor.visit_bool(*flag),
         }
@@ -143,6 +140,13 @@ impl<'de> Reader<'de, '_> {
     }
 }
 
+fn visit_integer<'de, V: Visitor<'de>>(number: i64, visitor: V) -> Result<V::Value, Fault> {
+    match u64::try_from(number) {
+        Ok(number) => visitor.visit_u64(number),
+        Err(_) => visitor.visit_i64(number),
+    }
+}
+
 macro_rules! scalars {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -158,10 +162,20 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     type Error = Fault;
 
     scalars! {
-        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
         deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
         deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string deserialize_bytes
         deserialize_byte_buf deserialize_unit deserialize_identifier deserialize_ignored_any
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let Value::Untyped(untyped) = &self.node.value else { return self.place(self.visit(visitor)) };
+        self.place(match untyped.scalar() {
+            Some(Value::Integer(number)) => visit_integer(number, visitor),
+            Some(Value::Float(number)) => visitor.visit_f64(number),
+            Some(Value::Boolean(flag)) => visitor.visit_bool(flag),
+            _ => self.compound().visit(visitor),
+        })
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {

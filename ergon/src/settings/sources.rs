@@ -65,7 +65,7 @@ pub(super) struct Sources {
 
 /// Reads all sources.
 pub(super) fn gather(options: &Options) -> Result<Sources, Vec<Problem>> {
-    let process = process_variables(&options.environment);
+    let process = process_variables(&options.environment)?;
     let (file, searched) = find_file(options, &process).map_err(|problem| vec![problem])?;
     let mut tree = match &file {
         Some(file) => Node::parse(file).map_err(|problem| vec![problem])?,
@@ -94,14 +94,23 @@ fn set_all(tree: &mut Node, variables: &[Setting]) -> Vec<Problem> {
     keyed.into_iter().filter_map(set).collect()
 }
 
-/// The variables of the process that can be read as text; one that cannot is nobody's setting.
-fn process_variables(environment: &[(OsString, OsString)]) -> Vec<Setting> {
-    let text = |(name, value): &(OsString, OsString)| {
-        let (name, value) = (name.to_str()?.to_owned(), value.to_str()?.to_owned());
-        let origin = Origin::Variable(Arc::new(Variable { name: name.clone(), value: value.clone() }));
-        Some(Setting { name, text: value, origin })
-    };
-    environment.iter().filter_map(text).collect()
+/// The variables of the process; those that are not ours need not be text.
+fn process_variables(environment: &[(OsString, OsString)]) -> Result<Vec<Setting>, Vec<Problem>> {
+    let mut settings = Vec::new();
+    let mut problems = Vec::new();
+    for (name, value) in environment {
+        let Some(name) = name.to_str().map(str::to_owned) else { continue };
+        let variable = Variable { name: name.clone(), value: value.to_str().unwrap_or_default().to_owned() };
+        let origin = Origin::Variable(Arc::new(variable));
+        match value.to_str() {
+            Some(text) => settings.push(Setting { name, text: text.to_owned(), origin }),
+            None if name.starts_with(PREFIX) => {
+                problems.push(Problem::new(origin, "", "this is not UTF-8 text"));
+            }
+            None => {}
+        }
+    }
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
 fn named<'v>(variables: &'v [Setting], name: &str) -> Option<&'v Setting> {
@@ -128,9 +137,9 @@ fn find_file(
             let place = Origin::Flag(path.display().to_string());
             return read_file(&path, &place).map(|file| (Some(file), searched));
         }
-        let shown = path.display().to_string();
-        if !searched.contains(&shown) {
-            searched.push(shown);
+        let name = path.display().to_string();
+        if !searched.contains(&name) {
+            searched.push(name);
         }
     }
     Ok((None, searched))

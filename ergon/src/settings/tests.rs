@@ -421,6 +421,29 @@ fn a_file_that_is_named_and_not_there_is_an_error() {
 }
 
 #[test]
+fn a_file_that_a_variable_names_is_blamed_on_it() {
+    let place = Place::with(GOOD).variable("ERGON_CONFIG", "production.toml");
+    let error = place.error();
+    let told = "environment variable ERGON_CONFIG: there is no such file\n";
+    assert!(error.starts_with(told) && error.contains("  | ERGON_CONFIG=production.toml\n"), "{error}");
+}
+
+#[test]
+fn a_line_that_sets_no_variable_is_shown() {
+    let error = Place::with(GOOD).file(".env", "A=1\nthis is no variable\n").error();
+    assert_eq!(
+        error,
+        "\
+.env:2:1: not a line of the form NAME=value
+  |
+2 | this is no variable
+  | ^^^^^^^^^^^^^^^^^^^
+  = hint: a value with spaces, quotes or # goes in quotes
+"
+    );
+}
+
+#[test]
 fn a_syntax_error_is_shown_in_its_line() {
     let error = Place::with("[orders]\npath = orders.csv\n").error();
     assert_eq!(
@@ -442,6 +465,10 @@ fn a_secret_is_never_shown() {
     assert!(!error.contains("hunter"), "{error}");
     let error = Place::with("[orders]\npath = 'a'\npassword = 1234\n").error();
     assert_eq!(error, "ergon.toml:3:12: orders.password: expected text\n");
+    let error = Place::with("[orders]\npath = 'a'\npasword = 'hunter2'\n").error();
+    assert_eq!(error, "ergon.toml:3:1: orders: unknown key `pasword`\n = hint: did you mean `password`?\n");
+    let error = Place::with("[orders]\npath = 'a'\nheader_row = 'amqp://me:hunter2@host'\n").error();
+    assert!(!error.contains("hunter"), "{error}");
 }
 
 #[test]
@@ -466,6 +493,24 @@ fn a_variable_can_be_a_whole_table_and_another_a_key_in_it() {
         .variable("ERGON_ORDERS__HEADER_ROW", "5");
     let orders = place.settings().orders;
     assert_eq!((orders.header_row, orders.mode), (5, Mode::Every(7)));
+}
+
+#[test]
+fn a_variable_over_a_number_is_a_number_to_a_reader_that_does_not_say() {
+    #[derive(Deserialize)]
+    struct Mail {
+        #[serde(flatten)]
+        kind: Kind,
+    }
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(tag = "kind")]
+    enum Kind {
+        Smtp { port: u16, user: String },
+    }
+    let toml = "kind = 'Smtp'\nport = 25\nuser = 'a'\n";
+    let place = Place::with(toml).variable("ERGON_PORT", "587").variable("ERGON_USER", "7");
+    let mail = load::<Mail>(&place.options()).unwrap_or_else(|error| panic!("{}", shown(&error)));
+    assert_eq!(mail.settings.kind, Kind::Smtp { port: 587, user: "7".into() });
 }
 
 #[test]
@@ -500,4 +545,14 @@ fn a_program_without_settings_refuses_every_table() {
     let error = load::<Nothing>(&place.options()).unwrap_err();
     assert_eq!(place.say(&error).lines().next().unwrap(), "ergon.toml:1:2: unknown key `orders`");
     assert!(load::<Nothing>(&Place::empty().options()).is_ok());
+}
+
+#[test]
+fn of_a_long_line_the_part_around_the_place_is_shown() {
+    let columns = "'c', ".repeat(60);
+    let error = Place::with(&format!("[orders]\npath = 'a'\ncolumns = [{columns}7]\n")).error();
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(lines.iter().skip(1).all(|line| line.len() <= 110), "{error}");
+    let caret = lines[3].find('^').unwrap();
+    assert_eq!(lines[2].as_bytes()[caret], b'7', "{error}");
 }

@@ -98,6 +98,8 @@ pub(crate) enum Value {
 pub(crate) struct Untyped {
     pub(crate) text: String,
     pub(crate) compound: Option<Box<Node>>,
+    /// It stands over a number or a flag; a reader that does not say what it wants gets one again.
+    pub(crate) over_scalar: bool,
 }
 
 /// A key of a table with its value.
@@ -108,6 +110,16 @@ pub(crate) struct Entry {
     pub(crate) node: Node,
     /// The key is the name of a variable, so case and dashes are unknown.
     pub(crate) loose: bool,
+}
+
+impl Untyped {
+    /// The number or flag that the text is, where it stands over one.
+    pub(crate) fn scalar(&self) -> Option<Value> {
+        let text = self.over_scalar.then_some(self.text.trim())?;
+        let integer = text.parse().ok().map(Value::Integer);
+        let float = || text.parse().ok().map(Value::Float);
+        integer.or_else(float).or_else(|| text.parse().ok().map(Value::Boolean))
+    }
 }
 
 impl Entry {
@@ -190,7 +202,8 @@ impl Node {
             let hidden = std::mem::replace(&mut self.origin, origin.clone());
             self.hidden = (!matches!(hidden, Origin::Nowhere)).then_some(hidden);
             let compound = Self::compound(text, origin).map(Box::new);
-            self.value = Value::Untyped(Untyped { text: text.to_owned(), compound });
+            let over_scalar = matches!(self.value, Value::Integer(_) | Value::Float(_) | Value::Boolean(_));
+            self.value = Value::Untyped(Untyped { text: text.to_owned(), compound, over_scalar });
             return Ok(());
         };
         if let Value::Untyped(Untyped { compound: Some(compound), .. }) = &self.value {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Read;
 use std::path::Path;
 
+use futures_util::stream::BoxStream;
 use serde_json::{Value, json};
 
 use super::run::no_threads;
@@ -14,7 +15,7 @@ use crate::cli::words;
 use crate::connector::Shard;
 use crate::error::{Error, ErrorKind};
 use crate::policy::ConsumerLayer;
-use crate::runner::{Exit, runtime};
+use crate::runner::{Built, Exit, Signal, Signals, arriving, runtime};
 use crate::settings::{Origin, Problem, SourceFile, suggest};
 use crate::task::Stop;
 use crate::telemetry::SingleReport;
@@ -37,22 +38,50 @@ pub(crate) fn process(
     let transaction = transaction(process)?;
     let built = plan.build(Shard::default())?;
     let runtime = runtime().map_err(no_threads)?;
-    let done = runtime.block_on(built.process(transaction, process.dry_run, Stop::default()));
+    let done = runtime.block_on(async {
+        let signals = arriving().map_err(no_threads)?;
+        Ok::<_, Error>(process_one(built, transaction, process.dry_run, signals).await)
+    })?;
+    // A blocking handler that was given up may never return; it must not hold back the end.
     runtime.shutdown_background();
-    let errors = match done {
-        Ok((report, errors)) => {
-            output.data(&shown(&report, format))?;
-            if errors.is_empty() {
-                return Ok(if report.succeeded() { Exit::Success } else { Exit::Failure });
-            }
-            errors
-        }
-        Err(errors) => errors,
-    };
-    for error in &errors {
+    if let Some(report) = &done.report {
+        output.data(&shown(report, format))?;
+    }
+    for error in &done.errors {
         output.error(error);
     }
-    Ok(Exit::Failure)
+    Ok(done.exit)
+}
+
+/// What became of one transaction.
+struct Done {
+    /// None if it was stopped, or if something could not be opened.
+    report: Option<SingleReport>,
+    /// What could not be opened or closed.
+    errors: Vec<Error>,
+    exit: Exit,
+}
+
+/// Runs one transaction; a signal drops it where it is, and everything is closed in good order all the same.
+async fn process_one(
+    built: Built,
+    transaction: Transaction,
+    dry_run: bool,
+    arriving: BoxStream<'static, Signal>,
+) -> Done {
+    let stop = Stop::default();
+    let signals = Signals::obey(arriving, stop.clone(), |_| (), |signal| Exit::Stopped(signal).now());
+    let (report, errors) = match built.process(transaction, dry_run, stop).await {
+        Ok((report, errors)) => (report, errors),
+        Err(errors) => (None, errors),
+    };
+    let succeeded = errors.is_empty() && report.as_ref().is_some_and(SingleReport::succeeded);
+    let exit = match signals.first() {
+        Some(signal) => Exit::Stopped(signal),
+        None if succeeded => Exit::Success,
+        None => Exit::Failure,
+    };
+    Done { report, errors, exit }
 }
 
 /// Makes the transaction that the command line describes.
@@ -117,8 +146,9 @@ fn unreadable(name: &str, error: std::io::Error) -> Error {
 fn not_json(source: std::sync::Arc<SourceFile>, error: &serde_json::Error) -> Problem {
     let lines = source.text.split_inclusive('\n').take(error.line().saturating_sub(1));
     let line_start: usize = lines.map(str::len).sum();
-    let wanted = line_start + error.column().saturating_sub(1);
-    // The parser counts bytes, and may stop within a character.
+    let stopped = line_start + error.column().saturating_sub(1);
+    // What ends too early is shown at its end; else the parser counts bytes, and may stop within a character.
+    let wanted = if error.is_eof() { source.text.trim_end().len() } else { stopped };
     let at = source.text.floor_char_boundary(wanted.min(source.text.len()));
     let width = source.text.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
     let message = error.to_string();
@@ -180,4 +210,25 @@ fn json(report: &SingleReport) -> Value {
         "disposition": report.disposition,
         "steps": steps.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+    use crate::policy::ConsumerPolicy;
+    use crate::runner::Plan;
+    use crate::runner::fake::price_orders;
+
+    #[tokio::test]
+    async fn a_signal_stops_it_and_closes_what_is_open() {
+        let config = price_orders("one stays-open", ConsumerPolicy::DEFAULT);
+        let plan = Plan { config, policy: ConsumerPolicy::DEFAULT };
+        let built = plan.build(Shard::default()).unwrap();
+        let arriving = stream::iter([Signal::Interrupt]).boxed();
+        let done = process_one(built, Transaction::new("t", &99).unwrap(), false, arriving).await;
+        assert_eq!((done.report.is_none(), done.exit), (true, Exit::Stopped(Signal::Interrupt)));
+        assert_eq!(done.errors[0].to_string(), "connector `dlq` (stubborn): the disk is full");
+    }
 }
