@@ -39,6 +39,7 @@ pub use connector::{
     Shard, Sink, SinkConfig, Source, SourceConfig,
 };
 pub use engine::run_fn;
+pub use ergon_macros::{Connector, Service, TransactionError, main, task};
 pub use error::{Error, ErrorKind};
 pub use policy::{
     ConsumerLayer, ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure, PolicyProblem, RetryPolicy,

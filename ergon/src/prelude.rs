@@ -1,6 +1,7 @@
 //! The names a task file needs, one by one: `use ergon::prelude::*;`.
 
 pub use bytes::Bytes;
+pub use ergon_macros::{Connector, Service, TransactionError};
 pub use serde::{Deserialize, Serialize};
 pub use serde_json::Value;
 

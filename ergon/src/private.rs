@@ -1,20 +1,26 @@
 //! What generated code may name. Nothing here is part of the public API.
 #![doc(hidden)]
 
+pub use std::borrow::Cow;
 use std::fmt::Debug;
-
 use std::process::ExitCode;
+use std::time::Duration;
 
+pub use serde;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use crate::cli::Package;
+use crate::connector::{ConnectorError, Sink, Source};
 pub use crate::engine::consumer;
 use crate::error::{Error, ErrorKind};
+use crate::policy::RetryPolicy;
+use crate::service::{ServiceConfig, ServiceError};
 use crate::settings::{self, Loaded};
 pub use crate::task::Parts;
 use crate::task::TaskConfig;
+use crate::transaction::{Category, TransactionError};
 
 /// Runs a program: the body of what `ergon::main!` makes.
 pub fn main<S: DeserializeOwned>(
@@ -27,9 +33,15 @@ pub fn main<S: DeserializeOwned>(
     })
 }
 
-/// The error of a task's own `fn(&Settings) -> Result<TaskConfig, _>`.
-pub fn task_config_error<E: std::error::Error + Send + Sync + 'static>(error: E) -> Error {
-    let error: Box<dyn std::error::Error + Send + Sync> = Box::new(error);
+/// What a task's own `fn(&Settings) -> Result<TaskConfig, _>` returned.
+pub fn task_config<E>(config: Result<TaskConfig, E>) -> Result<TaskConfig, Error>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    config.map_err(|error| task_config_error(Box::new(error)))
+}
+
+fn task_config_error(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => *error,
         Err(error) => {
@@ -38,6 +50,82 @@ pub fn task_config_error<E: std::error::Error + Send + Sync + 'static>(error: E)
                 Some(cause) => made.with_source(cause.to_string()),
                 None => made,
             }
+        }
+    }
+}
+
+/// Stands in for the config of a task that did not compile.
+#[expect(clippy::panic, reason = "never runs: it is generated beside a compile error only")]
+pub fn stand_in() -> TaskConfig {
+    panic!("this task did not compile")
+}
+
+/// Checks a `const RetryPolicy` at compile time.
+#[expect(clippy::panic, reason = "evaluated by the compiler, which shows the message as its error")]
+pub const fn checked(policy: RetryPolicy) -> RetryPolicy {
+    let checked = policy.check();
+    let broken = checked.is_err();
+    // A const function drops nothing.
+    std::mem::forget(checked);
+    if broken {
+        panic!(
+            "this retry policy cannot be obeyed: `max_attempts` and `backoff_multiplier` must be at least 1, \
+             `jitter` from 0 to 1, `backoff_cap` not smaller than `backoff`"
+        );
+    }
+    policy
+}
+
+/// Makes an error of a category, for `#[derive(TransactionError)]`.
+pub fn categorized<E>(category: Category, retry_after: Option<Duration>, error: E) -> TransactionError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let error = TransactionError::from_error(category, error);
+    match retry_after {
+        Some(wait) => error.with_retry_after(wait),
+        None => error,
+    }
+}
+
+/// Does not compile for what is no source.
+pub const fn assert_source<C: Source>() {}
+
+/// Does not compile for what is no sink.
+pub const fn assert_sink<C: Sink>() {}
+
+/// Builds the service of a field of a derived connector or service.
+pub fn service<C, E>(field: &str, config: &C) -> Result<C::Service, E>
+where
+    C: ServiceConfig,
+    E: OfService,
+{
+    config.build().map_err(|error| E::of_service(field, error))
+}
+
+/// An error that the failure of an inner service becomes.
+pub trait OfService {
+    fn of_service(field: &str, error: ServiceError) -> Self;
+}
+
+impl OfService for ConnectorError {
+    fn of_service(field: &str, error: ServiceError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        let made = Self::permanent(format!("service `{field}`: {error}")).with_source(error);
+        match hint {
+            Some(hint) => made.with_hint(hint),
+            None => made,
+        }
+    }
+}
+
+impl OfService for ServiceError {
+    fn of_service(field: &str, error: ServiceError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        let made = Self::new(format!("service `{field}`: {error}")).with_source(error);
+        match hint {
+            Some(hint) => made.with_hint(hint),
+            None => made,
         }
     }
 }

@@ -39,38 +39,8 @@ impl fmt::Debug for Script {
 }
 
 /// A consumer that does what its script says, and writes down each call.
-pub struct Probe {
-    input_connector: Input,
-    letters_connector: Output,
-    script_service: Arc<Script>,
-    consumer_policy: ConsumerPolicy,
-}
-pub struct ProbeWiring<I, L, S> {
-    input: I,
-    letters: L,
-    script: S,
-}
-impl Task for Probe {
-    const NAME: &'static str = "probe";
-}
-impl Probe {
-    fn config<I: ergon::SourceConfig, L: ergon::SinkConfig, S: ServiceConfig<Service = Script>>(
-        wiring: ProbeWiring<I, L, S>,
-    ) -> TaskConfig {
-        ergon::__private::consumer::<Probe, _>(
-            ConsumerPolicy::DEFAULT,
-            |_| None,
-            move |parts| {
-                Ok(Probe {
-                    input_connector: parts.source("input", &wiring.input)?,
-                    letters_connector: parts.sink("letters", &wiring.letters)?,
-                    script_service: parts.service("script", &wiring.script)?,
-                    consumer_policy: parts.consumer_policy(),
-                })
-            },
-        )
-    }
-}
+#[ergon::task(connectors(input, letters), services(script: Script), consumer())]
+pub struct Probe;
 
 impl Probe {
     fn log(&self, step: &str, transaction: &Transaction) {

@@ -60,9 +60,7 @@ pub(crate) fn service(item: TokenStream) -> TokenStream {
 
 /// `#[derive(TransactionError)]`.
 pub(crate) fn transaction_error(item: TokenStream) -> TokenStream {
-    derived(item, |input, problems| {
-        validate::categorized(input, problems).as_ref().map(categorized::expand)
-    })
+    derived(item, |input, problems| validate::categorized(input, problems).as_ref().map(categorized::expand))
 }
 
 /// What a derive makes, and the mistakes beside it: what comes out is a stand-in then.

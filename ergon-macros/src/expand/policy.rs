@@ -60,6 +60,7 @@ fn some(value: &TokenStream) -> TokenStream {
 }
 
 pub(super) fn duration(time: Duration) -> TokenStream {
-    let (seconds, nanos) = (Literal::u64_unsuffixed(time.as_secs()), Literal::u32_unsuffixed(time.subsec_nanos()));
+    let (seconds, nanos) =
+        (Literal::u64_unsuffixed(time.as_secs()), Literal::u32_unsuffixed(time.subsec_nanos()));
     quote!(::core::time::Duration::new(#seconds, #nanos))
 }

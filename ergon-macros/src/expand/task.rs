@@ -110,7 +110,8 @@ fn build(task: &Task) -> TokenStream {
     });
     let own = task.fields.iter().map(|own| {
         let name = &own.field.ident;
-        let init = own.init.as_ref().map_or_else(|| quote!(::core::default::Default::default()), |e| quote!(#e));
+        let init =
+            own.init.as_ref().map_or_else(|| quote!(::core::default::Default::default()), |e| quote!(#e));
         quote!(#name: #init)
     });
     quote! {

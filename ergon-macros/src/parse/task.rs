@@ -20,7 +20,8 @@ impl TaskInput {
         match problems.keep(syn::parse2::<Item>(item))? {
             Item::Struct(item) => Some(Self { entries, item }),
             other => {
-                let message = "a task is a struct: `#[ergon::task(…)]` goes on a struct with named fields, or none";
+                let message =
+                    "a task is a struct: `#[ergon::task(…)]` goes on a struct with named fields, or none";
                 problems.here(keyword(&other), message);
                 None
             }

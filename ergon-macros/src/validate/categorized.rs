@@ -8,7 +8,8 @@ use crate::diagnostics::{Problems, suggestion};
 use crate::model::{Categorized, Category};
 use crate::parse::{Value, entries};
 
-const CATEGORIES: [(&str, &str); 3] = [("business", "Business"), ("system", "System"), ("timeout", "Timeout")];
+const CATEGORIES: [(&str, &str); 3] =
+    [("business", "Business"), ("system", "System"), ("timeout", "Timeout")];
 
 /// Makes the model of an error whose variants have categories.
 pub(crate) fn categorized(input: DeriveInput, problems: &mut Problems) -> Option<Categorized> {

@@ -99,7 +99,9 @@ fn configured_field(derive: Derive, field: Field, problems: &mut Problems) -> Op
         kind = match (key.to_string().as_str(), value) {
             ("skip", Value::Nothing) => FieldKind::Skip,
             ("service", Value::Nothing) => service_kind(&field.ty, problems)?,
-            ("default", Value::Nothing) => FieldKind::KeyOr(syn::parse_quote!(::core::default::Default::default())),
+            ("default", Value::Nothing) => {
+                FieldKind::KeyOr(syn::parse_quote!(::core::default::Default::default()))
+            }
             ("default", Value::Is(expr)) => FieldKind::KeyOr(expr),
             ("skip" | "service", _) => {
                 problems.at(&key, format!("`{key}` stands alone"));
@@ -112,7 +114,10 @@ fn configured_field(derive: Derive, field: Field, problems: &mut Problems) -> Op
             (name, _) => {
                 let near = suggestion(name, FIELD_KEYS);
                 let attribute = derive.attribute;
-                problems.at(&key, format!("`{name}` is nothing that a field's `#[{attribute}(…)]` knows; {near}"));
+                problems.at(
+                    &key,
+                    format!("`{name}` is nothing that a field's `#[{attribute}(…)]` knows; {near}"),
+                );
                 FieldKind::Key
             }
         };

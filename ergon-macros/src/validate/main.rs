@@ -18,7 +18,10 @@ pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
             MainKey::Tasks(key, _) if tasks.is_some() => twice(&key, problems),
             MainKey::Tasks(key, wired) => {
                 if wired.is_empty() {
-                    problems.at(&key, "a program has at least one task; write `tasks: [MyTask { input: orders }]`");
+                    problems.at(
+                        &key,
+                        "a program has at least one task; write `tasks: [MyTask { input: orders }]`",
+                    );
                 }
                 tasks = Some(wired);
             }
@@ -31,7 +34,8 @@ pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
     }
     let here = proc_macro2::Span::call_site();
     if settings.is_none() && problems.is_empty() {
-        problems.here(here, "`settings` is missing; write `settings: Settings,` with the type of your settings");
+        problems
+            .here(here, "`settings` is missing; write `settings: Settings,` with the type of your settings");
     }
     if tasks.is_none() && problems.is_empty() {
         problems.here(here, "`tasks` is missing; write `tasks: [MyTask { input: orders }],`");
@@ -51,7 +55,10 @@ fn check_tasks(tasks: &[Wired], problems: &mut Problems) {
     for task in tasks {
         let path = task.path.to_token_stream().to_string().replace(' ', "");
         if !seen.insert(path.clone()) {
-            problems.at(&task.path, format!("`{path}` is listed twice; a task runs once, with `concurrency` as wanted"));
+            problems.at(
+                &task.path,
+                format!("`{path}` is listed twice; a task runs once, with `concurrency` as wanted"),
+            );
         }
         let mut slots = std::collections::HashSet::new();
         for (slot, _) in task.slots.iter().flatten() {

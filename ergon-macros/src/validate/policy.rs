@@ -73,8 +73,11 @@ const RETRY: &[(&str, Kind)] = &[
     ("jitter", Kind::Number(0.0, 1.0)),
 ];
 
-const EMPTY_QUEUE: &[(&str, Kind)] =
-    &[("backoff", Kind::Time), ("backoff_multiplier", Kind::Number(1.0, f64::MAX)), ("backoff_cap", Kind::Time)];
+const EMPTY_QUEUE: &[(&str, Kind)] = &[
+    ("backoff", Kind::Time),
+    ("backoff_multiplier", Kind::Number(1.0, f64::MAX)),
+    ("backoff_cap", Kind::Time),
+];
 
 /// The connector that `from` names, before anything is checked.
 pub(super) fn from(section: &Entry) -> Option<Ident> {
@@ -139,7 +142,9 @@ impl Checker<'_> {
                 Some(SettingValue::MaybeTime(None))
             }
             Kind::TimeOrNone => self.time(entry).map(|time| SettingValue::MaybeTime(Some(time))),
-            Kind::OneOf(name, words) => self.one_of(entry, words).map(|word| SettingValue::Variant(name, word)),
+            Kind::OneOf(name, words) => {
+                self.one_of(entry, words).map(|word| SettingValue::Variant(name, word))
+            }
             Kind::Slot(need) => self.slot(entry, need).map(SettingValue::Slot),
             Kind::EmptyQueue => self.nested(entry, EMPTY_QUEUE).map(SettingValue::EmptyQueue),
             Kind::Retry => match &entry.value {
@@ -183,7 +188,9 @@ impl Checker<'_> {
 
     fn number(&mut self, entry: &Entry, least: f64, most: f64) -> Option<f64> {
         let value = match &entry.value {
-            Value::Is(Expr::Lit(ExprLit { lit: Lit::Float(number), .. })) => number.base10_parse::<f64>().ok(),
+            Value::Is(Expr::Lit(ExprLit { lit: Lit::Float(number), .. })) => {
+                number.base10_parse::<f64>().ok()
+            }
             Value::Is(Expr::Lit(ExprLit { lit: Lit::Int(number), .. })) => number.base10_parse::<f64>().ok(),
             _ => None,
         };
@@ -191,7 +198,8 @@ impl Checker<'_> {
         if (least..=most).contains(&value) {
             return Some(value);
         }
-        let range = if most < f64::MAX { format!("from {least} to {most}") } else { format!("at least {least}") };
+        let range =
+            if most < f64::MAX { format!("from {least} to {most}") } else { format!("at least {least}") };
         let Value::Is(expr) = &entry.value else { return None };
         self.problems.at(expr, format!("`{}` must be {range}", entry.key));
         None
@@ -210,7 +218,8 @@ impl Checker<'_> {
         let written = text.value();
         let time = humantime::parse_duration(&written).ok();
         if time.is_none() {
-            let message = format!("`{written}` is no duration; write one such as \"500ms\", \"30s\" or \"1h\"");
+            let message =
+                format!("`{written}` is no duration; write one such as \"500ms\", \"30s\" or \"1h\"");
             self.problems.at(text, message);
         }
         time

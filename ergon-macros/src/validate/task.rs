@@ -116,7 +116,8 @@ fn connectors(section: &Entry, from: Option<&Ident>, problems: &mut Problems) ->
             Value::Typed(ty) => role(ty, problems).unwrap_or(by_place),
             Value::Is(_) | Value::List(..) => {
                 let key = &entry.key;
-                let message = format!("a connector is `{key}`, or `{key}: Sink`, `{key}: Source`, `{key}: Duplex`");
+                let message =
+                    format!("a connector is `{key}`, or `{key}: Sink`, `{key}: Source`, `{key}: Duplex`");
                 problems.at(key, message);
                 by_place
             }
@@ -194,7 +195,8 @@ fn check_names(connectors: &[Connector], services: &[Service], item: &ItemStruct
     let slots = connectors.iter().map(|connector| &connector.name);
     for name in slots.chain(services.iter().map(|service| &service.name)) {
         if !taken.insert(name.to_string()) {
-            let message = format!("`{name}` is named twice; each connector and service has a name of its own");
+            let message =
+                format!("`{name}` is named twice; each connector and service has a name of its own");
             problems.at(name, message);
         }
     }
