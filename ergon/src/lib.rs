@@ -8,6 +8,8 @@ pub mod prelude;
 mod error;
 pub mod transaction;
 
+pub mod settings;
+
 pub mod connector;
 pub mod service;
 
@@ -27,8 +29,10 @@ pub use bytes::Bytes;
 pub use connector::{
     Abilities, Connector, ConnectorConfig, ConnectorError, Context, Count, Delivery, Disposition, Duplex,
     DuplexConfig, Fate, FetchById, FetchRequest, Health, Input, Lifecycle, Output, Receipt, Settlement,
-    Shard, Sink, SinkConfig, Source, SourceConfig,
+    Shard, Sink, SinkConfig, Source, SourceConfig, Usage,
 };
+#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
+pub use connector::{ByteSize, ByteSizeError, Fsync};
 pub use error::{Error, ErrorKind};
 pub use policy::{
     ConsumerLayer, ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure, PolicyProblem, RetryPolicy,

@@ -4,6 +4,8 @@ pub use bytes::Bytes;
 pub use serde::{Deserialize, Serialize};
 pub use serde_json::Value;
 
+#[cfg(feature = "json_lines")]
+pub use crate::connector::json_lines::JsonLinesConfig;
 pub use crate::connector::memory::MemoryConfig;
 pub use crate::connector::{
     Connector, ConnectorConfig, ConnectorError, Count, Delivery, Disposition, Duplex, FetchById,

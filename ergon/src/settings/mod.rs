@@ -1,0 +1,5 @@
+//! The project's own configuration.
+
+mod path;
+
+pub use path::FilePath;
