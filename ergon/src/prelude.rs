@@ -4,6 +4,8 @@ pub use bytes::Bytes;
 pub use serde::{Deserialize, Serialize};
 pub use serde_json::Value;
 
+#[cfg(feature = "excel")]
+pub use crate::connector::excel::ExcelConfig;
 #[cfg(feature = "json_lines")]
 pub use crate::connector::json_lines::JsonLinesConfig;
 pub use crate::connector::memory::MemoryConfig;

@@ -13,6 +13,8 @@ mod held;
 mod receipt;
 mod role;
 
+#[cfg(feature = "excel")]
+pub mod excel;
 #[cfg(feature = "json_lines")]
 pub mod json_lines;
 pub mod memory;

@@ -260,11 +260,10 @@ where
 
 /// The same error once more, for the next one who asks.
 fn again(error: &ConnectorError) -> ConnectorError {
-    let message = match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    };
-    let copy = ConnectorError::permanent(message);
+    let mut copy = ConnectorError::permanent(error.message());
+    if let Some(cause) = std::error::Error::source(error) {
+        copy = copy.with_source(cause.to_string());
+    }
     match error.hint() {
         Some(hint) => copy.with_hint(hint),
         None => copy,
