@@ -21,6 +21,8 @@ mod engine;
 
 pub mod telemetry;
 
+pub mod testing;
+
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
