@@ -9,12 +9,13 @@ pub mod prelude;
 mod error;
 pub mod transaction;
 
+
 pub mod connector;
 pub mod service;
 
 mod policy;
 
-mod settings;
+pub mod settings;
 
 pub mod task;
 
@@ -36,8 +37,10 @@ pub use bytes::Bytes;
 pub use connector::{
     Abilities, Connector, ConnectorConfig, ConnectorError, Context, Count, Delivery, Disposition, Duplex,
     DuplexConfig, Fate, FetchById, FetchRequest, Health, Input, Lifecycle, Output, Receipt, Settlement,
-    Shard, Sink, SinkConfig, Source, SourceConfig,
+    Shard, Sink, SinkConfig, Source, SourceConfig, Usage,
 };
+#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
+pub use connector::{ByteSize, ByteSizeError, Fsync};
 pub use engine::run_fn;
 pub use ergon_macros::{Connector, Service, TransactionError, main, task};
 pub use error::{Error, ErrorKind};

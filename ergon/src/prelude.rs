@@ -5,6 +5,10 @@ pub use ergon_macros::{Connector, Service, TransactionError};
 pub use serde::{Deserialize, Serialize};
 pub use serde_json::Value;
 
+#[cfg(feature = "excel")]
+pub use crate::connector::excel::ExcelConfig;
+#[cfg(feature = "json_lines")]
+pub use crate::connector::json_lines::JsonLinesConfig;
 pub use crate::connector::memory::MemoryConfig;
 pub use crate::connector::{
     Connector, ConnectorConfig, ConnectorError, Count, Delivery, Disposition, Duplex, FetchById,

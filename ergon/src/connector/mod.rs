@@ -6,20 +6,29 @@
 mod ability;
 mod delivery;
 mod error;
+#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
+pub(crate) mod file;
 mod handle;
 mod held;
 mod receipt;
 mod role;
 
+#[cfg(feature = "excel")]
+pub mod excel;
+#[cfg(feature = "json_lines")]
+pub mod json_lines;
 pub mod memory;
 
 pub use ability::{Abilities, Count, FetchById, Lifecycle};
 pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};
 pub use error::{ConnectorError, Fate};
+#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
+pub use file::{ByteSize, ByteSizeError, Fsync};
 pub(crate) use handle::AnyConnector;
 pub use handle::{Duplex, Input, Output};
 pub(crate) use held::Held;
 pub use receipt::Receipt;
 pub use role::{
     Connector, ConnectorConfig, Context, DuplexConfig, Health, Shard, Sink, SinkConfig, Source, SourceConfig,
+    Usage,
 };

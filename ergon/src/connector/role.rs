@@ -136,12 +136,26 @@ pub struct Context {
     pub slot: String,
     /// Which share of the work is this worker's.
     pub shard: Shard,
+    /// What the connector is wired as.
+    pub usage: Usage,
+}
+
+/// What a connector is wired as: a connector that can be both must not make a file that it is to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Usage {
+    /// It is only fetched from.
+    Source,
+    /// It is only dispatched to.
+    Sink,
+    /// Either, or both: what a side needs is to be made ready when that side is used first.
+    #[default]
+    Any,
 }
 
 impl Context {
     /// Describes a slot of a task that runs in one worker.
     pub fn new(task: impl Into<String>, slot: impl Into<String>) -> Self {
-        Self { task: task.into(), slot: slot.into(), shard: Shard::default() }
+        Self { task: task.into(), slot: slot.into(), shard: Shard::default(), usage: Usage::default() }
     }
 }
 

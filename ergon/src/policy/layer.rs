@@ -109,7 +109,7 @@ impl ConsumerLayer {
 /// Changes to an [`EmptyQueuePolicy`].
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct EmptyQueueLayer {
+struct EmptyQueueLayer {
     backoff: Option<Span>,
     backoff_multiplier: Option<f64>,
     backoff_cap: Option<Span>,
@@ -125,7 +125,7 @@ impl EmptyQueueLayer {
 /// Changes to a [`RetryPolicy`].
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct RetryLayer {
+struct RetryLayer {
     max_attempts: Option<u32>,
     timeout: Option<Span>,
     backoff: Option<Span>,

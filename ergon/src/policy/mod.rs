@@ -10,6 +10,6 @@ mod problem;
 mod retry;
 
 pub use consumer::{ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure};
-pub use layer::{ConsumerLayer, EmptyQueueLayer, RetryLayer};
+pub use layer::ConsumerLayer;
 pub use problem::PolicyProblem;
 pub use retry::RetryPolicy;

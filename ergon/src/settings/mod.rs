@@ -5,6 +5,7 @@
 
 mod fault;
 mod framework;
+mod path;
 mod probe;
 mod problem;
 mod reader;
@@ -16,6 +17,8 @@ mod tree;
 mod tests;
 
 use serde::de::DeserializeOwned;
+
+pub use path::FilePath;
 
 pub(crate) use framework::{Flag, Framework};
 pub(crate) use problem::{Problem, Problems};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::connector::{
     AnyConnector, Connector, ConnectorConfig, ConnectorError, Context, Duplex, DuplexConfig, Input, Output,
-    Shard, SinkConfig, SourceConfig,
+    Shard, SinkConfig, SourceConfig, Usage,
 };
 use crate::error::{Error, ErrorKind};
 use crate::policy::ConsumerPolicy;
@@ -42,7 +42,7 @@ impl Parts {
     /// # Errors
     /// The config's own error, with the slot's name.
     pub fn source<C: SourceConfig>(&mut self, slot: &'static str, config: &C) -> Result<Input, Error> {
-        let connector = self.connector(slot, config)?;
+        let connector = self.build(slot, config, Usage::Source)?;
         let input = Input::new(connector, &self.context(slot));
         self.inputs.push((slot, input.clone()));
         Ok(input)
@@ -53,7 +53,7 @@ impl Parts {
     /// # Errors
     /// The config's own error, with the slot's name.
     pub fn sink<C: SinkConfig>(&mut self, slot: &'static str, config: &C) -> Result<Output, Error> {
-        let connector = self.connector(slot, config)?;
+        let connector = self.build(slot, config, Usage::Sink)?;
         let output = Output::new(connector, &self.context(slot));
         self.outputs.push((slot, output.clone()));
         Ok(output)
@@ -80,7 +80,18 @@ impl Parts {
         slot: &'static str,
         config: &C,
     ) -> Result<Arc<C::Connector>, Error> {
-        let built = config.build(&self.context(slot));
+        self.build(slot, config, Usage::Any)
+    }
+
+    fn build<C: ConnectorConfig>(
+        &mut self,
+        slot: &'static str,
+        config: &C,
+        usage: Usage,
+    ) -> Result<Arc<C::Connector>, Error> {
+        let mut context = self.context(slot);
+        context.usage = usage;
+        let built = config.build(&context);
         let connector =
             Arc::new(built.map_err(|error| connector_error(slot, <C::Connector as Connector>::KIND, error))?);
         self.connectors.push((slot, Arc::clone(&connector) as Arc<dyn AnyConnector>));

@@ -1,0 +1,126 @@
+//! The config of the Excel connector.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Excel;
+use crate::connector::file::ByteSize;
+use crate::connector::{ConnectorConfig, ConnectorError, Context};
+use crate::settings::FilePath;
+
+/// Makes an [`Excel`] connector: one sheet of an `.xlsx` workbook.
+///
+/// ```
+/// use ergon::prelude::*;
+///
+/// let config: ExcelConfig = serde_json::from_str(
+///     r#"{"path": "orders.xlsx", "sheet": "2026", "filter": {"column": "Returned", "equals": false}}"#,
+/// )?;
+/// assert_eq!(config.header_row, 1);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExcelConfig {
+    /// The workbook.
+    pub path: FilePath,
+    /// The sheet's name. Default: the first sheet; a sink names it `Sheet1`.
+    #[serde(default)]
+    pub sheet: Option<String>,
+    /// The row that holds the names of the columns, as Excel counts: the first is 1. Default: 1.
+    #[serde(default = "first_row")]
+    pub header_row: u32,
+    /// Source: only the rows in which a column has this value. Default: all rows.
+    #[serde(default)]
+    pub filter: Option<Filter>,
+    /// Source: puts as many rows into one transaction as the task's `batch_size` says. Default: false.
+    #[serde(default)]
+    pub batch_mode: bool,
+    /// How a date becomes a value. Default: `iso`.
+    #[serde(default)]
+    pub date_format: DateFormat,
+    /// Source: reads at most this many rows below the header, blank ones counted. Default: all.
+    #[serde(default)]
+    pub max_rows: Option<u32>,
+    /// Source: refuses a workbook that is larger than this when unpacked, and one that unpacks like a bomb: a part of
+    /// more than 16MiB and 250 times its packed size. Default: 256MiB.
+    #[serde(default = "largest")]
+    pub max_bytes: ByteSize,
+}
+
+/// Lets a row through if one of its cells has a value.
+///
+/// The comparison is exact and typed: `0`, `"0"` and `false` differ; `1` and `1.0` do not; `""` is a cell that is
+/// blank or holds an empty text. A date is compared as it is handed out, as text in ISO 8601.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// The column's name, as in the header.
+    pub column: String,
+    /// The value the cell must have.
+    pub equals: Value,
+}
+
+/// How a date, a time or a duration becomes a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DateFormat {
+    /// Text in ISO 8601: `2016-11-08`, `2016-11-08T10:30:00`, `10:30:00`, a duration as `PT36H30M0S`.
+    #[default]
+    Iso,
+    /// Excel's own number: days since 1900 (or 1904), with a fraction for the time.
+    Serial,
+}
+
+const fn first_row() -> u32 {
+    1
+}
+
+const fn largest() -> ByteSize {
+    ByteSize::mib(256)
+}
+
+impl ExcelConfig {
+    /// Names the workbook; everything else is as by default.
+    pub fn new(path: impl Into<FilePath>) -> Self {
+        Self {
+            path: path.into(),
+            sheet: None,
+            header_row: first_row(),
+            filter: None,
+            batch_mode: false,
+            date_format: DateFormat::default(),
+            max_rows: None,
+            max_bytes: largest(),
+        }
+    }
+
+    /// Names the sheet.
+    #[must_use]
+    pub fn with_sheet(mut self, sheet: impl Into<String>) -> Self {
+        self.sheet = Some(sheet.into());
+        self
+    }
+
+    /// Lets only the rows through in which `column` has the value `equals`.
+    #[must_use]
+    pub fn with_filter(mut self, column: impl Into<String>, equals: impl Into<Value>) -> Self {
+        self.filter = Some(Filter { column: column.into(), equals: equals.into() });
+        self
+    }
+}
+
+impl ConnectorConfig for ExcelConfig {
+    type Connector = Excel;
+
+    fn build(&self, context: &Context) -> Result<Excel, ConnectorError> {
+        if self.header_row == 0 {
+            return Err(ConnectorError::permanent("`header_row = 0`, but the first row of a sheet is 1")
+                .with_hint("set `header_row = 1`"));
+        }
+        if let Some(Filter { equals: Value::Array(_) | Value::Object(_) | Value::Null, .. }) = self.filter {
+            return Err(ConnectorError::permanent("the filter's `equals` is no text, number or flag"));
+        }
+        Ok(Excel::new(self.clone(), context))
+    }
+}

@@ -1,0 +1,110 @@
+//! What is wrong with a workbook, in the words of somebody who has it open in Excel.
+
+use std::path::Path;
+
+use calamine::XlsxError;
+
+use crate::connector::ConnectorError;
+use crate::connector::file::{ByteSize, closest, shown};
+
+fn permanent(path: &Path, what: &str, hint: &str) -> ConnectorError {
+    ConnectorError::permanent(format!("{} {what}", shown(path))).with_hint(hint)
+}
+
+pub(super) fn empty_file(path: &Path) -> ConnectorError {
+    permanent(path, "has no content (0 bytes), expected a workbook", "save or copy the workbook again")
+}
+
+pub(super) fn old_workbook(path: &Path) -> ConnectorError {
+    let hint =
+        "open it in Excel and save it as `Excel Workbook (.xlsx)`; another name for the file does not do";
+    permanent(path, "is a workbook of the old .xls format, expected .xlsx", hint)
+}
+
+pub(super) fn no_workbook(path: &Path) -> ConnectorError {
+    permanent(path, "is no .xlsx workbook", "name a file that was saved as `Excel Workbook (.xlsx)`")
+}
+
+pub(super) fn too_large(path: &Path, unpacked: u128, limit: ByteSize) -> ConnectorError {
+    let what = format!("is {unpacked} bytes large when unpacked, more than max_bytes = {limit}");
+    permanent(path, &what, "raise `max_bytes` if the workbook can be trusted")
+}
+
+pub(super) fn bomb(path: &Path, part: &str) -> ConnectorError {
+    let what = format!("unpacks like a bomb: its part `{part}` grows more than 250-fold");
+    permanent(path, &what, "open it in Excel and save it again, if it can be trusted")
+}
+
+pub(super) fn false_count(path: &Path, count: u64) -> ConnectorError {
+    let what = format!("is damaged: it announces {count} texts, more than there is room for");
+    permanent(path, &what, "open it in Excel and save it again")
+}
+
+pub(super) fn damaged(
+    path: &Path,
+    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> ConnectorError {
+    permanent(path, "is cut off or damaged", "save or copy the workbook again").with_source(cause)
+}
+
+/// An error of the library, when it opens a workbook or a sheet.
+pub(super) fn unreadable(path: &Path, error: XlsxError) -> ConnectorError {
+    match error {
+        XlsxError::Password => {
+            permanent(path, "is encrypted with a password", "save it in Excel without a password")
+        }
+        XlsxError::NotAWorksheet(kind) => {
+            let what = format!("has a sheet without cells there (a {kind})");
+            permanent(path, &what, "name another sheet with `sheet`")
+        }
+        other => damaged(path, other),
+    }
+}
+
+/// An error of the library in the midst of a sheet.
+pub(super) fn stopped(path: &Path, sheet: &str, after_row: u32, error: XlsxError) -> ConnectorError {
+    let what = format!("cannot be read on from row {after_row} of sheet `{sheet}`");
+    permanent(path, &what, "open it in Excel and save it again").with_source(error)
+}
+
+pub(super) fn no_sheet(path: &Path, wanted: &str, there: &[String]) -> ConnectorError {
+    let names = there.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let what = format!("has no sheet `{wanted}`; there is {names}");
+    match closest(wanted, there.iter().map(String::as_str)) {
+        Some(near) => permanent(path, &what, &format!("did you mean `{near}`?")),
+        None => permanent(path, &what, "name one of them, or leave `sheet` out for the first"),
+    }
+}
+
+pub(super) fn no_header(path: &Path, sheet: &str, row: u32, first: Option<u32>) -> ConnectorError {
+    let Some(first) = first else {
+        let what = format!("has nothing in sheet `{sheet}` from row {row} on, expected a header there");
+        return permanent(path, &what, "name another sheet with `sheet`, or another row with `header_row`");
+    };
+    let what = format!("has no header in row {row} of sheet `{sheet}`: the row is blank");
+    permanent(path, &what, &format!("the first row with content is {first}: set `header_row = {first}`"))
+}
+
+pub(super) fn blank_header(path: &Path, sheet: &str, cell: &str) -> ConnectorError {
+    let what = format!("has a column without a name: cell {cell} of sheet `{sheet}` is blank");
+    permanent(path, &what, "name the column, or delete it")
+}
+
+pub(super) fn header_is_error(path: &Path, sheet: &str, cell: &str, shows: &str) -> ConnectorError {
+    let what = format!("has a column without a name: cell {cell} of sheet `{sheet}` holds {shows}");
+    permanent(path, &what, "name the column")
+}
+
+pub(super) fn same_header(path: &Path, sheet: &str, name: &str, cells: [&str; 2]) -> ConnectorError {
+    let [first, second] = cells;
+    let what = format!("has two columns named `{name}` in sheet `{sheet}`: {first} and {second}");
+    permanent(path, &what, "give each column a name of its own")
+}
+
+pub(super) fn no_column(path: &Path, sheet: &str, wanted: &str, names: &[String]) -> ConnectorError {
+    let what = format!("has no column `{wanted}` in sheet `{sheet}`, which the filter names");
+    match closest(wanted, names.iter().map(String::as_str)) {
+        Some(near) => permanent(path, &what, &format!("did you mean `{near}`?")),
+        None => permanent(path, &what, &format!("the columns are {}", names.join(", "))),
+    }
+}

@@ -1,0 +1,106 @@
+//! One sheet of an `.xlsx` workbook: a source and a sink.
+//!
+//! Source: a row is a transaction, streamed and never the whole sheet; its payload is the row's cells by the names in
+//! the header, typed as in the workbook, and decodes straight into the task's struct. Integers stay integers, dates
+//! become ISO 8601, a blank cell is nothing (`None`). The id is `sheet!row`; the metadata says `file`, `sheet` and
+//! `row`. Blank rows are passed over. A row with a cell that is an error (`#DIV/0!`), or a value in a column without
+//! a name, is a delivery that does not decode. A sheet with a header and no rows is an end at once; one without a
+//! header is an error. Several workers share the rows by their number.
+//!
+//! ```
+//! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Source};
+//! use ergon::prelude::*;
+//!
+//! #[derive(Deserialize)]
+//! struct Order {
+//!     #[serde(rename = "Order ID")]
+//!     id: String,
+//!     #[serde(rename = "Quantity")]
+//!     quantity: u32,
+//! }
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("orders.xlsx");
+//! # let mut book = rust_xlsxwriter::Workbook::new();
+//! # let sheet = book.add_worksheet();
+//! # sheet.write_row(0, 0, ["Order ID", "Quantity"])?.write(1, 0, "A-1")?.write(1, 1, 3)?;
+//! # book.save(&path)?;
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let orders = ExcelConfig::new(path).build(&Context::new("example", "orders"))?;
+//! orders.open().await?;
+//! let deliveries = orders.fetch(&FetchRequest::new(100)).await?;
+//! let row = deliveries[0].transaction();
+//! assert_eq!((row.id(), row.decode::<Order>()?.quantity), ("Sheet1!2", 3));
+//! # orders.close().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cell;
+mod config;
+mod error;
+mod rows;
+mod source;
+mod workbook;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
+
+use super::file::{Feed, file_name};
+use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
+use rows::{Row, Table};
+
+pub use config::{DateFormat, ExcelConfig, Filter};
+
+/// The connector of an [`ExcelConfig`]; a source and a sink.
+#[derive(Debug)]
+pub struct Excel {
+    config: ExcelConfig,
+    shard: Shard,
+    usage: Usage,
+    /// The file's name without its folders.
+    file: Arc<str>,
+    /// The sheet and its header; known once the workbook is open.
+    table: Arc<OnceLock<Table>>,
+    feed: Feed<Row>,
+    /// How many rows are this worker's; counted when it is first asked for.
+    total: tokio::sync::OnceCell<u64>,
+}
+
+impl Excel {
+    fn new(config: ExcelConfig, context: &Context) -> Self {
+        Self {
+            shard: context.shard,
+            usage: context.usage,
+            file: file_name(&config.path),
+            table: Arc::default(),
+            feed: Feed::default(),
+            total: tokio::sync::OnceCell::new(),
+            config,
+        }
+    }
+}
+
+impl Connector for Excel {
+    const KIND: &'static str = "excel";
+
+    async fn open(&self) -> Result<(), ConnectorError> {
+        match self.usage {
+            Usage::Source => self.start_reading().await,
+            Usage::Sink | Usage::Any => Ok(()),
+        }
+    }
+
+    async fn close(&self) -> Result<(), ConnectorError> {
+        self.feed.close().await;
+        Ok(())
+    }
+
+    fn abilities(&self) -> Abilities<'_> {
+        // How many transactions bundled rows will make depends on the task's batch size.
+        if self.config.batch_mode { Abilities::none() } else { Abilities::none().count(self) }
+    }
+}

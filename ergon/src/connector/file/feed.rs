@@ -1,0 +1,271 @@
+//! A file that is read once, front to back, on a thread of its own; its items become deliveries on demand.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::connector::{ConnectorError, Delivery, Held, Settlement};
+use crate::transaction::Transaction;
+
+/// How many chunks may wait between the reader and the fetches; with those of one chunk, the read-ahead.
+const CHUNKS: usize = 4;
+/// How many items make a chunk, unless they reach its weight before.
+const CHUNK_ITEMS: usize = 256;
+/// How many bytes make a chunk: few large items must not fill the memory.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// A source's file: what its reader has read, what is handed out, what was given back.
+#[derive(Debug)]
+pub(crate) struct Feed<T> {
+    held: Mutex<Held>,
+    reading: tokio::sync::Mutex<Reading<T>>,
+    /// How many transactions were made of items so far; those handed out again do not count.
+    made: AtomicU64,
+    closed: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Reading<T> {
+    stage: Stage<T>,
+    /// Read and not yet handed out.
+    items: VecDeque<T>,
+}
+
+#[derive(Debug)]
+enum Stage<T> {
+    NotBegun,
+    Running(mpsc::Receiver<Message<T>>),
+    Ended,
+    Failed(ConnectorError),
+}
+
+#[derive(Debug)]
+enum Message<T> {
+    Ready,
+    Items(Vec<T>),
+    End,
+    Failed(ConnectorError),
+}
+
+/// Where a reader puts what it reads.
+pub(crate) struct Outlet<T> {
+    sender: mpsc::Sender<Message<T>>,
+    chunk: Vec<T>,
+    bytes: usize,
+}
+
+/// The feed was closed: the reader has nobody to read for.
+pub(crate) struct Closed;
+
+impl<T> Outlet<T> {
+    /// Says that the file is open and what could be checked is right.
+    pub(crate) fn ready(&self) -> Result<(), Closed> {
+        self.send(Message::Ready)
+    }
+
+    /// Hands over one item of about so many bytes; waits while the fetches lag behind.
+    pub(crate) fn push(&mut self, item: T, bytes: usize) -> Result<(), Closed> {
+        self.chunk.push(item);
+        self.bytes += bytes;
+        if self.chunk.len() >= CHUNK_ITEMS || self.bytes >= CHUNK_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands over what was pushed so far; to be called before a read that may wait.
+    pub(crate) fn flush(&mut self) -> Result<(), Closed> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        self.bytes = 0;
+        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_ITEMS));
+        self.send(Message::Items(chunk))
+    }
+
+    fn send(&self, message: Message<T>) -> Result<(), Closed> {
+        self.sender.blocking_send(message).map_err(|_| Closed)
+    }
+}
+
+impl<T> Default for Feed<T> {
+    fn default() -> Self {
+        let reading = Reading { stage: Stage::NotBegun, items: VecDeque::new() };
+        Self {
+            held: Mutex::default(),
+            reading: tokio::sync::Mutex::new(reading),
+            made: AtomicU64::new(0),
+            closed: CancellationToken::new(),
+        }
+    }
+}
+
+impl<T: Send + 'static> Feed<T> {
+    /// Starts the reader unless it was started before, and waits until it is ready.
+    ///
+    /// `read` returns at the end of the file, or early when the feed is closed.
+    pub(crate) async fn start<R>(&self, read: R) -> Result<(), ConnectorError>
+    where
+        R: FnOnce(&mut Outlet<T>) -> Result<Result<(), Closed>, ConnectorError> + Send + 'static,
+    {
+        let mut reading = self.reading.lock().await;
+        if matches!(reading.stage, Stage::NotBegun) {
+            reading.stage = Stage::Running(spawn(read)?);
+            reading.receive().await;
+        }
+        match &reading.stage {
+            Stage::Failed(error) if reading.items.is_empty() => Err(again(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands out at most `max`: those that were given back before those that are new.
+    ///
+    /// Each transaction is made of `unit` items (fewer at the end of the file).
+    pub(crate) async fn fetch(
+        &self,
+        max: usize,
+        unit: usize,
+        mut make: impl FnMut(&mut dyn Iterator<Item = T>) -> Option<Transaction>,
+    ) -> Result<Vec<Delivery>, ConnectorError> {
+        let back = self.given_back(max);
+        if max == 0 || !back.is_empty() {
+            return Ok(back);
+        }
+        let items = tokio::select! {
+            biased;
+            () = self.closed.cancelled() => return Ok(Vec::new()),
+            items = self.pull(unit.max(1), max) => items?,
+        };
+        // No await from here on: what was pulled is handed out.
+        let mut items = items.into_iter();
+        let mut held = self.held();
+        let mut deliveries = Vec::with_capacity(items.len().div_ceil(unit.max(1)));
+        while items.len() > 0 {
+            let transaction = make(&mut items.by_ref().take(unit.max(1)));
+            deliveries.extend(transaction.map(|transaction| held.hand_out(transaction)));
+        }
+        self.made.fetch_add(deliveries.len() as u64, Ordering::Relaxed);
+        Ok(deliveries)
+    }
+
+    fn given_back(&self, max: usize) -> Vec<Delivery> {
+        let mut held = self.held();
+        let count = max.min(held.waiting());
+        std::iter::from_fn(|| held.next()).take(count).collect()
+    }
+
+    /// Takes up to `max` units; waits for the first. Cancel safe: what was received stays in `items`.
+    async fn pull(&self, unit: usize, max: usize) -> Result<Vec<T>, ConnectorError> {
+        let mut reading = self.reading.lock().await;
+        while reading.items.len() < unit && matches!(reading.stage, Stage::Running(_)) {
+            reading.receive().await;
+        }
+        let most = unit.saturating_mul(max);
+        while reading.items.len() < most && reading.receive_now() {}
+        if let (Stage::Failed(error), true) = (&reading.stage, reading.items.is_empty()) {
+            return Err(again(error));
+        }
+        let there = reading.items.len();
+        let whole = if matches!(reading.stage, Stage::Running(_)) { there - there % unit } else { there };
+        Ok(reading.items.drain(..whole.min(most)).collect())
+    }
+
+    /// Takes settlements in.
+    pub(crate) fn settle(&self, settlements: &[Settlement]) {
+        let mut held = self.held();
+        for settlement in settlements {
+            held.settle(settlement);
+        }
+    }
+
+    /// How many can still be handed out of a file that makes `total` transactions.
+    pub(crate) fn pending(&self, total: u64) -> u64 {
+        total.saturating_sub(self.made.load(Ordering::Relaxed)) + self.held().waiting() as u64
+    }
+
+    /// Says whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    /// Ends the reader, and any fetch that waits.
+    pub(crate) async fn close(&self) {
+        self.closed.cancel();
+        self.reading.lock().await.stage = Stage::Ended;
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Reading<T> {
+    /// Waits for the reader's next message, and takes it in.
+    async fn receive(&mut self) {
+        if let Stage::Running(receiver) = &mut self.stage {
+            let message = receiver.recv().await;
+            self.take_in(message);
+        }
+    }
+
+    /// Takes in the reader's next message if it is there; says whether it was.
+    fn receive_now(&mut self) -> bool {
+        let Stage::Running(receiver) = &mut self.stage else { return false };
+        match receiver.try_recv() {
+            Ok(message) => self.take_in(Some(message)),
+            Err(mpsc::error::TryRecvError::Empty) => return false,
+            Err(mpsc::error::TryRecvError::Disconnected) => self.take_in(None),
+        }
+        true
+    }
+
+    fn take_in(&mut self, message: Option<Message<T>>) {
+        match message {
+            Some(Message::Ready) => {}
+            Some(Message::Items(items)) => self.items.extend(items),
+            Some(Message::End) => self.stage = Stage::Ended,
+            Some(Message::Failed(error)) => self.stage = Stage::Failed(error),
+            // A reader says how it ends, unless it panics: that must not look like the end of the file.
+            None => self.stage = Stage::Failed(ConnectorError::permanent("the reader of the file panicked")),
+        }
+    }
+}
+
+/// Runs a reader on a thread of its own: a file's reads block, and one of standard input may never return.
+fn spawn<T, R>(read: R) -> Result<mpsc::Receiver<Message<T>>, ConnectorError>
+where
+    T: Send + 'static,
+    R: FnOnce(&mut Outlet<T>) -> Result<Result<(), Closed>, ConnectorError> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    let run = move || {
+        let mut outlet = Outlet { sender, chunk: Vec::with_capacity(CHUNK_ITEMS), bytes: 0 };
+        let last = match read(&mut outlet) {
+            Ok(Ok(())) => Message::End,
+            Ok(Err(Closed)) => return,
+            Err(error) => Message::Failed(error),
+        };
+        // If the feed is closed by now, nobody needs to know how the reader ended.
+        let _closed = outlet.flush().and_then(|()| outlet.send(last));
+    };
+    let thread = std::thread::Builder::new().name("ergon-reader".to_owned()).spawn(run);
+    match thread {
+        Ok(_detached) => Ok(receiver),
+        Err(error) => {
+            Err(ConnectorError::transient("cannot start the thread that reads the file").with_source(error))
+        }
+    }
+}
+
+/// The same error once more, for the next one who asks.
+fn again(error: &ConnectorError) -> ConnectorError {
+    let mut copy = ConnectorError::permanent(error.message());
+    if let Some(cause) = std::error::Error::source(error) {
+        copy = copy.with_source(cause.to_string());
+    }
+    match error.hint() {
+        Some(hint) => copy.with_hint(hint),
+        None => copy,
+    }
+}

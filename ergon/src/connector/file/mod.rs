@@ -1,0 +1,132 @@
+//! What the connectors of files have in common: reading on a thread of their own, appending whole lines, sizes, and
+//! the words for a file that is not there.
+
+#[cfg(any(feature = "json_lines", feature = "csv"))]
+mod append;
+mod feed;
+mod size;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, absolute};
+use std::sync::Arc;
+
+use super::ConnectorError;
+#[cfg(any(feature = "json_lines", feature = "csv"))]
+use super::Shard;
+
+#[cfg(any(feature = "json_lines", feature = "csv"))]
+pub(crate) use append::{AppendFile, Batch, Mode};
+pub(crate) use feed::{Closed, Feed, Outlet};
+pub use size::{ByteSize, ByteSizeError};
+
+/// When a sink asks the system to write a file through to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fsync {
+    /// Once, at close. A crash of the machine may lose what the system had not written by itself.
+    #[default]
+    End,
+    /// Before each dispatch returns: what was dispatched survives a crash of the machine.
+    Each,
+    /// Never; the system writes when it likes.
+    Never,
+}
+
+/// Refuses to empty a file that several workers write to.
+#[cfg(any(feature = "json_lines", feature = "csv"))]
+pub(crate) fn refuse_to_empty(shard: Shard) -> Result<(), ConnectorError> {
+    if shard.count <= 1 {
+        return Ok(());
+    }
+    let workers = shard.count;
+    let message = format!("`append = false` with {workers} workers: each would empty what the others wrote");
+    Err(ConnectorError::permanent(message).with_hint("set `append = true`, or `workers = 1`"))
+}
+
+/// The last part of a path: what ids and metadata name a file by.
+pub(crate) fn file_name(path: &Path) -> Arc<str> {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into()
+}
+
+/// Opens a file for reading; a folder is refused.
+pub(crate) fn open(path: &Path) -> Result<File, ConnectorError> {
+    let file = File::open(path).map_err(|error| cannot("open", path, error))?;
+    let is_dir = file.metadata().is_ok_and(|metadata| metadata.is_dir());
+    if is_dir {
+        return Err(ConnectorError::permanent(format!("{} is a folder, expected a file", shown(path))));
+    }
+    Ok(file)
+}
+
+/// The error of a file that cannot be opened, made or read: which one, where it was looked for, and what to do.
+pub(crate) fn cannot(what: &str, path: &Path, error: io::Error) -> ConnectorError {
+    let message = format!("cannot {what} {}", shown(path));
+    let failure = match error.kind() {
+        // A full disk or an interrupted mount may recover; what the others say stays true.
+        io::ErrorKind::StorageFull | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
+            ConnectorError::transient(message)
+        }
+        io::ErrorKind::NotFound => ConnectorError::permanent(message).with_hint(missing(path)),
+        io::ErrorKind::PermissionDenied => {
+            ConnectorError::permanent(message).with_hint("let the user who runs this access the file")
+        }
+        _ => ConnectorError::permanent(message),
+    };
+    failure.with_source(error)
+}
+
+/// The path as it was looked for.
+pub(crate) fn shown(path: &Path) -> String {
+    absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
+fn missing(path: &Path) -> String {
+    let full = absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (Some(folder), Some(name)) = (full.parent(), full.file_name()) else {
+        return "correct the path".to_owned();
+    };
+    let Ok(entries) = folder.read_dir() else {
+        return format!("there is no folder {}; correct the path", folder.display());
+    };
+    let names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    match closest(&name.to_string_lossy(), names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            "correct the path; a relative one counts from the settings file, else from the working folder"
+                .to_owned()
+        }
+    }
+}
+
+/// The candidate that is most like `name`, if one is like it at all.
+pub(crate) fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_says_where_it_was_looked_for_and_what_is_like_it() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("orders.csv"), "").unwrap();
+        let error = open(&folder.path().join("order.csv")).unwrap_err();
+        assert!(error.message().contains(folder.path().to_str().unwrap()), "{error}");
+        assert_eq!(error.hint(), Some("did you mean `orders.csv`?"));
+        assert!(error.is_permanent());
+    }
+
+    #[test]
+    fn a_folder_is_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(open(folder.path()).unwrap_err().message().ends_with("is a folder, expected a file"));
+    }
+}

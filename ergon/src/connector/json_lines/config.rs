@@ -1,0 +1,107 @@
+//! The config of the JSON Lines connector.
+
+use serde::Deserialize;
+
+use super::JsonLines;
+use crate::connector::file::{ByteSize, Fsync, refuse_to_empty};
+use crate::connector::{ConnectorConfig, ConnectorError, Context};
+use crate::settings::FilePath;
+
+/// Makes a [`JsonLines`] connector: a file with one JSON text on each line.
+///
+/// ```
+/// use ergon::prelude::*;
+///
+/// let config: JsonLinesConfig = serde_json::from_str(r#"{"path": "out/receipts.jsonl", "fsync": "each"}"#)?;
+/// assert!(config.create && config.append);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JsonLinesConfig {
+    /// The file; `-` is standard input for a source, standard output for a sink.
+    pub path: FilePath,
+    /// Sink: makes the file, and the folders above it, if they are not there. Default: true.
+    #[serde(default = "yes")]
+    pub create: bool,
+    /// Sink: keeps what is in the file and writes after it; false empties it at the start. Default: true.
+    #[serde(default = "yes")]
+    pub append: bool,
+    /// Sink: when the file is written through to the disk: `end`, `each` or `never`. Default: `end`.
+    #[serde(default)]
+    pub fsync: Fsync,
+    /// Whether a line is the payload alone or an [envelope](Envelope) around it: `auto`, `always` or `never`.
+    /// Default: `auto`.
+    #[serde(default)]
+    pub envelope: Envelope,
+    /// Source: a line of more bytes becomes a delivery that does not decode. Default: 16MiB.
+    #[serde(default = "longest_line")]
+    pub max_line: ByteSize,
+}
+
+/// What stands on a line.
+///
+/// An envelope is `{"id": …, "payload": …, "metadata": {…}}`, with `parent_id`, `correlation_id` and `created_at`, and
+/// `content_type` where the payload is no JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Envelope {
+    /// Sink: an envelope for a dead letter (so that a refused line carries its reason), the payload alone for
+    /// everything else. Source: the payload alone.
+    #[default]
+    Auto,
+    /// Sink: an envelope around every payload. Source: every line is an envelope, and is unwrapped.
+    Always,
+    /// The payload alone.
+    Never,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn longest_line() -> ByteSize {
+    ByteSize::mib(16)
+}
+
+impl JsonLinesConfig {
+    /// Names the file; everything else is as by default.
+    pub fn new(path: impl Into<FilePath>) -> Self {
+        Self {
+            path: path.into(),
+            create: yes(),
+            append: yes(),
+            fsync: Fsync::default(),
+            envelope: Envelope::default(),
+            max_line: longest_line(),
+        }
+    }
+
+    /// Sets what stands on a line.
+    #[must_use]
+    pub fn with_envelope(mut self, envelope: Envelope) -> Self {
+        self.envelope = envelope;
+        self
+    }
+
+    pub(super) fn is_standard_stream(&self) -> bool {
+        self.path.as_os_str() == "-"
+    }
+}
+
+impl ConnectorConfig for JsonLinesConfig {
+    type Connector = JsonLines;
+
+    fn build(&self, context: &Context) -> Result<JsonLines, ConnectorError> {
+        if self.is_standard_stream() && context.shard.count > 1 {
+            return Err(ConnectorError::permanent(
+                "standard input and output cannot be shared by several workers",
+            )
+            .with_hint("set `workers = 1`, or name a file"));
+        }
+        if !self.append {
+            refuse_to_empty(context.shard)?;
+        }
+        Ok(JsonLines::new(self.clone(), context))
+    }
+}

@@ -1,0 +1,92 @@
+//! A file with one JSON text on each line: a source and a sink.
+//!
+//! Source: line by line, never the whole file; a transaction's id is `file:line` (the file's name without its folders,
+//! lines counted from 1), blank lines are passed over, a byte order mark and CRLF are accepted. A line that is no JSON
+//! is a delivery that does not decode, with its bytes as they stand in the file. Several workers share the file by
+//! line number. Sink: one write for each dispatch, whole lines only.
+//!
+//! ```
+//! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Sink, Source};
+//! use ergon::prelude::*;
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let path = folder.path().join("orders.jsonl");
+//! let orders = JsonLinesConfig::new(path).build(&Context::new("example", "orders"))?;
+//! orders.open().await?;
+//! orders.dispatch(vec![Transaction::new("order-1", &serde_json::json!({"sku": "A-1"}))?]).await?;
+//!
+//! let deliveries = orders.fetch(&FetchRequest::new(10)).await?;
+//! assert_eq!(deliveries[0].transaction().id(), "orders.jsonl:1");
+//! # orders.close().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod config;
+mod line;
+mod sink;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex};
+
+use super::file::{AppendFile, Feed, file_name};
+use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
+use source::Line;
+
+pub use config::{Envelope, JsonLinesConfig};
+
+/// The connector of a [`JsonLinesConfig`]; a source and a sink.
+#[derive(Debug)]
+pub struct JsonLines {
+    config: JsonLinesConfig,
+    shard: Shard,
+    usage: Usage,
+    /// The file's name without its folders.
+    file: Arc<str>,
+    feed: Feed<Line>,
+    /// Opened by `open` or by the first dispatch; shared with the thread that a slow write goes on.
+    out: Arc<Mutex<Option<AppendFile>>>,
+    /// How many lines are this worker's; counted when it is first asked for.
+    total: tokio::sync::OnceCell<u64>,
+}
+
+impl JsonLines {
+    fn new(config: JsonLinesConfig, context: &Context) -> Self {
+        Self {
+            shard: context.shard,
+            usage: context.usage,
+            file: file_name(&config.path),
+            feed: Feed::default(),
+            out: Arc::default(),
+            total: tokio::sync::OnceCell::new(),
+            config,
+        }
+    }
+}
+
+impl Connector for JsonLines {
+    const KIND: &'static str = "json-lines";
+
+    async fn open(&self) -> Result<(), ConnectorError> {
+        match self.usage {
+            Usage::Source => self.start_reading().await,
+            Usage::Sink => self.start_writing(),
+            // Nobody knows yet which side is used, and a source must not make or empty the file.
+            Usage::Any => Ok(()),
+        }
+    }
+
+    async fn close(&self) -> Result<(), ConnectorError> {
+        self.feed.close().await;
+        self.finish_writing().await
+    }
+
+    fn abilities(&self) -> Abilities<'_> {
+        if self.config.is_standard_stream() { Abilities::none() } else { Abilities::none().count(self) }
+    }
+}

@@ -1,0 +1,75 @@
+//! Dispatching to a file, whole lines only.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{JsonLines, line};
+use crate::connector::file::{AppendFile, Batch, Mode};
+use crate::connector::{ConnectorError, Sink};
+use crate::transaction::Transaction;
+
+impl Sink for JsonLines {
+    async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
+        let mut batch = Batch::default();
+        for transaction in &transactions {
+            line::write(transaction, self.config.envelope, &mut batch.bytes).map_err(|error| {
+                let id = transaction.id();
+                ConnectorError::permanent(format!("transaction `{id}` cannot be written as JSON"))
+                    .with_source(error)
+            })?;
+            batch.end_line();
+        }
+        self.start_writing()?;
+        // Without fsync a write only copies to the system's memory; sending it to another thread would cost more.
+        if !lock(&self.out).as_ref().is_some_and(AppendFile::may_wait) {
+            return append(&self.out, &batch);
+        }
+        let out = Arc::clone(&self.out);
+        finished(tokio::task::spawn_blocking(move || append(&out, &batch)).await)
+    }
+}
+
+impl JsonLines {
+    /// Opens the file for writing, unless it is open.
+    pub(super) fn start_writing(&self) -> Result<(), ConnectorError> {
+        if self.feed.is_closed() {
+            return Err(ConnectorError::permanent(format!(
+                "{} was closed before this dispatch",
+                self.config.path
+            )));
+        }
+        let mut out = lock(&self.out);
+        if out.is_none() {
+            let config = &self.config;
+            let mode = Mode { create: config.create, append: config.append, fsync: config.fsync };
+            let standard_output = config.is_standard_stream();
+            *out = Some(if standard_output {
+                AppendFile::stdout()
+            } else {
+                AppendFile::open(&config.path, mode)?
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) async fn finish_writing(&self) -> Result<(), ConnectorError> {
+        let Some(mut file) = lock(&self.out).take() else { return Ok(()) };
+        finished(tokio::task::spawn_blocking(move || file.finish()).await)
+    }
+}
+
+fn append(out: &Mutex<Option<AppendFile>>, batch: &Batch) -> Result<(), ConnectorError> {
+    match lock(out).as_mut() {
+        Some(file) => file.append(batch),
+        None => Err(ConnectorError::permanent("the file was closed before this dispatch")),
+    }
+}
+
+fn lock(out: &Mutex<Option<AppendFile>>) -> MutexGuard<'_, Option<AppendFile>> {
+    out.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn finished(
+    joined: Result<Result<(), ConnectorError>, tokio::task::JoinError>,
+) -> Result<(), ConnectorError> {
+    joined.map_err(|error| ConnectorError::unknown("the write did not come to its end").with_source(error))?
+}

@@ -1,0 +1,247 @@
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::connector::file::{ByteSize, Fsync};
+use crate::connector::{ConnectorConfig, Count, Delivery, Disposition, FetchRequest, Sink, Source};
+use crate::transaction::{ContentType, Payload, Transaction, key};
+
+fn context(usage: Usage) -> Context {
+    let mut context = Context::new("test", "lines");
+    context.usage = usage;
+    context
+}
+
+async fn source(config: &JsonLinesConfig) -> JsonLines {
+    let source = config.build(&context(Usage::Source)).unwrap();
+    source.open().await.unwrap();
+    source
+}
+
+async fn sink(config: &JsonLinesConfig) -> JsonLines {
+    let sink = config.build(&context(Usage::Sink)).unwrap();
+    sink.open().await.unwrap();
+    sink
+}
+
+async fn all(source: &JsonLines) -> Vec<Delivery> {
+    let mut all = Vec::new();
+    loop {
+        let some = source.fetch(&FetchRequest::new(100)).await.unwrap();
+        if some.is_empty() {
+            return all;
+        }
+        all.extend(some);
+    }
+}
+
+fn with(folder: &Path, content: impl AsRef<[u8]>) -> JsonLinesConfig {
+    let path = folder.join("orders.jsonl");
+    std::fs::write(&path, content).unwrap();
+    JsonLinesConfig::new(path)
+}
+
+#[tokio::test]
+async fn lines_of_every_kind_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = "\u{feff}{\"n\":1}\r\n\n  \r\n{\"n\":2}\n{\"n\":\"ü\"}";
+    let source = source(&with(folder.path(), content)).await;
+    assert_eq!(source.count().await.unwrap(), 3);
+    let deliveries = all(&source).await;
+    let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.transaction().id()).collect();
+    assert_eq!(ids, ["orders.jsonl:1", "orders.jsonl:4", "orders.jsonl:5"]);
+    let values: Vec<Value> = deliveries.iter().map(|d| d.transaction().decode().unwrap()).collect();
+    assert_eq!(values, [json!({"n": 1}), json!({"n": 2}), json!({"n": "ü"})]);
+    assert_eq!(deliveries[1].transaction().metadata().get("line"), Some(&json!(4)));
+    assert_eq!(source.count().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_bad_line_is_a_delivery_that_keeps_its_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = source(&with(folder.path(), b"{\"n\": 1}\n{\"n\": \n\xff\xfe\n{\"n\": 4}\n")).await;
+    let deliveries = all(&source).await;
+    let decoded: Vec<_> = deliveries.iter().map(|d| d.transaction().decode::<Value>().is_ok()).collect();
+    assert_eq!(decoded, [true, false, false, true]);
+    assert_eq!(deliveries[1].transaction().payload().to_bytes().unwrap(), "{\"n\": ");
+    assert_eq!(deliveries[2].transaction().payload().to_bytes().unwrap(), &b"\xff\xfe"[..]);
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_is_refused_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = format!("\"{}\"", "x".repeat(5000));
+    let mut config = with(folder.path(), format!("1\n{long}\n3\n"));
+    config.max_line = ByteSize::new(5001);
+    let deliveries = all(&source(&config).await).await;
+    assert_eq!(deliveries.len(), 3);
+    let error = deliveries[1].transaction().decode::<Value>().unwrap_err();
+    assert_eq!(error.message(), "payload: line 2 of orders.jsonl is longer than max_line = 5001 bytes");
+    assert_eq!(deliveries[2].transaction().decode::<u8>().unwrap(), 3);
+
+    config.max_line = ByteSize::new(5002);
+    assert_eq!(all(&source(&config).await).await[1].transaction().decode::<String>().unwrap().len(), 5002);
+}
+
+#[tokio::test]
+async fn given_back_lines_come_again_before_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = source(&with(folder.path(), "1\n2\n3\n")).await;
+    let mut first = source.fetch(&FetchRequest::new(2)).await.unwrap();
+    let settlements =
+        vec![first.remove(0).settle(Disposition::Requeue), first.remove(0).settle(Disposition::Ack)];
+    source.settle(settlements).await.unwrap();
+    assert_eq!(source.count().await.unwrap(), 2);
+    let again = source.fetch(&FetchRequest::new(2)).await.unwrap();
+    assert_eq!((again[0].transaction().id(), again[0].transaction().deliveries()), ("orders.jsonl:1", 2));
+    assert_eq!(all(&source).await.len(), 1);
+}
+
+#[tokio::test]
+async fn workers_share_the_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = with(folder.path(), (0..1000).map(|n| n.to_string()).collect::<Vec<_>>().join("\n"));
+    let mut seen = Vec::new();
+    for index in 0..3 {
+        let mut context = context(Usage::Source);
+        context.shard = Shard { index, count: 3 };
+        let worker = config.build(&context).unwrap();
+        assert_eq!(worker.count().await.unwrap(), if index == 0 { 334 } else { 333 });
+        seen.extend(all(&worker).await.iter().map(|d| d.transaction().decode::<u32>().unwrap()));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..1000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_missing_file_is_found_at_open_and_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = JsonLinesConfig::new(folder.path().join("none.jsonl"));
+    let error = config.build(&context(Usage::Source)).unwrap().open().await.unwrap_err();
+    assert!(error.is_permanent() && error.message().contains("none.jsonl"), "{error}");
+    assert!(!config.path.exists());
+}
+
+#[tokio::test]
+async fn whatever_the_payload_a_line_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = JsonLinesConfig::new(folder.path().join("new/folder/out.jsonl"));
+    let sink = sink(&config).await;
+    let payloads = [
+        Payload::bytes(
+            ContentType::Json,
+            &b"{\n  \"a\": 12345678901234567890123,\r\n \"b\": \"x \\\" \\n y\"\n}"[..],
+        ),
+        Payload::text("two\nlines"),
+        Payload::bytes(ContentType::Json, &b"{ no json\n"[..]),
+        Payload::bytes(ContentType::Binary, &b"\x00\xff"[..]),
+        Payload::value(json!({"a": [1, "ü"]})),
+    ];
+    let transactions = payloads.map(|payload| Transaction::builder().payload(payload).build());
+    sink.dispatch(transactions.into()).await.unwrap();
+    sink.close().await.unwrap();
+    let expected = concat!(
+        "{\"a\":12345678901234567890123,\"b\":\"x \\\" \\n y\"}\n",
+        "\"two\\nlines\"\n\"{ no json\\n\"\n\"AP8=\"\n{\"a\":[1,\"ü\"]}\n"
+    );
+    assert_eq!(std::fs::read_to_string(&config.path).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_dead_letter_carries_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = JsonLinesConfig::new(folder.path().join("dead.jsonl"));
+    let sink = sink(&config).await;
+    let refused = Transaction::new("order-1", &json!({"n": 1})).unwrap();
+    sink.dispatch(vec![refused.clone(), refused.annotate([(key::ERROR, "no stock")])]).await.unwrap();
+    let lines = std::fs::read_to_string(&config.path).unwrap();
+    let (plain, letter) = lines.split_once('\n').unwrap();
+    assert_eq!(plain, r#"{"n":1}"#);
+    let letter: Value = serde_json::from_str(letter).unwrap();
+    assert_eq!((&letter["id"], &letter["payload"]), (&json!("order-1"), &json!({"n": 1})));
+    assert_eq!(letter["metadata"][key::ERROR], "no stock");
+}
+
+#[tokio::test]
+async fn an_envelope_brings_a_transaction_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("all.jsonl");
+    let config = JsonLinesConfig::new(path).with_envelope(Envelope::Always);
+    let parent = Transaction::new("order-1", &1).unwrap();
+    let child = parent.derive(&json!({"n": 1})).unwrap().annotate([("grüße", json!(["ü", 7]))]);
+    let binary =
+        Transaction::builder().id("b").payload(Payload::bytes("image/png".into(), &b"\x00\xff"[..])).build();
+    let sink = sink(&config).await;
+    sink.dispatch(vec![child.clone(), binary.clone()]).await.unwrap();
+    std::fs::write(&config.path, std::fs::read_to_string(&config.path).unwrap() + "{\"n\": 1}\n").unwrap();
+
+    let deliveries = all(&source(&config).await).await;
+    let back = deliveries[0].transaction();
+    assert_eq!(
+        (back.id(), back.parent_id(), back.correlation_id()),
+        ("order-1/1", Some("order-1"), "order-1")
+    );
+    assert_eq!(back.metadata(), child.metadata());
+    assert_eq!(back.payload().to_bytes().unwrap(), r#"{"n":1}"#);
+    let back = deliveries[1].transaction();
+    assert_eq!((back.id(), back.payload().content_type().as_str()), ("b", "image/png"));
+    assert_eq!(back.payload().to_bytes().unwrap(), binary.payload().to_bytes().unwrap());
+    let error = deliveries[2].transaction().decode::<Value>().unwrap_err();
+    assert!(error.message().starts_with("payload: all.jsonl:3 is no envelope"), "{error}");
+}
+
+#[tokio::test]
+async fn after_half_a_line_comes_a_fresh_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = with(folder.path(), "{\"n\":1}\n{\"n\"");
+    let sink = sink(&config).await;
+    sink.dispatch(vec![Transaction::new("a", &3).unwrap()]).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&config.path).unwrap(), "{\"n\":1}\n{\"n\"\n3\n");
+}
+
+#[tokio::test]
+async fn append_and_create_are_obeyed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = with(folder.path(), "1\n");
+    config.append = false;
+    config.fsync = Fsync::Each;
+    let sink = sink(&config).await;
+    sink.dispatch(vec![Transaction::new("a", &2).unwrap()]).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&config.path).unwrap(), "2\n");
+
+    config.path = folder.path().join("none.jsonl").into();
+    config.create = false;
+    assert!(config.build(&context(Usage::Sink)).unwrap().open().await.is_err());
+
+    let mut shared = context(Usage::Sink);
+    shared.shard.count = 2;
+    let error = config.build(&shared).unwrap_err();
+    assert_eq!(error.message(), "`append = false` with 2 workers: each would empty what the others wrote");
+}
+
+#[tokio::test]
+async fn a_dispatch_after_close_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = with(folder.path(), "");
+    config.append = false;
+    let sink = sink(&config).await;
+    sink.dispatch(vec![Transaction::new("a", &1).unwrap()]).await.unwrap();
+    sink.close().await.unwrap();
+    assert!(sink.dispatch(vec![Transaction::new("b", &2).unwrap()]).await.is_err());
+    assert_eq!(std::fs::read_to_string(&config.path).unwrap(), "1\n");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_full_disk_is_a_transient_error() {
+    let sink = sink(&JsonLinesConfig::new("/dev/full")).await;
+    let error = sink.dispatch(vec![Transaction::new("a", &1).unwrap()]).await.unwrap_err();
+    assert!(!error.is_permanent() && error.message() == "cannot write to /dev/full", "{error}");
+}
+
+#[test]
+fn unknown_keys_are_refused() {
+    let error = toml::from_str::<JsonLinesConfig>("path = 'a'\nfile = 'b'").unwrap_err();
+    assert!(error.message().contains("unknown field `file`"), "{error}");
+}

@@ -1,0 +1,222 @@
+//! What every connector must do, as a suite that its author runs.
+//!
+//! The author says with a [`Fixture`] how to make a place with given transactions in it, and what the transport can
+//! carry; [`source`], [`sink`] and [`duplex`] try all rules and panic with the names of those that are broken.
+//!
+//! ```
+//! use ergon::Transaction;
+//! use ergon::connector::memory::{MemoryConfig, MemoryQueue};
+//! use ergon::testing::conformance::{self, Fixture};
+//!
+//! struct Queues;
+//!
+//! impl Fixture for Queues {
+//!     type Config = MemoryConfig;
+//!
+//!     async fn filled(&self, place: &str, transactions: Vec<Transaction>) -> MemoryConfig {
+//!         MemoryQueue::named(place).extend(transactions);
+//!         MemoryConfig::new(place)
+//!     }
+//!
+//!     async fn contents(&self, config: &MemoryConfig) -> Vec<Transaction> {
+//!         MemoryQueue::named(&config.name).drain()
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(
+//! conformance::duplex(&Queues)
+//! # );
+//! ```
+
+mod sink;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::connector::{
+    Connector, ConnectorConfig, ConnectorError, Context, Delivery, DuplexConfig, FetchRequest, SinkConfig,
+    Source, SourceConfig, Usage,
+};
+use crate::transaction::{Payload, Transaction};
+
+/// How long a rule may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What a connector's author tells the suite about it.
+pub trait Fixture: Sync {
+    /// The config of the connector under test.
+    type Config: ConnectorConfig;
+
+    /// Makes a place (a queue, a file, a table) that holds exactly these transactions, and the config that leads there.
+    ///
+    /// `place` is a name that no other rule uses. The payload of each transaction is a [`Sample`], unless
+    /// [`Abilities::binary`] is set.
+    fn filled(
+        &self,
+        place: &str,
+        transactions: Vec<Transaction>,
+    ) -> impl Future<Output = Self::Config> + Send;
+
+    /// Reads what is in the place; asked for a sink only. [`read`] does it with a source of the same config.
+    fn contents(&self, config: &Self::Config) -> impl Future<Output = Vec<Transaction>> + Send;
+
+    /// What the transport can carry. Default: everything.
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+}
+
+/// What a transport can carry; a rule about what it cannot is left out.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, answered with yes or no")]
+pub struct Abilities {
+    /// Metadata travels.
+    pub metadata: bool,
+    /// A payload may be any bytes.
+    pub binary: bool,
+    /// A payload may have 1 MiB.
+    pub large: bool,
+    /// Several workers may share one source.
+    pub shared: bool,
+    /// What was dispatched is there when `dispatch` returns; else when the sink is closed.
+    pub at_once: bool,
+}
+
+impl Default for Abilities {
+    fn default() -> Self {
+        Self { metadata: true, binary: true, large: true, shared: true, at_once: true }
+    }
+}
+
+/// The payload that the suite sends: two texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Tells it from all others of its place.
+    pub key: String,
+    /// Any text.
+    pub text: String,
+}
+
+/// Tries all rules of a source.
+///
+/// # Panics
+/// If a rule is broken; the message names each.
+pub async fn source<F: Fixture<Config: SourceConfig>>(fixture: &F) {
+    let outcomes = source::rules(fixture).await;
+    report::<F>("source", outcomes);
+}
+
+/// Tries all rules of a sink.
+///
+/// # Panics
+/// If a rule is broken; the message names each.
+pub async fn sink<F: Fixture<Config: SinkConfig>>(fixture: &F) {
+    let outcomes = sink::rules(fixture).await;
+    report::<F>("sink", outcomes);
+}
+
+/// Tries all rules of a source and of a sink.
+///
+/// # Panics
+/// If a rule is broken; the message names each.
+pub async fn duplex<F: Fixture<Config: DuplexConfig>>(fixture: &F) {
+    source(fixture).await;
+    sink(fixture).await;
+}
+
+/// Reads all that a source of this config has now; for [`Fixture::contents`].
+///
+/// # Errors
+/// The source's own error.
+pub async fn read<C: SourceConfig>(config: &C) -> Result<Vec<Transaction>, ConnectorError> {
+    let source = config.build(&context(Usage::Source))?;
+    source.open().await?;
+    let mut all = Vec::new();
+    loop {
+        let deliveries = source.fetch(&FetchRequest::new(100)).await?;
+        if deliveries.is_empty() {
+            source.close().await?;
+            return Ok(all);
+        }
+        all.extend(deliveries.into_iter().map(|delivery| delivery.into_parts().0));
+    }
+}
+
+/// Why a rule is broken.
+type Broken = String;
+/// A rule's name, and what came of it.
+type Outcome = (&'static str, Result<(), Broken>);
+
+/// Tries one rule, within the time limit.
+async fn rule(name: &'static str, check: impl Future<Output = Result<(), Broken>>) -> Outcome {
+    let late = || format!("no end after {} s", LIMIT.as_secs());
+    (name, tokio::time::timeout(LIMIT, check).await.unwrap_or_else(|_| Err(late())))
+}
+
+#[expect(clippy::panic, reason = "a test fails by panicking")]
+fn report<F: Fixture>(role: &str, outcomes: Vec<Outcome>) {
+    let broken: Vec<String> = outcomes
+        .into_iter()
+        .filter_map(|(name, outcome)| outcome.err().map(|reason| format!("\n  {name}: {reason}")))
+        .collect();
+    if !broken.is_empty() {
+        let kind = <<F::Config as ConnectorConfig>::Connector as Connector>::KIND;
+        panic!("the {role} `{kind}` breaks {} of the rules:{}", broken.len(), broken.concat());
+    }
+}
+
+fn context(usage: Usage) -> Context {
+    let mut context = Context::new("conformance", "connector");
+    context.usage = usage;
+    context
+}
+
+/// This many transactions, with keys that tell them apart.
+fn samples(count: usize) -> Vec<Transaction> {
+    (0..count).map(|number| sample(&format!("key-{number:04}"), &format!("text {number}"))).collect()
+}
+
+fn sample(key: &str, text: &str) -> Transaction {
+    let payload = serde_json::json!({"key": key, "text": text});
+    Transaction::builder().id(key.to_owned()).payload(Payload::value(payload)).build()
+}
+
+fn decoded(transaction: &Transaction) -> Result<Sample, Broken> {
+    transaction.decode().map_err(|error| format!("`{}` does not decode: {error}", transaction.id()))
+}
+
+fn keys<'a>(transactions: impl IntoIterator<Item = &'a Transaction>) -> Result<Vec<String>, Broken> {
+    let mut keys: Vec<_> =
+        transactions.into_iter().map(|t| Ok::<_, Broken>(decoded(t)?.key)).collect::<Result<_, _>>()?;
+    keys.sort_unstable();
+    Ok(keys)
+}
+
+fn transactions(deliveries: &[Delivery]) -> impl Iterator<Item = &Transaction> {
+    deliveries.iter().map(Delivery::transaction)
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), Broken> {
+    if found == expected { Ok(()) } else { Err(format!("{what}: {found:?}, expected {expected:?}")) }
+}
+
+/// Both are sorted; says what is missing, doubled or strange, without listing everything.
+fn same_keys(found: &[String], expected: &[String]) -> Result<(), Broken> {
+    if found == expected {
+        return Ok(());
+    }
+    let missing = expected.iter().filter(|key| !found.contains(key)).count();
+    let doubled = found.windows(2).filter(|pair| matches!(pair, [a, b] if a == b)).count();
+    let (found, expected) = (found.len(), expected.len());
+    Err(format!("{found} transactions instead of {expected}: {missing} missing, {doubled} more than once"))
+}
+
+fn failed(what: &'static str) -> impl Fn(ConnectorError) -> Broken {
+    move |error| format!("{what}: {error}")
+}

@@ -1,0 +1,132 @@
+//! The rules of a sink.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{
+    Broken, Fixture, Outcome, context, decoded, failed, keys, rule, same, same_keys, sample, samples,
+};
+use crate::connector::{Connector, ConnectorConfig, Health, Output, SinkConfig, Usage};
+use crate::transaction::{ContentType, Payload, Transaction};
+
+pub(super) async fn rules<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Vec<Outcome> {
+    let can = fixture.abilities();
+    let mut outcomes = vec![
+        rule("takes all", takes_all(fixture)).await,
+        rule("takes several dispatches at once", takes_concurrent(fixture)).await,
+        rule("takes none", takes_none(fixture)).await,
+    ];
+    if can.large {
+        outcomes.push(rule("carries 1 MiB", carries_large(fixture)).await);
+    }
+    if can.binary {
+        outcomes.push(rule("carries any bytes", carries_binary(fixture)).await);
+    }
+    if can.metadata {
+        outcomes.push(rule("carries metadata", carries_metadata(fixture)).await);
+    }
+    outcomes
+}
+
+struct Opened<C: ConnectorConfig> {
+    config: C,
+    connector: Arc<C::Connector>,
+    output: Output,
+}
+
+impl<C: SinkConfig> Opened<C> {
+    async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), Broken> {
+        let dispatched = self.output.dispatch_transactions(transactions).await;
+        dispatched.map_err(|error| format!("not dispatched: {error}"))
+    }
+
+    /// Closes, and reads what is there; a sink that has it for good must show it before it is closed.
+    async fn contents<F: Fixture<Config = C>>(self, fixture: &F) -> Result<Vec<Transaction>, Broken> {
+        if !fixture.abilities().at_once {
+            self.connector.close().await.map_err(failed("not closed"))?;
+            return Ok(fixture.contents(&self.config).await);
+        }
+        let contents = fixture.contents(&self.config).await;
+        self.connector.close().await.map_err(failed("not closed"))?;
+        Ok(contents)
+    }
+}
+
+async fn open<F: Fixture<Config: SinkConfig>>(fixture: &F, place: &str) -> Result<Opened<F::Config>, Broken> {
+    let config = fixture.filled(&format!("sink-{place}"), Vec::new()).await;
+    let context = context(Usage::Sink);
+    let connector = Arc::new(config.build(&context).map_err(failed("not built"))?);
+    connector.open().await.map_err(failed("not opened"))?;
+    same("health after open", &connector.health(), &Health::Healthy)?;
+    let output = Output::new(Arc::clone(&connector), &context);
+    Ok(Opened { config, connector, output })
+}
+
+async fn takes_all<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
+    let sink = open(fixture, "all").await?;
+    let content = samples(300);
+    let (many, single) = content.split_at(250);
+    sink.dispatch(many.to_vec()).await?;
+    for transaction in single {
+        sink.dispatch(vec![transaction.clone()]).await?;
+    }
+    let found = sink.contents(fixture).await?;
+    same_keys(&keys(&found)?, &keys(&content)?)?;
+    for transaction in &found {
+        let sample = decoded(transaction)?;
+        same("a text begins with `text `", &sample.text.starts_with("text "), &true)?;
+    }
+    Ok(())
+}
+
+async fn takes_concurrent<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
+    let sink = open(fixture, "concurrent").await?;
+    let content = samples(200);
+    let dispatches = content.chunks(10).map(|some| sink.dispatch(some.to_vec()));
+    futures_util::future::try_join_all(dispatches).await?;
+    same_keys(&keys(&sink.contents(fixture).await?)?, &keys(&content)?)
+}
+
+async fn takes_none<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
+    let sink = open(fixture, "none").await?;
+    sink.dispatch(Vec::new()).await?;
+    sink.connector.close().await.map_err(failed("not closed"))
+}
+
+async fn only<F: Fixture<Config: SinkConfig>>(
+    fixture: &F,
+    place: &str,
+    sent: Transaction,
+) -> Result<Transaction, Broken> {
+    let sink = open(fixture, place).await?;
+    sink.dispatch(vec![sent]).await?;
+    let mut found = sink.contents(fixture).await?;
+    same("transactions", &found.len(), &1)?;
+    found.pop().ok_or_else(|| "nothing".to_owned())
+}
+
+async fn carries_large<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
+    let text = "ergön ".repeat((1 << 20) / 7 + 1);
+    let found = only(fixture, "large", sample("large", &text)).await?;
+    same("the same text", &(decoded(&found)?.text == text), &true)
+}
+
+async fn carries_binary<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
+    let bytes = (0..=255).collect::<Bytes>();
+    let payload = Payload::bytes(ContentType::Binary, bytes.clone());
+    let found = only(fixture, "binary", Transaction::builder().id("binary").payload(payload).build()).await?;
+    same("bytes", &found.payload().to_bytes().map_err(|error| error.to_string())?, &bytes)
+}
+
+async fn carries_metadata<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
+    let parent = sample("parent", "text");
+    let child = parent.derive(&json!({"key": "child", "text": "x"})).map_err(|error| error.to_string())?;
+    let sent = child.annotate([("grüße", json!("Łódź 🦀\n\"x\""))]);
+    let found = only(fixture, "metadata", sent.clone()).await?;
+    same("metadata", &found.metadata().get("grüße"), &sent.metadata().get("grüße"))?;
+    same("id", &found.id(), &sent.id())?;
+    same("parent", &found.parent_id(), &sent.parent_id())?;
+    same("correlation", &found.correlation_id(), &sent.correlation_id())
+}

@@ -1,0 +1,311 @@
+//! The rules of a source.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{
+    Broken, Fixture, Outcome, context, decoded, failed, keys, rule, same, same_keys, sample, samples,
+    transactions,
+};
+use crate::connector::{
+    Connector, ConnectorConfig, Delivery, Disposition, FetchRequest, Health, Input, Shard, SourceConfig,
+    Usage,
+};
+use crate::transaction::{ContentType, Payload, Transaction};
+
+pub(super) async fn rules<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<Outcome> {
+    let can = fixture.abilities();
+    let mut outcomes = vec![
+        rule("delivers all, each once", delivers_all(fixture)).await,
+        rule("respects the maximum", respects_max(fixture)).await,
+        rule("settles once", settles_once(fixture)).await,
+        rule("gives back what is dropped", gives_back_dropped(fixture)).await,
+        rule("counts redeliveries", counts_redeliveries(fixture)).await,
+        rule("keeps ids over a reopen", keeps_ids(fixture)).await,
+        rule("counts what is pending", counts_pending(fixture)).await,
+        rule("loses nothing when a fetch is cancelled", survives_cancelled_fetch(fixture)).await,
+        rule("serves several fetches at once", serves_concurrent_fetches(fixture)).await,
+        rule("closes while a fetch waits", closes_while_fetching(fixture)).await,
+        rule("is empty when there is nothing", empty_source(fixture)).await,
+    ];
+    if can.large {
+        outcomes.push(rule("carries 1 MiB", carries_large(fixture)).await);
+    }
+    if can.binary {
+        outcomes.push(rule("carries any bytes", carries_binary(fixture)).await);
+    }
+    if can.metadata {
+        outcomes.push(rule("carries metadata", carries_metadata(fixture)).await);
+    }
+    if can.shared {
+        outcomes.push(rule("is shared by two workers without overlap", shared_by_two(fixture)).await);
+    }
+    outcomes
+}
+
+/// A connector that is open, and the handle a task would hold.
+struct Opened<C: Connector> {
+    connector: Arc<C>,
+    input: Input,
+}
+
+impl<C: crate::connector::Source> Opened<C> {
+    async fn new<F: SourceConfig<Connector = C>>(config: &F, shard: Shard) -> Result<Self, Broken> {
+        let mut context = context(Usage::Source);
+        context.shard = shard;
+        let connector = Arc::new(config.build(&context).map_err(failed("not built"))?);
+        connector.open().await.map_err(failed("not opened"))?;
+        same("health after open", &connector.health(), &Health::Healthy)?;
+        let input = Input::new(Arc::clone(&connector), &context);
+        Ok(Self { connector, input })
+    }
+
+    async fn fetch(&self, max: usize) -> Result<Vec<Delivery>, Broken> {
+        let deliveries = self.input.fetch(&FetchRequest::new(max)).await.map_err(failed("not fetched"))?;
+        let found = deliveries.len();
+        if found > max { Err(format!("{found} deliveries instead of at most {max}")) } else { Ok(deliveries) }
+    }
+
+    /// Fetches until there are `count`; a source may need a moment before it hands out what it has.
+    async fn fetch_all(&self, count: usize) -> Result<Vec<Delivery>, Broken> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            let request = FetchRequest::new(count - all.len()).waiting();
+            let some = self.input.fetch(&request).await.map_err(failed("not fetched"))?;
+            if some.is_empty() {
+                // One that does not wait: what it has not handed out by now, it may hand out later.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            all.extend(some);
+        }
+        Ok(all)
+    }
+
+    async fn nothing_left(&self) -> Result<(), Broken> {
+        let more = self.fetch(10).await?;
+        same("handed out though nothing should be left", &keys(transactions(&more))?, &Vec::new())
+    }
+
+    async fn settle(&self, deliveries: Vec<Delivery>, disposition: Disposition) -> Result<(), Broken> {
+        let settlements = deliveries.into_iter().map(|delivery| delivery.settle(disposition)).collect();
+        self.input.settle(settlements).await.map_err(failed("not settled"))
+    }
+
+    /// Gives everything back that was dropped, and closes.
+    async fn close(self) -> Result<(), Broken> {
+        self.input.settle(Vec::new()).await.map_err(failed("not given back"))?;
+        self.connector.close().await.map_err(failed("not closed"))
+    }
+}
+
+type Source<F> = Opened<<<F as Fixture>::Config as ConnectorConfig>::Connector>;
+
+async fn open<F: Fixture<Config: SourceConfig>>(
+    fixture: &F,
+    place: &str,
+    content: Vec<Transaction>,
+) -> Result<Source<F>, Broken> {
+    let config = fixture.filled(&format!("source-{place}"), content).await;
+    Opened::new(&config, Shard::default()).await
+}
+
+async fn delivers_all<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let content = samples(1000);
+    let source = open(fixture, "all", content.clone()).await?;
+    let deliveries = source.fetch_all(1000).await?;
+    same_keys(&keys(transactions(&deliveries))?, &keys(&content)?)?;
+    let text = decoded(transactions(&deliveries).next().ok_or("nothing")?)?.text;
+    same("the text came as sent", &text.starts_with("text "), &true)?;
+    source.nothing_left().await?;
+    source.close().await
+}
+
+async fn respects_max<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let source = open(fixture, "max", samples(20)).await?;
+    same("deliveries of a fetch of none", &source.fetch(0).await?.len(), &0)?;
+    let (mut found, mut max) = (Vec::new(), 0);
+    while found.len() < 20 {
+        max = max % 4 + 1;
+        found.extend(source.fetch(max).await?);
+    }
+    same_keys(&keys(transactions(&found))?, &keys(&samples(20))?)
+}
+
+async fn settles_once<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let source = open(fixture, "settle", samples(10)).await?;
+    let mut deliveries = source.fetch_all(10).await?;
+    let rejected = deliveries.split_off(5);
+    source.settle(deliveries, Disposition::Ack).await?;
+    source.settle(rejected, Disposition::Reject).await?;
+    source.nothing_left().await?;
+    source.close().await
+}
+
+async fn gives_back_dropped<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let source = open(fixture, "dropped", samples(4)).await?;
+    let mut deliveries = source.fetch_all(4).await?;
+    let dropped = deliveries.split_off(2);
+    let expected = keys(transactions(&dropped))?;
+    drop(dropped);
+    source.settle(deliveries, Disposition::Ack).await?;
+    let again = source.fetch_all(2).await?;
+    same("dropped, then handed out", &keys(transactions(&again))?, &expected)?;
+    source.nothing_left().await?;
+    source.close().await
+}
+
+async fn counts_redeliveries<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let source = open(fixture, "redelivery", samples(1)).await?;
+    let dispositions = [Disposition::Requeue, Disposition::RetryAfter(Duration::ZERO), Disposition::Ack];
+    for (expected, disposition) in (1..).zip(dispositions) {
+        let deliveries = source.fetch_all(1).await?;
+        let found = deliveries.iter().map(|delivery| delivery.transaction().deliveries()).collect::<Vec<_>>();
+        same("deliveries", &found, &vec![expected])?;
+        source.settle(deliveries, disposition).await?;
+    }
+    source.nothing_left().await?;
+    source.close().await
+}
+
+async fn keeps_ids<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let config = fixture.filled("source-ids", samples(20)).await;
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let source = Opened::new(&config, Shard::default()).await?;
+        let deliveries = source.fetch_all(20).await?;
+        let mut ids: Vec<_> = transactions(&deliveries)
+            .map(|transaction| Ok((decoded(transaction)?.key, transaction.id().to_owned())))
+            .collect::<Result<_, Broken>>()?;
+        ids.sort_unstable();
+        seen.push(ids);
+        drop(deliveries);
+        source.close().await?;
+    }
+    let mut ids: Vec<_> = seen.concat().into_iter().map(|(_, id)| id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    same("different ids of 20 transactions", &ids.len(), &20)?;
+    same("ids when opened again", &seen.last(), &seen.first())
+}
+
+async fn counts_pending<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let source = open(fixture, "count", samples(5)).await?;
+    let count = async || source.input.count().await.map_err(|error| format!("not counted: {error}"));
+    let Some(pending) = count().await? else { return source.close().await };
+    same("pending", &pending, &5)?;
+    let mut deliveries = source.fetch_all(2).await?;
+    same("pending while two are handed out", &count().await?, &Some(3))?;
+    let back = deliveries.split_off(1);
+    source.settle(deliveries, Disposition::Ack).await?;
+    source.settle(back, Disposition::Requeue).await?;
+    same("pending after an ack and a requeue", &count().await?, &Some(4))?;
+    source.fetch_all(4).await?;
+    same("pending at the end", &count().await?, &Some(0))?;
+    source.close().await
+}
+
+async fn survives_cancelled_fetch<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let source = open(fixture, "cancel", samples(100)).await?;
+    let (mut found, request) = (Vec::new(), FetchRequest::new(3));
+    for polls in 0..20 {
+        let mut fetch = Box::pin(source.input.fetch(&request));
+        for _ in 0..polls {
+            if let Poll::Ready(deliveries) = futures_util::poll!(&mut fetch) {
+                found.extend(deliveries.map_err(failed("not fetched"))?);
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    // Those that a cancelled fetch had in its hands were dropped: settling gives them back.
+    source.settle(Vec::new(), Disposition::Ack).await?;
+    let rest = source.fetch_all(100 - found.len()).await?;
+    found.extend(rest);
+    same_keys(&keys(transactions(&found))?, &keys(&samples(100))?)?;
+    source.nothing_left().await?;
+    source.close().await
+}
+
+async fn serves_concurrent_fetches<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let source = open(fixture, "concurrent", samples(400)).await?;
+    let quarters = futures_util::future::try_join_all((0..4).map(|_| source.fetch_all(100))).await?;
+    let found: Vec<_> = quarters.into_iter().flatten().collect();
+    same_keys(&keys(transactions(&found))?, &keys(&samples(400))?)?;
+    source.close().await
+}
+
+async fn closes_while_fetching<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let source = open(fixture, "close", samples(1)).await?;
+    let deliveries = source.fetch_all(1).await?;
+    source.settle(deliveries, Disposition::Ack).await?;
+    let request = FetchRequest::new(1).waiting();
+    let mut fetch = Box::pin(source.input.fetch(&request));
+    let early = futures_util::poll!(&mut fetch);
+    if let Poll::Ready(Ok(deliveries)) = &early {
+        same("deliveries of an empty source", &deliveries.len(), &0)?;
+    }
+    source.connector.close().await.map_err(failed("not closed"))
+}
+
+async fn empty_source<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let source = open(fixture, "empty", Vec::new()).await?;
+    source.nothing_left().await?;
+    let count = source.input.count().await.map_err(|error| format!("not counted: {error}"))?;
+    same("pending", &count.unwrap_or(0), &0)?;
+    source.close().await
+}
+
+async fn carries_large<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let text = "ergön ".repeat((1 << 20) / 7 + 1);
+    let source = open(fixture, "large", vec![sample("large", &text)]).await?;
+    let deliveries = source.fetch_all(1).await?;
+    let found = decoded(transactions(&deliveries).next().ok_or("nothing")?)?.text;
+    same("bytes of text", &found.len(), &text.len())?;
+    same("the same text", &(found == text), &true)?;
+    source.close().await
+}
+
+async fn carries_binary<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let bytes = (0..=255).collect::<Bytes>();
+    let payload = Payload::bytes(ContentType::Binary, bytes.clone());
+    let content = vec![Transaction::builder().id("binary").payload(payload).build()];
+    let source = open(fixture, "binary", content).await?;
+    let deliveries = source.fetch_all(1).await?;
+    let payload = transactions(&deliveries).next().ok_or("nothing")?.payload();
+    same("bytes", &payload.to_bytes().map_err(|error| error.to_string())?, &bytes)?;
+    source.close().await
+}
+
+async fn carries_metadata<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let sent = sample("metadata", "text").annotate([("grüße", json!("Łódź 🦀\n\"x\""))]);
+    let source = open(fixture, "metadata", vec![sent.clone()]).await?;
+    let deliveries = source.fetch_all(1).await?;
+    let found = transactions(&deliveries).next().ok_or("nothing")?;
+    same("metadata", &found.metadata().get("grüße"), &sent.metadata().get("grüße"))?;
+    same("id", &found.id(), &sent.id())?;
+    source.close().await
+}
+
+async fn shared_by_two<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let config = fixture.filled("source-shared", samples(100)).await;
+    let first = Opened::new(&config, Shard { index: 0, count: 2 }).await?;
+    let second = Opened::new(&config, Shard { index: 1, count: 2 }).await?;
+    let mut found = Vec::new();
+    while found.len() < 100 {
+        let before = found.len();
+        found.extend(first.fetch(7).await?);
+        found.extend(second.fetch(7).await?);
+        if found.len() == before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    first.nothing_left().await?;
+    second.nothing_left().await?;
+    same_keys(&keys(transactions(&found))?, &keys(&samples(100))?)?;
+    first.connector.close().await.map_err(failed("not closed"))?;
+    second.connector.close().await.map_err(failed("not closed"))
+}
