@@ -12,9 +12,7 @@ struct PanicsWhenDropped;
 
 impl Drop for PanicsWhenDropped {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            panic!("dropped badly");
-        }
+        assert!(std::thread::panicking(), "dropped badly");
     }
 }
 

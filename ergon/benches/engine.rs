@@ -11,7 +11,7 @@
     clippy::expect_used,
     reason = "a benchmark prints and may fail"
 )]
-#![allow(missing_docs, clippy::cast_precision_loss, reason = "figures for people")]
+#![allow(missing_docs, clippy::cast_precision_loss, clippy::indexing_slicing, reason = "figures for people")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -155,7 +155,7 @@ impl Way {
 /// How often the engine and the memory source allocate for one transaction.
 fn allocations(concurrency: usize) -> f64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut run = |count| {
+    let run = |count| {
         let transactions = transactions(count);
         let counted = allocation_counter::measure(|| {
             runtime.block_on(engine(transactions, concurrency));

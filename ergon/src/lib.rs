@@ -9,7 +9,6 @@ pub mod prelude;
 mod error;
 pub mod transaction;
 
-
 pub mod connector;
 pub mod service;
 

@@ -61,18 +61,16 @@ pub fn stand_in() -> TaskConfig {
 }
 
 /// Checks a `const RetryPolicy` at compile time.
-#[expect(clippy::panic, reason = "evaluated by the compiler, which shows the message as its error")]
 pub const fn checked(policy: RetryPolicy) -> RetryPolicy {
     let checked = policy.check();
     let broken = checked.is_err();
     // A const function drops nothing.
     std::mem::forget(checked);
-    if broken {
-        panic!(
-            "this retry policy cannot be obeyed: `max_attempts` and `backoff_multiplier` must be at least 1, \
-             `jitter` from 0 to 1, `backoff_cap` not smaller than `backoff`"
-        );
-    }
+    assert!(
+        !broken,
+        "this retry policy cannot be obeyed: `max_attempts` and `backoff_multiplier` must be at least 1, \
+         `jitter` from 0 to 1, `backoff_cap` not smaller than `backoff`"
+    );
     policy
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn watch(run: &Run) {
     run.slots.close(None);
     sleep(grace).await;
     run.abort.cancel();
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Why a run that is over ended.

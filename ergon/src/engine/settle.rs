@@ -89,7 +89,7 @@ async fn settle_finished(run: &Run, held: &mut Held) {
     }
     if !settlements.is_empty() {
         let result = run.input.settle(settlements).await;
-        record(run, &notes, result);
+        record(run, &notes, &result);
     }
 }
 
@@ -133,11 +133,11 @@ fn returns(lived: &Lived) -> bool {
 }
 
 /// Counts what the source took, and says what it did not take.
-fn record(run: &Run, notes: &[(Transaction, Lived)], result: Result<(), ConnectorError>) {
+fn record(run: &Run, notes: &[(Transaction, Lived)], result: &Result<(), ConnectorError>) {
     let mut returned = false;
     let mut tally = run.tally.lock().unwrap_or_else(PoisonError::into_inner);
     for (index, (transaction, lived)) in notes.iter().enumerate() {
-        match &result {
+        match result {
             Err(error) if error.fate(index) != Fate::Done => {
                 tally.unknown += 1;
                 let unknown = error.fate(index) == Fate::Unknown;

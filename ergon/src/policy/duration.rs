@@ -32,6 +32,34 @@ impl Visitor<'_> for SpanVisitor {
     }
 }
 
+/// A time limit that can be switched off: a duration, or `"none"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<Duration>);
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(LimitVisitor)
+    }
+}
+
+struct LimitVisitor;
+
+impl Visitor<'_> for LimitVisitor {
+    type Value = Limit;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as \"30s\" or \"1h\", or \"none\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Limit, E> {
+        match (text, humantime::parse_duration(text)) {
+            ("none", _) => Ok(Limit(None)),
+            (_, Ok(duration)) => Ok(Limit(Some(duration))),
+            (_, Err(_)) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+}
+
 /// Writes a duration as it would be read: `1m 30s`.
 pub(crate) fn display(duration: Duration) -> impl fmt::Display {
     humantime::format_duration(duration)

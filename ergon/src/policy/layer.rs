@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::consumer::OnHandlerFailure;
-use super::duration::Span;
+use super::duration::{Limit, Span};
 use super::{ConsumerPolicy, EmptyQueuePolicy, Mode, RetryPolicy};
 
 /// Sets each field of a policy that this layer gives.
@@ -41,27 +41,11 @@ pub struct ConsumerLayer {
     shutdown_grace: Option<Span>,
 }
 
-/// A time limit that can be switched off: a duration, or `"none"`.
-#[derive(Debug, Clone, Copy)]
-struct Limit(Option<Duration>);
-
-impl<'de> Deserialize<'de> for Limit {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        if text == "none" {
-            return Ok(Self(None));
-        }
-        let text: serde::de::value::StrDeserializer<'_, D::Error> =
-            serde::de::value::StrDeserializer::new(&text);
-        Span::deserialize(text).map(|Span(duration)| Self(Some(duration)))
-    }
-}
-
 impl ConsumerLayer {
     /// Changes `policy`.
     pub fn apply(self, policy: &mut ConsumerPolicy) {
         overlay!(self => policy; concurrency, batch_size, prefetch, mode, streaming, on_handler_failure,
-            max_deliveries, limit as Some, timeout as some, transaction_timeout as |Limit(limit)| limit,
+            max_deliveries, limit as Some, timeout as |Span(duration)| Some(duration), transaction_timeout as |Limit(limit)| limit,
             shutdown_grace as |Span(duration)| duration);
         self.empty_queue.apply(&mut policy.empty_queue);
         self.fetch.apply(&mut policy.fetch);
@@ -136,13 +120,9 @@ struct RetryLayer {
 
 impl RetryLayer {
     fn apply(self, policy: &mut RetryPolicy) {
-        overlay!(self => policy; max_attempts, timeout as some, backoff as |Span(duration)| duration,
-            backoff_multiplier, backoff_cap as some, jitter);
+        overlay!(self => policy; max_attempts, timeout as |Span(duration)| Some(duration), backoff as |Span(duration)| duration,
+            backoff_multiplier, backoff_cap as |Span(duration)| Some(duration), jitter);
     }
-}
-
-fn some(Span(duration): Span) -> Option<Duration> {
-    Some(duration)
 }
 
 #[cfg(test)]

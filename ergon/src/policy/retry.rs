@@ -80,17 +80,16 @@ impl RetryPolicy {
         if self.max_attempts == 0 {
             return Err(PolicyProblem::new("max_attempts", "must be at least 1"));
         }
-        // Written so that NaN does not pass.
-        if !(self.backoff_multiplier >= 1.0) {
+        if self.backoff_multiplier.is_nan() || self.backoff_multiplier < 1.0 {
             return Err(PolicyProblem::new("backoff_multiplier", "must be at least 1"));
         }
-        if !(self.jitter >= 0.0 && self.jitter <= 1.0) {
+        if self.jitter.is_nan() || self.jitter < 0.0 || self.jitter > 1.0 {
             return Err(PolicyProblem::new("jitter", "must be from 0 to 1"));
         }
-        if let Some(cap) = self.backoff_cap {
-            if cap.as_nanos() < self.backoff.as_nanos() {
-                return Err(PolicyProblem::new("backoff_cap", "must not be smaller than `backoff`"));
-            }
+        if let Some(cap) = self.backoff_cap
+            && cap.as_nanos() < self.backoff.as_nanos()
+        {
+            return Err(PolicyProblem::new("backoff_cap", "must not be smaller than `backoff`"));
         }
         Ok(())
     }

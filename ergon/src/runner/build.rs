@@ -236,7 +236,7 @@ impl End {
         let open = async {
             match self {
                 Self::Connector(slot, connector) => {
-                    connector.open().await.map_err(|error| connector_error(slot, connector.kind(), error))
+                    connector.open().await.map_err(|error| connector_error(slot, connector.kind(), &error))
                 }
                 Self::Service(name, service) => {
                     service.open().await.map_err(|error| service_error(name, &error))
@@ -252,7 +252,7 @@ impl End {
     async fn close(&self) -> Result<(), Error> {
         match self {
             Self::Connector(slot, connector) => {
-                connector.close().await.map_err(|error| connector_error(slot, connector.kind(), error))
+                connector.close().await.map_err(|error| connector_error(slot, connector.kind(), &error))
             }
             Self::Service(name, service) => {
                 service.close().await.map_err(|error| service_error(name, &error))

@@ -1,4 +1,4 @@
-//! What a task may call: a [`Service`] is a protocol client (CRM, OpenAI, a database) that knows nothing of
+//! What a task may call: a [`Service`] is a protocol client (a CRM, a language model, a database) that knows nothing of
 //! transactions. Tasks hold it as `Arc<CrmService>`, or as `Arc<dyn Rates>` so that a test can pass a fake.
 
 mod error;

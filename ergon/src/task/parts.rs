@@ -92,8 +92,9 @@ impl Parts {
         let mut context = self.context(slot);
         context.usage = usage;
         let built = config.build(&context);
-        let connector =
-            Arc::new(built.map_err(|error| connector_error(slot, <C::Connector as Connector>::KIND, error))?);
+        let connector = Arc::new(
+            built.map_err(|error| connector_error(slot, <C::Connector as Connector>::KIND, &error))?,
+        );
         self.connectors.push((slot, Arc::clone(&connector) as Arc<dyn AnyConnector>));
         Ok(connector)
     }
@@ -137,10 +138,10 @@ impl fmt::Debug for Parts {
 }
 
 /// The error of one slot's connector, in the user's words: which slot, which kind, what, and the hint.
-pub(crate) fn connector_error(slot: &str, kind: &str, error: ConnectorError) -> Error {
+pub(crate) fn connector_error(slot: &str, kind: &str, error: &ConnectorError) -> Error {
     let hint = error.hint().map(str::to_owned);
     let message = format!("connector `{slot}` ({kind}): {error}");
-    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    let cause = std::error::Error::source(error).map(ToString::to_string);
     let made = Error::new(ErrorKind::Connector, message);
     with_hint(
         match cause {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tracing::{debug, error, info, trace, warn};
+use tracing::{debug, error, trace, warn};
 
 use super::{Scope, Step};
 use crate::error::Error;
@@ -206,6 +206,11 @@ pub(crate) struct Stopping {
 impl Stopping {
     pub(crate) fn emit(self) {
         let grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
-        info!(task = self.task, in_flight = self.in_flight, grace_ms, "stopping, in-flight work is finished");
+        debug!(
+            task = self.task,
+            in_flight = self.in_flight,
+            grace_ms,
+            "stopping, in-flight work is finished"
+        );
     }
 }

@@ -95,13 +95,13 @@ mod tests {
         Scope::with_current(|scope| scope.map(|scope| scope.transaction_id.to_string()))
     }
 
-    fn scope(id: &str) -> Option<Scope> {
-        Some(Scope { task: "t", transaction_id: id.into(), step: Step::Process, attempt: 1 })
+    fn scope(id: &str) -> Scope {
+        Scope { task: "t", transaction_id: id.into(), step: Step::Process, attempt: 1 }
     }
 
     #[test]
     fn scopes_nest_and_end() {
-        let (mut outer, mut inner) = (scope("outer"), scope("inner"));
+        let (mut outer, mut inner) = (Some(scope("outer")), Some(scope("inner")));
         Scope::enter(&mut outer, || {
             assert_eq!(id().as_deref(), Some("outer"));
             Scope::enter(&mut inner, || assert_eq!(id().as_deref(), Some("inner")));
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_panic_ends_the_scope() {
-        let mut scope = scope("outer");
+        let mut scope = Some(scope("outer"));
         let code = std::panic::AssertUnwindSafe(|| Scope::enter(&mut scope, || std::panic::panic_any(1)));
         assert!(std::panic::catch_unwind(code).is_err());
         assert_eq!(id(), None);

@@ -116,10 +116,10 @@ impl MemoryQueue {
         }
     }
 
-    pub(super) fn settle(&self, settlements: Vec<Settlement>) {
+    pub(super) fn settle(&self, settlements: &[Settlement]) {
         let mut state = self.state();
         let before = state.held.waiting();
-        for settlement in &settlements {
+        for settlement in settlements {
             state.handed_out = state.handed_out.saturating_sub(1);
             state.acked += u64::from(settlement.disposition() == Disposition::Ack);
             let rejected = state.held.settle(settlement);

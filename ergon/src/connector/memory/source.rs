@@ -12,7 +12,7 @@ impl Source for Memory {
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
-        self.queue.settle(settlements);
+        self.queue.settle(&settlements);
         Ok(())
     }
 }
