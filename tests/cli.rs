@@ -1,0 +1,329 @@
+//! The command line as a person and as a shell see it: real processes, real files, real signals.
+#![allow(missing_docs, reason = "a test")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const SETTINGS: &str = r#"
+[lines]
+path = "lines.jsonl"
+
+[copies]
+path = "copies.jsonl"
+
+[gate]
+"#;
+
+/// A project folder: an `ergon.toml` and a file of lines.
+struct Project(TempDir);
+
+impl Project {
+    fn new() -> Self {
+        let project = Self(TempDir::new().unwrap());
+        project.write("ergon.toml", SETTINGS);
+        project.lines(0..10);
+        project
+    }
+
+    /// A project whose transactions wait until [`open`](Self::open).
+    fn gated(settings: &str) -> Self {
+        let project = Self::new();
+        let at = |name: &str| project.0.path().join(name).display().to_string();
+        let gate = format!("gate = {:?}\narrived = {:?}\n", at("gate"), at("arrived"));
+        project.write("ergon.toml", &format!("{SETTINGS}{gate}{settings}"));
+        project
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.0.path().join(name), text).unwrap();
+    }
+
+    fn lines(&self, numbers: impl Iterator<Item = u32>) {
+        let lines: String = numbers.map(|n| format!("{{\"n\":{n}}}\n")).collect();
+        self.write("lines.jsonl", &lines);
+    }
+
+    fn copies(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.0.path().join("copies.jsonl")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn open(&self) {
+        self.write("gate", "");
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pipeline"));
+        command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ERGON") || name == "RUST_LOG")
+        {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Starts a run and waits until a transaction stands at the gate.
+    fn start(&self) -> Child {
+        let mut command = self.command(&["run", "copy-lines"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.wait_for("arrived");
+        child
+    }
+
+    fn wait_for(&self, name: &str) {
+        let file = self.0.path().join(name);
+        let began = std::time::Instant::now();
+        while !file.exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{name} did not come");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+fn signal(child: &Child, signal: &str) {
+    let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Reads lines until one contains `text`; returns them all.
+fn read_until(lines: &mut impl BufRead, text: &str) -> String {
+    let mut seen = String::new();
+    while !seen.contains(text) {
+        assert!(lines.read_line(&mut seen).unwrap() > 0, "ended without {text:?}: {seen}");
+    }
+    seen
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_run_ends_with_a_summary_on_stderr_and_exit_0() {
+    let project = Project::new();
+    let output = project.run(&["run", "copy-lines"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "");
+    let summary = stderr(&output);
+    for part in ["copy-lines: 10 processed", "10 succeeded", "0 failed", "p50", "p99", "the source is empty"]
+    {
+        assert!(summary.contains(part), "{part:?} is missing in:\n{summary}");
+    }
+    assert_eq!(project.copies().len(), 10);
+}
+
+#[test]
+fn the_summary_can_be_one_json_object_on_stdout() {
+    let project = Project::new();
+    let output = project.run(&["--format", "json", "run", "copy-lines"]);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["processed"], 10);
+    assert_eq!(summary["exit_code"], 0);
+}
+
+#[test]
+fn an_interrupt_drains_says_so_and_exits_130() {
+    let project = Project::gated("");
+    let mut child = project.start();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    signal(&child, "-INT");
+    let said = read_until(&mut lines, "stopping");
+    assert!(said.contains("2 in flight"), "{said}");
+    project.open();
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(project.copies().len(), 2, "what was in flight is finished, nothing else is begun");
+    assert!(rest.contains("2 processed"), "{rest}");
+}
+
+#[test]
+fn a_termination_drains_and_exits_143() {
+    let project = Project::gated("");
+    let mut child = project.start();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    signal(&child, "-TERM");
+    read_until(&mut lines, "stopping");
+    project.open();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert_eq!(project.copies().len(), 2);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let project = Project::gated("");
+    let mut child = project.start();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    signal(&child, "-INT");
+    read_until(&mut lines, "stopping");
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(project.copies().len(), 0);
+}
+
+#[test]
+fn what_is_not_done_within_the_grace_is_given_back() {
+    let project = Project::gated("\n[tasks.copy-lines.consumer]\nshutdown_grace = \"50ms\"\n");
+    let mut child = project.start();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    signal(&child, "-INT");
+    let mut said = String::new();
+    lines.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(said.contains("0 processed") && said.contains("given back"), "{said}");
+}
+
+#[test]
+fn a_handler_failure_exits_1() {
+    let project = Project::new();
+    project.write("lines.jsonl", "{\"n\":1,\"fails\":true}\n");
+    let output = project.command(&["run", "copy-lines"]).env("PIPELINE_HANDLER_FAILS", "1").output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the handler fails as well"), "{}", stderr(&output));
+}
+
+#[test]
+fn refused_transactions_are_a_good_end() {
+    let project = Project::new();
+    project.write("lines.jsonl", "{\"n\":1,\"fails\":true}\n{\"n\":2}\nnot json\n");
+    let output = project.run(&["run", "copy-lines"]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("2 refused") && said.contains("this line fails"), "{said}");
+    assert_eq!(project.copies(), ["{\"n\":2}"]);
+}
+
+#[test]
+fn a_misspelt_key_names_file_line_key_and_the_right_one() {
+    let project = Project::new();
+    project.write("ergon.toml", &SETTINGS.replace("[lines]\npath", "[lines]\npaht"));
+    let output = project.run(&["run", "copy-lines"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    for part in ["ergon.toml:3:1", "unknown key `paht`", "did you mean `path`"] {
+        assert!(said.contains(part), "{part:?} is missing in:\n{said}");
+    }
+}
+
+#[test]
+fn an_impossible_policy_in_the_file_names_its_place() {
+    let project = Project::new();
+    let policy = "\n[tasks.copy-lines.consumer]\nconcurrency = 0\n";
+    project.write("ergon.toml", &format!("{SETTINGS}{policy}"));
+    let output = project.run(&["run", "copy-lines"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    for part in ["ergon.toml:11:15", "tasks.copy-lines.consumer.concurrency", "must be at least 1", "found 0"]
+    {
+        assert!(said.contains(part), "{part:?} is missing in:\n{said}");
+    }
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_is_blamed_for_its_mistakes() {
+    let project = Project::new();
+    project.write("other.jsonl", "{\"n\":7}\n");
+    let output =
+        project.command(&["run", "copy-lines"]).env("ERGON_LINES__PATH", "other.jsonl").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(project.copies(), ["{\"n\":7}"]);
+    let mut command = project.command(&["run", "copy-lines"]);
+    let output = command.env("ERGON_TASKS__COPY_LINES__CONSUMER__CONCURRENCY", "many").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("ERGON_TASKS__COPY_LINES__CONSUMER__CONCURRENCY"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_missing_file_is_one_clear_error() {
+    let project = Project::new();
+    std::fs::remove_file(project.0.path().join("lines.jsonl")).unwrap();
+    let output = project.run(&["run", "copy-lines"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("connector `input` (json-lines)") && said.contains("lines.jsonl"), "{said}");
+}
+
+#[test]
+fn an_unknown_task_or_command_suggests_the_right_one_and_exits_2() {
+    let project = Project::new();
+    let output = project.run(&["run", "copy-line"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("did you mean `copy-lines`"), "{}", stderr(&output));
+    let output = project.run(&["rnu", "copy-lines"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("run"), "{}", stderr(&output));
+}
+
+#[test]
+fn one_transaction_can_be_processed_by_hand() {
+    let project = Project::new();
+    let by_hand = |payload: &str, more: &[&str]| {
+        let mut arguments = vec!["process-transaction", "copy-lines", "--payload-json", payload];
+        arguments.extend(more);
+        project.run(&arguments)
+    };
+    let output = by_hand("{\"n\": 21}", &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("42"), "the output is shown: {}", stdout(&output));
+    assert_eq!(project.copies(), ["{\"n\": 21}"]);
+    by_hand("{\"n\": 22}", &["--dry-run"]);
+    assert_eq!(project.copies().len(), 1, "a dry run dispatches nothing");
+    assert_eq!(by_hand("{\"n\": 1, \"fails\": true}", &[]).status.code(), Some(1));
+    let output = by_hand("{\"n\": ", &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("line 1") || stderr(&output).contains(":1:"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_payload_can_come_from_stdin() {
+    let project = Project::new();
+    let mut command = project.command(&["process-transaction", "copy-lines", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"{\"n\": 5}").unwrap();
+    assert!(child.wait_with_output().unwrap().status.success());
+    assert_eq!(project.copies(), ["{\"n\": 5}"]);
+}
+
+#[test]
+fn list_and_describe_show_what_is_wired() {
+    let project = Project::new();
+    let output = project.run(&["list"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for part in ["copy-lines", "input", "json-lines", "source", "gate"] {
+        assert!(stdout(&output).contains(part), "{part:?} is missing in:\n{}", stdout(&output));
+    }
+    let output = project.run(&["describe", "--format", "json"]);
+    let described: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(described.to_string().contains("\"concurrency\":2"), "{described}");
+    assert!(stdout(&project.run(&["describe", "--format", "mermaid"])).contains("copy-lines"));
+}
+
+#[test]
+fn json_log_lines_carry_the_transaction() {
+    let project = Project::new();
+    project.write("lines.jsonl", "{\"n\":1,\"fails\":true}\n");
+    let format = "\n[telemetry]\nformat = \"json\"\nlevel = \"debug\"\n";
+    project.write("ergon.toml", &format!("{SETTINGS}{format}"));
+    let output = project.run(&["run", "copy-lines"]);
+    let said = stderr(&output);
+    let line = said.lines().find(|line| line.contains("transaction failed")).expect(&said);
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["transaction_id"], "lines.jsonl:1", "{line}");
+    assert_eq!(line["task"], "copy-lines");
+}
