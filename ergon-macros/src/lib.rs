@@ -1,7 +1,7 @@
 //! The procedural macros of Ergon; used through the `ergon` crate.
 //!
-//! What a user writes goes through four stages, a folder or file each: [`parse`] reads syntax only, [`validate`] turns
-//! it into a [`model`] that is valid by construction and collects every mistake, [`expand`] turns the model into
+//! What a user writes goes through four stages, a folder or file each: `parse` reads syntax only, `validate` turns
+//! it into a `model` that is valid by construction and collects every mistake, `expand` turns the model into
 //! tokens and cannot fail. After a mistake, a stand-in comes out beside the errors, so that the rest of the user's
 //! file still type-checks.
 

@@ -1,4 +1,61 @@
 //! Moves business transactions from a source, through your logic, to a sink, and loses none.
+//!
+//! You write a struct and one trait impl; [`macro@task`] adds the connectors, services and policies it needs, and
+//! [`main!`] makes the program. The engine fetches, decodes, retries, limits, settles, logs and counts.
+//!
+//! ```text
+//! source ──fetch──▶ delivery ──decode──▶ process ──▶ success ──▶ ack ──settle──▶ source
+//!                                          │ failed     │ failed
+//!                                          └────────────┴──▶ exception ──▶ reject, requeue, retry after
+//!                                                                             └─ reject ─▶ dead-letter connector
+//! ```
+//!
+//! A whole program:
+//!
+//! ```no_run
+//! # #[cfg(feature = "json_lines")] mod program {
+//! use ergon::prelude::*;
+//!
+//! #[derive(Deserialize)]
+//! struct Order { id: String, quantity: u32 }
+//!
+//! #[ergon::task(connectors(input, output), consumer(concurrency = 8, process(max_attempts = 3)))]
+//! struct CountOrders;
+//!
+//! impl Consumer for CountOrders {
+//!     type Payload = Order;
+//!     type Output = u32;
+//!
+//!     async fn process_transaction(&self, order: &Transaction<Order>) -> Result<u32> {
+//!         Ok(order.payload().quantity)
+//!     }
+//!
+//!     async fn handle_process_success(&self, order: &Transaction<Order>, quantity: &u32) -> Result<()> {
+//!         self.output_connector.dispatch(order.derive(quantity)?).await
+//!     }
+//! }
+//!
+//! #[derive(Deserialize)]
+//! struct Settings { orders: JsonLinesConfig, counts: JsonLinesConfig }
+//!
+//! ergon::main! {
+//!     settings: Settings,
+//!     tasks: [CountOrders { input: orders, output: counts }],
+//! }
+//! # }
+//! ```
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `json_lines` (default) | [`connector`]s for JSON Lines files, stdin, stdout |
+//! | `csv` | CSV files |
+//! | `excel` | Excel workbooks |
+//!
+//! The modules stand in the order in which they build on each other; [`testing`] runs a task in a plain test.
+
+#[cfg(all(doctest, feature = "excel", feature = "json_lines"))]
+#[doc = include_str!("../../README.md")]
+mod readme {}
 
 // The generated code names `::ergon`, in this crate's own documentation and tests too.
 #[allow(unused_extern_crates, reason = "used by generated code in this crate's own tests")]
@@ -9,12 +66,12 @@ pub mod prelude;
 mod error;
 pub mod transaction;
 
+mod policy;
+pub mod settings;
+pub mod telemetry;
+
 pub mod connector;
 pub mod service;
-
-mod policy;
-
-pub mod settings;
 
 pub mod task;
 
@@ -23,9 +80,6 @@ mod engine;
 mod runner;
 
 mod cli;
-
-pub mod telemetry;
-
 pub mod testing;
 
 #[doc(hidden)]

@@ -22,10 +22,7 @@ fn policy(ergon: &Path, name: &str, settings: &[Setting]) -> TokenStream {
         let (key, value) = (&setting.key, value(ergon, &setting.value));
         quote!(#key: #value)
     });
-    quote! {
-        #[allow(clippy::needless_update)]
-        #ergon::#name { #(#fields,)* ..#ergon::#name::DEFAULT }
-    }
+    quote!(#ergon::#name { #(#fields,)* ..#ergon::#name::DEFAULT })
 }
 
 fn value(ergon: &Path, value: &SettingValue) -> TokenStream {

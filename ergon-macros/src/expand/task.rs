@@ -73,6 +73,7 @@ fn config(task: &Task) -> TokenStream {
     quote! {
         impl #ident {
             /// Makes the task's config of what is wired to it.
+            #[allow(clippy::needless_update)]
             #visibility fn config<#(#parameters),*>(wiring: #wiring<#(#parameters),*>) -> #ergon::TaskConfig
             where
                 #(#bounds,)*

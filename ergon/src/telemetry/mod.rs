@@ -1,7 +1,7 @@
 //! What we can see: events, the context of a log line, and what a run adds up to.
 //!
-//! The engine emits [events](event) and keeps a [`Tally`]; [`logs`] writes what is emitted, with the ids of the
-//! transaction a line was written in, taken from [`Scope`].
+//! The engine emits events and keeps a [`Tally`]; the console logs write what is emitted, with the ids of the
+//! transaction a line was written in.
 
 pub(crate) mod event;
 pub(crate) mod logs;
