@@ -315,15 +315,33 @@ fn list_and_describe_show_what_is_wired() {
 }
 
 #[test]
-fn json_log_lines_carry_the_transaction() {
+fn every_log_line_inside_a_transaction_carries_its_ids() {
     let project = Project::new();
-    project.write("lines.jsonl", "{\"n\":1,\"fails\":true}\n");
+    project.write("lines.jsonl", "{\"n\":1}\n{\"n\":2,\"fails\":true}\n");
     let format = "\n[telemetry]\nformat = \"json\"\nlevel = \"debug\"\n";
     project.write("ergon.toml", &format!("{SETTINGS}{format}"));
-    let output = project.run(&["run", "copy-lines"]);
-    let said = stderr(&output);
-    let line = said.lines().find(|line| line.contains("transaction failed")).expect(&said);
-    let line: Value = serde_json::from_str(line).unwrap();
-    assert_eq!(line["transaction_id"], "lines.jsonl:1", "{line}");
-    assert_eq!(line["task"], "copy-lines");
+    let said = stderr(&project.run(&["run", "copy-lines"]));
+    let logged = |text: &str| -> Value {
+        let line = said.lines().find(|line| line.contains(text)).expect(&said);
+        serde_json::from_str(line).expect(line)
+    };
+    let own = logged("copying");
+    assert_eq!(
+        (&own["transaction_id"], &own["task"]),
+        (&"lines.jsonl:1".into(), &"copy-lines".into()),
+        "{own}"
+    );
+    assert_eq!((&own["step"], &own["attempt"]), (&"process".into(), &1.into()), "{own}");
+    assert_eq!(own["n"], 1, "the user's own field");
+    assert_eq!(logged("transaction failed")["transaction_id"], "lines.jsonl:2");
+}
+
+#[test]
+fn pretty_log_lines_carry_the_ids_too() {
+    let project = Project::new();
+    let said = stderr(&project.run(&["run", "copy-lines"]));
+    let line = said.lines().find(|line| line.contains("copying")).expect(&said);
+    for part in ["transaction_id=lines.jsonl:1", "task=copy-lines", "step=process", "attempt=1"] {
+        assert!(line.contains(part), "{part:?} is missing in: {line}");
+    }
 }

@@ -62,6 +62,10 @@ pub enum Health {
     note = "wire a connector that implements `Source` here, or implement `Source` for `{Self}`"
 )]
 pub trait Source: Connector {
+    /// Whether the other side keeps what is rejected: a dead-letter exchange, a row marked as failed. If not, a task
+    /// that names no `dead_letter` is warned at its start. Default: it does not.
+    const KEEPS_REJECTED: bool = false;
+
     /// Fetches at most [`request.max()`](FetchRequest::max) deliveries; none means that there are none now.
     ///
     /// A source that is told of new data by the other side waits here if [`request.waits()`](FetchRequest::waits),

@@ -109,10 +109,8 @@ impl Plan {
 
     /// The warning due if nothing keeps a rejected transaction.
     pub(crate) fn warning(&self) -> Option<String> {
-        /// Connectors that cannot reject: what is refused is told in the summary, and kept nowhere.
-        const KEEP_NOTHING: [&str; 3] = ["csv", "excel", "json-lines"];
         let slots = Slots::of(&self.config.outline, &self.policy).ok()?;
-        let lost = slots.dead_letter.is_none() && KEEP_NOTHING.contains(&slots.source.kind);
+        let lost = slots.dead_letter.is_none() && !slots.source.keeps_rejected;
         lost.then(|| {
             format!(
                 "{}: rejected transactions are only listed in the summary; to keep them, add a connector and name it: \
@@ -330,21 +328,21 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_keep_what_is_rejected_is_warned_of() {
-        let warning = |kind, dead_letter: Option<&'static str>| {
+    fn a_source_that_does_not_keep_what_is_rejected_is_warned_of() {
+        let warning = |keeps_rejected, dead_letter: Option<&'static str>| {
             let mut config = price_orders("warned", ConsumerPolicy::DEFAULT);
-            config.outline.slots[0].kind = kind;
+            config.outline.slots[0].keeps_rejected = keeps_rejected;
             let policy =
                 ConsumerPolicy { dead_letter: dead_letter.map(Into::into), ..ConsumerPolicy::DEFAULT };
             Plan { config, policy }.warning()
         };
         assert_eq!(
-            warning("csv", None).unwrap(),
+            warning(false, None).unwrap(),
             "price-orders: rejected transactions are only listed in the summary; to keep them, add a connector and name \
              it: `consumer(dead_letter = ...)`"
         );
-        assert_eq!(warning("csv", Some("dlq")), None);
-        assert_eq!(warning("rabbitmq", None), None);
+        assert_eq!(warning(false, Some("dlq")), None);
+        assert_eq!(warning(true, None), None);
     }
 
     async fn open(queue: &str) -> Result<Opened, Vec<Error>> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Program, Task};
-use crate::connector::{Connector, ConnectorConfig};
+use crate::connector::{Connector, ConnectorConfig, DuplexConfig, Source, SourceConfig};
 use crate::policy::ConsumerPolicy;
 use crate::service::ServiceConfig;
 
@@ -30,6 +30,8 @@ pub(crate) struct Slot {
     pub(crate) name: &'static str,
     pub(crate) role: Role,
     pub(crate) kind: &'static str,
+    /// Whether it is a source that keeps what is rejected.
+    pub(crate) keeps_rejected: bool,
 }
 
 /// What a task uses a connector for.
@@ -80,26 +82,26 @@ impl TaskConfig {
 
     #[doc(hidden)]
     #[must_use]
-    pub fn __source<C: ConnectorConfig>(self, name: &'static str) -> Self {
-        self.slot::<C>(name, Role::Source)
+    pub fn __source<C: SourceConfig>(self, name: &'static str) -> Self {
+        self.slot::<C>(name, Role::Source, <C::Connector as Source>::KEEPS_REJECTED)
     }
 
     #[doc(hidden)]
     #[must_use]
     pub fn __sink<C: ConnectorConfig>(self, name: &'static str) -> Self {
-        self.slot::<C>(name, Role::Sink)
+        self.slot::<C>(name, Role::Sink, false)
     }
 
     #[doc(hidden)]
     #[must_use]
-    pub fn __duplex<C: ConnectorConfig>(self, name: &'static str) -> Self {
-        self.slot::<C>(name, Role::Duplex)
+    pub fn __duplex<C: DuplexConfig>(self, name: &'static str) -> Self {
+        self.slot::<C>(name, Role::Duplex, <C::Connector as Source>::KEEPS_REJECTED)
     }
 
     #[doc(hidden)]
     #[must_use]
     pub fn __connector<C: ConnectorConfig>(self, name: &'static str) -> Self {
-        self.slot::<C>(name, Role::Connector)
+        self.slot::<C>(name, Role::Connector, false)
     }
 
     #[doc(hidden)]
@@ -109,8 +111,9 @@ impl TaskConfig {
         self
     }
 
-    fn slot<C: ConnectorConfig>(mut self, name: &'static str, role: Role) -> Self {
-        self.outline.slots.push(Slot { name, role, kind: <C::Connector as Connector>::KIND });
+    fn slot<C: ConnectorConfig>(mut self, name: &'static str, role: Role, keeps_rejected: bool) -> Self {
+        let kind = <C::Connector as Connector>::KIND;
+        self.outline.slots.push(Slot { name, role, kind, keeps_rejected });
         self
     }
 }

@@ -46,6 +46,7 @@ impl Consumer for CopyLines {
     async fn process_transaction(&self, line: &Transaction<Line>) -> Result<u32> {
         self.gate_service.pass().await?;
         let Line { n, fails } = line.payload();
+        tracing::info!(n, "copying");
         if *fails { Err(TransactionError::business("this line fails")) } else { Ok(n * 2) }
     }
 

@@ -4,6 +4,8 @@ use super::Memory;
 use crate::connector::{ConnectorError, Count, Delivery, FetchRequest, Settlement, Source};
 
 impl Source for Memory {
+    const KEEPS_REJECTED: bool = true;
+
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
         if request.waits() {
             return Ok(self.queue.wait(request.max()).await);
