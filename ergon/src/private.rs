@@ -12,11 +12,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use crate::cli::Package;
-use crate::connector::{ConnectorError, Sink, Source};
+use crate::connector::{Connector, ConnectorError, Sink, Source};
 pub use crate::engine::consumer;
 use crate::error::{Error, ErrorKind};
 use crate::policy::RetryPolicy;
-use crate::service::{ServiceConfig, ServiceError};
+use crate::service::{Service, ServiceConfig, ServiceError};
 use crate::settings::{self, Loaded};
 pub use crate::task::Parts;
 use crate::task::TaskConfig;
@@ -85,6 +85,12 @@ where
         None => error,
     }
 }
+
+/// Does not compile for what is no connector.
+pub const fn assert_connector<C: Connector>() {}
+
+/// Does not compile for what is no service.
+pub const fn assert_service<S: Service>() {}
 
 /// Does not compile for what is no source.
 pub const fn assert_source<C: Source>() {}

@@ -40,9 +40,10 @@ fn config(ergon: &Path, task: &Wired) -> TokenStream {
     let wiring = wiring_path(path);
     let fields = slots.iter().map(|(slot, field)| {
         let config = clone_of(field);
-        quote!(#slot: #config)
+        quote_spanned!(slot.span()=> #slot: #config)
     });
-    quote!(#path::config(#wiring { #(#fields),* }))
+    // Spanned alike, so that rustc can point at the one field that is unfit.
+    quote_spanned!(path.span()=> #path::config(#wiring { #(#fields),* }))
 }
 
 fn clone_of(field: &Punctuated<Ident, Token![.]>) -> TokenStream {

@@ -3,6 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
+use syn::spanned::Spanned;
 
 use super::policy;
 use crate::model::{Connector, Role, Service, ServiceType, Task};
@@ -11,7 +12,8 @@ use crate::validate::camel_case;
 /// The struct with its fields, its name, its wiring and its config.
 pub(super) fn expand(task: &Task) -> TokenStream {
     let (item, named, wiring, config) = (item(task), named(task), wiring(task), config(task));
-    quote!(#item #named #wiring #config)
+    let assertions = assertions(task);
+    quote!(#item #named #wiring #config #assertions)
 }
 
 /// The struct as the user wrote it, and the injected fields before its own.
@@ -22,11 +24,13 @@ pub(super) fn item(task: &Task) -> TokenStream {
         quote!(#[allow(dead_code)] #field: #ty)
     });
     let services = task.services.iter().map(|service| {
-        let (field, ty) = (service_field(service), service_type(service));
+        let (field, ty) = (service_field(service), service_type(task, service));
         quote!(#[allow(dead_code)] #field: #ty)
     });
     let own = task.fields.iter().map(|own| &own.field);
+    let aliases = aliases(task);
     quote! {
+        #aliases
         #(#attributes)*
         #visibility struct #ident {
             #(#connectors,)*
@@ -36,6 +40,49 @@ pub(super) fn item(task: &Task) -> TokenStream {
             #(#own,)*
         }
     }
+}
+
+/// The types that the user named for slots, each once: a type that is not in scope is one error.
+fn aliases(task: &Task) -> TokenStream {
+    let connectors = task.connectors.iter().filter_map(|connector| match &connector.role {
+        Role::Concrete(ty) => Some((&connector.name, ty)),
+        Role::Source | Role::Sink | Role::Duplex => None,
+    });
+    let services = task.services.iter().filter_map(|service| match &service.of {
+        ServiceType::Concrete(ty) => Some((&service.name, ty)),
+        ServiceType::Dyn(_) => None,
+    });
+    let aliases = connectors.chain(services).map(|(name, ty)| {
+        let alias = alias(task, name);
+        quote!(#[allow(non_camel_case_types)] type #alias = #ty;)
+    });
+    quote!(#(#aliases)*)
+}
+
+fn alias(task: &Task, name: &Ident) -> Ident {
+    Ident::new(&format!("__{}{}", task.ident, camel_case(&name.to_string())), name.span())
+}
+
+/// Each type the user named for a slot is a connector or a service; asserted at the type.
+fn assertions(task: &Task) -> TokenStream {
+    let ergon = &task.ergon;
+    let connectors = task.connectors.iter().filter_map(|connector| match &connector.role {
+        Role::Concrete(ty) => Some((ty.span(), alias(task, &connector.name))),
+        Role::Source | Role::Sink | Role::Duplex => None,
+    });
+    let connectors = connectors.map(|(span, alias)| {
+        let alias = Ident::new(&alias.to_string(), span);
+        quote_spanned!(span=> const _: () = #ergon::__private::assert_connector::<#alias>();)
+    });
+    let services = task.services.iter().filter_map(|service| match &service.of {
+        ServiceType::Concrete(ty) => Some((ty.span(), alias(task, &service.name))),
+        ServiceType::Dyn(_) => None,
+    });
+    let services = services.map(|(span, alias)| {
+        let alias = Ident::new(&alias.to_string(), span);
+        quote_spanned!(span=> const _: () = #ergon::__private::assert_service::<#alias>();)
+    });
+    quote!(#(#connectors)* #(#services)*)
 }
 
 /// `impl Task`.
@@ -69,7 +116,10 @@ fn config(task: &Task) -> TokenStream {
     let (wiring, parameters, bounds) = (wiring_ident(task), parameters(task), bounds(task));
     let policy = policy::consumer(ergon, &task.consumer);
     let (show, build, outline) = (show(task), build(task), outline(task));
-    let asserted = quote_spanned!(ident.span()=> #ergon::__private::consumer::<#ident, _>);
+    // All of the call has the span of the task's name, so that a missing `impl Consumer` is one error, there.
+    let made = quote_spanned! {ident.span()=>
+        #ergon::__private::consumer::<#ident, _>(#policy, #show, #build)#outline
+    };
     quote! {
         impl #ident {
             /// Makes the task's config of what is wired to it.
@@ -78,7 +128,7 @@ fn config(task: &Task) -> TokenStream {
             where
                 #(#bounds,)*
             {
-                #asserted(#policy, #show, #build)#outline
+                #made
             }
         }
     }
@@ -87,7 +137,7 @@ fn config(task: &Task) -> TokenStream {
 /// How the task's output is shown by `process-transaction`.
 fn show(task: &Task) -> TokenStream {
     let ergon = &task.ergon;
-    quote! {
+    quote_spanned! {task.ident.span()=>
         |output| {
             #[allow(unused_imports)]
             use #ergon::__private::{ShowAsDebug as _, ShowAsJson as _, ShowNothing as _};
@@ -111,9 +161,10 @@ fn build(task: &Task) -> TokenStream {
     });
     let own = task.fields.iter().map(|own| {
         let name = &own.field.ident;
+        let cfgs = own.field.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg"));
         let init =
             own.init.as_ref().map_or_else(|| quote!(::core::default::Default::default()), |e| quote!(#e));
-        quote!(#name: #init)
+        quote!(#(#cfgs)* #name: #init)
     });
     quote! {
         move |parts| ::core::result::Result::Ok(Self {
@@ -145,13 +196,19 @@ fn bounds(task: &Task) -> Vec<TokenStream> {
             Role::Source => quote!(#parameter: #ergon::SourceConfig),
             Role::Sink => quote!(#parameter: #ergon::SinkConfig),
             Role::Duplex => quote!(#parameter: #ergon::DuplexConfig),
-            Role::Concrete(ty) => quote!(#parameter: #ergon::ConnectorConfig<Connector = #ty>),
+            Role::Concrete(_) => {
+                let ty = alias(task, &connector.name);
+                quote!(#parameter: #ergon::ConnectorConfig<Connector = #ty>)
+            }
         }
     });
     let services = task.services.iter().map(|service| {
         let parameter = parameter(&service.name);
         match &service.of {
-            ServiceType::Concrete(ty) => quote!(#parameter: #ergon::ServiceConfig<Service = #ty>),
+            ServiceType::Concrete(_) => {
+                let ty = alias(task, &service.name);
+                quote!(#parameter: #ergon::ServiceConfig<Service = #ty>)
+            }
             ServiceType::Dyn(object) => {
                 let traits = &object.bounds;
                 quote!(#parameter: #ergon::ServiceConfig<Service: #traits>)
@@ -167,7 +224,10 @@ fn connector_type(task: &Task, connector: &Connector) -> TokenStream {
         Role::Source => quote!(#ergon::Input),
         Role::Sink => quote!(#ergon::Output),
         Role::Duplex => quote!(#ergon::Duplex),
-        Role::Concrete(ty) => quote!(::std::sync::Arc<#ty>),
+        Role::Concrete(_) => {
+            let ty = alias(task, &connector.name);
+            quote!(::std::sync::Arc<#ty>)
+        }
     }
 }
 
@@ -180,9 +240,12 @@ fn connector_method(connector: &Connector) -> &'static str {
     }
 }
 
-fn service_type(service: &Service) -> TokenStream {
+fn service_type(task: &Task, service: &Service) -> TokenStream {
     match &service.of {
-        ServiceType::Concrete(ty) => quote!(::std::sync::Arc<#ty>),
+        ServiceType::Concrete(_) => {
+            let ty = alias(task, &service.name);
+            quote!(::std::sync::Arc<#ty>)
+        }
         ServiceType::Dyn(object) => quote!(::std::sync::Arc<#object>),
     }
 }

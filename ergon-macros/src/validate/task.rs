@@ -24,10 +24,14 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     let consumer = section("consumer");
     let from = consumer.and_then(policy::from);
     let connectors = section("connectors").map(|entry| connectors(entry, from.as_ref(), problems));
-    let connectors = connectors.unwrap_or_default();
-    let services = section("services").map(|entry| services(entry, problems)).unwrap_or_default();
-    check_names(&connectors, &services, &item, problems);
-    check_has_source(&connectors, section("connectors"), &item, problems);
+    let mut connectors = connectors.unwrap_or_default();
+    let mut services = section("services").map(|entry| services(entry, problems)).unwrap_or_default();
+    keep_first_of_a_name(&mut connectors, &mut services, problems);
+    let mut fields = own_fields(item.fields.clone(), problems);
+    check_own_fields(&mut fields, &connectors, &services, problems);
+    if from.is_none() {
+        check_has_source(&connectors, section("connectors"), &item, problems);
+    }
     let consumer = consumer.map(|entry| policy::consumer(entry, &connectors, problems)).unwrap_or_default();
     Task {
         ergon,
@@ -37,7 +41,7 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
         ident: item.ident,
         connectors,
         services,
-        fields: own_fields(item.fields, problems),
+        fields,
         consumer,
     }
 }
@@ -189,25 +193,43 @@ fn is_name(ident: &Ident, problems: &mut Problems) -> bool {
     !keyword && !text.starts_with("r#")
 }
 
-/// No name may stand for two fields.
-fn check_names(connectors: &[Connector], services: &[Service], item: &ItemStruct, problems: &mut Problems) {
+/// No name may stand for two slots; the second is left out, so that the stand-in has each once.
+fn keep_first_of_a_name(
+    connectors: &mut Vec<Connector>,
+    services: &mut Vec<Service>,
+    problems: &mut Problems,
+) {
     let mut taken = HashSet::new();
-    let slots = connectors.iter().map(|connector| &connector.name);
-    for name in slots.chain(services.iter().map(|service| &service.name)) {
-        if !taken.insert(name.to_string()) {
+    let mut is_first = |name: &Ident| {
+        let first = taken.insert(name.to_string());
+        if !first {
             let message =
                 format!("`{name}` is named twice; each connector and service has a name of its own");
             problems.at(name, message);
         }
-    }
-    let mut fields: HashSet<_> = connectors.iter().map(|c| format!("{}_connector", c.name)).collect();
-    fields.extend(services.iter().map(|service| format!("{}_service", service.name)));
-    fields.insert("consumer_policy".to_owned());
-    for field in item.fields.iter().filter_map(|field| field.ident.as_ref()) {
-        if fields.contains(&field.to_string()) {
-            problems.at(field, format!("`{field}` is added by `#[ergon::task]`; remove it, or rename it"));
-        }
-    }
+        first
+    };
+    connectors.retain(|connector| is_first(&connector.name));
+    services.retain(|service| is_first(&service.name));
+}
+
+/// No own field may have the name of an injected one; such a field is left out.
+fn check_own_fields(
+    fields: &mut Vec<OwnField>,
+    connectors: &[Connector],
+    services: &[Service],
+    problems: &mut Problems,
+) {
+    let mut injected: HashSet<_> = connectors.iter().map(|c| format!("{}_connector", c.name)).collect();
+    injected.extend(services.iter().map(|service| format!("{}_service", service.name)));
+    injected.insert("consumer_policy".to_owned());
+    fields.retain(|own| {
+        let Some(name) = own.field.ident.as_ref().filter(|name| injected.contains(&name.to_string())) else {
+            return true;
+        };
+        problems.at(name, format!("`{name}` is added by `#[ergon::task]`; remove it, or rename it"));
+        false
+    });
 }
 
 /// A consumer fetches from somewhere.

@@ -1,0 +1,10 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[derive(Connector)]
+#[connector(sink)]
+struct Acme {
+    page_size: usize,
+}
+
+fn main() {}

@@ -1,0 +1,18 @@
+// errors: 1
+use ergon::prelude::*;
+
+
+#[derive(Connector)]
+#[connector(source)]
+struct Clock {
+    #[connector(skp)]
+    hand: u8,
+}
+
+impl Source for Clock {
+    async fn fetch(&self, _request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        Ok(Vec::new())
+    }
+}
+
+fn main() {}

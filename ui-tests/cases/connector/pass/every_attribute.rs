@@ -1,0 +1,69 @@
+#![deny(warnings, missing_docs, clippy::pedantic)]
+//! Every attribute of the derive.
+
+use std::sync::{Arc, Mutex};
+
+use ergon::prelude::*;
+use ergon::Context;
+
+/// Talks to Acme.
+#[derive(Service)]
+pub struct AcmeClient {
+    /// Where Acme is.
+    url: String,
+}
+
+/// Adapts Acme.
+#[derive(Connector)]
+#[connector(source, sink, count, fetch_by_id, lifecycle)]
+pub struct AcmeApi {
+    #[connector(service)]
+    client: AcmeClient,
+    #[connector(service)]
+    shared: Arc<AcmeClient>,
+    #[connector(default = 100)]
+    page_size: usize,
+    name: String,
+    #[connector(skip)]
+    cursor: Mutex<u64>,
+}
+
+impl Source for AcmeApi {
+    async fn fetch(&self, _request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        Ok(Vec::new())
+    }
+}
+
+impl Sink for AcmeApi {
+    async fn dispatch(&self, _transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+impl Count for AcmeApi {
+    async fn count(&self) -> Result<u64, ConnectorError> {
+        Ok(0)
+    }
+}
+
+impl FetchById for AcmeApi {
+    async fn fetch_by_id(&self, _id: &str) -> Result<Option<Delivery>, ConnectorError> {
+        Ok(None)
+    }
+}
+
+impl Lifecycle for AcmeApi {
+    async fn open(&self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+fn main() {
+    let client = AcmeClientConfig { url: "https://acme.example".to_owned() };
+    assert_eq!(client.build().unwrap().url, "https://acme.example");
+    let config = AcmeApiConfig { client: client.clone(), shared: client, page_size: 7, name: "a".to_owned() };
+    let api = config.build(&Context::new("task", "input")).unwrap();
+    assert_eq!((api.page_size, api.name.as_str(), api.client.url == api.shared.url), (7, "a", true));
+    assert_eq!((AcmeApi::KIND, *api.cursor.lock().unwrap()), ("acme-api", 0));
+    assert!(!format!("{config:?}").contains("acme.example"), "a config shows no values");
+}

@@ -1,0 +1,32 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[derive(Clone, Deserialize)]
+struct Settings {
+    orders: MemoryConfig,
+    receipts: MemoryConfig,
+    mail: MailServiceConfig,
+}
+
+#[ergon::task(connectors(input, output), services(crm))]
+struct Orders;
+
+impl Consumer for Orders {
+    type Payload = String;
+    type Output = ();
+
+    async fn process_transaction(&self, _order: &Transaction<String>) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Service)]
+struct CrmService {}
+
+#[derive(Service)]
+struct MailService {}
+
+ergon::main! {
+    settings: Settings,
+    tasks: [Orders { input: orders, output: receipts, crm: mail }],
+}

@@ -1,0 +1,35 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[derive(Clone, Deserialize)]
+struct Settings {
+    orders: PrinterConfig,
+    receipts: MemoryConfig,
+}
+
+#[ergon::task(connectors(input, output))]
+struct Orders;
+
+impl Consumer for Orders {
+    type Payload = String;
+    type Output = ();
+
+    async fn process_transaction(&self, _order: &Transaction<String>) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Connector)]
+#[connector(sink)]
+struct Printer {}
+
+impl Sink for Printer {
+    async fn dispatch(&self, _transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+ergon::main! {
+    settings: Settings,
+    tasks: [Orders { input: orders, output: receipts }],
+}

@@ -1,0 +1,10 @@
+// errors: 1
+#[derive(Debug, thiserror::Error, ergon::TransactionError)]
+enum OrderError {
+    #[error("invalid")]
+    #[business]
+    #[system]
+    Invalid,
+}
+
+fn main() {}
