@@ -60,18 +60,13 @@ pub fn stand_in() -> TaskConfig {
     panic!("this task did not compile")
 }
 
-/// Checks a `const RetryPolicy` at compile time.
-pub const fn checked(policy: RetryPolicy) -> RetryPolicy {
+/// Says whether a `const RetryPolicy` can be obeyed; asked by the compiler.
+pub const fn is_possible(policy: &RetryPolicy) -> bool {
     let checked = policy.check();
-    let broken = checked.is_err();
-    // A const function drops nothing.
+    let possible = checked.is_ok();
+    // A constant function drops nothing.
     std::mem::forget(checked);
-    assert!(
-        !broken,
-        "this retry policy cannot be obeyed: `max_attempts` and `backoff_multiplier` must be at least 1, \
-         `jitter` from 0 to 1, `backoff_cap` not smaller than `backoff`"
-    );
-    policy
+    possible
 }
 
 /// Makes an error of a category, for `#[derive(TransactionError)]`.

@@ -3,26 +3,65 @@
 use std::time::Duration;
 
 use proc_macro2::{Literal, TokenStream};
-use quote::{format_ident, quote};
-use syn::Path;
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Ident, Path};
 
-use crate::model::{Setting, SettingValue};
+use crate::model::{Setting, SettingValue, Task};
 
 /// `::ergon::ConsumerPolicy { concurrency: 8, ..::ergon::ConsumerPolicy::DEFAULT }`.
-pub(super) fn consumer(ergon: &Path, settings: &[Setting]) -> TokenStream {
-    policy(ergon, "ConsumerPolicy", settings)
+pub(super) fn consumer(task: &Task) -> TokenStream {
+    let settings = task.consumer.iter().map(|setting| {
+        let (key, of_step) = (&setting.key, constant(task, &setting.key));
+        match &setting.value {
+            SettingValue::RetryConst(_) => quote!(#key: #of_step),
+            given => {
+                let value = value(&task.ergon, given);
+                quote!(#key: #value)
+            }
+        }
+    });
+    filled(&task.ergon, "ConsumerPolicy", settings.collect())
+}
+
+/// Each `const RetryPolicy` of the user's under a name of its own, checked by the compiler where it stands.
+pub(super) fn constants(task: &Task) -> TokenStream {
+    let ergon = &task.ergon;
+    let constants = task.consumer.iter().filter_map(|setting| {
+        let SettingValue::RetryConst(expr) = &setting.value else { return None };
+        let name = constant(task, &setting.key);
+        Some(quote_spanned! {expr.span()=>
+            #[allow(non_upper_case_globals)]
+            const #name: #ergon::RetryPolicy = #expr;
+            const _: () = ::core::assert!(#ergon::__private::is_possible(&#name), #IMPOSSIBLE);
+        })
+    });
+    quote!(#(#constants)*)
+}
+
+const IMPOSSIBLE: &str = "this retry policy cannot be obeyed: `max_attempts` and `backoff_multiplier` must be at least \
+    1, `jitter` from 0 to 1, `backoff_cap` not smaller than `backoff`";
+
+fn constant(task: &Task, step: &Ident) -> Ident {
+    format_ident!("__{}_{}", task.ident, step)
 }
 
 fn policy(ergon: &Path, name: &str, settings: &[Setting]) -> TokenStream {
-    let name = format_ident!("{name}");
-    if settings.is_empty() {
-        return quote!(#ergon::#name::DEFAULT);
-    }
     let fields = settings.iter().map(|setting| {
         let (key, value) = (&setting.key, value(ergon, &setting.value));
         quote!(#key: #value)
     });
-    quote!(#ergon::#name { #(#fields,)* ..#ergon::#name::DEFAULT })
+    filled(ergon, name, fields.collect())
+}
+
+/// A policy with these fields, and the rest as by default.
+fn filled(ergon: &Path, name: &str, fields: Vec<TokenStream>) -> TokenStream {
+    let name = format_ident!("{name}");
+    if fields.is_empty() {
+        quote!(#ergon::#name::DEFAULT)
+    } else {
+        quote!(#ergon::#name { #(#fields,)* ..#ergon::#name::DEFAULT })
+    }
 }
 
 fn value(ergon: &Path, value: &SettingValue) -> TokenStream {
@@ -44,7 +83,7 @@ fn value(ergon: &Path, value: &SettingValue) -> TokenStream {
         SettingValue::Slot(slot) => some(&quote!(#ergon::__private::Cow::Borrowed(#slot))),
         SettingValue::EmptyQueue(settings) => policy(ergon, "EmptyQueuePolicy", settings),
         SettingValue::Retry(settings) => policy(ergon, "RetryPolicy", settings),
-        SettingValue::RetryConst(expr) => quote!(const { #ergon::__private::checked(#expr) }),
+        SettingValue::RetryConst(expr) => quote!(#expr),
     }
 }
 

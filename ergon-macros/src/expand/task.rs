@@ -2,8 +2,8 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
-use syn::Ident;
 use syn::spanned::Spanned;
+use syn::{Ident, Path, Token};
 
 use super::policy;
 use crate::model::{Connector, Role, Service, ServiceType, Task};
@@ -12,8 +12,8 @@ use crate::validate::camel_case;
 /// The struct with its fields, its name, its wiring and its config.
 pub(super) fn expand(task: &Task) -> TokenStream {
     let (item, named, wiring, config) = (item(task), named(task), wiring(task), config(task));
-    let assertions = assertions(task);
-    quote!(#item #named #wiring #config #assertions)
+    let (policies, assertions) = (policy::constants(task), assertions(task));
+    quote!(#item #named #wiring #policies #config #assertions)
 }
 
 /// The struct as the user wrote it, and the injected fields before its own.
@@ -113,12 +113,13 @@ pub(super) fn wiring(task: &Task) -> TokenStream {
 /// `OrderProcessor::config(wiring)`, with the role and service bounds on it.
 fn config(task: &Task) -> TokenStream {
     let Task { ergon, visibility, ident, .. } = task;
+    let here = spanned(ergon, ident.span());
     let (wiring, parameters, bounds) = (wiring_ident(task), parameters(task), bounds(task));
-    let policy = policy::consumer(ergon, &task.consumer);
+    let policy = policy::consumer(task);
     let (show, build, outline) = (show(task), build(task), outline(task));
     // All of the call has the span of the task's name, so that a missing `impl Consumer` is one error, there.
     let made = quote_spanned! {ident.span()=>
-        #ergon::__private::consumer::<#ident, _>(#policy, #show, #build)#outline
+        #here::__private::consumer::<#ident, _>(#policy, #show, #build)#outline
     };
     quote! {
         impl #ident {
@@ -134,9 +135,19 @@ fn config(task: &Task) -> TokenStream {
     }
 }
 
+/// The same path at another place.
+fn spanned(path: &Path, span: Span) -> Path {
+    let mut path = path.clone();
+    path.leading_colon = path.leading_colon.map(|_| Token![::](span));
+    for segment in &mut path.segments {
+        segment.ident.set_span(span);
+    }
+    path
+}
+
 /// How the task's output is shown by `process-transaction`.
 fn show(task: &Task) -> TokenStream {
-    let ergon = &task.ergon;
+    let ergon = spanned(&task.ergon, task.ident.span());
     quote_spanned! {task.ident.span()=>
         |output| {
             #[allow(unused_imports)]
@@ -166,7 +177,7 @@ fn build(task: &Task) -> TokenStream {
             own.init.as_ref().map_or_else(|| quote!(::core::default::Default::default()), |e| quote!(#e));
         quote!(#(#cfgs)* #name: #init)
     });
-    quote! {
+    quote_spanned! {task.ident.span()=>
         move |parts| ::core::result::Result::Ok(Self {
             #(#connectors,)* #(#services,)* consumer_policy: parts.consumer_policy(), #(#own,)*
         })
@@ -184,7 +195,7 @@ fn outline(task: &Task) -> TokenStream {
         let (parameter, slot) = (parameter(&service.name), service.name.to_string());
         quote!(.__service::<#parameter>(#slot))
     });
-    quote!(#(#connectors)* #(#services)*)
+    quote_spanned!(task.ident.span()=> #(#connectors)* #(#services)*)
 }
 
 /// What a config must be to be wired to each slot.
