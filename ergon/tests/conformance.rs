@@ -88,7 +88,7 @@ mod excel {
     use ergon::connector::excel::ExcelConfig;
     use ergon::testing::conformance::Sample;
 
-    use super::files::{Abilities, Files, write};
+    use super::files::{Abilities, Files};
     use super::*;
 
     struct Workbooks(Files);

@@ -95,7 +95,7 @@ impl Connector for Excel {
     }
 
     async fn close(&self) -> Result<(), ConnectorError> {
-        self.feed.close().await;
+        self.feed.close();
         Ok(())
     }
 

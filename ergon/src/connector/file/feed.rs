@@ -190,9 +190,12 @@ impl<T: Send + 'static> Feed<T> {
     }
 
     /// Ends the reader, and any fetch that waits.
-    pub(crate) async fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.cancel();
-        self.reading.lock().await.stage = Stage::Ended;
+        // A fetch that waits has the lock and may never be polled again; then the reader ends with this feed.
+        if let Ok(mut reading) = self.reading.try_lock() {
+            reading.stage = Stage::Ended;
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

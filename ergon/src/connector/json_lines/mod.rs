@@ -82,7 +82,7 @@ impl Connector for JsonLines {
     }
 
     async fn close(&self) -> Result<(), ConnectorError> {
-        self.feed.close().await;
+        self.feed.close();
         self.finish_writing().await
     }
 
