@@ -4,6 +4,8 @@ pub use bytes::Bytes;
 pub use serde::{Deserialize, Serialize};
 pub use serde_json::Value;
 
+#[cfg(feature = "csv")]
+pub use crate::connector::csv::CsvConfig;
 #[cfg(feature = "excel")]
 pub use crate::connector::excel::ExcelConfig;
 #[cfg(feature = "json_lines")]

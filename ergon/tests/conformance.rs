@@ -83,6 +83,39 @@ mod json_lines {
     }
 }
 
+#[cfg(feature = "csv")]
+mod csv {
+    use ergon::connector::csv::CsvConfig;
+
+    use super::files::{Abilities, Files, write};
+    use super::*;
+
+    struct Tables(Files);
+
+    impl Fixture for Tables {
+        type Config = CsvConfig;
+
+        async fn filled(&self, place: &str, transactions: Vec<Transaction>) -> CsvConfig {
+            let config = CsvConfig::new(self.0.path(place, "csv"));
+            write(&config, transactions).await;
+            config
+        }
+
+        async fn contents(&self, config: &CsvConfig) -> Vec<Transaction> {
+            conformance::read(config).await.unwrap()
+        }
+
+        fn abilities(&self) -> Abilities {
+            Abilities { metadata: false, binary: false, ..Abilities::default() }
+        }
+    }
+
+    #[tokio::test]
+    async fn csv() {
+        conformance::duplex(&Tables(Files::new())).await;
+    }
+}
+
 #[cfg(feature = "excel")]
 mod excel {
     use ergon::connector::excel::ExcelConfig;

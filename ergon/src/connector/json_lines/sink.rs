@@ -40,7 +40,8 @@ impl JsonLines {
         let mut out = lock(&self.out);
         if out.is_none() {
             let config = &self.config;
-            let mode = Mode { create: config.create, append: config.append, fsync: config.fsync };
+            let mode =
+                Mode { create: config.create, append: config.append, fsync: config.fsync, quotes: false };
             let standard_output = config.is_standard_stream();
             *out = Some(if standard_output {
                 AppendFile::stdout()
