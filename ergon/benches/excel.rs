@@ -3,6 +3,7 @@
 //! `cargo bench -p ergon --features excel --bench excel`
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     reason = "a program for the terminal that may fail at once"
 )]
@@ -15,7 +16,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use calamine::{Data, DataRef, Reader, Xlsx};
+use calamine::{Data, DataRef, Xlsx};
 use ergon::connector::excel::ExcelConfig;
 use ergon::{Connector, ConnectorConfig, Context, Disposition, FetchRequest, Source};
 use serde::Deserialize;
@@ -34,7 +35,7 @@ struct Order {
     #[serde(rename = "Row ID")]
     row: u32,
     #[serde(rename = "Order ID")]
-    order: String,
+    id: String,
     customer: String,
     city: String,
     category: String,
@@ -45,8 +46,11 @@ struct Order {
     returned: bool,
 }
 
-/// What is compared: a name, and a run that returns the number of rows.
-const RUNS: [(&str, fn(&Path) -> u32); 4] = [
+/// Reads a workbook, and returns the number of its rows.
+type Run = fn(&Path) -> u32;
+
+/// What is compared.
+const RUNS: [(&str, Run); 4] = [
     ("calamine, reading only", bare),
     ("calamine, each row a map", bare_map),
     ("ergon, fetched", |path| runtime().block_on(ours(path, false))),

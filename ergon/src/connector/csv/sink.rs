@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::records::Records;
-use super::written::{Style, cells, in_order, write};
+use super::written::{Style, write};
 use super::{Csv, CsvConfig};
-use crate::connector::file::{AppendFile, Batch, Mode};
+use crate::connector::file::{AppendFile, Batch, Mode, cells, in_order};
 use crate::connector::{ConnectorError, Shard, Sink};
 use crate::transaction::Transaction;
 
@@ -60,20 +60,11 @@ impl Csv {
 impl Out {
     /// Writes the transactions that fit the columns, and says which do not.
     fn append(&mut self, transactions: &[Transaction]) -> Result<(), ConnectorError> {
-        let (mut batch, mut refused) = (Batch::default(), Vec::new());
-        for (index, transaction) in transactions.iter().enumerate() {
-            match self.line(transaction, &mut batch.bytes) {
-                Ok(()) => batch.end_line(),
-                Err(error) => refused.push((index, error)),
-            }
+        let mut batch = Batch::default();
+        for transaction in transactions {
+            batch.add(|line| self.line(transaction, line));
         }
-        let written = self.file.append(&batch);
-        match (written, refused.is_empty()) {
-            (written, true) => written,
-            (Ok(()), false) => Err(ConnectorError::partial(refused)),
-            // Some lines may be written; to take them for lost costs at most that they come twice.
-            (Err(error), false) => Err(error),
-        }
+        self.file.append(batch)
     }
 
     fn line(&mut self, transaction: &Transaction, line: &mut Vec<u8>) -> Result<(), ConnectorError> {
@@ -92,12 +83,12 @@ impl Out {
         let mut names: Arc<[String]> = names.into();
         if self.config.headers {
             let row: Vec<_> = names.iter().map(|name| name.as_str().into()).collect();
-            let (mut head, style) = (Batch::default(), Style { raw: true, ..self.style });
-            write(&row, style, &mut head.bytes).map_err(|error| {
+            let (mut head, style) = (Vec::new(), Style { raw: true, ..self.style });
+            write(&row, style, &mut head).map_err(|error| {
                 ConnectorError::permanent("the header cannot be written").with_source(error)
             })?;
-            head.end_line();
-            if !self.file.head(&head.bytes)? {
+            head.push(b'\n');
+            if !self.file.head(&head)? {
                 names = Records::new(&self.config, self.style.delimiter, Shard::default())?.names;
             }
         }

@@ -1,10 +1,7 @@
-//! A transaction as one record: its cells in the order of the columns.
+//! A record as it stands in the file.
 
 use csv::{QuoteStyle, WriterBuilder};
-use serde_json::{Map, Value};
-
-use crate::connector::ConnectorError;
-use crate::transaction::{Content, Transaction};
+use serde_json::Value;
 
 /// How records are written.
 #[derive(Debug, Clone, Copy)]
@@ -12,37 +9,6 @@ pub(super) struct Style {
     pub(super) delimiter: u8,
     /// Nothing is put before a text that a spreadsheet would run.
     pub(super) raw: bool,
-}
-
-/// The cells of a transaction, by name.
-pub(super) fn cells(transaction: &Transaction) -> Result<Map<String, Value>, ConnectorError> {
-    let refused = |why: &str| {
-        ConnectorError::permanent(format!("transaction `{}` is no record: {why}", transaction.id()))
-            .with_hint("a record is a map of names to values")
-    };
-    match transaction.payload().content() {
-        Content::Record(record) => Ok(record.names().iter().cloned().zip(record.values()).collect()),
-        Content::Value(Value::Object(map)) => Ok(map.clone()),
-        Content::Body(..) => match transaction.decode::<Value>() {
-            Ok(Value::Object(map)) => Ok(map),
-            Ok(_) => Err(refused("its payload is no map")),
-            Err(error) => Err(refused(error.message())),
-        },
-        _ => Err(refused("its payload is no map")),
-    }
-}
-
-/// Puts the cells in the order of the columns; a name that no column has is refused.
-pub(super) fn in_order(
-    mut cells: Map<String, Value>,
-    names: &[String],
-    transaction: &Transaction,
-) -> Result<Vec<Value>, ConnectorError> {
-    let row = names.iter().map(|name| cells.remove(name).unwrap_or(Value::Null)).collect();
-    let Some((key, _)) = cells.iter().next() else { return Ok(row) };
-    let message = format!("transaction `{}` has `{key}`, for which there is no column", transaction.id());
-    Err(ConnectorError::permanent(message)
-        .with_hint("the first transaction decides on the columns; give every one the same names"))
 }
 
 /// Writes one record, without the line's end.

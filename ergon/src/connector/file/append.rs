@@ -1,4 +1,5 @@
 //! Appending whole lines to a file, so that a reader never sees half a line of ours followed by another line.
+#![cfg_attr(not(feature = "json_lines"), allow(dead_code, reason = "the other connectors use a part of it"))]
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -19,19 +20,36 @@ pub(crate) struct Mode {
     pub(crate) quotes: bool,
 }
 
-/// Whole lines to be written in one go.
+/// The items of one dispatch as whole lines, to be written in one go.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    pub(crate) bytes: Vec<u8>,
-    /// Where in `bytes` each line ends.
-    ends: Vec<usize>,
+    bytes: Vec<u8>,
+    /// For each line, the item it is of, and where in `bytes` it ends.
+    lines: Vec<(usize, usize)>,
+    /// The items that cannot be a line, and why.
+    refused: Vec<(usize, ConnectorError)>,
 }
 
 impl Batch {
-    /// Ends the line that was written to `bytes` last.
-    pub(crate) fn end_line(&mut self) {
-        self.bytes.push(b'\n');
-        self.ends.push(self.bytes.len());
+    /// Adds the next item as a line, or remembers why it cannot be one.
+    pub(crate) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), ConnectorError>) {
+        let (item, start) = (self.lines.len() + self.refused.len(), self.bytes.len());
+        match write(&mut self.bytes) {
+            Ok(()) => {
+                self.bytes.push(b'\n');
+                self.lines.push((item, self.bytes.len()));
+            }
+            Err(error) => {
+                self.bytes.truncate(start);
+                self.refused.push((item, error));
+            }
+        }
+    }
+
+    /// How many lines there are.
+    #[cfg(feature = "excel")]
+    pub(crate) fn lines(&self) -> usize {
+        self.lines.len()
     }
 }
 
@@ -81,8 +99,8 @@ impl AppendFile {
         Ok(Self { path: path.to_owned(), out: Out::File(file), fsync, quotes, torn: regular })
     }
 
-    /// Writes all lines with one call to the system; each is in the file whole, or it is reported as not written.
-    pub(crate) fn append(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
+    /// Writes all lines with one call to the system; an item that is not in the file as a whole line is reported.
+    pub(crate) fn append(&mut self, batch: Batch) -> Result<(), ConnectorError> {
         self.mend().map_err(|error| cannot("write to", &self.path, error))?;
         let mut written = 0;
         while let Some(rest) = batch.bytes.get(written..).filter(|rest| !rest.is_empty()) {
@@ -93,7 +111,10 @@ impl AppendFile {
                 Err(error) => return Err(self.stopped(batch, written, error)),
             }
         }
-        if self.fsync == Fsync::Each { self.sync() } else { Ok(()) }
+        if self.fsync == Fsync::Each {
+            self.sync()?;
+        }
+        if batch.refused.is_empty() { Ok(()) } else { Err(ConnectorError::partial(batch.refused)) }
     }
 
     /// Ends the line in whose midst the file ends, if a process died or the disk was full there.
@@ -109,16 +130,15 @@ impl AppendFile {
     }
 
     /// The error of a write that stopped half-way: the lines that are not whole in the file are not done.
-    fn stopped(&mut self, batch: &Batch, written: usize, error: io::Error) -> ConnectorError {
-        let whole = batch.ends.iter().take_while(|end| **end <= written).count();
-        self.torn = written > 0 && batch.ends.get(whole.wrapping_sub(1)) != Some(&written);
+    fn stopped(&mut self, batch: Batch, written: usize, error: io::Error) -> ConnectorError {
+        self.torn = written > 0;
         let message = format!("cannot write to {}: {error}", shown(&self.path));
-        if whole == 0 {
+        let lost: Vec<_> = batch.lines.iter().filter(|(_, end)| *end > written).collect();
+        if lost.len() == batch.lines.len() {
             return cannot("write to", &self.path, error);
         }
-        let failed =
-            (whole..batch.ends.len()).map(|index| (index, ConnectorError::transient(message.clone())));
-        ConnectorError::partial(failed.collect())
+        let lost = lost.into_iter().map(|(item, _)| (*item, ConnectorError::transient(message.clone())));
+        ConnectorError::partial(batch.refused.into_iter().chain(lost).collect())
     }
 
     /// Writes a line of headings if the file is empty, though several processes may try at once; says whether it was.
@@ -205,21 +225,23 @@ mod tests {
     use crate::connector::Fate;
 
     #[test]
-    fn a_write_that_stops_half_way_says_which_lines_are_not_done() {
+    fn a_write_that_stops_half_way_says_which_items_are_not_done() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
         let mode = Mode { create: true, append: true, fsync: Fsync::Never, quotes: false };
         let mut file = AppendFile::open(&path, mode).unwrap();
+        file.mend().unwrap();
         let mut batch = Batch::default();
-        for line in ["one", "two", "three"] {
-            batch.bytes.extend_from_slice(line.as_bytes());
-            batch.end_line();
+        for line in ["one", "", "two", "three"] {
+            batch.add(|bytes| {
+                bytes.extend_from_slice(line.as_bytes());
+                if line.is_empty() { Err(ConnectorError::permanent("no line")) } else { Ok(()) }
+            });
         }
         // What the system does when the disk is full after six bytes: "one\n" and half of "two\n".
-        let error = file.stopped(&batch, 6, io::ErrorKind::StorageFull.into());
-        let fates: Vec<_> = (0..3).map(|index| error.fate(index)).collect();
-        assert_eq!(fates, [Fate::Done, Fate::NotDone, Fate::NotDone]);
+        let error = file.stopped(batch, 6, io::ErrorKind::StorageFull.into());
+        let fates: Vec<_> = (0..4).map(|index| error.fate(index)).collect();
+        assert_eq!(fates, [Fate::Done, Fate::NotDone, Fate::NotDone, Fate::NotDone]);
         assert!(file.torn, "the next write has to start a fresh line");
-        assert!(!error.is_permanent());
     }
 }

@@ -1,8 +1,9 @@
 //! What the connectors of files have in common: reading on a thread of their own, appending whole lines, sizes, and
 //! the words for a file that is not there.
 
-#[cfg(any(feature = "json_lines", feature = "csv"))]
 mod append;
+#[cfg(any(feature = "csv", feature = "excel"))]
+mod columns;
 mod feed;
 mod size;
 
@@ -15,8 +16,9 @@ use super::ConnectorError;
 #[cfg(any(feature = "json_lines", feature = "csv"))]
 use super::Shard;
 
-#[cfg(any(feature = "json_lines", feature = "csv"))]
 pub(crate) use append::{AppendFile, Batch, Mode};
+#[cfg(any(feature = "csv", feature = "excel"))]
+pub(crate) use columns::{cells, in_order};
 pub(crate) use feed::{Closed, Feed, Outlet};
 pub use size::{ByteSize, ByteSizeError};
 
