@@ -100,6 +100,6 @@ impl Connector for Csv {
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        Abilities::none().count(self)
+        Abilities::none().count(self).fetch_by_id(self)
     }
 }

@@ -4,8 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use super::records::{Line, Records};
 use super::{Csv, CsvConfig};
-use crate::connector::file::{Closed, Outlet};
-use crate::connector::{ConnectorError, Count, Delivery, FetchRequest, Settlement, Shard, Source};
+use crate::connector::file::{Closed, Outlet, find};
+use crate::connector::{
+    ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Settlement, Shard, Source,
+};
 use crate::transaction::{Payload, Record, Transaction};
 
 impl Source for Csv {
@@ -33,6 +35,14 @@ impl Count for Csv {
             counted.map_err(|cause| ConnectorError::transient("records not counted").with_source(cause))?
         });
         Ok(self.feed.pending(*total.await?))
+    }
+}
+
+/// Reads the file from its front.
+impl FetchById for Csv {
+    async fn fetch_by_id(&self, id: &str) -> Result<Option<Delivery>, ConnectorError> {
+        let whole = Self::new(self.config.clone(), self.delimiter, &Context::new("", "whole file"));
+        Ok(find(whole, id).await?.map(|transaction| self.feed.hand_out(transaction)))
     }
 }
 

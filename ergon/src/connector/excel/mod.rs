@@ -117,6 +117,10 @@ impl Connector for Excel {
 
     fn abilities(&self) -> Abilities<'_> {
         // How many transactions bundled rows will make depends on the task's batch size.
-        if self.config.batch_mode { Abilities::none() } else { Abilities::none().count(self) }
+        if self.config.batch_mode {
+            Abilities::none()
+        } else {
+            Abilities::none().count(self).fetch_by_id(self)
+        }
     }
 }

@@ -87,6 +87,10 @@ impl Connector for JsonLines {
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        if self.config.is_standard_stream() { Abilities::none() } else { Abilities::none().count(self) }
+        if self.config.is_standard_stream() {
+            Abilities::none()
+        } else {
+            Abilities::none().count(self).fetch_by_id(self)
+        }
     }
 }
