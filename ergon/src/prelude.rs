@@ -5,6 +5,8 @@ pub use ergon_macros::{Connector, Service, TransactionError};
 pub use serde::{Deserialize, Serialize};
 pub use serde_json::Value;
 
+#[cfg(feature = "csv")]
+pub use crate::connector::csv::CsvConfig;
 #[cfg(feature = "excel")]
 pub use crate::connector::excel::ExcelConfig;
 #[cfg(feature = "json_lines")]

@@ -1,5 +1,5 @@
 //! Every connector keeps the rules of every connector.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ergon::Transaction;
 use ergon::connector::memory::{MemoryConfig, MemoryQueue};
@@ -83,12 +83,45 @@ mod json_lines {
     }
 }
 
+#[cfg(feature = "csv")]
+mod csv {
+    use ergon::connector::csv::CsvConfig;
+
+    use super::files::{Abilities, Files, write};
+    use super::*;
+
+    struct Tables(Files);
+
+    impl Fixture for Tables {
+        type Config = CsvConfig;
+
+        async fn filled(&self, place: &str, transactions: Vec<Transaction>) -> CsvConfig {
+            let config = CsvConfig::new(self.0.path(place, "csv"));
+            write(&config, transactions).await;
+            config
+        }
+
+        async fn contents(&self, config: &CsvConfig) -> Vec<Transaction> {
+            conformance::read(config).await.unwrap()
+        }
+
+        fn abilities(&self) -> Abilities {
+            Abilities { metadata: false, binary: false, ..Abilities::default() }
+        }
+    }
+
+    #[tokio::test]
+    async fn csv() {
+        conformance::duplex(&Tables(Files::new())).await;
+    }
+}
+
 #[cfg(feature = "excel")]
 mod excel {
     use ergon::connector::excel::ExcelConfig;
     use ergon::testing::conformance::Sample;
 
-    use super::files::{Abilities, Files, write};
+    use super::files::{Abilities, Files};
     use super::*;
 
     struct Workbooks(Files);
@@ -120,7 +153,7 @@ mod excel {
 
     #[tokio::test]
     async fn excel() {
-        conformance::source(&Workbooks(Files::new())).await;
+        conformance::duplex(&Workbooks(Files::new())).await;
     }
 }
 
@@ -145,6 +178,10 @@ mod files {
     }
 
     /// Fills a file with the connector's own sink.
+    #[cfg_attr(
+        not(any(feature = "json_lines", feature = "csv")),
+        allow(dead_code, reason = "not for workbooks")
+    )]
     pub(crate) async fn write<C>(config: &C, transactions: Vec<Transaction>)
     where
         C: ConnectorConfig<Connector: Sink>,

@@ -13,6 +13,8 @@ mod held;
 mod receipt;
 mod role;
 
+#[cfg(feature = "csv")]
+pub mod csv;
 #[cfg(feature = "excel")]
 pub mod excel;
 #[cfg(feature = "json_lines")]

@@ -7,6 +7,13 @@
 //! a name, is a delivery that does not decode. A sheet with a header and no rows is an end at once; one without a
 //! header is an error. Several workers share the rows by their number.
 //!
+//! Sink: numbers, flags and dates (texts in ISO 8601, as the source hands them out) become cells of their type; every
+//! other text stays text and never becomes a formula; a whole number that Excel would round becomes text. The header is
+//! made of the names in the first transaction; one with another name is refused. While the run lasts, the rows stand
+//! in `<path>.partial`, one JSON line each, and the workbook appears whole when the sink is closed, in the place of an
+//! older one. After a crash the older workbook is untouched, and the next run begins with the rows in `.partial`;
+//! remove that file to begin afresh. One worker only.
+//!
 //! ```
 //! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Source};
 //! use ergon::prelude::*;
@@ -40,17 +47,21 @@
 mod cell;
 mod config;
 mod error;
+mod partial;
 mod rows;
+mod sink;
 mod source;
 mod workbook;
+mod written;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::file::{Feed, file_name};
 use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
+use partial::Partial;
 use rows::{Row, Table};
 
 pub use config::{DateFormat, ExcelConfig, Filter};
@@ -66,6 +77,8 @@ pub struct Excel {
     /// The sheet and its header; known once the workbook is open.
     table: Arc<OnceLock<Table>>,
     feed: Feed<Row>,
+    /// Opened by `open` or by the first dispatch.
+    out: Arc<Mutex<Option<Partial>>>,
     /// How many rows are this worker's; counted when it is first asked for.
     total: tokio::sync::OnceCell<u64>,
 }
@@ -78,6 +91,7 @@ impl Excel {
             file: file_name(&config.path),
             table: Arc::default(),
             feed: Feed::default(),
+            out: Arc::default(),
             total: tokio::sync::OnceCell::new(),
             config,
         }
@@ -90,17 +104,23 @@ impl Connector for Excel {
     async fn open(&self) -> Result<(), ConnectorError> {
         match self.usage {
             Usage::Source => self.start_reading().await,
-            Usage::Sink | Usage::Any => Ok(()),
+            Usage::Sink => self.start_writing(),
+            // Nobody knows yet which side is used, and a source must not make a file.
+            Usage::Any => Ok(()),
         }
     }
 
     async fn close(&self) -> Result<(), ConnectorError> {
-        self.feed.close().await;
-        Ok(())
+        self.feed.close();
+        self.finish_writing().await
     }
 
     fn abilities(&self) -> Abilities<'_> {
         // How many transactions bundled rows will make depends on the task's batch size.
-        if self.config.batch_mode { Abilities::none() } else { Abilities::none().count(self) }
+        if self.config.batch_mode {
+            Abilities::none()
+        } else {
+            Abilities::none().count(self).fetch_by_id(self)
+        }
     }
 }

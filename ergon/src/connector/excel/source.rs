@@ -5,8 +5,10 @@ use std::sync::{Arc, OnceLock};
 use super::rows::{Row, Rows, Table};
 use super::workbook::open_workbook;
 use super::{Excel, ExcelConfig};
-use crate::connector::file::{Closed, Outlet};
-use crate::connector::{ConnectorError, Count, Delivery, FetchRequest, Settlement, Shard, Source};
+use crate::connector::file::{Closed, Outlet, find};
+use crate::connector::{
+    ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Settlement, Shard, Source,
+};
 use crate::transaction::{Payload, Record, Transaction};
 
 impl Source for Excel {
@@ -37,6 +39,14 @@ impl Count for Excel {
             counted.map_err(|cause| ConnectorError::transient("rows not counted").with_source(cause))?
         });
         Ok(self.feed.pending(*total.await?))
+    }
+}
+
+/// Not offered in batch mode; reads the sheet from its front.
+impl FetchById for Excel {
+    async fn fetch_by_id(&self, id: &str) -> Result<Option<Delivery>, ConnectorError> {
+        let whole = Self::new(self.config.clone(), &Context::new("", "whole file"));
+        Ok(find(whole, id).await?.map(|transaction| self.feed.hand_out(transaction)))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Appending whole lines to a file, so that a reader never sees half a line of ours followed by another line.
+#![cfg_attr(not(feature = "json_lines"), allow(dead_code, reason = "the other connectors use a part of it"))]
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Fsync, cannot, shown};
@@ -15,21 +16,40 @@ pub(crate) struct Mode {
     /// Keep what is in it; else it is emptied.
     pub(crate) append: bool,
     pub(crate) fsync: Fsync,
+    /// A line break between two double quotes ends no line.
+    pub(crate) quotes: bool,
 }
 
-/// Whole lines to be written in one go.
+/// The items of one dispatch as whole lines, to be written in one go.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    pub(crate) bytes: Vec<u8>,
-    /// Where in `bytes` each line ends.
-    ends: Vec<usize>,
+    bytes: Vec<u8>,
+    /// For each line, the item it is of, and where in `bytes` it ends.
+    lines: Vec<(usize, usize)>,
+    /// The items that cannot be a line, and why.
+    refused: Vec<(usize, ConnectorError)>,
 }
 
 impl Batch {
-    /// Ends the line that was written to `bytes` last.
-    pub(crate) fn end_line(&mut self) {
-        self.bytes.push(b'\n');
-        self.ends.push(self.bytes.len());
+    /// Adds the next item as a line, or remembers why it cannot be one.
+    pub(crate) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), ConnectorError>) {
+        let (item, start) = (self.lines.len() + self.refused.len(), self.bytes.len());
+        match write(&mut self.bytes) {
+            Ok(()) => {
+                self.bytes.push(b'\n');
+                self.lines.push((item, self.bytes.len()));
+            }
+            Err(error) => {
+                self.bytes.truncate(start);
+                self.refused.push((item, error));
+            }
+        }
+    }
+
+    /// How many lines there are.
+    #[cfg(feature = "excel")]
+    pub(crate) fn lines(&self) -> usize {
+        self.lines.len()
     }
 }
 
@@ -39,7 +59,8 @@ pub(crate) struct AppendFile {
     path: PathBuf,
     out: Out,
     fsync: Fsync,
-    /// The file ends in the middle of a line: the next write starts a fresh one.
+    quotes: bool,
+    /// The file may end in the middle of a line: the next write starts a fresh one.
     torn: bool,
 }
 
@@ -52,7 +73,13 @@ enum Out {
 impl AppendFile {
     /// Opens standard output.
     pub(crate) fn stdout() -> Self {
-        Self { path: "-".into(), out: Out::Stdout(io::stdout()), fsync: Fsync::Never, torn: false }
+        Self {
+            path: "-".into(),
+            out: Out::Stdout(io::stdout()),
+            fsync: Fsync::Never,
+            quotes: false,
+            torn: false,
+        }
     }
 
     /// Opens a file; if a process died while it wrote the last line, what comes next starts a fresh one.
@@ -68,16 +95,13 @@ impl AppendFile {
         if regular && !mode.append {
             file.set_len(0).map_err(failed)?;
         }
-        let torn = regular && ends_in_mid_line(path).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), out: Out::File(file), fsync: mode.fsync, torn })
+        let (fsync, quotes) = (mode.fsync, mode.quotes);
+        Ok(Self { path: path.to_owned(), out: Out::File(file), fsync, quotes, torn: regular })
     }
 
-    /// Writes all lines with one call to the system; each is in the file whole, or it is reported as not written.
-    pub(crate) fn append(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
-        if self.torn {
-            self.out.write(b"\n").map_err(|error| cannot("write to", &self.path, error))?;
-            self.torn = false;
-        }
+    /// Writes all lines with one call to the system; an item that is not in the file as a whole line is reported.
+    pub(crate) fn append(&mut self, batch: Batch) -> Result<(), ConnectorError> {
+        self.mend().map_err(|error| cannot("write to", &self.path, error))?;
         let mut written = 0;
         while let Some(rest) = batch.bytes.get(written..).filter(|rest| !rest.is_empty()) {
             match self.out.write(rest) {
@@ -87,35 +111,46 @@ impl AppendFile {
                 Err(error) => return Err(self.stopped(batch, written, error)),
             }
         }
-        if self.fsync == Fsync::Each { self.sync() } else { Ok(()) }
+        if self.fsync == Fsync::Each {
+            self.sync()?;
+        }
+        if batch.refused.is_empty() { Ok(()) } else { Err(ConnectorError::partial(batch.refused)) }
+    }
+
+    /// Ends the line in whose midst the file ends, if a process died or the disk was full there.
+    fn mend(&mut self) -> io::Result<()> {
+        if self.torn {
+            let end = missing_end(&self.path, self.quotes)?;
+            if !end.is_empty() {
+                self.out.write(end)?;
+            }
+            self.torn = false;
+        }
+        Ok(())
     }
 
     /// The error of a write that stopped half-way: the lines that are not whole in the file are not done.
-    fn stopped(&mut self, batch: &Batch, written: usize, error: io::Error) -> ConnectorError {
-        let whole = batch.ends.iter().take_while(|end| **end <= written).count();
-        self.torn = written > 0 && batch.ends.get(whole.wrapping_sub(1)) != Some(&written);
+    fn stopped(&mut self, batch: Batch, written: usize, error: io::Error) -> ConnectorError {
+        self.torn = written > 0;
         let message = format!("cannot write to {}: {error}", shown(&self.path));
-        if whole == 0 {
+        let lost: Vec<_> = batch.lines.iter().filter(|(_, end)| *end > written).collect();
+        if lost.len() == batch.lines.len() {
             return cannot("write to", &self.path, error);
         }
-        let failed =
-            (whole..batch.ends.len()).map(|index| (index, ConnectorError::transient(message.clone())));
-        ConnectorError::partial(failed.collect())
+        let lost = lost.into_iter().map(|(item, _)| (*item, ConnectorError::transient(message.clone())));
+        ConnectorError::partial(batch.refused.into_iter().chain(lost).collect())
     }
 
-    /// Writes a line of headings if the file is empty, though several processes may try at once.
+    /// Writes a line of headings if the file is empty, though several processes may try at once; says whether it was.
     #[cfg(feature = "csv")]
-    pub(crate) fn head(&mut self, line: &[u8]) -> Result<(), ConnectorError> {
+    pub(crate) fn head(&mut self, line: &[u8]) -> Result<bool, ConnectorError> {
         let failed = |error| cannot("write to", &self.path, error);
-        match &self.out {
-            Out::Stdout(stdout) => stdout.lock().write_all(line).map_err(failed),
-            Out::File(file) => {
-                file.lock().map_err(failed)?;
-                let empty = file.metadata().map_err(failed)?.len() == 0;
-                let written = if empty { (&*file).write_all(line) } else { Ok(()) };
-                file.unlock().and(written).map_err(failed)
-            }
-        }
+        let Out::File(file) = &self.out else { return Ok(false) };
+        file.lock().map_err(failed)?;
+        let empty = file.metadata().map_err(failed)?.len() == 0;
+        let written = if empty { (&*file).write_all(line) } else { Ok(()) };
+        file.unlock().and(written).map_err(failed)?;
+        Ok(empty)
     }
 
     /// Writes the file through to the disk, as far as the mode asks for it.
@@ -150,19 +185,38 @@ impl Out {
     }
 }
 
-fn ends_in_mid_line(path: &Path) -> io::Result<bool> {
+/// What has to be written so that the file's last line is at its end.
+fn missing_end(path: &Path, quotes: bool) -> io::Result<&'static [u8]> {
     let mut file = match File::open(path) {
         // A file that may be written and not read: nothing can be known, so nothing is mended.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(b""),
         opened => opened?,
     };
     if file.metadata()?.len() == 0 {
-        return Ok(false);
+        return Ok(b"");
     }
     file.seek(SeekFrom::End(-1))?;
     let mut last = [0];
     file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
+    if last == *b"\n" {
+        return Ok(b"");
+    }
+    file.rewind()?;
+    Ok(if quotes && has_open_quote(file)? { b"\"\n" } else { b"\n" })
+}
+
+fn has_open_quote(file: File) -> io::Result<bool> {
+    let mut reader = BufReader::new(file);
+    let mut open = false;
+    loop {
+        let chunk = reader.fill_buf()?;
+        if chunk.is_empty() {
+            return Ok(open);
+        }
+        open = chunk.iter().fold(open, |open, byte| open != (*byte == b'"'));
+        let length = chunk.len();
+        reader.consume(length);
+    }
 }
 
 #[cfg(test)]
@@ -171,21 +225,23 @@ mod tests {
     use crate::connector::Fate;
 
     #[test]
-    fn a_write_that_stops_half_way_says_which_lines_are_not_done() {
+    fn a_write_that_stops_half_way_says_which_items_are_not_done() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        let mode = Mode { create: true, append: true, fsync: Fsync::Never };
+        let mode = Mode { create: true, append: true, fsync: Fsync::Never, quotes: false };
         let mut file = AppendFile::open(&path, mode).unwrap();
+        file.mend().unwrap();
         let mut batch = Batch::default();
-        for line in ["one", "two", "three"] {
-            batch.bytes.extend_from_slice(line.as_bytes());
-            batch.end_line();
+        for line in ["one", "", "two", "three"] {
+            batch.add(|bytes| {
+                bytes.extend_from_slice(line.as_bytes());
+                if line.is_empty() { Err(ConnectorError::permanent("no line")) } else { Ok(()) }
+            });
         }
         // What the system does when the disk is full after six bytes: "one\n" and half of "two\n".
-        let error = file.stopped(&batch, 6, io::ErrorKind::StorageFull.into());
-        let fates: Vec<_> = (0..3).map(|index| error.fate(index)).collect();
-        assert_eq!(fates, [Fate::Done, Fate::NotDone, Fate::NotDone]);
+        let error = file.stopped(batch, 6, io::ErrorKind::StorageFull.into());
+        let fates: Vec<_> = (0..4).map(|index| error.fate(index)).collect();
+        assert_eq!(fates, [Fate::Done, Fate::NotDone, Fate::NotDone, Fate::NotDone]);
         assert!(file.torn, "the next write has to start a fresh line");
-        assert!(!error.is_permanent());
     }
 }

@@ -171,6 +171,11 @@ impl<T: Send + 'static> Feed<T> {
         Ok(reading.items.drain(..whole.min(most)).collect())
     }
 
+    /// Hands out a transaction that was found beside the reading.
+    pub(crate) fn hand_out(&self, transaction: Transaction) -> Delivery {
+        self.held().hand_out(transaction)
+    }
+
     /// Takes settlements in.
     pub(crate) fn settle(&self, settlements: &[Settlement]) {
         let mut held = self.held();
@@ -190,9 +195,12 @@ impl<T: Send + 'static> Feed<T> {
     }
 
     /// Ends the reader, and any fetch that waits.
-    pub(crate) async fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.cancel();
-        self.reading.lock().await.stage = Stage::Ended;
+        // A fetch that waits has the lock and may never be polled again; then the reader ends with this feed.
+        if let Ok(mut reading) = self.reading.try_lock() {
+            reading.stage = Stage::Ended;
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -267,5 +275,57 @@ fn again(error: &ConnectorError) -> ConnectorError {
     match error.hint() {
         Some(hint) => copy.with_hint(hint),
         None => copy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transaction(items: &mut dyn Iterator<Item = u32>) -> Option<Transaction> {
+        items.next().map(|number| Transaction::new(number.to_string(), &number).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_panics_is_no_end() {
+        let feed = Feed::default();
+        let read = |outlet: &mut Outlet<u32>| {
+            let _ = outlet.ready().and_then(|()| outlet.push(1, 1)).and_then(|()| outlet.flush());
+            panic!("a fault in a library");
+        };
+        feed.start(read).await.unwrap();
+        assert_eq!(feed.fetch(10, 1, transaction).await.unwrap().len(), 1);
+        let error = feed.fetch(10, 1, transaction).await.unwrap_err();
+        assert_eq!(error.message(), "the reader of the file panicked");
+    }
+
+    #[tokio::test]
+    async fn an_error_comes_after_what_was_read_before_it_and_stays() {
+        let feed = Feed::default();
+        let read = |outlet: &mut Outlet<u32>| {
+            let _ = outlet.ready().and_then(|()| outlet.push(1, 1));
+            Err(ConnectorError::permanent("bad sector").with_hint("buy a disk"))
+        };
+        feed.start(read).await.unwrap();
+        assert_eq!(feed.fetch(10, 1, transaction).await.unwrap().len(), 1);
+        for _ in 0..2 {
+            let error = feed.fetch(10, 1, transaction).await.unwrap_err();
+            assert_eq!((error.message(), error.hint()), ("bad sector", Some("buy a disk")));
+        }
+    }
+
+    #[tokio::test]
+    async fn closing_ends_the_reader() {
+        let (feed, (ended, end)) = (Feed::default(), std::sync::mpsc::channel());
+        let read = move |outlet: &mut Outlet<u32>| {
+            let _ = outlet.ready();
+            while outlet.push(1, 1).is_ok() {}
+            ended.send(()).unwrap();
+            Ok(Err(Closed))
+        };
+        feed.start(read).await.unwrap();
+        feed.close();
+        end.recv_timeout(std::time::Duration::from_secs(10)).unwrap();
+        assert!(feed.fetch(10, 1, transaction).await.unwrap().is_empty());
     }
 }

@@ -1,8 +1,9 @@
 //! What the connectors of files have in common: reading on a thread of their own, appending whole lines, sizes, and
 //! the words for a file that is not there.
 
-#[cfg(any(feature = "json_lines", feature = "csv"))]
 mod append;
+#[cfg(any(feature = "csv", feature = "excel"))]
+mod columns;
 mod feed;
 mod size;
 
@@ -11,12 +12,14 @@ use std::io;
 use std::path::{Path, absolute};
 use std::sync::Arc;
 
-use super::ConnectorError;
 #[cfg(any(feature = "json_lines", feature = "csv"))]
 use super::Shard;
+use super::{ConnectorError, Disposition, FetchRequest, Source};
+use crate::transaction::Transaction;
 
-#[cfg(any(feature = "json_lines", feature = "csv"))]
 pub(crate) use append::{AppendFile, Batch, Mode};
+#[cfg(any(feature = "csv", feature = "excel"))]
+pub(crate) use columns::{cells, in_order};
 pub(crate) use feed::{Closed, Feed, Outlet};
 pub use size::{ByteSize, ByteSizeError};
 
@@ -31,6 +34,25 @@ pub enum Fsync {
     Each,
     /// Never; the system writes when it likes.
     Never,
+}
+
+/// Reads a source from the front until it comes to the transaction with this id.
+pub(crate) async fn find<S: Source>(source: S, id: &str) -> Result<Option<Transaction>, ConnectorError> {
+    loop {
+        let deliveries = source.fetch(&FetchRequest::new(1000)).await?;
+        if deliveries.is_empty() {
+            return Ok(None);
+        }
+        let mut passed = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            if delivery.transaction().id() == id {
+                source.close().await?;
+                return Ok(Some(delivery.into_parts().0));
+            }
+            passed.push(delivery.settle(Disposition::Ack));
+        }
+        source.settle(passed).await?;
+    }
 }
 
 /// Refuses to empty a file that several workers write to.

@@ -82,11 +82,15 @@ impl Connector for JsonLines {
     }
 
     async fn close(&self) -> Result<(), ConnectorError> {
-        self.feed.close().await;
+        self.feed.close();
         self.finish_writing().await
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        if self.config.is_standard_stream() { Abilities::none() } else { Abilities::none().count(self) }
+        if self.config.is_standard_stream() {
+            Abilities::none()
+        } else {
+            Abilities::none().count(self).fetch_by_id(self)
+        }
     }
 }

@@ -11,20 +11,21 @@ impl Sink for JsonLines {
     async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
         let mut batch = Batch::default();
         for transaction in &transactions {
-            line::write(transaction, self.config.envelope, &mut batch.bytes).map_err(|error| {
-                let id = transaction.id();
-                ConnectorError::permanent(format!("transaction `{id}` cannot be written as JSON"))
-                    .with_source(error)
-            })?;
-            batch.end_line();
+            batch.add(|line| {
+                line::write(transaction, self.config.envelope, line).map_err(|error| {
+                    let id = transaction.id();
+                    ConnectorError::permanent(format!("transaction `{id}` cannot be written as JSON"))
+                        .with_source(error)
+                })
+            });
         }
         self.start_writing()?;
         // Without fsync a write only copies to the system's memory; sending it to another thread would cost more.
         if !lock(&self.out).as_ref().is_some_and(AppendFile::may_wait) {
-            return append(&self.out, &batch);
+            return append(&self.out, batch);
         }
         let out = Arc::clone(&self.out);
-        finished(tokio::task::spawn_blocking(move || append(&out, &batch)).await)
+        finished(tokio::task::spawn_blocking(move || append(&out, batch)).await)
     }
 }
 
@@ -40,7 +41,8 @@ impl JsonLines {
         let mut out = lock(&self.out);
         if out.is_none() {
             let config = &self.config;
-            let mode = Mode { create: config.create, append: config.append, fsync: config.fsync };
+            let mode =
+                Mode { create: config.create, append: config.append, fsync: config.fsync, quotes: false };
             let standard_output = config.is_standard_stream();
             *out = Some(if standard_output {
                 AppendFile::stdout()
@@ -57,7 +59,7 @@ impl JsonLines {
     }
 }
 
-fn append(out: &Mutex<Option<AppendFile>>, batch: &Batch) -> Result<(), ConnectorError> {
+fn append(out: &Mutex<Option<AppendFile>>, batch: Batch) -> Result<(), ConnectorError> {
     match lock(out).as_mut() {
         Some(file) => file.append(batch),
         None => Err(ConnectorError::permanent("the file was closed before this dispatch")),

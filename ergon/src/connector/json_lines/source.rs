@@ -6,8 +6,10 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::{Envelope, JsonLines, line};
-use crate::connector::file::{ByteSize, Closed, Outlet, cannot, open};
-use crate::connector::{ConnectorError, Count, Delivery, FetchRequest, Settlement, Shard, Source};
+use crate::connector::file::{ByteSize, Closed, Outlet, cannot, find, open};
+use crate::connector::{
+    ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Settlement, Shard, Source,
+};
 use crate::transaction::{ContentType, Payload, Record, Transaction};
 
 /// How much of a line that is too long is kept, to recognise it by.
@@ -50,6 +52,14 @@ impl Count for JsonLines {
             }
         });
         Ok(self.feed.pending(*total.await?))
+    }
+}
+
+/// Not offered on standard input; reads the file from its front.
+impl FetchById for JsonLines {
+    async fn fetch_by_id(&self, id: &str) -> Result<Option<Delivery>, ConnectorError> {
+        let whole = Self::new(self.config.clone(), &Context::new("", "whole file"));
+        Ok(find(whole, id).await?.map(|transaction| self.feed.hand_out(transaction)))
     }
 }
 

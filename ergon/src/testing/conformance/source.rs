@@ -27,6 +27,7 @@ pub(super) async fn rules<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<
         rule("counts redeliveries", counts_redeliveries(fixture)).await,
         rule("keeps ids over a reopen", keeps_ids(fixture)).await,
         rule("counts what is pending", counts_pending(fixture)).await,
+        rule("finds one by its id", finds_by_id(fixture)).await,
         rule("loses nothing when a fetch is cancelled", survives_cancelled_fetch(fixture)).await,
         rule("serves several fetches at once", serves_concurrent_fetches(fixture)).await,
         rule("closes while a fetch waits", closes_while_fetching(fixture)).await,
@@ -205,6 +206,21 @@ async fn counts_pending<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result
     same("pending after an ack and a requeue", &count().await?, &Some(4))?;
     source.fetch_all(4).await?;
     same("pending at the end", &count().await?, &Some(0))?;
+    source.close().await
+}
+
+async fn finds_by_id<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let source = open(fixture, "by-id", samples(20)).await?;
+    let deliveries = source.fetch_all(20).await?;
+    let wanted = transactions(&deliveries).last().ok_or("nothing")?.clone();
+    source.settle(deliveries, Disposition::Requeue).await?;
+    let find =
+        async |id: &str| source.input.fetch_by_id(id).await.map_err(|error| format!("not found: {error}"));
+    let Some(found) = find(wanted.id()).await? else { return source.close().await };
+    let found = found.ok_or_else(|| format!("`{}` is not found", wanted.id()))?;
+    same("the one that was found", &decoded(found.transaction())?, &decoded(&wanted)?)?;
+    source.settle(vec![found], Disposition::Ack).await?;
+    same("an id that is not there is found", &find("no such id").await?.flatten().is_some(), &false)?;
     source.close().await
 }
 

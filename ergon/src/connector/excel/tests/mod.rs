@@ -1,5 +1,6 @@
 mod broken;
 mod rows;
+mod written;
 
 use std::path::Path;
 

@@ -1,0 +1,105 @@
+//! A file of records whose cells are separated by commas: a source and a sink.
+//!
+//! Source: record by record, never the whole file; a cell becomes what the task's field asks for (a number, a flag,
+//! `None` if it is empty). A transaction's id is `file:record`, records counted from 1 without the header; the metadata
+//! says `file`, `record` and `line`. A record with more or fewer cells than the header, or one that is not UTF-8, is a
+//! delivery that does not decode. A file of no bytes has no records. Several workers share the records by their number.
+//!
+//! Sink: the header is that of the file, or the names in the first transaction; a transaction without one of them leaves
+//! the cell empty, one with another is refused. Lists and maps are written as JSON.
+//!
+//! ```
+//! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Source};
+//! use ergon::prelude::*;
+//!
+//! #[derive(Deserialize)]
+//! struct Order { sku: String, quantity: u32, note: Option<String> }
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("orders.csv");
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! std::fs::write(&path, "sku,quantity,note\nA-1,2,\n")?;
+//! let orders = CsvConfig::new(path).build(&Context::new("example", "orders"))?;
+//! orders.open().await?;
+//! let deliveries = orders.fetch(&FetchRequest::new(10)).await?;
+//! let order: Order = deliveries[0].transaction().decode()?;
+//! assert_eq!((order.sku.as_str(), order.quantity, order.note), ("A-1", 2, None));
+//! # orders.close().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod config;
+mod records;
+mod sink;
+mod source;
+mod written;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::file::{Feed, file_name};
+use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
+use records::Line;
+use sink::Out;
+
+pub use config::CsvConfig;
+
+/// The connector of a [`CsvConfig`]; a source and a sink.
+#[derive(Debug)]
+pub struct Csv {
+    config: CsvConfig,
+    delimiter: u8,
+    shard: Shard,
+    usage: Usage,
+    /// The file's name without its folders.
+    file: Arc<str>,
+    /// The names of the columns; known once the source is open.
+    names: Arc<OnceLock<Arc<[String]>>>,
+    feed: Feed<Line>,
+    /// Opened by `open` or by the first dispatch; shared with the thread that a slow write goes on.
+    out: Arc<Mutex<Option<Out>>>,
+    /// How many records are this worker's; counted when it is first asked for.
+    total: tokio::sync::OnceCell<u64>,
+}
+
+impl Csv {
+    fn new(config: CsvConfig, delimiter: u8, context: &Context) -> Self {
+        Self {
+            delimiter,
+            shard: context.shard,
+            usage: context.usage,
+            file: file_name(&config.path),
+            names: Arc::default(),
+            feed: Feed::default(),
+            out: Arc::default(),
+            total: tokio::sync::OnceCell::new(),
+            config,
+        }
+    }
+}
+
+impl Connector for Csv {
+    const KIND: &'static str = "csv";
+
+    async fn open(&self) -> Result<(), ConnectorError> {
+        match self.usage {
+            Usage::Source => self.start_reading().await,
+            Usage::Sink => self.start_writing(),
+            // Nobody knows yet which side is used, and a source must not make or empty the file.
+            Usage::Any => Ok(()),
+        }
+    }
+
+    async fn close(&self) -> Result<(), ConnectorError> {
+        self.feed.close();
+        self.finish_writing().await
+    }
+
+    fn abilities(&self) -> Abilities<'_> {
+        Abilities::none().count(self).fetch_by_id(self)
+    }
+}

@@ -1,0 +1,197 @@
+//! A file's records, and the names of its columns.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use csv::{ByteRecord, Reader, ReaderBuilder};
+
+use super::CsvConfig;
+use crate::connector::file::{cannot, open, shown};
+use crate::connector::{ConnectorError, Shard};
+
+/// One record of the file.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Counted from 1, without the header.
+    pub(super) number: u64,
+    /// The line it begins on, counted from 1.
+    pub(super) begins: u64,
+    pub(super) cells: Vec<String>,
+    /// Why it cannot be decoded.
+    pub(super) broken: Option<String>,
+}
+
+/// Reads a file record by record, of which one worker's share is kept.
+pub(super) struct Records<'a> {
+    config: &'a CsvConfig,
+    reader: Reader<Limited<File>>,
+    pub(super) names: Arc<[String]>,
+    /// The first record, where it had to be read to learn how many columns there are.
+    first: Option<ByteRecord>,
+    record: ByteRecord,
+    number: u64,
+    /// Where the record begins, counted from 1.
+    line: u64,
+    shard: Shard,
+}
+
+impl<'a> Records<'a> {
+    /// Opens the file and reads its header.
+    pub(super) fn new(config: &'a CsvConfig, delimiter: u8, shard: Shard) -> Result<Self, ConnectorError> {
+        let limit = config.max_record.bytes();
+        let file = Limited { inner: open(&config.path)?, limit, left: limit, total: 0, last: 0, crlf: None };
+        let mut reader =
+            ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(file);
+        let mut first = ByteRecord::new();
+        let any = reader.read_byte_record(&mut first).map_err(|error| failed(config, 0, error))?;
+        let names = match (any, config.headers) {
+            (false, _) => Vec::new(),
+            (true, true) => header(config, &first)?,
+            (true, false) => (1..=first.len()).map(|column| format!("column_{column}")).collect(),
+        };
+        let first = (any && !config.headers).then_some(first);
+        Ok(Self {
+            config,
+            reader,
+            names: names.into(),
+            first,
+            record: ByteRecord::new(),
+            number: 0,
+            line: 1,
+            shard,
+        })
+    }
+
+    /// Reads up to the next record that is to be handed out.
+    pub(super) fn next(&mut self) -> Result<Option<Line>, ConnectorError> {
+        while self.advance()? {
+            self.number += 1;
+            if self.shard.owns(self.number - 1) {
+                return Ok(Some(self.line()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn advance(&mut self) -> Result<bool, ConnectorError> {
+        if let Some(first) = self.first.take() {
+            self.record = first;
+            self.line = self.first_line().max(1);
+            return Ok(true);
+        }
+        // What the reader has read ahead counts for the record, so the limit is not exact to the byte.
+        let source = self.reader.get_mut();
+        source.left = source.limit;
+        let before = self.reader.position().line();
+        let read = self.reader.read_byte_record(&mut self.record);
+        self.line = before.max(self.first_line());
+        read.map_err(|error| failed(self.config, self.number, error))
+    }
+
+    /// The line that the record begins on: the library's own position is before the blank lines that it passes over,
+    /// and before the line feed that belongs to the carriage return of the record before.
+    fn first_line(&self) -> u64 {
+        let (source, end) = (self.reader.get_ref(), self.reader.position());
+        let ended_by_file = end.byte() == source.total && source.last != b'\n';
+        let ended_by_line_feed = source.crlf != Some(true) && !ended_by_file;
+        let within = self.record.as_slice().split(|byte| *byte == b'\n').count() as u64 - 1;
+        end.line().saturating_sub(within + u64::from(ended_by_line_feed))
+    }
+
+    fn line(&self) -> Line {
+        let line = self.line;
+        let mut broken = None;
+        let mut reason = |what: String| {
+            let _ = broken.get_or_insert(format!("record {} (line {line}) {what}", self.number));
+        };
+        let (found, expected) = (self.record.len(), self.names.len());
+        if found != expected {
+            reason(format!("has {found} cells, expected {expected}"));
+        }
+        let mut cells = Vec::with_capacity(found);
+        for (column, cell) in self.record.iter().enumerate() {
+            match std::str::from_utf8(cell) {
+                Ok(text) => cells.push(text.to_owned()),
+                Err(error) => {
+                    let name = self.names.get(column).map_or("", String::as_str);
+                    reason(format!(
+                        "is not UTF-8 in column `{name}`, from byte {} of it",
+                        error.valid_up_to()
+                    ));
+                    cells.push(String::from_utf8_lossy(cell).into_owned());
+                }
+            }
+        }
+        Line { number: self.number, begins: line, cells, broken }
+    }
+}
+
+fn header(config: &CsvConfig, record: &ByteRecord) -> Result<Vec<String>, ConnectorError> {
+    let wrong = |what: String, hint: &str| {
+        ConnectorError::permanent(format!("{} {what}", shown(&config.path))).with_hint(hint)
+    };
+    let mut names: Vec<String> = Vec::with_capacity(record.len());
+    for (column, cell) in (1..).zip(record) {
+        let Ok(name) = std::str::from_utf8(cell) else {
+            return Err(wrong(
+                format!("has a header that is not UTF-8, in column {column}"),
+                "save it as UTF-8",
+            ));
+        };
+        if name.trim().is_empty() {
+            let hint = "name the column, or set `headers = false`";
+            return Err(wrong(format!("has a column without a name: column {column}"), hint));
+        }
+        if let Some(earlier) = names.iter().position(|earlier| earlier == name) {
+            let what = format!("has two columns named `{name}`: {} and {column}", earlier + 1);
+            return Err(wrong(what, "give each column a name of its own, or set `headers = false`"));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+fn failed(config: &CsvConfig, after: u64, error: csv::Error) -> ConnectorError {
+    if let csv::ErrorKind::Io(cause) = error.kind()
+        && cause.kind() == io::ErrorKind::FileTooLarge
+    {
+        let (file, next, max) = (shown(&config.path), after + 1, config.max_record);
+        return ConnectorError::permanent(format!(
+            "record {next} of {file} is longer than max_record = {max}"
+        ))
+        .with_hint("look for a double quote that is never closed; else raise `max_record`");
+    }
+    cannot("read on in", &config.path, io::Error::other(error))
+}
+
+/// Stops a record that never ends: an open quote would take the rest of the file for one cell.
+struct Limited<R> {
+    inner: R,
+    limit: u64,
+    left: u64,
+    total: u64,
+    last: u8,
+    /// Whether lines end with carriage return and line feed; known after the first.
+    crlf: Option<bool>,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let read = self.inner.read(buffer)?;
+        self.left = self.left.saturating_sub(read as u64);
+        self.total += read as u64;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        if self.crlf.is_none()
+            && let Some(end) = bytes.iter().position(|byte| *byte == b'\n')
+        {
+            let before = end.checked_sub(1).and_then(|at| bytes.get(at)).copied().unwrap_or(self.last);
+            self.crlf = Some(before == b'\r');
+        }
+        self.last = bytes.last().copied().unwrap_or(self.last);
+        Ok(read)
+    }
+}

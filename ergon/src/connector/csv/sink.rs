@@ -1,0 +1,115 @@
+//! Dispatching to a file, whole records only.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::records::Records;
+use super::written::{Style, write};
+use super::{Csv, CsvConfig};
+use crate::connector::file::{AppendFile, Batch, Mode, cells, in_order};
+use crate::connector::{ConnectorError, Shard, Sink};
+use crate::transaction::Transaction;
+
+/// The file that is written to, and its columns.
+#[derive(Debug)]
+pub(super) struct Out {
+    file: AppendFile,
+    config: CsvConfig,
+    style: Style,
+    /// Known from the first transaction on.
+    names: Option<Arc<[String]>>,
+}
+
+impl Sink for Csv {
+    async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
+        self.start_writing()?;
+        // Without fsync a write only copies to the system's memory; sending it to another thread would cost more.
+        if !lock(&self.out).as_ref().is_some_and(|out| out.file.may_wait()) {
+            return append(&self.out, &transactions);
+        }
+        let out = Arc::clone(&self.out);
+        finished(tokio::task::spawn_blocking(move || append(&out, &transactions)).await)
+    }
+}
+
+impl Csv {
+    /// Opens the file for writing, unless it is open.
+    pub(super) fn start_writing(&self) -> Result<(), ConnectorError> {
+        let config = &self.config;
+        if self.feed.is_closed() {
+            return Err(ConnectorError::permanent(format!(
+                "{} was closed before this dispatch",
+                config.path
+            )));
+        }
+        let mut out = lock(&self.out);
+        if out.is_none() {
+            let (create, append, fsync) = (config.create, config.append, config.fsync);
+            let file = AppendFile::open(&config.path, Mode { create, append, fsync, quotes: true })?;
+            let style = Style { delimiter: self.delimiter, raw: config.raw };
+            *out = Some(Out { file, config: config.clone(), style, names: None });
+        }
+        Ok(())
+    }
+
+    pub(super) async fn finish_writing(&self) -> Result<(), ConnectorError> {
+        let Some(mut out) = lock(&self.out).take() else { return Ok(()) };
+        finished(tokio::task::spawn_blocking(move || out.file.finish()).await)
+    }
+}
+
+impl Out {
+    /// Writes the transactions that fit the columns, and says which do not.
+    fn append(&mut self, transactions: &[Transaction]) -> Result<(), ConnectorError> {
+        let mut batch = Batch::default();
+        for transaction in transactions {
+            batch.add(|line| self.line(transaction, line));
+        }
+        self.file.append(batch)
+    }
+
+    fn line(&mut self, transaction: &Transaction, line: &mut Vec<u8>) -> Result<(), ConnectorError> {
+        let cells = cells(transaction)?;
+        let names = match &self.names {
+            Some(names) => Arc::clone(names),
+            None => self.decide_on(cells.keys().cloned().collect())?,
+        };
+        let row = in_order(cells, &names, transaction)?;
+        write(&row, self.style, line)
+            .map_err(|error| ConnectorError::permanent("the record cannot be written").with_source(error))
+    }
+
+    /// Takes the columns of the file if it has some, else makes these its columns.
+    fn decide_on(&mut self, names: Vec<String>) -> Result<Arc<[String]>, ConnectorError> {
+        let mut names: Arc<[String]> = names.into();
+        if self.config.headers {
+            let row: Vec<_> = names.iter().map(|name| name.as_str().into()).collect();
+            let (mut head, style) = (Vec::new(), Style { raw: true, ..self.style });
+            write(&row, style, &mut head).map_err(|error| {
+                ConnectorError::permanent("the header cannot be written").with_source(error)
+            })?;
+            head.push(b'\n');
+            if !self.file.head(&head)? {
+                names = Records::new(&self.config, self.style.delimiter, Shard::default())?.names;
+            }
+        }
+        self.names = Some(Arc::clone(&names));
+        Ok(names)
+    }
+}
+
+fn append(out: &Mutex<Option<Out>>, transactions: &[Transaction]) -> Result<(), ConnectorError> {
+    match lock(out).as_mut() {
+        Some(out) => out.append(transactions),
+        None => Err(ConnectorError::permanent("the file was closed before this dispatch")),
+    }
+}
+
+fn lock(out: &Mutex<Option<Out>>) -> MutexGuard<'_, Option<Out>> {
+    out.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn finished(
+    joined: Result<Result<(), ConnectorError>, tokio::task::JoinError>,
+) -> Result<(), ConnectorError> {
+    joined.map_err(|error| ConnectorError::unknown("the write did not come to its end").with_source(error))?
+}

@@ -1,0 +1,135 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::connector::{Fate, Sink};
+use crate::transaction::{Payload, Transaction};
+
+async fn sink(config: &ExcelConfig) -> Excel {
+    let mut context = context();
+    context.usage = Usage::Sink;
+    let sink = config.build(&context).unwrap();
+    sink.open().await.unwrap();
+    sink
+}
+
+fn rows(values: impl IntoIterator<Item = Value>) -> Vec<Transaction> {
+    (1..).zip(values).map(|(id, value)| Transaction::new(format!("t{id}"), &value).unwrap()).collect()
+}
+
+async fn back(config: &ExcelConfig) -> Vec<Value> {
+    all(&open(config).await).await.iter().map(|d| d.transaction().decode().unwrap()).collect()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn values_come_back_as_they_were_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ExcelConfig::new(folder.path().join("new/out.xlsx")).with_sheet("March");
+    let values = [
+        json!({"id": 1, "part": -0.5, "flag": true, "day": "2016-11-08", "time": "2016-11-08T10:30:00", "text": "ü"}),
+        json!({"text": "=1+1", "id": 9_007_199_254_740_993_u64, "day": "2016-11-8", "flag": null}),
+    ];
+    let sink = sink(&config).await;
+    sink.dispatch(rows(values.clone())).await.unwrap();
+    sink.close().await.unwrap();
+    let found = back(&config).await;
+    assert_eq!(found[0], values[0]);
+    let second = json!({
+        "id": "9007199254740993", "part": null, "flag": null, "day": "2016-11-8", "time": null, "text": "=1+1",
+    });
+    assert_eq!(found[1], second);
+    let serial = ExcelConfig { date_format: DateFormat::Serial, ..config };
+    assert_eq!(back(&serial).await[0]["day"], 42_682, "a date is a date in the workbook, no text");
+}
+
+#[tokio::test]
+async fn the_workbook_appears_whole_at_close() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = column(folder.path(), ["old"]);
+    let sink = sink(&config).await;
+    sink.dispatch(rows([json!({"id": 1})])).await.unwrap();
+    assert_eq!(back(&config).await, [json!({"id": 1, "value": "old"})]);
+    sink.dispatch(rows([json!({"id": 2})])).await.unwrap();
+    sink.close().await.unwrap();
+    assert_eq!(back(&config).await, [json!({"id": 1}), json!({"id": 2})]);
+    assert_eq!(files(folder.path()), ["book.xlsx"]);
+    assert!(sink.dispatch(rows([json!({"id": 3})])).await.is_err());
+}
+
+#[tokio::test]
+async fn a_crash_loses_no_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ExcelConfig::new(folder.path().join("out.xlsx"));
+    let crashed = sink(&config).await;
+    crashed.dispatch(rows([json!({"id": 1}), json!({"id": 2})])).await.unwrap();
+    drop(crashed);
+    assert_eq!(files(folder.path()), ["out.xlsx.partial"]);
+    // What a dispatch that never returned had written.
+    let partial = folder.path().join("out.xlsx.partial");
+    let content = std::fs::read_to_string(&partial).unwrap();
+    std::fs::write(&partial, content + "[\"hal").unwrap();
+
+    let next = sink(&config).await;
+    next.dispatch(rows([json!({"id": 3})])).await.unwrap();
+    next.close().await.unwrap();
+    assert_eq!(back(&config).await, [json!({"id": 1}), json!({"id": 2}), json!({"id": 3})]);
+    assert_eq!(files(folder.path()), ["out.xlsx"]);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ExcelConfig::new(folder.path().join("out.xlsx"));
+    let sink = sink(&config).await;
+    let mut values = rows([
+        json!({"a": 1}),
+        json!({"a": 2, "b": 3}),
+        json!({"a": "x".repeat(32_768)}),
+        json!({"a": "x".repeat(32_767)}),
+    ]);
+    values.push(Transaction::builder().id("text").payload(Payload::text("no row")).build());
+    let error = sink.dispatch(values).await.unwrap_err();
+    let fates: Vec<_> = (0..5).map(|index| error.fate(index)).collect();
+    assert_eq!(fates, [Fate::Done, Fate::NotDone, Fate::NotDone, Fate::Done, Fate::NotDone]);
+    assert!(error.message().contains("transaction `t2` has `b`, for which there is no column"), "{error}");
+    sink.close().await.unwrap();
+    assert_eq!(back(&config).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_full_sheet_refuses_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ExcelConfig { header_row: 1_048_575, ..ExcelConfig::new(folder.path().join("out.xlsx")) };
+    let sink = sink(&config).await;
+    let error = sink.dispatch(rows([json!({"a": 1}), json!({"a": 2})])).await.unwrap_err();
+    assert_eq!((error.fate(0), error.fate(1)), (Fate::Done, Fate::NotDone));
+    assert_eq!(error.message(), "the sheet is full: it has room for 1 rows");
+    sink.close().await.unwrap();
+    assert_eq!(back(&config).await, [json!({"a": 1})]);
+}
+
+#[tokio::test]
+async fn a_run_without_rows_makes_no_workbook() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink(&ExcelConfig::new(folder.path().join("out.xlsx"))).await;
+    sink.close().await.unwrap();
+    assert!(files(folder.path()).is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_found_at_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ExcelConfig::new(folder.path().join("out.xlsx"));
+    let mut shared = Context { usage: Usage::Sink, ..context() };
+    let error = config.clone().with_sheet("a/b").build(&shared).unwrap().open().await.unwrap_err();
+    assert_eq!(error.message(), "`sheet = \"a/b\"` cannot name a sheet");
+    shared.shard.count = 2;
+    let error = config.build(&shared).unwrap().open().await.unwrap_err();
+    assert_eq!(error.message(), "2 workers cannot write to one workbook");
+}
