@@ -1,5 +1,12 @@
 //! The command line as a person and as a shell see it: real processes, real files, real signals.
-#![allow(missing_docs, reason = "a test")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Output, Stdio};
@@ -43,8 +50,8 @@ impl Project {
     }
 
     fn lines(&self, numbers: impl Iterator<Item = u32>) {
-        let lines: String = numbers.map(|n| format!("{{\"n\":{n}}}\n")).collect();
-        self.write("lines.jsonl", &lines);
+        let lines: Vec<_> = numbers.map(|n| format!("{{\"n\":{n}}}\n")).collect();
+        self.write("lines.jsonl", &lines.concat());
     }
 
     fn copies(&self) -> Vec<String> {

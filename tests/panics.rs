@@ -1,5 +1,12 @@
 //! A panic in any handler is that attempt's system error; the worker lives.
-#![allow(missing_docs, clippy::panic, reason = "a test")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
 use std::future::Ready;
 use std::time::Duration;

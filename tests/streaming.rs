@@ -1,5 +1,12 @@
 //! Finite and streaming runs, empty sources, and fetches that fail.
-#![allow(missing_docs, reason = "a test")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

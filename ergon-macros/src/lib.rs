@@ -26,7 +26,7 @@ use proc_macro::TokenStream;
 /// Own fields are set with `Default`, or with `#[init(expr)]`.
 #[proc_macro_attribute]
 pub fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    expand::task(attribute.into(), item.into()).into()
+    expand::task(attribute.into(), &item.into()).into()
 }
 
 /// Writes `fn main`: the command line, the settings, the wiring and the runner of a project.

@@ -1,6 +1,6 @@
 //! JSON lines from standard input to standard output, in a process of their own.
 #![cfg(feature = "json_lines")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};

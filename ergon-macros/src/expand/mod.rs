@@ -16,7 +16,7 @@ use crate::parse::{MainInput, TaskInput};
 use crate::validate::{self, Derive};
 
 /// `#[ergon::task]`.
-pub(crate) fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let mut problems = Problems::default();
     let Some(input) = TaskInput::parse(attribute, item.clone(), &mut problems) else {
         let errors = problems.into_tokens();
@@ -70,7 +70,7 @@ fn derived(
 ) -> TokenStream {
     let mut problems = Problems::default();
     let input = problems.keep(syn::parse2::<DeriveInput>(item));
-    let made = input.and_then(|input| make(input, &mut problems));
+    let output = input.and_then(|input| make(input, &mut problems));
     let errors = problems.into_tokens();
-    quote!(#errors #made)
+    quote!(#errors #output)
 }

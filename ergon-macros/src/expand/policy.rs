@@ -21,7 +21,7 @@ pub(super) fn consumer(task: &Task) -> TokenStream {
             }
         }
     });
-    filled(&task.ergon, "ConsumerPolicy", settings.collect())
+    filled(&task.ergon, "ConsumerPolicy", &settings.collect::<Vec<_>>())
 }
 
 /// Each `const RetryPolicy` of the user's under a name of its own, checked by the compiler where it stands.
@@ -51,11 +51,11 @@ fn policy(ergon: &Path, name: &str, settings: &[Setting]) -> TokenStream {
         let (key, value) = (&setting.key, value(ergon, &setting.value));
         quote!(#key: #value)
     });
-    filled(ergon, name, fields.collect())
+    filled(ergon, name, &fields.collect::<Vec<_>>())
 }
 
 /// A policy with these fields, and the rest as by default.
-fn filled(ergon: &Path, name: &str, fields: Vec<TokenStream>) -> TokenStream {
+fn filled(ergon: &Path, name: &str, fields: &[TokenStream]) -> TokenStream {
     let name = format_ident!("{name}");
     if fields.is_empty() {
         quote!(#ergon::#name::DEFAULT)
@@ -66,8 +66,8 @@ fn filled(ergon: &Path, name: &str, fields: Vec<TokenStream>) -> TokenStream {
 
 fn value(ergon: &Path, value: &SettingValue) -> TokenStream {
     match value {
-        SettingValue::Count(count) => number(Literal::u64_unsuffixed(*count)),
-        SettingValue::SomeCount(count) => some(&number(Literal::u64_unsuffixed(*count))),
+        SettingValue::Count(count) => number(&Literal::u64_unsuffixed(*count)),
+        SettingValue::SomeCount(count) => some(&number(&Literal::u64_unsuffixed(*count))),
         SettingValue::Number(number) => {
             let number = Literal::f64_suffixed(*number);
             quote!(#number)
@@ -87,7 +87,7 @@ fn value(ergon: &Path, value: &SettingValue) -> TokenStream {
     }
 }
 
-fn number(literal: Literal) -> TokenStream {
+fn number(literal: &Literal) -> TokenStream {
     quote!(#literal)
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct MainInput {
 /// One key of `ergon::main!`.
 #[derive(Debug)]
 pub(crate) enum MainKey {
-    Settings(Ident, Type),
+    Settings(Ident, Box<Type>),
     Tasks(Ident, Vec<Wired>),
     Crate(Path),
     /// A key that is not known; what stands behind it was skipped.
@@ -40,7 +40,7 @@ impl Parse for MainKey {
         let key = input.call(Ident::parse_any)?;
         input.parse::<Token![:]>()?;
         match key.to_string().as_str() {
-            "settings" => Ok(Self::Settings(key, input.parse()?)),
+            "settings" => Ok(Self::Settings(key, Box::new(input.parse()?))),
             "crate" => Ok(Self::Crate(input.parse()?)),
             "tasks" => {
                 let inside;

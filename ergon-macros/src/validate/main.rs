@@ -14,7 +14,7 @@ pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
     for key in input.keys {
         match key {
             MainKey::Settings(key, _) if settings.is_some() => twice(&key, problems),
-            MainKey::Settings(_, ty) => settings = Some(ty),
+            MainKey::Settings(_, ty) => settings = Some(*ty),
             MainKey::Tasks(key, _) if tasks.is_some() => twice(&key, problems),
             MainKey::Tasks(key, wired) => {
                 if wired.is_empty() {

@@ -1,5 +1,12 @@
 //! The main job on the real workbook, and the mistakes a newcomer makes with it.
-#![allow(missing_docs, reason = "a test")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
