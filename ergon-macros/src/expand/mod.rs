@@ -6,6 +6,8 @@ mod main;
 mod policy;
 mod standin;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use proc_macro2::TokenStream;
 use quote::quote;

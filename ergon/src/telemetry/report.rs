@@ -34,7 +34,7 @@ pub struct Tally {
     pub retries: u64,
     /// Deliveries that were given back to be handed out again.
     pub requeued: u64,
-    /// Deliveries of which nobody knows whether the source took the settlement; it will hand them out again.
+    /// Deliveries whose settlement the source did not take, or may not have taken; it will hand them out again.
     pub unknown: u64,
     /// The first few refused transactions.
     pub refusals: Vec<Refusal>,

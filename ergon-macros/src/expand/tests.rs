@@ -1,0 +1,188 @@
+//! What comes out, read as a person would; and that nothing that goes in makes a macro panic.
+
+use proc_macro2::{TokenStream, TokenTree};
+use proptest::prelude::*;
+use quote::quote;
+
+/// The code as a person would have laid it out.
+fn readable(tokens: TokenStream) -> String {
+    prettyplease::unparse(&syn::parse2(tokens).unwrap())
+}
+
+fn task(attribute: TokenStream, item: &TokenStream) -> String {
+    readable(super::task(attribute, item))
+}
+
+#[test]
+fn a_task_with_a_source_and_a_sink() {
+    let item = quote! {
+        /// Moves orders.
+        pub struct OrderProcessor;
+    };
+    let attribute = quote!(connectors(input, output), consumer(concurrency = 8, batch_size = 100));
+    insta::assert_snapshot!(task(attribute, &item));
+}
+
+#[test]
+fn a_task_with_every_kind_of_slot_and_field() {
+    let item = quote! {
+        struct Enrich {
+            #[init(7)]
+            threshold: u32,
+            #[cfg(feature = "audit")]
+            seen: Vec<String>,
+        }
+    };
+    let attribute = quote!(
+        name = "enrich-orders",
+        connectors(input, both: Duplex, archive: Excel),
+        services(crm, rates: dyn Rates)
+    );
+    insta::assert_snapshot!(task(attribute, &item));
+}
+
+#[test]
+fn a_task_with_a_whole_policy() {
+    let attribute = quote!(
+        connectors(input, dlq),
+        consumer(
+            streaming,
+            limit = 10_000,
+            transaction_timeout = "none",
+            mode = "batch",
+            empty_queue(backoff = "1s"),
+            process(max_attempts = 3, backoff = "1s", backoff_cap = "10s", jitter = 0.1),
+            exception = constants::HANDLER_RETRY,
+            dead_letter = dlq,
+            on_handler_failure = "reject"
+        )
+    );
+    insta::assert_snapshot!(task(
+        attribute,
+        &quote!(
+            struct Sync;
+        )
+    ));
+}
+
+#[test]
+fn a_stand_in_beside_a_mistake() {
+    insta::assert_snapshot!(task(
+        quote!(connectors(input), consumer(concurency = 8)),
+        &quote!(
+            struct Sync;
+        )
+    ));
+}
+
+#[test]
+fn a_program() {
+    let input = quote! {
+        settings: Settings,
+        tasks: [tasks::OrderProcessor { input: orders, output: files.receipts }, tasks::sync::config]
+    };
+    insta::assert_snapshot!(readable(super::main(input)));
+}
+
+#[test]
+fn a_connector() {
+    let item = quote! {
+        #[connector(source, sink, count, lifecycle)]
+        pub struct AcmeApi {
+            #[connector(service)]
+            client: AcmeClient,
+            /// How many rows come at once.
+            #[connector(default = 100)]
+            page_size: usize,
+            #[connector(skip)]
+            cursor: Mutex<Cursor>,
+        }
+    };
+    insta::assert_snapshot!(readable(super::connector(item)));
+}
+
+#[test]
+fn an_error() {
+    let item = quote! {
+        enum OrderError {
+            #[business]
+            Invalid(String),
+            #[system(retry_after = "5s")]
+            Warehouse { cause: WarehouseError },
+        }
+    };
+    insta::assert_snapshot!(readable(super::transaction_error(item)));
+}
+
+/// Attributes and items that are right, to be broken.
+fn seeds() -> Vec<(TokenStream, TokenStream)> {
+    let items = [
+        quote!(
+            pub struct A;
+        ),
+        quote!(
+            struct A {
+                #[init(1)]
+                a: u8,
+                b: Vec<u8>,
+            }
+        ),
+    ];
+    let attributes = [
+        quote!(name = "a-b", connectors(input, output: Sink, x: Excel), services(crm, r: dyn Rates)),
+        quote!(
+            connectors(input, dlq),
+            consumer(concurrency = 8, process(max_attempts = 3, backoff = "1s"), dead_letter = dlq)
+        ),
+        quote!(connectors(a, b: Duplex), consumer(from = b, streaming, mode = "batch", exception = C, timeout = "1h")),
+    ];
+    attributes.iter().flat_map(|a| items.iter().map(|i| (a.clone(), i.clone()))).collect()
+}
+
+/// Deletes, doubles or swaps a token, at any depth.
+fn mutated(tokens: TokenStream, steps: &mut impl Iterator<Item = u8>) -> TokenStream {
+    let mut trees: Vec<TokenTree> = tokens.into_iter().collect();
+    let (Some(at), Some(what)) = (steps.next(), steps.next()) else { return trees.into_iter().collect() };
+    let Some(at) = usize::from(at).checked_rem(trees.len()) else { return TokenStream::new() };
+    match (what % 5, trees[at].clone()) {
+        (0, _) => drop(trees.remove(at)),
+        (1, tree) => trees.insert(at, tree),
+        (2, _) => {
+            let other = usize::from(what) % trees.len();
+            trees.swap(at, other);
+        }
+        (_, TokenTree::Group(group)) => {
+            let inside = mutated(group.stream(), steps);
+            trees[at] = proc_macro2::Group::new(group.delimiter(), inside).into();
+        }
+        _ => (),
+    }
+    trees.into_iter().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #[test]
+    fn whatever_goes_in_something_that_parses_comes_out(
+        seed in 0_usize..6,
+        steps in proptest::collection::vec(any::<u8>(), 0..24),
+        in_item in any::<bool>(),
+    ) {
+        let (mut attribute, mut item) = seeds().swap_remove(seed);
+        let mut steps = steps.into_iter();
+        for _ in 0..3 {
+            if in_item {
+                item = mutated(item, &mut steps);
+            } else {
+                attribute = mutated(attribute, &mut steps);
+            }
+        }
+        let out = super::task(attribute, &item);
+        // An item that is no Rust any more comes out as it was, beside the error.
+        let parses = syn::parse2::<syn::File>(out.clone()).is_ok();
+        prop_assert!(parses || out.to_string().contains("compile_error"), "{out}");
+        for made in [super::connector(item.clone()), super::service(item.clone()), super::transaction_error(item)] {
+            prop_assert!(syn::parse2::<syn::File>(made.clone()).is_ok(), "{made}");
+        }
+    }
+}
