@@ -97,3 +97,25 @@ async fn a_business_error_beside_a_panic_stays_one() {
     let report = world.run().await;
     assert_eq!((report.tally.failed.system, report.tally.failed.business), (1, 1));
 }
+
+/// What it makes panics when it is dropped.
+#[ergon::task(connectors(input))]
+struct MakesBombs;
+
+impl Consumer for MakesBombs {
+    type Payload = String;
+    type Output = PanicsWhenDropped;
+
+    async fn process_transaction(&self, _: &Transaction<String>) -> Result<PanicsWhenDropped> {
+        Ok(PanicsWhenDropped)
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_drop_of_what_was_made_changes_no_outcome() {
+    let world = World::with(3);
+    let wiring = MakesBombsWiring { input: world.input.clone() };
+    let report = ergon::testing::run(MakesBombs::config(wiring)).await.unwrap();
+    assert_eq!((report.tally.succeeded, report.tally.handler_failures), (3, 0));
+    assert_eq!(world.input.queue.inspect().acked, 3);
+}
