@@ -8,11 +8,12 @@
     reason = "a test"
 )]
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ergon::prelude::*;
 use ergon_tests::World;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 #[tokio::test(start_paused = true)]
 async fn what_finishes_together_is_settled_in_one_call() {
@@ -82,4 +83,25 @@ async fn a_delivery_that_a_task_fetches_and_drops_is_given_back() {
     input.settle(vec![kept.settle(Disposition::Ack)]).await.unwrap();
     let queue = world.input.queue.inspect();
     assert_eq!((queue.acked, queue.waiting, queue.handed_out), (1, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_panics_when_it_settles_does_not_hang_the_run() {
+    let world = World::with(3);
+    world.input.faults.settle_panics.store(true, Ordering::SeqCst);
+    let report = world.run().await;
+    assert_eq!((report.tally.succeeded, report.tally.unknown), (0, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_never_answers_does_not_hold_up_a_stop() {
+    let world = World::with(3).policy(|policy| policy.shutdown_grace = Duration::from_secs(5));
+    world.input.faults.settle_hangs.store(true, Ordering::SeqCst);
+    let running = world.start().await;
+    sleep(Duration::from_secs(60)).await;
+    running.stop();
+    let began = Instant::now();
+    let report = running.wait().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5 + 2 * 2 + 1), "{:?}", began.elapsed());
+    assert_eq!((report.tally.succeeded, report.tally.unknown), (0, 3));
 }

@@ -1,7 +1,7 @@
 //! A memory queue behind a link that fails as the test says.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ergon::connector::memory::{Memory, MemoryQueue};
@@ -15,6 +15,10 @@ pub struct Faults {
     pub fetches: Mutex<VecDeque<ConnectorError>>,
     /// Errors of the next settles, in order; the settlements do not reach the queue.
     pub settles: Mutex<VecDeque<ConnectorError>>,
+    /// Whether a settle never answers.
+    pub settle_hangs: AtomicBool,
+    /// Whether a settle panics.
+    pub settle_panics: AtomicBool,
     /// Errors of the next dispatches, in order.
     pub dispatches: Mutex<VecDeque<ConnectorError>>,
     /// How many fetches were asked for.
@@ -87,6 +91,10 @@ impl Source for Flaky {
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
         self.faults.settled.lock().expect("unpoisoned").push(settlements.len());
+        if self.faults.settle_hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        assert!(!self.faults.settle_panics.load(Ordering::SeqCst), "a defect of the connector");
         next(&self.faults.settles)?;
         self.memory.settle(settlements).await
     }

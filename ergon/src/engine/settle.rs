@@ -4,9 +4,10 @@ use std::collections::BinaryHeap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::attempt::guarded;
 use super::consume::Run;
 use super::life::{Failure, Lived};
 use super::lifecycle::Outcome;
@@ -14,6 +15,9 @@ use crate::connector::{ConnectorError, Delivery, Disposition, Fate, Receipt, Set
 use crate::telemetry::event::{HandlerFailed, TransactionFailed, Unsettled};
 use crate::telemetry::{Refusal, Step, Tally};
 use crate::transaction::Transaction;
+
+/// How long the source may take to answer after the grace of a stop is over.
+const LAST_CALL: Duration = Duration::from_secs(2);
 
 /// A delivery whose life is over, on its way to be settled.
 #[derive(Debug)]
@@ -55,7 +59,7 @@ pub(super) async fn settle(run: Arc<Run>, lanes_ended: CancellationToken) {
 
 /// Gives back the deliveries whose receipts were dropped on the way, by a call without settlements.
 async fn give_back_dropped(run: &Run) {
-    if let Err(error) = run.input.settle(Vec::new()).await {
+    if let Err(error) = tell(run, Vec::new()).await {
         let error = error.to_string();
         Unsettled {
             task: run.task,
@@ -88,8 +92,26 @@ async fn settle_finished(run: &Run, held: &mut Held) {
         }
     }
     if !settlements.is_empty() {
-        let result = run.input.settle(settlements).await;
+        let result = tell(run, settlements).await;
         record(run, &notes, &result);
+    }
+}
+
+/// Tells the source. A source that panics, or that does not answer when the grace of a stop is over, leaves the fate of
+/// its deliveries unknown; it does not hold up the end of the run.
+async fn tell(run: &Run, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+    let too_late = async {
+        run.abort.cancelled().await;
+        sleep(LAST_CALL).await;
+    };
+    let mut outside = None;
+    tokio::select! {
+        biased;
+        told = guarded(&mut outside, run.input.settle(settlements)) => match told {
+            Ok(result) => result,
+            Err(panicked) => Err(ConnectorError::unknown(format!("settling {panicked}"))),
+        },
+        () = too_late => Err(ConnectorError::unknown("the source did not answer before the end of the run")),
     }
 }
 
