@@ -340,6 +340,7 @@ fn every_log_line_inside_a_transaction_carries_its_ids() {
     );
     assert_eq!((&own["step"], &own["attempt"]), (&"process".into(), &1.into()), "{own}");
     assert_eq!(own["n"], 1, "the user's own field");
+    assert_eq!(logged("inside")["transaction_id"], "lines.jsonl:1", "also inside run_fn");
     assert_eq!(logged("transaction failed")["transaction_id"], "lines.jsonl:2");
 }
 

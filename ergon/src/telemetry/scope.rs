@@ -48,8 +48,12 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    /// Runs `code` inside `scope`; what was current before is current again after it, and after a panic.
+    /// Runs `code` inside `scope`; what was current before is current again after it, and after a panic. Without a
+    /// scope of its own, the code belongs to what is current.
     pub(crate) fn enter<R>(scope: &mut Option<Self>, code: impl FnOnce() -> R) -> R {
+        if scope.is_none() {
+            return code();
+        }
         let _entered = Entered::new(scope);
         code()
     }
@@ -106,6 +110,7 @@ mod tests {
             assert_eq!(id().as_deref(), Some("outer"));
             Scope::enter(&mut inner, || assert_eq!(id().as_deref(), Some("inner")));
             assert_eq!(id().as_deref(), Some("outer"));
+            Scope::enter(&mut None, || assert_eq!(id().as_deref(), Some("outer")));
         });
         assert_eq!(id(), None);
         assert!(outer.is_some() && inner.is_some());

@@ -47,6 +47,11 @@ impl Consumer for CopyLines {
         self.gate_service.pass().await?;
         let Line { n, fails } = line.payload();
         tracing::info!(n, "copying");
+        ergon::run_fn(&RetryPolicy::DEFAULT, "inner", || async {
+            tracing::info!("inside");
+            Ok(())
+        })
+        .await?;
         if *fails { Err(TransactionError::business("this line fails")) } else { Ok(n * 2) }
     }
 
