@@ -11,7 +11,7 @@ mod worker;
 #[cfg(test)]
 pub(crate) mod fake;
 
-pub(crate) use build::{Built, Opened, Plan, Slots};
+pub(crate) use build::{Built, Opened, Plan, Reach, Slots};
 pub(crate) use exit::Exit;
 pub(crate) use signal::{Signal, Signals, arriving};
 pub(crate) use worker::{Finished, open_all, runtime};

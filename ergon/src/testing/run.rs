@@ -1,12 +1,11 @@
 //! Running a wired task inside a test.
 
-use std::sync::Arc;
-
 use tokio::task::JoinHandle;
 
-use crate::connector::{AnyConnector, Shard};
+use crate::connector::Shard;
 use crate::error::{Error, ErrorKind};
-use crate::task::{Monitor, Parts, Setup, Stop, TaskConfig};
+use crate::runner::{Finished, Plan, Reach};
+use crate::task::{Monitor, Stop, TaskConfig};
 use crate::telemetry::RunReport;
 
 /// Runs a task until its source is empty, its limit is reached, or it fails.
@@ -14,7 +13,7 @@ use crate::telemetry::RunReport;
 /// Its policy is that of the attribute and of [`TaskConfig`]; no settings are read, no logs or signals set up.
 ///
 /// # Errors
-/// What could not be built or opened.
+/// What could not be built, opened or closed.
 pub async fn run(config: TaskConfig) -> Result<RunReport, Error> {
     start(config).await?.wait().await
 }
@@ -22,39 +21,23 @@ pub async fn run(config: TaskConfig) -> Result<RunReport, Error> {
 /// Starts a task that can be stopped.
 ///
 /// # Errors
-/// What could not be built or opened.
+/// A policy that cannot be obeyed; what could not be built or opened.
 pub async fn start(config: TaskConfig) -> Result<Running, Error> {
     let policy = config.outline.consumer.clone().unwrap_or_default();
     policy.check().map_err(|problem| Error::new(ErrorKind::Policy, problem.to_string()))?;
-    let assembly = config.program.assemble(Parts::new(config.name(), Shard::default(), policy.clone()))?;
-    let connectors: Vec<Arc<dyn AnyConnector>> =
-        assembly.parts.connectors.iter().map(|(_, connector)| Arc::clone(connector)).collect();
-    for connector in &connectors {
-        connector.open().await.map_err(|error| Error::new(ErrorKind::Connector, error.to_string()))?;
-    }
-    let named = |slot: &Option<_>| slot.as_deref().map(str::to_owned);
-    let (from, dead_letter) = (named(&policy.from), named(&policy.dead_letter));
-    let mut inputs = assembly.parts.inputs.iter();
-    let input = inputs.find(|(slot, _)| from.as_deref().is_none_or(|from| from == *slot));
-    let Some((_, input)) = input else {
-        return Err(Error::new(ErrorKind::Policy, "the task has no source to fetch from"));
-    };
-    let mut outputs = assembly.parts.outputs.iter();
-    let dead_letter = outputs.find(|(slot, _)| dead_letter.as_deref() == Some(slot));
-    let dead_letter = dead_letter.map(|(_, output)| output.clone());
-    let (stop, monitor) = (Stop::default(), Monitor::default());
-    let setup = Setup { policy, input: input.clone(), dead_letter, stop: stop.clone(), monitor };
-    let task = assembly.task;
-    let handle = tokio::spawn(async move { task.run(setup).await });
-    Ok(Running { handle, stop, connectors })
+    let built = Plan { config, policy }.build(Shard::default())?;
+    let opened = built.open(Reach::Whole).await.map_err(first)?;
+    let stop = Stop::default();
+    let handle = tokio::spawn(opened.run_apart(stop.clone(), Monitor::default()));
+    Ok(Running { handle, stop })
 }
 
 /// A task that runs.
+#[derive(Debug)]
 #[must_use = "a task that is not waited for runs on by itself"]
 pub struct Running {
-    handle: JoinHandle<RunReport>,
+    handle: JoinHandle<Finished>,
     stop: Stop,
-    connectors: Vec<Arc<dyn AnyConnector>>,
 }
 
 impl Running {
@@ -63,21 +46,18 @@ impl Running {
         self.stop.drain.cancel();
     }
 
-    /// Waits for its end, and closes its connectors.
+    /// Waits for its end; its connectors and services are closed then.
     ///
     /// # Errors
     /// What could not be closed.
     pub async fn wait(self) -> Result<RunReport, Error> {
-        let report = self.handle.await;
-        for connector in &self.connectors {
-            connector.close().await.map_err(|error| Error::new(ErrorKind::Connector, error.to_string()))?;
-        }
-        report.map_err(|error| Error::new(ErrorKind::Task, error.to_string()))
+        let finished = self.handle.await.map_err(|error| Error::new(ErrorKind::Task, error.to_string()))?;
+        if finished.close_errors.is_empty() { Ok(finished.report) } else { Err(first(finished.close_errors)) }
     }
 }
 
-impl std::fmt::Debug for Running {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").field("finished", &self.handle.is_finished()).finish_non_exhaustive()
-    }
+/// The first of some problems, which are never none.
+fn first(problems: Vec<Error>) -> Error {
+    let first = problems.into_iter().next();
+    first.unwrap_or_else(|| Error::new(ErrorKind::Connector, "the task could not be opened"))
 }
