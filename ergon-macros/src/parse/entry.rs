@@ -1,10 +1,11 @@
 //! `key`, `key = value`, `key: Type`, `key(entries, …)`: what every attribute of Ergon is made of.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
-use syn::parse::{Parse, ParseStream, Parser};
-use syn::punctuated::Punctuated;
+use syn::parse::{ParseStream, Parser};
 use syn::{Expr, Ident, Token, Type, parenthesized, token};
+
+use crate::diagnostics::Problems;
 
 /// One entry of an attribute.
 #[derive(Debug, Clone)]
@@ -22,31 +23,66 @@ pub(crate) enum Value {
     List(Vec<Entry>, Span),
 }
 
-impl Parse for Entry {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let key = input.call(Ident::parse_any).map_err(|error| {
-            syn::Error::new(error.span(), "expected a name or a key here, such as `input` or `concurrency = 8`")
-        })?;
-        let value = if input.peek(Token![=]) {
-            input.parse::<Token![=]>()?;
-            Value::Is(input.parse()?)
-        } else if input.peek(Token![:]) {
-            input.parse::<Token![:]>()?;
-            Value::Typed(input.parse()?)
-        } else if input.peek(token::Paren) {
-            let inside;
-            let parens = parenthesized!(inside in input);
-            let list = Punctuated::<Self, Token![,]>::parse_terminated(&inside)?;
-            Value::List(list.into_iter().collect(), parens.span.join())
-        } else {
-            Value::Nothing
-        };
-        Ok(Self { key, value })
+/// Reads the entries between an attribute's parentheses; what cannot be read is a mistake of its own, and the rest is
+/// read all the same.
+pub(crate) fn entries(tokens: TokenStream, problems: &mut Problems) -> Vec<Entry> {
+    let read = |input: ParseStream<'_>| Ok(list(input, problems));
+    read.parse2(tokens).unwrap_or_default()
+}
+
+fn list(input: ParseStream<'_>, problems: &mut Problems) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    while !input.is_empty() {
+        match entry(input, problems) {
+            Ok(entry) => {
+                entries.push(entry);
+                expect_comma(input, problems);
+            }
+            Err(mistake) => {
+                problems.push(mistake);
+                skip_to_comma(input);
+            }
+        }
+        // Nothing is left, or a comma is next, or its lack has been told.
+        let _ = input.parse::<Option<Token![,]>>();
+    }
+    entries
+}
+
+fn entry(input: ParseStream<'_>, problems: &mut Problems) -> syn::Result<Entry> {
+    let key = input.call(Ident::parse_any).map_err(|error| {
+        syn::Error::new(error.span(), "expected a name or a key here, such as `input` or `concurrency = 8`")
+    })?;
+    let value = if input.peek(Token![=]) {
+        input.parse::<Token![=]>()?;
+        Value::Is(input.parse()?)
+    } else if input.peek(Token![:]) {
+        input.parse::<Token![:]>()?;
+        Value::Typed(input.parse()?)
+    } else if input.peek(token::Paren) {
+        let inside;
+        let parens = parenthesized!(inside in input);
+        Value::List(list(&inside, problems), parens.span.join())
+    } else {
+        Value::Nothing
+    };
+    Ok(Entry { key, value })
+}
+
+fn expect_comma(input: ParseStream<'_>, problems: &mut Problems) {
+    if input.is_empty() || input.peek(Token![,]) {
+        return;
+    }
+    problems.push(input.error("expected `,`"));
+    if !input.peek(Ident::peek_any) {
+        skip_to_comma(input);
     }
 }
 
-/// Reads the entries between an attribute's parentheses.
-pub(crate) fn entries(tokens: TokenStream) -> syn::Result<Vec<Entry>> {
-    let list = Punctuated::<Entry, Token![,]>::parse_terminated.parse2(tokens)?;
-    Ok(list.into_iter().collect())
+fn skip_to_comma(input: ParseStream<'_>) {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        if input.parse::<TokenTree>().is_err() {
+            return;
+        }
+    }
 }

@@ -16,7 +16,7 @@ pub(crate) struct TaskInput {
 impl TaskInput {
     /// Reads both; `None` if the item is no struct, so that nothing can be made of it.
     pub(crate) fn parse(attribute: TokenStream, item: TokenStream, problems: &mut Problems) -> Option<Self> {
-        let entries = problems.keep(entries(attribute)).unwrap_or_default();
+        let entries = entries(attribute, problems);
         match problems.keep(syn::parse2::<Item>(item))? {
             Item::Struct(item) => Some(Self { entries, item }),
             other => {

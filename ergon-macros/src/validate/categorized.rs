@@ -62,7 +62,7 @@ fn category(attributes: &[Attribute], problems: &mut Problems) -> Option<Categor
 
 fn retry_after(attribute: &Attribute, category: &str, problems: &mut Problems) -> Option<Duration> {
     let Meta::List(list) = &attribute.meta else { return None };
-    let entries = problems.keep(entries(list.tokens.clone()))?;
+    let entries = entries(list.tokens.clone(), problems);
     let entry = entries.first()?;
     if entry.key != "retry_after" {
         let near = suggestion(&entry.key.to_string(), ["retry_after"]);

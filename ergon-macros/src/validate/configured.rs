@@ -53,8 +53,9 @@ fn helper_entries(derive: Derive, attributes: &[Attribute], problems: &mut Probl
     let own = attributes.iter().filter(|attribute| attribute.path().is_ident(derive.attribute));
     let mut all = Vec::new();
     for attribute in own {
-        let list = attribute.meta.require_list().and_then(|list| entries(list.tokens.clone()));
-        all.extend(problems.keep(list).unwrap_or_default());
+        if let Some(list) = problems.keep(attribute.meta.require_list()) {
+            all.extend(entries(list.tokens.clone(), problems));
+        }
     }
     all
 }

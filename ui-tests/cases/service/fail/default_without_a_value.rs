@@ -3,7 +3,7 @@ use ergon::prelude::*;
 
 #[derive(Service)]
 struct Crm {
-    #[service(default(3))]
+    #[service(default())]
     page_size: usize,
 }
 

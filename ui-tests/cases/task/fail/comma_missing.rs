@@ -9,6 +9,7 @@ impl Consumer for Orders {
     type Output = ();
 
     async fn process_transaction(&self, _order: &Transaction<String>) -> Result<()> {
+        let _: (&Input, &Output) = (&self.input_connector, &self.output_connector);
         Ok(())
     }
 }
