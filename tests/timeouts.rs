@@ -8,6 +8,7 @@
     reason = "a test"
 )]
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ergon::ErrorKind;
@@ -129,4 +130,39 @@ async fn the_run_limit_with_nothing_left_is_a_normal_end() {
     let report = world.run().await;
     assert!(matches!(report.ended, Ended::TimeLimit), "{:?}", report.ended);
     assert_eq!(report.tally.succeeded, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_limit_bounds_each_attempt_and_is_retried() {
+    let world = World::with(1).policy(|policy| {
+        policy.fetch.timeout = Some(SECOND);
+        policy.fetch.max_attempts = 3;
+    });
+    world.input.faults.fetches_that_hang.store(2, Ordering::SeqCst);
+    let began = Instant::now();
+    let report = world.run().await;
+    assert_eq!(report.tally.succeeded, 1);
+    assert_eq!(began.elapsed().as_secs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_never_answers_ends_a_finite_run_with_an_error() {
+    let world = World::with(1).policy(|policy| policy.fetch.timeout = Some(SECOND));
+    world.input.faults.fetches_that_hang.store(1, Ordering::SeqCst);
+    let report = world.run().await;
+    let Ended::Failed(error) = report.ended else { panic!("{:?}", report.ended) };
+    assert_eq!(error.to_string(), "fetch from input (flaky): fetch took longer than its limit of 1s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_a_fetch_that_never_answers() {
+    let world = World::with(1);
+    world.input.faults.fetches_that_hang.store(1, Ordering::SeqCst);
+    let running = world.start().await;
+    sleep(SECOND).await;
+    running.stop();
+    let began = Instant::now();
+    running.wait().await.unwrap();
+    assert_eq!(began.elapsed().as_millis(), 0);
+    assert_eq!(world.input.queue.inspect().waiting, 1);
 }

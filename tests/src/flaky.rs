@@ -15,6 +15,8 @@ pub struct Faults {
     pub fetches: Mutex<VecDeque<ConnectorError>>,
     /// Errors of the next settles, in order; the settlements do not reach the queue.
     pub settles: Mutex<VecDeque<ConnectorError>>,
+    /// How many of the next fetches never answer.
+    pub fetches_that_hang: AtomicUsize,
     /// Whether a settle never answers.
     pub settle_hangs: AtomicBool,
     /// Whether a settle panics.
@@ -85,6 +87,10 @@ impl Source for Flaky {
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
         self.faults.fetched.fetch_add(1, Ordering::SeqCst);
         self.faults.asked.fetch_add(request.max(), Ordering::SeqCst);
+        let hangs = &self.faults.fetches_that_hang;
+        if hangs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            std::future::pending::<()>().await;
+        }
         next(&self.faults.fetches)?;
         self.memory.fetch(&FetchRequest::new(request.max())).await
     }
