@@ -1,7 +1,6 @@
 //! One attempt and its retries: the only place where task code is called, limited in time, guarded and retried.
 
 use std::future::{Future, poll_fn};
-use std::hash::{BuildHasher, RandomState};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
@@ -132,7 +131,7 @@ impl Attempts<'_> {
     fn next_attempt(&self, error: &TransactionError) -> Option<Instant> {
         let expired = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
         let last = !error.category().is_retried() || self.made >= self.policy.max_attempts || expired;
-        let wait = self.policy.jittered_wait_after(self.made, error.retry_after(), random());
+        let wait = self.policy.jittered_wait_after(self.made, error.retry_after(), fastrand::f64());
         AttemptFailed {
             name: self.name,
             scope: self.scope.as_ref(),
@@ -192,14 +191,6 @@ pub(super) async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Out
         Poll::Pending => Poll::Ready(None),
     })
     .await
-}
-
-/// A number from 0 to 1, 1 excluded.
-pub(super) fn random() -> f64 {
-    let bits = RandomState::new().hash_one(0_u8) >> 11;
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit exactly")]
-    let share = bits as f64 / (1_u64 << 53) as f64;
-    share
 }
 
 /// Thirty years from now: a wait that nobody outlives, and that the timer can hold.

@@ -98,6 +98,7 @@ pub(super) async fn consume<T: Consumer>(task: &Arc<T>, setup: Setup) -> RunRepo
     let began = Instant::now();
 
     tokio::select! {
+        biased;
         () = drain::watch(&run) => (),
         () = run_lanes(task, &run) => (),
     }

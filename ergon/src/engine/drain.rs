@@ -25,6 +25,7 @@ pub(super) async fn watch(run: &Run) {
         }
     };
     let cause = tokio::select! {
+        biased;
         () = run.drain.cancelled() => Cause::Stop,
         () = over => Cause::TimeLimit,
     };

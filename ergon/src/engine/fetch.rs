@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt::{Attempts, Finished, at_once, random};
+use super::attempt::{Attempts, Finished, at_once};
 use super::consume::Run;
 use crate::connector::{ConnectorError, Delivery, FetchRequest};
 use crate::error::{Error, ErrorKind};
@@ -44,7 +44,7 @@ pub(super) async fn fetch(run: &Run, asked: usize) {
                 failed = failed.saturating_add(1);
                 let error = fetch_error(run, &failure);
                 let ends = !run.policy.streaming || failure.category() == Category::Business;
-                let wait = PATIENCE.jittered_wait_after(failed, failure.retry_after(), random());
+                let wait = PATIENCE.jittered_wait_after(failed, failure.retry_after(), fastrand::f64());
                 FetchFailed { task: run.task, error: &error, wait: (!ends).then_some(wait) }.emit();
                 if ends {
                     run.slots.fetched(asked, Vec::new());
@@ -117,6 +117,7 @@ async fn pause(run: &Run, wait: Duration) {
         }
     };
     tokio::select! {
+        biased;
         () = over => (),
         () = run.slots.refill.notified() => (),
         () = run.drain.cancelled() => (),

@@ -40,6 +40,7 @@ pub(super) async fn settle(run: Arc<Run>, lanes_ended: CancellationToken) {
     let mut held = Held::default();
     loop {
         tokio::select! {
+            biased;
             () = run.slots.due.notified() => (),
             () = at(held.next_due()) => (),
             () = lanes_ended.cancelled() => break,
