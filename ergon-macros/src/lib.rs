@@ -20,13 +20,34 @@ use proc_macro::TokenStream;
 /// | `name = "order-processor"` | the task's name; default: the struct's name in kebab-case |
 /// | `connectors(input, output, audit: Sink)` | a field `input_connector`, … each; the first is the source, the others are sinks, unless `: Source`, `: Sink`, `: Duplex` or a connector's own type says otherwise |
 /// | `services(openai, crm: CrmService, rates: dyn Rates)` | a field `openai_service: Arc<OpenaiService>`, … each |
-/// | `consumer(concurrency = 8, …)` | the policy; a field `consumer_policy` |
+/// | `consumer(concurrency = 8, …)` | it consumes; the policy; a field `consumer_policy`. Where neither this nor `producer` is given, a consumer with the default policy |
+/// | `producer(concurrency = 8, …)` | it produces; the policy; a field `producer_policy`. Beside `consumer`: a hybrid |
+/// | `workers = 4` | how many worker processes run it |
+/// | `blocking` | it implements `BlockingConsumer`, `BlockingProducer`: plain `fn`s, on threads |
+/// | `execute` | it implements `Execute`: its own `async fn execute` says what is consumed and produced, and when |
 /// | `crate = path` | where `ergon` is, if it is renamed |
 ///
 /// Own fields are set with `Default`, or with `#[init(expr)]`.
 #[proc_macro_attribute]
 pub fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand::task(attribute.into(), &item.into()).into()
+}
+
+/// Runs a function or method in the envelope of an attempt: retried, limited in time, guarded against panics, as the
+/// steps of a task are.
+///
+/// | key | says | default |
+/// |---|---|---|
+/// | `max_attempts = 3`, `timeout = "5s"`, `backoff = "1s"`, `backoff_multiplier = 2.0`, `backoff_cap = "10s"`, `jitter = 0.1` | the retry policy | one attempt |
+/// | `policy = A_CONST` | the whole policy at once: any expression of type `RetryPolicy` | |
+/// | `name = "stock"` | what log lines call it | the function's name |
+/// | `crate = path` | where `ergon` is, if it is renamed | |
+///
+/// The function is `async` or plain and returns `ergon::Result<…>`. Each attempt is given the arguments again, so what
+/// is taken by value is `Clone`. A plain function takes no `timeout`: nothing can stop it from outside.
+#[proc_macro_attribute]
+pub fn run_fn(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    expand::run_fn(attribute.into(), &item.into()).into()
 }
 
 /// Writes `fn main`: the command line, the settings, the wiring and the runner of a project.
@@ -58,9 +79,10 @@ pub fn service(item: TokenStream) -> TokenStream {
 
 /// Gives an error a category, so that `?` turns it into a `TransactionError`.
 ///
-/// Each variant (or the whole type) has one of `#[business]`, `#[system]`, `#[timeout]`; the last two take
-/// `(retry_after = "5s")`.
-#[proc_macro_derive(TransactionError, attributes(business, system, timeout))]
+/// Each variant has one of `#[business]`, `#[system]`, `#[timeout]`; the last two take `(retry_after = "5s")`. One on
+/// the whole type holds for the variants without. `#[transparent]` on a variant with one field gives it the category
+/// of the error inside.
+#[proc_macro_derive(TransactionError, attributes(business, system, timeout, transparent))]
 pub fn transaction_error(item: TokenStream) -> TokenStream {
     expand::transaction_error(item.into()).into()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use syn::{Attribute, Expr, Field, Ident, Path, Type, Visibility};
+use syn::{Attribute, Expr, Field, Ident, ItemFn, Path, Type, Visibility};
 
 /// A task.
 #[derive(Debug)]
@@ -15,7 +15,27 @@ pub(crate) struct Task {
     pub(crate) connectors: Vec<Connector>,
     pub(crate) services: Vec<Service>,
     pub(crate) fields: Vec<OwnField>,
-    pub(crate) consumer: Vec<Setting>,
+    pub(crate) form: Form,
+    /// The policy of each role; a role that the task has not has none.
+    pub(crate) consumer: Option<Policy>,
+    pub(crate) producer: Option<Policy>,
+    pub(crate) workers: Option<u64>,
+}
+
+/// How a task's code is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Async,
+    Blocking,
+    Execute,
+}
+
+/// What the attribute says of one role's policy.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    /// `consumer` or `producer`.
+    pub(crate) role: &'static str,
+    pub(crate) settings: Vec<Setting>,
 }
 
 /// A slot that a connector is wired to.
@@ -131,8 +151,10 @@ pub(crate) enum FieldKind {
 pub(crate) struct Categorized {
     pub(crate) ergon: Path,
     pub(crate) ident: Ident,
-    /// A pattern of a variant, or `_`, and what it is.
+    /// A variant, or the whole struct, and what it is.
     pub(crate) arms: Vec<(Option<Ident>, Category)>,
+    /// Variants (or the whole struct) that have the category of the one error inside: its field.
+    pub(crate) transparent: Vec<(Option<Ident>, Field)>,
 }
 
 /// The category of a variant.
@@ -141,4 +163,25 @@ pub(crate) struct Category {
     /// `Business`, `System` or `Timeout`.
     pub(crate) name: &'static str,
     pub(crate) retry_after: Option<Duration>,
+}
+
+/// A function that runs in the envelope of an attempt.
+#[derive(Debug)]
+pub(crate) struct Enveloped {
+    pub(crate) ergon: Path,
+    pub(crate) function: ItemFn,
+    pub(crate) name: String,
+    pub(crate) policy: EnvelopePolicy,
+    /// The names of its arguments, without `self`.
+    pub(crate) arguments: Vec<Ident>,
+    /// What it returns, as it is written.
+    pub(crate) returns: Type,
+}
+
+/// Where the policy of an enveloped function comes from.
+#[derive(Debug)]
+pub(crate) enum EnvelopePolicy {
+    Keys(Vec<Setting>),
+    /// An expression of type `RetryPolicy`, or a reference to one.
+    Expr(Box<Expr>),
 }

@@ -94,15 +94,18 @@ pub use connector::{
 };
 #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
 pub use connector::{ByteSize, ByteSizeError, Fsync};
-pub use engine::run_fn;
-pub use ergon_macros::{Connector, Service, TransactionError, main, task};
+pub use engine::{
+    Concurrent, Execute, Run, RunConcurrently, block_on, run_concurrently, run_fn, run_fn_blocking,
+};
+pub use ergon_macros::{Connector, Service, TransactionError, main, run_fn, task};
 pub use error::{Error, ErrorKind};
 pub use policy::{
-    ConsumerLayer, ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure, PolicyProblem, RetryPolicy,
+    ConsumerLayer, ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure, PolicyProblem, ProducerLayer,
+    ProducerPolicy, RetryPolicy,
 };
 pub use serde_json::Value;
 pub use service::{Service, ServiceConfig, ServiceError};
-pub use task::{Consumer, Task, TaskConfig};
+pub use task::{BlockingConsumer, BlockingProducer, Consumer, Outbound, Producer, Task, TaskConfig};
 pub use transaction::{
     Category, Content, ContentType, Decode, DecodeError, Metadata, Payload, Record, Result, ResultExt,
     Transaction, TransactionBuilder, TransactionError, TransactionId,

@@ -2,6 +2,7 @@
 
 pub use bytes::Bytes;
 pub use ergon_macros::{Connector, Service, TransactionError};
+pub use futures_util::Stream;
 pub use serde::{Deserialize, Serialize};
 pub use serde_json::Value;
 
@@ -16,9 +17,10 @@ pub use crate::connector::{
     Connector, ConnectorConfig, ConnectorError, Count, Delivery, Disposition, Duplex, FetchById,
     FetchRequest, Health, Input, Lifecycle, Output, Receipt, Settlement, Sink, Source,
 };
-pub use crate::policy::{ConsumerPolicy, RetryPolicy};
+pub use crate::engine::{Execute, Run};
+pub use crate::policy::{ConsumerPolicy, ProducerPolicy, RetryPolicy};
 pub use crate::service::{Service, ServiceConfig, ServiceError};
-pub use crate::task::{Consumer, Task, TaskConfig};
+pub use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, Task, TaskConfig};
 pub use crate::transaction::{
     Category, ContentType, Payload, Result, ResultExt, Transaction, TransactionError,
 };

@@ -13,23 +13,56 @@ use serde_json::Value;
 
 pub use crate::cli::Package;
 use crate::connector::{Connector, ConnectorError, Sink, Source};
-pub use crate::engine::consumer;
+use crate::engine;
+pub use crate::engine::{
+    blocking_consumer, blocking_hybrid, blocking_producer, consumer, executor, hybrid, producer,
+};
 use crate::error::{Error, ErrorKind};
 use crate::policy::RetryPolicy;
 use crate::service::{Service, ServiceConfig, ServiceError};
 use crate::settings::{self, Loaded};
 pub use crate::task::Parts;
 use crate::task::TaskConfig;
-use crate::transaction::{Category, TransactionError};
+use crate::transaction::{Category, Result as TransactionResult, TransactionError};
+
+/// The settings of a program.
+#[diagnostic::on_unimplemented(
+    message = "the settings `{Self}` cannot be read from `ergon.toml`",
+    label = "this type does not implement `Deserialize`",
+    note = "add `#[derive(Deserialize)]` to `{Self}`"
+)]
+pub trait Settings: Sized {
+    type Read: DeserializeOwned;
+
+    fn of(read: Self::Read) -> Self;
+}
+
+impl<S: DeserializeOwned> Settings for S {
+    type Read = S;
+
+    fn of(read: S) -> S {
+        read
+    }
+}
+
+// A second impl, so that the compiler speaks of this trait and not of serde's.
+impl Settings for Placeholder {
+    type Read = ();
+
+    fn of(read: ()) -> Self {
+        Self(read)
+    }
+}
+
+/// Has an impl of traits whose other impl is for what has another trait.
+#[derive(Debug)]
+pub struct Placeholder(());
 
 /// Runs a program: the body of what `ergon::main!` makes.
-pub fn main<S: DeserializeOwned>(
-    package: Package,
-    tasks: fn(&S) -> Result<Vec<TaskConfig>, Error>,
-) -> ExitCode {
+pub fn main<S: Settings>(package: Package, tasks: fn(&S) -> Result<Vec<TaskConfig>, Error>) -> ExitCode {
     crate::cli::main(&package, &|options| {
-        let Loaded { settings, framework } = settings::load::<S>(options)?;
-        Ok((framework, tasks(&settings)?))
+        let Loaded { settings, framework } = settings::load::<S::Read>(options)?;
+        Ok((framework, tasks(&S::of(settings))?))
     })
 }
 
@@ -78,6 +111,106 @@ where
     match retry_after {
         Some(wait) => error.with_retry_after(wait),
         None => error,
+    }
+}
+
+/// The error inside a transparent variant, in its own category.
+pub fn transparent(error: impl HasCategory) -> TransactionError {
+    error.categorize()
+}
+
+/// An error with a category of its own.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no category of its own",
+    label = "a transparent variant has the category of this error",
+    note = "add `#[derive(ergon::TransactionError)]` to `{Self}`, or give the variant `#[business]`, `#[system]` or `#[timeout]`"
+)]
+pub trait HasCategory {
+    fn categorize(self) -> TransactionError;
+}
+
+impl<E: Into<TransactionError>> HasCategory for E {
+    fn categorize(self) -> TransactionError {
+        self.into()
+    }
+}
+
+// A second impl, so that the compiler speaks of this trait and not of `Into`.
+impl HasCategory for Category {
+    fn categorize(self) -> TransactionError {
+        TransactionError::new(self, self.as_str())
+    }
+}
+
+/// What a function in the envelope of an attempt returns.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say whether a further attempt can help",
+    label = "`run_fn` tries again what failed, so it returns `ergon::Result<…>`",
+    note = "return `ergon::Result<…>`; `.system()?`, `.business()?` or `#[derive(ergon::TransactionError)]` give an error its category"
+)]
+pub trait Attempted {
+    type Value;
+
+    fn into_attempt(self) -> TransactionResult<Self::Value>;
+
+    fn of_attempt(attempt: TransactionResult<Self::Value>) -> Self;
+}
+
+impl<T> Attempted for TransactionResult<T> {
+    type Value = T;
+
+    fn into_attempt(self) -> Self {
+        self
+    }
+
+    fn of_attempt(attempt: Self) -> Self {
+        attempt
+    }
+}
+
+/// The body of an async function with `#[run_fn]`.
+pub async fn run_fn<R: Attempted, F: Future<Output = R>>(
+    policy: &RetryPolicy,
+    name: &str,
+    mut f: impl FnMut() -> F,
+) -> R {
+    let attempt = || {
+        let attempt = f();
+        async { attempt.await.into_attempt() }
+    };
+    R::of_attempt(engine::run_fn(policy, name, attempt).await)
+}
+
+/// The body of a plain function with `#[run_fn]`.
+pub fn run_fn_blocking<R: Attempted>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() -> R) -> R {
+    R::of_attempt(engine::run_fn_blocking(policy, name, || f().into_attempt()))
+}
+
+/// An argument of a function with `#[run_fn]`, for one more attempt.
+pub fn again<T: Again>(argument: &T) -> T {
+    argument.again()
+}
+
+/// What can be given to more than one attempt.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be given to a further attempt",
+    label = "every attempt of a function with `run_fn` needs this argument",
+    note = "take it by `&`, or implement `Clone` for `{Self}`"
+)]
+pub trait Again: Sized {
+    fn again(&self) -> Self;
+}
+
+impl<T: Clone> Again for T {
+    fn again(&self) -> Self {
+        self.clone()
+    }
+}
+
+// A second impl, so that the compiler speaks of this trait and not of `Clone`.
+impl Again for Placeholder {
+    fn again(&self) -> Self {
+        Self(self.0)
     }
 }
 

@@ -1,36 +1,49 @@
 //! What `#[derive(TransactionError)]` becomes.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Field, Ident};
 
 use super::policy::duration;
 use crate::model::{Categorized, Category};
 
 pub(super) fn expand(model: &Categorized) -> TokenStream {
-    let Categorized { ergon, ident, arms } = model;
-    let arms = arms.iter().map(|(variant, Category { name, retry_after })| {
-        let pattern = variant.as_ref().map_or_else(|| quote!(_), |variant| quote!(#ident::#variant { .. }));
-        let name = format_ident!("{name}");
-        let wait = match retry_after {
-            Some(time) => {
-                let time = duration(*time);
-                quote!(::core::option::Option::Some(#time))
-            }
-            None => quote!(::core::option::Option::None),
-        };
-        quote!(#pattern => (#ergon::Category::#name, #wait))
-    });
+    let Categorized { ergon, ident, arms, transparent } = model;
+    let own = arms.iter().map(|(variant, category)| own(model, variant.as_ref(), category));
+    let inner = transparent.iter().map(|(variant, field)| inner(model, variant.as_ref(), field));
     quote! {
         impl ::core::convert::From<#ident> for #ergon::TransactionError {
             fn from(error: #ident) -> Self {
-                #[allow(unreachable_patterns)]
-                let (category, retry_after) = match &error {
-                    #(#arms,)*
-                    // Reached only beside an error of this derive.
-                    _ => (#ergon::Category::System, ::core::option::Option::None),
-                };
-                #ergon::__private::categorized(category, retry_after, error)
+                match error {
+                    #(#own,)*
+                    #(#inner,)*
+                }
             }
         }
     }
+}
+
+/// A variant with a category of its own.
+fn own(model: &Categorized, variant: Option<&Ident>, category: &Category) -> TokenStream {
+    let Categorized { ergon, ident, .. } = model;
+    let pattern = variant.map(|variant| quote!(@ #ident::#variant { .. }));
+    let name = format_ident!("{}", category.name);
+    let wait = match category.retry_after {
+        Some(time) => {
+            let time = duration(time);
+            quote!(::core::option::Option::Some(#time))
+        }
+        None => quote!(::core::option::Option::None),
+    };
+    quote!(error #pattern => #ergon::__private::categorized(#ergon::Category::#name, #wait, error))
+}
+
+/// A variant that becomes what the error inside becomes.
+fn inner(model: &Categorized, variant: Option<&Ident>, field: &Field) -> TokenStream {
+    let Categorized { ergon, ident, .. } = model;
+    let variant = variant.map(|variant| quote!(::#variant));
+    let member = field.ident.as_ref().map_or_else(|| quote!(0), |ident| quote!(#ident));
+    let into = quote_spanned!(field.ty.span()=> #ergon::__private::transparent(inner));
+    quote!(#ident #variant { #member: inner } => #into)
 }

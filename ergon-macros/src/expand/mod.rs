@@ -2,6 +2,7 @@
 
 mod categorized;
 mod configured;
+mod enveloped;
 mod main;
 mod policy;
 mod standin;
@@ -11,7 +12,7 @@ mod tests;
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::DeriveInput;
+use syn::{DeriveInput, ItemFn};
 
 use crate::diagnostics::Problems;
 use crate::parse::{MainInput, TaskInput};
@@ -30,6 +31,27 @@ pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     }
     let (errors, standin) = (problems.into_tokens(), standin::expand(&task));
     quote!(#errors #standin)
+}
+
+/// `#[ergon::run_fn]`.
+pub(crate) fn run_fn(attribute: TokenStream, item: &TokenStream) -> TokenStream {
+    let mut problems = Problems::default();
+    let Ok(function) = syn::parse2::<ItemFn>(item.clone()) else {
+        let message = "`#[ergon::run_fn]` goes on a function or method with a body";
+        let first = item.clone().into_iter().next();
+        problems.here(first.map_or_else(proc_macro2::Span::call_site, |token| token.span()), message);
+        let errors = problems.into_tokens();
+        return quote!(#errors #item);
+    };
+    let model = validate::enveloped(attribute, function, &mut problems);
+    match model {
+        Some(model) if problems.is_empty() => enveloped::expand(&model),
+        // The function as it was stands in for what it would have become.
+        _ => {
+            let errors = problems.into_tokens();
+            quote!(#errors #item)
+        }
+    }
 }
 
 /// `ergon::main!`.

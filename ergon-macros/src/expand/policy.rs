@@ -7,43 +7,72 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, Path};
 
-use crate::model::{Setting, SettingValue, Task};
+use crate::model::{Policy, Setting, SettingValue, Task};
 
 /// `::ergon::ConsumerPolicy { concurrency: 8, ..::ergon::ConsumerPolicy::DEFAULT }`.
-pub(super) fn consumer(task: &Task) -> TokenStream {
-    let settings = task.consumer.iter().map(|setting| {
-        let (key, of_step) = (&setting.key, constant(task, &setting.key));
+pub(super) fn expression(task: &Task, policy: &Policy) -> TokenStream {
+    let settings = policy.settings.iter().map(|setting| {
+        let key = &setting.key;
         match &setting.value {
-            SettingValue::RetryConst(_) => quote!(#key: #of_step),
+            SettingValue::RetryConst(_) => {
+                let of_step = constant(task, policy, key);
+                quote!(#key: #of_step)
+            }
             given => {
                 let value = value(&task.ergon, given);
                 quote!(#key: #value)
             }
         }
     });
-    filled(&task.ergon, "ConsumerPolicy", &settings.collect::<Vec<_>>())
+    let name = if policy.role == "consumer" { "ConsumerPolicy" } else { "ProducerPolicy" };
+    filled(&task.ergon, name, &settings.collect::<Vec<_>>())
 }
 
 /// Each `const RetryPolicy` of the user's under a name of its own, checked by the compiler where it stands.
 pub(super) fn constants(task: &Task) -> TokenStream {
     let ergon = &task.ergon;
-    let constants = task.consumer.iter().filter_map(|setting| {
-        let SettingValue::RetryConst(expr) = &setting.value else { return None };
-        let name = constant(task, &setting.key);
-        Some(quote_spanned! {expr.span()=>
-            #[allow(non_upper_case_globals)]
-            const #name: #ergon::RetryPolicy = #expr;
-            const _: () = ::core::assert!(#ergon::__private::is_possible(&#name), #IMPOSSIBLE);
+    let constants = task.consumer.iter().chain(&task.producer).flat_map(|policy| {
+        policy.settings.iter().filter_map(move |setting| {
+            let SettingValue::RetryConst(expr) = &setting.value else { return None };
+            let name = constant(task, policy, &setting.key);
+            Some(quote_spanned! {expr.span()=>
+                #[allow(non_upper_case_globals)]
+                const #name: #ergon::RetryPolicy = #expr;
+                const _: () = ::core::assert!(#ergon::__private::is_possible(&#name), #IMPOSSIBLE);
+            })
         })
     });
     quote!(#(#constants)*)
 }
 
+/// The keys that the attribute gives, with dots: `consumer.process.max_attempts`.
+pub(super) fn given(task: &Task) -> Vec<String> {
+    let mut keys = Vec::new();
+    for policy in task.consumer.iter().chain(&task.producer) {
+        for setting in &policy.settings {
+            let key = format!("{}.{}", policy.role, setting.key);
+            match &setting.value {
+                SettingValue::Retry(inner) | SettingValue::EmptyQueue(inner) => {
+                    keys.extend(inner.iter().map(|setting| format!("{key}.{}", setting.key)));
+                }
+                _ => keys.push(key),
+            }
+        }
+    }
+    keys.extend(task.workers.map(|_| "workers".to_owned()));
+    keys
+}
+
+/// The fields of a `RetryPolicy`.
+pub(super) fn retry(ergon: &Path, settings: &[Setting]) -> TokenStream {
+    policy(ergon, "RetryPolicy", settings)
+}
+
 const IMPOSSIBLE: &str = "this retry policy cannot be obeyed: `max_attempts` and `backoff_multiplier` must be at least \
     1, `jitter` from 0 to 1, `backoff_cap` not smaller than `backoff`";
 
-fn constant(task: &Task, step: &Ident) -> Ident {
-    format_ident!("__{}_{}", task.ident, step)
+fn constant(task: &Task, policy: &Policy, step: &Ident) -> Ident {
+    format_ident!("__{}_{}_{}", task.ident, policy.role, step)
 }
 
 fn policy(ergon: &Path, name: &str, settings: &[Setting]) -> TokenStream {

@@ -1,12 +1,12 @@
 //! What a task's struct becomes.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, Path, Token};
 
 use super::policy;
-use crate::model::{Connector, Role, Service, ServiceType, Task};
+use crate::model::{Connector, Form, Policy, Role, Service, ServiceType, Task};
 use crate::validate::camel_case;
 
 /// The struct with its fields, its name, its wiring and its config.
@@ -18,13 +18,17 @@ pub(super) fn expand(task: &Task) -> TokenStream {
 
 /// The struct as the user wrote it, and the injected fields before its own.
 pub(super) fn item(task: &Task) -> TokenStream {
-    let Task { ergon, attributes, visibility, ident, .. } = task;
+    let Task { attributes, visibility, ident, .. } = task;
     let connectors = task.connectors.iter().map(|connector| {
         let (field, ty) = (connector_field(connector), connector_type(task, connector));
         quote!(#[allow(dead_code)] #field: #ty)
     });
     let services = task.services.iter().map(|service| {
         let (field, ty) = (service_field(service), service_type(task, service));
+        quote!(#[allow(dead_code)] #field: #ty)
+    });
+    let policies = policies(task).map(|policy| {
+        let (field, ty) = (policy_field(policy), policy_type(task, policy));
         quote!(#[allow(dead_code)] #field: #ty)
     });
     let own = task.fields.iter().map(|own| &own.field);
@@ -35,8 +39,7 @@ pub(super) fn item(task: &Task) -> TokenStream {
         #visibility struct #ident {
             #(#connectors,)*
             #(#services,)*
-            #[allow(dead_code)]
-            consumer_policy: #ergon::ConsumerPolicy,
+            #(#policies,)*
             #(#own,)*
         }
     }
@@ -115,11 +118,10 @@ fn config(task: &Task) -> TokenStream {
     let Task { ergon, visibility, ident, .. } = task;
     let here = spanned(ergon, ident.span());
     let (wiring, parameters, bounds) = (wiring_ident(task), parameters(task), bounds(task));
-    let policy = policy::consumer(task);
-    let (show, build, outline) = (show(task), build(task), outline(task));
+    let (role, arguments, outline) = (role(task), arguments(task), outline(task));
     // All of the call has the span of the task's name, so that a missing `impl Consumer` is one error, there.
     let made = quote_spanned! {ident.span()=>
-        #here::__private::consumer::<#ident, _>(#policy, #show, #build)#outline
+        #here::__private::#role::<#ident, _>(#arguments)#outline
     };
     quote! {
         impl #ident {
@@ -133,6 +135,52 @@ fn config(task: &Task) -> TokenStream {
             }
         }
     }
+}
+
+/// The function that makes the config of a task of this role and form.
+fn role(task: &Task) -> Ident {
+    let role = match (task.form, &task.consumer, &task.producer) {
+        (Form::Execute, ..) => "executor",
+        (Form::Async, Some(_), Some(_)) => "hybrid",
+        (Form::Async, _, None) => "consumer",
+        (Form::Async, None, Some(_)) => "producer",
+        (Form::Blocking, Some(_), Some(_)) => "blocking_hybrid",
+        (Form::Blocking, _, None) => "blocking_consumer",
+        (Form::Blocking, None, Some(_)) => "blocking_producer",
+    };
+    Ident::new(role, task.ident.span())
+}
+
+/// Its arguments: the policies, how the output is shown, and how the task is built.
+fn arguments(task: &Task) -> TokenStream {
+    let build = build(task);
+    if task.form == Form::Execute {
+        let optional = |policy: &Option<Policy>| match policy {
+            Some(policy) => {
+                let policy = policy::expression(task, policy);
+                quote!(::core::option::Option::Some(#policy))
+            }
+            None => quote!(::core::option::Option::None),
+        };
+        let (consumer, producer) = (optional(&task.consumer), optional(&task.producer));
+        return quote!(#consumer, #producer, #build);
+    }
+    let policies = policies(task).map(|policy| policy::expression(task, policy));
+    let show = show(task);
+    quote!(#(#policies,)* #show, #build)
+}
+
+fn policies(task: &Task) -> impl Iterator<Item = &Policy> {
+    task.consumer.iter().chain(&task.producer)
+}
+
+fn policy_field(policy: &Policy) -> Ident {
+    format_ident!("{}_policy", policy.role)
+}
+
+fn policy_type(task: &Task, policy: &Policy) -> TokenStream {
+    let ergon = &task.ergon;
+    if policy.role == "consumer" { quote!(#ergon::ConsumerPolicy) } else { quote!(#ergon::ProducerPolicy) }
 }
 
 /// The same path at another place.
@@ -177,9 +225,13 @@ fn build(task: &Task) -> TokenStream {
             own.init.as_ref().map_or_else(|| quote!(::core::default::Default::default()), |e| quote!(#e));
         quote!(#(#cfgs)* #name: #init)
     });
+    let policies = policies(task).map(|policy| {
+        let field = policy_field(policy);
+        quote!(#field: parts.#field())
+    });
     quote_spanned! {task.ident.span()=>
         move |parts| ::core::result::Result::Ok(Self {
-            #(#connectors,)* #(#services,)* consumer_policy: parts.consumer_policy(), #(#own,)*
+            #(#connectors,)* #(#services,)* #(#policies,)* #(#own,)*
         })
     }
 }
@@ -195,7 +247,13 @@ fn outline(task: &Task) -> TokenStream {
         let (parameter, slot) = (parameter(&service.name), service.name.to_string());
         quote!(.__service::<#parameter>(#slot))
     });
-    quote_spanned!(task.ident.span()=> #(#connectors)* #(#services)*)
+    let given = policy::given(task);
+    let given = (!given.is_empty()).then(|| quote!(.__given(&[#(#given),*])));
+    let workers = task.workers.map(|workers| {
+        let workers = Literal::u64_unsuffixed(workers);
+        quote!(.__workers(#workers))
+    });
+    quote_spanned!(task.ident.span()=> #(#connectors)* #(#services)* #given #workers)
 }
 
 /// What a config must be to be wired to each slot.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use syn::{Attribute, Data, DeriveInput, Expr, ExprLit, Ident, Lit, Meta};
+use syn::{Attribute, Data, DeriveInput, Expr, ExprLit, Field, Fields, Ident, Lit, Meta};
 
 use crate::diagnostics::{Problems, suggestion};
 use crate::model::{Categorized, Category};
@@ -18,23 +18,57 @@ pub(crate) fn categorized(input: DeriveInput, problems: &mut Problems) -> Option
         return None;
     }
     let default = category(&input.attrs, problems);
-    let mut arms = Vec::new();
-    match input.data {
+    let (mut arms, mut transparent) = (Vec::new(), Vec::new());
+    let mut sort = |variant: Option<&Ident>, said: Said, fields: &Fields, problems: &mut Problems| {
+        let place = variant.unwrap_or(&input.ident);
+        let said = if matches!(said, Said::Nothing) { default } else { said };
+        let category = match said {
+            Said::Category(category) => category,
+            Said::Transparent => match only_field(fields, place, problems) {
+                Some(field) => return transparent.push((variant.cloned(), field)),
+                None => STAND_IN,
+            },
+            Said::Nothing => {
+                no_category(place, problems);
+                STAND_IN
+            }
+        };
+        arms.push((variant.cloned(), category));
+    };
+    match &input.data {
         Data::Enum(data) => {
-            for variant in data.variants {
-                match category(&variant.attrs, problems).or(default) {
-                    Some(category) => arms.push((Some(variant.ident), category)),
-                    None => no_category(&variant.ident, problems),
-                }
+            for variant in &data.variants {
+                let said = category(&variant.attrs, problems);
+                sort(Some(&variant.ident), said, &variant.fields, problems);
             }
         }
-        Data::Struct(_) => match default {
-            Some(category) => arms.push((None, category)),
-            None => no_category(&input.ident, problems),
-        },
+        Data::Struct(data) => sort(None, Said::Nothing, &data.fields, problems),
         Data::Union(data) => problems.at(&data.union_token, "an error is an enum or a struct"),
     }
-    Some(Categorized { ergon: super::ergon(), ident: input.ident, arms })
+    Some(Categorized { ergon: super::ergon(), ident: input.ident, arms, transparent })
+}
+
+/// The category of what has none, beside the error that says so.
+const STAND_IN: Category = Category { name: "System", retry_after: None };
+
+/// What the attributes of a variant or type say of its category.
+#[derive(Debug, Clone, Copy)]
+enum Said {
+    Nothing,
+    Category(Category),
+    /// It is that of the error inside.
+    Transparent,
+}
+
+/// The one field of what is transparent.
+fn only_field(fields: &Fields, place: &Ident, problems: &mut Problems) -> Option<Field> {
+    let mut all = fields.iter();
+    if let (Some(only), None) = (all.next(), all.next()) {
+        return Some(only.clone());
+    }
+    let message = format!("`{place}` is transparent, so it has one field: the error whose category it has");
+    problems.at(place, message);
+    None
 }
 
 fn no_category(ident: &Ident, problems: &mut Problems) {
@@ -44,18 +78,27 @@ fn no_category(ident: &Ident, problems: &mut Problems) {
     problems.at(ident, message);
 }
 
-fn category(attributes: &[Attribute], problems: &mut Problems) -> Option<Category> {
-    let mut found = None;
+fn category(attributes: &[Attribute], problems: &mut Problems) -> Said {
+    let mut found = Said::Nothing;
     for attribute in attributes {
-        let Some((_, name)) = CATEGORIES.iter().find(|(word, _)| attribute.path().is_ident(word)) else {
+        let transparent = attribute.path().is_ident("transparent");
+        let category = CATEGORIES.iter().find(|(word, _)| attribute.path().is_ident(word));
+        if !transparent && category.is_none() {
             continue;
-        };
-        if found.is_some() {
+        }
+        if !matches!(found, Said::Nothing) {
             problems.at(attribute, "an error has one category; keep one of them");
             continue;
         }
-        let retry_after = retry_after(attribute, name, problems);
-        found = Some(Category { name, retry_after });
+        found = match category {
+            Some((_, name)) => {
+                Said::Category(Category { name, retry_after: retry_after(attribute, name, problems) })
+            }
+            None => {
+                problems.keep(attribute.meta.require_path_only().map(drop));
+                Said::Transparent
+            }
+        };
     }
     found
 }

@@ -2,13 +2,16 @@
 
 mod categorized;
 mod configured;
+mod enveloped;
 mod main;
 mod policy;
 mod task;
 
 pub(crate) use categorized::categorized;
 pub(crate) use configured::{Derive, configured};
+pub(crate) use enveloped::enveloped;
 pub(crate) use main::main;
+use task::crate_path;
 pub(crate) use task::{camel_case, kebab_case, task};
 
 use proc_macro2::Span;

@@ -7,7 +7,7 @@ use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, Ident, Lit};
 
 use crate::diagnostics::{Problems, suggestion};
-use crate::model::{Connector, Role, Setting, SettingValue};
+use crate::model::{Connector, Policy, Role, Setting, SettingValue};
 use crate::parse::{Entry, Value};
 
 /// What a key takes.
@@ -64,6 +64,21 @@ const CONSUMER: &[(&str, Kind)] = &[
     ("shutdown_grace", Kind::Time),
 ];
 
+const PRODUCER: &[(&str, Kind)] = &[
+    ("concurrency", Kind::Count),
+    ("batch_size", Kind::Count),
+    ("limit", Kind::Limit),
+    ("timeout", Kind::MaybeTime),
+    ("transaction_timeout", Kind::TimeOrNone),
+    ("prepare", Kind::Retry),
+    ("success", Kind::Retry),
+    ("exception", Kind::Retry),
+    ("dead_letter", Kind::Slot(Need::Sink)),
+    ("on_handler_failure", Kind::OneOf("OnHandlerFailure", ON_FAILURE)),
+    ("max_deliveries", Kind::Count),
+    ("shutdown_grace", Kind::Time),
+];
+
 const RETRY: &[(&str, Kind)] = &[
     ("max_attempts", Kind::Count),
     ("timeout", Kind::MaybeTime),
@@ -89,13 +104,48 @@ pub(super) fn from(section: &Entry) -> Option<Ident> {
     }
 }
 
-/// The settings of `consumer(…)`.
-pub(super) fn consumer(section: &Entry, connectors: &[Connector], problems: &mut Problems) -> Vec<Setting> {
+/// The policy of `consumer(…)`.
+pub(super) fn consumer(section: &Entry, connectors: &[Connector], problems: &mut Problems) -> Policy {
+    Policy { role: "consumer", settings: role(section, CONSUMER, connectors, problems) }
+}
+
+/// The policy of `producer(…)`.
+pub(super) fn producer(section: &Entry, connectors: &[Connector], problems: &mut Problems) -> Policy {
+    Policy { role: "producer", settings: role(section, PRODUCER, connectors, problems) }
+}
+
+/// The settings of a step's keys, outside of any task.
+pub(super) fn retry(entries: &[Entry], section: &str, problems: &mut Problems) -> Vec<Setting> {
+    Checker { connectors: &[], problems }.settings(entries, section, RETRY)
+}
+
+/// The keys that a step takes.
+pub(super) fn retry_keys() -> impl Iterator<Item = &'static str> {
+    RETRY.iter().map(|(key, _)| *key)
+}
+
+/// A whole number of at least 1.
+pub(super) fn at_least_one(entry: &Entry, problems: &mut Problems) -> Option<u64> {
+    Checker { connectors: &[], problems }.count(entry, 1)
+}
+
+/// A section that stands alone: `blocking`.
+pub(super) fn stands_alone(entry: &Entry, problems: &mut Problems) -> bool {
+    Checker { connectors: &[], problems }.flag(entry).unwrap_or(true)
+}
+
+fn role(
+    section: &Entry,
+    keys: &[(&str, Kind)],
+    connectors: &[Connector],
+    problems: &mut Problems,
+) -> Vec<Setting> {
+    let name = section.key.to_string();
     match &section.value {
-        Value::List(entries, _) => Checker { connectors, problems }.settings(entries, "consumer", CONSUMER),
+        Value::List(entries, _) => Checker { connectors, problems }.settings(entries, &name, keys),
         Value::Nothing => Vec::new(),
         Value::Is(_) | Value::Typed(_) => {
-            problems.at(&section.key, "`consumer` is a list; write `consumer(concurrency = 8)`");
+            problems.at(&section.key, format!("`{name}` is a list; write `{name}(concurrency = 8)`"));
             Vec::new()
         }
     }

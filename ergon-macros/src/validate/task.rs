@@ -7,10 +7,12 @@ use syn::{Expr, ExprLit, Field, Fields, Ident, ItemStruct, Lit, Path, Type};
 
 use super::policy;
 use crate::diagnostics::{Problems, suggestion};
-use crate::model::{Connector, OwnField, Role, Service, ServiceType, Task};
+use crate::model::{Connector, Form, OwnField, Policy, Role, Service, ServiceType, Task};
 use crate::parse::{Entry, TaskInput, Value};
 
-const SECTIONS: [&str; 5] = ["name", "connectors", "services", "consumer", "crate"];
+/// The sections of the attribute.
+pub(crate) const SECTIONS: [&str; 9] =
+    ["name", "connectors", "services", "consumer", "producer", "workers", "blocking", "execute", "crate"];
 const ROLES: [&str; 3] = ["Source", "Sink", "Duplex"];
 
 /// Makes the model of a task; with mistakes it is the nearest one, for the stand-in.
@@ -21,18 +23,24 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     let section = |name: &str| entries.iter().find(|entry| entry.key == name);
     let ergon = section("crate").and_then(|entry| crate_path(entry, problems)).unwrap_or_else(super::ergon);
     let name = section("name").and_then(|entry| task_name(entry, problems));
-    let consumer = section("consumer");
+    let (consumer, producer) = (section("consumer"), section("producer"));
+    let consumes = consumer.is_some() || producer.is_none();
     let from = consumer.and_then(policy::from);
-    let connectors = section("connectors").map(|entry| connectors(entry, from.as_ref(), problems));
+    let first = if consumes { First::Source(from.as_ref()) } else { First::Sink };
+    let connectors = section("connectors").map(|entry| connectors(entry, first, problems));
     let mut connectors = connectors.unwrap_or_default();
     let mut services = section("services").map(|entry| services(entry, problems)).unwrap_or_default();
     keep_first_of_a_name(&mut connectors, &mut services, problems);
     let mut fields = own_fields(item.fields.clone(), problems);
     check_own_fields(&mut fields, &connectors, &services, problems);
-    if from.is_none() {
+    let form = form(section("blocking"), section("execute"), problems);
+    if consumes && from.is_none() && form != Form::Execute {
         check_has_source(&connectors, section("connectors"), &item, problems);
     }
-    let consumer = consumer.map(|entry| policy::consumer(entry, &connectors, problems)).unwrap_or_default();
+    let workers = section("workers").and_then(|entry| policy::at_least_one(entry, problems));
+    let default = || Policy { role: "consumer", settings: Vec::new() };
+    let consumer = consumer.map(|entry| policy::consumer(entry, &connectors, problems));
+    let producer = producer.map(|entry| policy::producer(entry, &connectors, problems));
     Task {
         ergon,
         name: name.unwrap_or_else(|| kebab_case(&item.ident.to_string())),
@@ -42,7 +50,35 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
         connectors,
         services,
         fields,
-        consumer,
+        form,
+        consumer: if consumes { consumer.or_else(|| Some(default())) } else { None },
+        producer,
+        workers,
+    }
+}
+
+/// What the first connector is where nothing else is said.
+#[derive(Debug, Clone, Copy)]
+enum First<'a> {
+    /// The source, unless another is named.
+    Source(Option<&'a Ident>),
+    /// A sink like the others: nothing is consumed.
+    Sink,
+}
+
+fn form(blocking: Option<&Entry>, execute: Option<&Entry>, problems: &mut Problems) -> Form {
+    let mut given = |entry: Option<&Entry>| entry.is_some_and(|entry| policy::stands_alone(entry, problems));
+    match (given(blocking), given(execute)) {
+        (false, false) => Form::Async,
+        (true, false) => Form::Blocking,
+        (false, true) => Form::Execute,
+        (true, true) => {
+            if let Some(entry) = blocking {
+                let message = "`execute` is async; remove `blocking`, and call `run.consume_blocking` in it";
+                problems.at(&entry.key, message);
+            }
+            Form::Execute
+        }
     }
 }
 
@@ -70,7 +106,7 @@ fn check_shape(item: &ItemStruct, problems: &mut Problems) {
     }
 }
 
-fn crate_path(entry: &Entry, problems: &mut Problems) -> Option<Path> {
+pub(super) fn crate_path(entry: &Entry, problems: &mut Problems) -> Option<Path> {
     match &entry.value {
         Value::Is(Expr::Path(path)) => Some(path.path.clone()),
         Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => problems.keep(text.parse()),
@@ -105,15 +141,19 @@ fn list<'a>(entry: &'a Entry, example: &str, problems: &mut Problems) -> &'a [En
     &[]
 }
 
-fn connectors(section: &Entry, from: Option<&Ident>, problems: &mut Problems) -> Vec<Connector> {
+fn connectors(section: &Entry, first: First<'_>, problems: &mut Problems) -> Vec<Connector> {
     let entries = list(section, "connectors(input, output)", problems);
-    let from_known = from.is_some_and(|from| entries.iter().any(|entry| entry.key == *from));
+    let known = |from: &Ident| entries.iter().any(|entry| entry.key == *from);
     let mut connectors = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         if !is_name(&entry.key, problems) {
             continue;
         }
-        let is_source = if from_known { from == Some(&entry.key) } else { index == 0 };
+        let is_source = match first {
+            First::Source(Some(from)) if known(from) => *from == entry.key,
+            First::Source(_) => index == 0,
+            First::Sink => false,
+        };
         let by_place = if is_source { Role::Source } else { Role::Sink };
         let role = match &entry.value {
             Value::Nothing => by_place,
@@ -222,7 +262,7 @@ fn check_own_fields(
 ) {
     let mut injected: HashSet<_> = connectors.iter().map(|c| format!("{}_connector", c.name)).collect();
     injected.extend(services.iter().map(|service| format!("{}_service", service.name)));
-    injected.insert("consumer_policy".to_owned());
+    injected.extend(["consumer_policy".to_owned(), "producer_policy".to_owned()]);
     fields.retain(|own| {
         let Some(name) = own.field.ident.as_ref().filter(|name| injected.contains(&name.to_string())) else {
             return true;

@@ -5,7 +5,9 @@
 
 mod args;
 mod command;
+mod graph;
 mod output;
+mod policies;
 mod progress;
 mod project;
 mod summary;

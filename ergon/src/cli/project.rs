@@ -1,7 +1,7 @@
 //! The tasks of a program, found by name, with the policies that the settings give them.
 
 use crate::error::{Error, ErrorKind};
-use crate::policy::{ConsumerLayer, ConsumerPolicy};
+use crate::policy::{ConsumerLayer, Policies};
 use crate::runner::Plan;
 use crate::settings::{Flag, Framework, suggest};
 use crate::task::TaskConfig;
@@ -47,7 +47,7 @@ impl Project {
         })
     }
 
-    /// A task with its policy in force.
+    /// A task with its policies in force.
     ///
     /// # Errors
     /// A policy that cannot be obeyed, blamed on whoever set the value.
@@ -57,19 +57,15 @@ impl Project {
         layer: &ConsumerLayer,
         flags: &[Flag],
     ) -> Result<Plan, Error> {
-        let Some(base) = &task.outline.consumer else {
-            let error = Error::new(ErrorKind::Usage, format!("task `{}` is no consumer", task.name()));
-            return Err(error.with_hint("add `consumer()` to its `#[ergon::task]`"));
-        };
-        let policy = self.framework.consumer_policy(task.name(), base, layer, flags)?;
-        Ok(Plan { config: task.clone(), policy })
+        let policies = self.framework.policies(task.name(), &task.outline.policies, layer, flags)?;
+        Ok(Plan { config: task.clone(), policies })
     }
 
-    /// The consumer's policy in force when the command line changes nothing; none if the task is no consumer.
-    pub(crate) fn consumer_policy(&self, task: &TaskConfig) -> Result<Option<ConsumerPolicy>, Error> {
-        if task.outline.consumer.is_none() {
-            return Ok(None);
-        }
-        self.plan(task, &ConsumerLayer::default(), &[]).map(|plan| Some(plan.policy))
+    /// The policies in force when the command line changes nothing.
+    ///
+    /// # Errors
+    /// As of [`plan`](Self::plan).
+    pub(crate) fn policies(&self, task: &TaskConfig) -> Result<Policies, Error> {
+        self.plan(task, &ConsumerLayer::default(), &[]).map(|plan| plan.policies)
     }
 }

@@ -11,8 +11,6 @@ use crate::telemetry::{Ended, RunReport, Step, Tally};
 /// How many refused transactions are named.
 const NAMED: usize = 5;
 
-const STEPS: [Step; 3] = [Step::Process, Step::Success, Step::Exception];
-
 /// The summary of one run in words.
 pub(crate) fn text(report: &RunReport, dead_letter: bool) -> String {
     let RunReport { task, tally, elapsed, ended } = report;
@@ -38,6 +36,7 @@ fn reason(ended: &Ended) -> String {
         Ended::Stopped { given_back: 0 } => "stopped".to_owned(),
         Ended::Stopped { given_back } => format!("stopped, {} given back", words::count(*given_back)),
         Ended::TimeLimit => "the time limit ran out".to_owned(),
+        Ended::Finished => "finished".to_owned(),
         Ended::Failed(error) => format!("failed: {error}"),
     }
 }
@@ -57,6 +56,12 @@ fn counts(tally: &Tally) -> Vec<String> {
         format!("{} refused, {} dead-lettered", n(tally.refused), n(tally.dead_lettered)),
         format!("{} retries, {} requeued, {} unknown", n(tally.retries), n(tally.requeued), n(tally.unknown)),
     ];
+    if tally.produced > 0 {
+        lines.push(format!("{} produced", n(tally.produced)));
+    }
+    if tally.abandoned_threads > 0 {
+        lines.push(format!("{} threads abandoned: their handlers do not return", n(tally.abandoned_threads)));
+    }
     if tally.handler_failures > 0 {
         lines.push(format!("{} failed in their exception handler", n(tally.handler_failures)));
     }
@@ -65,7 +70,7 @@ fn counts(tally: &Tally) -> Vec<String> {
 
 /// How long each step took; a step that never ran is left out.
 fn times(tally: &Tally, text: &mut String) {
-    let rows: Vec<_> = STEPS.into_iter().filter(|step| tally.times(*step).count() > 0).collect();
+    let rows: Vec<_> = Step::ALL.into_iter().filter(|step| tally.times(*step).count() > 0).collect();
     if rows.is_empty() {
         return;
     }
@@ -131,7 +136,9 @@ fn run(finished: &Finished) -> Value {
         errors.insert(0, error.to_string().into());
     }
     object.insert("errors".to_owned(), errors.into());
-    let steps = STEPS.into_iter().map(|step| (step.as_str().to_owned(), step_times(tally, step)));
+    let shown = |step: &Step| *step != Step::Prepare || tally.times(*step).count() > 0;
+    let steps =
+        Step::ALL.into_iter().filter(shown).map(|step| (step.as_str().to_owned(), step_times(tally, step)));
     object.insert("steps".to_owned(), Value::Object(steps.collect()));
     let refusals = tally.refusals.iter().map(|refusal| {
         json!({"id": refusal.id, "category": refusal.category.as_str(), "message": refusal.message})
@@ -152,6 +159,8 @@ fn numbers(tally: &Tally) -> impl Iterator<Item = (&'static str, u64)> {
         ("retries", tally.retries),
         ("requeued", tally.requeued),
         ("unknown", tally.unknown),
+        ("produced", tally.produced),
+        ("abandoned_threads", tally.abandoned_threads),
     ]
     .into_iter()
 }
@@ -174,6 +183,7 @@ fn ended_word(ended: &Ended) -> &'static str {
         Ended::LimitReached => "limit_reached",
         Ended::Stopped { .. } => "stopped",
         Ended::TimeLimit => "time_limit",
+        Ended::Finished => "finished",
         Ended::Failed(_) => "failed",
     }
 }

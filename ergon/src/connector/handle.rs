@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 
 use super::receipt::Returned;
 use super::{
@@ -240,6 +241,28 @@ impl Output {
     /// When cancelled, any of them may have been handed over or not.
     pub async fn dispatch_transactions(&self, transactions: Vec<Transaction>) -> Result<()> {
         Ok(self.sink.dispatch(transactions).await?)
+    }
+
+    /// Hands one transaction over from blocking code: the steps of a blocking task.
+    ///
+    /// # Errors
+    /// The sink's own error, as a system error.
+    ///
+    /// # Panics
+    /// When called from async code, or outside of a runtime.
+    pub fn blocking_dispatch(&self, transaction: Transaction) -> Result<()> {
+        self.blocking_dispatch_transactions(vec![transaction])
+    }
+
+    /// Hands many transactions over in one call from blocking code.
+    ///
+    /// # Errors
+    /// As of [`dispatch_transactions`](Self::dispatch_transactions).
+    ///
+    /// # Panics
+    /// When called from async code, or outside of a runtime.
+    pub fn blocking_dispatch_transactions(&self, transactions: Vec<Transaction>) -> Result<()> {
+        Handle::current().block_on(self.dispatch_transactions(transactions))
     }
 
     /// How the sink is right now.

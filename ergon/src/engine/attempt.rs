@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
+use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -45,11 +46,48 @@ where
     F: Future<Output = Result<T>>,
 {
     panic::install_hook();
-    let mut attempts = Attempts { policy, name, scope: &mut None, deadline: None, stop: None, made: 0 };
+    let mut attempts =
+        Attempts { policy, name, scope: &mut None, deadline: None, waits: Waits::Always, made: 0 };
     match attempts.run(&mut f).await {
         Finished::Done(value) => Ok(value),
         Finished::Failed(error) => Err(error),
         Finished::Interrupted => Err(TransactionError::system(format!("{name} was interrupted"))),
+    }
+}
+
+/// The same as [`run_fn`] for code that blocks: waits between attempts block the thread.
+///
+/// A time limit of the policy does not end an attempt, because nothing can stop a thread; an attempt that returned
+/// after it is not taken back.
+///
+/// # Errors
+/// The last attempt's error.
+///
+/// ```
+/// use ergon::prelude::*;
+///
+/// let policy = RetryPolicy { max_attempts: 3, ..RetryPolicy::DEFAULT };
+/// let mut calls = 0;
+/// let stock = ergon::run_fn_blocking(&policy, "stock", || {
+///     calls += 1;
+///     if calls < 3 { Err(TransactionError::system("warehouse did not answer")) } else { Ok(7) }
+/// });
+/// assert_eq!((stock?, calls), (7, 3));
+/// # Ok::<(), TransactionError>(())
+/// ```
+pub fn run_fn_blocking<T>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() -> Result<T>) -> Result<T> {
+    panic::install_hook();
+    let policy = RetryPolicy { timeout: None, ..*policy };
+    let waits = Waits::Blocking;
+    let mut attempts = Attempts { policy: &policy, name, scope: &mut None, deadline: None, waits, made: 0 };
+    let mut f = || std::future::ready(f());
+    // Never pending: the code has no `.await`, and waits block.
+    match std::pin::pin!(attempts.run(&mut f)).now_or_never() {
+        Some(Finished::Done(value)) => Ok(value),
+        Some(Finished::Failed(error)) => Err(error),
+        Some(Finished::Interrupted) | None => {
+            Err(TransactionError::system(format!("{name} was interrupted")))
+        }
     }
 }
 
@@ -61,10 +99,19 @@ pub(super) struct Attempts<'a> {
     pub(super) scope: &'a mut Option<Scope>,
     /// When the whole has to be over: attempts, and the waits between them.
     pub(super) deadline: Option<Instant>,
-    /// Ends a wait between attempts.
-    pub(super) stop: Option<&'a CancellationToken>,
+    pub(super) waits: Waits<'a>,
     /// How many were begun.
     pub(super) made: u32,
+}
+
+/// How the next attempt is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Waits<'a> {
+    Always,
+    /// Not when the run is to stop: that ends a wait.
+    Unless(&'a CancellationToken),
+    /// On the thread, which nothing else runs on.
+    Blocking,
 }
 
 /// How a step's attempts ended.
@@ -147,11 +194,15 @@ impl Attempts<'_> {
     /// Waits for the next attempt; says how it ends if it must not begin.
     async fn wait_until<T>(&self, due: Instant) -> Option<Finished<T>> {
         let over = self.deadline.filter(|deadline| *deadline < due);
-        let sleep = sleep_until(over.unwrap_or(due));
-        let interrupted = match self.stop {
-            Some(stop) => stop.run_until_cancelled(sleep).await.is_none(),
-            None => {
+        let sleep = async { sleep_until(over.unwrap_or(due)).await };
+        let interrupted = match self.waits {
+            Waits::Unless(stop) => stop.run_until_cancelled(sleep).await.is_none(),
+            Waits::Always => {
                 sleep.await;
+                false
+            }
+            Waits::Blocking => {
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
                 false
             }
         };
@@ -175,7 +226,7 @@ pub(super) async fn guarded<F: Future>(scope: &mut Option<Scope>, future: F) -> 
 }
 
 /// Runs a future until `limit`; `None` if it was not done by then. The timer is armed only if it is not done at once.
-async fn within<F: Future>(limit: Option<Instant>, future: F) -> Option<F::Output> {
+pub(super) async fn within<F: Future>(limit: Option<Instant>, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let Some(limit) = limit else { return Some(future.await) };
     match at_once(future.as_mut()).await {

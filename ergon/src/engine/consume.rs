@@ -3,7 +3,7 @@
 //! As many lanes as `concurrency` live as long as the run. A lane takes the next delivery itself, or fetches for all
 //! when there is none, so nothing is spawned, boxed or handed over for a single transaction.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -11,49 +11,48 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{at_once, guarded};
-use super::life::Life;
+use super::blocking::{Threads, on_threads};
+use super::life::{Life, Terms};
 use super::settle::{Settling, settle};
 use super::slots::{Next, Slots};
+use super::steps::Steps;
 use super::{drain, fetch, panic};
-use crate::connector::{Delivery, Disposition, Input, Output};
+use crate::connector::{Delivery, Input};
 use crate::error::{Error, ErrorKind};
-use crate::policy::{ConsumerPolicy, OnHandlerFailure};
-use crate::task::{Consumer, Setup, Snapshot};
+use crate::policy::ConsumerPolicy;
+use crate::task::{Monitor, Snapshot, Stop};
 use crate::telemetry::event::{LaneDied, RunStarted};
-use crate::telemetry::{RunReport, Tally};
+use crate::telemetry::{Ended, RunReport};
+use crate::transaction::Result;
 
 /// A life that is over before another thread could have been woken. After one, a lane takes the next delivery without
 /// waking another lane for the rest.
 const QUICK: Duration = Duration::from_micros(2);
 
-/// What the lanes, the fetcher and the settler of one run have in common.
+/// What the lanes, the fetcher and the settler of one loop have in common.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct Loop {
     pub(super) task: &'static str,
-    pub(super) policy: ConsumerPolicy,
+    pub(super) terms: Terms,
     pub(super) input: Input,
-    pub(super) dead_letter: Option<Output>,
     pub(super) slots: Slots,
-    /// Fetch no more; finish what is in flight.
-    pub(super) drain: CancellationToken,
     /// Cancel what is in flight.
     pub(super) abort: CancellationToken,
-    pub(super) tally: Mutex<Tally>,
+    /// The threads of a task whose steps block.
+    pub(super) threads: Arc<Threads>,
     /// What made the run drain, if it did.
     cause: OnceLock<drain::Cause>,
 }
 
-impl Run {
-    pub(super) fn new(task: &'static str, setup: Setup) -> Self {
+impl Loop {
+    pub(super) fn new(task: &'static str, terms: Terms, input: Input, stop: &Stop) -> Self {
         Self {
             task,
-            slots: Slots::new(&setup.policy),
-            policy: setup.policy,
-            input: setup.input,
-            dead_letter: setup.dead_letter,
-            drain: setup.stop.drain.child_token(),
-            abort: setup.stop.abort.child_token(),
-            tally: Mutex::default(),
+            slots: Slots::new(&terms.policy),
+            threads: Threads::new(terms.policy.concurrency),
+            terms,
+            input,
+            abort: stop.abort.child_token(),
             cause: OnceLock::new(),
         }
     }
@@ -69,52 +68,52 @@ impl Run {
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let load = self.slots.load();
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut tally = self.terms.tally();
         tally.fetched = load.fetched;
-        Snapshot { tally, in_flight: load.running }
-    }
-
-    /// What becomes of a delivery whose exception handler failed.
-    pub(super) fn on_handler_failure(&self) -> Disposition {
-        match self.policy.on_handler_failure {
-            OnHandlerFailure::Requeue => Disposition::Requeue,
-            OnHandlerFailure::Reject => Disposition::Reject,
+        tally.abandoned_threads = self.threads.stuck() as u64;
+        if let Some(outward) = &self.terms.outward {
+            let outbound = outward.tally();
+            tally.produced = outbound.succeeded;
+            tally.add_outbound(&outbound);
         }
+        Snapshot { tally, in_flight: load.running }
     }
 }
 
-/// Runs a consumer to its end, and its `exit` hook after it.
+/// Runs a loop to its end.
 ///
 /// # Cancel safety
 /// When dropped, all lanes are dropped with it, and what they hold is given back by the source's next settle.
-pub(super) async fn consume<T: Consumer>(task: &Arc<T>, setup: Setup) -> RunReport {
+pub(super) async fn consume<S: Steps>(steps: &Arc<S>, run: Loop, monitor: &Monitor) -> RunReport {
     panic::install_hook();
-    let monitor = setup.monitor.clone();
-    let run = Arc::new(Run::new(T::NAME, setup));
+    let run = Arc::new(run);
     let looked_at = Arc::clone(&run);
     monitor.attach(move || looked_at.snapshot());
-    let ConsumerPolicy { concurrency, batch_size, streaming, .. } = run.policy;
-    RunStarted { task: T::NAME, concurrency, batch_size, streaming }.emit();
+    let ConsumerPolicy { concurrency, batch_size, streaming, .. } = run.terms.policy;
+    RunStarted { task: S::NAME, concurrency, batch_size, streaming }.emit();
     let began = Instant::now();
 
     tokio::select! {
         biased;
         () = drain::watch(&run) => (),
-        () = run_lanes(task, &run) => (),
+        () = run_lanes(steps, &run) => (),
     }
-    let exit = leave(task.as_ref()).await;
-    let ended = drain::ended(&run, exit);
-    RunReport::new(T::NAME, run.snapshot().tally, began.elapsed(), ended)
+    RunReport::new(S::NAME, run.snapshot().tally, began.elapsed(), drain::ended(&run))
 }
 
 /// Runs the lanes to their end, and the settler to its end after them.
-async fn run_lanes<T: Consumer>(task: &Arc<T>, run: &Arc<Run>) {
+async fn run_lanes<S: Steps>(steps: &Arc<S>, run: &Arc<Loop>) {
     let lanes_ended = CancellationToken::new();
     let mut settler = JoinSet::new();
     settler.spawn(settle(Arc::clone(run), lanes_ended.clone()));
     let mut lanes = JoinSet::new();
-    for _ in 0..run.policy.concurrency {
-        lanes.spawn(lane(Arc::clone(task), Arc::clone(run)));
+    for _ in 0..run.terms.policy.concurrency {
+        let lane = lane(Arc::clone(steps), Arc::clone(run));
+        if S::BLOCKING {
+            lanes.spawn(on_threads(lane, &run.threads));
+        } else {
+            lanes.spawn(lane);
+        }
     }
     while let Some(ended) = lanes.join_next().await {
         if let Err(error) = ended {
@@ -130,14 +129,14 @@ async fn run_lanes<T: Consumer>(task: &Arc<T>, run: &Arc<Run>) {
 }
 
 /// A defect of the engine itself: the run ends with an error; what the lane held is given back.
-fn died(run: &Run, error: &tokio::task::JoinError) {
+fn died(run: &Loop, error: &tokio::task::JoinError) {
     let error = error.to_string();
     LaneDied { task: run.task, error: &error }.emit();
     run.slots.close(Some(Error::new(ErrorKind::Task, format!("the engine failed: {error}"))));
 }
 
 /// Takes deliveries through their lives until there are no more.
-async fn lane<T: Consumer>(task: Arc<T>, run: Arc<Run>) {
+async fn lane<S: Steps>(steps: Arc<S>, run: Arc<Loop>) {
     let mut finished = None;
     // When the last life ended, if nothing was waited for since: reading the clock is dear.
     let mut now = None;
@@ -148,7 +147,7 @@ async fn lane<T: Consumer>(task: Arc<T>, run: Arc<Run>) {
             Next::Run(delivery, key) => {
                 let mut holding = Holding::new(&run, delivery);
                 let began = now.unwrap_or_else(Instant::now);
-                now = holding.live(task.as_ref(), began).await;
+                now = holding.live(steps.as_ref(), began).await;
                 quick = now.is_some_and(|now| now.saturating_duration_since(began) < QUICK);
                 finished = holding.release().map(|settling| (key, settling));
             }
@@ -174,19 +173,19 @@ async fn lane<T: Consumer>(task: Arc<T>, run: Arc<Run>) {
 /// A delivery in a lane: to be given back, unless its life says otherwise. One that is dropped on the way is given
 /// back too.
 struct Holding<'a> {
-    run: &'a Run,
+    run: &'a Loop,
     settling: Option<Settling>,
 }
 
 impl<'a> Holding<'a> {
-    fn new(run: &'a Run, delivery: Delivery) -> Self {
+    fn new(run: &'a Loop, delivery: Delivery) -> Self {
         Self { run, settling: Some(Settling::give_back(delivery)) }
     }
 
     /// Takes the delivery through its life; says when that ended, unless it was cancelled on the way.
-    async fn live<T: Consumer>(&mut self, task: &T, began: Instant) -> Option<Instant> {
-        let Settling { transaction, lived, .. } = self.settling.as_mut()?;
-        let mut life = Life::new(task, self.run, transaction, began);
+    async fn live<S: Steps>(&mut self, steps: &S, began: Instant) -> Option<Instant> {
+        let Settling { transaction, receipt, lived } = self.settling.as_mut()?;
+        let mut life = Life::new(steps, &self.run.terms, transaction, Some(receipt), began);
         let whole = async {
             let mut living = std::pin::pin!(life.live());
             match at_once(living.as_mut()).await {
@@ -220,12 +219,19 @@ impl Drop for Holding<'_> {
 }
 
 /// Calls the task's `exit` hook.
-async fn leave<T: Consumer>(task: &T) -> Option<Error> {
-    let failure = match guarded(&mut None, task.exit()).await {
-        Ok(Ok(())) => return None,
-        Ok(Err(failure)) | Err(failure) => failure,
-    };
-    Some(Error::new(ErrorKind::Task, format!("the exit hook of `{}` failed: {failure}", T::NAME)))
+pub(super) async fn exit<S: Steps>(steps: &Arc<S>) -> Result<()> {
+    let task = Arc::clone(steps);
+    let exit = async move { guarded(&mut None, task.exit()).await.and_then(|left| left) };
+    if S::BLOCKING { on_threads(exit, &Threads::new(1)).await } else { exit.await }
+}
+
+/// A run that ended well failed all the same if its exit hook did.
+pub(super) fn leave(mut report: RunReport, left: Result<()>) -> RunReport {
+    if let (Err(failure), false) = (left, matches!(report.ended, Ended::Failed(_))) {
+        let message = format!("the exit hook of `{}` failed: {failure}", report.task);
+        report.ended = Ended::Failed(Error::new(ErrorKind::Task, message));
+    }
+    report
 }
 
 #[cfg(test)]
@@ -233,7 +239,6 @@ mod tests {
     use super::*;
     use crate::connector::memory::{Memory, MemoryQueue};
     use crate::connector::{Context, FetchRequest};
-    use crate::task::{Monitor, Stop};
     use crate::transaction::Transaction;
 
     #[tokio::test]
@@ -241,9 +246,9 @@ mod tests {
         let queue = MemoryQueue::new();
         queue.push(Transaction::new("a", &1).unwrap());
         let input = Input::new(Arc::new(Memory::new(Arc::clone(&queue))), &Context::new("t", "input"));
-        let (stop, monitor) = (Stop::default(), Monitor::default());
-        let setup = Setup { policy: ConsumerPolicy::DEFAULT, input, dead_letter: None, stop, monitor };
-        let run = Run::new("t", setup);
+        let stop = Stop::default();
+        let terms = Terms::new(ConsumerPolicy::DEFAULT, None, &stop);
+        let run = Loop::new("t", terms, input, &stop);
         let delivery = run.input.fetch_held(&FetchRequest::new(1)).await.unwrap().remove(0);
         drop(Holding::new(&run, delivery));
         assert_eq!(queue.inspect().handed_out, 1);

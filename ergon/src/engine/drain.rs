@@ -2,7 +2,7 @@
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::consume::Run;
+use super::consume::Loop;
 use crate::error::{Error, ErrorKind};
 use crate::telemetry::Ended;
 use crate::telemetry::event::Stopping;
@@ -16,8 +16,8 @@ pub(super) enum Cause {
 
 /// Waits for the run to be told to stop, or for its time limit; drains it, and cancels what is left after the grace.
 /// Never returns by itself: the run ends when its lanes do.
-pub(super) async fn watch(run: &Run) {
-    let limit = run.policy.timeout.and_then(|limit| Instant::now().checked_add(limit));
+pub(super) async fn watch(run: &Loop) {
+    let limit = run.terms.policy.timeout.and_then(|limit| Instant::now().checked_add(limit));
     let over = async {
         match limit {
             Some(limit) => sleep_until(limit).await,
@@ -26,12 +26,16 @@ pub(super) async fn watch(run: &Run) {
     };
     let cause = tokio::select! {
         biased;
-        () = run.drain.cancelled() => Cause::Stop,
+        () = run.terms.drain.cancelled() => Cause::Stop,
         () = over => Cause::TimeLimit,
+        () = run.threads.all_stuck() => {
+            run.slots.close(Some(all_stuck(run)));
+            Cause::Stop
+        }
     };
     run.note_drain(cause);
-    run.drain.cancel();
-    let (in_flight, grace) = (run.slots.load().running, run.policy.shutdown_grace);
+    run.terms.drain.cancel();
+    let (in_flight, grace) = (run.slots.load().running, run.terms.policy.shutdown_grace);
     Stopping { task: run.task, in_flight, grace }.emit();
     run.slots.close(None);
     sleep(grace).await;
@@ -40,8 +44,8 @@ pub(super) async fn watch(run: &Run) {
 }
 
 /// Why a run that is over ended.
-pub(super) fn ended(run: &Run, exit: Option<Error>) -> Ended {
-    if let Some(failure) = run.slots.take_failure().or(exit) {
+pub(super) fn ended(run: &Loop) -> Ended {
+    if let Some(failure) = run.slots.take_failure() {
         return Ended::Failed(failure);
     }
     let left = run.slots.given_back();
@@ -54,8 +58,16 @@ pub(super) fn ended(run: &Run, exit: Option<Error>) -> Ended {
     }
 }
 
-fn time_limit(run: &Run, left: u64) -> Error {
-    let limit = crate::policy::duration::display(run.policy.timeout.unwrap_or_default());
+fn all_stuck(run: &Loop) -> Error {
+    let count = run.terms.policy.concurrency;
+    let message = format!("all {count} threads are stuck in handlers that exceeded their limits");
+    Error::new(ErrorKind::Task, message).with_hint(
+        "give what they wait for a limit of its own, or ask `transaction.is_cancelled()` in long work",
+    )
+}
+
+fn time_limit(run: &Loop, left: u64) -> Error {
+    let limit = crate::policy::duration::display(run.terms.policy.timeout.unwrap_or_default());
     let message = format!("the run's time limit of {limit} ran out with {left} transactions left to do");
     Error::new(ErrorKind::LoopTimeout, message)
         .with_hint("they were given back; raise `timeout`, or run again")

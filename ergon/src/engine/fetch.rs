@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt::{Attempts, Finished, at_once};
-use super::consume::Run;
+use super::attempt::{Attempts, Finished, Waits, at_once};
+use super::consume::Loop;
 use crate::connector::{ConnectorError, Delivery, FetchRequest};
 use crate::error::{Error, ErrorKind};
 use crate::policy::RetryPolicy;
@@ -23,17 +23,17 @@ const PATIENCE: RetryPolicy = RetryPolicy {
 };
 
 /// Fetches for all lanes: at most `asked` deliveries. Returns when there are some, or when the run is not to fetch.
-pub(super) async fn fetch(run: &Run, asked: usize) {
+pub(super) async fn fetch(run: &Loop, asked: usize) {
     let mut empty = 0_u32;
     let mut failed = 0_u32;
     loop {
         match attempt(run, asked).await {
             Finished::Done(deliveries) if deliveries.is_empty() => {
-                if !run.policy.streaming {
+                if !run.terms.policy.streaming {
                     return run.slots.dry(asked);
                 }
                 (empty, failed) = (empty.saturating_add(1), 0);
-                pause(run, run.policy.empty_queue.wait_after(empty)).await;
+                pause(run, run.terms.policy.empty_queue.wait_after(empty)).await;
             }
             Finished::Done(deliveries) => {
                 Fetched { task: run.task, count: deliveries.len() }.emit();
@@ -43,7 +43,7 @@ pub(super) async fn fetch(run: &Run, asked: usize) {
             Finished::Failed(failure) => {
                 failed = failed.saturating_add(1);
                 let error = fetch_error(run, &failure);
-                let ends = !run.policy.streaming || failure.category() == Category::Business;
+                let ends = !run.terms.policy.streaming || failure.category() == Category::Business;
                 let wait = PATIENCE.jittered_wait_after(failed, failure.retry_after(), fastrand::f64());
                 FetchFailed { task: run.task, error: &error, wait: (!ends).then_some(wait) }.emit();
                 if ends {
@@ -53,30 +53,30 @@ pub(super) async fn fetch(run: &Run, asked: usize) {
                 pause(run, wait).await;
             }
         }
-        if run.drain.is_cancelled() {
+        if run.terms.drain.is_cancelled() {
             return run.slots.fetched(asked, Vec::new());
         }
     }
 }
 
 /// One fetch under the fetch policy. A permanent error counts as a business error: it is not tried again.
-async fn attempt(run: &Run, asked: usize) -> Finished<Vec<Delivery>> {
-    let request = FetchRequest::new(asked).with_batch_size(run.policy.batch_size);
-    let waits = run.policy.streaming;
+async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
+    let request = FetchRequest::new(asked).with_batch_size(run.terms.policy.batch_size);
+    let waits = run.terms.policy.streaming;
     let request = if waits { request.waiting() } else { request };
     let mut attempts = Attempts {
-        policy: &run.policy.fetch,
+        policy: &run.terms.policy.fetch,
         name: "fetch",
         scope: &mut None,
         deadline: None,
-        stop: Some(&run.drain),
+        waits: Waits::Unless(&run.terms.drain),
         made: 0,
     };
     let mut fetch = || async { run.input.fetch_held(&request).await.map_err(categorized) };
     let mut fetched = pin!(attempts.run(&mut fetch));
     let fetched = match at_once(fetched.as_mut()).await {
         Some(finished) => Some(finished),
-        None => run.drain.run_until_cancelled(fetched).await,
+        None => run.terms.drain.run_until_cancelled(fetched).await,
     };
     match fetched {
         // A source that waits for data and gets none within the limit is empty, not broken.
@@ -93,7 +93,7 @@ fn categorized(error: ConnectorError) -> TransactionError {
     TransactionError::from_error(category, error)
 }
 
-fn fetch_error(run: &Run, failure: &TransactionError) -> Error {
+fn fetch_error(run: &Loop, failure: &TransactionError) -> Error {
     let error = Error::new(ErrorKind::Connector, format!("fetch from {}: {failure}", run.input));
     let connector = failure.downcast_ref::<ConnectorError>();
     let cause = connector.and_then(std::error::Error::source).map(ToString::to_string);
@@ -108,7 +108,7 @@ fn fetch_error(run: &Run, failure: &TransactionError) -> Error {
 }
 
 /// Waits, but not longer than until something is given back to the source or the run is to stop.
-async fn pause(run: &Run, wait: Duration) {
+async fn pause(run: &Loop, wait: Duration) {
     let until = Instant::now().checked_add(wait);
     let over = async {
         match until {
@@ -120,6 +120,6 @@ async fn pause(run: &Run, wait: Duration) {
         biased;
         () = over => (),
         () = run.slots.refill.notified() => (),
-        () = run.drain.cancelled() => (),
+        () = run.terms.drain.cancelled() => (),
     }
 }

@@ -1,19 +1,21 @@
 //! The life of one transaction: runs the steps that the [lifecycle](super::lifecycle) asks for.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
-use super::attempt::{Attempts, Finished};
-use super::consume::Run;
+use super::attempt::{Attempts, Finished, Waits, guarded, within};
 use super::lifecycle::{Action, Event, Lifecycle, Outcome};
 use super::panic;
-use crate::connector::{Disposition, Output};
-use crate::policy::RetryPolicy;
-use crate::task::Consumer;
+use super::steps::Steps;
+use crate::connector::{Disposition, Output, Receipt};
+use crate::policy::{ConsumerPolicy, OnHandlerFailure, RetryPolicy};
+use crate::task::Stop;
 use crate::telemetry::event::DeadLetterFailed;
-use crate::telemetry::{Scope, Step};
+use crate::telemetry::{Scope, Step, Tally};
 use crate::transaction::{Transaction, TransactionError, key};
 
 /// How the dead-letter connector is retried before the delivery is given back.
@@ -26,14 +28,48 @@ const DEAD_LETTER: RetryPolicy = RetryPolicy {
     ..RetryPolicy::DEFAULT
 };
 
+/// What the lives of one loop have in common.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub(super) policy: ConsumerPolicy,
+    pub(super) dead_letter: Option<Output>,
+    /// Ends waits between attempts: fetch no more, finish what is in flight.
+    pub(super) drain: CancellationToken,
+    /// What the lives came to.
+    pub(super) tally: Mutex<Tally>,
+    /// What a hybrid's outbound transactions live by.
+    pub(super) outward: Option<Box<Self>>,
+}
+
+impl Terms {
+    pub(super) fn new(policy: ConsumerPolicy, dead_letter: Option<Output>, stop: &Stop) -> Self {
+        let drain = stop.drain.child_token();
+        Self { policy, dead_letter, drain, tally: Mutex::default(), outward: None }
+    }
+
+    /// What the lives came to so far.
+    pub(super) fn tally(&self) -> Tally {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What becomes of a delivery whose exception handler failed.
+    fn on_handler_failure(&self) -> Disposition {
+        match self.policy.on_handler_failure {
+            OnHandlerFailure::Requeue => Disposition::Requeue,
+            OnHandlerFailure::Reject => Disposition::Reject,
+        }
+    }
+}
+
 /// One transaction on its way through its steps.
-pub(super) struct Life<'a, T: Consumer> {
-    task: &'a T,
-    run: &'a Run,
+pub(super) struct Life<'a, S: Steps> {
+    steps: &'a S,
+    terms: &'a Terms,
     transaction: &'a Transaction,
+    receipt: Option<&'a Receipt>,
     scope: Option<Scope>,
-    /// The transaction decoded, and what process made of it.
-    made: Option<(Transaction<T::Payload>, T::Output)>,
+    /// The transaction decoded, and what the first step made of it.
+    made: Option<Made<S>>,
     /// When the running step began.
     mark: Instant,
     /// When process and success have to be over.
@@ -42,6 +78,9 @@ pub(super) struct Life<'a, T: Consumer> {
     pub(super) success: StepRun,
     pub(super) exception: StepRun,
 }
+
+type Made<S> =
+    (<S as Steps>::Held<Transaction<<S as Steps>::Payload>>, <S as Steps>::Held<<S as Steps>::Output>);
 
 /// How one step of a life went.
 #[derive(Debug, Default)]
@@ -57,7 +96,8 @@ pub(super) struct StepRun {
 pub(super) struct Lived {
     pub(super) outcome: Outcome,
     pub(super) disposition: Disposition,
-    pub(super) process: Option<Duration>,
+    /// What the first step was, and how long it took.
+    pub(super) first: Option<(Step, Duration)>,
     pub(super) success: Option<Duration>,
     /// Attempts after the first, of all steps.
     pub(super) retries: u32,
@@ -83,7 +123,7 @@ impl Lived {
         Self {
             outcome: Outcome::Aborted,
             disposition: Disposition::Requeue,
-            process: None,
+            first: None,
             success: None,
             retries: 0,
             failure: None,
@@ -91,24 +131,31 @@ impl Lived {
     }
 }
 
-impl<'a, T: Consumer> Life<'a, T> {
+impl<'a, S: Steps> Life<'a, S> {
     /// Begins a life, at the time `mark`.
-    pub(super) fn new(task: &'a T, run: &'a Run, transaction: &'a Transaction, mark: Instant) -> Self {
+    pub(super) fn new(
+        steps: &'a S,
+        terms: &'a Terms,
+        transaction: &'a Transaction,
+        receipt: Option<&'a Receipt>,
+        mark: Instant,
+    ) -> Self {
         // Nobody reads it when nothing is logged at all.
         let scope = (LevelFilter::current() != LevelFilter::OFF).then(|| Scope {
-            task: T::NAME,
+            task: S::NAME,
             transaction_id: transaction.shared_id().clone(),
-            step: Step::Process,
+            step: S::FIRST,
             attempt: 0,
         });
         Self {
-            task,
-            run,
+            steps,
+            terms,
             transaction,
+            receipt,
             scope,
             made: None,
             mark,
-            deadline: run.policy.transaction_timeout.and_then(|limit| mark.checked_add(limit)),
+            deadline: terms.policy.transaction_timeout.and_then(|limit| mark.checked_add(limit)),
             process: StepRun::default(),
             success: StepRun::default(),
             exception: StepRun::default(),
@@ -121,8 +168,8 @@ impl<'a, T: Consumer> Life<'a, T> {
     }
 
     /// What process made, if it ended well.
-    pub(super) fn output(&self) -> Option<&T::Output> {
-        self.made.as_ref().map(|(_, output)| output)
+    pub(super) fn output(&self) -> Option<&S::Output> {
+        self.made.as_ref().map(|(_, output)| &**output)
     }
 
     /// Runs all steps, and the dispatch to the dead-letter connector if the transaction is rejected.
@@ -130,10 +177,13 @@ impl<'a, T: Consumer> Life<'a, T> {
         if self.is_poison() {
             return self.end(Outcome::Handled, Disposition::Reject).await;
         }
-        let (mut life, mut action) = Lifecycle::begin(self.run.on_handler_failure());
+        let (mut life, mut action) = Lifecycle::begin(self.terms.on_handler_failure());
         loop {
             let event = match action {
-                Action::Run(Step::Process) => self.process().await,
+                Action::Run(Step::Process | Step::Prepare) => match self.process().await {
+                    Event::Completed if self.terms.outward.is_some() => self.outward().await,
+                    event => event,
+                },
                 Action::Run(Step::Success) => self.success().await,
                 Action::Run(Step::Exception) => self.exception().await,
                 Action::Settle(outcome, disposition) => return self.end(outcome, disposition).await,
@@ -143,32 +193,31 @@ impl<'a, T: Consumer> Life<'a, T> {
         }
     }
 
-    /// Runs the process step, decoding included.
+    /// Runs the first step, decoding included.
     pub(super) async fn process(&mut self) -> Event {
-        let transaction = match panic::guard(|| self.transaction.decoded::<T::Payload>()) {
+        let transaction = match panic::guard(|| self.steps.open(self.transaction, self.receipt)) {
             Ok(Ok(transaction)) => transaction,
-            Ok(Err(undecodable)) => return self.undecodable(undecodable.into()),
-            Err(panicked) => return self.undecodable(panicked),
+            Ok(Err(error)) | Err(error) => return self.undecodable(error),
         };
-        let task = self.task;
+        let steps = self.steps;
         let mut attempts = Attempts {
-            policy: &self.run.policy.process,
-            name: Step::Process.as_str(),
+            policy: &self.terms.policy.process,
+            name: S::FIRST.as_str(),
             scope: &mut self.scope,
             deadline: self.deadline,
-            stop: Some(&self.run.drain),
+            waits: Waits::Unless(&self.terms.drain),
             made: 0,
         };
         let mut step = || {
             transaction.rewind(0);
-            task.process_transaction(&transaction)
+            steps.first(&transaction)
         };
         let finished = attempts.run(&mut step).await;
         self.process.attempts = attempts.made;
         self.process.elapsed = Some(self.lap());
         match finished {
             Finished::Done(output) => {
-                self.made = Some((transaction, output));
+                self.made = Some((transaction, output.into()));
                 Event::Completed
             }
             Finished::Failed(error) => {
@@ -176,6 +225,30 @@ impl<'a, T: Consumer> Life<'a, T> {
                 Event::Failed
             }
             Finished::Interrupted => Event::Aborted,
+        }
+    }
+
+    /// Takes a hybrid's outbound transactions through their lives, within the time limit of the inbound one.
+    async fn outward(&mut self) -> Event {
+        let (Some((_, output)), Some(outward)) = (&self.made, &self.terms.outward) else {
+            return Event::Completed;
+        };
+        let through = within(self.deadline, self.steps.outward(outward, output));
+        let through = guarded(&mut self.scope, through).await;
+        self.lap();
+        match through {
+            Ok(Some(Ok(()))) => Event::Completed,
+            // Some of them were given up on the way, because the run is to end.
+            _ if self.terms.drain.is_cancelled() => Event::Aborted,
+            Ok(Some(Err(error))) | Err(error) => {
+                self.process.error = Some(error);
+                Event::Failed
+            }
+            Ok(None) => {
+                let message = "the transaction's time limit ran out before all it made went through";
+                self.process.error = Some(TransactionError::timeout(message));
+                Event::Failed
+            }
         }
     }
 
@@ -188,18 +261,18 @@ impl<'a, T: Consumer> Life<'a, T> {
         // The lifecycle asks for this step only when process has made something.
         let Some((transaction, output)) = &self.made else { return Event::Aborted };
         enter(&mut self.scope, Step::Success);
-        let (task, children) = (self.task, transaction.children());
+        let (steps, children) = (self.steps, transaction.children());
         let mut attempts = Attempts {
-            policy: &self.run.policy.success,
+            policy: &self.terms.policy.success,
             name: Step::Success.as_str(),
             scope: &mut self.scope,
             deadline: self.deadline,
-            stop: Some(&self.run.drain),
+            waits: Waits::Unless(&self.terms.drain),
             made: 0,
         };
         let mut step = || {
             transaction.rewind(children);
-            task.handle_process_success(transaction, output)
+            steps.success(transaction, output)
         };
         let finished = attempts.run(&mut step).await;
         self.success.attempts = attempts.made;
@@ -219,16 +292,16 @@ impl<'a, T: Consumer> Life<'a, T> {
             return Event::Aborted;
         };
         enter(&mut self.scope, Step::Exception);
-        let (task, transaction) = (self.task, self.transaction);
+        let (steps, transaction) = (self.steps, self.transaction);
         let mut attempts = Attempts {
-            policy: &self.run.policy.exception,
+            policy: &self.terms.policy.exception,
             name: Step::Exception.as_str(),
             scope: &mut self.scope,
             deadline: None,
-            stop: Some(&self.run.drain),
+            waits: Waits::Unless(&self.terms.drain),
             made: 0,
         };
-        let mut step = || task.handle_process_exception(transaction, error);
+        let mut step = || steps.exception(transaction, error);
         let finished = attempts.run(&mut step).await;
         self.exception.attempts = attempts.made;
         self.exception.elapsed = Some(self.lap());
@@ -247,7 +320,7 @@ impl<'a, T: Consumer> Life<'a, T> {
         let mut lived = Lived {
             outcome,
             disposition,
-            process: self.process.elapsed,
+            first: self.process.elapsed.map(|elapsed| (S::FIRST, elapsed)),
             success: self.success.elapsed,
             retries: [&self.process, &self.success, &self.exception]
                 .iter()
@@ -265,7 +338,7 @@ impl<'a, T: Consumer> Life<'a, T> {
             exception: self.exception.elapsed,
             dead_lettered: false,
         };
-        if let (Disposition::Reject, Some(dead_letter)) = (disposition, &self.run.dead_letter) {
+        if let (Disposition::Reject, Some(dead_letter)) = (disposition, &self.terms.dead_letter) {
             failure.dead_lettered = self.dead_letter(dead_letter, &failure.error).await;
             lived.disposition = if failure.dead_lettered { Disposition::Ack } else { Disposition::Requeue };
         }
@@ -280,14 +353,14 @@ impl<'a, T: Consumer> Life<'a, T> {
             (key::ERROR, serde_json::Value::from(error.message())),
             (key::CATEGORY, error.category().as_str().into()),
             (key::ATTEMPTS, attempts.into()),
-            (key::TASK, T::NAME.into()),
+            (key::TASK, S::NAME.into()),
         ]);
         let mut dispatch = Attempts {
             policy: &DEAD_LETTER,
             name: "dead_letter",
             scope: &mut self.scope,
             deadline: None,
-            stop: Some(&self.run.drain),
+            waits: Waits::Unless(&self.terms.drain),
             made: 0,
         };
         let mut step = || dead_letter.dispatch(letter.clone());
@@ -295,7 +368,7 @@ impl<'a, T: Consumer> Life<'a, T> {
             Finished::Done(()) => true,
             Finished::Interrupted => false,
             Finished::Failed(error) => {
-                DeadLetterFailed { task: T::NAME, transaction_id: self.transaction.id(), error: &error }
+                DeadLetterFailed { task: S::NAME, transaction_id: self.transaction.id(), error: &error }
                     .emit();
                 false
             }
@@ -304,7 +377,7 @@ impl<'a, T: Consumer> Life<'a, T> {
 
     /// A transaction that was delivered too often is rejected without being looked at: it may be what kills workers.
     fn is_poison(&mut self) -> bool {
-        let (deliveries, most) = (self.transaction.deliveries(), self.run.policy.max_deliveries);
+        let (deliveries, most) = (self.transaction.deliveries(), self.terms.policy.max_deliveries);
         if deliveries > most {
             let message = format!("delivered {deliveries} times, more than `max_deliveries` = {most} allows");
             self.process.error = Some(TransactionError::business(message));

@@ -75,10 +75,10 @@ impl Lifecycle {
         let Stage::Running(step) = self.stage else { return Action::Nothing };
         let action = match (step, event) {
             (_, Event::Aborted) => Action::Settle(Outcome::Aborted, Disposition::Requeue),
-            (Step::Process, Event::Completed) => Action::Run(Step::Success),
+            (Step::Process | Step::Prepare, Event::Completed) => Action::Run(Step::Success),
             (Step::Success, Event::Completed) => Action::Settle(Outcome::Succeeded, Disposition::Ack),
             (Step::Exception, Event::Decided(disposition)) => Action::Settle(Outcome::Handled, disposition),
-            (Step::Process | Step::Success, Event::Failed | Event::Decided(_)) => {
+            (Step::Process | Step::Prepare | Step::Success, Event::Failed | Event::Decided(_)) => {
                 Action::Run(Step::Exception)
             }
             (Step::Exception, Event::Failed | Event::Completed) => {

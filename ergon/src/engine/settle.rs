@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::guarded;
-use super::consume::Run;
-use super::life::{Failure, Lived};
+use super::consume::Loop;
+use super::life::{Failure, Lived, Terms};
 use super::lifecycle::Outcome;
 use crate::connector::{ConnectorError, Delivery, Disposition, Fate, Receipt, Settlement};
 use crate::telemetry::event::{HandlerFailed, TransactionFailed, Unsettled};
@@ -36,7 +36,7 @@ impl Settling {
 }
 
 /// Settles what is handed in, until no lane runs any more; then settles the rest, and gives back what is held.
-pub(super) async fn settle(run: Arc<Run>, lanes_ended: CancellationToken) {
+pub(super) async fn settle(run: Arc<Loop>, lanes_ended: CancellationToken) {
     let mut held = Held::default();
     loop {
         tokio::select! {
@@ -59,7 +59,7 @@ pub(super) async fn settle(run: Arc<Run>, lanes_ended: CancellationToken) {
 }
 
 /// Gives back the deliveries whose receipts were dropped on the way, by a call without settlements.
-async fn give_back_dropped(run: &Run) {
+async fn give_back_dropped(run: &Loop) {
     if let Err(error) = tell(run, Vec::new()).await {
         let error = error.to_string();
         Unsettled {
@@ -73,16 +73,20 @@ async fn give_back_dropped(run: &Run) {
     }
 }
 
-async fn settle_finished(run: &Run, held: &mut Held) {
+async fn settle_finished(run: &Loop, held: &mut Held) {
     let finished = run.slots.take_finished();
-    let closing = run.drain.is_cancelled();
+    let closing = run.terms.drain.is_cancelled();
     let mut settlements = Vec::with_capacity(finished.len());
     let mut notes = Vec::with_capacity(finished.len());
     for Settling { transaction, receipt, lived } in finished {
-        report(run, &transaction, &lived);
+        report(run.task, &transaction, &lived);
         match lived.disposition {
             Disposition::RetryAfter(wait) if !closing => {
-                count(&mut run.tally.lock().unwrap_or_else(PoisonError::into_inner), &transaction, &lived);
+                count(
+                    &mut run.terms.tally.lock().unwrap_or_else(PoisonError::into_inner),
+                    &transaction,
+                    &lived,
+                );
                 held.hold(wait, transaction, receipt);
                 run.slots.hold();
             }
@@ -100,7 +104,7 @@ async fn settle_finished(run: &Run, held: &mut Held) {
 
 /// Tells the source. A source that panics, or that does not answer when the grace of a stop is over, leaves the fate of
 /// its deliveries unknown; it does not hold up the end of the run.
-async fn tell(run: &Run, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+async fn tell(run: &Loop, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
     let too_late = async {
         run.abort.cancelled().await;
         sleep(LAST_CALL).await;
@@ -116,14 +120,22 @@ async fn tell(run: &Run, settlements: Vec<Settlement>) -> Result<(), ConnectorEr
     }
 }
 
+impl Terms {
+    /// Counts, and tells of, a transaction that no source settles.
+    pub(super) fn count(&self, task: &'static str, transaction: &Transaction, lived: &Lived) {
+        report(task, transaction, lived);
+        count(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner), transaction, lived);
+    }
+}
+
 /// Counts a settled transaction.
 fn count(tally: &mut Tally, transaction: &Transaction, lived: &Lived) {
     tally.retries += u64::from(lived.retries);
     tally.requeued += u64::from(returns(lived));
-    for (step, elapsed) in [(Step::Process, lived.process), (Step::Success, lived.success)] {
-        if let Some(elapsed) = elapsed {
-            tally.record(step, elapsed);
-        }
+    for (step, elapsed) in
+        lived.first.into_iter().chain(lived.success.map(|elapsed| (Step::Success, elapsed)))
+    {
+        tally.record(step, elapsed);
     }
     match lived.outcome {
         Outcome::Aborted => return,
@@ -156,9 +168,9 @@ fn returns(lived: &Lived) -> bool {
 }
 
 /// Counts what the source took, and says what it did not take.
-fn record(run: &Run, notes: &[(Transaction, Lived)], result: &Result<(), ConnectorError>) {
+fn record(run: &Loop, notes: &[(Transaction, Lived)], result: &Result<(), ConnectorError>) {
     let mut returned = false;
-    let mut tally = run.tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut tally = run.terms.tally.lock().unwrap_or_else(PoisonError::into_inner);
     for (index, (transaction, lived)) in notes.iter().enumerate() {
         match result {
             Err(error) if error.fate(index) != Fate::Done => {
@@ -179,9 +191,9 @@ fn record(run: &Run, notes: &[(Transaction, Lived)], result: &Result<(), Connect
 }
 
 /// Says what became of a transaction that went the exception way.
-fn report(run: &Run, transaction: &Transaction, lived: &Lived) {
+fn report(task: &'static str, transaction: &Transaction, lived: &Lived) {
     let Some(failure) = &lived.failure else { return };
-    let (task, transaction_id) = (run.task, transaction.id());
+    let transaction_id = transaction.id();
     let disposition = if failure.dead_lettered { "dead_letter" } else { lived.disposition.as_str() };
     TransactionFailed { task, transaction_id, error: &failure.error, disposition }.emit();
     if let Some(error) = &failure.handler {

@@ -1,28 +1,49 @@
 //! One transaction through a task's own policies, without a loop or a source.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::attempt::guarded;
-use super::consume::Run;
-use super::life::{Life, StepRun};
+use super::blocking::{Threads, on_threads};
+use super::life::{Life, StepRun, Terms};
 use super::panic;
-use crate::task::{Consumer, Setup};
+use super::steps::Steps;
+use crate::error::Error;
 use crate::telemetry::{SingleReport, Step, StepReport};
-use crate::transaction::Transaction;
+use crate::transaction::{Transaction, TransactionError};
 
-/// Takes one transaction through its life; only through the process step if `dry_run`.
-pub(super) async fn process<T: Consumer>(
-    task: &T,
-    show: fn(&T::Output) -> Option<Value>,
-    setup: Setup,
+/// Takes one transaction through its life; only through the first step if `dry_run`.
+pub(super) async fn process<S: Steps>(
+    steps: Arc<S>,
+    terms: Result<Terms, Error>,
+    show: fn(&S::Output) -> Option<Value>,
     transaction: Transaction,
     dry_run: bool,
 ) -> SingleReport {
     panic::install_hook();
-    let run = Run::new(T::NAME, setup);
+    let terms = match terms {
+        Ok(terms) => terms,
+        Err(error) => {
+            let mut report = SingleReport::new(transaction.id());
+            report.error = Some(TransactionError::system(error.to_string()));
+            return report;
+        }
+    };
+    let whole = async move { live(steps.as_ref(), &terms, show, &transaction, dry_run).await };
+    if S::BLOCKING { on_threads(whole, &Threads::new(1)).await } else { whole.await }
+}
+
+async fn live<S: Steps>(
+    task: &S,
+    terms: &Terms,
+    show: fn(&S::Output) -> Option<Value>,
+    transaction: &Transaction,
+    dry_run: bool,
+) -> SingleReport {
     let mut report = SingleReport::new(transaction.id());
-    let mut life = Life::new(task, &run, &transaction, Instant::now());
+    let mut life = Life::new(task, terms, transaction, None, Instant::now());
     let mut failure = None;
     if dry_run {
         life.process().await;
@@ -44,9 +65,9 @@ pub(super) async fn process<T: Consumer>(
     report
 }
 
-fn steps<T: Consumer>(life: &Life<'_, T>) -> Vec<StepReport> {
+fn steps<S: Steps>(life: &Life<'_, S>) -> Vec<StepReport> {
     let runs: [(Step, &StepRun); 3] =
-        [(Step::Process, &life.process), (Step::Success, &life.success), (Step::Exception, &life.exception)];
+        [(S::FIRST, &life.process), (Step::Success, &life.success), (Step::Exception, &life.exception)];
     let ran = runs.into_iter().filter(|(_, run)| run.attempts > 0);
     ran.map(|(step, run)| {
         let own = run.error.as_ref().map(ToString::to_string);

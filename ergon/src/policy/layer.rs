@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::consumer::OnHandlerFailure;
 use super::duration::{Limit, Span};
-use super::{ConsumerPolicy, EmptyQueuePolicy, Mode, RetryPolicy};
+use super::{ConsumerPolicy, EmptyQueuePolicy, Mode, ProducerPolicy, RetryPolicy};
 
 /// Sets each field of a policy that this layer gives.
 macro_rules! overlay {
@@ -87,6 +87,43 @@ impl ConsumerLayer {
     pub fn streaming(mut self, streaming: Option<bool>) -> Self {
         self.streaming = streaming;
         self
+    }
+}
+
+/// Changes to a [`ProducerPolicy`], as they stand in `[tasks.<name>.producer]`, the environment or the command line.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProducerLayer {
+    concurrency: Option<usize>,
+    batch_size: Option<usize>,
+    limit: Option<u64>,
+    timeout: Option<Span>,
+    transaction_timeout: Option<Limit>,
+    prepare: RetryLayer,
+    success: RetryLayer,
+    exception: RetryLayer,
+    on_handler_failure: Option<OnHandlerFailure>,
+    max_deliveries: Option<u32>,
+    shutdown_grace: Option<Span>,
+}
+
+impl ProducerLayer {
+    /// Changes `policy`.
+    pub fn apply(self, policy: &mut ProducerPolicy) {
+        overlay!(self => policy; concurrency, batch_size, on_handler_failure, max_deliveries, limit as Some,
+            timeout as |Span(duration)| Some(duration), transaction_timeout as |Limit(limit)| limit,
+            shutdown_grace as |Span(duration)| duration);
+        self.prepare.apply(&mut policy.prepare);
+        self.success.apply(&mut policy.success);
+        self.exception.apply(&mut policy.exception);
+    }
+}
+
+impl From<ConsumerLayer> for ProducerLayer {
+    /// What both kinds of task have in common.
+    fn from(layer: ConsumerLayer) -> Self {
+        let ConsumerLayer { concurrency, batch_size, limit, timeout, .. } = layer;
+        Self { concurrency, batch_size, limit, timeout, ..Self::default() }
     }
 }
 

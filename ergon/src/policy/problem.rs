@@ -15,6 +15,11 @@ impl PolicyProblem {
         Self { key: Cow::Borrowed(key), rule }
     }
 
+    /// Makes a problem of a key that is put together.
+    pub(crate) fn of(key: String, rule: &'static str) -> Self {
+        Self { key: key.into(), rule }
+    }
+
     /// The same problem, seen from the policy that contains this one: `process.max_attempts`.
     pub(crate) fn within(self, step: &str) -> Self {
         Self { key: format!("{step}.{}", self.key).into(), rule: self.rule }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use crate::connector::{AnyConnector, Input, Output, Shard};
 use crate::error::{Error, ErrorKind};
-use crate::policy::ConsumerPolicy;
+use crate::policy::{ConsumerPolicy, Policies};
 use crate::service::{AnyService, ServiceError};
 use crate::settings::suggest;
 use crate::task::{Assembly, Outline, Parts, Role, Runnable, Slot, TaskConfig, connector_error};
@@ -15,45 +15,70 @@ use crate::task::{Assembly, Outline, Parts, Role, Runnable, Slot, TaskConfig, co
 /// How long one connector or service may take to open.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// A task and its policy in force.
+/// A task and its policies in force.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) config: TaskConfig,
-    pub(crate) policy: ConsumerPolicy,
+    pub(crate) policies: Policies,
 }
 
-/// Which slots of a task have a part in the loop.
+/// Which slots of a task have a part in a loop.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slots {
-    pub(crate) source: Slot,
+    /// What the consumer fetches from; none if the task is no consumer.
+    pub(crate) source: Option<Slot>,
     pub(crate) dead_letter: Option<Slot>,
+    /// The dead-letter connector of the producer.
+    pub(crate) undeliverable: Option<Slot>,
 }
 
 impl Slots {
-    /// Finds the slots that a policy names.
+    /// Finds the slots that the policies name.
     ///
     /// # Errors
     /// A name that is no slot, or a slot that cannot do what it is named for.
-    pub(crate) fn of(outline: &Outline, policy: &ConsumerPolicy) -> Result<Self, Error> {
-        let source = match &policy.from {
-            Some(name) => named(outline, "from", name, is_source)?,
-            None => outline.slots.iter().find(|slot| is_source(slot.role)).copied().ok_or_else(|| {
-                policy_error(outline, "there is no source to fetch from")
-                    .with_hint("the first connector of a consumer is its source: `connectors(input, ...)`")
-            })?,
-        };
-        let dead_letter = policy
-            .dead_letter
-            .as_deref()
-            .map(|name| named(outline, "dead_letter", name, is_sink))
-            .transpose()?;
-        if let Some(same) = dead_letter.filter(|slot| slot.name == source.name) {
-            let what = format!("`dead_letter` names `{}`, the source itself", same.name);
-            return Err(policy_error(outline, &what)
-                .with_hint("a rejected transaction would be fetched again: name another connector"));
+    pub(crate) fn of(outline: &Outline, policies: &Policies) -> Result<Self, Error> {
+        let (mut source, mut dead_letter, mut undeliverable) = (None, None, None);
+        if let Some(policy) = &policies.consumer {
+            let from = source_of(outline, policy)?;
+            source = Some(from);
+            dead_letter = dead_letter_of(outline, policy.dead_letter.as_deref(), Some(from))?;
         }
-        Ok(Self { source, dead_letter })
+        if let Some(policy) = &policies.producer {
+            undeliverable = dead_letter_of(outline, policy.dead_letter.as_deref(), None)?;
+        }
+        Ok(Self { source, dead_letter, undeliverable })
     }
+
+    /// Whether there is a connector for what is rejected, in every role of the task.
+    fn keep_rejected(&self, policies: &Policies) -> bool {
+        let consumed = self.source.is_none_or(|source| source.keeps_rejected || self.dead_letter.is_some());
+        consumed && (policies.producer.is_none() || self.undeliverable.is_some())
+    }
+}
+
+fn source_of(outline: &Outline, policy: &ConsumerPolicy) -> Result<Slot, Error> {
+    match &policy.from {
+        Some(name) => named(outline, "from", name, is_source),
+        None => outline.slots.iter().find(|slot| is_source(slot.role)).copied().ok_or_else(|| {
+            policy_error(outline, "there is no source to fetch from")
+                .with_hint("the first connector of a consumer is its source: `connectors(input, ...)`")
+        }),
+    }
+}
+
+fn dead_letter_of(
+    outline: &Outline,
+    name: Option<&str>,
+    source: Option<Slot>,
+) -> Result<Option<Slot>, Error> {
+    let slot = name.map(|name| named(outline, "dead_letter", name, is_sink)).transpose()?;
+    if let Some(same) = slot.filter(|slot| source.is_some_and(|source| source.name == slot.name)) {
+        let what = format!("`dead_letter` names `{}`, the source itself", same.name);
+        return Err(policy_error(outline, &what)
+            .with_hint("a rejected transaction would be fetched again: name another connector"));
+    }
+    Ok(slot)
 }
 
 fn is_source(role: Role) -> bool {
@@ -95,50 +120,32 @@ impl Plan {
     /// # Errors
     /// A policy that names the wrong slot, or a config that can never work.
     pub(crate) fn build(self, shard: Shard) -> Result<Built, Error> {
-        let Self { config, policy } = self;
-        let slots = Slots::of(&config.outline, &policy)?;
-        let parts = Parts::new(config.name(), shard, policy.clone());
+        let Self { config, policies } = self;
+        let slots = Slots::of(&config.outline, &policies)?;
+        let parts = Parts::new(config.name(), shard, policies.clone());
         let Assembly { parts, task } = config.program.assemble(parts)?;
-        let input = find(&parts.inputs, slots.source.name).ok_or_else(|| not_built(&config, slots.source))?;
-        let dead_letter = match slots.dead_letter {
-            Some(slot) => Some(find(&parts.outputs, slot.name).ok_or_else(|| not_built(&config, slot))?),
-            None => None,
-        };
-        Ok(Built { name: config.name(), policy, slots, input, dead_letter, task, parts })
+        Ok(Built { name: config.name(), policies, slots, task, parts })
     }
 
     /// The warning due if nothing keeps a rejected transaction.
     pub(crate) fn warning(&self) -> Option<String> {
-        let slots = Slots::of(&self.config.outline, &self.policy).ok()?;
-        let lost = slots.dead_letter.is_none() && !slots.source.keeps_rejected;
-        lost.then(|| {
+        let slots = Slots::of(&self.config.outline, &self.policies).ok()?;
+        let role = if self.policies.consumer.is_some() { "consumer" } else { "producer" };
+        (!slots.keep_rejected(&self.policies)).then(|| {
             format!(
                 "{}: rejected transactions are only listed in the summary; to keep them, add a connector and name it: \
-                 `consumer(dead_letter = ...)`",
+                 `{role}(dead_letter = ...)`",
                 self.config.name()
             )
         })
     }
 }
 
-fn find<T: Clone>(slots: &[(&'static str, T)], name: &str) -> Option<T> {
-    slots.iter().find(|(slot, _)| *slot == name).map(|(_, handle)| handle.clone())
-}
-
-fn not_built(config: &TaskConfig, slot: Slot) -> Error {
-    policy_error(
-        &config.outline,
-        &format!("connector `{}` is declared, but the task did not build it", slot.name),
-    )
-}
-
 /// A task that is built.
 pub(crate) struct Built {
     pub(crate) name: &'static str,
-    pub(crate) policy: ConsumerPolicy,
+    pub(crate) policies: Policies,
     slots: Slots,
-    pub(crate) input: Input,
-    dead_letter: Option<Output>,
     task: Box<dyn Runnable>,
     parts: Parts,
 }
@@ -170,8 +177,9 @@ impl Built {
                 Err(error) => errors.push(error),
             }
         }
-        let Self { name, policy, input, dead_letter, task, .. } = self;
-        let opened = Opened { name, policy, input, dead_letter, task, ends: opened };
+        let Self { name, policies, slots, task, parts } = self;
+        let Parts { inputs, outputs, .. } = parts;
+        let opened = Opened { name, policies, slots, inputs, outputs, task, ends: opened };
         if errors.is_empty() {
             return Ok(opened);
         }
@@ -181,17 +189,21 @@ impl Built {
 
     /// What is to be opened, in the order in which it is closed: sinks, services, the source.
     fn ends(&self, reach: Reach) -> Vec<End> {
+        // A slot named in no policy may be fetched from by the task itself: that is no source of a loop.
         let source = self.slots.source;
-        let sinks = self.parts.connectors.iter().filter(|(slot, _)| *slot != source.name);
-        let sinks = sinks.map(|(slot, connector)| End::Connector(slot, Arc::clone(connector)));
+        let is_source = |slot: &str| source.is_some_and(|source| source.name == slot);
+        let connectors = self.parts.connectors.iter();
+        let end = |(slot, connector): &(&'static str, Arc<dyn AnyConnector>)| {
+            End::Connector(slot, Arc::clone(connector))
+        };
+        let sinks = connectors.clone().filter(|(slot, _)| !is_source(slot)).map(end);
         let services =
             self.parts.services.iter().map(|(name, service)| End::Service(name, Arc::clone(service)));
-        let sources = self.parts.connectors.iter().filter(|(slot, _)| *slot == source.name);
-        let sources = sources.map(|(slot, connector)| End::Connector(slot, Arc::clone(connector)));
+        let sources = connectors.filter(|(slot, _)| is_source(slot)).map(end);
         match reach {
             Reach::Whole => sinks.chain(services).chain(sources).collect(),
             // A duplex source is dispatched to as well.
-            Reach::WithoutSource if source.role == Role::Duplex => {
+            Reach::WithoutSource if source.is_some_and(|source| source.role == Role::Duplex) => {
                 sinks.chain(services).chain(sources).collect()
             }
             Reach::WithoutSource => sinks.chain(services).collect(),
@@ -203,14 +215,26 @@ impl Built {
 /// A task whose connectors and services are open.
 pub(crate) struct Opened {
     pub(crate) name: &'static str,
-    pub(crate) policy: ConsumerPolicy,
-    pub(crate) input: Input,
-    pub(crate) dead_letter: Option<Output>,
+    pub(crate) policies: Policies,
+    pub(crate) slots: Slots,
+    pub(crate) inputs: Vec<(&'static str, Input)>,
+    pub(crate) outputs: Vec<(&'static str, Output)>,
     pub(crate) task: Box<dyn Runnable>,
     ends: Vec<End>,
 }
 
 impl Opened {
+    /// The source that the consumer fetches from.
+    pub(crate) fn input(&self) -> Option<&Input> {
+        let source = self.slots.source?;
+        self.inputs.iter().find(|(slot, _)| *slot == source.name).map(|(_, input)| input)
+    }
+
+    /// Whether a connector takes what is rejected.
+    pub(crate) fn dead_letters(&self) -> bool {
+        self.slots.dead_letter.is_some() || self.slots.undeliverable.is_some()
+    }
+
     /// Closes sinks, services and the source, in this order; says what could not be closed.
     pub(crate) async fn close(self) -> Vec<Error> {
         // The task goes first: what it still holds must not be in use when its connectors close.
@@ -287,10 +311,14 @@ mod tests {
     use super::*;
     use crate::runner::fake::price_orders;
 
+    fn plan(config: TaskConfig) -> Plan {
+        let policies = config.outline.policies.clone();
+        Plan { config, policies }
+    }
+
     fn error(change: impl FnOnce(&mut ConsumerPolicy)) -> String {
         let config = price_orders("slots", ConsumerPolicy::DEFAULT).consumer(change);
-        let policy = config.outline.consumer.clone().unwrap();
-        let error = Slots::of(&config.outline, &policy).unwrap_err();
+        let error = Slots::of(&config.outline, &config.outline.policies).unwrap_err();
         format!("{error}; {}", error.hint().unwrap_or_default())
     }
 
@@ -317,7 +345,7 @@ mod tests {
     #[test]
     fn sinks_are_closed_first_and_the_source_last() {
         let config = price_orders("order", ConsumerPolicy::DEFAULT);
-        let built = Plan { config, policy: ConsumerPolicy::DEFAULT }.build(Shard::default()).unwrap();
+        let built = plan(config).build(Shard::default()).unwrap();
         let names = |reach| {
             let ends = built.ends(reach).into_iter();
             ends.map(|(End::Connector(name, _) | End::Service(name, _))| name).collect::<Vec<_>>()
@@ -330,11 +358,11 @@ mod tests {
     #[test]
     fn a_source_that_does_not_keep_what_is_rejected_is_warned_of() {
         let warning = |keeps_rejected, dead_letter: Option<&'static str>| {
-            let mut config = price_orders("warned", ConsumerPolicy::DEFAULT);
-            config.outline.slots[0].keeps_rejected = keeps_rejected;
             let policy =
                 ConsumerPolicy { dead_letter: dead_letter.map(Into::into), ..ConsumerPolicy::DEFAULT };
-            Plan { config, policy }.warning()
+            let mut config = price_orders("warned", policy);
+            config.outline.slots[0].keeps_rejected = keeps_rejected;
+            plan(config).warning()
         };
         assert_eq!(
             warning(false, None).unwrap(),
@@ -347,8 +375,7 @@ mod tests {
 
     async fn open(queue: &str) -> Result<Opened, Vec<Error>> {
         let config = price_orders(queue, ConsumerPolicy::DEFAULT);
-        let plan = Plan { config, policy: ConsumerPolicy::DEFAULT };
-        plan.build(Shard::default()).unwrap().open(Reach::Whole).await
+        plan(config).build(Shard::default()).unwrap().open(Reach::Whole).await
     }
 
     #[tokio::test]

@@ -10,8 +10,8 @@ use crate::connector::{
     Connector, ConnectorConfig, ConnectorError, Context, Disposition, FetchRequest, Sink,
 };
 use crate::error::Error;
-use crate::policy::ConsumerPolicy;
-use crate::task::{Assembly, Parts, Program, Runnable, Setup, Snapshot, Task, TaskConfig};
+use crate::policy::{ConsumerPolicy, Policies};
+use crate::task::{Assembly, Form, Parts, Program, Runnable, Setup, Snapshot, Task, TaskConfig};
 use crate::telemetry::{Ended, Refusal, RunReport, SingleReport, Step, StepReport, Tally};
 use crate::transaction::{Category, Transaction, TransactionError};
 
@@ -31,8 +31,8 @@ pub(crate) fn price_orders(queue: &str, policy: ConsumerPolicy) -> TaskConfig {
 /// The same under another name.
 pub(crate) fn fake<T: Task>(queue: &str, policy: ConsumerPolicy) -> TaskConfig {
     let program = Fake { queue: queue.to_owned() };
-    TaskConfig::new::<T>(Arc::new(program))
-        .with_consumer(policy)
+    let policies = Policies { consumer: Some(policy), producer: None };
+    TaskConfig::new::<T>(Form::Async, policies, Arc::new(program))
         .__source::<MemoryConfig>("input")
         .__sink::<MemoryConfig>("output")
         .__sink::<StubbornConfig>("dlq")
@@ -58,7 +58,7 @@ impl Runnable for FakeTask {
         Box::pin(async move {
             let began = Instant::now();
             let mut tally = Tally::default();
-            let deliveries = setup.input.fetch(&FetchRequest::new(1000)).await.unwrap();
+            let deliveries = setup.inputs[0].1.fetch(&FetchRequest::new(1000)).await.unwrap();
             let mut settlements = Vec::new();
             for delivery in deliveries {
                 let number: u64 = delivery.transaction().decode().unwrap();
@@ -70,7 +70,7 @@ impl Runnable for FakeTask {
                 count(&mut tally, number, delivery.transaction().id());
                 settlements.push(delivery.settle(Disposition::Ack));
             }
-            setup.input.settle(settlements).await.unwrap();
+            setup.inputs[0].1.settle(settlements).await.unwrap();
             let stopped = setup.stop.drain.is_cancelled();
             let ended = if stopped { Ended::Stopped { given_back: 0 } } else { Ended::SourceEmpty };
             RunReport::new("price-orders", tally, began.elapsed(), ended)

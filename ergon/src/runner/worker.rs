@@ -82,9 +82,10 @@ impl Opened {
 
     fn setup(&self, stop: Stop, monitor: Monitor) -> Setup {
         Setup {
-            policy: self.policy.clone(),
-            input: self.input.clone(),
-            dead_letter: self.dead_letter.clone(),
+            task: self.name,
+            policies: self.policies.clone(),
+            inputs: self.inputs.clone(),
+            outputs: self.outputs.clone(),
             stop,
             monitor,
         }

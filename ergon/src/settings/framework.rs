@@ -8,7 +8,7 @@ use super::sources::{Setting, Sources};
 use super::suggest;
 use super::tree::{Entry, Node, Origin};
 use crate::error::Error;
-use crate::policy::{ConsumerLayer, ConsumerPolicy, PolicyProblem};
+use crate::policy::{ConsumerLayer, Policies, PolicyProblem, ProducerLayer};
 use crate::telemetry::LogFormat;
 
 /// What the framework itself was told.
@@ -44,6 +44,9 @@ struct Runner {}
 #[serde(default)]
 struct TaskTable {
     consumer: ConsumerLayer,
+    producer: ProducerLayer,
+    /// How many worker processes run the task.
+    workers: Option<u32>,
 }
 
 /// A value that the command line sets, as it was written: `concurrency`, `--concurrency 0`.
@@ -88,24 +91,43 @@ impl Framework {
         if problems.is_empty() { Ok(()) } else { Err(problems.into()) }
     }
 
-    /// The consumer's policy in force: the task's own, changed by the settings, then by the command line.
+    /// The policies in force: the task's own, changed by the settings, then by the command line.
     ///
     /// # Errors
     /// The first rule that does not hold, blamed on whoever set the value.
-    pub(crate) fn consumer_policy(
+    pub(crate) fn policies(
         &self,
         task: &str,
-        base: &ConsumerPolicy,
+        base: &Policies,
         command_line: &ConsumerLayer,
         flags: &[Flag],
-    ) -> Result<ConsumerPolicy, Error> {
-        let mut policy = base.clone();
-        if let Some(table) = self.table(task) {
-            table.consumer.clone().apply(&mut policy);
+    ) -> Result<Policies, Error> {
+        let mut policies = base.clone();
+        let table = self.table(task);
+        if let Some(policy) = &mut policies.consumer {
+            table.map(|table| table.consumer.clone()).unwrap_or_default().apply(policy);
+            command_line.clone().apply(policy);
+        } else if let Some(policy) = &mut policies.producer {
+            table.map(|table| table.producer.clone()).unwrap_or_default().apply(policy);
+            ProducerLayer::from(command_line.clone()).apply(policy);
         }
-        command_line.clone().apply(&mut policy);
-        policy.check().map_err(|problem| self.blame(task, &problem, flags))?;
-        Ok(policy)
+        if let (Some(_), Some(policy), Some(table)) = (&base.consumer, &mut policies.producer, table) {
+            // The options of the command line are the consumer's.
+            table.producer.clone().apply(policy);
+        }
+        policies.check().map_err(|(role, problem)| self.blame(task, role, &problem, flags))?;
+        Ok(policies)
+    }
+
+    /// How many worker processes the settings give a task.
+    pub(crate) fn workers(&self, task: &str) -> Option<u32> {
+        self.table(task)?.workers.map(|workers| workers.max(1))
+    }
+
+    /// Who set a key of a task in the settings or in the environment; `keys` begins with the role, or is `workers`.
+    pub(crate) fn origin(&self, task: &str, keys: &str) -> Option<&Origin> {
+        let path = std::iter::once(task).chain(keys.split('.'));
+        self.tasks_tree.find(path).map(|node| &node.origin)
     }
 
     fn table(&self, task: &str) -> Option<&TaskTable> {
@@ -114,12 +136,12 @@ impl Framework {
     }
 
     /// Says who set the value that breaks a rule: the command line, the settings, or the task itself.
-    fn blame(&self, task: &str, problem: &PolicyProblem, flags: &[Flag]) -> Error {
-        let path = format!("tasks.{task}.consumer.{}", problem.key());
+    fn blame(&self, task: &str, role: &'static str, problem: &PolicyProblem, flags: &[Flag]) -> Error {
+        let path = format!("tasks.{task}.{role}.{}", problem.key());
         if let Some((_, flag)) = flags.iter().find(|(key, _)| *key == problem.key()) {
             return Problem::new(Origin::Flag(flag.clone()), path, problem.rule()).into();
         }
-        let keys: Vec<&str> = [task, "consumer"].into_iter().chain(problem.key().split('.')).collect();
+        let keys: Vec<&str> = [task, role].into_iter().chain(problem.key().split('.')).collect();
         let tree = &self.tasks_tree;
         if let Some(node) = tree.find(keys.iter().copied()) {
             let what = format!("{}, found {}", problem.rule(), node.describe());

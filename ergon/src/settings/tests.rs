@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::*;
-use crate::policy::{ConsumerLayer, ConsumerPolicy};
+use crate::policy::{ConsumerLayer, ConsumerPolicy, Policies};
 
 #[derive(Debug, Deserialize, PartialEq)]
 struct Settings {
@@ -120,8 +120,8 @@ fn shown(error: &Error) -> String {
 
 fn policy_error(place: &Place, command_line: &ConsumerLayer, flags: &[Flag]) -> String {
     let loaded = place.load().unwrap_or_else(|error| panic!("{}", shown(&error)));
-    let base = ConsumerPolicy::DEFAULT;
-    let policy = loaded.framework.consumer_policy("price-orders", &base, command_line, flags);
+    let base = Policies { consumer: Some(ConsumerPolicy::DEFAULT), producer: None };
+    let policy = loaded.framework.policies("price-orders", &base, command_line, flags);
     place.say(&policy.expect_err("the policy is wrong"))
 }
 

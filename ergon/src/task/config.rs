@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Program, Task};
 use crate::connector::{Connector, ConnectorConfig, DuplexConfig, Source, SourceConfig};
-use crate::policy::ConsumerPolicy;
+use crate::policy::{ConsumerPolicy, Policies, ProducerPolicy};
 use crate::service::ServiceConfig;
 
 /// A task, what is wired to it, and its policies; made by the `config` function that `#[ergon::task]` generates.
@@ -21,7 +21,34 @@ pub(crate) struct Outline {
     pub(crate) name: &'static str,
     pub(crate) slots: Vec<Slot>,
     pub(crate) services: Vec<(&'static str, &'static str)>,
-    pub(crate) consumer: Option<ConsumerPolicy>,
+    /// How the task's code is written: `async`, `blocking` or `execute`.
+    pub(crate) form: Form,
+    /// How many worker processes run the task, as it stands and as it stood in the attribute.
+    pub(crate) workers: u32,
+    pub(crate) attribute_workers: u32,
+    /// The policies as they stand, and as they stood in the attribute.
+    pub(crate) policies: Policies,
+    pub(crate) attribute: Policies,
+    /// The keys that the attribute gives, with dots: `consumer.process.max_attempts`.
+    pub(crate) given: &'static [&'static str],
+}
+
+impl Outline {
+    /// Says whether the attribute gives a key, or the whole of the step it belongs to.
+    pub(crate) fn gives(&self, key: &str) -> bool {
+        let begins = |given: &&&str| {
+            key.strip_prefix(**given).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.given.iter().any(|given| begins(&given))
+    }
+}
+
+/// How a task's code is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Async,
+    Blocking,
+    Execute,
 }
 
 /// A place of a task that a connector is wired to.
@@ -56,8 +83,18 @@ impl Role {
 }
 
 impl TaskConfig {
-    pub(crate) fn new<T: Task>(program: Arc<dyn Program>) -> Self {
-        let outline = Outline { name: T::NAME, slots: Vec::new(), services: Vec::new(), consumer: None };
+    pub(crate) fn new<T: Task>(form: Form, policies: Policies, program: Arc<dyn Program>) -> Self {
+        let outline = Outline {
+            name: T::NAME,
+            slots: Vec::new(),
+            services: Vec::new(),
+            form,
+            workers: 1,
+            attribute_workers: 1,
+            attribute: policies.clone(),
+            policies,
+            given: &[],
+        };
         Self { outline, program }
     }
 
@@ -66,18 +103,44 @@ impl TaskConfig {
         self.outline.name
     }
 
-    /// Changes the consumer's policy; the settings, the environment and the command line come after this.
+    /// Changes the consumer's policy; the settings, the environment and the command line come after this. Does nothing
+    /// to a task that is no consumer.
     #[must_use]
     pub fn consumer(mut self, change: impl FnOnce(&mut ConsumerPolicy)) -> Self {
-        if let Some(policy) = &mut self.outline.consumer {
+        if let Some(policy) = &mut self.outline.policies.consumer {
             change(policy);
         }
         self
     }
 
-    pub(crate) fn with_consumer(mut self, policy: ConsumerPolicy) -> Self {
-        self.outline.consumer = Some(policy);
+    /// Changes the producer's policy, as [`consumer`](Self::consumer) does the consumer's.
+    #[must_use]
+    pub fn producer(mut self, change: impl FnOnce(&mut ProducerPolicy)) -> Self {
+        if let Some(policy) = &mut self.outline.policies.producer {
+            change(policy);
+        }
         self
+    }
+
+    /// Sets how many worker processes run the task; 0 counts as 1.
+    #[must_use]
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.outline.workers = workers.max(1);
+        self
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub fn __given(mut self, keys: &'static [&'static str]) -> Self {
+        self.outline.given = keys;
+        self
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub fn __workers(mut self, workers: u32) -> Self {
+        self.outline.attribute_workers = workers;
+        self.workers(workers)
     }
 
     #[doc(hidden)]

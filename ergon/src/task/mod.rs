@@ -2,16 +2,22 @@
 //!
 //! `#[ergon::task]` adds the fields and makes a [`TaskConfig`] of a wiring; the runner assembles the task from it.
 
+mod blocking;
 mod config;
 mod consumer;
+mod outbound;
 mod parts;
+mod producer;
 mod registry;
 
+pub use blocking::{BlockingConsumer, BlockingProducer};
 pub use config::TaskConfig;
-pub(crate) use config::{Outline, Role, Slot};
+pub(crate) use config::{Form, Outline, Role, Slot};
 pub use consumer::Consumer;
+pub use outbound::Outbound;
 pub use parts::Parts;
 pub(crate) use parts::connector_error;
+pub use producer::Producer;
 pub(crate) use registry::{Assembly, Monitor, Program, Runnable, Setup, Snapshot, Stop};
 
 /// Business logic with a name; implemented by `#[ergon::task]`.

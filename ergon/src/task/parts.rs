@@ -8,7 +8,7 @@ use crate::connector::{
     Shard, SinkConfig, SourceConfig, Usage,
 };
 use crate::error::{Error, ErrorKind};
-use crate::policy::ConsumerPolicy;
+use crate::policy::{ConsumerPolicy, Policies, ProducerPolicy};
 use crate::service::{AnyService, ServiceConfig};
 
 /// Builds the connectors and services of one task and remembers them, so that the runner can open and close them.
@@ -17,7 +17,7 @@ use crate::service::{AnyService, ServiceConfig};
 pub struct Parts {
     task: &'static str,
     shard: Shard,
-    consumer: ConsumerPolicy,
+    policies: Policies,
     pub(crate) inputs: Vec<(&'static str, Input)>,
     pub(crate) outputs: Vec<(&'static str, Output)>,
     pub(crate) connectors: Vec<(&'static str, Arc<dyn AnyConnector>)>,
@@ -25,11 +25,11 @@ pub struct Parts {
 }
 
 impl Parts {
-    pub(crate) fn new(task: &'static str, shard: Shard, consumer: ConsumerPolicy) -> Self {
+    pub(crate) fn new(task: &'static str, shard: Shard, policies: Policies) -> Self {
         Self {
             task,
             shard,
-            consumer,
+            policies,
             inputs: Vec::new(),
             outputs: Vec::new(),
             connectors: Vec::new(),
@@ -118,9 +118,14 @@ impl Parts {
         Ok(service)
     }
 
-    /// The consumer's policy, with all its layers applied.
+    /// The consumer's policy, with all its layers applied; the default if the task is no consumer.
     pub fn consumer_policy(&self) -> ConsumerPolicy {
-        self.consumer.clone()
+        self.policies.consumer.clone().unwrap_or_default()
+    }
+
+    /// The producer's policy, with all its layers applied; the default if the task is no producer.
+    pub fn producer_policy(&self) -> ProducerPolicy {
+        self.policies.producer.clone().unwrap_or_default()
     }
 
     fn context(&self, slot: &'static str) -> Context {

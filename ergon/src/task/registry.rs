@@ -1,15 +1,15 @@
 //! What the runner drives without knowing the task's type.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
 use crate::connector::{Input, Output};
-use crate::error::Error;
-use crate::policy::ConsumerPolicy;
+use crate::error::{Error, ErrorKind};
+use crate::policy::{ConsumerPolicy, Policies};
 use crate::telemetry::{RunReport, SingleReport, Tally};
 use crate::transaction::Transaction;
 
@@ -37,11 +37,45 @@ pub(crate) trait Runnable: Send + Sync {
 /// What a run needs besides the task.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
-    pub(crate) policy: ConsumerPolicy,
-    pub(crate) input: Input,
-    pub(crate) dead_letter: Option<Output>,
+    pub(crate) task: &'static str,
+    pub(crate) policies: Policies,
+    /// The task's sources and sinks by slot, in the order in which they were declared.
+    pub(crate) inputs: Vec<(&'static str, Input)>,
+    pub(crate) outputs: Vec<(&'static str, Output)>,
     pub(crate) stop: Stop,
     pub(crate) monitor: Monitor,
+}
+
+impl Setup {
+    /// The source that a policy names, else the first.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn source(&self, policy: &ConsumerPolicy) -> Result<Input, Error> {
+        let named = |(slot, _): &&(&str, Input)| policy.from.as_ref().is_none_or(|from| from == slot);
+        let found = self.inputs.iter().find(named).map(|(_, input)| input.clone());
+        found.ok_or_else(|| match &policy.from {
+            Some(name) => self.no_connector("from", name, "source"),
+            None => {
+                Error::new(ErrorKind::Policy, format!("task `{}` has no source to fetch from", self.task))
+            }
+        })
+    }
+
+    /// The dead-letter connector that a policy names, if it names one.
+    ///
+    /// # Errors
+    /// There is no such sink.
+    pub(crate) fn dead_letter(&self, policy: &ConsumerPolicy) -> Result<Option<Output>, Error> {
+        let Some(name) = &policy.dead_letter else { return Ok(None) };
+        let found = self.outputs.iter().find(|(slot, _)| slot == name).map(|(_, output)| output.clone());
+        found.ok_or_else(|| self.no_connector("dead_letter", name, "sink")).map(Some)
+    }
+
+    fn no_connector(&self, key: &str, name: &str, role: &str) -> Error {
+        let message = format!("task `{}`: `{key}` names `{name}`, which is no {role} of the task", self.task);
+        Error::new(ErrorKind::Policy, message)
+    }
 }
 
 /// Tells a run to stop.
@@ -55,7 +89,9 @@ pub(crate) struct Stop {
 
 /// Lets somebody look at a run while it goes on.
 #[derive(Clone, Default)]
-pub(crate) struct Monitor(Arc<OnceLock<Box<dyn Fn() -> Snapshot + Send + Sync>>>);
+pub(crate) struct Monitor(Arc<Mutex<Vec<Look>>>);
+
+type Look = Box<dyn Fn() -> Snapshot + Send + Sync>;
 
 /// A run at one moment.
 #[derive(Debug, Clone, Default)]
@@ -65,20 +101,29 @@ pub(crate) struct Snapshot {
 }
 
 impl Monitor {
-    /// Called by the run when it begins.
+    /// Called by each loop of the run when it begins.
     pub(crate) fn attach(&self, look: impl Fn() -> Snapshot + Send + Sync + 'static) {
-        // A run attaches once; a second call would show another run's figures, so the first stays.
-        let _ = self.0.set(Box::new(look));
+        self.looks().push(Box::new(look));
     }
 
-    /// What the run has done so far; nothing before it began.
+    /// What the run has done so far, all its loops together; nothing before it began.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.0.get().map(|look| look()).unwrap_or_default()
+        let mut whole = Snapshot::default();
+        for look in self.looks().iter() {
+            let Snapshot { tally, in_flight } = look();
+            whole.tally.add(&tally);
+            whole.in_flight += in_flight;
+        }
+        whole
+    }
+
+    fn looks(&self) -> MutexGuard<'_, Vec<Look>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Monitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Monitor").field("attached", &self.0.get().is_some()).finish()
+        f.debug_struct("Monitor").field("loops", &self.looks().len()).finish()
     }
 }

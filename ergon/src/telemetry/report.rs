@@ -36,9 +36,14 @@ pub struct Tally {
     pub requeued: u64,
     /// Deliveries whose settlement the source did not take, or may not have taken; it will hand them out again.
     pub unknown: u64,
+    /// Outbound transactions of a hybrid that went through.
+    pub produced: u64,
+    /// Threads whose blocking handler exceeded a limit and has not returned since.
+    pub abandoned_threads: u64,
     /// The first few refused transactions.
     pub refusals: Vec<Refusal>,
     process: StepTimes,
+    prepare: StepTimes,
     success: StepTimes,
     exception: StepTimes,
 }
@@ -95,10 +100,44 @@ impl Tally {
         }
     }
 
+    /// Adds what another loop of the same run came to.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let sums = [
+            (&mut self.fetched, other.fetched),
+            (&mut self.processed, other.processed),
+            (&mut self.succeeded, other.succeeded),
+            (&mut self.failed.business, other.failed.business),
+            (&mut self.failed.system, other.failed.system),
+            (&mut self.failed.timeout, other.failed.timeout),
+            (&mut self.refused, other.refused),
+            (&mut self.handler_failures, other.handler_failures),
+            (&mut self.unknown, other.unknown),
+            (&mut self.produced, other.produced),
+        ];
+        for (sum, figure) in sums {
+            *sum += figure;
+        }
+        self.add_outbound(other);
+        self.abandoned_threads = self.abandoned_threads.max(other.abandoned_threads);
+    }
+
+    /// Adds what the outbound transactions of a hybrid came to, beside what they mean for the inbound ones.
+    pub(crate) fn add_outbound(&mut self, outbound: &Self) {
+        self.retries += outbound.retries;
+        self.requeued += outbound.requeued;
+        self.dead_lettered += outbound.dead_lettered;
+        let room = REMEMBERED.saturating_sub(self.refusals.len());
+        self.refusals.extend(outbound.refusals.iter().take(room).cloned());
+        for step in Step::ALL {
+            self.times_mut(step).add(outbound.times(step));
+        }
+    }
+
     /// How long a step took.
     pub fn times(&self, step: Step) -> &StepTimes {
         match step {
             Step::Process => &self.process,
+            Step::Prepare => &self.prepare,
             Step::Success => &self.success,
             Step::Exception => &self.exception,
         }
@@ -107,6 +146,7 @@ impl Tally {
     fn times_mut(&mut self, step: Step) -> &mut StepTimes {
         match step {
             Step::Process => &mut self.process,
+            Step::Prepare => &mut self.prepare,
             Step::Success => &mut self.success,
             Step::Exception => &mut self.exception,
         }
@@ -118,6 +158,11 @@ impl Tally {
 pub struct StepTimes(Histogram<u64>);
 
 impl StepTimes {
+    fn add(&mut self, other: &Self) {
+        // Both have the same bounds, so nothing is out of range.
+        let _ = self.0.add(&other.0);
+    }
+
     fn record(&mut self, elapsed: Duration) {
         let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         self.0.saturating_record(nanos);
@@ -189,6 +234,8 @@ pub enum Ended {
     },
     /// Its time limit ran out with nothing left to do.
     TimeLimit,
+    /// Its own `execute` returned.
+    Finished,
     /// It could not go on.
     Failed(Error),
 }

@@ -10,17 +10,23 @@ use crate::transaction::TransactionId;
 pub enum Step {
     /// `process_transaction`, decoding included.
     Process,
-    /// `handle_process_success`.
+    /// `prepare_transaction`: a producer's counterpart of process.
+    Prepare,
+    /// `handle_process_success`, `handle_prepare_success`.
     Success,
-    /// `handle_process_exception`.
+    /// `handle_process_exception`, `handle_prepare_exception`.
     Exception,
 }
 
 impl Step {
+    /// All steps, in the order of a life.
+    pub(crate) const ALL: [Self; 4] = [Self::Process, Self::Prepare, Self::Success, Self::Exception];
+
     /// The step in lower case, as it stands in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Process => "process",
+            Self::Prepare => "prepare",
             Self::Success => "success",
             Self::Exception => "exception",
         }

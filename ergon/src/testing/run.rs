@@ -23,9 +23,9 @@ pub async fn run(config: TaskConfig) -> Result<RunReport, Error> {
 /// # Errors
 /// A policy that cannot be obeyed; what could not be built or opened.
 pub async fn start(config: TaskConfig) -> Result<Running, Error> {
-    let policy = config.outline.consumer.clone().unwrap_or_default();
-    policy.check().map_err(|problem| Error::new(ErrorKind::Policy, problem.to_string()))?;
-    let built = Plan { config, policy }.build(Shard::default())?;
+    let policies = config.outline.policies.clone();
+    policies.check().map_err(|(_, problem)| Error::new(ErrorKind::Policy, problem.to_string()))?;
+    let built = Plan { config, policies }.build(Shard::default())?;
     let opened = built.open(Reach::Whole).await.map_err(first)?;
     let stop = Stop::default();
     let handle = tokio::spawn(opened.run_apart(stop.clone(), Monitor::default()));

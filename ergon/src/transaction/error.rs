@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::DecodeError;
@@ -54,8 +55,10 @@ impl fmt::Display for Category {
 /// assert_eq!(error.category(), Category::System);
 /// assert_eq!(error.to_string(), "warehouse did not answer");
 /// ```
+#[derive(Clone)]
 pub struct TransactionError(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     category: Category,
     message: String,
@@ -63,12 +66,13 @@ struct Inner {
     retry_after: Option<Duration>,
 }
 
+#[derive(Clone)]
 enum Cause {
     None,
     /// The error below this one.
-    Below(Box<dyn StdError + Send + Sync>),
+    Below(Arc<dyn StdError + Send + Sync>),
     /// The very error that this one stands for: its message is ours, and its source is ours.
-    Itself(Box<dyn StdError + Send + Sync>),
+    Itself(Arc<dyn StdError + Send + Sync>),
 }
 
 impl TransactionError {
@@ -102,13 +106,13 @@ impl TransactionError {
 
     fn standing_for(category: Category, error: Box<dyn StdError + Send + Sync>) -> Self {
         let message = error.to_string();
-        Self(Box::new(Inner { category, message, cause: Cause::Itself(error), retry_after: None }))
+        Self(Box::new(Inner { category, message, cause: Cause::Itself(error.into()), retry_after: None }))
     }
 
     /// Names the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.cause = Cause::Below(source.into());
+        self.0.cause = Cause::Below(source.into().into());
         self
     }
 

@@ -4,6 +4,7 @@
 //! straight into the task's own type, and hands `Transaction<Order>` to the task.
 
 mod body;
+mod cancel;
 mod error;
 mod id;
 mod metadata;
@@ -19,6 +20,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use cancel::cancellable;
 pub use error::{Category, Result, ResultExt, TransactionError};
 pub use id::TransactionId;
 pub use metadata::{Metadata, key};
@@ -134,6 +136,29 @@ impl Transaction {
     }
 }
 
+impl<P: Serialize> Transaction<P> {
+    /// Makes a transaction of a value that the task's own code takes as it is; for
+    /// [`Producer::transactions`](crate::Producer::transactions).
+    ///
+    /// The value is also serialized as JSON once: that is what a dead-letter connector is given, and what
+    /// [`forward`](Self::forward) returns.
+    ///
+    /// # Errors
+    /// A business error if `payload` cannot be serialized as JSON.
+    ///
+    /// ```
+    /// use ergon::prelude::*;
+    ///
+    /// let number = Transaction::typed("n-1", 41)?;
+    /// assert_eq!((number.id(), *number.payload()), ("n-1", 41));
+    /// # Ok::<(), TransactionError>(())
+    /// ```
+    pub fn typed(id: impl Into<TransactionId>, payload: P) -> Result<Self> {
+        let Transaction { shared, deliveries, .. } = Transaction::new(id, &payload)?;
+        Ok(Self { shared, deliveries, payload })
+    }
+}
+
 impl<P> Transaction<P> {
     /// The id: stable, the same whenever the source hands out the same message, row or line again.
     pub fn id(&self) -> &str {
@@ -205,6 +230,14 @@ impl<P> Transaction<P> {
             deliveries: self.deliveries,
             payload: self.shared.raw.clone(),
         }
+    }
+
+    /// Says whether the attempt that asks was given up: its time is over, or the run is to end at once. What it does
+    /// from then on is in vain.
+    ///
+    /// For blocking handlers, on the thread they were called on; an async handler is dropped instead of being told.
+    pub fn is_cancelled(&self) -> bool {
+        cancel::is_cancelled()
     }
 
     /// How many children have been derived; with [`rewind`](Self::rewind), lets a repeated attempt name them alike.

@@ -8,8 +8,9 @@ use crate::cli::args::Format;
 use crate::cli::output::Output;
 use crate::cli::project::Project;
 use crate::error::Error;
+use crate::policy::Policies;
 use crate::runner::Exit;
-use crate::task::TaskConfig;
+use crate::task::{Form, TaskConfig};
 
 /// Shows the tasks.
 ///
@@ -25,7 +26,14 @@ pub(crate) fn list(project: &Project, format: Format, output: &Output) -> Result
 }
 
 fn roles(task: &TaskConfig) -> Vec<&'static str> {
-    task.outline.consumer.iter().map(|_| "consumer").collect()
+    let Policies { consumer, producer } = &task.outline.policies;
+    let consumer = consumer.iter().map(|_| "consumer");
+    let form = match task.outline.form {
+        Form::Async => None,
+        Form::Blocking => Some("blocking"),
+        Form::Execute => Some("execute"),
+    };
+    consumer.chain(producer.iter().map(|_| "producer")).chain(form).collect()
 }
 
 fn text(task: &TaskConfig) -> String {
@@ -49,7 +57,7 @@ fn json(task: &TaskConfig) -> Value {
     let services = outline.services.iter();
     let services: Value =
         services.map(|(name, kind)| json!({"name": name, "type": short_type(kind)})).collect();
-    json!({"name": task.name(), "roles": roles(task), "connectors": connectors, "services": services, "workers": 1})
+    json!({"name": task.name(), "roles": roles(task), "connectors": connectors, "services": services, "workers": outline.workers})
 }
 
 /// A type's name without its modules.

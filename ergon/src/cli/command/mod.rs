@@ -4,3 +4,5 @@ pub(crate) mod describe;
 pub(crate) mod list;
 pub(crate) mod process;
 pub(crate) mod run;
+
+pub(crate) use describe::Described;

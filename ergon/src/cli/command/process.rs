@@ -224,7 +224,8 @@ mod tests {
     #[tokio::test]
     async fn a_signal_stops_it_and_closes_what_is_open() {
         let config = price_orders("one stays-open", ConsumerPolicy::DEFAULT);
-        let plan = Plan { config, policy: ConsumerPolicy::DEFAULT };
+        let policies = config.outline.policies.clone();
+        let plan = Plan { config, policies };
         let built = plan.build(Shard::default()).unwrap();
         let arriving = stream::iter([Signal::Interrupt]).boxed();
         let done = process_one(built, Transaction::new("t", &99).unwrap(), false, arriving).await;

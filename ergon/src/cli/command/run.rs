@@ -117,7 +117,7 @@ async fn run_all(
     };
     let watched = join_all(opened.iter().zip(&monitors).map(|(task, monitor)| watched(task, monitor))).await;
     let progress = (progress && !output.quiet()).then(|| Progress::start(output, watched));
-    let kept: Vec<bool> = opened.iter().map(|task| task.dead_letter.is_some()).collect();
+    let kept: Vec<bool> = opened.iter().map(Opened::dead_letters).collect();
     let runs = opened.into_iter().zip(monitors).map(|(task, monitor)| task.run_apart(stop.clone(), monitor));
     let finished: Vec<Finished> = join_all(runs).await;
     if let Some(progress) = progress {
@@ -136,7 +136,7 @@ fn obey(
     stop: &Stop,
     output: &Output,
 ) -> Signals {
-    let grace = built.iter().map(|task| task.policy.shutdown_grace).max().unwrap_or_default();
+    let grace = built.iter().map(|task| task.policies.grace()).max().unwrap_or_default();
     let (talk, bars, monitors) = (output.clone(), output.clone(), monitors.to_vec());
     let on_first = move |_| {
         let in_flight: usize = monitors.iter().map(|monitor| monitor.snapshot().in_flight).sum();
@@ -155,9 +155,15 @@ fn obey(
 
 /// What the progress shows of a task; asks the source how many there are.
 async fn watched(task: &Opened, monitor: &Monitor) -> Watched {
-    let counted = tokio::time::timeout(COUNT_WITHIN, task.input.count()).await;
-    let pending = counted.ok().and_then(Result::ok).flatten().filter(|_| !task.policy.streaming);
-    let total = pending.map(|pending| pending.min(task.policy.limit.unwrap_or(u64::MAX)));
+    let policy = task.policies.consumer.as_ref();
+    let pending = match task.input() {
+        Some(input) => {
+            tokio::time::timeout(COUNT_WITHIN, input.count()).await.ok().and_then(Result::ok).flatten()
+        }
+        None => None,
+    };
+    let (streaming, limit) = policy.map_or((true, None), |policy| (policy.streaming, policy.limit));
+    let total = pending.filter(|_| !streaming).map(|pending| pending.min(limit.unwrap_or(u64::MAX)));
     Watched { task: task.name, total, monitor: monitor.clone() }
 }
 
@@ -189,7 +195,8 @@ mod tests {
         let queue = MemoryQueue::named("signal");
         queue.extend([2, 99].map(|number: u64| Transaction::new(number.to_string(), &number).unwrap()));
         let config = price_orders("signal", ConsumerPolicy::DEFAULT);
-        let plan = Plan { config, policy: ConsumerPolicy::DEFAULT };
+        let policies = config.outline.policies.clone();
+        let plan = Plan { config, policies };
         let built = vec![plan.build(Shard::default()).unwrap()];
         let fetched = async move {
             while queue.inspect().handed_out == 0 {

@@ -1,0 +1,140 @@
+//! The rules of `#[ergon::run_fn]`.
+
+use proc_macro2::TokenStream;
+use syn::spanned::Spanned;
+use syn::{Expr, ExprLit, FnArg, Ident, ItemFn, Lit, Pat, Receiver, ReceiverKind, ReturnType, Type};
+
+use super::policy;
+use crate::diagnostics::{Problems, suggestion};
+use crate::model::{EnvelopePolicy, Enveloped, Setting};
+use crate::parse::{Entry, Value, entries};
+
+const KEYS: [&str; 3] = ["name", "policy", "crate"];
+
+/// Makes the model of a function in an envelope; none if nothing can be made of it.
+pub(crate) fn enveloped(
+    attribute: TokenStream,
+    function: ItemFn,
+    problems: &mut Problems,
+) -> Option<Enveloped> {
+    let (own, keys): (Vec<_>, Vec<_>) =
+        entries(attribute, problems).into_iter().partition(|entry| KEYS.iter().any(|key| entry.key == key));
+    check_keys(&keys, problems);
+    let settings = policy::retry(&known(keys), "run_fn", problems);
+    check_timeout(&function, &settings, problems);
+    let ergon = own_value(&own, "crate", problems).and_then(|entry| super::crate_path(entry, problems));
+    let name = own_value(&own, "name", problems).and_then(|entry| name(entry, problems));
+    let constant = own_value(&own, "policy", problems);
+    let policy = policy_of(constant, settings, problems);
+    let returns = returns(&function, problems)?;
+    let arguments = arguments(&function, problems);
+    Some(Enveloped {
+        ergon: ergon.unwrap_or_else(super::ergon),
+        name: name.unwrap_or_else(|| function.sig.ident.to_string()),
+        policy,
+        arguments,
+        returns,
+        function,
+    })
+}
+
+/// No key that nobody knows; the checks of a policy's keys speak of those only.
+fn check_keys(keys: &[Entry], problems: &mut Problems) {
+    let all: Vec<_> = policy::retry_keys().chain(KEYS).collect();
+    for entry in keys {
+        let name = entry.key.to_string();
+        if !all.contains(&name.as_str()) {
+            let near = suggestion(&name, all.iter().copied());
+            problems.at(&entry.key, format!("`{name}` is no key of `run_fn`; {near}"));
+        }
+    }
+}
+
+fn known(keys: Vec<Entry>) -> Vec<Entry> {
+    keys.into_iter().filter(|entry| policy::retry_keys().any(|key| entry.key == key)).collect()
+}
+
+/// Nothing can stop a plain function from outside.
+fn check_timeout(function: &ItemFn, settings: &[Setting], problems: &mut Problems) {
+    let timeout = settings.iter().find(|setting| setting.key == "timeout");
+    if let (None, Some(timeout)) = (&function.sig.asyncness, timeout) {
+        let message = "a plain `fn` cannot be stopped from outside; make it `async fn`, or remove `timeout`";
+        problems.at(&timeout.key, message);
+    }
+}
+
+/// The entry of one of the macro's own keys.
+fn own_value<'a>(own: &'a [Entry], key: &str, problems: &mut Problems) -> Option<&'a Entry> {
+    let mut all = own.iter().filter(|entry| entry.key == key);
+    let first = all.next();
+    for again in all {
+        problems.at(&again.key, format!("`{key}` is given twice; keep one of them"));
+    }
+    first
+}
+
+fn name(entry: &Entry, problems: &mut Problems) -> Option<String> {
+    if let Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) = &entry.value {
+        return Some(text.value());
+    }
+    problems.at(&entry.key, "`name` is a text; write `name = \"stock\"`");
+    None
+}
+
+fn policy_of(constant: Option<&Entry>, settings: Vec<Setting>, problems: &mut Problems) -> EnvelopePolicy {
+    let Some(entry) = constant else { return EnvelopePolicy::Keys(settings) };
+    if let Some(setting) = settings.first() {
+        let message = format!("`policy` says everything; remove `{}`, or `policy`", setting.key);
+        problems.at(&setting.key, message);
+    }
+    match &entry.value {
+        Value::Is(expr) => EnvelopePolicy::Expr(Box::new(expr.clone())),
+        _ => {
+            problems.at(&entry.key, "`policy` takes a `RetryPolicy`; write `policy = A_CONST`");
+            EnvelopePolicy::Keys(settings)
+        }
+    }
+}
+
+/// What the function returns; the compiler checks that it is a `Result`, unless it cannot be one.
+fn returns(function: &ItemFn, problems: &mut Problems) -> Option<Type> {
+    let message = "`run_fn` tries again what failed, so the function returns `ergon::Result<…>`";
+    match &function.sig.output {
+        ReturnType::Default => {
+            problems.at(&function.sig.ident, message);
+            None
+        }
+        ReturnType::Type(_, ty) => match ty.as_ref() {
+            Type::Path(_) | Type::Macro(_) | Type::Paren(_) | Type::Group(_) => Some(ty.as_ref().clone()),
+            other => {
+                problems.here(other.span(), message);
+                None
+            }
+        },
+    }
+}
+
+/// Every attempt needs its arguments, so each has a name and can be had more than once.
+fn arguments(function: &ItemFn, problems: &mut Problems) -> Vec<Ident> {
+    let mut names = Vec::new();
+    for argument in &function.sig.inputs {
+        match argument {
+            FnArg::Receiver(Receiver { kind: ReceiverKind::Reference(_, _, None), .. }) => {}
+            FnArg::Receiver(receiver) => {
+                problems.at(receiver, "every attempt needs `self`; take `&self`");
+            }
+            FnArg::Typed(typed) => match (typed.pat.as_ref(), typed.ty.as_ref()) {
+                (_, Type::Reference(reference)) if reference.mutability.is_some() => {
+                    let message =
+                        "every attempt needs this argument; take it by value or `&`, or return what changes";
+                    problems.at(&typed.ty, message);
+                }
+                (Pat::Ident(pat), _) if pat.by_ref.is_none() && pat.subpat.is_none() => {
+                    names.push(pat.ident.clone());
+                }
+                (pat, _) => problems.at(pat, "every attempt needs this argument; give it a name"),
+            },
+        }
+    }
+    names
+}

@@ -1,0 +1,261 @@
+//! Tasks that say themselves what is consumed and produced, and when.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::Stream;
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep};
+
+use super::attempt::guarded;
+use super::consume::{self, Loop, consume};
+use super::panic;
+use super::produce::{Feeder, Pull, produce};
+use super::roles::terms;
+use super::steps::{BlockingConsuming, BlockingProducing, Consuming, Producing, Steps};
+use crate::error::{Error, ErrorKind};
+use crate::policy::{ConsumerPolicy, ProducerPolicy};
+use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, Runnable, Setup, Task};
+use crate::telemetry::{Ended, RunReport, SingleReport, Tally};
+use crate::transaction::{Result, Transaction, TransactionError};
+
+/// A task that says itself what is consumed and produced, and when: `#[ergon::task(…, execute)]`.
+///
+/// ```
+/// use ergon::connector::memory::MemoryQueue;
+/// use ergon::prelude::*;
+///
+/// #[ergon::task(connectors(orders, returns: Source), consumer(concurrency = 4), execute)]
+/// struct Morning;
+///
+/// impl Consumer for Morning {
+///     type Payload = String;
+///     type Output = ();
+///
+///     async fn process_transaction(&self, paper: &Transaction<String>) -> Result<()> {
+///         Ok(())
+///     }
+/// }
+///
+/// impl Execute for Morning {
+///     async fn execute(&self, run: &Run) -> Result<()> {
+///         run.consume(self, &self.consumer_policy).await?;
+///         let returns = ConsumerPolicy { from: Some("returns".into()), ..self.consumer_policy.clone() };
+///         run.consume(self, &returns).await?;
+///         Ok(())
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// MemoryQueue::named("orders").push(Transaction::new("o", "two apples").unwrap());
+/// MemoryQueue::named("returns").push(Transaction::new("r", "one apple").unwrap());
+/// let config = Morning::config(MorningWiring {
+///     orders: MemoryConfig::new("orders"),
+///     returns: MemoryConfig::new("returns"),
+/// });
+/// assert_eq!(ergon::testing::run(config).await.unwrap().tally.succeeded, 2);
+/// # });
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is a task with `execute`, but does not implement `Execute`",
+    label = "`impl Execute for {Self}` is missing",
+    note = "write `impl Execute for {Self}` with `async fn execute(&self, run: &Run) -> Result<()>`, or remove `execute`"
+)]
+pub trait Execute: Task {
+    /// Runs the task, once; the run ends when it returns.
+    ///
+    /// # Errors
+    /// Make the run fail.
+    ///
+    /// # Cancel safety
+    /// Dropped at its current `.await` when a stop's grace is over.
+    fn execute(&self, run: &Run) -> impl Future<Output = Result<()>> + Send;
+
+    /// Ends the task: called once, after `execute`, before connectors and services are closed.
+    ///
+    /// # Errors
+    /// Makes the run fail.
+    fn exit(&self) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+}
+
+/// What an [`Execute`] task consumes and produces with.
+pub struct Run {
+    setup: Setup,
+    /// The task itself, as an `Arc` of its own type.
+    task: Box<dyn Any + Send + Sync>,
+    /// Deliveries that were given back because a loop was to end.
+    given_back: Mutex<u64>,
+}
+
+impl Run {
+    /// Consumes from the source that the policy names, until it is empty, the limit is reached, or the run is stopped.
+    /// `task` is the task itself: `self`.
+    ///
+    /// # Errors
+    /// A policy that cannot be obeyed, a source that fails for good, or a time limit with work left. What was in
+    /// flight is given back.
+    ///
+    /// # Cancel safety
+    /// When dropped, what is in flight is dropped and given back.
+    pub async fn consume<T: Consumer>(&self, task: &T, policy: &ConsumerPolicy) -> Result<RunReport> {
+        self.consume_by(Consuming(self.shared(task)?), policy).await
+    }
+
+    /// The same for a [`BlockingConsumer`].
+    ///
+    /// # Errors
+    /// As of [`consume`](Self::consume).
+    pub async fn consume_blocking<T: BlockingConsumer>(
+        &self,
+        task: &T,
+        policy: &ConsumerPolicy,
+    ) -> Result<RunReport> {
+        self.consume_by(BlockingConsuming(self.shared(task)?), policy).await
+    }
+
+    /// Produces what `transactions` yields, pulled as fast as slots free up. `task` is the task itself: `self`.
+    ///
+    /// # Errors
+    /// A policy that cannot be obeyed, an error of the stream, or a time limit with work left.
+    ///
+    /// # Cancel safety
+    /// When dropped, what is in flight is dropped.
+    pub async fn produce<T: Producer>(
+        &self,
+        task: &T,
+        transactions: impl Stream<Item = Result<Transaction<T::Payload>>> + Send,
+        policy: &ProducerPolicy,
+    ) -> Result<RunReport> {
+        let pull = |feeder: Feeder<T::Payload>| feeder.pull(transactions);
+        self.produce_by(Producing(self.shared(task)?), pull, policy).await
+    }
+
+    /// Produces what [`BlockingProducer::transactions`] yields.
+    ///
+    /// # Errors
+    /// As of [`produce`](Self::produce).
+    pub async fn produce_blocking<T: BlockingProducer>(
+        &self,
+        task: &T,
+        policy: &ProducerPolicy,
+    ) -> Result<RunReport> {
+        let steps = Arc::new(BlockingProducing(self.shared(task)?));
+        let pulled = Arc::clone(&steps);
+        let pull = |feeder| async move { pulled.pull(feeder).await };
+        self.produce_by(BlockingProducing(Arc::clone(&steps.0)), pull, policy).await
+    }
+
+    /// Waits until the run is told to stop; a loop of the task's own ends then.
+    pub async fn stopping(&self) {
+        self.setup.stop.drain.cancelled().await;
+    }
+
+    /// Says whether the run is told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.setup.stop.drain.is_cancelled()
+    }
+
+    async fn consume_by<S: Steps>(&self, steps: S, policy: &ConsumerPolicy) -> Result<RunReport> {
+        policy.check().map_err(|problem| TransactionError::business(problem.to_string()))?;
+        let input = self.setup.source(policy).map_err(failed)?;
+        let mut terms = terms(&self.setup, policy.clone()).map_err(failed)?;
+        terms.outward = None;
+        let run = Loop::new(S::NAME, terms, input, &self.setup.stop);
+        self.ended(consume(&Arc::new(steps), run, &self.setup.monitor).await)
+    }
+
+    async fn produce_by<S: Steps, F: Future<Output = ()>>(
+        &self,
+        steps: S,
+        pull: impl FnOnce(Feeder<S::Payload>) -> F,
+        policy: &ProducerPolicy,
+    ) -> Result<RunReport> {
+        policy.check().map_err(|problem| TransactionError::business(problem.to_string()))?;
+        let mut terms = terms(&self.setup, policy.to_loop()).map_err(failed)?;
+        terms.outward = None;
+        self.ended(produce(&Arc::new(steps), pull, terms, &self.setup).await)
+    }
+
+    fn ended(&self, report: RunReport) -> Result<RunReport> {
+        match report.ended {
+            Ended::Failed(error) => Err(failed(error)),
+            Ended::Stopped { given_back } => {
+                *self.given_back.lock().unwrap_or_else(PoisonError::into_inner) += given_back;
+                Ok(report)
+            }
+            _ => Ok(report),
+        }
+    }
+
+    /// The task as the engine holds it.
+    fn shared<T: Task>(&self, task: &T) -> Result<Arc<T>> {
+        let shared =
+            self.task.downcast_ref::<Arc<T>>().filter(|shared| std::ptr::eq(Arc::as_ptr(shared), task));
+        shared.cloned().ok_or_else(|| {
+            TransactionError::business(format!("`{}` is not the task that runs; pass `self`", T::NAME))
+        })
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("task", &self.setup.task).finish_non_exhaustive()
+    }
+}
+
+fn failed(error: Error) -> TransactionError {
+    let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    TransactionError::system(format!("{error}{hint}")).with_source(error)
+}
+
+/// A task with an `execute` of its own.
+pub(super) struct ExecuteTask<T>(pub(super) Arc<T>);
+
+impl<T: Execute> Runnable for ExecuteTask<T> {
+    fn run(&self, setup: Setup) -> BoxFuture<'_, RunReport> {
+        Box::pin(execute(&self.0, setup))
+    }
+
+    fn process(&self, _: Setup, transaction: Transaction, _: bool) -> BoxFuture<'_, SingleReport> {
+        let mut report = SingleReport::new(transaction.id());
+        let message =
+            format!("`{}` has an `execute` of its own: it has no steps for one transaction", T::NAME);
+        report.error = Some(TransactionError::business(message));
+        Box::pin(std::future::ready(report))
+    }
+}
+
+/// Runs a task's own `execute`; after a stop it has the grace of its policies to end.
+async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
+    panic::install_hook();
+    let (stop, monitor, began) = (setup.stop.clone(), setup.monitor.clone(), Instant::now());
+    let grace = setup.policies.grace();
+    let run = Run { setup, task: Box::new(Arc::clone(task)), given_back: Mutex::new(0) };
+    let too_late = async {
+        stop.drain.cancelled().await;
+        sleep(grace + LAST_CALL).await;
+    };
+    let mut outside = None;
+    let executed = tokio::select! {
+        biased;
+        executed = guarded(&mut outside, task.execute(&run)) => executed.and_then(|executed| executed),
+        () = too_late => Ok(()),
+    };
+    let given_back = *run.given_back.lock().unwrap_or_else(PoisonError::into_inner);
+    let ended = match executed {
+        Err(error) => Ended::Failed(Error::new(ErrorKind::Task, format!("execute: {error}"))),
+        Ok(()) if stop.drain.is_cancelled() => Ended::Stopped { given_back },
+        Ok(()) => Ended::Finished,
+    };
+    let tally: Tally = monitor.snapshot().tally;
+    let report = RunReport::new(T::NAME, tally, began.elapsed(), ended);
+    let left = guarded(&mut None, task.exit()).await.and_then(|left| left);
+    consume::leave(report, left)
+}
+
+/// How much longer than the grace of its loops an `execute` may take to end.
+const LAST_CALL: std::time::Duration = std::time::Duration::from_secs(2);

@@ -1,0 +1,224 @@
+//! The roles of a task: what generated code makes a config of, and how each is run.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::consume::{self, Loop, consume};
+use super::execute::{Execute, ExecuteTask};
+use super::life::Terms;
+use super::produce::{Pull, produce};
+use super::steps::{
+    BlockingConsuming, BlockingHybrid, BlockingProducing, Consuming, Hybrid, Producing, Steps,
+};
+use super::{panic, single};
+use crate::error::Error;
+use crate::policy::{ConsumerPolicy, Policies, ProducerPolicy};
+use crate::task::{
+    Assembly, BlockingConsumer, BlockingProducer, Consumer, Form, Outbound, Parts, Producer, Program,
+    Runnable, Setup, Task, TaskConfig,
+};
+use crate::telemetry::{Ended, RunReport, SingleReport, Tally};
+use crate::transaction::Transaction;
+
+/// How the output of the first step is shown by `process-transaction`.
+type Show<O> = fn(&O) -> Option<Value>;
+
+/// Makes the config of an async consumer: how it is built, and how its output is shown. Called by generated code, as
+/// are the functions below.
+pub fn consumer<T, B>(policy: ConsumerPolicy, show: Show<T::Output>, build: B) -> TaskConfig
+where
+    T: Consumer,
+    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+{
+    let policies = Policies { consumer: Some(policy), producer: None };
+    let runs = move |task| Box::new(Consumes { steps: Arc::new(Consuming(task)), show }) as Box<dyn Runnable>;
+    config(Form::Async, policies, build, runs)
+}
+
+/// Makes the config of an async producer.
+pub fn producer<T, B>(policy: ProducerPolicy, show: Show<T::Output>, build: B) -> TaskConfig
+where
+    T: Producer,
+    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+{
+    let policies = Policies { consumer: None, producer: Some(policy) };
+    let runs = move |task| Box::new(Produces { steps: Arc::new(Producing(task)), show }) as Box<dyn Runnable>;
+    config(Form::Async, policies, build, runs)
+}
+
+/// Makes the config of an async hybrid.
+pub fn hybrid<T, B>(
+    consumer: ConsumerPolicy,
+    producer: ProducerPolicy,
+    show: Show<<T as Consumer>::Output>,
+    build: B,
+) -> TaskConfig
+where
+    T: Consumer + Producer,
+    <T as Consumer>::Output: Outbound,
+    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+{
+    let policies = Policies { consumer: Some(consumer), producer: Some(producer) };
+    let runs =
+        move |task| Box::new(Consumes { steps: Arc::new(Hybrid::new(task)), show }) as Box<dyn Runnable>;
+    config(Form::Async, policies, build, runs)
+}
+
+/// Makes the config of a blocking consumer.
+pub fn blocking_consumer<T, B>(policy: ConsumerPolicy, show: Show<T::Output>, build: B) -> TaskConfig
+where
+    T: BlockingConsumer,
+    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+{
+    let policies = Policies { consumer: Some(policy), producer: None };
+    let runs = move |task| {
+        Box::new(Consumes { steps: Arc::new(BlockingConsuming(task)), show }) as Box<dyn Runnable>
+    };
+    config(Form::Blocking, policies, build, runs)
+}
+
+/// Makes the config of a blocking producer.
+pub fn blocking_producer<T, B>(policy: ProducerPolicy, show: Show<T::Output>, build: B) -> TaskConfig
+where
+    T: BlockingProducer,
+    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+{
+    let policies = Policies { consumer: None, producer: Some(policy) };
+    let runs = move |task| {
+        Box::new(Produces { steps: Arc::new(BlockingProducing(task)), show }) as Box<dyn Runnable>
+    };
+    config(Form::Blocking, policies, build, runs)
+}
+
+/// Makes the config of a blocking hybrid.
+pub fn blocking_hybrid<T, B>(
+    consumer: ConsumerPolicy,
+    producer: ProducerPolicy,
+    show: Show<<T as BlockingConsumer>::Output>,
+    build: B,
+) -> TaskConfig
+where
+    T: BlockingConsumer + BlockingProducer,
+    <T as BlockingConsumer>::Output: Outbound,
+    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+{
+    let policies = Policies { consumer: Some(consumer), producer: Some(producer) };
+    let runs = move |task| {
+        Box::new(Consumes { steps: Arc::new(BlockingHybrid::new(task)), show }) as Box<dyn Runnable>
+    };
+    config(Form::Blocking, policies, build, runs)
+}
+
+/// Makes the config of a task with an `execute` of its own.
+pub fn executor<T, B>(
+    consumer: Option<ConsumerPolicy>,
+    producer: Option<ProducerPolicy>,
+    build: B,
+) -> TaskConfig
+where
+    T: Execute,
+    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+{
+    let policies = Policies { consumer, producer };
+    config(Form::Execute, policies, build, |task| Box::new(ExecuteTask(task)) as Box<dyn Runnable>)
+}
+
+fn config<T: Task>(
+    form: Form,
+    policies: Policies,
+    build: impl Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+    runs: impl Fn(Arc<T>) -> Box<dyn Runnable> + Send + Sync + 'static,
+) -> TaskConfig {
+    TaskConfig::new::<T>(form, policies, Arc::new(Built { build, runs }))
+}
+
+/// A task to be built, and what runs it.
+struct Built<B, R> {
+    build: B,
+    runs: R,
+}
+
+impl<T, B, R> Program for Built<B, R>
+where
+    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync,
+    R: Fn(Arc<T>) -> Box<dyn Runnable> + Send + Sync,
+{
+    fn assemble(&self, mut parts: Parts) -> Result<Assembly, Error> {
+        let task = Arc::new((self.build)(&mut parts)?);
+        Ok(Assembly { parts, task: (self.runs)(task) })
+    }
+}
+
+/// A task that fetches from a source.
+struct Consumes<S: Steps> {
+    steps: Arc<S>,
+    show: Show<S::Output>,
+}
+
+impl<S: Steps> Runnable for Consumes<S> {
+    fn run(&self, setup: Setup) -> BoxFuture<'_, RunReport> {
+        Box::pin(async move {
+            let policy = setup.policies.consumer.clone().unwrap_or_default();
+            let report = match (setup.source(&policy), terms(&setup, policy)) {
+                (Ok(input), Ok(terms)) => {
+                    consume(&self.steps, Loop::new(S::NAME, terms, input, &setup.stop), &setup.monitor).await
+                }
+                (Err(error), _) | (_, Err(error)) => not_begun::<S>(error),
+            };
+            consume::leave(report, consume::exit(&self.steps).await)
+        })
+    }
+
+    fn process(&self, setup: Setup, transaction: Transaction, dry_run: bool) -> BoxFuture<'_, SingleReport> {
+        let policy = setup.policies.consumer.clone().unwrap_or_default();
+        let terms = terms(&setup, policy);
+        Box::pin(single::process(Arc::clone(&self.steps), terms, self.show, transaction, dry_run))
+    }
+}
+
+/// A task that pulls a stream.
+struct Produces<S: Steps> {
+    steps: Arc<S>,
+    show: Show<S::Output>,
+}
+
+impl<S: Pull> Runnable for Produces<S> {
+    fn run(&self, setup: Setup) -> BoxFuture<'_, RunReport> {
+        Box::pin(async move {
+            panic::install_hook();
+            let policy = setup.policies.producer.clone().unwrap_or_default().to_loop();
+            let report = match terms(&setup, policy) {
+                Ok(terms) => produce(&self.steps, |feeder| self.steps.pull(feeder), terms, &setup).await,
+                Err(error) => not_begun::<S>(error),
+            };
+            consume::leave(report, consume::exit(&self.steps).await)
+        })
+    }
+
+    fn process(&self, setup: Setup, transaction: Transaction, dry_run: bool) -> BoxFuture<'_, SingleReport> {
+        let policy = setup.policies.producer.clone().unwrap_or_default().to_loop();
+        let terms = terms(&setup, policy);
+        Box::pin(single::process(Arc::clone(&self.steps), terms, self.show, transaction, dry_run))
+    }
+}
+
+/// What the lives of a loop under this policy have in common; a hybrid's outbound ones have their own.
+pub(super) fn terms(setup: &Setup, policy: ConsumerPolicy) -> Result<Terms, Error> {
+    let dead_letter = setup.dead_letter(&policy)?;
+    let mut terms = Terms::new(policy, dead_letter, &setup.stop);
+    if let (Some(_), Some(producer)) = (&setup.policies.consumer, &setup.policies.producer) {
+        let policy = producer.to_loop();
+        let dead_letter = setup.dead_letter(&policy)?;
+        let mut outward = Terms::new(policy, dead_letter, &setup.stop);
+        outward.drain = terms.drain.clone();
+        terms.outward = Some(Box::new(outward));
+    }
+    Ok(terms)
+}
+
+fn not_begun<S: Steps>(error: Error) -> RunReport {
+    RunReport::new(S::NAME, Tally::default(), Instant::now().elapsed(), Ended::Failed(error))
+}

@@ -1,0 +1,28 @@
+//! What a hybrid's consumer hands to its producer.
+
+use crate::transaction::Transaction;
+
+/// A list of transactions: what `process_transaction` of a hybrid returns. Implemented by all that is
+/// `AsRef<[Transaction]>`: a `Vec`, an array, a slice.
+#[diagnostic::on_unimplemented(
+    message = "the `Output` of a hybrid task is a list of transactions; `{Self}` is none",
+    label = "not a list of transactions",
+    note = "write `type Output = Vec<Transaction>;` in its `impl Consumer`: each of them goes through its `impl Producer`"
+)]
+pub trait Outbound {
+    /// The transactions to be prepared and handed on.
+    fn transactions(&self) -> &[Transaction];
+}
+
+impl<T: AsRef<[Transaction]> + ?Sized> Outbound for T {
+    fn transactions(&self) -> &[Transaction] {
+        self.as_ref()
+    }
+}
+
+// A transaction alone is a list of one; as a second impl it also keeps the compiler from speaking of `AsRef`.
+impl Outbound for Transaction {
+    fn transactions(&self) -> &[Transaction] {
+        std::slice::from_ref(self)
+    }
+}
