@@ -49,8 +49,8 @@ impl<S: DeserializeOwned> Settings for S {
 impl Settings for Placeholder {
     type Read = ();
 
-    fn of(read: ()) -> Self {
-        Self(read)
+    fn of((): ()) -> Self {
+        Self(())
     }
 }
 
@@ -198,6 +198,7 @@ pub fn again<T: Again>(argument: &T) -> T {
     note = "take it by `&`, or implement `Clone` for `{Self}`"
 )]
 pub trait Again: Sized {
+    #[must_use]
     fn again(&self) -> Self;
 }
 
@@ -210,7 +211,7 @@ impl<T: Clone> Again for T {
 // A second impl, so that the compiler speaks of this trait and not of `Clone`.
 impl Again for Placeholder {
     fn again(&self) -> Self {
-        Self(self.0)
+        Self(())
     }
 }
 

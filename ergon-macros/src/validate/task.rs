@@ -24,9 +24,9 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     let ergon = section("crate").and_then(|entry| crate_path(entry, problems)).unwrap_or_else(super::ergon);
     let name = section("name").and_then(|entry| task_name(entry, problems));
     let (consumer, producer) = (section("consumer"), section("producer"));
-    let consumes = consumer.is_some() || producer.is_none();
+    let has_source = consumer.is_some() || producer.is_none();
     let from = consumer.and_then(policy::from);
-    let first = if consumes { First::Source(from.as_ref()) } else { First::Sink };
+    let first = if has_source { First::Source(from.as_ref()) } else { First::Sink };
     let connectors = section("connectors").map(|entry| connectors(entry, first, problems));
     let mut connectors = connectors.unwrap_or_default();
     let mut services = section("services").map(|entry| services(entry, problems)).unwrap_or_default();
@@ -34,7 +34,7 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     let mut fields = own_fields(item.fields.clone(), problems);
     check_own_fields(&mut fields, &connectors, &services, problems);
     let form = form(section("blocking"), section("execute"), problems);
-    if consumes && from.is_none() && form != Form::Execute {
+    if has_source && from.is_none() && form != Form::Execute {
         check_has_source(&connectors, section("connectors"), &item, problems);
     }
     let workers = section("workers").and_then(|entry| policy::at_least_one(entry, problems));
@@ -51,7 +51,7 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
         services,
         fields,
         form,
-        consumer: if consumes { consumer.or_else(|| Some(default())) } else { None },
+        consumer: if has_source { consumer.or_else(|| Some(default())) } else { None },
         producer,
         workers,
     }

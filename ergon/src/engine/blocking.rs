@@ -122,15 +122,22 @@ struct State {
     over: bool,
     /// What the thread in charge is to call next.
     work: Option<Work>,
-    /// The thread in charge is in a call.
-    calling: bool,
-    /// The future has given up the call that is under way.
-    given_up: bool,
+    /// The call that the thread in charge is in.
+    call: InCall,
     /// Counts the threads of this seat; the last one is in charge.
     in_charge: u64,
     panicked: Option<Box<dyn Any + Send>>,
     /// Keeps a paused clock from being advanced while there is something to do here.
     clock: Option<mpsc::Sender<()>>,
+}
+
+/// Whether a thread is in a call, and whether that is still waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum InCall {
+    #[default]
+    No,
+    Waited,
+    GivenUp,
 }
 
 enum Turn {
@@ -190,7 +197,7 @@ impl Seat {
                 return Turn::End;
             }
             if let Some(work) = state.work.take() {
-                state.calling = true;
+                state.call = InCall::Waited;
                 return Turn::Call(work);
             }
             if state.woken
@@ -210,8 +217,7 @@ impl Seat {
         if state.in_charge != number {
             return false;
         }
-        state.calling = false;
-        state.given_up = false;
+        state.call = InCall::No;
         state.woken = true;
         true
     }
@@ -242,7 +248,7 @@ impl Seat {
     fn poll_beside(self: &Arc<Self>) {
         loop {
             let mut state = self.state();
-            if !state.calling || !state.woken || state.over {
+            if state.call == InCall::No || !state.woken || state.over {
                 return self.ready.notify_one();
             }
             let Some(future) = state.future.take() else { return };
@@ -250,8 +256,8 @@ impl Seat {
             drop(state);
             self.poll(future);
             let mut state = self.state();
-            if state.given_up && state.calling {
-                (state.given_up, state.calling) = (false, false);
+            if state.call == InCall::GivenUp {
+                state.call = InCall::No;
                 state.in_charge += 1;
                 let (number, over) = (state.in_charge, state.over);
                 drop(state);
@@ -279,8 +285,8 @@ impl Seat {
     /// blocking task of its own keeps it from that.
     fn hold_clock(&self, state: &mut State) {
         if state.clock.is_none() && self.runtime.runtime_flavor() == RuntimeFlavor::CurrentThread {
-            let (hold, held) = mpsc::channel();
-            self.runtime.spawn_blocking(move || held.recv());
+            let (hold, until) = mpsc::channel();
+            self.runtime.spawn_blocking(move || until.recv());
             state.clock = Some(hold);
         }
     }
@@ -294,7 +300,7 @@ impl Wake for Seat {
         }
         state.woken = true;
         self.hold_clock(&mut state);
-        let beside = state.calling && state.future.is_some();
+        let beside = state.call != InCall::No && state.future.is_some();
         drop(state);
         if beside {
             let seat = Arc::clone(&self);
@@ -378,7 +384,7 @@ fn work<R: Send + 'static>(
     result: Arc<Mutex<Option<Result<R>>>>,
     cancelled: Arc<AtomicBool>,
 ) -> Work {
-    let mut scope = Scope::with_current(|scope| scope.cloned());
+    let mut scope = Scope::current();
     Box::new(move || {
         let called = panic::guard(|| Scope::enter(&mut scope, || cancellable(&cancelled, code)));
         *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(called.and_then(|called| called));
@@ -392,7 +398,9 @@ impl<F, R> Drop for Call<F, R> {
         let mut state = seat.state();
         let not_begun = state.work.take();
         let returned = result.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        state.given_up |= not_begun.is_none() && state.calling && !returned;
+        if not_begun.is_none() && !returned && state.call == InCall::Waited {
+            state.call = InCall::GivenUp;
+        }
         drop(state);
         drop(not_begun);
     }

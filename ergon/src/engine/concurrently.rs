@@ -225,7 +225,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn items_are_taken_only_as_places_free_up_and_dropped_with_it() {
         let taken = AtomicUsize::new(0);
-        let items = (0..100).inspect(|_| drop(taken.fetch_add(1, Ordering::SeqCst)));
+        let items = (0..100).inspect(|_| {
+            taken.fetch_add(1, Ordering::SeqCst);
+        });
         let whole = run_concurrently(items, 4, |_| async {
             sleep(MS * 10).await;
             Ok(())

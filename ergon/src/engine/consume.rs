@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{at_once, guarded};
 use super::blocking::{Threads, on_threads};
-use super::life::{Life, Terms};
+use super::life::Life;
 use super::settle::{Settling, settle};
 use super::slots::{Next, Slots};
 use super::steps::Steps;
+use super::terms::Terms;
 use super::{drain, fetch, panic};
 use crate::connector::{Delivery, Input};
 use crate::error::{Error, ErrorKind};

@@ -1,21 +1,19 @@
 //! The life of one transaction: runs the steps that the [lifecycle](super::lifecycle) asks for.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
 use super::attempt::{Attempts, Finished, Waits, guarded, within};
 use super::lifecycle::{Action, Event, Lifecycle, Outcome};
 use super::panic;
 use super::steps::Steps;
+use super::terms::Terms;
 use crate::connector::{Disposition, Output, Receipt};
-use crate::policy::{ConsumerPolicy, OnHandlerFailure, RetryPolicy};
-use crate::task::Stop;
+use crate::policy::RetryPolicy;
 use crate::telemetry::event::DeadLetterFailed;
-use crate::telemetry::{Scope, Step, Tally};
+use crate::telemetry::{Scope, Step};
 use crate::transaction::{Transaction, TransactionError, key};
 
 /// How the dead-letter connector is retried before the delivery is given back.
@@ -27,39 +25,6 @@ const DEAD_LETTER: RetryPolicy = RetryPolicy {
     jitter: 0.2,
     ..RetryPolicy::DEFAULT
 };
-
-/// What the lives of one loop have in common.
-#[derive(Debug)]
-pub(super) struct Terms {
-    pub(super) policy: ConsumerPolicy,
-    pub(super) dead_letter: Option<Output>,
-    /// Ends waits between attempts: fetch no more, finish what is in flight.
-    pub(super) drain: CancellationToken,
-    /// What the lives came to.
-    pub(super) tally: Mutex<Tally>,
-    /// What a hybrid's outbound transactions live by.
-    pub(super) outward: Option<Box<Self>>,
-}
-
-impl Terms {
-    pub(super) fn new(policy: ConsumerPolicy, dead_letter: Option<Output>, stop: &Stop) -> Self {
-        let drain = stop.drain.child_token();
-        Self { policy, dead_letter, drain, tally: Mutex::default(), outward: None }
-    }
-
-    /// What the lives came to so far.
-    pub(super) fn tally(&self) -> Tally {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// What becomes of a delivery whose exception handler failed.
-    fn on_handler_failure(&self) -> Disposition {
-        match self.policy.on_handler_failure {
-            OnHandlerFailure::Requeue => Disposition::Requeue,
-            OnHandlerFailure::Reject => Disposition::Reject,
-        }
-    }
-}
 
 /// One transaction on its way through its steps.
 pub(super) struct Life<'a, S: Steps> {

@@ -19,6 +19,7 @@ mod settle;
 mod single;
 mod slots;
 mod steps;
+mod terms;
 
 pub use attempt::{run_fn, run_fn_blocking};
 pub use blocking::block_on;

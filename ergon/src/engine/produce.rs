@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::attempt::guarded;
 use super::concurrently::run_concurrently;
 use super::consume::{Loop, consume};
-use super::life::{Life, Terms};
+use super::life::Life;
 use super::panic;
 use super::steps::{BlockingProducing, Producing, Steps};
+use super::terms::Terms;
 use crate::connector::{
     Connector, ConnectorError, Context, Delivery, Disposition, FetchRequest, Input, Receipt, Settlement,
     Source,

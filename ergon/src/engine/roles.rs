@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::consume::{self, Loop, consume};
 use super::execute::{Execute, ExecuteTask};
-use super::life::Terms;
 use super::produce::{Pull, produce};
 use super::steps::{
     BlockingConsuming, BlockingHybrid, BlockingProducing, Consuming, Hybrid, Producing, Steps,
 };
+use super::terms::Terms;
 use super::{panic, single};
 use crate::error::Error;
 use crate::policy::{ConsumerPolicy, Policies, ProducerPolicy};

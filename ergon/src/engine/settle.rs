@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::guarded;
 use super::consume::Loop;
-use super::life::{Failure, Lived, Terms};
+use super::life::{Failure, Lived};
 use super::lifecycle::Outcome;
+use super::terms::Terms;
 use crate::connector::{ConnectorError, Delivery, Disposition, Fate, Receipt, Settlement};
 use crate::telemetry::event::{HandlerFailed, TransactionFailed, Unsettled};
 use crate::telemetry::{Refusal, Step, Tally};

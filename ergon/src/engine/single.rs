@@ -7,9 +7,10 @@ use tokio::time::Instant;
 
 use super::attempt::guarded;
 use super::blocking::{Threads, on_threads};
-use super::life::{Life, StepRun, Terms};
+use super::life::{Life, StepRun};
 use super::panic;
 use super::steps::Steps;
+use super::terms::Terms;
 use crate::error::Error;
 use crate::telemetry::{SingleReport, Step, StepReport};
 use crate::transaction::{Transaction, TransactionError};

@@ -64,6 +64,11 @@ impl Scope {
         code()
     }
 
+    /// A copy of the current scope, for another thread that works for it.
+    pub(crate) fn current() -> Option<Self> {
+        CURRENT.with(|current| current.try_borrow().ok()?.clone())
+    }
+
     /// Shows the current scope, if the code belongs to a transaction.
     pub(crate) fn with_current<R>(look: impl FnOnce(Option<&Self>) -> R) -> R {
         CURRENT.with(|current| match current.try_borrow() {

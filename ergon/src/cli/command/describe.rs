@@ -108,20 +108,22 @@ fn json(task: &Described<'_>) -> Value {
         .map(|slot| json!({"slot": slot.name, "kind": slot.kind, "role": slot.role.as_str()}));
     let services =
         outline.services.iter().map(|(name, kind)| json!({"name": name, "type": short_type(kind)}));
-    let mut object = json!({
+    let mut layers = Map::new();
+    layers.insert("workers".to_owned(), task.workers_layer.clone().into());
+    let mut roles = Map::new();
+    for (role, settings) in &task.settings {
+        roles.insert((*role).to_owned(), role_json(task, role, settings));
+        layers.extend(settings.iter().map(|s| (format!("{role}.{}", s.key), s.layer.clone().into())));
+    }
+    json!({
         "name": outline.name,
         "connectors": connectors.collect::<Vec<_>>(),
         "services": services.collect::<Vec<_>>(),
         "workers": task.workers,
-    });
-    let mut layers = Map::new();
-    layers.insert("workers".to_owned(), task.workers_layer.clone().into());
-    for (role, settings) in &task.settings {
-        object[*role] = role_json(task, role, settings);
-        layers.extend(settings.iter().map(|s| (format!("{role}.{}", s.key), s.layer.clone().into())));
-    }
-    object["layers"] = layers.into();
-    object
+        "consumer": roles.remove("consumer"),
+        "producer": roles.remove("producer"),
+        "layers": layers,
+    })
 }
 
 /// The values of one role, and the slots that have a part in it.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 pub(super) use blocking::{BlockingConsuming, BlockingHybrid, BlockingProducing};
 
-use super::life::Terms;
 use super::produce::{outward, typed};
+use super::terms::Terms;
 use crate::connector::{Disposition, Receipt};
 use crate::task::{Consumer, Outbound, Producer};
 use crate::telemetry::Step;

@@ -1,0 +1,17 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[derive(Connector)]
+#[connector(sink)]
+struct Api {
+    #[connector(default = "many")]
+    size: usize,
+}
+
+impl Sink for Api {
+    async fn dispatch(&self, _: Vec<Transaction>) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[derive(Connector)]
+#[connector(source)]
+struct Api(String);
+
+fn main() {}

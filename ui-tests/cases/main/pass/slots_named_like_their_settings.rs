@@ -1,0 +1,24 @@
+use ergon::prelude::*;
+
+#[derive(Clone, Deserialize)]
+struct Settings {
+    input: MemoryConfig,
+    output: MemoryConfig,
+}
+
+#[ergon::task(connectors(input, output))]
+struct Orders;
+
+impl Consumer for Orders {
+    type Payload = String;
+    type Output = ();
+
+    async fn process_transaction(&self, _order: &Transaction<String>) -> Result<()> {
+        Ok(())
+    }
+}
+
+ergon::main! {
+    settings: Settings,
+    tasks: [Orders { input, output }],
+}

@@ -1,0 +1,9 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[ergon::run_fn(max_attempts = 3)]
+async fn stock(count: &mut u32) -> Result<u32> {
+    Ok(*count)
+}
+
+fn main() {}

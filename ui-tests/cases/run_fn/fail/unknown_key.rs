@@ -1,0 +1,9 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[ergon::run_fn(max_atempts = 3)]
+async fn stock() -> Result<u32> {
+    Ok(1)
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[ergon::run_fn(max_attempts = 3)]
+async fn stock(sku: &str) -> u32 {
+    sku.len() as u32
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[derive(Service)]
+union Crm {
+    a: u32,
+    b: f32,
+}
+
+fn main() {}

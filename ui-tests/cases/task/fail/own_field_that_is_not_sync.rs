@@ -1,0 +1,18 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[ergon::task(connectors(input))]
+struct Orders {
+    seen: std::cell::Cell<u32>,
+}
+
+impl Consumer for Orders {
+    type Payload = String;
+    type Output = ();
+
+    async fn process_transaction(&self, _order: &Transaction<String>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn main() {}

@@ -1,0 +1,16 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[ergon::task(connectors(output), producer = 8)]
+struct Orders;
+
+impl Producer for Orders {
+    type Payload = String;
+    type Output = ();
+
+    async fn prepare_transaction(&self, _order: &Transaction<String>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn main() {}
