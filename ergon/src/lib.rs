@@ -94,7 +94,7 @@ pub use connector::{
 };
 #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
 pub use connector::{ByteSize, ByteSizeError, Fsync};
-pub use engine::run_fn;
+pub use engine::{Concurrent, RunConcurrently, run_concurrently, run_fn};
 pub use ergon_macros::{Connector, Service, TransactionError, main, task};
 pub use error::{Error, ErrorKind};
 pub use policy::{

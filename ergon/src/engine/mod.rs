@@ -1,6 +1,7 @@
 //! How it moves: the loop that takes every delivery from fetch to settlement. It knows no connector and no CLI.
 
 mod attempt;
+mod concurrently;
 mod consume;
 mod drain;
 mod fetch;
@@ -23,6 +24,7 @@ use crate::telemetry::{RunReport, SingleReport};
 use crate::transaction::Transaction;
 
 pub use attempt::run_fn;
+pub use concurrently::{Concurrent, RunConcurrently, run_concurrently};
 
 /// Makes the config of a consumer task: how it is built, and how its output is shown. Called by generated code.
 pub fn consumer<T, B>(policy: ConsumerPolicy, show: fn(&T::Output) -> Option<Value>, build: B) -> TaskConfig
