@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use syn::{Attribute, Expr, Field, Ident, ItemFn, Path, Type, Visibility};
+use proc_macro2::Span;
+use syn::{Attribute, Expr, Field, Generics, Ident, ItemFn, Path, Token, Type, Visibility};
 
 /// A task.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub(crate) struct Task {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) ident: Ident,
+    /// None, unless they are the mistake.
+    pub(crate) generics: Generics,
     pub(crate) name: String,
     pub(crate) connectors: Vec<Connector>,
     pub(crate) services: Vec<Service>,
@@ -172,10 +175,19 @@ pub(crate) struct Enveloped {
     pub(crate) function: ItemFn,
     pub(crate) name: String,
     pub(crate) policy: EnvelopePolicy,
-    /// The names of its arguments, without `self`.
-    pub(crate) arguments: Vec<Ident>,
+    /// Its arguments, without `self`.
+    pub(crate) arguments: Vec<Argument>,
     /// What it returns, as it is written.
     pub(crate) returns: Type,
+}
+
+/// An argument that every attempt is given.
+#[derive(Debug)]
+pub(crate) struct Argument {
+    pub(crate) name: Ident,
+    pub(crate) mutability: Option<Token![mut]>,
+    /// Where its type stands: there is told that it cannot be given twice.
+    pub(crate) place: Span,
 }
 
 /// Where the policy of an enveloped function comes from.

@@ -67,11 +67,30 @@ pub fn main<S: Settings>(package: Package, tasks: fn(&S) -> Result<Vec<TaskConfi
 }
 
 /// What a task's own `fn(&Settings) -> Result<TaskConfig, _>` returned.
-pub fn task_config<E>(config: Result<TaskConfig, E>) -> Result<TaskConfig, Error>
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    config.map_err(|error| task_config_error(Box::new(error)))
+pub fn task_config(config: impl IntoTaskConfig) -> Result<TaskConfig, Error> {
+    config.into_task_config()
+}
+
+/// A task's config, or why there is none.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no config of a task",
+    label = "this function does not return a `TaskConfig`",
+    note = "a path in `tasks` names a `fn(&Settings) -> Result<TaskConfig>`; a task's struct is followed by its wiring: `Orders {{ input: orders }}`"
+)]
+pub trait IntoTaskConfig {
+    fn into_task_config(self) -> Result<TaskConfig, Error>;
+}
+
+impl IntoTaskConfig for TaskConfig {
+    fn into_task_config(self) -> Result<TaskConfig, Error> {
+        Ok(self)
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> IntoTaskConfig for Result<TaskConfig, E> {
+    fn into_task_config(self) -> Result<TaskConfig, Error> {
+        self.map_err(|error| task_config_error(Box::new(error)))
+    }
 }
 
 fn task_config_error(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
@@ -184,6 +203,33 @@ pub async fn run_fn<R: Attempted, F: Future<Output = R>>(
 /// The body of a plain function with `#[run_fn]`.
 pub fn run_fn_blocking<R: Attempted>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() -> R) -> R {
     R::of_attempt(engine::run_fn_blocking(policy, name, || f().into_attempt()))
+}
+
+/// The policy of a function with `#[run_fn(policy = …)]`.
+pub fn policy<P: AsPolicy>(policy: &P) -> &RetryPolicy {
+    policy.as_policy()
+}
+
+/// A retry policy, or a reference to one.
+#[diagnostic::on_unimplemented(
+    message = "`policy` takes a `RetryPolicy`; this is of type `{Self}`",
+    label = "not a retry policy",
+    note = "write `policy = A_CONST` with a `const A_CONST: RetryPolicy`, or the keys: `max_attempts = 3`"
+)]
+pub trait AsPolicy {
+    fn as_policy(&self) -> &RetryPolicy;
+}
+
+impl AsPolicy for RetryPolicy {
+    fn as_policy(&self) -> &RetryPolicy {
+        self
+    }
+}
+
+impl AsPolicy for &RetryPolicy {
+    fn as_policy(&self) -> &RetryPolicy {
+        self
+    }
 }
 
 /// An argument of a function with `#[run_fn]`, for one more attempt.

@@ -2,23 +2,26 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::ItemFn;
 use syn::spanned::Spanned;
+use syn::{Ident, ItemFn};
 
 use super::policy;
-use crate::model::{EnvelopePolicy, Enveloped};
+use crate::model::{Argument, EnvelopePolicy, Enveloped};
 
 pub(super) fn expand(model: &Enveloped) -> TokenStream {
     let Enveloped { ergon, function, name, arguments, returns, .. } = model;
     let ItemFn { attrs, vis, sig, block, .. } = function;
     let policy = policy(model);
-    let arguments = arguments.iter().map(
-        |argument| quote_spanned!(argument.span()=> let #argument = #ergon::__private::again(&#argument);),
-    );
-    let run = quote_spanned!(returns.span()=> #ergon::__private);
+    let arguments = arguments.iter().map(|Argument { name, mutability, place }| {
+        let again = quote_spanned!(*place=> #ergon::__private::again(&#name));
+        quote!(let #mutability #name = #again;)
+    });
+    let function = if sig.asyncness.is_some() { "run_fn" } else { "run_fn_blocking" };
+    let function = Ident::new(function, returns.span());
+    let run = quote_spanned!(returns.span()=> #ergon::__private::#function);
     let called = if sig.asyncness.is_some() {
         quote! {
-            #run::run_fn(#policy, #name, move || {
+            #run(#policy, #name, move || {
                 #(#arguments)*
                 async move { (async move || -> #returns #block)().await }
             })
@@ -26,7 +29,7 @@ pub(super) fn expand(model: &Enveloped) -> TokenStream {
         }
     } else {
         quote! {
-            #run::run_fn_blocking(#policy, #name, move || {
+            #run(#policy, #name, move || {
                 #(#arguments)*
                 (move || -> #returns #block)()
             })
@@ -43,7 +46,7 @@ fn policy(model: &Enveloped) -> TokenStream {
             quote!(&#policy)
         }
         EnvelopePolicy::Expr(expr) => {
-            quote_spanned!(expr.span()=> ::core::borrow::Borrow::<#ergon::RetryPolicy>::borrow(&#expr))
+            quote_spanned!(expr.span()=> #ergon::__private::policy(&#expr))
         }
     }
 }

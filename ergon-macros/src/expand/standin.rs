@@ -9,6 +9,9 @@ use crate::model::Task;
 
 pub(super) fn expand(task: &Task) -> TokenStream {
     let Task { ergon, visibility, ident, .. } = task;
+    if !task.generics.params.is_empty() {
+        return item(task);
+    }
     let (item, named, wiring) = (item(task), named(task), wiring(task));
     let (wiring_ident, parameters) = (wiring_ident(task), parameters(task));
     quote! {

@@ -18,7 +18,7 @@ pub(super) fn expand(task: &Task) -> TokenStream {
 
 /// The struct as the user wrote it, and the injected fields before its own.
 pub(super) fn item(task: &Task) -> TokenStream {
-    let Task { attributes, visibility, ident, .. } = task;
+    let Task { attributes, visibility, ident, generics, .. } = task;
     let connectors = task.connectors.iter().map(|connector| {
         let (field, ty) = (connector_field(connector), connector_type(task, connector));
         quote!(#[allow(dead_code)] #field: #ty)
@@ -36,7 +36,7 @@ pub(super) fn item(task: &Task) -> TokenStream {
     quote! {
         #aliases
         #(#attributes)*
-        #visibility struct #ident {
+        #visibility struct #ident #generics {
             #(#connectors,)*
             #(#services,)*
             #(#policies,)*

@@ -2,11 +2,11 @@
 
 use proc_macro2::TokenStream;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprLit, FnArg, Ident, ItemFn, Lit, Pat, Receiver, ReceiverKind, ReturnType, Type};
+use syn::{Expr, ExprLit, FnArg, ItemFn, Lit, Pat, Receiver, ReceiverKind, ReturnType, Type};
 
 use super::policy;
 use crate::diagnostics::{Problems, suggestion};
-use crate::model::{EnvelopePolicy, Enveloped, Setting};
+use crate::model::{Argument, EnvelopePolicy, Enveloped, Setting};
 use crate::parse::{Entry, Value, entries};
 
 const KEYS: [&str; 3] = ["name", "policy", "crate"];
@@ -14,7 +14,7 @@ const KEYS: [&str; 3] = ["name", "policy", "crate"];
 /// Makes the model of a function in an envelope; none if nothing can be made of it.
 pub(crate) fn enveloped(
     attribute: TokenStream,
-    function: ItemFn,
+    mut function: ItemFn,
     problems: &mut Problems,
 ) -> Option<Enveloped> {
     let (own, keys): (Vec<_>, Vec<_>) =
@@ -27,7 +27,7 @@ pub(crate) fn enveloped(
     let constant = own_value(&own, "policy", problems);
     let policy = policy_of(constant, settings, problems);
     let returns = returns(&function, problems)?;
-    let arguments = arguments(&function, problems);
+    let arguments = arguments(&mut function, problems);
     Some(Enveloped {
         ergon: ergon.unwrap_or_else(super::ergon),
         name: name.unwrap_or_else(|| function.sig.ident.to_string()),
@@ -115,22 +115,25 @@ fn returns(function: &ItemFn, problems: &mut Problems) -> Option<Type> {
 }
 
 /// Every attempt needs its arguments, so each has a name and can be had more than once.
-fn arguments(function: &ItemFn, problems: &mut Problems) -> Vec<Ident> {
+fn arguments(function: &mut ItemFn, problems: &mut Problems) -> Vec<Argument> {
     let mut names = Vec::new();
-    for argument in &function.sig.inputs {
+    for argument in &mut function.sig.inputs {
         match argument {
             FnArg::Receiver(Receiver { kind: ReceiverKind::Reference(_, _, None), .. }) => {}
             FnArg::Receiver(receiver) => {
                 problems.at(receiver, "every attempt needs `self`; take `&self`");
             }
-            FnArg::Typed(typed) => match (typed.pat.as_ref(), typed.ty.as_ref()) {
+            FnArg::Typed(typed) => match (typed.pat.as_mut(), typed.ty.as_ref()) {
                 (_, Type::Reference(reference)) if reference.mutability.is_some() => {
                     let message =
                         "every attempt needs this argument; take it by value or `&`, or return what changes";
                     problems.at(&typed.ty, message);
                 }
                 (Pat::Ident(pat), _) if pat.by_ref.is_none() && pat.subpat.is_none() => {
-                    names.push(pat.ident.clone());
+                    // Each attempt may change its own; the function itself does not.
+                    let mutability = pat.mutability.take();
+                    let place = typed.ty.span();
+                    names.push(Argument { name: pat.ident.clone(), mutability, place });
                 }
                 (pat, _) => problems.at(pat, "every attempt needs this argument; give it a name"),
             },

@@ -124,6 +124,23 @@ pub(super) fn retry_keys() -> impl Iterator<Item = &'static str> {
     RETRY.iter().map(|(key, _)| *key)
 }
 
+/// Where a key belongs that is none here.
+fn elsewhere(name: &str, section: &str) -> Option<String> {
+    let has = |keys: &[(&str, Kind)]| keys.iter().any(|(key, _)| *key == name);
+    match section {
+        "consumer" | "producer" if has(RETRY) => {
+            let step = if section == "consumer" { "process" } else { "prepare" };
+            Some(format!("it is one of a step: write `{step}({name} = …)`"))
+        }
+        "consumer" if has(PRODUCER) => Some("it is one of `producer`".to_owned()),
+        "producer" if has(CONSUMER) => Some("it is one of `consumer`".to_owned()),
+        _ if section != "consumer" && section != "producer" && (has(CONSUMER) || has(PRODUCER)) => {
+            Some("it is one of the whole task: write it beside the step".to_owned())
+        }
+        _ => None,
+    }
+}
+
 /// A whole number of at least 1.
 pub(super) fn at_least_one(entry: &Entry, problems: &mut Problems) -> Option<u64> {
     Checker { connectors: &[], problems }.count(entry, 1)
@@ -163,8 +180,9 @@ impl Checker<'_> {
         for entry in entries {
             let name = entry.key.to_string();
             let Some((_, kind)) = keys.iter().find(|(key, _)| *key == name) else {
-                let near = suggestion(&name, keys.iter().map(|(key, _)| *key));
-                self.problems.at(&entry.key, format!("`{name}` is no key of `{section}`; {near}"));
+                let hint = elsewhere(&name, section)
+                    .unwrap_or_else(|| suggestion(&name, keys.iter().map(|(key, _)| *key)));
+                self.problems.at(&entry.key, format!("`{name}` is no key of `{section}`; {hint}"));
                 continue;
             };
             if !seen.insert(name.clone()) {

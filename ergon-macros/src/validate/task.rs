@@ -47,6 +47,7 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
         attributes: item.attrs,
         visibility: item.vis,
         ident: item.ident,
+        generics: item.generics,
         connectors,
         services,
         fields,

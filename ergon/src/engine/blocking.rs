@@ -124,6 +124,8 @@ struct State {
     work: Option<Work>,
     /// The call that the thread in charge is in.
     call: InCall,
+    /// Whom to wake when it returned, besides the seat's own future.
+    caller: Option<Waker>,
     /// Counts the threads of this seat; the last one is in charge.
     in_charge: u64,
     panicked: Option<Box<dyn Any + Send>>,
@@ -219,6 +221,11 @@ impl Seat {
         }
         state.call = InCall::No;
         state.woken = true;
+        let caller = state.caller.take();
+        drop(state);
+        if let Some(caller) = caller {
+            caller.wake();
+        }
         true
     }
 
@@ -359,7 +366,7 @@ where
 {
     type Output = Result<R>;
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<R>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
         if let Some(made) = &self.made {
             let result = made.result.lock().unwrap_or_else(PoisonError::into_inner).take();
             return result.map_or(Poll::Pending, |result| {
@@ -372,7 +379,12 @@ where
         };
         let (result, cancelled) = (Arc::default(), Arc::default());
         let work = work(code, Arc::clone(&result), Arc::clone(&cancelled));
-        seat.state().work = Some(work);
+        let inner = !context.waker().will_wake(&Waker::from(Arc::clone(&seat)));
+        let mut state = seat.state();
+        state.work = Some(work);
+        // A future that polls several others polls only those that were woken.
+        state.caller = inner.then(|| context.waker().clone());
+        drop(state);
         self.made = Some(Made { seat, result, cancelled });
         Poll::Pending
     }

@@ -240,7 +240,6 @@ pub(super) async fn outward<S: Steps>(
     terms: &Terms,
     transactions: &[Transaction],
 ) -> Result<()> {
-    let Some(terms) = terms.outward.as_deref() else { return Ok(()) };
     let one = |transaction: Transaction| async move {
         let lived = Life::new(producer, terms, &transaction, None, tokio::time::Instant::now()).live().await;
         terms.count(S::NAME, &transaction, &lived);

@@ -83,6 +83,8 @@ struct State {
     waking: bool,
     /// A lane fetches, or waits on an empty source.
     fetching: bool,
+    /// Something was given back since the running fetch began, which may not have seen it.
+    returned: bool,
     /// How many were asked for or came, of `limit`.
     fetched: u64,
     source: Supply,
@@ -188,7 +190,7 @@ impl Slots {
     pub(super) fn dry(&self, asked: usize) {
         self.fetched(asked, Vec::new());
         let mut state = self.state();
-        if state.source == Supply::Open {
+        if state.source == Supply::Open && !state.returned {
             state.source = Supply::Dry;
         }
     }
@@ -221,6 +223,7 @@ impl Slots {
     pub(super) fn settled(&self, count: usize, returned: bool) {
         let mut state = self.state();
         state.settling = state.settling.saturating_sub(count);
+        state.returned |= returned;
         if returned && state.source == Supply::Dry {
             state.source = Supply::Open;
         }
@@ -306,7 +309,7 @@ impl Slots {
         }
         let room = self.room(state);
         if room > 0 {
-            state.fetching = true;
+            (state.fetching, state.returned) = (true, false);
             state.fetched += room as u64;
             return Next::Fetch(room);
         }

@@ -18,7 +18,14 @@ impl Consumer for Orders {
     }
 }
 
-ergon::main! {
-    settings: Settings,
-    tasks: [Orders { input, output }],
+#[allow(dead_code)]
+mod program {
+    use super::*;
+
+    ergon::main! {
+        settings: Settings,
+        tasks: [Orders { input, output }],
+    }
 }
+
+fn main() {}

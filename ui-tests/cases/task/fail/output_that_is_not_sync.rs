@@ -6,9 +6,9 @@ struct Orders;
 
 impl Consumer for Orders {
     type Payload = String;
-    type Output = std::rc::Rc<u32>;
+    type Output = std::cell::Cell<u32>;
 
-    async fn process_transaction(&self, _order: &Transaction<String>) -> Result<std::rc::Rc<u32>> {
+    async fn process_transaction(&self, _order: &Transaction<String>) -> Result<std::cell::Cell<u32>> {
         Err(TransactionError::business("no"))
     }
 }

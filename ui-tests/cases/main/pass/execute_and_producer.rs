@@ -26,4 +26,11 @@ impl Producer for Count {
     }
 }
 
-ergon::main! { tasks: [Idle {}, Count { output: orders }], settings: Settings }
+#[allow(dead_code)]
+mod program {
+    use super::*;
+
+    ergon::main! { tasks: [Idle {}, Count { output: orders }], settings: Settings }
+}
+
+fn main() {}
