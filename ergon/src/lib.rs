@@ -57,6 +57,10 @@
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/language.md")]
+mod language {}
+
 // The generated code names `::ergon`, in this crate's own documentation and tests too.
 #[allow(unused_extern_crates, reason = "used by generated code in this crate's own tests")]
 extern crate self as ergon;

@@ -58,3 +58,29 @@ fn every_failing_case_shows_as_many_errors_as_mistakes() {
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The guide's mistakes: the case each is taken from, and the lines it shows.
+fn quoted() -> Vec<(String, Vec<String>)> {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/language.md");
+    let guide = fs::read_to_string(guide).unwrap();
+    let quotes = guide.split("<!-- ").skip(1).map(|quote| {
+        let (case, rest) = quote.split_once(" -->\n```text\n").unwrap();
+        let (shown, _) = rest.split_once("\n```").unwrap();
+        (case.to_owned(), shown.lines().map(str::to_owned).collect())
+    });
+    quotes.collect()
+}
+
+#[test]
+fn the_guide_shows_the_errors_as_they_are() {
+    let quotes = quoted();
+    assert_eq!(quotes.len(), 10);
+    for (case, shown) in quotes {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(&case).with_extension("stderr");
+        let stderr = fs::read_to_string(file).unwrap();
+        let mut lines = stderr.lines();
+        for line in shown {
+            assert!(lines.any(|real| real.trim_end() == line), "{case} does not show: {line}");
+        }
+    }
+}

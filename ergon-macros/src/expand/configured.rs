@@ -108,7 +108,7 @@ fn config_ident(model: &Configured) -> Ident {
 /// The config: a public field for each key; its `Debug` shows no value, for one may be a secret.
 fn config(model: &Configured) -> TokenStream {
     let Configured { ergon, visibility, ident, fields, .. } = model;
-    let (config, doc) = (config_ident(model), format!("Makes a [`{ident}`]; read from the settings."));
+    let (config, doc) = (config_ident(model), format!(" Makes a [`{ident}`]; read from the settings."));
     let serde = format!("{}::__private::serde", quote!(#ergon)).replace(' ', "");
     let keys = fields.iter().filter_map(|field| config_field(model, field));
     let defaults = fields.iter().filter_map(default_fn);
@@ -130,7 +130,7 @@ fn config(model: &Configured) -> TokenStream {
 
 fn config_field(model: &Configured, field: &ConfiguredField) -> Option<TokenStream> {
     let ConfiguredField { ident, ty, docs, kind } = field;
-    let undocumented = format!("The key `{ident}`.");
+    let undocumented = format!(" The key `{ident}`.");
     let docs = if docs.is_empty() { quote!(#[doc = #undocumented]) } else { quote!(#(#docs)*) };
     match kind {
         FieldKind::Skip => None,

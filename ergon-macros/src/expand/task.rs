@@ -103,8 +103,8 @@ pub(super) fn wiring(task: &Task) -> TokenStream {
     let Task { visibility, ident, .. } = task;
     let wiring = wiring_ident(task);
     let (names, parameters) = (slot_names(task), parameters(task));
-    let doc = format!("What is wired to [`{ident}`]: a config for each of its connectors and services.");
-    let docs = names.iter().map(|name| format!("The config of `{name}`."));
+    let doc = format!(" What is wired to [`{ident}`]: a config for each of its connectors and services.");
+    let docs = names.iter().map(|name| format!(" The config of `{name}`."));
     quote! {
         #[doc = #doc]
         #visibility struct #wiring<#(#parameters),*> {

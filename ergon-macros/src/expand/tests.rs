@@ -65,6 +65,117 @@ fn a_task_with_a_whole_policy() {
     ));
 }
 
+fn orders(attribute: TokenStream) -> String {
+    task(
+        attribute,
+        &quote!(
+            struct Orders;
+        ),
+    )
+}
+
+#[test]
+fn a_task_that_says_nothing_but_its_connectors() {
+    insta::assert_snapshot!(orders(quote!(connectors(input))));
+}
+
+#[test]
+fn a_producer() {
+    insta::assert_snapshot!(orders(quote!(
+        connectors(output, dlq),
+        producer(concurrency = 4, dead_letter = dlq)
+    )));
+}
+
+#[test]
+fn a_hybrid() {
+    let attribute = quote!(
+        connectors(input, output),
+        consumer(batch_size = 10),
+        producer(prepare(max_attempts = 3), success = PATIENT),
+        workers = 4
+    );
+    insta::assert_snapshot!(orders(attribute));
+}
+
+#[test]
+fn a_blocking_consumer() {
+    insta::assert_snapshot!(orders(quote!(connectors(input, output), consumer(concurrency = 8), blocking)));
+}
+
+#[test]
+fn a_blocking_producer() {
+    insta::assert_snapshot!(orders(quote!(connectors(output), producer(limit = 10), blocking)));
+}
+
+#[test]
+fn a_blocking_hybrid() {
+    insta::assert_snapshot!(orders(quote!(connectors(input, output), consumer(), producer(), blocking)));
+}
+
+#[test]
+fn a_task_with_an_execute_of_its_own() {
+    insta::assert_snapshot!(orders(quote!(
+        connectors(orders, returns: Source),
+        consumer(concurrency = 4),
+        producer(),
+        execute
+    )));
+}
+
+#[test]
+fn a_task_with_services() {
+    insta::assert_snapshot!(orders(
+        quote!(connectors(input), services(openai, crm: acme::Crm, rates: dyn Rates))
+    ));
+}
+
+#[test]
+fn a_renamed_crate() {
+    insta::assert_snapshot!(orders(quote!(
+        crate = engine,
+        connectors(input),
+        consumer(fetch(max_attempts = 5))
+    )));
+}
+
+#[test]
+fn an_async_method_in_an_envelope() {
+    let item = quote! {
+        /// The stock of an article.
+        pub async fn stock(&self, sku: &str, mut count: u32) -> Result<u32> {
+            count += 1;
+            self.ask(sku, count).await
+        }
+    };
+    insta::assert_snapshot!(readable(super::run_fn(quote!(max_attempts = 3, timeout = "5s"), &item)));
+}
+
+#[test]
+fn a_plain_function_in_an_envelope() {
+    let item = quote! {
+        fn parse(text: String) -> Result<u32> {
+            text.parse().business()
+        }
+    };
+    insta::assert_snapshot!(readable(super::run_fn(quote!(policy = PATIENT, name = "parse order"), &item)));
+}
+
+#[test]
+fn a_transparent_error() {
+    let item = quote! {
+        #[system]
+        enum OrderError {
+            #[transparent]
+            Warehouse(WarehouseError),
+            #[business]
+            Invalid { sku: String },
+            Silent,
+        }
+    };
+    insta::assert_snapshot!(readable(super::transaction_error(item)));
+}
+
 #[test]
 fn a_stand_in_beside_a_mistake() {
     insta::assert_snapshot!(task(
@@ -114,6 +225,23 @@ fn an_error() {
     insta::assert_snapshot!(readable(super::transaction_error(item)));
 }
 
+/// The first code block, and the second, of the page on what an attribute becomes.
+fn documented() -> (String, String) {
+    let page = include_str!("../../../docs/expansion.md");
+    let mut blocks = page.split("```").skip(1).step_by(2);
+    let mut next = || blocks.next().unwrap().strip_prefix("rust\n").unwrap().to_owned();
+    (next(), next())
+}
+
+#[test]
+fn the_page_on_what_an_attribute_becomes_shows_what_it_becomes() {
+    let (from, shown) = documented();
+    let mut item: syn::ItemStruct = syn::parse_str(&from).unwrap();
+    let attribute = item.attrs.remove(0).meta.require_list().unwrap().tokens.clone();
+    let becomes = task(attribute, &quote!(#item));
+    assert_eq!(shown, becomes, "docs/expansion.md should show:\n{becomes}");
+}
+
 /// Attributes and items that are right, to be broken.
 fn seeds() -> Vec<(TokenStream, TokenStream)> {
     let items = [
@@ -135,6 +263,8 @@ fn seeds() -> Vec<(TokenStream, TokenStream)> {
             consumer(concurrency = 8, process(max_attempts = 3, backoff = "1s"), dead_letter = dlq)
         ),
         quote!(connectors(a, b: Duplex), consumer(from = b, streaming, mode = "batch", exception = C, timeout = "1h")),
+        quote!(connectors(a), producer(limit = 3, prepare(jitter = 0.5)), consumer(), workers = 4, blocking),
+        quote!(crate = e, connectors(a), consumer(dead_letter = a, empty_queue(backoff = "1s")), execute),
     ];
     attributes.iter().flat_map(|a| items.iter().map(|i| (a.clone(), i.clone()))).collect()
 }
@@ -163,8 +293,56 @@ fn mutated(tokens: TokenStream, steps: &mut impl Iterator<Item = u8>) -> TokenSt
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
     #[test]
+    fn whatever_function_goes_in_something_that_parses_comes_out(
+        steps in proptest::collection::vec(any::<u8>(), 0..24),
+        in_item in any::<bool>(),
+        method in any::<bool>(),
+    ) {
+        let mut attribute = quote!(max_attempts = 3, timeout = "5s", policy = P, name = "x", crate = e);
+        let mut item = quote!(async fn f(a: &str, (b, c): (u8, u8), mut d: Vec<u8>) -> Result<u8> { g(a)?; Ok(b) });
+        if method {
+            item = quote!(pub(crate) fn f<T: Clone>(&self, a: T) -> Result<T, E> where T: Send { self.g(a) });
+        }
+        let mut steps = steps.into_iter();
+        for _ in 0..3 {
+            if in_item {
+                item = mutated(item, &mut steps);
+            } else {
+                attribute = mutated(attribute, &mut steps);
+            }
+        }
+        let out = super::run_fn(attribute, &item);
+        let parses = syn::parse2::<syn::File>(out.clone()).is_ok();
+        prop_assert!(parses || out.to_string().contains("compile_error"), "{out}");
+    }
+
+    #[test]
+    fn whatever_a_derive_is_put_on_something_that_parses_comes_out(
+        steps in proptest::collection::vec(any::<u8>(), 0..24),
+        error in any::<bool>(),
+    ) {
+        let mut item = quote! {
+            #[connector(source, sink, count)] #[service(manual)]
+            struct A { #[connector(service)] a: Arc<B>, #[service(default = 3)] b: u8, #[connector(skip)] c: C }
+        };
+        if error {
+            item = quote! {
+                #[system(retry_after = "5s")]
+                enum E { #[business] A(u8), #[transparent] B { #[from] b: B }, #[timeout] C, D }
+            };
+        }
+        let mut steps = steps.into_iter();
+        for _ in 0..3 {
+            item = mutated(item, &mut steps);
+        }
+        for made in [super::connector(item.clone()), super::service(item.clone()), super::transaction_error(item)] {
+            prop_assert!(syn::parse2::<syn::File>(made.clone()).is_ok(), "{made}");
+        }
+    }
+
+    #[test]
     fn whatever_goes_in_something_that_parses_comes_out(
-        seed in 0_usize..6,
+        seed in 0_usize..10,
         steps in proptest::collection::vec(any::<u8>(), 0..24),
         in_item in any::<bool>(),
     ) {
@@ -181,6 +359,9 @@ proptest! {
         // An item that is no Rust any more comes out as it was, beside the error.
         let parses = syn::parse2::<syn::File>(out.clone()).is_ok();
         prop_assert!(parses || out.to_string().contains("compile_error"), "{out}");
+        let program = quote!(settings: S, tasks: [A { a: b, c: d.e }, x::y], crate: ergon);
+        let made = super::main(mutated(program, &mut steps));
+        prop_assert!(syn::parse2::<syn::File>(made.clone()).is_ok(), "{made}");
         for made in [super::connector(item.clone()), super::service(item.clone()), super::transaction_error(item)] {
             prop_assert!(syn::parse2::<syn::File>(made.clone()).is_ok(), "{made}");
         }

@@ -4,6 +4,7 @@ use proc_macro2::TokenStream;
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, FnArg, ItemFn, Lit, Pat, Receiver, ReceiverKind, ReturnType, Type};
 
+use super::keys::retry_keys;
 use super::policy;
 use crate::diagnostics::{Problems, suggestion};
 use crate::model::{Argument, EnvelopePolicy, Enveloped, Setting};
@@ -40,7 +41,7 @@ pub(crate) fn enveloped(
 
 /// No key that nobody knows; the checks of a policy's keys speak of those only.
 fn check_keys(keys: &[Entry], problems: &mut Problems) {
-    let all: Vec<_> = policy::retry_keys().chain(KEYS).collect();
+    let all: Vec<_> = retry_keys().chain(KEYS).collect();
     for entry in keys {
         let name = entry.key.to_string();
         if !all.contains(&name.as_str()) {
@@ -51,7 +52,7 @@ fn check_keys(keys: &[Entry], problems: &mut Problems) {
 }
 
 fn known(keys: Vec<Entry>) -> Vec<Entry> {
-    keys.into_iter().filter(|entry| policy::retry_keys().any(|key| entry.key == key)).collect()
+    keys.into_iter().filter(|entry| retry_keys().any(|key| entry.key == key)).collect()
 }
 
 /// Nothing can stop a plain function from outside.

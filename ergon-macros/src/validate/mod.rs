@@ -3,6 +3,7 @@
 mod categorized;
 mod configured;
 mod enveloped;
+mod keys;
 mod main;
 mod policy;
 mod task;

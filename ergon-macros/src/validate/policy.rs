@@ -1,4 +1,4 @@
-//! The rules of `consumer(…)`: which keys there are, and what each takes.
+//! The rules of `consumer(…)`, `producer(…)` and the steps in them.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -6,93 +6,10 @@ use std::time::Duration;
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, Ident, Lit};
 
+use super::keys::{CONSUMER, EMPTY_QUEUE, Kind, Need, PRODUCER, RETRY, elsewhere};
 use crate::diagnostics::{Problems, suggestion};
 use crate::model::{Connector, Policy, Role, Setting, SettingValue};
 use crate::parse::{Entry, Value};
-
-/// What a key takes.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    /// A count of at least 1.
-    Count,
-    /// A count that may be 0.
-    Any,
-    /// A count that may be 0, and absent.
-    Limit,
-    /// A number in a range, both ends included.
-    Number(f64, f64),
-    Flag,
-    Time,
-    MaybeTime,
-    /// A time, or `"none"`.
-    TimeOrNone,
-    /// One of some words: the enum, and its words with their variants.
-    OneOf(&'static str, &'static [(&'static str, &'static str)]),
-    /// The name of a connector with one of these abilities.
-    Slot(Need),
-    EmptyQueue,
-    Retry,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Need {
-    Source,
-    Sink,
-}
-
-const MODES: &[(&str, &str)] = &[("continuous", "Continuous"), ("batch", "Batch")];
-const ON_FAILURE: &[(&str, &str)] = &[("requeue", "Requeue"), ("reject", "Reject")];
-
-const CONSUMER: &[(&str, Kind)] = &[
-    ("concurrency", Kind::Count),
-    ("batch_size", Kind::Count),
-    ("prefetch", Kind::Any),
-    ("mode", Kind::OneOf("Mode", MODES)),
-    ("streaming", Kind::Flag),
-    ("limit", Kind::Limit),
-    ("timeout", Kind::MaybeTime),
-    ("transaction_timeout", Kind::TimeOrNone),
-    ("empty_queue", Kind::EmptyQueue),
-    ("fetch", Kind::Retry),
-    ("process", Kind::Retry),
-    ("success", Kind::Retry),
-    ("exception", Kind::Retry),
-    ("from", Kind::Slot(Need::Source)),
-    ("dead_letter", Kind::Slot(Need::Sink)),
-    ("on_handler_failure", Kind::OneOf("OnHandlerFailure", ON_FAILURE)),
-    ("max_deliveries", Kind::Count),
-    ("shutdown_grace", Kind::Time),
-];
-
-const PRODUCER: &[(&str, Kind)] = &[
-    ("concurrency", Kind::Count),
-    ("batch_size", Kind::Count),
-    ("limit", Kind::Limit),
-    ("timeout", Kind::MaybeTime),
-    ("transaction_timeout", Kind::TimeOrNone),
-    ("prepare", Kind::Retry),
-    ("success", Kind::Retry),
-    ("exception", Kind::Retry),
-    ("dead_letter", Kind::Slot(Need::Sink)),
-    ("on_handler_failure", Kind::OneOf("OnHandlerFailure", ON_FAILURE)),
-    ("max_deliveries", Kind::Count),
-    ("shutdown_grace", Kind::Time),
-];
-
-const RETRY: &[(&str, Kind)] = &[
-    ("max_attempts", Kind::Count),
-    ("timeout", Kind::MaybeTime),
-    ("backoff", Kind::Time),
-    ("backoff_multiplier", Kind::Number(1.0, f64::MAX)),
-    ("backoff_cap", Kind::MaybeTime),
-    ("jitter", Kind::Number(0.0, 1.0)),
-];
-
-const EMPTY_QUEUE: &[(&str, Kind)] = &[
-    ("backoff", Kind::Time),
-    ("backoff_multiplier", Kind::Number(1.0, f64::MAX)),
-    ("backoff_cap", Kind::Time),
-];
 
 /// The connector that `from` names, before anything is checked.
 pub(super) fn from(section: &Entry) -> Option<Ident> {
@@ -117,28 +34,6 @@ pub(super) fn producer(section: &Entry, connectors: &[Connector], problems: &mut
 /// The settings of a step's keys, outside of any task.
 pub(super) fn retry(entries: &[Entry], section: &str, problems: &mut Problems) -> Vec<Setting> {
     Checker { connectors: &[], problems }.settings(entries, section, RETRY)
-}
-
-/// The keys that a step takes.
-pub(super) fn retry_keys() -> impl Iterator<Item = &'static str> {
-    RETRY.iter().map(|(key, _)| *key)
-}
-
-/// Where a key belongs that is none here.
-fn elsewhere(name: &str, section: &str) -> Option<String> {
-    let has = |keys: &[(&str, Kind)]| keys.iter().any(|(key, _)| *key == name);
-    match section {
-        "consumer" | "producer" if has(RETRY) => {
-            let step = if section == "consumer" { "process" } else { "prepare" };
-            Some(format!("it is one of a step: write `{step}({name} = …)`"))
-        }
-        "consumer" if has(PRODUCER) => Some("it is one of `producer`".to_owned()),
-        "producer" if has(CONSUMER) => Some("it is one of `consumer`".to_owned()),
-        _ if section != "consumer" && section != "producer" && (has(CONSUMER) || has(PRODUCER)) => {
-            Some("it is one of the whole task: write it beside the step".to_owned())
-        }
-        _ => None,
-    }
 }
 
 /// A whole number of at least 1.
