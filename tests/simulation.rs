@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ergon::Disposition::{Ack, Reject, Requeue, RetryAfter};
 use ergon::telemetry::Step::{Exception, Process, Success};
-use ergon::{Category, Disposition, Fate, RetryPolicy};
+use ergon::{Category, Disposition, Fate, Mode, RetryPolicy};
 use ergon_tests::simulation::check::check;
 use ergon_tests::simulation::event::{End, Entry, Event, How, Life, Summary};
 use ergon_tests::simulation::{Plan, drive, play_twice};
@@ -229,15 +229,10 @@ fn a_retry_that_is_not_allowed_is_seen() {
     failed(business, Category::System).breaks(&twice, "a business error is not retried");
     let system = || failed(Log::default().out(1), Category::System);
     failed(system(), Category::System).step(1, Process, How::Completed).breaks(&twice, "too many attempts");
-    failed(system(), Category::System).decides_only(1).settle(1, Ack).over(1, 0).holds(&twice);
+    let used_up = failed(system(), Category::System).step(1, Exception, How::Decided(Ack));
+    used_up.settle(1, Ack).over(1, 0).holds(&twice);
     let poison = Log::default().out_of(1, 0, 21).then(Event::Begun(Life { delivery: 1, round: 21 }, Process));
     poison.breaks(&plan(), "poison processed");
-}
-
-impl Log {
-    fn decides_only(self, delivery: u64) -> Self {
-        self.step(delivery, Exception, How::Decided(Ack))
-    }
 }
 
 #[test]
@@ -252,6 +247,39 @@ fn an_exceeded_time_limit_is_seen() {
     let step = with(|policy| policy.process = RetryPolicy { timeout: limit, ..RetryPolicy::DEFAULT });
     late().breaks(&step, "the attempt's time limit");
     late().breaks(&with(|policy| policy.transaction_timeout = limit), "the transaction's time limit");
+}
+
+#[test]
+fn a_try_before_its_time_is_seen() {
+    let wait = RetryAfter(Duration::from_millis(50));
+    let held = Log::default().out(1).decides(1, wait);
+    held.then(Event::Begun(Life { delivery: 1, round: 2 }, Process)).breaks(&plan(), "before its time");
+}
+
+#[test]
+fn what_begins_after_a_stop_is_seen() {
+    let stopped = || Log::default().out(1).then(Event::Stopped).then(Event::Empty);
+    stopped().then(Event::Asked(1)).breaks(&plan(), "fetched after the stop");
+    stopped().then(Event::Begun(life(1), Process)).breaks(&plan(), "begins after the stop");
+    let mut late = Log::default().out(1).step(1, Process, How::Completed).then(Event::Stopped);
+    late.0.push(Entry { at: 90, event: Event::Begun(life(1), Success) });
+    let short = with(|policy| policy.shutdown_grace = Duration::from_millis(20));
+    late.breaks(&short, "after the grace of the stop");
+}
+
+#[test]
+fn a_batch_that_does_not_wait_for_the_one_before_is_seen() {
+    let batches = with(|policy| policy.mode = Mode::Batch);
+    Log::default().out(1).then(Event::Asked(1)).breaks(&batches, "before the batch was over");
+}
+
+#[test]
+fn what_is_given_back_because_the_run_fails_is_seen_if_it_does_not_fail() {
+    let failing = || Log::default().out(1).then(Event::FetchFailed).settle(1, Requeue);
+    failing().over(1, 0).breaks(&plan(), "and the run did not fail");
+    let (end, fetched) = (End::Failed, 1);
+    let failed = Summary { end, fetched, succeeded: 0, dead_lettered: 0, unknown: 0, left: 0 };
+    failing().then(Event::Over(failed)).holds(&plan());
 }
 
 #[test]

@@ -16,10 +16,12 @@ pub(super) struct Books {
     pub(super) lives: BTreeMap<Life, Lived>,
     /// Handlers that were entered and not left.
     pub(super) running: usize,
-    /// Deliveries may be given back without a reason of their own: the run was told to stop, or its time is over.
-    pub(super) stopping: bool,
-    /// Deliveries that were not begun may be given back: the run is stopping, or a fetch failed.
-    pub(super) closing: bool,
+    /// When the run was told to stop, or its time was over: since then, deliveries may be given back on their way.
+    pub(super) stopped: Option<u64>,
+    /// A fetch failed: if that ended the run, deliveries that were not begun may be given back.
+    pub(super) fetch_failed: bool,
+    /// What is right only if the run ends as failed.
+    pub(super) only_if_failed: Option<&'static str>,
 }
 
 /// What is known of one delivery.
@@ -48,6 +50,8 @@ pub(super) struct Lived {
     pub(super) open: Option<(Step, u64)>,
     /// When its first handler began.
     pub(super) began: u64,
+    /// When its last handler ended.
+    pub(super) ended: u64,
     /// Where in the log its first and its last event stand.
     pub(super) span: (usize, usize),
     /// The dead-letter connector has it.
@@ -103,6 +107,34 @@ impl Lived {
         }
     }
 
+    /// Says why a handler may not begin now, if so.
+    pub(super) fn may_begin(&self, step: Step, decodes: bool) -> Result<(), &'static str> {
+        let (process, success) = (self.step(Step::Process), self.step(Step::Success));
+        let processed = process.last == Some(How::Completed);
+        let holds = |holds: bool, why| if holds { Ok(()) } else { Err(why) };
+        let again = self.step(step).last;
+        holds(again != Some(How::Completed), "it completed before")?;
+        holds(again != Some(How::Failed(Category::Business)), "a business error is not retried")?;
+        holds(self.decided().is_none(), "the exception handler completed before")?;
+        holds(!self.succeeded(), "the success handler completed before")?;
+        holds(!self.letters_tried, "it was on its way to the dead-letter connector")?;
+        let failed = self.step(Step::Exception).attempts > 0;
+        match step {
+            Step::Process => {
+                holds(decodes, "its payload does not decode")?;
+                holds(success.attempts == 0 && !failed, "process was over")
+            }
+            Step::Success => {
+                holds(processed, "process did not complete")?;
+                holds(!failed, "the exception handler ran before")
+            }
+            Step::Exception => {
+                holds(!decodes || process.attempts > 0, "nothing failed")?;
+                holds(!processed || success.attempts > 0, "process completed")
+            }
+        }
+    }
+
     /// What it came to.
     pub(super) fn outcome(&self, policy: &ConsumerPolicy) -> Outcome {
         if self.succeeded() {
@@ -124,6 +156,35 @@ impl Handler {
 }
 
 impl Books {
+    /// Takes in that the run is to stop; the first time counts.
+    pub(super) fn stop(&mut self, at: u64) {
+        self.stopped.get_or_insert(at);
+    }
+
+    /// Whether the run was told to stop before this millisecond.
+    pub(super) fn stopped_before(&self, at: u64) -> bool {
+        self.stopped.is_some_and(|stop| stop < at)
+    }
+
+    /// When a delivery may be tried again that was held back after its last life.
+    pub(super) fn held_until(&self, life: Life) -> Option<u64> {
+        let (_, last) = self.last_life(life.delivery)?;
+        match last.decided() {
+            Some(Disposition::RetryAfter(wait)) => {
+                Some(last.ended.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Remembers a settlement that is right only because the run is failing.
+    pub(super) fn note_failure(&mut self, policy: &ConsumerPolicy, delivery: u64, disposition: Disposition) {
+        let failed = std::mem::replace(&mut self.fetch_failed, false);
+        let without = self.unjustified(policy, delivery, disposition);
+        self.fetch_failed = failed;
+        self.only_if_failed = self.only_if_failed.or(without);
+    }
+
     /// The latest life of a delivery.
     pub(super) fn last_life(&self, delivery: u64) -> Option<(&Life, &Lived)> {
         let all = Life { delivery, round: 0 }..=Life { delivery, round: u32::MAX };
@@ -162,7 +223,7 @@ impl Books {
             }
             Disposition::Reject if refused => None,
             Disposition::Reject => Some("rejected without a reason"),
-            Disposition::RetryAfter(_) if asked_for && self.stopping => None,
+            Disposition::RetryAfter(_) if asked_for && self.stopped.is_some() => None,
             Disposition::RetryAfter(_) => Some("put off by the source, although no stop asked for it"),
             Disposition::Requeue => self.unjustified_requeue(policy, last.map(|(_, life)| life), refused),
         }
@@ -174,9 +235,11 @@ impl Books {
         life: Option<&Lived>,
         refused: bool,
     ) -> Option<&'static str> {
+        let stopping = self.stopped.is_some();
+        let closing = stopping || self.fetch_failed;
         let Some(life) = life else {
             let letter_failed = refused && policy.dead_letter.is_some();
-            return (!self.closing && !letter_failed).then_some("given back without having been begun");
+            return (!closing && !letter_failed).then_some("given back without having been begun");
         };
         let letter_failed = refused && life.letters_tried;
         if life.letter {
@@ -187,17 +250,15 @@ impl Books {
             Outcome::Decided(Disposition::Ack) => Some("given back, although its handler decided to ack"),
             Outcome::Decided(Disposition::Reject) | Outcome::HandlerFailed if refused => {
                 let letter_failed = policy.dead_letter.is_some();
-                let cut_off = self.stopping && life.decided().is_none();
+                let cut_off = stopping && life.decided().is_none();
                 (!letter_failed && !cut_off).then_some("given back, although it was rejected")
             }
             Outcome::Decided(Disposition::RetryAfter(_)) => {
                 let letter_failed = refused && policy.dead_letter.is_some();
-                (!self.closing && !letter_failed).then_some("given back before its time to be tried again")
+                (!closing && !letter_failed).then_some("given back before its time to be tried again")
             }
             Outcome::Decided(_) | Outcome::HandlerFailed => None,
-            Outcome::Open => {
-                (!self.stopping && !letter_failed).then_some("given up on its way without a stop")
-            }
+            Outcome::Open => (!stopping && !letter_failed).then_some("given up on its way without a stop"),
         }
     }
 }

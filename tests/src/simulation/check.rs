@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use ergon::Category;
 use ergon::telemetry::Step;
-use ergon::{Disposition, Fate};
+use ergon::{Disposition, Fate, Mode};
 
 use super::books::{Books, Delivery, Lived, Settled};
 use super::event::{End, Entry, Event, How, Life, Summary};
@@ -41,15 +40,19 @@ struct Checker<'a> {
     books: Books,
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn ensure(holds: bool, broken: impl FnOnce() -> Broken) -> Result<(), Broken> {
     if holds { Ok(()) } else { Err(broken()) }
 }
 
 impl Checker<'_> {
     fn take(&mut self, index: usize, entry: &Entry) -> Result<(), Broken> {
-        if self.plan.policy.timeout.is_some_and(|limit| Duration::from_millis(entry.at) >= limit) {
-            self.books.stopping = true;
-            self.books.closing = true;
+        let limit = self.plan.policy.timeout.map(millis).filter(|limit| entry.at >= *limit);
+        if let Some(limit) = limit {
+            self.books.stop(limit);
         }
         match &entry.event {
             Event::HandedOut { delivery, transaction, id, deliveries } => {
@@ -58,9 +61,7 @@ impl Checker<'_> {
                 self.books.deliveries.insert(*delivery, known);
                 self.limit_holds()
             }
-            Event::Asked(max) => {
-                ensure(*max > 0 && self.plan.policy.limit != Some(0), || "a limit of 0 fetches".to_owned())
-            }
+            Event::Asked(_) => self.asked(entry.at),
             Event::Begun(life, step) => self.begun(index, entry.at, *life, *step),
             Event::Ended(life, step, how) => self.ended(index, entry.at, (*life, *step), *how),
             Event::Letter(life, fate) => self.letter(index, *life, *fate),
@@ -69,16 +70,23 @@ impl Checker<'_> {
                 self.settled(*delivery, *genuine, settled)
             }
             Event::FetchFailed => {
-                self.books.closing = true;
+                self.books.fetch_failed = true;
                 Ok(())
             }
             Event::Stopped => {
-                self.books.stopping = true;
-                self.books.closing = true;
+                self.books.stop(entry.at);
                 Ok(())
             }
             Event::Fault(_) | Event::Empty | Event::Over(_) => Ok(()),
         }
+    }
+
+    fn asked(&self, at: u64) -> Result<(), Broken> {
+        let policy = &self.plan.policy;
+        ensure(policy.limit != Some(0), || "a limit of 0 fetches".to_owned())?;
+        ensure(!self.books.stopped_before(at), || "fetched after the stop".to_owned())?;
+        let begun = self.books.deliveries.values().any(|delivery| delivery.settled.is_none());
+        ensure(policy.mode == Mode::Continuous || !begun, || "fetched before the batch was over".to_owned())
     }
 
     fn limit_holds(&self) -> Result<(), Broken> {
@@ -101,6 +109,16 @@ impl Checker<'_> {
         let running = self.books.running;
         ensure(running <= policy.concurrency, || {
             format!("concurrency exceeded: {running} handlers run of {}", policy.concurrency)
+        })?;
+        let grace = self.books.stopped.map(|stop| stop + millis(policy.shutdown_grace));
+        ensure(grace.is_none_or(|end| at <= end + SLACK), || {
+            format!("{step} of {life} begins after the grace of the stop")
+        })?;
+        let begins = !self.books.lives.contains_key(&life);
+        ensure(!begins || !self.books.stopped_before(at), || format!("{life} begins after the stop"))?;
+        let due = self.books.held_until(life);
+        ensure(!begins || due.is_none_or(|due| due <= at), || {
+            format!("{life} is tried again before its time")
         })?;
         let decodes = self.plan.transactions.get(delivery.transaction).is_none_or(|planned| planned.decodes);
         let new = Lived { span: (index, index), began: at, ..Lived::default() };
@@ -133,6 +151,7 @@ impl Checker<'_> {
         self.books.running = self.books.running.saturating_sub(1);
         lived.span.1 = index;
         lived.step_mut(step).last = Some(how);
+        lived.ended = at;
         let (limit, whole) = match step {
             Step::Process => (policy.process.timeout, policy.transaction_timeout),
             Step::Success => (policy.success.timeout, policy.transaction_timeout),
@@ -168,6 +187,7 @@ impl Checker<'_> {
         let open = self.books.last_life(number).is_some_and(|(_, lived)| lived.open.is_some());
         ensure(!open, || format!("settled while a handler runs: #{number}"))?;
         let disposition = settled.disposition;
+        self.books.note_failure(&self.plan.policy, number, disposition);
         if let Some(why) = self.books.unjustified(&self.plan.policy, number, disposition) {
             return Err(format!("#{number} ({disposition:?}): {why}"));
         }
@@ -197,7 +217,7 @@ impl Checker<'_> {
             let life = self.books.last_life(*number).map(|(_, lived)| lived);
             match settled.disposition {
                 Disposition::Ack if life.is_some_and(|life| life.letter) => {
-                    refused.push(delivery.transaction)
+                    refused.push(delivery.transaction);
                 }
                 Disposition::Ack => done.push(delivery.transaction),
                 Disposition::Reject => refused.push(delivery.transaction),
@@ -249,39 +269,12 @@ impl Checker<'_> {
         for (name, said, counted) in figures {
             ensure(said == counted, || format!("the summary says {name}: {said}, but it was {counted}"))?;
         }
+        if let Some(why) = self.books.only_if_failed.filter(|_| summary.end != End::Failed) {
+            return Err(format!("{why}, and the run did not fail"));
+        }
         let emptied = summary.end != End::SourceEmpty || summary.left == 0;
         ensure(emptied, || format!("ended with {} transactions that could be fetched", summary.left))?;
         let ended_early = summary.end == End::SourceEmpty && self.plan.policy.streaming;
         ensure(!ended_early, || "a streaming run ended by itself".to_owned())
-    }
-}
-
-impl Lived {
-    /// Says why a handler may not begin now, if so.
-    fn may_begin(&self, step: Step, decodes: bool) -> Result<(), &'static str> {
-        let (process, success) = (self.step(Step::Process), self.step(Step::Success));
-        let processed = process.last == Some(How::Completed);
-        let holds = |holds: bool, why| if holds { Ok(()) } else { Err(why) };
-        let again = self.step(step).last;
-        holds(again != Some(How::Completed), "it completed before")?;
-        holds(again != Some(How::Failed(Category::Business)), "a business error is not retried")?;
-        holds(self.decided().is_none(), "the exception handler completed before")?;
-        holds(!self.succeeded(), "the success handler completed before")?;
-        holds(!self.letters_tried, "it was on its way to the dead-letter connector")?;
-        let failed = self.step(Step::Exception).attempts > 0;
-        match step {
-            Step::Process => {
-                holds(decodes, "its payload does not decode")?;
-                holds(success.attempts == 0 && !failed, "process was over")
-            }
-            Step::Success => {
-                holds(processed, "process did not complete")?;
-                holds(!failed, "the exception handler ran before")
-            }
-            Step::Exception => {
-                holds(!decodes || process.attempts > 0, "nothing failed")?;
-                holds(!processed || success.attempts > 0, "process completed")
-            }
-        }
     }
 }

@@ -62,9 +62,10 @@ impl SimulatedSink {
     /// What the caller is told; nothing at all if the sink hangs.
     fn answer(&self) -> Option<Result<(), ConnectorError>> {
         let plan = &self.world.plan;
-        let (rate, what) = match self.letters {
-            true => (plan.rates.letter, "the dead-letter connector fails or hangs"),
-            false => (plan.rates.dispatch, "the output fails or hangs"),
+        let (rate, what) = if self.letters {
+            (plan.rates.letter, "the dead-letter connector fails or hangs")
+        } else {
+            (plan.rates.dispatch, "the output fails or hangs")
         };
         if !self.world.fault(rate, what) {
             return Some(Ok(()));
