@@ -39,3 +39,7 @@ quickstart:
 # Figures beside bare floors.
 bench:
     cargo bench -p ergon --all-features
+
+# Whole runs in which anything may fail at any time; `--seed N` replays one.
+simulate:
+    cargo run -p ergon-tests --bin simulate -- --seeds 20000

@@ -161,7 +161,8 @@ impl Books {
         self.stopped.get_or_insert(at);
     }
 
-    /// Whether the run was told to stop before this millisecond.
+    /// Whether the run was told to stop before this millisecond. Within it, what was due at the same time as the stop
+    /// may still come first.
     pub(super) fn stopped_before(&self, at: u64) -> bool {
         self.stopped.is_some_and(|stop| stop < at)
     }
