@@ -40,3 +40,7 @@ quickstart:
 bench:
     cargo bench -p ergon --all-features
     cargo bench -p ergon-macros --bench compile_cost -- --clean
+
+# Whole runs in which anything may fail at any time; `--seed N` replays one.
+simulate:
+    cargo run -p ergon-tests --bin simulate -- --seeds 20000
