@@ -23,6 +23,10 @@ impl Delivery {
         &self.transaction
     }
 
+    pub(crate) fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
     /// Settles this delivery: says what becomes of it. To be passed to [`Input::settle`](super::Input::settle).
     pub fn settle(self, disposition: Disposition) -> Settlement {
         Settlement::new(self.receipt, disposition)

@@ -27,6 +27,9 @@ pub(super) async fn fetch(run: &Loop, asked: usize) {
     let mut empty = 0_u32;
     let mut failed = 0_u32;
     loop {
+        if run.terms.drain.is_cancelled() {
+            return run.slots.fetched(asked, Vec::new());
+        }
         match attempt(run, asked).await {
             Finished::Done(deliveries) if deliveries.is_empty() => {
                 if !run.terms.policy.streaming {
@@ -52,9 +55,6 @@ pub(super) async fn fetch(run: &Loop, asked: usize) {
                 }
                 pause(run, wait).await;
             }
-        }
-        if run.terms.drain.is_cancelled() {
-            return run.slots.fetched(asked, Vec::new());
         }
     }
 }

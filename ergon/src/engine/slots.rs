@@ -183,7 +183,14 @@ impl Slots {
         let mut state = self.state();
         state.fetching = false;
         state.fetched = state.fetched.saturating_sub((asked as u64).saturating_sub(deliveries.len() as u64));
-        state.ready.extend(deliveries);
+        if state.source == Supply::Closed {
+            // The run was told to stop meanwhile.
+            for delivery in deliveries {
+                self.hand_in(&mut state, Settling::give_back(delivery));
+            }
+        } else {
+            state.ready.extend(deliveries);
+        }
     }
 
     /// Takes in that the source has nothing more for a finite run.
@@ -201,7 +208,12 @@ impl Slots {
         state.source = Supply::Closed;
         state.failure = state.failure.take().or(failure);
         let mut back: Vec<_> = state.ready.drain(..).collect();
+        let waiting = back.len();
         back.extend(state.running.values_mut().flat_map(std::mem::take));
+        // In the order in which the source handed them out, which a map does not keep.
+        if let Some(twins) = back.get_mut(waiting..) {
+            twins.sort_by_key(|twin| twin.receipt().tag());
+        }
         state.twins = 0;
         for delivery in back {
             self.hand_in(&mut state, Settling::give_back(delivery));

@@ -81,7 +81,7 @@ impl Lived {
     pub(super) fn step(&self, step: Step) -> &Handler {
         let [process, success, exception] = &self.steps;
         match step {
-            Step::Process => process,
+            Step::Process | Step::Prepare => process,
             Step::Success => success,
             Step::Exception => exception,
         }
@@ -90,7 +90,7 @@ impl Lived {
     pub(super) fn step_mut(&mut self, step: Step) -> &mut Handler {
         let [process, success, exception] = &mut self.steps;
         match step {
-            Step::Process => process,
+            Step::Process | Step::Prepare => process,
             Step::Success => success,
             Step::Exception => exception,
         }
@@ -120,7 +120,7 @@ impl Lived {
         holds(!self.letters_tried, "it was on its way to the dead-letter connector")?;
         let failed = self.step(Step::Exception).attempts > 0;
         match step {
-            Step::Process => {
+            Step::Process | Step::Prepare => {
                 holds(decodes, "its payload does not decode")?;
                 holds(success.attempts == 0 && !failed, "process was over")
             }

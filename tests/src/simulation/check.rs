@@ -128,7 +128,7 @@ impl Checker<'_> {
         lived.open = Some((step, at));
         lived.span.1 = index;
         let most = match step {
-            Step::Process => policy.process.max_attempts,
+            Step::Process | Step::Prepare => policy.process.max_attempts,
             Step::Success => policy.success.max_attempts,
             Step::Exception => policy.exception.max_attempts,
         };
@@ -153,7 +153,7 @@ impl Checker<'_> {
         lived.step_mut(step).last = Some(how);
         lived.ended = at;
         let (limit, whole) = match step {
-            Step::Process => (policy.process.timeout, policy.transaction_timeout),
+            Step::Process | Step::Prepare => (policy.process.timeout, policy.transaction_timeout),
             Step::Success => (policy.success.timeout, policy.transaction_timeout),
             Step::Exception => (policy.exception.timeout, None),
         };
