@@ -87,7 +87,7 @@ mod cli;
 pub mod testing;
 
 #[doc(hidden)]
-#[path = "private.rs"]
+#[path = "private/mod.rs"]
 pub mod __private;
 
 pub use bytes::Bytes;

@@ -5,6 +5,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Field, Ident};
 
+use super::paths::spanned;
 use super::policy::duration;
 use crate::model::{Categorized, Category};
 
@@ -19,6 +20,12 @@ pub(super) fn expand(model: &Categorized) -> TokenStream {
                     #(#own,)*
                     #(#inner,)*
                 }
+            }
+        }
+
+        impl #ergon::__private::HasCategory for #ident {
+            fn categorize(self) -> #ergon::TransactionError {
+                ::core::convert::From::from(self)
             }
         }
     }
@@ -44,6 +51,7 @@ fn inner(model: &Categorized, variant: Option<&Ident>, field: &Field) -> TokenSt
     let Categorized { ergon, ident, .. } = model;
     let variant = variant.map(|variant| quote!(::#variant));
     let member = field.ident.as_ref().map_or_else(|| quote!(0), |ident| quote!(#ident));
+    let ergon = spanned(ergon, field.ty.span());
     let into = quote_spanned!(field.ty.span()=> #ergon::__private::transparent(inner));
     quote!(#ident #variant { #member: inner } => #into)
 }

@@ -5,6 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, ItemFn};
 
+use super::paths::spanned;
 use super::policy;
 use crate::model::{Argument, EnvelopePolicy, Enveloped};
 
@@ -13,14 +14,17 @@ pub(super) fn expand(model: &Enveloped) -> TokenStream {
     let ItemFn { attrs, vis, sig, block, .. } = function;
     let policy = policy(model);
     let arguments = arguments.iter().map(|Argument { name, mutability, place }| {
+        let ergon = spanned(ergon, *place);
         let again = quote_spanned!(*place=> #ergon::__private::again(&#name));
         quote!(let #mutability #name = #again;)
     });
+    let here = spanned(ergon, returns.span());
     let function = if sig.asyncness.is_some() { "run_fn" } else { "run_fn_blocking" };
     let function = Ident::new(function, returns.span());
-    let run = quote_spanned!(returns.span()=> #ergon::__private::#function);
+    let run = quote_spanned!(returns.span()=> #here::__private::#function);
+    // Spanned as what it returns, so that a type that cannot be tried again is told of there.
     let called = if sig.asyncness.is_some() {
-        quote! {
+        quote_spanned! {returns.span()=>
             #run(#policy, #name, move || {
                 #(#arguments)*
                 async move { (async move || -> #returns #block)().await }
@@ -28,7 +32,7 @@ pub(super) fn expand(model: &Enveloped) -> TokenStream {
             .await
         }
     } else {
-        quote! {
+        quote_spanned! {returns.span()=>
             #run(#policy, #name, move || {
                 #(#arguments)*
                 (move || -> #returns #block)()
@@ -46,6 +50,7 @@ fn policy(model: &Enveloped) -> TokenStream {
             quote!(&#policy)
         }
         EnvelopePolicy::Expr(expr) => {
+            let ergon = spanned(ergon, expr.span());
             quote_spanned!(expr.span()=> #ergon::__private::policy(&#expr))
         }
     }

@@ -4,6 +4,7 @@ mod categorized;
 mod configured;
 mod enveloped;
 mod main;
+mod paths;
 mod policy;
 mod standin;
 mod task;

@@ -2,9 +2,10 @@
 
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::Ident;
 use syn::spanned::Spanned;
-use syn::{Ident, Path, Token};
 
+use super::paths::spanned;
 use super::policy;
 use crate::model::{Connector, Form, Policy, Role, Service, ServiceType, Task};
 use crate::validate::camel_case;
@@ -183,16 +184,6 @@ fn policy_type(task: &Task, policy: &Policy) -> TokenStream {
     if policy.role == "consumer" { quote!(#ergon::ConsumerPolicy) } else { quote!(#ergon::ProducerPolicy) }
 }
 
-/// The same path at another place.
-fn spanned(path: &Path, span: Span) -> Path {
-    let mut path = path.clone();
-    path.leading_colon = path.leading_colon.map(|_| Token![::](span));
-    for segment in &mut path.segments {
-        segment.ident.set_span(span);
-    }
-    path
-}
-
 /// How the task's output is shown by `process-transaction`.
 fn show(task: &Task) -> TokenStream {
     let ergon = spanned(&task.ergon, task.ident.span());
@@ -221,8 +212,12 @@ fn build(task: &Task) -> TokenStream {
     let own = task.fields.iter().map(|own| {
         let name = &own.field.ident;
         let cfgs = own.field.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg"));
-        let init =
-            own.init.as_ref().map_or_else(|| quote!(::core::default::Default::default()), |e| quote!(#e));
+        let span = own.field.ty.span();
+        let ergon = spanned(&task.ergon, span);
+        let init = own
+            .init
+            .as_ref()
+            .map_or_else(|| quote_spanned!(span=> #ergon::__private::initial()), |init| quote!(#init));
         quote!(#(#cfgs)* #name: #init)
     });
     let policies = policies(task).map(|policy| {
@@ -256,31 +251,32 @@ fn outline(task: &Task) -> TokenStream {
     quote_spanned!(task.ident.span()=> #(#connectors)* #(#services)* #given #workers)
 }
 
-/// What a config must be to be wired to each slot.
+/// What a config must be to be wired to each slot; asked for at the slot's name in the attribute.
 fn bounds(task: &Task) -> Vec<TokenStream> {
-    let ergon = &task.ergon;
     let connectors = task.connectors.iter().map(|connector| {
-        let parameter = parameter(&connector.name);
+        let (parameter, span) = (parameter(&connector.name), connector.name.span());
+        let ergon = spanned(&task.ergon, span);
         match &connector.role {
-            Role::Source => quote!(#parameter: #ergon::SourceConfig),
-            Role::Sink => quote!(#parameter: #ergon::SinkConfig),
-            Role::Duplex => quote!(#parameter: #ergon::DuplexConfig),
+            Role::Source => quote_spanned!(span=> #parameter: #ergon::SourceConfig),
+            Role::Sink => quote_spanned!(span=> #parameter: #ergon::SinkConfig),
+            Role::Duplex => quote_spanned!(span=> #parameter: #ergon::DuplexConfig),
             Role::Concrete(_) => {
                 let ty = alias(task, &connector.name);
-                quote!(#parameter: #ergon::ConnectorConfig<Connector = #ty>)
+                quote_spanned!(span=> #parameter: #ergon::ConnectorConfig<Connector = #ty>)
             }
         }
     });
     let services = task.services.iter().map(|service| {
-        let parameter = parameter(&service.name);
+        let (parameter, span) = (parameter(&service.name), service.name.span());
+        let ergon = spanned(&task.ergon, span);
         match &service.of {
             ServiceType::Concrete(_) => {
                 let ty = alias(task, &service.name);
-                quote!(#parameter: #ergon::ServiceConfig<Service = #ty>)
+                quote_spanned!(span=> #parameter: #ergon::ServiceConfig<Service = #ty>)
             }
             ServiceType::Dyn(object) => {
                 let traits = &object.bounds;
-                quote!(#parameter: #ergon::ServiceConfig<Service: #traits>)
+                quote_spanned!(span=> #parameter: #ergon::ServiceConfig<Service: #traits>)
             }
         }
     });

@@ -1,19 +1,21 @@
 //! What generated code may name. Nothing here is part of the public API.
 #![doc(hidden)]
 
-pub use std::borrow::Cow;
-use std::fmt::Debug;
-use std::process::ExitCode;
-use std::time::Duration;
+mod attempt;
+mod category;
+mod show;
 
+pub use std::borrow::Cow;
+use std::process::ExitCode;
+
+pub use attempt::{Again, AsPolicy, Attempted, again, policy, run_fn, run_fn_blocking};
+pub use category::{HasCategory, IsError, categorized, transparent};
 pub use serde;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+pub use show::{ShowAsDebug, ShowAsJson, ShowNothing, Shown};
 
 pub use crate::cli::Package;
 use crate::connector::{Connector, ConnectorError, Sink, Source};
-use crate::engine;
 pub use crate::engine::{
     blocking_consumer, blocking_hybrid, blocking_producer, consumer, executor, hybrid, producer,
 };
@@ -23,7 +25,6 @@ use crate::service::{Service, ServiceConfig, ServiceError};
 use crate::settings::{self, Loaded};
 pub use crate::task::Parts;
 use crate::task::TaskConfig;
-use crate::transaction::{Category, Result as TransactionResult, TransactionError};
 
 /// The settings of a program.
 #[diagnostic::on_unimplemented(
@@ -121,142 +122,30 @@ pub const fn is_possible(policy: &RetryPolicy) -> bool {
     possible
 }
 
-/// Makes an error of a category, for `#[derive(TransactionError)]`.
-pub fn categorized<E>(category: Category, retry_after: Option<Duration>, error: E) -> TransactionError
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    let error = TransactionError::from_error(category, error);
-    match retry_after {
-        Some(wait) => error.with_retry_after(wait),
-        None => error,
-    }
+/// What an own field of a task is set with.
+pub fn initial<T: Initial>() -> T {
+    T::initial()
 }
 
-/// The error inside a transparent variant, in its own category.
-pub fn transparent(error: impl HasCategory) -> TransactionError {
-    error.categorize()
-}
-
-/// An error with a category of its own.
+/// Can be made out of nothing.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` has no category of its own",
-    label = "a transparent variant has the category of this error",
-    note = "add `#[derive(ergon::TransactionError)]` to `{Self}`, or give the variant `#[business]`, `#[system]` or `#[timeout]`"
+    message = "nothing says what this field of the task is set with: `{Self}` has no default",
+    label = "this type does not implement `Default`",
+    note = "write `#[init(…)]` on the field with its value, or implement `Default` for `{Self}`"
 )]
-pub trait HasCategory {
-    fn categorize(self) -> TransactionError;
+pub trait Initial {
+    fn initial() -> Self;
 }
 
-impl<E: Into<TransactionError>> HasCategory for E {
-    fn categorize(self) -> TransactionError {
-        self.into()
+impl<T: Default> Initial for T {
+    fn initial() -> Self {
+        Self::default()
     }
 }
 
-// A second impl, so that the compiler speaks of this trait and not of `Into`.
-impl HasCategory for Category {
-    fn categorize(self) -> TransactionError {
-        TransactionError::new(self, self.as_str())
-    }
-}
-
-/// What a function in the envelope of an attempt returns.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say whether a further attempt can help",
-    label = "`run_fn` tries again what failed, so it returns `ergon::Result<…>`",
-    note = "return `ergon::Result<…>`; `.system()?`, `.business()?` or `#[derive(ergon::TransactionError)]` give an error its category"
-)]
-pub trait Attempted {
-    type Value;
-
-    fn into_attempt(self) -> TransactionResult<Self::Value>;
-
-    fn of_attempt(attempt: TransactionResult<Self::Value>) -> Self;
-}
-
-impl<T> Attempted for TransactionResult<T> {
-    type Value = T;
-
-    fn into_attempt(self) -> Self {
-        self
-    }
-
-    fn of_attempt(attempt: Self) -> Self {
-        attempt
-    }
-}
-
-/// The body of an async function with `#[run_fn]`.
-pub async fn run_fn<R: Attempted, F: Future<Output = R>>(
-    policy: &RetryPolicy,
-    name: &str,
-    mut f: impl FnMut() -> F,
-) -> R {
-    let attempt = || {
-        let attempt = f();
-        async { attempt.await.into_attempt() }
-    };
-    R::of_attempt(engine::run_fn(policy, name, attempt).await)
-}
-
-/// The body of a plain function with `#[run_fn]`.
-pub fn run_fn_blocking<R: Attempted>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() -> R) -> R {
-    R::of_attempt(engine::run_fn_blocking(policy, name, || f().into_attempt()))
-}
-
-/// The policy of a function with `#[run_fn(policy = …)]`.
-pub fn policy<P: AsPolicy>(policy: &P) -> &RetryPolicy {
-    policy.as_policy()
-}
-
-/// A retry policy, or a reference to one.
-#[diagnostic::on_unimplemented(
-    message = "`policy` takes a `RetryPolicy`; this is of type `{Self}`",
-    label = "not a retry policy",
-    note = "write `policy = A_CONST` with a `const A_CONST: RetryPolicy`, or the keys: `max_attempts = 3`"
-)]
-pub trait AsPolicy {
-    fn as_policy(&self) -> &RetryPolicy;
-}
-
-impl AsPolicy for RetryPolicy {
-    fn as_policy(&self) -> &RetryPolicy {
-        self
-    }
-}
-
-impl AsPolicy for &RetryPolicy {
-    fn as_policy(&self) -> &RetryPolicy {
-        self
-    }
-}
-
-/// An argument of a function with `#[run_fn]`, for one more attempt.
-pub fn again<T: Again>(argument: &T) -> T {
-    argument.again()
-}
-
-/// What can be given to more than one attempt.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be given to a further attempt",
-    label = "every attempt of a function with `run_fn` needs this argument",
-    note = "take it by `&`, or implement `Clone` for `{Self}`"
-)]
-pub trait Again: Sized {
-    #[must_use]
-    fn again(&self) -> Self;
-}
-
-impl<T: Clone> Again for T {
-    fn again(&self) -> Self {
-        self.clone()
-    }
-}
-
-// A second impl, so that the compiler speaks of this trait and not of `Clone`.
-impl Again for Placeholder {
-    fn again(&self) -> Self {
+// A second impl, so that the compiler speaks of this trait and not of `Default`.
+impl Initial for Placeholder {
+    fn initial() -> Self {
         Self(())
     }
 }
@@ -306,42 +195,6 @@ impl OfService for ServiceError {
             Some(hint) => made.with_hint(hint),
             None => made,
         }
-    }
-}
-
-/// Shows a task's output as JSON where it can be serialized, else as its `Debug` text, else not at all.
-///
-/// The generated code calls `(&&&Shown(output)).show()`; the method of the first impl that fits is taken.
-#[derive(Debug)]
-pub struct Shown<'a, T: ?Sized>(pub &'a T);
-
-pub trait ShowAsJson {
-    fn show(&self) -> Option<Value>;
-}
-
-impl<T: Serialize + ?Sized> ShowAsJson for &&Shown<'_, T> {
-    fn show(&self) -> Option<Value> {
-        serde_json::to_value(self.0).ok()
-    }
-}
-
-pub trait ShowAsDebug {
-    fn show(&self) -> Option<Value>;
-}
-
-impl<T: Debug + ?Sized> ShowAsDebug for &Shown<'_, T> {
-    fn show(&self) -> Option<Value> {
-        Some(Value::String(format!("{:?}", self.0)))
-    }
-}
-
-pub trait ShowNothing {
-    fn show(&self) -> Option<Value>;
-}
-
-impl<T: ?Sized> ShowNothing for Shown<'_, T> {
-    fn show(&self) -> Option<Value> {
-        None
     }
 }
 

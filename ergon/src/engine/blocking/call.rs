@@ -1,0 +1,101 @@
+//! A call of blocking code, made by the thread of the future that waits for it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::seat::{InCall, Seat, Work};
+use crate::engine::panic;
+use crate::telemetry::Scope;
+use crate::transaction::{Result, cancellable};
+
+/// A call of blocking code, made by the thread of the future that waits for it. A panic is its error.
+///
+/// # Cancel safety
+/// When dropped, a call that has not begun is never made; one that is under way is told that it is cancelled, and its
+/// thread is given up.
+pub(in crate::engine) struct Call<F, R> {
+    code: Option<F>,
+    made: Option<Made<R>>,
+}
+
+/// A call that was left in a seat.
+struct Made<R> {
+    seat: Arc<Seat>,
+    result: Arc<Mutex<Option<Result<R>>>>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl<F, R> Call<F, R>
+where
+    F: FnOnce() -> Result<R> + Send + 'static,
+    R: Send + 'static,
+{
+    pub(in crate::engine) fn new(code: F) -> Self {
+        Self { code: Some(code), made: None }
+    }
+}
+
+// It is never pinned structurally.
+impl<F, R> Unpin for Call<F, R> {}
+
+impl<F, R> Future for Call<F, R>
+where
+    F: FnOnce() -> Result<R> + Send + 'static,
+    R: Send + 'static,
+{
+    type Output = Result<R>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
+        if let Some(made) = &self.made {
+            let result = made.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return result.map_or(Poll::Pending, |result| {
+                self.made = None;
+                Poll::Ready(result)
+            });
+        }
+        let (Some(code), Some(seat)) = (self.code.take(), Seat::current()) else {
+            return Poll::Pending;
+        };
+        let (result, cancelled) = (Arc::default(), Arc::default());
+        let work = work(code, Arc::clone(&result), Arc::clone(&cancelled));
+        let inner = !context.waker().will_wake(&Waker::from(Arc::clone(&seat)));
+        let mut state = seat.state();
+        state.work = Some(work);
+        // A future that polls several others polls only those that were woken.
+        state.caller = inner.then(|| context.waker().clone());
+        drop(state);
+        self.made = Some(Made { seat, result, cancelled });
+        Poll::Pending
+    }
+}
+
+/// What the thread does: the call, in the scope of whoever makes it.
+fn work<R: Send + 'static>(
+    code: impl FnOnce() -> Result<R> + Send + 'static,
+    result: Arc<Mutex<Option<Result<R>>>>,
+    cancelled: Arc<AtomicBool>,
+) -> Work {
+    let mut scope = Scope::current();
+    Box::new(move || {
+        let called = panic::guard(|| Scope::enter(&mut scope, || cancellable(&cancelled, code)));
+        *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(called.and_then(|called| called));
+    })
+}
+
+impl<F, R> Drop for Call<F, R> {
+    fn drop(&mut self) {
+        let Some(Made { seat, result, cancelled }) = self.made.take() else { return };
+        cancelled.store(true, Ordering::Relaxed);
+        let mut state = seat.state();
+        let not_begun = state.work.take();
+        let returned = result.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if not_begun.is_none() && !returned && state.call == InCall::Waited {
+            state.call = InCall::GivenUp;
+        }
+        drop(state);
+        drop(not_begun);
+    }
+}

@@ -1,0 +1,106 @@
+//! The code that `#[ergon::run_fn]` makes.
+
+use super::Placeholder;
+use crate::engine;
+use crate::policy::RetryPolicy;
+use crate::transaction::Result;
+
+/// What a function in the envelope of an attempt returns.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say whether a further attempt can help",
+    label = "`run_fn` tries again what failed, so it returns `ergon::Result<…>`",
+    note = "return `ergon::Result<…>`; `.system()?`, `.business()?` or `#[derive(ergon::TransactionError)]` give an error its category"
+)]
+pub trait Attempted {
+    type Value;
+
+    fn into_attempt(self) -> Result<Self::Value>;
+
+    fn of_attempt(attempt: Result<Self::Value>) -> Self;
+}
+
+impl<T> Attempted for Result<T> {
+    type Value = T;
+
+    fn into_attempt(self) -> Self {
+        self
+    }
+
+    fn of_attempt(attempt: Self) -> Self {
+        attempt
+    }
+}
+
+/// The body of an async function with `#[run_fn]`.
+pub async fn run_fn<R: Attempted, F: Future<Output = R>>(
+    policy: &RetryPolicy,
+    name: &str,
+    mut f: impl FnMut() -> F,
+) -> R {
+    let attempt = || {
+        let attempt = f();
+        async { attempt.await.into_attempt() }
+    };
+    R::of_attempt(engine::run_fn(policy, name, attempt).await)
+}
+
+/// The body of a plain function with `#[run_fn]`.
+pub fn run_fn_blocking<R: Attempted>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() -> R) -> R {
+    R::of_attempt(engine::run_fn_blocking(policy, name, || f().into_attempt()))
+}
+
+/// The policy of a function with `#[run_fn(policy = …)]`.
+pub fn policy<P: AsPolicy>(policy: &P) -> &RetryPolicy {
+    policy.as_policy()
+}
+
+/// A retry policy, or a reference to one.
+#[diagnostic::on_unimplemented(
+    message = "`policy` takes a `RetryPolicy`; this is of type `{Self}`",
+    label = "not a retry policy",
+    note = "write `policy = A_CONST` with a `const A_CONST: RetryPolicy`, or the keys: `max_attempts = 3`"
+)]
+pub trait AsPolicy {
+    fn as_policy(&self) -> &RetryPolicy;
+}
+
+impl AsPolicy for RetryPolicy {
+    fn as_policy(&self) -> &RetryPolicy {
+        self
+    }
+}
+
+impl AsPolicy for &RetryPolicy {
+    fn as_policy(&self) -> &RetryPolicy {
+        self
+    }
+}
+
+/// An argument of a function with `#[run_fn]`, for one more attempt.
+pub fn again<T: Again>(argument: &T) -> T {
+    argument.again()
+}
+
+/// What can be given to more than one attempt.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be given to a further attempt",
+    label = "every attempt of a function with `run_fn` needs this argument",
+    note = "take it by `&`, or implement `Clone` for `{Self}`"
+)]
+pub trait Again: Sized {
+    #[must_use]
+    fn again(&self) -> Self;
+}
+
+impl<T: Clone> Again for T {
+    fn again(&self) -> Self {
+        self.clone()
+    }
+}
+
+// A second impl, so that the compiler speaks of this trait and not of `Clone`.
+impl Again for Placeholder {
+    fn again(&self) -> Self {
+        Self(())
+    }
+}
