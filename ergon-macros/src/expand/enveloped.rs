@@ -27,7 +27,7 @@ pub(super) fn expand(model: &Enveloped) -> TokenStream {
         quote_spanned! {returns.span()=>
             #run(#policy, #name, move || {
                 #(#arguments)*
-                async move { (async move || -> #returns #block)().await }
+                #here::__private::once_async(async move || -> #returns #block)
             })
             .await
         }
@@ -35,7 +35,7 @@ pub(super) fn expand(model: &Enveloped) -> TokenStream {
         quote_spanned! {returns.span()=>
             #run(#policy, #name, move || {
                 #(#arguments)*
-                (move || -> #returns #block)()
+                #here::__private::once(move || -> #returns #block)
             })
         }
     };

@@ -76,6 +76,16 @@ impl AsPolicy for &RetryPolicy {
     }
 }
 
+/// Calls the body of a plain function.
+pub fn once<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}
+
+/// Calls the body of an async function.
+pub async fn once_async<R>(body: impl AsyncFnOnce() -> R) -> R {
+    body().await
+}
+
 /// An argument of a function with `#[run_fn]`, for one more attempt.
 pub fn again<T: Again>(argument: &T) -> T {
     argument.again()

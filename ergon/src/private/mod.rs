@@ -8,7 +8,7 @@ mod show;
 pub use std::borrow::Cow;
 use std::process::ExitCode;
 
-pub use attempt::{Again, AsPolicy, Attempted, again, policy, run_fn, run_fn_blocking};
+pub use attempt::{Again, AsPolicy, Attempted, again, once, once_async, policy, run_fn, run_fn_blocking};
 pub use category::{HasCategory, IsError, categorized, transparent};
 pub use serde;
 use serde::de::DeserializeOwned;
