@@ -353,3 +353,30 @@ fn pretty_log_lines_carry_the_ids_too() {
         assert!(line.contains(part), "{part:?} is missing in: {line}");
     }
 }
+
+#[test]
+fn describe_says_who_set_each_value() {
+    let project = Project::new();
+    let settings = format!(
+        "{SETTINGS}\n[tasks.copy-lines]\nworkers = 3\n\n[tasks.copy-lines.consumer.process]\nmax_attempts = 4\n"
+    );
+    project.write("ergon.toml", &settings);
+    let mut command = project.command(&["describe"]);
+    command.env("ERGON_TASKS__COPY_LINES__CONSUMER__BATCH_SIZE", "7");
+    let text = stdout(&command.output().unwrap());
+    let layer = |key: &str| {
+        let line = text.lines().find(|line| line.trim().starts_with(&format!("{key} = ")));
+        let line = line.unwrap_or_else(|| panic!("no {key}: {text}"));
+        let (value, layer) = line.split_once('#').unwrap();
+        (value.trim().to_owned(), layer.trim().to_owned())
+    };
+    let set = |key: &str, value: &str, by: &str| {
+        assert_eq!(layer(key), (format!("{key} = {value}"), by.to_owned()));
+    };
+    set("concurrency", "2", "#[ergon::task]");
+    set("success.max_attempts", "2", "TaskConfig");
+    set("process.max_attempts", "4", "ergon.toml:14:16");
+    set("batch_size", "7", "environment variable ERGON_TASKS__COPY_LINES__CONSUMER__BATCH_SIZE");
+    set("max_deliveries", "20", "default");
+    set("workers", "3", "ergon.toml:11:11");
+}

@@ -80,7 +80,14 @@ struct Settings {
     gate: GateServiceConfig,
 }
 
+/// Wires the task by hand, with a change of its policy.
+fn copy_lines(settings: &Settings) -> Result<TaskConfig, ergon::Error> {
+    let Settings { lines, copies, gate } = settings.clone();
+    let config = CopyLines::config(CopyLinesWiring { input: lines, output: copies, gate });
+    Ok(config.consumer(|policy| policy.success.max_attempts = 2))
+}
+
 ergon::main! {
     settings: Settings,
-    tasks: [CopyLines { input: lines, output: copies, gate: gate }],
+    tasks: [copy_lines],
 }

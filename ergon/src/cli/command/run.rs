@@ -29,7 +29,8 @@ pub(crate) fn run(project: &Project, run: &Run, format: Format, output: &Output)
     let (layer, flags) = (run.layer(), run.flags());
     let plans = selected(project, run)?.into_iter().map(|task| project.plan(task, &layer, &flags));
     let plans: Vec<Plan> = plans.collect::<Result<_, _>>()?;
-    let warnings: Vec<String> = plans.iter().filter_map(Plan::warning).collect();
+    let mut warnings: Vec<String> = plans.iter().filter_map(Plan::warning).collect();
+    warnings.extend(plans.iter().filter_map(|plan| one_process(plan, project)));
     let built = match build(plans, output) {
         Ok(built) => built,
         Err(exit) => return Ok(exit),
@@ -48,6 +49,17 @@ pub(crate) fn run(project: &Project, run: &Run, format: Format, output: &Output)
         output.data(&format!("{}\n", summary::json(&finished, exit)))?;
     }
     Ok(exit)
+}
+
+/// The warning due if a task is meant for more than this one process.
+fn one_process(plan: &Plan, project: &Project) -> Option<String> {
+    let name = plan.config.name();
+    let workers = project.framework.workers(name).unwrap_or(plan.config.outline.workers);
+    (workers > 1).then(|| {
+        format!(
+            "{name}: `workers = {workers}`, but `run` is one process; start the program as often as needed"
+        )
+    })
 }
 
 /// The error of a system that gives no threads, or does not show its signals.
