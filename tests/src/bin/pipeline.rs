@@ -81,10 +81,10 @@ struct Settings {
 }
 
 /// Wires the task by hand, with a change of its policy.
-fn copy_lines(settings: &Settings) -> Result<TaskConfig, ergon::Error> {
+fn copy_lines(settings: &Settings) -> TaskConfig {
     let Settings { lines, copies, gate } = settings.clone();
     let config = CopyLines::config(CopyLinesWiring { input: lines, output: copies, gate });
-    Ok(config.consumer(|policy| policy.success.max_attempts = 2))
+    config.consumer(|policy| policy.success.max_attempts = 2)
 }
 
 ergon::main! {
