@@ -95,77 +95,104 @@ impl Lifecycle {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::time::Duration;
 
     use super::*;
 
-    fn event() -> impl Strategy<Value = Event> {
-        let disposition = prop_oneof![
-            Just(Disposition::Ack),
-            Just(Disposition::Reject),
-            Just(Disposition::Requeue),
-            Just(Disposition::RetryAfter(std::time::Duration::from_secs(1))),
-        ];
-        prop_oneof![
-            Just(Event::Completed),
-            Just(Event::Failed),
-            Just(Event::Aborted),
-            disposition.prop_map(Event::Decided),
-        ]
+    const EVENTS: [Event; 7] = [
+        Event::Completed,
+        Event::Failed,
+        Event::Aborted,
+        Event::Decided(Disposition::Ack),
+        Event::Decided(Disposition::Reject),
+        Event::Decided(Disposition::Requeue),
+        Event::Decided(Disposition::RetryAfter(Duration::from_secs(1))),
+    ];
+
+    /// What a life comes to: the steps that ran, and its settlements.
+    #[derive(Debug, PartialEq)]
+    struct Lived {
+        steps: [Option<Step>; 4],
+        settled: [Option<(Outcome, Disposition)>; 2],
     }
 
-    /// The steps that ran and the settlements that came out of a sequence of events.
-    fn live(events: &[Event]) -> (Vec<Step>, Vec<(Outcome, Disposition)>) {
-        let (mut life, first) = Lifecycle::begin(Disposition::Requeue);
-        let (mut steps, mut settled) = (Vec::new(), Vec::new());
+    /// What the machine makes of a sequence of events.
+    fn live(events: &[Event], on_failure: Disposition) -> Lived {
+        let (mut life, first) = Lifecycle::begin(on_failure);
+        let mut lived = Lived { steps: [None; 4], settled: [None; 2] };
+        let (mut steps, mut settled) = (0, 0);
         for action in std::iter::once(first).chain(events.iter().map(|event| life.on(*event))) {
             match action {
-                Action::Run(step) => steps.push(step),
-                Action::Settle(outcome, disposition) => settled.push((outcome, disposition)),
+                Action::Run(step) => {
+                    lived.steps[steps] = Some(step);
+                    steps += 1;
+                }
+                Action::Settle(outcome, disposition) => {
+                    lived.settled[settled] = Some((outcome, disposition));
+                    settled += 1;
+                }
                 Action::Nothing => (),
             }
         }
-        (steps, settled)
+        lived
     }
 
-    #[test]
-    fn success_acks() {
-        let (steps, settled) = live(&[Event::Completed, Event::Completed]);
-        assert_eq!(steps, [Step::Process, Step::Success]);
-        assert_eq!(settled, [(Outcome::Succeeded, Disposition::Ack)]);
-    }
-
-    #[test]
-    fn a_failed_success_handler_goes_the_exception_way() {
-        let (steps, settled) = live(&[Event::Completed, Event::Failed, Event::Decided(Disposition::Reject)]);
-        assert_eq!(steps, [Step::Process, Step::Success, Step::Exception]);
-        assert_eq!(settled, [(Outcome::Handled, Disposition::Reject)]);
-    }
-
-    #[test]
-    fn a_failed_exception_handler_is_a_handler_failure() {
-        let (_, settled) = live(&[Event::Failed, Event::Failed]);
-        assert_eq!(settled, [(Outcome::HandlerFailed, Disposition::Requeue)]);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(20_000))]
-        #[test]
-        fn every_life_settles_at_most_once_and_runs_no_step_twice(
-            events in proptest::collection::vec(event(), 0..8)
-        ) {
-            let (steps, settled) = live(&events);
-            prop_assert!(settled.len() <= 1);
-            let mut once = steps.clone();
-            once.dedup();
-            prop_assert_eq!(&once, &steps);
-            prop_assert!(steps.iter().filter(|step| **step == Step::Exception).count() <= 1);
-            if events.contains(&Event::Aborted) || events.len() >= 3 {
-                prop_assert_eq!(settled.len(), 1);
+    /// The same, as one would tell it.
+    fn told(events: &[Event], on_failure: Disposition) -> Lived {
+        let given_back = (Outcome::Aborted, Disposition::Requeue);
+        let decided = |event: Option<&Event>| match event? {
+            Event::Decided(disposition) => Some((Outcome::Handled, *disposition)),
+            Event::Aborted => Some(given_back),
+            Event::Failed | Event::Completed => Some((Outcome::HandlerFailed, on_failure)),
+        };
+        let (success, exception, settled) = match events {
+            [] => (false, false, None),
+            [Event::Aborted, ..] => (false, false, Some(given_back)),
+            [Event::Completed] => (true, false, None),
+            [Event::Completed, Event::Completed, ..] => {
+                (true, false, Some((Outcome::Succeeded, Disposition::Ack)))
             }
-            if let Some((Outcome::Succeeded, disposition)) = settled.first() {
-                prop_assert!(!steps.contains(&Step::Exception));
-                prop_assert_eq!(*disposition, Disposition::Ack);
+            [Event::Completed, Event::Aborted, ..] => (true, false, Some(given_back)),
+            [Event::Completed, _, rest @ ..] => (true, true, decided(rest.first())),
+            [_, rest @ ..] => (false, true, decided(rest.first())),
+        };
+        let mut steps = [Some(Step::Process), None, None, None];
+        if success {
+            steps[1] = Some(Step::Success);
+        }
+        if exception {
+            steps[if success { 2 } else { 1 }] = Some(Step::Exception);
+        }
+        Lived { steps, settled: [settled, None] }
+    }
+
+    #[test]
+    fn every_sequence_of_events_comes_to_what_is_told_of_it() {
+        let mut lives = 0_u32;
+        for length in 0..=7_u32 {
+            for mut number in 0..7_usize.pow(length) {
+                let mut events = [Event::Completed; 7];
+                for event in &mut events[..length as usize] {
+                    *event = EVENTS[number % 7];
+                    number /= 7;
+                }
+                let events = &events[..length as usize];
+                for on_failure in [Disposition::Requeue, Disposition::Reject] {
+                    assert_eq!(live(events, on_failure), told(events, on_failure), "{events:?}");
+                    lives += 1;
+                }
+            }
+        }
+        assert!(lives > 1_000_000, "only {lives}");
+    }
+
+    #[test]
+    fn what_succeeded_never_saw_its_exception_handler() {
+        for second in EVENTS {
+            for third in EVENTS {
+                let lived = live(&[Event::Completed, second, third], Disposition::Requeue);
+                let succeeded = matches!(lived.settled[0], Some((Outcome::Succeeded, _)));
+                assert!(!succeeded || !lived.steps.contains(&Some(Step::Exception)));
             }
         }
     }

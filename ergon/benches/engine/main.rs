@@ -1,0 +1,139 @@
+//! The engine beside bare floors, in one run: the same no-op transactions through a plain loop, `FuturesUnordered`,
+//! `tokio::spawn` with a semaphore, and the engine; blocking ones through threads over a shared cursor,
+//! `spawn_blocking`, and the engine; and handlers that wait a millisecond, a thousand at once.
+//!
+//! `cargo bench -p ergon --bench engine` prints a table; `-- --json` one JSON line for each row; `-- --memory` adds
+//! ten million transactions and what they cost in memory; `-- --only blocking` leaves out the others. Each figure is the median of five interleaved rounds. The
+//! allocations are the difference between a long and a short run, counted by the allocator.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark prints and may fail"
+)]
+#![allow(missing_docs, clippy::cast_precision_loss, clippy::indexing_slicing, reason = "figures for people")]
+
+mod floors;
+mod tasks;
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::Runtime;
+
+const ROUNDS: usize = 5;
+
+/// One way of running, and how it is called.
+type Way = (&'static str, fn(usize) -> BoxFuture<'static, Duration>);
+
+/// Ways that are compared with each other; ratios are to the first of them.
+struct Comparison {
+    what: &'static str,
+    concurrencies: &'static [usize],
+    transactions: usize,
+    ways: &'static [Way],
+}
+
+const COMPARISONS: &[Comparison] = &[
+    Comparison {
+        what: "async no-op",
+        concurrencies: &[1, 16, 64, 256],
+        transactions: floors::TRANSACTIONS,
+        ways: &[
+            ("FuturesUnordered", |n| Box::pin(floors::futures_unordered(n))),
+            ("plain loop", |n| Box::pin(floors::plain_loop(n))),
+            ("spawn + semaphore", |n| Box::pin(floors::spawn_semaphore(n))),
+            ("engine", |n| Box::pin(tasks::noop(floors::TRANSACTIONS, n))),
+        ],
+    },
+    Comparison {
+        what: "blocking no-op",
+        concurrencies: &[1, 8, 16, 64],
+        transactions: floors::TRANSACTIONS,
+        ways: &[
+            ("threads, shared cursor", |n| Box::pin(floors::threads(n))),
+            ("spawn_blocking", |n| Box::pin(floors::spawn_blocking(n))),
+            ("engine", |n| Box::pin(tasks::blocking_noop(n))),
+        ],
+    },
+    Comparison {
+        what: "waits 1 ms",
+        concurrencies: &[1000],
+        transactions: floors::WAITING,
+        ways: &[
+            ("tasks, shared cursor", |n| Box::pin(floors::waiting_tasks(n))),
+            ("engine", |n| Box::pin(tasks::waiting(n))),
+        ],
+    },
+];
+
+/// How the rows are printed.
+struct Table {
+    json: bool,
+}
+
+impl Table {
+    fn row(&self, what: &str, way: &str, concurrency: usize, micros: f64, ratio: f64) {
+        if self.json {
+            let row = serde_json::json!(
+                {"what": what, "way": way, "concurrency": concurrency, "us": micros, "ratio": ratio}
+            );
+            println!("{row}");
+        } else {
+            println!("{what:<16}{way:<24}{concurrency:>6}{micros:>12.3}{ratio:>10.2}");
+        }
+    }
+
+    fn figure(&self, what: &str, value: f64, unit: &str) {
+        if self.json {
+            println!("{}", serde_json::json!({"what": what, "value": value, "unit": unit}));
+        } else {
+            println!("{what}: {value:.2} {unit}");
+        }
+    }
+}
+
+fn main() {
+    let given = |name: &str| std::env::args().any(|argument| argument == name);
+    let table = Table { json: given("--json") };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if !table.json {
+        println!("{:<16}{:<24}{:>6}{:>12}{:>10}", "", "", "at", "us each", "x first");
+    }
+    let only = std::env::args().skip_while(|argument| argument != "--only").nth(1).unwrap_or_default();
+    for comparison in COMPARISONS.iter().filter(|comparison| comparison.what.contains(&only)) {
+        for concurrency in comparison.concurrencies {
+            compare(comparison, *concurrency, &runtime, &table);
+        }
+    }
+    table.figure("allocations, async, at 64", tasks::allocations(64), "per transaction");
+    if given("--memory") {
+        let grown = runtime.block_on(async { tokio::spawn(tasks::memory(10_000_000)).await.unwrap() });
+        table.figure("memory over 10 M transactions", grown, "MiB above idle");
+    }
+}
+
+fn compare(comparison: &Comparison, concurrency: usize, runtime: &Runtime, table: &Table) {
+    let mut figures: Vec<Vec<f64>> = comparison.ways.iter().map(|_| Vec::new()).collect();
+    for _ in 0..ROUNDS {
+        for ((_, way), figures) in comparison.ways.iter().zip(&mut figures) {
+            let took = runtime.block_on(async { tokio::spawn(way(concurrency)).await.unwrap() });
+            figures.push(took.as_secs_f64() * 1e6 / comparison.transactions as f64);
+        }
+    }
+    let medians: Vec<f64> = figures.iter_mut().map(|figures| median(figures)).collect();
+    for ((name, _), micros) in comparison.ways.iter().zip(&medians) {
+        table.row(comparison.what, name, concurrency, *micros, micros / medians[0]);
+    }
+}
+
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// How long it took since then.
+fn since(began: Instant) -> Duration {
+    began.elapsed()
+}

@@ -1,0 +1,132 @@
+//! The engine: the tasks it runs, and how.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ergon::connector::memory::{MemoryConfig, MemoryQueue};
+use ergon::prelude::*;
+use ergon::testing;
+
+use crate::floors::{self, TRANSACTIONS, WAITING, transactions};
+
+#[ergon::task(connectors(input), consumer(batch_size = 256))]
+struct Noop;
+
+impl Consumer for Noop {
+    type Payload = Payload;
+    type Output = usize;
+
+    async fn process_transaction(&self, transaction: &Transaction<Payload>) -> Result<usize> {
+        Ok(transaction.id().len())
+    }
+}
+
+#[ergon::task(connectors(input), consumer(batch_size = 256), blocking)]
+struct BlockingNoop;
+
+impl BlockingConsumer for BlockingNoop {
+    type Payload = Payload;
+    type Output = usize;
+
+    fn process_transaction(&self, transaction: &Transaction<Payload>) -> Result<usize> {
+        Ok(transaction.id().len())
+    }
+}
+
+#[ergon::task(connectors(input), consumer(batch_size = 1000))]
+struct Wait;
+
+impl Consumer for Wait {
+    type Payload = Payload;
+    type Output = ();
+
+    async fn process_transaction(&self, _: &Transaction<Payload>) -> Result<()> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Ok(())
+    }
+}
+
+/// Fills a queue of its own, and says how long its task takes to empty it.
+async fn run(count: usize, concurrency: usize, config: impl FnOnce(MemoryConfig) -> TaskConfig) -> Duration {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("bench-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    MemoryQueue::named(&name).extend(transactions(count));
+    let config = config(MemoryConfig::new(name)).consumer(|policy| policy.concurrency = concurrency);
+    let began = Instant::now();
+    let report = testing::run(config).await.unwrap();
+    let took = super::since(began);
+    assert_eq!(report.tally.succeeded, count as u64);
+    took
+}
+
+pub(crate) async fn noop(count: usize, concurrency: usize) -> Duration {
+    run(count, concurrency, |input| Noop::config(NoopWiring { input })).await
+}
+
+pub(crate) async fn blocking_noop(concurrency: usize) -> Duration {
+    run(TRANSACTIONS, concurrency, |input| BlockingNoop::config(BlockingNoopWiring { input })).await
+}
+
+pub(crate) async fn waiting(concurrency: usize) -> Duration {
+    run(WAITING, concurrency, |input| Wait::config(WaitWiring { input })).await
+}
+
+/// How often the engine and the memory source allocate for one transaction.
+pub(crate) fn allocations(concurrency: usize) -> f64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let run = |count| {
+        let counted = allocation_counter::measure(|| {
+            runtime.block_on(noop(count, concurrency));
+        });
+        counted.count_total as f64
+    };
+    // What making a transaction costs is not the engine's.
+    let making = allocation_counter::measure(|| drop(transactions(1000))).count_total as f64 / 1000.0;
+    let (short, long) = (10_000, 110_000);
+    (run(long) - run(short)) / (long - short) as f64 - making
+}
+
+/// A source that makes its transactions when it is asked.
+#[derive(Connector)]
+#[connector(source)]
+struct Endless {
+    count: usize,
+    #[connector(skip)]
+    made: AtomicUsize,
+}
+
+impl Source for Endless {
+    async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        let from = self.made.fetch_add(request.max(), Ordering::Relaxed);
+        let numbers = from..self.count.min(from.saturating_add(request.max()));
+        Ok(numbers.map(|n| Delivery::new(floors::transaction(n), Receipt::new(n as u64))).collect())
+    }
+}
+
+/// By how many MiB the process grows while so many transactions go through.
+pub(crate) async fn memory(count: usize) -> f64 {
+    let wiring = |count| NoopWiring { input: EndlessConfig { count } };
+    let config = |count| Noop::config(wiring(count)).consumer(|policy| policy.concurrency = 64);
+    testing::run(config(10_000)).await.unwrap();
+    let idle = resident();
+    let running = testing::start(config(count)).await.unwrap();
+    let mut most = idle;
+    let whole = running.wait();
+    let mut whole = std::pin::pin!(whole);
+    loop {
+        tokio::select! {
+            report = &mut whole => {
+                assert_eq!(report.unwrap().tally.succeeded, count as u64);
+                return (most - idle).max(0.0);
+            }
+            () = tokio::time::sleep(Duration::from_millis(20)) => most = most.max(resident()),
+        }
+    }
+}
+
+/// The process's resident memory in MiB.
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()).unwrap_or_default() / 1024.0
+}
