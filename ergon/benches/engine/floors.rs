@@ -67,7 +67,7 @@ fn blocking_work(transaction: &Transaction) -> usize {
     std::hint::black_box(transaction.id().len())
 }
 
-pub(crate) async fn threads(concurrency: usize) -> Duration {
+pub(crate) fn threads(concurrency: usize) -> Duration {
     let transactions: Arc<[Transaction]> = transactions(TRANSACTIONS).into();
     let began = Instant::now();
     let cursor = Arc::new(AtomicUsize::new(0));

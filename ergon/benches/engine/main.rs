@@ -52,7 +52,7 @@ const COMPARISONS: &[Comparison] = &[
         concurrencies: &[1, 8, 16, 64],
         transactions: floors::TRANSACTIONS,
         ways: &[
-            ("threads, shared cursor", |n| Box::pin(floors::threads(n))),
+            ("threads, shared cursor", |n| Box::pin(std::future::ready(floors::threads(n)))),
             ("spawn_blocking", |n| Box::pin(floors::spawn_blocking(n))),
             ("engine", |n| Box::pin(tasks::blocking_noop(n))),
         ],
@@ -74,7 +74,7 @@ struct Table {
 }
 
 impl Table {
-    fn row(&self, what: &str, way: &str, concurrency: usize, micros: f64, ratio: f64) {
+    fn row(&self, (what, way): (&str, &str), concurrency: usize, micros: f64, ratio: f64) {
         if self.json {
             let row = serde_json::json!(
                 {"what": what, "way": way, "concurrency": concurrency, "us": micros, "ratio": ratio}
@@ -124,7 +124,7 @@ fn compare(comparison: &Comparison, concurrency: usize, runtime: &Runtime, table
     }
     let medians: Vec<f64> = figures.iter_mut().map(|figures| median(figures)).collect();
     for ((name, _), micros) in comparison.ways.iter().zip(&medians) {
-        table.row(comparison.what, name, concurrency, *micros, micros / medians[0]);
+        table.row((comparison.what, name), concurrency, *micros, micros / medians[0]);
     }
 }
 

@@ -5,9 +5,10 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Alarm;
 use super::panic;
 use crate::policy::RetryPolicy;
 use crate::telemetry::Scope;
@@ -46,8 +47,8 @@ where
     F: Future<Output = Result<T>>,
 {
     panic::install_hook();
-    let mut attempts =
-        Attempts { policy, name, scope: &mut None, deadline: None, waits: Waits::Always, made: 0 };
+    let (waits, alarm) = (Waits::Always, &mut Alarm::default());
+    let mut attempts = Attempts { policy, name, scope: &mut None, deadline: None, waits, alarm, made: 0 };
     match attempts.run(&mut f).await {
         Finished::Done(value) => Ok(value),
         Finished::Failed(error) => Err(error),
@@ -79,7 +80,9 @@ pub fn run_fn_blocking<T>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() 
     panic::install_hook();
     let policy = RetryPolicy { timeout: None, ..*policy };
     let waits = Waits::Blocking;
-    let mut attempts = Attempts { policy: &policy, name, scope: &mut None, deadline: None, waits, made: 0 };
+    let alarm = &mut Alarm::default();
+    let mut attempts =
+        Attempts { policy: &policy, name, scope: &mut None, deadline: None, waits, alarm, made: 0 };
     let mut f = || std::future::ready(f());
     // Never pending: the code has no `.await`, and waits block.
     match std::pin::pin!(attempts.run(&mut f)).now_or_never() {
@@ -100,6 +103,7 @@ pub(super) struct Attempts<'a> {
     /// When the whole has to be over: attempts, and the waits between them.
     pub(super) deadline: Option<Instant>,
     pub(super) waits: Waits<'a>,
+    pub(super) alarm: &'a mut Alarm,
     /// How many were begun.
     pub(super) made: u32,
 }
@@ -157,7 +161,7 @@ impl Attempts<'_> {
             (limit, _) => (limit, false),
         };
         // The handler's future is made and dropped inside, so that a panic of its drop is guarded too.
-        let attempt = async { within(limit, f()).await };
+        let attempt = async { self.alarm.within(limit, f()).await };
         match guarded(self.scope, attempt).await {
             Ok(Some(result)) => result,
             Ok(None) if whole => Err(self.time_is_over()),
@@ -223,16 +227,6 @@ pub(super) async fn guarded<F: Future>(scope: &mut Option<Scope>, future: F) -> 
         Err(panicked) => Poll::Ready(Err(panicked)),
     })
     .await
-}
-
-/// Runs a future until `limit`; `None` if it was not done by then. The timer is armed only if it is not done at once.
-pub(super) async fn within<F: Future>(limit: Option<Instant>, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let Some(limit) = limit else { return Some(future.await) };
-    match at_once(future.as_mut()).await {
-        Some(output) => Some(output),
-        None => timeout_at(limit, future).await.ok(),
-    }
 }
 
 /// Polls a future one time; `None` if it is not done by that.

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{at_once, guarded};
 use super::blocking::{Threads, on_threads};
-use super::life::Life;
+use super::clock::Clock;
+use super::life::{Life, Lived};
 use super::settle::{Settling, settle};
 use super::slots::{Next, Slots};
 use super::steps::Steps;
@@ -139,26 +140,31 @@ fn died(run: &Loop, error: &tokio::task::JoinError) {
 /// Takes deliveries through their lives until there are no more.
 async fn lane<S: Steps>(steps: Arc<S>, run: Arc<Loop>) {
     let mut finished = None;
-    // When the last life ended, if nothing was waited for since: reading the clock is dear.
-    let mut now = None;
+    let mut clock = Clock::starting_now();
+    // Whether the clock still tells the time: reading it is dear.
+    let mut waited = true;
     let mut quick = false;
     let mut laps = 0_u32;
     loop {
         match run.slots.next(finished.take(), quick) {
             Next::Run(delivery, key) => {
                 let mut holding = Holding::new(&run, delivery);
-                let began = now.unwrap_or_else(Instant::now);
-                now = holding.live(steps.as_ref(), began).await;
-                quick = now.is_some_and(|now| now.saturating_duration_since(began) < QUICK);
+                if waited {
+                    clock.mark = Instant::now();
+                }
+                let began = clock.mark;
+                let whole = holding.live(steps.as_ref(), &mut clock).await;
+                waited = !whole;
+                quick = whole && clock.mark.saturating_duration_since(began) < QUICK;
                 finished = holding.release().map(|settling| (key, settling));
             }
             Next::Fetch(count) => {
                 fetch::fetch(&run, count).await;
-                now = None;
+                waited = true;
             }
             Next::Wait => {
                 run.slots.wait().await;
-                now = None;
+                waited = true;
             }
             Next::End => return,
         }
@@ -183,10 +189,10 @@ impl<'a> Holding<'a> {
         Self { run, settling: Some(Settling::give_back(delivery)) }
     }
 
-    /// Takes the delivery through its life; says when that ended, unless it was cancelled on the way.
-    async fn live<S: Steps>(&mut self, steps: &S, began: Instant) -> Option<Instant> {
-        let Settling { transaction, receipt, lived } = self.settling.as_mut()?;
-        let mut life = Life::new(steps, &self.run.terms, transaction, Some(receipt), began);
+    /// Takes the delivery through its life; says whether to its end, or whether it was cancelled on the way.
+    async fn live<S: Steps>(&mut self, steps: &S, clock: &mut Clock) -> bool {
+        let Some(Settling { transaction, receipt, lived }) = &mut self.settling else { return false };
+        let mut life = Life::new(steps, &self.run.terms, transaction, Some(receipt), clock);
         let whole = async {
             let mut living = std::pin::pin!(life.live());
             match at_once(living.as_mut()).await {
@@ -199,11 +205,11 @@ impl<'a> Holding<'a> {
         };
         // Guarded here too: a handler that is cancelled may panic when it is dropped.
         let came_of_it = guarded(&mut None, whole).await.ok().flatten();
-        let ended = life.mark();
         // So may what it made; that changes nothing of what became of the transaction.
         let _ = panic::guard(|| drop(life));
-        *lived = came_of_it?;
-        Some(ended)
+        let whole = came_of_it.is_some();
+        *lived = came_of_it.unwrap_or_else(Lived::aborted);
+        whole
     }
 
     fn release(mut self) -> Option<Settling> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::attempt::{Attempts, Finished, Waits, at_once};
+use super::clock::Alarm;
 use super::consume::Loop;
 use crate::connector::{ConnectorError, Delivery, FetchRequest};
 use crate::error::{Error, ErrorKind};
@@ -70,6 +71,7 @@ async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
         scope: &mut None,
         deadline: None,
         waits: Waits::Unless(&run.terms.drain),
+        alarm: &mut Alarm::default(),
         made: 0,
     };
     let mut fetch = || async { run.input.fetch_held(&request).await.map_err(categorized) };

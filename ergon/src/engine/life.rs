@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
-use super::attempt::{Attempts, Finished, Waits, guarded, within};
+use super::attempt::{Attempts, Finished, Waits, guarded};
+use super::clock::Clock;
 use super::lifecycle::{Action, Event, Lifecycle, Outcome};
 use super::panic;
 use super::steps::Steps;
@@ -35,8 +36,7 @@ pub(super) struct Life<'a, S: Steps> {
     scope: Option<Scope>,
     /// The transaction decoded, and what the first step made of it.
     made: Option<Made<S>>,
-    /// When the running step began.
-    mark: Instant,
+    clock: &'a mut Clock,
     /// When process and success have to be over.
     deadline: Option<Instant>,
     pub(super) process: StepRun,
@@ -97,13 +97,13 @@ impl Lived {
 }
 
 impl<'a, S: Steps> Life<'a, S> {
-    /// Begins a life, at the time `mark`.
+    /// Begins a life, at the time that the clock is marked with.
     pub(super) fn new(
         steps: &'a S,
         terms: &'a Terms,
         transaction: &'a Transaction,
         receipt: Option<&'a Receipt>,
-        mark: Instant,
+        clock: &'a mut Clock,
     ) -> Self {
         // Nobody reads it when nothing is logged at all.
         let scope = (LevelFilter::current() != LevelFilter::OFF).then(|| Scope {
@@ -119,17 +119,12 @@ impl<'a, S: Steps> Life<'a, S> {
             receipt,
             scope,
             made: None,
-            mark,
-            deadline: terms.policy.transaction_timeout.and_then(|limit| mark.checked_add(limit)),
+            deadline: terms.policy.transaction_timeout.and_then(|limit| clock.mark.checked_add(limit)),
+            clock,
             process: StepRun::default(),
             success: StepRun::default(),
             exception: StepRun::default(),
         }
-    }
-
-    /// When the last step ended.
-    pub(super) fn mark(&self) -> Instant {
-        self.mark
     }
 
     /// What process made, if it ended well.
@@ -171,6 +166,7 @@ impl<'a, S: Steps> Life<'a, S> {
             scope: &mut self.scope,
             deadline: self.deadline,
             waits: Waits::Unless(&self.terms.drain),
+            alarm: &mut self.clock.alarm,
             made: 0,
         };
         let mut step = || {
@@ -179,7 +175,7 @@ impl<'a, S: Steps> Life<'a, S> {
         };
         let finished = attempts.run(&mut step).await;
         self.process.attempts = attempts.made;
-        self.process.elapsed = Some(self.lap());
+        self.process.elapsed = Some(self.clock.lap());
         match finished {
             Finished::Done(output) => {
                 self.made = Some((transaction, output.into()));
@@ -198,9 +194,9 @@ impl<'a, S: Steps> Life<'a, S> {
         let (Some((_, output)), Some(outward)) = (&self.made, &self.terms.outward) else {
             return Event::Completed;
         };
-        let through = within(self.deadline, self.steps.outward(outward, output));
+        let through = self.clock.alarm.within(self.deadline, self.steps.outward(outward, output));
         let through = guarded(&mut self.scope, through).await;
-        self.lap();
+        self.clock.lap();
         match through {
             Ok(Some(Ok(()))) => Event::Completed,
             // Some of them were given up on the way, because the run is to end.
@@ -218,7 +214,7 @@ impl<'a, S: Steps> Life<'a, S> {
     }
 
     fn undecodable(&mut self, error: TransactionError) -> Event {
-        self.process = StepRun { attempts: 1, elapsed: Some(self.lap()), error: Some(error) };
+        self.process = StepRun { attempts: 1, elapsed: Some(self.clock.lap()), error: Some(error) };
         Event::Failed
     }
 
@@ -233,6 +229,7 @@ impl<'a, S: Steps> Life<'a, S> {
             scope: &mut self.scope,
             deadline: self.deadline,
             waits: Waits::Unless(&self.terms.drain),
+            alarm: &mut self.clock.alarm,
             made: 0,
         };
         let mut step = || {
@@ -241,7 +238,7 @@ impl<'a, S: Steps> Life<'a, S> {
         };
         let finished = attempts.run(&mut step).await;
         self.success.attempts = attempts.made;
-        self.success.elapsed = Some(self.lap());
+        self.success.elapsed = Some(self.clock.lap());
         match finished {
             Finished::Done(()) => Event::Completed,
             Finished::Failed(error) => {
@@ -264,12 +261,13 @@ impl<'a, S: Steps> Life<'a, S> {
             scope: &mut self.scope,
             deadline: None,
             waits: Waits::Unless(&self.terms.drain),
+            alarm: &mut self.clock.alarm,
             made: 0,
         };
         let mut step = || steps.exception(transaction, error);
         let finished = attempts.run(&mut step).await;
         self.exception.attempts = attempts.made;
-        self.exception.elapsed = Some(self.lap());
+        self.exception.elapsed = Some(self.clock.lap());
         match finished {
             Finished::Done(disposition) => Event::Decided(disposition),
             Finished::Failed(error) => {
@@ -326,6 +324,7 @@ impl<'a, S: Steps> Life<'a, S> {
             scope: &mut self.scope,
             deadline: None,
             waits: Waits::Unless(&self.terms.drain),
+            alarm: &mut self.clock.alarm,
             made: 0,
         };
         let mut step = || dead_letter.dispatch(letter.clone());
@@ -348,14 +347,6 @@ impl<'a, S: Steps> Life<'a, S> {
             self.process.error = Some(TransactionError::business(message));
         }
         deliveries > most
-    }
-
-    /// The time since the running step began; the next one begins now.
-    fn lap(&mut self) -> Duration {
-        let now = Instant::now();
-        let elapsed = now.saturating_duration_since(self.mark);
-        self.mark = now;
-        elapsed
     }
 }
 

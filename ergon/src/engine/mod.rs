@@ -5,6 +5,7 @@
 
 mod attempt;
 mod blocking;
+mod clock;
 mod concurrently;
 mod consume;
 mod drain;

@@ -8,6 +8,7 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::attempt::guarded;
+use super::clock::Clock;
 use super::concurrently::run_concurrently;
 use super::consume::{Loop, consume};
 use super::life::Life;
@@ -241,7 +242,8 @@ pub(super) async fn outward<S: Steps>(
     transactions: &[Transaction],
 ) -> Result<()> {
     let one = |transaction: Transaction| async move {
-        let lived = Life::new(producer, terms, &transaction, None, tokio::time::Instant::now()).live().await;
+        let mut clock = Clock::starting_now();
+        let lived = Life::new(producer, terms, &transaction, None, &mut clock).live().await;
         terms.count(S::NAME, &transaction, &lived);
         match lived.disposition {
             Disposition::Ack => Ok(()),

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::attempt::guarded;
 use super::blocking::{Threads, on_threads};
+use super::clock::Clock;
 use super::life::{Life, StepRun};
 use super::panic;
 use super::steps::Steps;
@@ -44,7 +44,8 @@ async fn live<S: Steps>(
     dry_run: bool,
 ) -> SingleReport {
     let mut report = SingleReport::new(transaction.id());
-    let mut life = Life::new(task, terms, transaction, None, Instant::now());
+    let mut clock = Clock::starting_now();
+    let mut life = Life::new(task, terms, transaction, None, &mut clock);
     let mut failure = None;
     if dry_run {
         life.process().await;

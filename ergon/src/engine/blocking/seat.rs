@@ -32,6 +32,8 @@ pub(super) struct State {
     /// None while it is polled, and when it is over.
     future: Option<BoxFuture<'static, ()>>,
     woken: bool,
+    /// The thread in charge waits to be woken.
+    waits: bool,
     over: bool,
     /// What the thread in charge is to call next.
     pub(super) work: Option<Work>,
@@ -127,7 +129,9 @@ impl Seat {
                 return Turn::Poll(future);
             }
             state.clock = None;
+            state.waits = true;
             state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waits = false;
         }
     }
 
@@ -226,11 +230,13 @@ impl Wake for Seat {
         state.woken = true;
         self.hold_clock(&mut state);
         let beside = state.call != InCall::No && state.future.is_some();
+        // Waking nobody costs a call to the system as well.
+        let waits = state.waits;
         drop(state);
         if beside {
             let seat = Arc::clone(&self);
             self.runtime.spawn(async move { seat.poll_beside() });
-        } else {
+        } else if waits {
             self.ready.notify_one();
         }
     }
