@@ -3,7 +3,7 @@
 //! `spawn_blocking`, and the engine; and handlers that wait a millisecond, a thousand at once.
 //!
 //! `cargo bench -p ergon --bench engine` prints a table; `-- --json` one JSON line for each row; `-- --memory` adds
-//! ten million transactions and what they cost in memory; `-- --only blocking` leaves out the others. Each figure is the median of five interleaved rounds. The
+//! ten million transactions and what they cost in memory; `-- --only blocking --way engine` leaves out all others. Each figure is the median of five interleaved rounds. The
 //! allocations are the difference between a long and a short run, counted by the allocator.
 
 #![allow(
@@ -101,10 +101,12 @@ fn main() {
     if !table.json {
         println!("{:<16}{:<24}{:>6}{:>12}{:>10}", "", "", "at", "us each", "x first");
     }
-    let only = std::env::args().skip_while(|argument| argument != "--only").nth(1).unwrap_or_default();
+    let value =
+        |name: &str| std::env::args().skip_while(|argument| argument != name).nth(1).unwrap_or_default();
+    let (only, way) = (value("--only"), value("--way"));
     for comparison in COMPARISONS.iter().filter(|comparison| comparison.what.contains(&only)) {
         for concurrency in comparison.concurrencies {
-            compare(comparison, *concurrency, &runtime, &table);
+            compare((comparison, &way), *concurrency, &runtime, &table);
         }
     }
     table.figure("allocations, async, at 64", tasks::allocations(64), "per transaction");
@@ -114,16 +116,17 @@ fn main() {
     }
 }
 
-fn compare(comparison: &Comparison, concurrency: usize, runtime: &Runtime, table: &Table) {
-    let mut figures: Vec<Vec<f64>> = comparison.ways.iter().map(|_| Vec::new()).collect();
+fn compare((comparison, way): (&Comparison, &str), concurrency: usize, runtime: &Runtime, table: &Table) {
+    let ways: Vec<&Way> = comparison.ways.iter().filter(|(name, _)| name.contains(way)).collect();
+    let mut figures: Vec<Vec<f64>> = ways.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {
-        for ((_, way), figures) in comparison.ways.iter().zip(&mut figures) {
+        for ((_, way), figures) in ways.iter().zip(&mut figures) {
             let took = runtime.block_on(async { tokio::spawn(way(concurrency)).await.unwrap() });
             figures.push(took.as_secs_f64() * 1e6 / comparison.transactions as f64);
         }
     }
     let medians: Vec<f64> = figures.iter_mut().map(|figures| median(figures)).collect();
-    for ((name, _), micros) in comparison.ways.iter().zip(&medians) {
+    for ((name, _), micros) in ways.iter().zip(&medians) {
         table.row((comparison.what, name), concurrency, *micros, micros / medians[0]);
     }
 }

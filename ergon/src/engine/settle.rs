@@ -179,6 +179,8 @@ fn record(run: &Loop, notes: &[(Transaction, Lived)], result: &Result<(), Connec
                 let unknown = error.fate(index) == Fate::Unknown;
                 let (disposition, error) = (lived.disposition.as_str(), error.to_string());
                 let transaction_id = transaction.id();
+                // The source hands it out again, perhaps at once.
+                returned = true;
                 Unsettled { task: run.task, transaction_id, disposition, unknown, error: &error }.emit();
             }
             _ => {
