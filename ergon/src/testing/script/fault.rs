@@ -88,7 +88,7 @@ impl Calls {
     #[track_caller]
     pub(super) fn plan(&mut self, call: &str, n: usize, fault: Fault) {
         assert!(n > 0, "calls are counted from 1, so there is no {call} 0");
-        assert!(n > self.made, "{call} {n} was made already: it was {} of them by now", self.made);
+        assert!(n > self.made, "{call} {n} was made already, {} of them by now", self.made);
         self.faults.insert(n, fault);
     }
 }

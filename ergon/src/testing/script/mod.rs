@@ -153,7 +153,8 @@ impl Script {
     /// Says what goes wrong with the `n`-th settle, counted from 1. One settle may tell of many deliveries: give the
     /// task `concurrency = 1` and `batch_size = 1`, or a single transaction, where that matters.
     ///
-    /// What does not arrive is handed out again, as by a source whose link died, unless the settle hangs.
+    /// What does not arrive is handed out again, as by a source whose link died, unless the settle hangs. A finite run
+    /// may have found the source empty by then, and end: a streaming one fetches it again, or the next run.
     ///
     /// # Panics
     /// If that settle was made already, or `n` is 0.
