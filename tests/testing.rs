@@ -14,7 +14,7 @@ use ergon::prelude::*;
 use ergon::telemetry::{Ended, SingleReport};
 use ergon::testing::{self, Fault, Script};
 use ergon::transaction::key;
-use ergon::{Error, ErrorKind, Fate};
+use ergon::{Error, ErrorKind, Fate, SinkConfig};
 use futures_util::stream;
 use tokio::time::{Instant, sleep};
 
@@ -403,6 +403,59 @@ async fn a_payload_that_is_no_json_is_an_error_before_anything_is_opened() {
     let nameless = std::collections::BTreeMap::from([((1, 2), 3)]);
     let error = testing::process(World::default().config(), &nameless).await.unwrap_err();
     assert_eq!(error.to_string(), "the payload cannot be serialized as JSON");
+}
+
+/// Cannot be opened if it is called so, and can never be closed.
+#[derive(Debug, Clone)]
+struct Stubborn(&'static str);
+
+impl ConnectorConfig for Stubborn {
+    type Connector = Self;
+
+    fn build(&self, _: &ergon::Context) -> Result<Self, ConnectorError> {
+        Ok(self.clone())
+    }
+}
+
+impl Connector for Stubborn {
+    const KIND: &'static str = "stubborn";
+
+    async fn open(&self) -> Result<(), ConnectorError> {
+        if self.0 == "stays shut" { Err(ConnectorError::permanent("the door is shut")) } else { Ok(()) }
+    }
+
+    async fn close(&self) -> Result<(), ConnectorError> {
+        Err(ConnectorError::transient("the disk is full"))
+    }
+}
+
+impl Source for Stubborn {
+    async fn fetch(&self, _: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        Ok(Vec::new())
+    }
+}
+
+impl Sink for Stubborn {
+    async fn dispatch(&self, _: Vec<Transaction>) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_transaction_opens_and_closes_all_but_the_source() {
+    let report = process_between(Stubborn("stays shut"), Script::new()).await.unwrap();
+    assert!(report.succeeded(), "the source is not opened");
+    let shut = process_between(Stubborn("opens"), Stubborn("stays shut")).await.unwrap_err();
+    assert_eq!(shut.to_string(), "connector `output` (stubborn): the door is shut");
+    let full = process_between(Stubborn("stays shut"), Stubborn("opens")).await.unwrap_err();
+    assert_eq!(
+        (full.kind(), full.to_string().as_str()),
+        (ErrorKind::Connector, "connector `output` (stubborn): the disk is full",)
+    );
+}
+
+async fn process_between(input: Stubborn, output: impl SinkConfig) -> Result<SingleReport, Error> {
+    testing::process(Double::config(DoubleWiring { input, output, letters: Script::new() }), &21).await
 }
 
 /// The same as [`Double`], on threads.
