@@ -39,10 +39,7 @@ impl Source for Script {
             return Ok(self.take(request).await);
         };
         if matches!(fault, Fault::Unanswered) {
-            let mut state = self.state();
-            let count = request.max().min(state.waiting.len());
-            let taken = state.waiting.drain(..count).collect();
-            state.give_back(taken);
+            self.state().take_in_vain(request.max());
         }
         Err(fault.into_error())
     }

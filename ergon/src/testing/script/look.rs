@@ -196,7 +196,7 @@ impl Script {
     /// ```
     pub fn faults_left(&self) -> usize {
         let state = self.state();
-        [&state.fetches, &state.settles, &state.dispatches].map(|calls| calls.faults_left()).iter().sum()
+        state.fetches.faults_left() + state.settles.faults_left() + state.dispatches.faults_left()
     }
 
     fn settled_as(&self, wanted: Disposition) -> Vec<String> {

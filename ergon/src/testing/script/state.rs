@@ -27,9 +27,20 @@ impl State {
 
     /// Hands out at most `max`.
     pub(super) fn take(&mut self, max: usize) -> Vec<Delivery> {
+        let next = self.next(max);
+        next.into_iter().map(|transaction| self.hand_out(transaction)).collect()
+    }
+
+    /// Takes at most `max` of those that wait.
+    fn next(&mut self, max: usize) -> Vec<Transaction> {
         let count = max.min(self.waiting.len());
-        let taken: Vec<_> = self.waiting.drain(..count).collect();
-        taken.into_iter().map(|transaction| self.hand_out(transaction)).collect()
+        self.waiting.drain(..count).collect()
+    }
+
+    /// Hands out at most `max`, which get lost on their way and come back.
+    pub(super) fn take_in_vain(&mut self, max: usize) {
+        let next = self.next(max);
+        self.give_back(next);
     }
 
     fn hand_out(&mut self, transaction: Transaction) -> Delivery {
@@ -38,13 +49,13 @@ impl State {
         Delivery::new(transaction, Receipt::new(self.tags))
     }
 
-    /// Takes settlements in; those that `arrive` says no to come back instead.
-    pub(super) fn settle(&mut self, settlements: &[Settlement], arrives: impl Fn(usize) -> bool) {
+    /// Takes settlements in; those that do not arrive come back instead.
+    pub(super) fn settle(&mut self, settlements: &[Settlement], lets_through: impl Fn(usize) -> bool) {
         let mut back = Vec::new();
         for (index, settlement) in settlements.iter().enumerate() {
             let Some(transaction) = self.out.remove(&settlement.receipt().tag()) else { continue };
             let disposition = settlement.disposition();
-            let arrived = arrives(index);
+            let arrived = lets_through(index);
             if arrived {
                 self.settled.push((transaction.id().to_owned(), disposition));
             }
@@ -56,7 +67,7 @@ impl State {
     }
 
     /// Puts transactions in front of those that wait, in their order, each counted once more.
-    pub(super) fn give_back(&mut self, transactions: Vec<Transaction>) {
+    fn give_back(&mut self, transactions: Vec<Transaction>) {
         for transaction in transactions.into_iter().rev() {
             let deliveries = transaction.deliveries().saturating_add(1);
             self.waiting.push_front(transaction.with_deliveries(deliveries));
