@@ -1,11 +1,17 @@
-//! How you test it: run a task against memory connectors in a plain `#[tokio::test]`, and hold a connector of your own
-//! to what every connector must do.
+//! How you test it: run a task in a plain `#[tokio::test]` without any external system, and hold a connector of your
+//! own to what every connector must do.
+//!
+//! **A whole run.** [`Script`] is a connector that does what the test says, wired in place of the real ones; [`run`]
+//! runs the task to its end, [`start`] lets the test look at it and stop it. With `start_paused = true` every wait of
+//! the engine and of connectors passes at once: backoff, time limits, a streaming run.
 //!
 //! ```
-//! use ergon::connector::memory::MemoryQueue;
-//! use ergon::prelude::*;
+//! use std::time::Duration;
 //!
-//! #[ergon::task(connectors(input, output), consumer(process(max_attempts = 2)))]
+//! use ergon::prelude::*;
+//! use ergon::testing::{self, Fault, Script};
+//!
+//! #[ergon::task(connectors(input, output), consumer(fetch(max_attempts = 2, backoff = "1m")))]
 //! struct Double;
 //!
 //! impl Consumer for Double {
@@ -21,21 +27,89 @@
 //!     }
 //! }
 //!
+//! // #[tokio::test(start_paused = true)]
+//! async fn doubles_and_outlives_a_lost_link() -> Result<(), ergon::Error> {
+//!     let (input, output) = (Script::new(), Script::new());
+//!     input.push_json("a", &21);
+//!     input.push_json("b", &u32::MAX);
+//!     input.on_fetch(1, Fault::Fails(ConnectorError::transient("the link is down")));
+//!
+//!     let wiring = DoubleWiring { input: input.clone(), output: output.clone() };
+//!     let report = testing::run(Double::config(wiring)).await?;
+//!
+//!     assert_eq!((report.tally.succeeded, report.tally.refused), (1, 1));
+//!     assert_eq!((input.acked(), input.rejected()), (vec!["a".into()], vec!["b".into()]));
+//!     assert_eq!(output.dispatched_as::<u32>(), [42]);
+//!     assert!(report.elapsed >= Duration::from_secs(60), "it waited, on the paused clock");
+//!     Ok(())
+//! }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+//! #     .block_on(doubles_and_outlives_a_lost_link()).unwrap();
+//! ```
+//!
+//! What all transactions came to is in the [`RunReport`](crate::telemetry::RunReport)'s tally, retries included. How
+//! often one of them was tried is in its dead letter, under [`key::ATTEMPTS`](crate::transaction::key::ATTEMPTS), or
+//! comes out of the next form.
+//!
+//! **One transaction.** [`process`] takes a payload through the task's steps under its own policies, and says what each
+//! step came to:
+//!
+//! ```
+//! use ergon::prelude::*;
+//! use ergon::testing::{self, Script};
+//!
+//! #[ergon::task(connectors(input), consumer(process(max_attempts = 3)))]
+//! struct Fragile;
+//!
+//! impl Consumer for Fragile {
+//!     type Payload = String;
+//!     type Output = ();
+//!
+//!     async fn process_transaction(&self, _: &Transaction<String>) -> Result<()> {
+//!         Err(TransactionError::system("out of order"))
+//!     }
+//! }
+//!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-//! let (numbers, doubles) = (MemoryQueue::named("numbers"), MemoryQueue::named("doubles"));
-//! numbers.extend([Transaction::new("a", &21)?, Transaction::new("b", &u32::MAX)?]);
-//! let config = Double::config(DoubleWiring {
-//!     input: MemoryConfig::new("numbers"),
-//!     output: MemoryConfig::new("doubles"),
-//! });
-//! let report = ergon::testing::run(config).await.unwrap();
-//! assert_eq!((report.tally.succeeded, report.tally.refused), (1, 1));
-//! assert_eq!(doubles.drain()[0].decode::<u32>()?, 42);
-//! assert_eq!(numbers.inspect().dead_letters[0].id(), "b");
-//! # Ok::<(), TransactionError>(()) }).unwrap();
+//! let report = testing::process(Fragile::config(FragileWiring { input: Script::new() }), "fuse").await?;
+//! assert_eq!((report.steps[0].attempts, report.disposition), (3, Some("reject")));
+//! # Ok::<(), ergon::Error>(()) }).unwrap();
+//! ```
+//!
+//! **A connector of your own.** The [`conformance`] suite tries every rule that the engine relies on; its author says
+//! how to make a place with given transactions in it:
+//!
+//! ```
+//! use ergon::Transaction;
+//! use ergon::testing::conformance::{self, Fixture};
+//! use ergon::testing::Script;
+//!
+//! struct Scripts;
+//!
+//! impl Fixture for Scripts {
+//!     type Config = Script;
+//!
+//!     async fn filled(&self, _place: &str, transactions: Vec<Transaction>) -> Script {
+//!         let script = Script::new();
+//!         script.extend(transactions);
+//!         script
+//!     }
+//!
+//!     async fn contents(&self, script: &Script) -> Vec<Transaction> {
+//!         script.dispatched()
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(
+//! conformance::duplex(&Scripts)
+//! # );
 //! ```
 
 pub mod conformance;
 mod run;
+mod script;
+mod single;
 
 pub use run::{Running, run, start};
+pub use script::{Fault, Script};
+pub use single::{process, process_transaction};

@@ -1,0 +1,97 @@
+//! The script as the engine sees it.
+
+use super::Script;
+use super::fault::{Calls, Fault};
+use super::state::State;
+use crate::connector::{
+    Abilities, Connector, ConnectorConfig, ConnectorError, Context, Count, Delivery, FetchRequest,
+    Settlement, Sink, Source,
+};
+use crate::transaction::Transaction;
+
+impl ConnectorConfig for Script {
+    type Connector = Self;
+
+    fn build(&self, _context: &Context) -> Result<Self, ConnectorError> {
+        Ok(self.clone())
+    }
+}
+
+impl Connector for Script {
+    const KIND: &'static str = "script";
+
+    fn abilities(&self) -> Abilities<'_> {
+        Abilities::none().count(self)
+    }
+}
+
+impl Count for Script {
+    async fn count(&self) -> Result<u64, ConnectorError> {
+        Ok(self.state().waiting.len() as u64)
+    }
+}
+
+impl Source for Script {
+    const KEEPS_REJECTED: bool = true;
+
+    async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        let Some(fault) = self.begin(|state| &mut state.fetches).await else {
+            return Ok(self.take(request).await);
+        };
+        if matches!(fault, Fault::Unanswered) {
+            self.state().take_in_vain(request.max());
+        }
+        Err(fault.into_error())
+    }
+
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+        let fault = self.begin(|state| &mut state.settles).await;
+        self.state().settle(&settlements, |index| arrives(fault.as_ref(), index));
+        self.shared.arrived.notify_waiters();
+        answer(fault)
+    }
+}
+
+impl Sink for Script {
+    async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
+        let fault = self.begin(|state| &mut state.dispatches).await;
+        let taken = transactions.into_iter().enumerate();
+        let taken = taken.filter(|(index, _)| arrives(fault.as_ref(), *index));
+        self.state().dispatched.extend(taken.map(|(_, transaction)| transaction));
+        answer(fault)
+    }
+}
+
+impl Script {
+    /// Counts a call, and says what goes wrong with it; never returns if that is to hang.
+    async fn begin(&self, calls: impl FnOnce(&mut State) -> &mut Calls) -> Option<Fault> {
+        let fault = calls(&mut self.state()).begin();
+        if matches!(fault, Some(Fault::Hangs)) {
+            std::future::pending::<()>().await;
+        }
+        fault
+    }
+
+    /// Hands out what there is; waits until there is something, if the request does.
+    async fn take(&self, request: &FetchRequest) -> Vec<Delivery> {
+        loop {
+            // Made before looking, so that it hears of what arrives between looking and waiting.
+            let arrived = self.shared.arrived.notified();
+            let deliveries = self.state().take(request.max());
+            if !deliveries.is_empty() || !request.waits() || request.max() == 0 {
+                return deliveries;
+            }
+            arrived.await;
+        }
+    }
+}
+
+/// Whether the item with this index of a call arrives, whatever the caller is told.
+fn arrives(fault: Option<&Fault>, index: usize) -> bool {
+    fault.is_none_or(|fault| fault.lets_through(index))
+}
+
+/// What the caller is told.
+fn answer(fault: Option<Fault>) -> Result<(), ConnectorError> {
+    fault.map_or(Ok(()), |fault| Err(fault.into_error()))
+}
