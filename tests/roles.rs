@@ -195,6 +195,59 @@ async fn limit_is_exact_for_every_batch_size_and_concurrency_of_a_producer() {
     }
 }
 
+/// Runs the producer over scripted sinks.
+async fn produce_into(output: &testing::Script, script: &ScriptConfig, together: usize) -> RunReport {
+    #[ergon::task(connectors(output), services(script), producer())]
+    struct Hand;
+
+    impl Producer for Hand {
+        type Payload = usize;
+        type Output = ();
+
+        fn transactions(&self) -> impl Stream<Item = Result<Transaction<usize>>> + Send {
+            let script = &self.script_service.0;
+            stream::iter((0..script.count).map(|n| script.transaction(n)))
+        }
+
+        async fn prepare_transaction(&self, number: &Transaction<usize>) -> Result<()> {
+            self.script_service.0.attempt(*number.payload()).await
+        }
+
+        async fn handle_prepare_success(&self, number: &Transaction<usize>, (): &()) -> Result<()> {
+            self.output_connector.dispatch(number.forward()).await
+        }
+    }
+
+    let config = Hand::config(HandWiring { output: output.clone(), script: script.clone() });
+    let config = config.producer(|policy| {
+        (policy.concurrency, policy.batch_size) = (8, together);
+        policy.success.max_attempts = 2;
+    });
+    testing::run(config).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dispatched_at_the_same_time_goes_to_the_sink_in_one_call() {
+    let script = script(|script| script.count = 64);
+    let (alone, together) = (testing::Script::new(), testing::Script::new());
+    assert_eq!(produce_into(&alone, &script, 1).await.tally.succeeded, 64);
+    assert_eq!(produce_into(&together, &script, 8).await.tally.succeeded, 64);
+    assert_eq!((alone.dispatches(), alone.dispatched().len()), (64, 64));
+    assert_eq!(together.dispatched().len(), 64);
+    assert_eq!(together.dispatches(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_call_that_fails_in_part_only_that_part_is_dispatched_again() {
+    let script = script(|script| script.count = 8);
+    let output = testing::Script::new();
+    let refused = ConnectorError::partial(vec![(1, ConnectorError::transient("no room"))]);
+    output.on_dispatch(1, testing::Fault::Fails(refused));
+    let report = produce_into(&output, &script, 8).await;
+    assert_eq!((report.tally.succeeded, report.tally.retries), (8, 1));
+    assert_eq!(output.dispatched().len(), 8);
+}
+
 #[tokio::test(start_paused = true)]
 async fn prepare_is_retried_and_its_failures_go_the_exception_way() {
     let script = script(|script| {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
+use super::gather::Gather;
 use super::receipt::Returned;
 use super::{
     Connector, ConnectorError, Context, Delivery, Disposition, FetchRequest, Health, Receipt, Settlement,
@@ -68,7 +69,7 @@ impl<C: Source> AnySource for C {
     }
 }
 
-trait AnySink: AnyConnector {
+pub(super) trait AnySink: AnyConnector {
     fn dispatch(&self, transactions: Vec<Transaction>) -> BoxFuture<'_, Result<(), ConnectorError>>;
 }
 
@@ -210,13 +211,21 @@ impl fmt::Display for Input {
 #[derive(Clone)]
 pub struct Output {
     sink: Arc<dyn AnySink>,
+    /// Where single transactions are collected, if several may go in one call.
+    gather: Option<Arc<Gather>>,
     place: Place,
 }
 
 impl Output {
     /// Wraps a sink, for the slot that `context` names.
     pub fn new<S: Sink>(sink: Arc<S>, context: &Context) -> Self {
-        Self { sink, place: Place::new::<S>(context) }
+        Self { sink, gather: None, place: Place::new::<S>(context) }
+    }
+
+    /// Lets what is dispatched one by one, at the same time, go to the sink together: at most `most` in one call.
+    pub(crate) fn gathering(mut self, most: usize) -> Self {
+        self.gather = (most > 1).then(|| Gather::new(Arc::clone(&self.sink), most));
+        self
     }
 
     /// Hands one transaction over; returns when the other side has it for good.
@@ -227,7 +236,10 @@ impl Output {
     /// # Cancel safety
     /// When cancelled, the transaction may have been handed over or not.
     pub async fn dispatch(&self, transaction: Transaction) -> Result<()> {
-        self.dispatch_transactions(vec![transaction]).await
+        match &self.gather {
+            Some(gather) => gather.dispatch(transaction).await,
+            None => self.dispatch_transactions(vec![transaction]).await,
+        }
     }
 
     /// Hands many transactions over in one call; returns when the other side has all of them for good.
@@ -251,7 +263,7 @@ impl Output {
     /// # Panics
     /// When called from async code, or outside of a runtime.
     pub fn blocking_dispatch(&self, transaction: Transaction) -> Result<()> {
-        self.blocking_dispatch_transactions(vec![transaction])
+        Handle::current().block_on(self.dispatch(transaction))
     }
 
     /// Hands many transactions over in one call from blocking code.
@@ -294,6 +306,11 @@ impl Duplex {
     /// Wraps a connector, for the slot that `context` names.
     pub fn new<C: Source + Sink>(connector: Arc<C>, context: &Context) -> Self {
         Self { input: Input::new(Arc::clone(&connector), context), output: Output::new(connector, context) }
+    }
+
+    pub(crate) fn gathering(mut self, most: usize) -> Self {
+        self.output = self.output.gathering(most);
+        self
     }
 
     /// The connector as a source.

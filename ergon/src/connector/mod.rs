@@ -8,6 +8,7 @@ mod delivery;
 mod error;
 #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
 pub(crate) mod file;
+mod gather;
 mod handle;
 mod held;
 mod receipt;

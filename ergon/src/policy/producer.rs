@@ -19,7 +19,8 @@ use super::{ConsumerPolicy, OnHandlerFailure, PolicyProblem, RetryPolicy};
 pub struct ProducerPolicy {
     /// How many transactions are in prepare, success and exception at once; at least 1. Default 1: in order.
     pub concurrency: usize,
-    /// How many transactions are pulled from the stream at once; at least 1. Default 1.
+    /// How many transactions are pulled from the stream at once, and how many of those that are dispatched one by one
+    /// at the same time may go to the sink in one call; at least 1. Default 1.
     pub batch_size: usize,
     /// How many transactions are pulled at most. Default: no limit.
     pub limit: Option<u64>,

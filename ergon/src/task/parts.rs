@@ -54,7 +54,7 @@ impl Parts {
     /// The config's own error, with the slot's name.
     pub fn sink<C: SinkConfig>(&mut self, slot: &'static str, config: &C) -> Result<Output, Error> {
         let connector = self.build(slot, config, Usage::Sink)?;
-        let output = Output::new(connector, &self.context(slot));
+        let output = Output::new(connector, &self.context(slot)).gathering(self.together());
         self.outputs.push((slot, output.clone()));
         Ok(output)
     }
@@ -65,7 +65,7 @@ impl Parts {
     /// The config's own error, with the slot's name.
     pub fn duplex<C: DuplexConfig>(&mut self, slot: &'static str, config: &C) -> Result<Duplex, Error> {
         let connector = self.connector(slot, config)?;
-        let duplex = Duplex::new(connector, &self.context(slot));
+        let duplex = Duplex::new(connector, &self.context(slot)).gathering(self.together());
         self.inputs.push((slot, duplex.input().clone()));
         self.outputs.push((slot, duplex.output().clone()));
         Ok(duplex)
@@ -126,6 +126,11 @@ impl Parts {
     /// The producer's policy, with all its layers applied; the default if the task is no producer.
     pub fn producer_policy(&self) -> ProducerPolicy {
         self.policies.producer.clone().unwrap_or_default()
+    }
+
+    /// How many transactions of a producer may go to a sink in one call.
+    fn together(&self) -> usize {
+        self.policies.producer.as_ref().map_or(1, |policy| policy.batch_size)
     }
 
     fn context(&self, slot: &'static str) -> Context {

@@ -1,0 +1,121 @@
+//! What several dispatch at the same time goes to the sink in one call.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::handle::AnySink;
+use super::{ConnectorError, Fate};
+use crate::transaction::{Result, Transaction, TransactionError};
+
+/// Collects transactions while a call is under way, and hands them over together in the next.
+///
+/// Nothing waits for others to come: the first one begins a call at once.
+pub(super) struct Gather {
+    sink: Arc<dyn AnySink>,
+    most: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<Waiting>,
+    /// A call is under way; who makes it takes what waits when it is over.
+    busy: bool,
+}
+
+struct Waiting {
+    transaction: Transaction,
+    done: oneshot::Sender<Result<()>>,
+}
+
+impl Gather {
+    /// Hands over at most `most` in one call.
+    pub(super) fn new(sink: Arc<dyn AnySink>, most: usize) -> Arc<Self> {
+        Arc::new(Self { sink, most, state: Mutex::default() })
+    }
+
+    /// Hands one transaction over, perhaps together with others; returns when the other side has it for good.
+    ///
+    /// # Cancel safety
+    /// When cancelled before the call begins, the transaction is not handed over; after that, it may be or not.
+    pub(super) async fn dispatch(self: &Arc<Self>, transaction: Transaction) -> Result<()> {
+        let (begins, outcome) = self.join(transaction);
+        if begins {
+            let gather = Arc::clone(self);
+            tokio::spawn(async move { Calling(gather).run().await });
+        }
+        outcome.await.unwrap_or_else(|_| Err(TransactionError::system("the dispatch panicked")))
+    }
+
+    /// Puts a transaction with those that wait; says whether somebody has to begin a call.
+    fn join(&self, transaction: Transaction) -> (bool, oneshot::Receiver<Result<()>>) {
+        let (done, outcome) = oneshot::channel();
+        let mut state = self.state();
+        state.waiting.push(Waiting { transaction, done });
+        (!std::mem::replace(&mut state.busy, true), outcome)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What goes into the next call; none if nothing waits, and then nobody calls any more.
+    fn next(&self) -> Option<Vec<Waiting>> {
+        let mut state = self.state();
+        // Who gave up waiting, because of a time limit for example, will dispatch again.
+        state.waiting.retain(|waiting| !waiting.done.is_closed());
+        let count = state.waiting.len().min(self.most);
+        if count == 0 {
+            state.busy = false;
+            return None;
+        }
+        Some(state.waiting.drain(..count).collect())
+    }
+}
+
+impl fmt::Debug for Gather {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gather").field("most", &self.most).finish_non_exhaustive()
+    }
+}
+
+/// Makes the calls; when it panics, those who wait are told, and the next one begins anew.
+struct Calling(Arc<Gather>);
+
+impl Calling {
+    async fn run(self) {
+        while let Some(waiting) = self.0.next() {
+            let (transactions, done): (Vec<_>, Vec<_>) =
+                waiting.into_iter().map(|waiting| (waiting.transaction, waiting.done)).unzip();
+            let result = self.0.sink.dispatch(transactions).await;
+            tell(done, result);
+        }
+    }
+}
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            *self.0.state() = State::default();
+        }
+    }
+}
+
+/// Tells each what became of its own transaction.
+fn tell(done: Vec<oneshot::Sender<Result<()>>>, result: Result<(), ConnectorError>) {
+    let fates: Vec<bool> = match &result {
+        Ok(()) => Vec::new(),
+        Err(error) => (0..done.len()).map(|index| error.fate(index) == Fate::Done).collect(),
+    };
+    let error = result.err().map(TransactionError::from);
+    for (index, done) in done.into_iter().enumerate() {
+        let own = match &error {
+            Some(error) if !fates.get(index).copied().unwrap_or_default() => Err(error.clone()),
+            _ => Ok(()),
+        };
+        // Nobody waits for it any more.
+        let _ = done.send(own);
+    }
+}
