@@ -4,20 +4,20 @@
 //!
 //! Invariant: at most `concurrency` deliveries run, no two of one id, and no more than `limit` are ever asked for.
 
-use std::collections::VecDeque;
+mod state;
+
 use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use tokio::sync::Notify;
 
-use super::lifecycle::Outcome;
 use super::settle::Settling;
 use crate::connector::Delivery;
 use crate::error::Error;
 use crate::policy::{ConsumerPolicy, Mode};
+use state::{Settler, State, Supply};
 
 /// What is finished may wait to be settled up to this many; beyond it, nothing new begins.
 const UNSETTLED: usize = 1024;
@@ -64,59 +64,6 @@ struct Rules {
     whole_batches: bool,
     limit: u64,
     unsettled: usize,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Fetched and not begun, in order.
-    ready: VecDeque<Delivery>,
-    /// What runs, by the hash of its id, with the deliveries of the same id that wait for it. Two ids of one hash
-    /// wait for each other without need; that is harmless.
-    running: HashMap<u64, Vec<Delivery>, foldhash::fast::FixedState>,
-    /// Deliveries that wait for one of the same id.
-    twins: usize,
-    /// Handed in and not yet taken by the settler.
-    finished: Vec<Settling>,
-    settler: Settler,
-    /// Taken by the settler: in a call to the source, or held until their time.
-    settling: usize,
-    held: usize,
-    /// Lanes that wait.
-    idle: usize,
-    /// A lane was woken and has not come yet; it wakes the next one itself.
-    waking: bool,
-    /// A lane fetches, or waits on an empty source.
-    fetching: bool,
-    /// Something was given back since the running fetch began, which may not have seen it.
-    returned: bool,
-    /// How many were asked for or came, of `limit`.
-    fetched: u64,
-    source: Supply,
-    /// How many were given back because the run was to end.
-    given_back: u64,
-    /// Why the run cannot go on.
-    failure: Option<Error>,
-}
-
-/// Whether the settler knows of what is finished.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Settler {
-    #[default]
-    Untold,
-    /// It was woken, and has not come yet.
-    Told,
-}
-
-/// What is known of the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Supply {
-    /// It may have more.
-    #[default]
-    Open,
-    /// It had nothing; what is given back may be fetched again.
-    Dry,
-    /// Nothing more is fetched: stop, failure.
-    Closed,
 }
 
 /// How much there is to do, at one moment.
@@ -386,21 +333,5 @@ impl Slots {
         let exhausted = state.source == Supply::Dry || state.fetched >= self.rules.limit;
         let under_way = state.running.len() + state.finished.len() + state.settling + state.held;
         !state.fetching && (closed || (exhausted && under_way == 0))
-    }
-}
-
-impl State {
-    fn finish(&mut self, settling: Settling) {
-        self.given_back += u64::from(settling.lived.outcome == Outcome::Aborted);
-        self.finished.push(settling);
-    }
-
-    /// Ends a run of a delivery; one of the same id that waited for it comes next.
-    fn end(&mut self, key: Key) {
-        let twins = self.running.remove(&key.0).unwrap_or_default();
-        self.twins = self.twins.saturating_sub(twins.len());
-        for twin in twins.into_iter().rev() {
-            self.ready.push_front(twin);
-        }
     }
 }

@@ -1,0 +1,80 @@
+//! What the lanes, the fetcher and the settler of a loop share.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+
+use super::Key;
+use crate::connector::Delivery;
+use crate::engine::lifecycle::Outcome;
+use crate::engine::settle::Settling;
+use crate::error::Error;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Fetched and not begun, in order.
+    pub(super) ready: VecDeque<Delivery>,
+    /// What runs, by the hash of its id, with the deliveries of the same id that wait for it. Two ids of one hash
+    /// wait for each other without need; that is harmless.
+    pub(super) running: HashMap<u64, Vec<Delivery>, foldhash::fast::FixedState>,
+    /// Deliveries that wait for one of the same id.
+    pub(super) twins: usize,
+    /// Handed in and not yet taken by the settler.
+    pub(super) finished: Vec<Settling>,
+    pub(super) settler: Settler,
+    /// Taken by the settler: in a call to the source, or held until their time.
+    pub(super) settling: usize,
+    pub(super) held: usize,
+    /// Lanes that wait.
+    pub(super) idle: usize,
+    /// A lane was woken and has not come yet; it wakes the next one itself.
+    pub(super) waking: bool,
+    /// A lane fetches, or waits on an empty source.
+    pub(super) fetching: bool,
+    /// Something was given back since the running fetch began, which may not have seen it.
+    pub(super) returned: bool,
+    /// How many were asked for or came, of `limit`.
+    pub(super) fetched: u64,
+    pub(super) source: Supply,
+    /// How many were given back because the run was to end.
+    pub(super) given_back: u64,
+    /// Why the run cannot go on.
+    pub(super) failure: Option<Error>,
+}
+
+/// Whether the settler knows of what is finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Settler {
+    #[default]
+    Untold,
+    /// It was woken, and has not come yet.
+    Told,
+}
+
+/// What is known of the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Supply {
+    /// It may have more.
+    #[default]
+    Open,
+    /// It had nothing; what is given back may be fetched again.
+    Dry,
+    /// Nothing more is fetched: stop, failure.
+    Closed,
+}
+
+impl State {
+    pub(super) fn finish(&mut self, settling: Settling) {
+        self.given_back += u64::from(settling.lived.outcome == Outcome::Aborted);
+        self.finished.push(settling);
+    }
+
+    /// Ends a run of a delivery; one of the same id that waited for it comes next.
+    pub(super) fn end(&mut self, key: Key) {
+        let twins = self.running.remove(&key.0).unwrap_or_default();
+        self.twins = self.twins.saturating_sub(twins.len());
+        for twin in twins.into_iter().rev() {
+            self.ready.push_front(twin);
+        }
+    }
+}
