@@ -222,8 +222,8 @@ fn world(which: Which, shared: &Arc<Shared>) -> World {
                 }
             })
             .exception(move |(transaction, _)| {
-                let handled = handler(&transaction);
-                async move { handled.await.map(|()| Disposition::Reject) }
+                let whole = handler(&transaction);
+                async move { whole.await.map(|()| Disposition::Reject) }
             }),
     };
     world.policy(|policy| {
