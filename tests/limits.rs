@@ -230,7 +230,10 @@ async fn concurrency_counts_every_step() {
         })
         .success(move |_| {
             let step = success();
-            async move { Ok(step.await) }
+            async move {
+                step.await;
+                Ok(())
+            }
         })
         .exception(move |_| {
             let step = exception();
@@ -277,14 +280,14 @@ async fn in_batch_mode_nothing_is_fetched_while_anything_is_unsettled() {
     *world.input.faults.settle_takes.lock().unwrap() = Duration::from_millis(5);
     let running = world.start().await;
     let faults = Arc::clone(&world.input.faults);
-    let mut fetches = 1;
+    let mut before = 1;
     while world.input.queue.inspect().acked < 40 {
         sleep(Duration::from_micros(500)).await;
         let fetched = faults.fetched.load(Ordering::SeqCst);
-        if fetched > fetches {
+        if fetched > before {
             // Only what this fetch itself brought is handed out.
             assert!(world.input.queue.inspect().acked >= 10 * (fetched as u64 - 1), "{fetched} fetches");
-            fetches = fetched;
+            before = fetched;
         }
     }
     running.wait().await.unwrap();

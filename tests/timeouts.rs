@@ -461,11 +461,17 @@ async fn no_handler_ends_twice_whatever_runs_out_when() {
         let world = World::with(1)
             .process(move |_| {
                 let end = first();
-                async move { Ok(end.await) }
+                async move {
+                    end.await;
+                    Ok(())
+                }
             })
             .success(move |_| {
                 let end = second();
-                async move { Ok(end.await) }
+                async move {
+                    end.await;
+                    Ok(())
+                }
             })
             .exception(move |_| {
                 let end = third();
