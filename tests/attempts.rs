@@ -155,7 +155,10 @@ async fn system_timeout_and_panic_are_tried_again_and_business_is_not() {
                 "system" => Err(lost()),
                 "timeout" => Err(TransactionError::timeout("no answer")),
                 "panic" => panic!("boom"),
-                "slow" => std::future::pending().await,
+                "slow" => {
+                    sleep(3600 * SECOND).await;
+                    Ok(())
+                }
                 _ => Err(TransactionError::business("no such article")),
             }
         })
@@ -218,7 +221,10 @@ async fn run_fn_lives_by_the_rules_of_a_step() {
         let failed: Result<()> = run_fn(&THRICE, "stock", || async {
             calls.fetch_add(1, Ordering::SeqCst);
             match how {
-                "slow" => std::future::pending().await,
+                "slow" => {
+                    sleep(3600 * SECOND).await;
+                    Ok(())
+                }
                 "system" => Err(lost()),
                 _ => Err(TransactionError::business("no such article")),
             }

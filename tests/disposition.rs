@@ -85,12 +85,13 @@ async fn a_dead_letter_says_what_went_wrong_in_which_step() {
     let world = World::new()
         .process(|transaction| async move {
             match transaction.id() {
-                "business" => Err(TransactionError::business("no such article")),
-                "system" => Err(TransactionError::system("link lost")),
-                "timeout" => std::future::pending().await,
+                "business" => return Err(TransactionError::business("no such article")),
+                "system" => return Err(TransactionError::system("link lost")),
+                "timeout" => sleep(3600 * SECOND).await,
                 "panic" => panic!("boom"),
-                _ => Ok(()),
+                _ => (),
             }
+            Ok(())
         })
         .success(|_| async { Err(TransactionError::system("no space")) })
         .policy(|policy| {

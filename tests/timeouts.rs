@@ -194,7 +194,10 @@ async fn the_transaction_limit_is_a_minute_by_default() {
 async fn the_exception_handler_has_a_step_limit_of_its_own() {
     let world = World::with(1)
         .process(|_| async { Err(TransactionError::business("no")) })
-        .exception(|_| std::future::pending())
+        .exception(|_| async {
+            sleep(3600 * SECOND).await;
+            Ok(Disposition::Ack)
+        })
         .policy(|policy| {
             policy.exception.timeout = Some(2 * SECOND);
             policy.exception.max_attempts = 2;
@@ -376,10 +379,15 @@ async fn of_transaction_limit_and_grace_each_does_its_own() {
     for (limit, grace, seconds, last) in
         [(4, 10, 3, "exception:timeout 0"), (40, 10, 10, "success 0"), (4, 1, 1, "success 0")]
     {
-        let world = World::with(1).success(|_| std::future::pending()).policy(|policy| {
-            policy.transaction_timeout = Some(limit * SECOND);
-            policy.shutdown_grace = grace * SECOND;
-        });
+        let world = World::with(1)
+            .success(|_| async {
+                sleep(3600 * SECOND).await;
+                Ok(())
+            })
+            .policy(|policy| {
+                policy.transaction_timeout = Some(limit * SECOND);
+                policy.shutdown_grace = grace * SECOND;
+            });
         assert_eq!(stopped(&world).await, (seconds, last.to_owned()), "{limit} {grace}");
         assert_eq!(world.input.queue.inspect().waiting, usize::from(last == "success 0"));
     }
@@ -424,7 +432,8 @@ async fn a_handler_is_dropped_within_five_milliseconds_of_each_limit() {
                     let held = Dropped(Arc::clone(&seen));
                     async move {
                         let _held = held;
-                        std::future::pending().await
+                        sleep(3600 * SECOND).await;
+                        Ok(())
                     }
                 })
                 .policy(|policy| set(policy, limit));
