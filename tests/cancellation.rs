@@ -234,6 +234,12 @@ fn world(which: Which, shared: &Arc<Shared>) -> World {
     })
 }
 
+/// Waits for the end of a run; an hour of a paused clock is no end.
+fn end<T>(run: impl Future<Output = T>) -> impl Future<Output = T> {
+    let run = Box::pin(run);
+    async { tokio::time::timeout(3600 * SECOND, run).await.expect("the run ends") }
+}
+
 /// Each handler was cut off at this await, and nothing of it is left.
 async fn was_cut_at(shared: &Shared, at: usize, how: &str) {
     assert_eq!(*shared.cut_at.lock().unwrap(), [at; AT_ONCE], "{how}");
@@ -252,7 +258,7 @@ async fn a_handler_can_be_cancelled_at_each_of_its_polls_by_a_limit() {
                 (_, false) => policy.transaction_timeout = Some(limit),
             });
             world.push((10..10 + 3 * AT_ONCE).map(|n| n.to_string()));
-            let report = world.run().await;
+            let report = end(world.run()).await;
             let how = format!("{which:?} after poll {poll}, by its step's own limit: {of_step}");
             was_cut_at(&shared, at, &how).await;
             let tally = report.tally;
@@ -278,7 +284,7 @@ async fn a_handler_can_be_cancelled_at_each_of_its_polls_by_a_stop() {
             let running = world.start().await;
             sleep(after).await;
             running.stop();
-            let report = running.wait().await.unwrap();
+            let report = end(running.wait()).await.unwrap();
             let how = format!("{which:?} after poll {poll}");
             was_cut_at(&shared, at, &how).await;
             assert!(matches!(report.ended, Ended::Stopped { given_back: 3 }), "{how}: {:?}", report.ended);
@@ -286,7 +292,7 @@ async fn a_handler_can_be_cancelled_at_each_of_its_polls_by_a_stop() {
             let queue = world.input.queue.inspect();
             assert_eq!((queue.handed_out, queue.waiting, queue.acked), (0, 3, 0), "{how}");
             // The next run takes them up, as many at once.
-            let report = world.run().await;
+            let report = end(world.run()).await;
             assert_eq!(report.tally.processed, AT_ONCE as u64, "{how}");
             assert_eq!(shared.most.load(Ordering::SeqCst), AT_ONCE, "{how}: in the next run");
             assert_eq!(world.input.queue.inspect().handed_out, 0, "{how}");
@@ -356,7 +362,7 @@ async fn a_loop_can_be_dropped_at_each_poll_of_a_handler() {
         let queue = Arc::clone(&world.input.queue);
         let dropping = Dropping { shared: Arc::clone(&shared), queue, after };
         let config = Drops::config(DropsWiring { input: world.input.clone(), dropping });
-        let report = ergon::testing::run(config).await.unwrap();
+        let report = end(ergon::testing::run(config)).await.unwrap();
         assert!(matches!(report.ended, Ended::Finished), "after poll {poll}: {:?}", report.ended);
         was_cut_at(&shared, at, &format!("after poll {poll}")).await;
         assert_eq!(shared.most.load(Ordering::SeqCst), AT_ONCE);

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use ergon::OnHandlerFailure;
 use ergon::prelude::*;
-use ergon::telemetry::Ended;
+use ergon::telemetry::{Ended, RunReport};
 use ergon_tests::World;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -29,6 +29,11 @@ fn failing(disposition: Disposition) -> World {
 /// The same with a dead-letter connector.
 fn lettered(disposition: Disposition) -> World {
     failing(disposition).policy(|policy| policy.dead_letter = Some("letters".into()))
+}
+
+/// Runs it; an hour of a paused clock is no end.
+async fn run(world: &World) -> RunReport {
+    timeout(3600 * SECOND, Box::pin(world.run())).await.expect("the run ends")
 }
 
 fn processed(world: &World) -> usize {
@@ -54,7 +59,7 @@ async fn every_disposition_does_to_a_memory_source_what_it_says() {
         let world = if named { lettered(disposition) } else { failing(disposition) };
         let world = world.policy(|policy| policy.max_deliveries = 3);
         let began = Instant::now();
-        let report = world.run().await;
+        let report = run(&world).await;
         let queue = world.input.queue.inspect();
         let letters = world.letters.queue.inspect().waiting;
         let seen = (processed(&world), queue.acked, queue.dead_letters.len(), letters);
@@ -73,7 +78,7 @@ async fn a_handler_failure_that_rejects_goes_to_the_dead_letter_connector_with_t
     let world = lettered(Disposition::Ack)
         .exception(|_| async { Err(TransactionError::system("no pager")) })
         .policy(|policy| policy.on_handler_failure = OnHandlerFailure::Reject);
-    let report = world.run().await;
+    let report = run(&world).await;
     assert_eq!((report.tally.handler_failures, report.tally.dead_lettered), (1, 1));
     let letters = world.letters.queue.drain();
     assert_eq!(letters[0].metadata().text("ergon-error"), Some("no such article"));
@@ -102,7 +107,7 @@ async fn a_dead_letter_says_what_went_wrong_in_which_step() {
         });
     let ids = ["business", "system", "timeout", "panic", "success"];
     world.push(ids);
-    world.run().await;
+    run(&world).await;
     let letters = world.letters.queue.drain();
     let of = |id: &str| letters.iter().find(|letter| letter.id() == id).unwrap();
     let said = ids.map(|id| {
@@ -135,7 +140,7 @@ async fn a_failing_dead_letter_connector_is_tried_again_with_growing_waits() {
     let world = lettered(Disposition::Reject).policy(|policy| policy.limit = Some(1));
     let errors = (0..9).map(|_| ConnectorError::transient("disk full"));
     world.letters.faults.dispatches.lock().unwrap().extend(errors);
-    let report = world.run().await;
+    let report = run(&world).await;
     let times = world.letters.faults.dispatched_at.lock().unwrap().clone();
     let waits: Vec<_> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
     assert_eq!(waits.len(), 4);
@@ -159,7 +164,7 @@ async fn what_is_held_takes_no_slot_from_others() {
         })
         .exception(|_| async { Ok(Disposition::RetryAfter(5 * SECOND)) });
     let began = Instant::now();
-    let report = world.run().await;
+    let report = run(&world).await;
     assert_eq!(report.tally.succeeded, 20);
     assert_eq!(began.elapsed().as_secs(), 1 + 19 + 1, "the others run while it is held");
     let log = world.log();
@@ -189,7 +194,7 @@ async fn retry_after_a_stop_is_a_requeue() {
 #[tokio::test(start_paused = true)]
 async fn a_transaction_is_delivered_twenty_times_by_default() {
     let world = failing(Disposition::Requeue);
-    let report = world.run().await;
+    let report = run(&world).await;
     assert_eq!((processed(&world), report.tally.refused), (20, 1));
     let letters = world.input.queue.inspect().dead_letters;
     assert_eq!((letters.len(), letters[0].deliveries()), (1, 21));
@@ -198,7 +203,7 @@ async fn a_transaction_is_delivered_twenty_times_by_default() {
 #[tokio::test(start_paused = true)]
 async fn what_was_delivered_too_often_goes_to_the_dead_letter_connector_with_the_reason() {
     let world = lettered(Disposition::Requeue).policy(|policy| policy.max_deliveries = 2);
-    world.run().await;
+    run(&world).await;
     assert_eq!(world.log(), ["process 0", "exception:business 0", "process 0", "exception:business 0"]);
     let letters = world.letters.queue.drain();
     let reason = "delivered 3 times, more than `max_deliveries` = 2 allows";
@@ -209,7 +214,7 @@ async fn what_was_delivered_too_often_goes_to_the_dead_letter_connector_with_the
 #[tokio::test(start_paused = true)]
 async fn what_is_held_again_and_again_is_rejected_in_the_end() {
     let world = failing(Disposition::RetryAfter(SECOND)).policy(|policy| policy.max_deliveries = 4);
-    let report = world.run().await;
+    let report = run(&world).await;
     assert_eq!((processed(&world), report.tally.refused), (4, 1));
     assert_eq!(report.tally.refusals[0].message, "delivered 5 times, more than `max_deliveries` = 4 allows");
     assert_eq!(world.input.faults.fetched.load(Ordering::SeqCst), 2, "it is never fetched again");
