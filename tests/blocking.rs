@@ -390,3 +390,48 @@ async fn a_blocking_hybrid_takes_every_outbound_through_before_it_settles() {
     assert_eq!(lines.drain().iter().map(|t| t.decode::<u32>().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(orders.inspect().acked, 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_in_each_blocking_handler_is_that_steps_failure() {
+    let mut world =
+        World::with(2, |number| if *number.payload() == 1 { std::panic::panic_any(7_u64) } else { Ok(1) });
+    world.script.success = Arc::new(|_| panic!("in success"));
+    let report = testing::run(world.config(|policy| {
+        (policy.process.max_attempts, policy.success.max_attempts) = (2, 3);
+    }))
+    .await
+    .unwrap();
+    assert_eq!((report.tally.succeeded, report.tally.failed.system, report.tally.retries), (0, 2, 2 + 1));
+    let log = world.log();
+    let count = |what: &str| log.iter().filter(|line| *line == what).count();
+    let expected = [1, 3, 1, 2, 1];
+    let seen = ["process 0", "success 0", "exception:system 0", "process 1", "exception:system 1"].map(count);
+    assert_eq!(seen, expected, "{log:?}");
+    assert_eq!((world.input.inspect().dead_letters.len(), world.input.inspect().handed_out), (2, 0));
+}
+
+#[ergon::task(connectors(input), consumer(), blocking)]
+struct FailsTwice;
+
+impl BlockingConsumer for FailsTwice {
+    type Payload = u32;
+    type Output = ();
+
+    fn process_transaction(&self, _: &Transaction<u32>) -> Result<()> {
+        Err(TransactionError::business("no"))
+    }
+
+    fn handle_process_exception(&self, _: &Transaction, _: &TransactionError) -> Result<Disposition> {
+        panic!("in exception")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_in_a_blocking_exception_handler_is_a_handler_failure() {
+    let queue = MemoryQueue::named("blocking-fails-twice");
+    queue.push(Transaction::new("0", &0).unwrap());
+    let config = FailsTwice::config(FailsTwiceWiring { input: MemoryConfig::new("blocking-fails-twice") });
+    let report = testing::run(config.consumer(|policy| policy.limit = Some(1))).await.unwrap();
+    assert_eq!((report.tally.handler_failures, report.tally.requeued), (1, 1));
+    assert_eq!((queue.inspect().waiting, queue.inspect().handed_out), (1, 0));
+}

@@ -222,3 +222,52 @@ async fn children_are_named_alike_in_every_attempt() {
     world.run().await;
     assert_eq!(*names.lock().unwrap(), ["0/1", "0/1"]);
 }
+
+#[ergon::task(connectors(input), services(said: Said), consumer(process(max_attempts = 3)))]
+struct Typed;
+
+/// What a task with a payload of its own type was seen doing.
+#[derive(Debug, Clone, Default)]
+struct Said(Arc<Mutex<Vec<String>>>);
+
+impl Service for Said {}
+
+impl ServiceConfig for Said {
+    type Service = Self;
+
+    fn build(&self) -> Result<Self, ServiceError> {
+        Ok(self.clone())
+    }
+}
+
+impl Consumer for Typed {
+    type Payload = u32;
+    type Output = ();
+
+    async fn process_transaction(&self, number: &Transaction<u32>) -> Result<()> {
+        self.said_service.0.lock().unwrap().push(format!("process {}", number.payload()));
+        Ok(())
+    }
+
+    async fn handle_process_exception(
+        &self,
+        transaction: &Transaction,
+        error: &TransactionError,
+    ) -> Result<Disposition> {
+        let line = format!("exception:{} {}", error.category(), transaction.id());
+        self.said_service.0.lock().unwrap().push(line);
+        Ok(Disposition::Reject)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_decoded_goes_the_exception_way_and_is_not_processed() {
+    let (world, said) = (World::new(), Said::default());
+    world.push(["text"]);
+    world.input.queue.push(Transaction::new("number", &7).unwrap());
+    let config = Typed::config(TypedWiring { input: world.input.clone(), said: said.clone() });
+    let report = ergon::testing::run(config).await.unwrap();
+    assert_eq!(*said.0.lock().unwrap(), ["exception:business text", "process 7"]);
+    assert_eq!((report.tally.failed.business, report.tally.succeeded, report.tally.retries), (1, 1, 0));
+    assert_eq!(world.input.queue.inspect().dead_letters[0].id(), "text");
+}

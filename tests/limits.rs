@@ -8,11 +8,12 @@
     reason = "a test"
 )]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ergon::Mode;
+use ergon::prelude::*;
 use ergon::telemetry::Ended;
 use ergon_tests::World;
 use tokio::time::{Instant, sleep};
@@ -202,4 +203,209 @@ async fn no_more_is_fetched_than_free_slots_and_prefetch() {
         }
         running.wait().await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrency_counts_every_step() {
+    let gauge = Arc::new(Gauge::default());
+    let inside = |time: u64| {
+        let gauge = Arc::clone(&gauge);
+        move || {
+            let inside = gauge.enter();
+            async move {
+                sleep(Duration::from_millis(time)).await;
+                drop(inside);
+            }
+        }
+    };
+    let (process, success, exception) = (inside(10), inside(30), inside(20));
+    let world = World::with(60)
+        .process(move |transaction| {
+            let step = process();
+            async move {
+                step.await;
+                let odd = transaction.id().parse::<u64>().unwrap() % 2 == 1;
+                if odd { Err(TransactionError::business("odd")) } else { Ok(()) }
+            }
+        })
+        .success(move |_| {
+            let step = success();
+            async move {
+                step.await;
+                Ok(())
+            }
+        })
+        .exception(move |_| {
+            let step = exception();
+            async move {
+                step.await;
+                Ok(Disposition::Reject)
+            }
+        })
+        .policy(|policy| (policy.concurrency, policy.batch_size, policy.prefetch) = (4, 8, 8));
+    let report = world.run().await;
+    assert_eq!((report.tally.succeeded, report.tally.refused), (30, 30));
+    assert_eq!(gauge.most.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_fetch_asks_for_what_fits_and_no_more() {
+    for (concurrency, batch_size, prefetch) in
+        [(1, 1, 0), (1, 9, 0), (4, 3, 0), (4, 100, 0), (4, 5, 3), (4, 100, 10)]
+    {
+        let (world, _) = gauged(200);
+        let world = world.policy(|policy| {
+            (policy.concurrency, policy.batch_size, policy.prefetch) = (concurrency, batch_size, prefetch);
+        });
+        world.run().await;
+        let asked: Vec<_> =
+            world.input.faults.asked_at.lock().unwrap().iter().map(|(_, asked)| *asked).collect();
+        let fits = batch_size.min(concurrency + prefetch);
+        assert_eq!(asked[0], fits, "concurrency {concurrency}, batch {batch_size}, prefetch {prefetch}");
+        assert!(asked.iter().all(|asked| (1..=fits).contains(asked)), "{asked:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_batch_mode_nothing_is_fetched_while_anything_is_unsettled() {
+    let world = World::with(40)
+        .process(|transaction| async move {
+            sleep(Duration::from_millis(transaction.id().parse::<u64>().unwrap() % 7)).await;
+            Ok(())
+        })
+        .policy(|policy| {
+            policy.mode = Mode::Batch;
+            (policy.concurrency, policy.batch_size, policy.prefetch) = (3, 10, 50);
+        });
+    *world.input.faults.settle_takes.lock().unwrap() = Duration::from_millis(5);
+    let running = world.start().await;
+    let faults = Arc::clone(&world.input.faults);
+    let mut before = 1;
+    while world.input.queue.inspect().acked < 40 {
+        sleep(Duration::from_micros(500)).await;
+        let fetched = faults.fetched.load(Ordering::SeqCst);
+        if fetched > before {
+            // Only what this fetch itself brought is handed out.
+            assert!(world.input.queue.inspect().acked >= 10 * (fetched as u64 - 1), "{fetched} fetches");
+            before = fetched;
+        }
+    }
+    running.wait().await.unwrap();
+    let asked: Vec<_> = faults.asked_at.lock().unwrap().iter().map(|(_, asked)| *asked).collect();
+    assert_eq!(asked, [10; 5], "four whole batches, and the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limit_is_exact_for_every_combination() {
+    for concurrency in [1, 2, 5, 16] {
+        for batch_size in [1, 3, 8, 40] {
+            for prefetch in [0, 1, 7, 40] {
+                for (mode, streaming) in
+                    [Mode::Continuous, Mode::Batch].into_iter().flat_map(|mode| [(mode, false), (mode, true)])
+                {
+                    for limit in [1_usize, 4, 13, 30] {
+                        let (world, _) = gauged(30);
+                        let world = world.policy(|policy| {
+                            (policy.concurrency, policy.batch_size) = (concurrency, batch_size);
+                            (policy.prefetch, policy.mode) = (prefetch, mode);
+                            (policy.streaming, policy.limit) = (streaming, Some(limit as u64));
+                        });
+                        let report = world.run().await;
+                        let how =
+                            format!("{concurrency} {batch_size} {prefetch} {mode:?} {streaming} {limit}");
+                        assert!(matches!(report.ended, Ended::LimitReached), "{how}: {:?}", report.ended);
+                        assert_eq!(report.tally.fetched, limit as u64, "{how}");
+                        let queue = world.input.queue.inspect();
+                        let seen = (queue.acked, queue.waiting, queue.handed_out);
+                        assert_eq!(seen, (limit as u64, 30 - limit, 0), "{how}");
+                        assert_eq!(world.input.faults.asked.load(Ordering::SeqCst), limit, "{how}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_0_fetches_nothing() {
+    for (mode, streaming) in
+        [(Mode::Continuous, false), (Mode::Continuous, true), (Mode::Batch, false), (Mode::Batch, true)]
+    {
+        let world = World::with(3).policy(|policy| {
+            (policy.mode, policy.streaming, policy.limit) = (mode, streaming, Some(0));
+            (policy.concurrency, policy.batch_size, policy.prefetch) = (4, 8, 8);
+        });
+        let report = world.run().await;
+        assert!(matches!(report.ended, Ended::LimitReached), "{:?}", report.ended);
+        assert_eq!((report.tally.fetched, world.input.faults.fetched.load(Ordering::SeqCst)), (0, 0));
+        assert_eq!(world.input.queue.inspect().waiting, 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_whose_id_is_in_process_waits_through_all_its_steps() {
+    let gauge = Arc::new(Gauge::default());
+    let alive: Arc<Mutex<Vec<Inside>>> = Arc::default();
+    let (entering, leaving, refused) = (Arc::clone(&gauge), Arc::clone(&alive), Arc::clone(&alive));
+    let world = World::new()
+        .process(move |transaction| {
+            // Inside from the beginning of process to the end of the last handler.
+            alive.lock().unwrap().push(entering.enter());
+            async move {
+                sleep(Duration::from_millis(10)).await;
+                if transaction.metadata().text("fails").is_some() {
+                    return Err(TransactionError::business("no"));
+                }
+                Ok(())
+            }
+        })
+        .success(move |_| {
+            let leaving = Arc::clone(&leaving);
+            async move {
+                sleep(Duration::from_millis(10)).await;
+                drop(leaving.lock().unwrap().pop());
+                Ok(())
+            }
+        })
+        .exception(move |_| {
+            let leaving = Arc::clone(&refused);
+            async move {
+                sleep(Duration::from_millis(10)).await;
+                drop(leaving.lock().unwrap().pop());
+                Ok(Disposition::Reject)
+            }
+        })
+        .policy(|policy| (policy.concurrency, policy.batch_size) = (8, 8));
+    for n in 0..8 {
+        let twin = Transaction::builder().id("twin").payload(Payload::text("body"));
+        let twin = if n % 2 == 0 { twin.metadata("fails", "yes") } else { twin };
+        world.input.queue.push(twin.build());
+    }
+    let began = Instant::now();
+    let report = world.run().await;
+    assert_eq!((report.tally.succeeded, report.tally.refused), (4, 4));
+    assert_eq!((gauge.most.load(Ordering::SeqCst), began.elapsed().as_millis()), (1, 8 * 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn order_is_kept_through_retries_with_one_at_a_time() {
+    let world = World::with(12)
+        .process(|transaction| async move {
+            match transaction.id().parse::<u64>().unwrap() % 3 {
+                0 => Err(TransactionError::system("link lost")),
+                1 => Err(TransactionError::business("no")),
+                _ => Ok(()),
+            }
+        })
+        .policy(|policy| {
+            (policy.batch_size, policy.prefetch) = (5, 5);
+            policy.process.max_attempts = 3;
+            policy.process.backoff = Duration::from_secs(1);
+        });
+    world.run().await;
+    let log = world.log();
+    let mut ids: Vec<u64> = log.iter().map(|line| line.split_once(' ').unwrap().1.parse().unwrap()).collect();
+    assert!(ids.is_sorted(), "{log:?}");
+    ids.dedup();
+    assert_eq!(ids.len(), 12);
 }

@@ -9,8 +9,11 @@
 )]
 
 use std::future::Ready;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use ergon::OnHandlerFailure;
 use ergon::prelude::*;
 use ergon_tests::World;
 use tokio::time::sleep;
@@ -118,4 +121,134 @@ async fn a_panic_in_the_drop_of_what_was_made_changes_no_outcome() {
     let report = ergon::testing::run(MakesBombs::config(wiring)).await.unwrap();
     assert_eq!((report.tally.succeeded, report.tally.handler_failures), (3, 0));
     assert_eq!(world.input.queue.inspect().acked, 3);
+}
+
+/// Where a handler panics.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Moment {
+    WhenCalled,
+    BeforeTheFirstAwait,
+    AfterAnAwait,
+    Never,
+}
+
+async fn panics<T>(moment: Moment, value: T) -> Result<T> {
+    assert!(moment != Moment::BeforeTheFirstAwait, "before");
+    sleep(Duration::from_secs(1)).await;
+    assert!(moment != Moment::AfterAnAwait, "after");
+    Ok(value)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_an_error_in_each_handler_before_and_after_its_first_await() {
+    use Moment::{AfterAnAwait, BeforeTheFirstAwait, Never, WhenCalled};
+    for moment in [WhenCalled, BeforeTheFirstAwait, AfterAnAwait] {
+        for handler in ["process", "success", "exception"] {
+            let of = move |name| if name == handler { moment } else { Never };
+            let called = move |name| assert!(of(name) != WhenCalled, "called");
+            let bad = move |transaction: &Transaction| transaction.id() == "bad";
+            let world = World::new()
+                .process(move |transaction| {
+                    let bad = bad(&transaction);
+                    if bad {
+                        called("process");
+                    }
+                    async move {
+                        panics(if bad { of("process") } else { Never }, ()).await?;
+                        let fails = bad && handler == "exception";
+                        if fails { Err(TransactionError::business("no")) } else { Ok(()) }
+                    }
+                })
+                .success(move |transaction| {
+                    let bad = bad(&transaction);
+                    if bad {
+                        called("success");
+                    }
+                    panics(if bad { of("success") } else { Never }, ())
+                })
+                .exception(move |_| {
+                    called("exception");
+                    panics(of("exception"), Disposition::Reject)
+                })
+                .policy(|policy| {
+                    (policy.process.max_attempts, policy.success.max_attempts) = (2, 2);
+                    policy.exception.max_attempts = 2;
+                    policy.on_handler_failure = OnHandlerFailure::Reject;
+                });
+            world.push(["good", "bad", "fine"]);
+            let report = world.run().await;
+            let how = format!("{handler} {moment:?}");
+            assert_eq!((report.tally.processed, report.tally.succeeded), (3, 2), "{how}");
+            let begins = format!("{handler}{}bad", if handler == "exception" { ":business " } else { " " });
+            let log = world.log();
+            let attempts = log.iter().filter(|line| **line == begins).count();
+            assert_eq!(attempts, 2, "{how}: {log:?}");
+            let failures = u64::from(handler == "exception");
+            assert_eq!(
+                (report.tally.handler_failures, report.tally.failed.system),
+                (failures, 1 - failures),
+                "{how}"
+            );
+            let queue = world.input.queue.inspect();
+            assert_eq!((queue.acked, queue.dead_letters.len(), queue.handed_out), (2, 1, 0), "{how}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_with_any_payload_is_an_error() {
+    let payloads: [fn(); 6] = [
+        || panic!("literal"),
+        || panic!("formatted {}", 1),
+        || std::panic::panic_any(7_u64),
+        || std::panic::panic_any(Box::new("boxed")),
+        || std::panic::panic_any(PanicsWhenDropped),
+        || std::panic::resume_unwind(Box::new(())),
+    ];
+    for (index, panics) in payloads.into_iter().enumerate() {
+        let world = World::with(2)
+            .process(move |transaction| async move {
+                if transaction.id() == "0" {
+                    panics();
+                }
+                Ok(())
+            })
+            .policy(|policy| policy.process.max_attempts = 2);
+        let report = world.run().await;
+        assert_eq!(
+            (report.tally.failed.system, report.tally.retries, report.tally.succeeded),
+            (1, 1, 1),
+            "{index}"
+        );
+        let message = &report.tally.refusals[0].message;
+        assert!(message.starts_with("panicked"), "{message}");
+    }
+}
+
+/// A handler that ends well, and panics when it is dropped.
+struct EndsBadly;
+
+impl Future for EndsBadly {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for EndsBadly {
+    fn drop(&mut self) {
+        panic!("dropped badly");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_drop_of_a_handler_that_ended_is_that_attempts_error() {
+    let world = World::with(2).process(|_| EndsBadly).policy(|policy| policy.process.max_attempts = 3);
+    let report = world.run().await;
+    assert_eq!((report.tally.failed.system, report.tally.retries), (2, 4));
+    let world = World::with(2).success(|_| EndsBadly).policy(|policy| policy.success.max_attempts = 3);
+    let report = world.run().await;
+    assert_eq!((report.tally.failed.system, report.tally.retries, report.tally.succeeded), (2, 4, 0));
+    assert_eq!(world.input.queue.inspect().dead_letters.len(), 2);
 }

@@ -540,3 +540,80 @@ async fn a_policy_that_names_no_source_fails_the_execute() {
         "execute: task `wrong`: `from` names `inptu`, which is no source of the task"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_run_limit_bounds_a_producer_too() {
+    for (grace, ended, made) in [(60, "TimeLimit", 4), (1, "Failed", 2)] {
+        let script = script(|script| (script.count, script.takes) = (1000, Duration::from_secs(10)));
+        let began = Instant::now();
+        let (report, out, _) = produce(&script, |policy| {
+            policy.concurrency = 2;
+            policy.timeout = Some(Duration::from_secs(15));
+            policy.shutdown_grace = Duration::from_secs(grace);
+        })
+        .await;
+        assert!(format!("{:?}", report.ended).starts_with(ended), "{:?}", report.ended);
+        if let Ended::Failed(error) = &report.ended {
+            assert_eq!(error.kind(), ergon::ErrorKind::LoopTimeout);
+        }
+        assert_eq!((out.len(), began.elapsed().as_secs()), (made, 15 + grace.min(5)));
+        assert_eq!(script.0.pulled.load(Ordering::SeqCst), 4, "nothing is pulled after the limit");
+    }
+}
+
+/// A number that is counted as long as it is held.
+#[derive(Debug, Serialize, Deserialize)]
+struct Item {
+    n: usize,
+    #[serde(skip)]
+    _held: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held(Arc<Script>);
+
+impl Held {
+    fn new(script: &Arc<Script>) -> Self {
+        script.most.fetch_max(script.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        Self(Arc::clone(script))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[ergon::task(connectors(output), services(script), producer(concurrency = 4, batch_size = 8, limit = 20000))]
+struct Endless;
+
+impl Producer for Endless {
+    type Payload = Item;
+    type Output = ();
+
+    fn transactions(&self) -> impl Stream<Item = Result<Transaction<Item>>> + Send {
+        let script = &self.script_service.0;
+        stream::iter((0..).map(|n| {
+            script.pulled.fetch_add(1, Ordering::SeqCst);
+            Transaction::typed(n.to_string(), Item { n, _held: Some(Held::new(script)) })
+        }))
+    }
+
+    async fn prepare_transaction(&self, item: &Transaction<Item>) -> Result<()> {
+        if item.payload().n.is_multiple_of(3) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_holds_no_more_of_an_endless_stream_than_its_slots() {
+    let script = script(|_| ());
+    let config = Endless::config(EndlessWiring { output: queue().1, script: script.clone() });
+    let report = testing::run(config).await.unwrap();
+    assert_eq!((report.tally.succeeded, script.0.pulled.load(Ordering::SeqCst)), (20_000, 20_000));
+    let (most, left) = (script.0.most.load(Ordering::SeqCst), script.0.running.load(Ordering::SeqCst));
+    assert!(most <= 4 * 4 && left == 0, "{most} are held at once, {left} in the end");
+}

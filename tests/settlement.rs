@@ -8,12 +8,17 @@
     reason = "a test"
 )]
 
+use std::fmt::{self, Write};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ergon::prelude::*;
 use ergon_tests::World;
 use tokio::time::{Instant, sleep};
+use tracing::field::Field;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 #[tokio::test(start_paused = true)]
 async fn what_finishes_together_is_settled_in_one_call() {
@@ -75,7 +80,7 @@ async fn a_delivery_that_a_task_fetches_and_drops_is_given_back() {
     use ergon::connector::memory::Memory;
     use ergon::{Context, FetchRequest};
     let world = World::with(2);
-    let memory = std::sync::Arc::new(Memory::new(std::sync::Arc::clone(&world.input.queue)));
+    let memory = Arc::new(Memory::new(Arc::clone(&world.input.queue)));
     let input = Input::new(memory, &Context::new("t", "input"));
     let mut deliveries = input.fetch(&FetchRequest::new(2)).await.unwrap();
     let kept = deliveries.pop().unwrap();
@@ -104,4 +109,95 @@ async fn a_source_that_never_answers_does_not_hold_up_a_stop() {
     let report = running.wait().await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(5 + 2 * 2 + 1), "{:?}", began.elapsed());
     assert_eq!((report.tally.succeeded, report.tally.unknown), (0, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_finishes_while_the_source_answers_goes_in_the_next_call() {
+    let world = World::with(30)
+        .process(|transaction| async move {
+            sleep(Duration::from_millis(transaction.id().parse().unwrap())).await;
+            Ok(())
+        })
+        .policy(|policy| (policy.concurrency, policy.batch_size) = (30, 30));
+    *world.input.faults.settle_takes.lock().unwrap() = Duration::from_secs(1);
+    let report = world.run().await;
+    assert_eq!(report.tally.succeeded, 30);
+    let calls: Vec<_> =
+        world.input.faults.settled.lock().unwrap().iter().copied().filter(|count| *count > 0).collect();
+    assert_eq!(calls, [1, 29], "the first alone, the others together");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_receipt_of_a_settle_has_a_fate_of_its_own() {
+    let world = World::with(6)
+        .process(|transaction| async move {
+            sleep(Duration::from_secs(1)).await;
+            match transaction.id() {
+                "0" | "1" => Err(TransactionError::business("no")),
+                _ => Ok(()),
+            }
+        })
+        .policy(|policy| (policy.concurrency, policy.batch_size) = (6, 6));
+    let fates = vec![
+        (0, ConnectorError::transient("stale tag")),
+        (2, ConnectorError::unknown("link died")),
+        (5, ConnectorError::permanent("no such channel")),
+    ];
+    world.input.faults.settles.lock().unwrap().push_back(ConnectorError::partial(fates));
+    let report = world.run().await;
+    assert_eq!(world.input.faults.settled.lock().unwrap()[0], 6);
+    // Of two refused and four done, one and two are not known to be settled.
+    assert_eq!((report.tally.unknown, report.tally.succeeded, report.tally.refused), (3, 2, 1));
+    assert_eq!(report.tally.processed, 3);
+}
+
+/// Writes down what is logged on this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = event.metadata().level().to_string();
+        event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
+            write!(line, " {}={value:?}", field.name()).unwrap();
+        });
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_known_to_be_settled_is_logged() {
+    let lines = Lines::default();
+    let _logging = tracing::subscriber::set_default(lines.clone());
+    let world = World::with(3).policy(|policy| policy.concurrency = 3);
+    let error = ConnectorError::unknown("link died");
+    world.input.faults.settles.lock().unwrap().extend([error, ConnectorError::unknown("link died again")]);
+    let report = world.run().await;
+    assert!(report.tally.unknown >= 2, "{report:?}");
+    let said = lines.0.lock().unwrap().clone();
+    let told: Vec<_> = said.iter().filter(|line| line.contains("link died")).collect();
+    assert_eq!(told.len() as u64, report.tally.unknown, "{said:#?}");
+    assert!(told.iter().all(|line| line.starts_with("WARN") || line.starts_with("ERROR")), "{told:?}");
+    for id in 0..report.tally.unknown {
+        assert!(
+            told.iter().any(|line| line.contains(&format!("transaction_id=\"{id}\""))),
+            "{id} in {told:?}"
+        );
+    }
 }

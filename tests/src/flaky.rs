@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ergon::connector::memory::{Memory, MemoryQueue};
 use ergon::prelude::*;
 use ergon::{Abilities, Context};
+use tokio::time::{Instant, sleep};
 
 /// The faults that are to come, and what was asked for.
 #[derive(Debug, Default)]
@@ -17,16 +19,26 @@ pub struct Faults {
     pub settles: Mutex<VecDeque<ConnectorError>>,
     /// How many of the next fetches never answer.
     pub fetches_that_hang: AtomicUsize,
+    /// How long a settle takes.
+    pub settle_takes: Mutex<Duration>,
     /// Whether a settle never answers.
     pub settle_hangs: AtomicBool,
     /// Whether a settle panics.
     pub settle_panics: AtomicBool,
     /// Errors of the next dispatches, in order.
     pub dispatches: Mutex<VecDeque<ConnectorError>>,
+    /// How long a dispatch takes.
+    pub dispatch_takes: Mutex<Duration>,
+    /// When each dispatch was asked for.
+    pub dispatched_at: Mutex<Vec<Instant>>,
     /// How many fetches were asked for.
     pub fetched: AtomicUsize,
     /// The sum of what they asked for.
     pub asked: AtomicUsize,
+    /// When each fetch was asked for, and for how many.
+    pub asked_at: Mutex<Vec<(Instant, usize)>>,
+    /// Whether the source waits for data by itself when it may.
+    pub pushes: AtomicBool,
     /// How many settlements came with each settle.
     pub settled: Mutex<Vec<usize>>,
 }
@@ -75,6 +87,13 @@ fn next(faults: &Mutex<VecDeque<ConnectorError>>) -> Result<(), ConnectorError> 
     }
 }
 
+async fn takes(time: &Mutex<Duration>) {
+    let time = *time.lock().expect("unpoisoned");
+    if !time.is_zero() {
+        sleep(time).await;
+    }
+}
+
 impl Connector for Flaky {
     const KIND: &'static str = "flaky";
 
@@ -87,12 +106,15 @@ impl Source for Flaky {
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
         self.faults.fetched.fetch_add(1, Ordering::SeqCst);
         self.faults.asked.fetch_add(request.max(), Ordering::SeqCst);
+        self.faults.asked_at.lock().expect("unpoisoned").push((Instant::now(), request.max()));
         let hangs = &self.faults.fetches_that_hang;
         if hangs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
             std::future::pending::<()>().await;
         }
         next(&self.faults.fetches)?;
-        self.memory.fetch(&FetchRequest::new(request.max())).await
+        let pushes = self.faults.pushes.load(Ordering::SeqCst);
+        let request = if pushes { request.clone() } else { FetchRequest::new(request.max()) };
+        self.memory.fetch(&request).await
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
@@ -100,6 +122,7 @@ impl Source for Flaky {
         if self.faults.settle_hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
+        takes(&self.faults.settle_takes).await;
         assert!(!self.faults.settle_panics.load(Ordering::SeqCst), "a defect of the connector");
         next(&self.faults.settles)?;
         self.memory.settle(settlements).await
@@ -108,6 +131,8 @@ impl Source for Flaky {
 
 impl Sink for Flaky {
     async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
+        self.faults.dispatched_at.lock().expect("unpoisoned").push(Instant::now());
+        takes(&self.faults.dispatch_takes).await;
         next(&self.faults.dispatches)?;
         self.memory.dispatch(transactions).await
     }

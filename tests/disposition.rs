@@ -1,0 +1,221 @@
+//! What becomes of a delivery: each disposition, the dead-letter connector, and an end to what is given back.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ergon::OnHandlerFailure;
+use ergon::prelude::*;
+use ergon::telemetry::{Ended, RunReport};
+use ergon_tests::World;
+use tokio::time::{Instant, sleep, timeout};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A world of one transaction that fails, and whose exception handler decides so.
+fn failing(disposition: Disposition) -> World {
+    World::with(1)
+        .process(|_| async { Err(TransactionError::business("no such article")) })
+        .exception(move |_| async move { Ok(disposition) })
+}
+
+/// The same with a dead-letter connector.
+fn lettered(disposition: Disposition) -> World {
+    failing(disposition).policy(|policy| policy.dead_letter = Some("letters".into()))
+}
+
+/// Runs it; an hour of a paused clock is no end.
+async fn run(world: &World) -> RunReport {
+    timeout(3600 * SECOND, Box::pin(world.run())).await.expect("the run ends")
+}
+
+fn processed(world: &World) -> usize {
+    world.log().iter().filter(|line| line.starts_with("process ")).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_disposition_does_to_a_memory_source_what_it_says() {
+    use Disposition::{Ack, Reject, Requeue, RetryAfter};
+    // The disposition, with a dead-letter connector or not; then how often it was processed, what is acked, rejected
+    // to the source, and in the dead-letter connector.
+    let cases = [
+        (Ack, false, (1, 1, 0, 0)),
+        (Ack, true, (1, 1, 0, 0)),
+        (Reject, false, (1, 0, 1, 0)),
+        (Reject, true, (1, 1, 0, 1)),
+        (Requeue, false, (3, 0, 1, 0)),
+        (Requeue, true, (3, 1, 0, 1)),
+        (RetryAfter(7 * SECOND), false, (3, 0, 1, 0)),
+        (RetryAfter(7 * SECOND), true, (3, 1, 0, 1)),
+    ];
+    for (disposition, named, expected) in cases {
+        let world = if named { lettered(disposition) } else { failing(disposition) };
+        let world = world.policy(|policy| policy.max_deliveries = 3);
+        let began = Instant::now();
+        let report = run(&world).await;
+        let queue = world.input.queue.inspect();
+        let letters = world.letters.queue.inspect().waiting;
+        let seen = (processed(&world), queue.acked, queue.dead_letters.len(), letters);
+        assert_eq!(seen, expected, "{disposition:?}, dead letter: {named}");
+        assert_eq!((queue.handed_out, queue.waiting), (0, 0), "{disposition:?}, dead letter: {named}");
+        let refused = u64::from(disposition != Ack);
+        assert_eq!((report.tally.refused, report.tally.refusals.len() as u64), (refused, refused));
+        assert_eq!(report.tally.dead_lettered, letters as u64);
+        let held = if matches!(disposition, RetryAfter(_)) { 3 * 7 } else { 0 };
+        assert_eq!(began.elapsed().as_secs(), held, "{disposition:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_failure_that_rejects_goes_to_the_dead_letter_connector_with_the_first_error() {
+    let world = lettered(Disposition::Ack)
+        .exception(|_| async { Err(TransactionError::system("no pager")) })
+        .policy(|policy| policy.on_handler_failure = OnHandlerFailure::Reject);
+    let report = run(&world).await;
+    assert_eq!((report.tally.handler_failures, report.tally.dead_lettered), (1, 1));
+    let letters = world.letters.queue.drain();
+    assert_eq!(letters[0].metadata().text("ergon-error"), Some("no such article"));
+    assert_eq!(world.input.queue.inspect().acked, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_says_what_went_wrong_in_which_step() {
+    let world = World::new()
+        .process(|transaction| async move {
+            match transaction.id() {
+                "business" => return Err(TransactionError::business("no such article")),
+                "system" => return Err(TransactionError::system("link lost")),
+                "timeout" => sleep(3600 * SECOND).await,
+                "panic" => panic!("boom"),
+                _ => (),
+            }
+            Ok(())
+        })
+        .success(|_| async { Err(TransactionError::system("no space")) })
+        .policy(|policy| {
+            policy.dead_letter = Some("letters".into());
+            policy.process.max_attempts = 3;
+            policy.process.timeout = Some(SECOND);
+            policy.success.max_attempts = 2;
+        });
+    let ids = ["business", "system", "timeout", "panic", "success"];
+    world.push(ids);
+    run(&world).await;
+    let letters = world.letters.queue.drain();
+    let of = |id: &str| letters.iter().find(|letter| letter.id() == id).unwrap();
+    let said = ids.map(|id| {
+        let metadata = of(id).metadata();
+        assert_eq!(metadata.text("ergon-task"), Some("probe"));
+        assert_eq!(of(id).payload().decode::<String>().unwrap(), "body");
+        (metadata.text("ergon-category").unwrap(), metadata.get("ergon-attempts").unwrap().as_u64().unwrap())
+    });
+    assert_eq!(said, [("business", 1), ("system", 3), ("timeout", 3), ("system", 3), ("system", 2)]);
+    let words = ids.map(|id| of(id).metadata().text("ergon-error").unwrap());
+    assert_eq!(words[..3], ["no such article", "link lost", "process took longer than its limit of 1s"]);
+    assert!(words[3].starts_with("panicked at ") && words[3].ends_with(": boom"), "{}", words[3]);
+    assert_eq!(words[4], "no space");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_acked_before_the_dead_letter_connector_has_it() {
+    let world = lettered(Disposition::Reject);
+    *world.letters.faults.dispatch_takes.lock().unwrap() = 10 * SECOND;
+    let running = world.start().await;
+    sleep(9 * SECOND).await;
+    assert_eq!(world.letters.faults.dispatched_at.lock().unwrap().len(), 1);
+    assert_eq!((world.input.queue.inspect().acked, world.input.queue.inspect().handed_out), (0, 1));
+    let report = running.wait().await.unwrap();
+    assert_eq!((world.input.queue.inspect().acked, report.tally.dead_lettered), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_dead_letter_connector_is_tried_again_with_growing_waits() {
+    let world = lettered(Disposition::Reject).policy(|policy| policy.limit = Some(1));
+    let errors = (0..9).map(|_| ConnectorError::transient("disk full"));
+    world.letters.faults.dispatches.lock().unwrap().extend(errors);
+    let report = run(&world).await;
+    let times = world.letters.faults.dispatched_at.lock().unwrap().clone();
+    let waits: Vec<_> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+    assert_eq!(waits.len(), 4);
+    for (wait, about) in waits.iter().zip([200, 400, 800, 1600]) {
+        assert!((about * 8 / 10..=about * 12 / 10 + 1).contains(wait), "{waits:?}");
+    }
+    let queue = world.input.queue.inspect();
+    assert_eq!((queue.acked, queue.waiting, queue.dead_letters.len()), (0, 1, 0));
+    assert_eq!((report.tally.requeued, report.tally.dead_lettered, report.tally.refused), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_takes_no_slot_from_others() {
+    let world = World::with(20)
+        .process(|transaction| async move {
+            sleep(SECOND).await;
+            if transaction.id() == "0" && transaction.deliveries() == 1 {
+                return Err(TransactionError::business("not yet"));
+            }
+            Ok(())
+        })
+        .exception(|_| async { Ok(Disposition::RetryAfter(5 * SECOND)) });
+    let began = Instant::now();
+    let report = run(&world).await;
+    assert_eq!(report.tally.succeeded, 20);
+    assert_eq!(began.elapsed().as_secs(), 1 + 19 + 1, "the others run while it is held");
+    let log = world.log();
+    let again = log.iter().rposition(|line| line == "process 0").unwrap();
+    let before = log.iter().take(again).filter(|line| line.starts_with("success")).count();
+    assert!((5..=6).contains(&before), "{before} ended before it was tried again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_a_stop_is_a_requeue() {
+    let world = failing(Disposition::Ack).exception(|_| async {
+        sleep(10 * SECOND).await;
+        Ok(Disposition::RetryAfter(3600 * SECOND))
+    });
+    let running = world.start().await;
+    sleep(SECOND).await;
+    running.stop();
+    let began = Instant::now();
+    let report = running.wait().await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), 9, "it is not held");
+    assert_eq!((report.tally.requeued, report.tally.processed), (1, 1));
+    let queue = world.input.queue.inspect();
+    assert_eq!((queue.waiting, queue.handed_out, queue.acked), (1, 0, 0));
+    assert!(matches!(report.ended, Ended::Stopped { .. }), "{:?}", report.ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_is_delivered_twenty_times_by_default() {
+    let world = failing(Disposition::Requeue);
+    let report = run(&world).await;
+    assert_eq!((processed(&world), report.tally.refused), (20, 1));
+    let letters = world.input.queue.inspect().dead_letters;
+    assert_eq!((letters.len(), letters[0].deliveries()), (1, 21));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_delivered_too_often_goes_to_the_dead_letter_connector_with_the_reason() {
+    let world = lettered(Disposition::Requeue).policy(|policy| policy.max_deliveries = 2);
+    run(&world).await;
+    assert_eq!(world.log(), ["process 0", "exception:business 0", "process 0", "exception:business 0"]);
+    let letters = world.letters.queue.drain();
+    let reason = "delivered 3 times, more than `max_deliveries` = 2 allows";
+    assert_eq!(letters[0].metadata().text("ergon-error"), Some(reason));
+    assert_eq!((letters[0].id(), world.input.queue.inspect().acked), ("0", 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_again_and_again_is_rejected_in_the_end() {
+    let world = failing(Disposition::RetryAfter(SECOND)).policy(|policy| policy.max_deliveries = 4);
+    let report = run(&world).await;
+    assert_eq!((processed(&world), report.tally.refused), (4, 1));
+    assert_eq!(report.tally.refusals[0].message, "delivered 5 times, more than `max_deliveries` = 4 allows");
+    assert_eq!(world.input.faults.fetched.load(Ordering::SeqCst), 2, "it is never fetched again");
+}
