@@ -291,3 +291,10 @@ async fn the_attribute_is_run_fn_around_a_function() {
         assert_eq!(calls.into_inner(), attempts, "{category}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_backoff_is_no_wait_for_any_number_of_attempts() {
+    let policy = RetryPolicy { max_attempts: 3_000, ..RetryPolicy::DEFAULT };
+    let waits = times(policy, lost).await;
+    assert_eq!((waits.len(), waits.iter().sum::<Duration>()), (2_999, Duration::ZERO));
+}

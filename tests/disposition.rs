@@ -219,3 +219,29 @@ async fn what_is_held_again_and_again_is_rejected_in_the_end() {
     assert_eq!(report.tally.refusals[0].message, "delivered 5 times, more than `max_deliveries` = 4 allows");
     assert_eq!(world.input.faults.fetched.load(Ordering::SeqCst), 2, "it is never fetched again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_to_be_held_for_ever_is_held() {
+    let world = failing(Disposition::RetryAfter(Duration::MAX));
+    let running = world.start().await;
+    sleep(3600 * SECOND).await;
+    assert_eq!((processed(&world), world.input.queue.inspect().handed_out), (1, 1));
+    running.stop();
+    running.wait().await.unwrap();
+    assert_eq!(world.input.queue.inspect().waiting, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finite_run_ends_when_poison_is_not_taken_by_the_dead_letter_connector_either() {
+    let world = failing(Disposition::Reject).policy(|policy| {
+        policy.dead_letter = Some("letters".into());
+        policy.max_deliveries = 3;
+    });
+    let refusals = (0..1000).map(|_| ConnectorError::transient("the disk is full"));
+    world.letters.faults.dispatches.lock().unwrap().extend(refusals);
+    let report = world.run().await;
+    let Ended::Failed(error) = report.ended else { panic!("{:?}", report.ended) };
+    let said = "0 was delivered more than 3 times, and the dead-letter connector does not take it";
+    assert_eq!(error.to_string(), said);
+    assert_eq!((processed(&world), world.input.queue.inspect().waiting), (3, 1));
+}

@@ -263,3 +263,21 @@ async fn a_permanent_error_ends_a_finite_run_and_is_not_retried() {
         (1, 3)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_push_source_with_a_fetch_limit_wakes_the_loop_at_once() {
+    let world = World::new().policy(|policy| {
+        policy.streaming = true;
+        policy.fetch.timeout = Some(SECOND);
+    });
+    world.input.faults.pushes.store(true, Ordering::SeqCst);
+    let running = world.start().await;
+    for n in 0..20 {
+        sleep(Duration::from_millis(7_300)).await;
+        world.push([n.to_string()]);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(world.input.queue.inspect().acked, n + 1);
+    }
+    running.stop();
+    running.wait().await.unwrap();
+}

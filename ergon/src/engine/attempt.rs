@@ -239,6 +239,6 @@ pub(super) async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Out
 }
 
 /// Thirty years from now: a wait that nobody outlives, and that the timer can hold.
-fn far_future() -> Instant {
+pub(super) fn far_future() -> Instant {
     Instant::now() + std::time::Duration::from_secs(30 * 365 * 24 * 3600)
 }

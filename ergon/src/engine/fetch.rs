@@ -44,6 +44,13 @@ pub(super) async fn fetch(run: &Loop, asked: usize) {
                 return run.slots.fetched(asked, deliveries);
             }
             Finished::Interrupted => return run.slots.fetched(asked, Vec::new()),
+            // A source that waited for data, and got none within the limit, is empty, not broken; it is asked to wait
+            // on.
+            Finished::Failed(failure)
+                if run.terms.policy.streaming && failure.category() == Category::Timeout =>
+            {
+                (empty, failed) = (0, 0);
+            }
             Finished::Failed(failure) => {
                 failed = failed.saturating_add(1);
                 let error = fetch_error(run, &failure);
@@ -81,10 +88,6 @@ async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
         None => run.terms.drain.run_until_cancelled(fetched).await,
     };
     match fetched {
-        // A source that waits for data and gets none within the limit is empty, not broken.
-        Some(Finished::Failed(error)) if waits && error.category() == Category::Timeout => {
-            Finished::Done(Vec::new())
-        }
         Some(finished) => finished,
         None => Finished::Interrupted,
     }

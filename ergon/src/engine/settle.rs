@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::guarded;
+use super::attempt::{far_future, guarded};
 use super::consume::Loop;
 use super::life::{Failure, Lived};
 use super::lifecycle::Outcome;
 use super::terms::Terms;
 use crate::connector::{ConnectorError, Delivery, Disposition, Fate, Receipt, Settlement};
+use crate::error::{Error, ErrorKind};
 use crate::telemetry::event::{HandlerFailed, TransactionFailed, Unsettled};
 use crate::telemetry::{Refusal, Step, Tally};
 use crate::transaction::Transaction;
@@ -81,6 +82,9 @@ async fn settle_finished(run: &Loop, held: &mut Held) {
     let mut notes = Vec::with_capacity(finished.len());
     for Settling { transaction, receipt, lived } in finished {
         report(run.task, &transaction, &lived);
+        if !run.terms.policy.streaming && is_undeliverable(run, &transaction, &lived) {
+            run.slots.close(Some(undeliverable(run, &transaction)));
+        }
         match lived.disposition {
             Disposition::RetryAfter(wait) if !closing => {
                 count(
@@ -101,6 +105,22 @@ async fn settle_finished(run: &Loop, held: &mut Held) {
         let result = tell(run, settlements).await;
         record(run, &notes, &result);
     }
+}
+
+/// Whether it is poison that the dead-letter connector does not take either: it would come back for ever.
+fn is_undeliverable(run: &Loop, transaction: &Transaction, lived: &Lived) -> bool {
+    let poison = transaction.deliveries() > run.terms.policy.max_deliveries;
+    poison
+        && run.terms.dead_letter.is_some()
+        && lived.disposition == Disposition::Requeue
+        && lived.failure.is_some()
+}
+
+fn undeliverable(run: &Loop, transaction: &Transaction) -> Error {
+    let (id, most) = (transaction.id(), run.terms.policy.max_deliveries);
+    let message =
+        format!("{id} was delivered more than {most} times, and the dead-letter connector does not take it");
+    Error::new(ErrorKind::Connector, message).with_hint("it was given back; see why the connector refuses it")
 }
 
 /// Tells the source. A source that panics, or that does not answer when the grace of a stop is over, leaves the fate of
@@ -223,8 +243,7 @@ struct Later {
 
 impl Held {
     fn hold(&mut self, wait: Duration, transaction: Transaction, receipt: Receipt) {
-        let now = Instant::now();
-        let due = now.checked_add(wait).unwrap_or(now);
+        let due = Instant::now().checked_add(wait).unwrap_or_else(far_future).min(far_future());
         let deliveries = transaction.deliveries().saturating_add(1);
         self.0.push(Later { due, delivery: Delivery::new(transaction.with_deliveries(deliveries), receipt) });
     }

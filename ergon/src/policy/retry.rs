@@ -95,6 +95,10 @@ impl RetryPolicy {
     }
 
     fn computed_wait(&self, attempt: u32) -> Duration {
+        // Nothing times infinity is no number.
+        if self.backoff.is_zero() {
+            return Duration::ZERO;
+        }
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         saturating(self.backoff.as_secs_f64() * self.backoff_multiplier.powi(exponent))
     }
