@@ -193,18 +193,23 @@ impl<'a> Holding<'a> {
     async fn live<S: Steps>(&mut self, steps: &S, clock: &mut Clock) -> bool {
         let Some(Settling { transaction, receipt, lived }) = &mut self.settling else { return false };
         let mut life = Life::new(steps, &self.run.terms, transaction, Some(receipt), clock);
-        let whole = async {
-            let mut living = std::pin::pin!(life.live());
-            match at_once(living.as_mut()).await {
-                Some(lived) => Some(lived),
-                None => {
+        let came_of_it = {
+            let mut living = std::pin::pin!(Some(life.live()));
+            let at_once = match living.as_mut().as_pin_mut() {
+                Some(living) => at_once(living).await,
+                None => None,
+            };
+            match (at_once, living.as_mut().as_pin_mut()) {
+                (None, Some(waits)) => {
                     self.run.slots.wake_another();
-                    self.run.abort.run_until_cancelled(living).await
+                    let whole = guarded(&mut None, self.run.abort.run_until_cancelled(waits)).await;
+                    // A handler that is cancelled may panic when it is dropped.
+                    let _ = panic::guard(|| living.set(None));
+                    whole.ok().flatten()
                 }
+                (lived, _) => lived,
             }
         };
-        // Guarded here too: a handler that is cancelled may panic when it is dropped.
-        let came_of_it = guarded(&mut None, whole).await.ok().flatten();
         // So may what it made; that changes nothing of what became of the transaction.
         let _ = panic::guard(|| drop(life));
         let whole = came_of_it.is_some();
