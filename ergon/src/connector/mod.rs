@@ -13,6 +13,8 @@ mod handle;
 mod held;
 mod receipt;
 mod role;
+#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel", feature = "rabbitmq"))]
+mod size;
 
 #[cfg(feature = "csv")]
 pub mod csv;
@@ -21,12 +23,14 @@ pub mod excel;
 #[cfg(feature = "json_lines")]
 pub mod json_lines;
 pub mod memory;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
 
 pub use ability::{Abilities, Count, FetchById, Lifecycle};
 pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};
 pub use error::{ConnectorError, Fate};
 #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
-pub use file::{ByteSize, ByteSizeError, Fsync};
+pub use file::Fsync;
 pub(crate) use handle::AnyConnector;
 pub use handle::{Duplex, Input, Output};
 pub(crate) use held::Held;
@@ -35,3 +39,5 @@ pub use role::{
     Connector, ConnectorConfig, Context, DuplexConfig, Health, Shard, Sink, SinkConfig, Source, SourceConfig,
     Usage,
 };
+#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel", feature = "rabbitmq"))]
+pub use size::{ByteSize, ByteSizeError};

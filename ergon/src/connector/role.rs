@@ -142,6 +142,10 @@ pub struct Context {
     pub shard: Shard,
     /// What the connector is wired as.
     pub usage: Usage,
+    /// How many deliveries the task may hold unsettled: its `concurrency` and `prefetch` together; at least 1.
+    pub at_once: usize,
+    /// Whether a connector of the task's own takes what the task rejects, so that it never comes to the source.
+    pub dead_lettered: bool,
 }
 
 /// What a connector is wired as: a connector that can be both must not make a file that it is to read.
@@ -159,7 +163,14 @@ pub enum Usage {
 impl Context {
     /// Describes a slot of a task that runs in one worker.
     pub fn new(task: impl Into<String>, slot: impl Into<String>) -> Self {
-        Self { task: task.into(), slot: slot.into(), shard: Shard::default(), usage: Usage::default() }
+        Self {
+            task: task.into(),
+            slot: slot.into(),
+            shard: Shard::default(),
+            usage: Usage::default(),
+            at_once: 1,
+            dead_lettered: false,
+        }
     }
 }
 

@@ -136,6 +136,10 @@ impl Parts {
     fn context(&self, slot: &'static str) -> Context {
         let mut context = Context::new(self.task, slot);
         context.shard = self.shard;
+        if let Some(policy) = &self.policies.consumer {
+            context.at_once = policy.concurrency.saturating_add(policy.prefetch);
+            context.dead_lettered = policy.dead_letter.is_some();
+        }
         context
     }
 }

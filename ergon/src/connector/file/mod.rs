@@ -5,7 +5,6 @@ mod append;
 #[cfg(any(feature = "csv", feature = "excel"))]
 mod columns;
 mod feed;
-mod size;
 
 use std::fs::File;
 use std::io;
@@ -17,11 +16,11 @@ use super::Shard;
 use super::{ConnectorError, Disposition, FetchRequest, Source};
 use crate::transaction::Transaction;
 
+pub(crate) use super::size::ByteSize;
 pub(crate) use append::{AppendFile, Batch, Mode};
 #[cfg(any(feature = "csv", feature = "excel"))]
 pub(crate) use columns::{cells, in_order};
 pub(crate) use feed::{Closed, Feed, Outlet};
-pub use size::{ByteSize, ByteSizeError};
 
 /// When a sink asks the system to write a file through to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]

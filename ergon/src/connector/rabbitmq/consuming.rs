@@ -1,0 +1,278 @@
+//! The session that consumes: one channel, one consumer for each queue, and the tags that are not settled.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, poll_fn};
+use futures_util::{FutureExt, Stream};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer, Error};
+use tokio::time::timeout;
+
+use super::dial::{Dial, Wire};
+use super::link::{Establish, Pulse, Session};
+use super::receipt::{Step, Tags, Verdict};
+use super::{RabbitMqConfig, error, message, topology};
+use crate::connector::{ConnectorError, Delivery, FetchRequest, Usage};
+
+/// How long the broker may take to take an acknowledgement from us.
+const SETTLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a fetch that does not wait gives the broker to send what it says is there, before it asks again.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
+
+/// Makes the sessions that consume.
+pub(super) struct Consume {
+    pub(super) dial: Dial,
+    pub(super) config: Arc<RabbitMqConfig>,
+    pub(super) prefetch: u16,
+    pub(super) usage: Usage,
+}
+
+/// One channel and its consumers.
+pub(super) struct Consuming {
+    pulse: Arc<Pulse>,
+    epoch: u64,
+    channel: Arc<Channel>,
+    /// Whoever fetches holds it.
+    consumers: tokio::sync::Mutex<Consumers>,
+    tags: Mutex<Tags>,
+    queues: Vec<Arc<str>>,
+    wire: Wire,
+}
+
+struct Consumers {
+    /// Beside each its queue; the first is polled first, and moves to the end.
+    open: VecDeque<(Arc<str>, Consumer)>,
+    /// Taken from the client, not fetched yet.
+    waiting: VecDeque<Delivery>,
+}
+
+impl Establish for Consume {
+    type Session = Consuming;
+
+    const PURPOSE: &'static str = "consume";
+
+    fn place(&self) -> String {
+        self.dial.address.to_string()
+    }
+
+    async fn establish(&self, epoch: u64) -> Result<Consuming, ConnectorError> {
+        let wire = self.dial.connect(Self::PURPOSE).await?;
+        let pulse = Arc::new(Pulse::default());
+        pulse.watch(wire.connection().events_listener());
+        let subscribing = async {
+            topology::declare(&self.config, &self.dial, &wire, self.usage).await?;
+            let failed = |what: &str, error: Error| error::failed(what, &self.dial.address, &error);
+            let channel = wire.channel().await.map_err(|error| failed("open a channel", error))?;
+            let qos = channel.basic_qos(self.prefetch, BasicQosOptions::default()).await;
+            qos.map_err(|error| failed("set the prefetch", error))?;
+            let mut open = VecDeque::new();
+            for (queue, _) in self.config.queues() {
+                let options = BasicConsumeOptions::default();
+                let consumer =
+                    channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await;
+                let consumer = consumer.map_err(|error| failed(&format!("consume `{queue}`"), error))?;
+                open.push_back((Arc::from(queue), consumer));
+            }
+            Ok((channel, open))
+        };
+        let (channel, open) = timeout(self.dial.within, subscribing).await.map_err(|_| {
+            let (within, address) = (humantime::format_duration(self.dial.within), &self.dial.address);
+            ConnectorError::transient(format!("{address} did not subscribe us within {within}"))
+        })??;
+        let queues = open.iter().map(|(queue, _)| Arc::clone(queue)).collect();
+        let consumers = tokio::sync::Mutex::new(Consumers { open, waiting: VecDeque::new() });
+        let channel = Arc::new(channel);
+        Ok(Consuming { pulse, epoch, channel, consumers, tags: Mutex::new(Tags::new()), queues, wire })
+    }
+}
+
+impl Session for Consuming {
+    fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    async fn leave(&self) {
+        self.wire.leave(SETTLE_WITHIN).await;
+    }
+}
+
+/// The session is lost; another will take its place.
+pub(super) struct Lost;
+
+impl Consuming {
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Waits until the session is lost.
+    pub(super) async fn over(&self) {
+        self.pulse.over().await;
+    }
+
+    /// Fetches at most as many deliveries as are asked for.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing is taken from the client before it can be returned.
+    pub(super) async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, Lost> {
+        let mut consumers = self.consumers.lock().await;
+        let max = request.max();
+        if request.waits() {
+            return poll_fn(|cx| self.poll_some(&mut consumers, max, cx)).await;
+        }
+        loop {
+            let now = poll_fn(|cx| match self.poll_some(&mut consumers, max, cx) {
+                Poll::Ready(some) => Poll::Ready(some),
+                Poll::Pending => Poll::Ready(Ok(Vec::new())),
+            });
+            let some = now.await?;
+            // What the broker sent before it answered how much is left has arrived before the answer.
+            if !some.is_empty() || (self.ready().await? == 0 && !self.has_arrived(&mut consumers)) {
+                return Ok(some);
+            }
+            let coming = poll_fn(|cx| self.poll_some(&mut consumers, max, cx));
+            if let Ok(some) = timeout(ON_ITS_WAY, coming).await {
+                return some;
+            }
+        }
+    }
+
+    /// How many deliveries there are that nobody has fetched: in the queues, and on this side of the connection.
+    pub(super) async fn count(&self) -> Result<u64, Lost> {
+        let ready = self.ready().await?;
+        // Who fetches at this moment waits because there are none.
+        let Ok(mut consumers) = self.consumers.try_lock() else { return Ok(ready) };
+        self.has_arrived(&mut consumers);
+        Ok(ready + consumers.waiting.len() as u64)
+    }
+
+    /// How many messages are in the queues and not handed out. Asked over the channel of the deliveries, so that the
+    /// answer comes after them.
+    async fn ready(&self) -> Result<u64, Lost> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let mut ready = 0;
+        for queue in &self.queues {
+            let asked = self.channel.queue_declare((&**queue).into(), options, FieldTable::default());
+            let why = match timeout(SETTLE_WITHIN, asked).await {
+                Ok(Ok(queue)) => {
+                    ready += u64::from(queue.message_count());
+                    continue;
+                }
+                Ok(Err(error)) => error::words(&error),
+                Err(_) => "the broker does not answer".to_owned(),
+            };
+            self.pulse.stop(why);
+            return Err(Lost);
+        }
+        Ok(ready)
+    }
+
+    /// Takes what the client has received by now; says whether there is something to fetch.
+    fn has_arrived(&self, consumers: &mut Consumers) -> bool {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        while self.take(consumers, &mut context) {}
+        !consumers.waiting.is_empty()
+    }
+
+    /// Some deliveries, as soon as there is one.
+    fn poll_some(
+        &self,
+        consumers: &mut Consumers,
+        max: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Vec<Delivery>, Lost>> {
+        while consumers.waiting.len() < max && self.take(consumers, cx) {}
+        // What came over a lost connection comes again over the next.
+        if self.pulse.is_over() {
+            return Poll::Ready(Err(Lost));
+        }
+        let count = consumers.waiting.len().min(max);
+        if count > 0 {
+            return Poll::Ready(Ok(consumers.waiting.drain(..count).collect()));
+        }
+        Poll::Pending
+    }
+
+    /// Takes one delivery from the client, of one queue after the other; says whether there was one.
+    fn take(&self, consumers: &mut Consumers, cx: &mut Context<'_>) -> bool {
+        for _ in 0..consumers.open.len() {
+            consumers.open.rotate_left(1);
+            let Some((queue, consumer)) = consumers.open.back_mut() else { return false };
+            match Pin::new(consumer).poll_next(cx) {
+                Poll::Ready(Some(Ok(arrived))) => {
+                    consumers.waiting.push_back(message::delivery(arrived, queue, self.epoch));
+                    return true;
+                }
+                Poll::Ready(Some(Err(error))) => self.pulse.stop(error::words(&error)),
+                Poll::Ready(None) => self.pulse.stop(format!(
+                    "the broker ended the subscription to `{queue}`: it was deleted, or its node is gone"
+                )),
+                Poll::Pending => (),
+            }
+        }
+        false
+    }
+
+    /// Tells the broker what became of deliveries of this channel; returns for each why it is not known that the broker
+    /// was told, if so.
+    pub(super) async fn settle(&self, told: &[(u64, Verdict)]) -> Vec<Option<String>> {
+        let (mut sending, step_of) = self.begin(told);
+        let sent = timeout(SETTLE_WITHIN, futures_util::future::join_all(sending.iter_mut())).await;
+        let results: Vec<Option<String>> = match sent {
+            Ok(results) => {
+                results.into_iter().map(|sent| sent.err().map(|error| error::words(&error))).collect()
+            }
+            Err(_) => {
+                let why = "the broker took no acknowledgement in time";
+                self.pulse.stop(why);
+                vec![Some(why.to_owned()); sending.len()]
+            }
+        };
+        if let Some(why) = results.iter().flatten().next() {
+            self.pulse.stop(why);
+        }
+        let result_of = |step: Option<usize>| step.and_then(|step| results.get(step).cloned()).flatten();
+        step_of.into_iter().map(result_of).collect()
+    }
+
+    /// Hands the acknowledgements to the client, in their order: it takes each at the first poll. The tags stay locked
+    /// meanwhile, so that no other call can come between.
+    fn begin(&self, told: &[(u64, Verdict)]) -> (Vec<Sending>, Vec<Option<usize>>) {
+        let mut tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        let steps = tags.settle(told);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let begin = |step: Step| {
+            let mut sending = send(Arc::clone(&self.channel), step);
+            let begun = sending.poll_unpin(&mut context);
+            match begun {
+                Poll::Ready(sent) => std::future::ready(sent).boxed(),
+                Poll::Pending => sending,
+            }
+        };
+        (steps.steps.into_iter().map(begin).collect(), steps.step_of)
+    }
+}
+
+type Sending = BoxFuture<'static, Result<(), Error>>;
+
+fn send(channel: Arc<Channel>, step: Step) -> Sending {
+    let Step { verdict, tag, multiple } = step;
+    match verdict {
+        Verdict::Ack => async move { channel.basic_ack(tag, BasicAckOptions { multiple }).await }.boxed(),
+        Verdict::Reject => {
+            async move { channel.basic_reject(tag, BasicRejectOptions { requeue: false }).await }.boxed()
+        }
+        Verdict::Requeue => {
+            let options = BasicNackOptions { requeue: true, multiple };
+            async move { channel.basic_nack(tag, options).await }.boxed()
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What RabbitMQ and its client say, in words: what went wrong, whether trying again can help, what to do.
+
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::{Error, ErrorKind};
+
+use super::address::Address;
+use crate::connector::ConnectorError;
+
+/// Codes of AMQP that trying again cannot mend, and what to do about each.
+fn hint(kind: &AMQPErrorKind) -> Option<&'static str> {
+    match kind {
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
+        | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => {
+            Some("see `username`, `password` and `vhost`, and what the user may do there")
+        }
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => {
+            Some("declare it (remove `passive`, set `kind`), or name another")
+        }
+        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
+            Some("it is there already, made otherwise: make `declare` match it, or set `passive = true`")
+        }
+        AMQPErrorKind::Hard(AMQPHardError::NOTIMPLEMENTED | AMQPHardError::COMMANDINVALID) => {
+            Some("the broker does not know what it was asked for; see its version and plugins")
+        }
+        _ => None,
+    }
+}
+
+/// The error of something that was asked of the broker at `address`.
+pub(super) fn failed(what: &str, address: &Address, error: &Error) -> ConnectorError {
+    let words = words(error);
+    match error.kind() {
+        ErrorKind::ProtocolError(amqp) => match hint(amqp.kind()).filter(|_| !passes(&words)) {
+            Some(hint) => ConnectorError::permanent(format!("{what} at {address}: {words}")).with_hint(hint),
+            None => ConnectorError::transient(format!("{what} at {address}: {words}")),
+        },
+        ErrorKind::InvalidProtocolVersion(_) | ErrorKind::AuthProviderError(_) => {
+            ConnectorError::permanent(format!("{what} at {address}: {words}"))
+        }
+        _ => ConnectorError::transient(format!("{what} at {address}: {words}")),
+    }
+}
+
+/// Refusals that pass by themselves: a node that is down now, a queue without a leader, a broker that is starting.
+fn passes(words: &str) -> bool {
+    ["home node", "is down", "no leader", "starting", "timeout", "exclusive"]
+        .iter()
+        .any(|sign| words.contains(sign))
+}
+
+/// The error in one line, without what only the client's authors understand.
+pub(super) fn words(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(amqp) => {
+            let text = amqp.get_message().to_string();
+            if text.is_empty() { amqp.to_string() } else { text }
+        }
+        ErrorKind::IOError(error) => error.to_string(),
+        ErrorKind::MissingHeartbeatError => "the broker has been silent for two heartbeats".to_owned(),
+        ErrorKind::InvalidConnectionState(_) => "the connection is lost".to_owned(),
+        ErrorKind::InvalidChannelState(..) => "the channel is closed".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,305 @@
+//! A message of AMQP and a transaction: what becomes what, in both directions.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use foldhash::fast::FixedState;
+use lapin::BasicProperties;
+use lapin::message::Delivery as Message;
+use lapin::types::{AMQPValue, FieldArray, FieldTable, ShortString};
+use serde_json::{Map, Number, Value};
+
+use super::{RabbitMqConfig, key, topology};
+use crate::connector::{ConnectorError, Delivery, Receipt};
+use crate::transaction::{ContentType, Metadata, Payload, Transaction};
+
+/// Headers that carry what a transaction has and a message has no property for.
+mod header {
+    /// The transaction's id, where it is too long for a message id.
+    pub(super) const ID: &str = "ergon-id";
+    pub(super) const PARENT: &str = "ergon-parent-id";
+    pub(super) const CORRELATION: &str = "ergon-correlation-id";
+    /// When the transaction was made: milliseconds since 1970.
+    pub(super) const CREATED: &str = "ergon-created-at";
+    /// How often the message was delivered before; counted by quorum queues.
+    pub(super) const DELIVERY_COUNT: &str = "x-delivery-count";
+}
+
+/// The delivery of a message that came from `queue` over the channel of this epoch.
+pub(super) fn delivery(message: Message, queue: &Arc<str>, epoch: u64) -> Delivery {
+    let Message { delivery_tag, exchange, routing_key, redelivered, properties, data, .. } = message;
+    let headers = properties.headers().as_ref();
+    let text = |name: &str| headers.and_then(|headers| headers.inner().get(name)).and_then(text);
+    let id = text(header::ID)
+        .or_else(|| properties.message_id().as_ref().map(ToString::to_string))
+        .unwrap_or_else(|| made_up(queue, &data, headers));
+    let mut builder = Transaction::builder()
+        .id(id)
+        .source(Arc::clone(queue))
+        .created_at(created(&properties, headers))
+        .deliveries(deliveries(redelivered, headers))
+        .all_metadata(metadata(&properties, exchange, routing_key, redelivered));
+    if let Some(parent) = text(header::PARENT) {
+        builder = builder.parent_id(parent);
+    }
+    let correlation = text(header::CORRELATION);
+    if let Some(correlation) =
+        correlation.or_else(|| properties.correlation_id().as_ref().map(ToString::to_string))
+    {
+        builder = builder.correlation_id(correlation);
+    }
+    let content_type = match properties.content_type() {
+        Some(name) => ContentType::from(name.as_str()),
+        // Most who send JSON do not say so, and anything else still decodes as bytes or text.
+        None => ContentType::Json,
+    };
+    let transaction = builder.payload(Payload::bytes(content_type, data)).build();
+    Delivery::new(transaction, Receipt::new(delivery_tag).with_epoch(epoch))
+}
+
+/// A stable id for a message that has none: the same whenever the same content comes from the same queue.
+fn made_up(queue: &str, body: &[u8], headers: Option<&FieldTable>) -> String {
+    let mut hasher = FixedState::default().build_hasher();
+    (queue, body).hash(&mut hasher);
+    let own = headers.into_iter().flatten().filter(|(name, _)| !is_the_brokers(name.as_str()));
+    for (name, value) in own {
+        (name.as_str(), json(value).to_string()).hash(&mut hasher);
+    }
+    format!("{queue}:{:016x}", hasher.finish())
+}
+
+fn deliveries(redelivered: bool, headers: Option<&FieldTable>) -> u32 {
+    let counted = headers.and_then(|headers| headers.inner().get(header::DELIVERY_COUNT)).and_then(integer);
+    let before = counted.map_or(u32::from(redelivered), |count| u32::try_from(count).unwrap_or(u32::MAX));
+    before.saturating_add(1)
+}
+
+fn created(properties: &BasicProperties, headers: Option<&FieldTable>) -> SystemTime {
+    let millis = headers.and_then(|headers| headers.inner().get(header::CREATED)).and_then(integer);
+    let since = match (millis, properties.timestamp()) {
+        (Some(millis), _) => Duration::from_millis(millis),
+        (None, Some(seconds)) => Duration::from_secs(*seconds),
+        (None, None) => return SystemTime::now(),
+    };
+    UNIX_EPOCH.checked_add(since).unwrap_or_else(SystemTime::now)
+}
+
+fn metadata(
+    properties: &BasicProperties,
+    exchange: ShortString,
+    routing_key: ShortString,
+    redelivered: bool,
+) -> Metadata {
+    let mut metadata = Metadata::default();
+    metadata.insert(key::ROUTING_KEY, String::from(routing_key));
+    metadata.insert(key::EXCHANGE, String::from(exchange));
+    if redelivered {
+        metadata.insert(key::REDELIVERED, true);
+    }
+    let texts = [
+        (key::CONTENT_TYPE, properties.content_type()),
+        (key::CONTENT_ENCODING, properties.content_encoding()),
+        (key::REPLY_TO, properties.reply_to()),
+        (key::TYPE, properties.kind()),
+        (key::APP_ID, properties.app_id()),
+        (key::USER_ID, properties.user_id()),
+        (key::EXPIRATION, properties.expiration()),
+    ];
+    for (key, text) in texts {
+        if let Some(text) = text {
+            metadata.insert(key, text.as_str());
+        }
+    }
+    if let Some(priority) = properties.priority() {
+        metadata.insert(key::PRIORITY, *priority);
+    }
+    if let Some(timestamp) = properties.timestamp() {
+        metadata.insert(key::TIMESTAMP, *timestamp);
+    }
+    for (name, value) in properties.headers().iter().flatten() {
+        if !name.as_str().starts_with("ergon-") || is_dead_letter_key(name.as_str()) {
+            metadata.insert(name.as_str().to_owned(), json(value));
+        }
+    }
+    metadata
+}
+
+/// Headers of ours that are metadata: why a dead letter was rejected.
+fn is_dead_letter_key(name: &str) -> bool {
+    use crate::transaction::key::{ATTEMPTS, CATEGORY, ERROR, TASK};
+    [ATTEMPTS, CATEGORY, ERROR, TASK].contains(&name)
+}
+
+/// A message to publish.
+pub(super) struct Outgoing {
+    pub(super) exchange: ShortString,
+    pub(super) routing_key: ShortString,
+    pub(super) properties: BasicProperties,
+    pub(super) body: bytes::Bytes,
+}
+
+impl Outgoing {
+    /// The message of a transaction.
+    ///
+    /// # Errors
+    /// A transaction that cannot be one: too large, no bytes, no routing key.
+    pub(super) fn of(transaction: &Transaction, config: &RabbitMqConfig) -> Result<Self, ConnectorError> {
+        let (publish, id) = (&config.publish, transaction.id());
+        let body = transaction.payload().to_bytes().map_err(|error| {
+            ConnectorError::permanent(format!("transaction `{id}` has no bytes to publish"))
+                .with_source(error)
+        })?;
+        let (size, most) = (body.len() as u64, publish.max_message);
+        if size > most.bytes() {
+            return Err(ConnectorError::permanent(format!(
+                "transaction `{id}` has {size} bytes, more than `publish.max_message` = {most} allows"
+            )));
+        }
+        let own_key = transaction.metadata().text(key::PUBLISH_ROUTING_KEY);
+        let by_default = || config.routing_key().or((!publish.exchange.is_empty()).then_some(""));
+        let Some(routing_key) = own_key.or_else(by_default) else {
+            return Err(ConnectorError::permanent(format!("transaction `{id}` has no routing key"))
+                .with_hint("set `publish.routing_key`, or the metadata `amqp.publish.routing_key`"));
+        };
+        Ok(Self {
+            exchange: topology::short(&publish.exchange)?,
+            routing_key: topology::short(routing_key)?,
+            properties: properties(transaction, config)?,
+            body,
+        })
+    }
+}
+
+fn properties(transaction: &Transaction, config: &RabbitMqConfig) -> Result<BasicProperties, ConnectorError> {
+    let (publish, metadata) = (&config.publish, transaction.metadata());
+    let mut headers = headers(metadata);
+    let id = message_id(transaction, &mut headers);
+    let created = transaction.created_at().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = i64::try_from(created.as_millis()).unwrap_or(i64::MAX);
+    headers.insert(header::CREATED.into(), AMQPValue::LongLongInt(millis));
+    if let Some(parent) = transaction.parent_id() {
+        headers.insert(header::PARENT.into(), AMQPValue::LongString(parent.into()));
+    }
+    let mut properties = BasicProperties::default()
+        .with_message_id(id)
+        .with_content_type(topology::short(transaction.payload().content_type().as_str())?)
+        .with_delivery_mode(if publish.persistent { 2 } else { 1 })
+        .with_timestamp(created.as_secs());
+    match ShortString::try_new(transaction.correlation_id()) {
+        Ok(correlation) => properties = properties.with_correlation_id(correlation),
+        Err(_) => {
+            let whole = AMQPValue::LongString(transaction.correlation_id().into());
+            headers.insert(header::CORRELATION.into(), whole);
+        }
+    }
+    let priority = metadata.get(key::PUBLISH_PRIORITY).and_then(Value::as_u64);
+    let priority = priority.map(|own| u8::try_from(own).unwrap_or(u8::MAX)).or(publish.priority);
+    if let Some(priority) = priority {
+        properties = properties.with_priority(priority);
+    }
+    let expiration = metadata.get(key::PUBLISH_EXPIRATION).and_then(Value::as_u64).map(Duration::from_millis);
+    if let Some(expiration) = expiration.or(publish.expiration) {
+        properties = properties.with_expiration(expiration.as_millis().to_string().as_str().into());
+    }
+    Ok(properties.with_headers(headers))
+}
+
+/// The message id of a transaction; where the id is too long, a hash of it, and the id itself in a header.
+fn message_id(transaction: &Transaction, headers: &mut FieldTable) -> ShortString {
+    let id = transaction.id();
+    ShortString::try_new(id).unwrap_or_else(|_| {
+        headers.insert(header::ID.into(), AMQPValue::LongString(id.into()));
+        format!("{:016x}", FixedState::default().hash_one(id)).into()
+    })
+}
+
+/// All metadata but what speaks of a message itself: how another message came is not how this one goes.
+fn headers(metadata: &Metadata) -> FieldTable {
+    let mut headers = FieldTable::default();
+    for (name, value) in metadata.iter().filter(|(name, _)| !name.starts_with("amqp.")) {
+        if let (Ok(short), false) = (ShortString::try_new(name), is_the_brokers(name)) {
+            headers.insert(short, field(value));
+        }
+    }
+    headers
+}
+
+/// Counts and histories that the broker keeps in a message: a copy would be taken for its own.
+fn is_the_brokers(name: &str) -> bool {
+    ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count"]
+        .iter()
+        .any(|own| name.starts_with(own))
+}
+
+fn text(value: &AMQPValue) -> Option<String> {
+    match value {
+        AMQPValue::LongString(text) => Some(text.to_string()),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+fn integer(value: &AMQPValue) -> Option<u64> {
+    json(value).as_u64()
+}
+
+/// A header's value as JSON.
+fn json(value: &AMQPValue) -> Value {
+    match value {
+        AMQPValue::Boolean(value) => (*value).into(),
+        AMQPValue::ShortShortInt(value) => (*value).into(),
+        AMQPValue::ShortShortUInt(value) => (*value).into(),
+        AMQPValue::ShortInt(value) => (*value).into(),
+        AMQPValue::ShortUInt(value) => (*value).into(),
+        AMQPValue::LongInt(value) => (*value).into(),
+        AMQPValue::LongUInt(value) => (*value).into(),
+        AMQPValue::LongLongInt(value) => (*value).into(),
+        AMQPValue::Float(value) => f64::from(*value).into(),
+        AMQPValue::Double(value) => (*value).into(),
+        AMQPValue::DecimalValue(decimal) => {
+            (f64::from(decimal.value) / 10_f64.powi(i32::from(decimal.scale))).into()
+        }
+        AMQPValue::ShortString(text) => text.as_str().into(),
+        AMQPValue::LongString(text) => text.to_string().into(),
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(json).collect(),
+        AMQPValue::Timestamp(seconds) => (*seconds).into(),
+        AMQPValue::FieldTable(table) => table
+            .into_iter()
+            .map(|(name, value)| (name.to_string(), json(value)))
+            .collect::<Map<_, _>>()
+            .into(),
+        AMQPValue::ByteArray(bytes) => String::from_utf8_lossy(bytes.as_slice()).into(),
+        AMQPValue::Void => Value::Null,
+    }
+}
+
+/// A JSON value as a header's.
+pub(super) fn field(value: &Value) -> AMQPValue {
+    match value {
+        Value::Null => AMQPValue::Void,
+        Value::Bool(value) => AMQPValue::Boolean(*value),
+        Value::Number(number) => numeral(number),
+        Value::String(text) => AMQPValue::LongString(text.as_str().into()),
+        Value::Array(values) => {
+            AMQPValue::FieldArray(FieldArray::from(values.iter().map(field).collect::<Vec<_>>()))
+        }
+        Value::Object(object) => {
+            let mut table = FieldTable::default();
+            for (name, value) in object {
+                if let Ok(name) = ShortString::try_new(name.as_str()) {
+                    table.insert(name, field(value));
+                }
+            }
+            AMQPValue::FieldTable(table)
+        }
+    }
+}
+
+fn numeral(number: &Number) -> AMQPValue {
+    match (number.as_i64(), number.as_f64()) {
+        (Some(integer), _) => AMQPValue::LongLongInt(integer),
+        (None, Some(float)) => AMQPValue::Double(float),
+        (None, None) => AMQPValue::LongString(number.to_string().as_str().into()),
+    }
+}

@@ -1,0 +1,206 @@
+//! Queues of RabbitMQ: a source that consumes them, and a sink that publishes with confirms.
+//!
+//! Source: one long-lived subscription to each queue; the prefetch is the only buffer. A transaction's id is the
+//! message's id, else a hash of queue, body and headers. What finished together is acknowledged together. Sink: a
+//! dispatch returns when the broker has confirmed each message, or returned it; many are on their way at once.
+//!
+//! Consuming and publishing have connections of their own, so that a broker that takes no messages (a memory alarm)
+//! still takes acknowledgements. A lost connection is made anew, for ever, with growing waits; the receipts of the lost
+//! one are void, and the broker hands out again what it was not told of.
+//!
+//! ```no_run
+//! use ergon::connector::rabbitmq::RabbitMqConfig;
+//! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Sink, Source};
+//! use ergon::prelude::*;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let config = RabbitMqConfig::new("amqp://localhost", "orders");
+//! let orders = config.build(&Context::new("example", "orders"))?;
+//! orders.open().await?;
+//! orders.dispatch(vec![Transaction::new("order-1", &serde_json::json!({"sku": "A-1"}))?]).await?;
+//!
+//! let deliveries = orders.fetch(&FetchRequest::new(1).waiting()).await?;
+//! assert_eq!(deliveries[0].transaction().id(), "order-1");
+//! orders.close().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod address;
+mod config;
+mod consuming;
+mod dial;
+mod error;
+mod link;
+mod message;
+mod publisher;
+mod publishing;
+mod receipt;
+mod sink;
+mod source;
+mod topology;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use super::{Abilities, Connector, ConnectorError, Context, Health, Usage};
+use address::Address;
+use consuming::{Consume, Consuming};
+use dial::Dial;
+use link::Link;
+use publishing::{Publish, Publishing};
+
+pub use config::{
+    Binding, DeadLetter, Declare, Publish as PublishConfig, QueueKind, RabbitMqConfig, Subscription, Tls,
+};
+
+/// How long `open` tries to reach a broker that is not there.
+const OPEN_WITHIN: Duration = Duration::from_secs(25);
+
+/// Keys of a transaction's metadata that speak of the message it came in, or of the one it goes out in. The message's
+/// headers stand beside them under their own names.
+pub mod key {
+    /// The routing key the message came with.
+    pub const ROUTING_KEY: &str = "amqp.routing_key";
+    /// The exchange it came through; empty for the default one.
+    pub const EXCHANGE: &str = "amqp.exchange";
+    /// True if it was delivered before.
+    pub const REDELIVERED: &str = "amqp.redelivered";
+    /// Its content type.
+    pub const CONTENT_TYPE: &str = "amqp.content_type";
+    /// Its content encoding.
+    pub const CONTENT_ENCODING: &str = "amqp.content_encoding";
+    /// Where an answer is to go.
+    pub const REPLY_TO: &str = "amqp.reply_to";
+    /// What the sender calls this kind of message.
+    pub const TYPE: &str = "amqp.type";
+    /// The program that sent it.
+    pub const APP_ID: &str = "amqp.app_id";
+    /// The user that sent it, checked by the broker.
+    pub const USER_ID: &str = "amqp.user_id";
+    /// How long it could wait in a queue, in milliseconds.
+    pub const EXPIRATION: &str = "amqp.expiration";
+    /// Its priority.
+    pub const PRIORITY: &str = "amqp.priority";
+    /// When it was sent: seconds since 1970.
+    pub const TIMESTAMP: &str = "amqp.timestamp";
+    /// Publishing: the routing key of this transaction, instead of the config's.
+    pub const PUBLISH_ROUTING_KEY: &str = "amqp.publish.routing_key";
+    /// Publishing: the priority of this transaction, instead of the config's.
+    pub const PUBLISH_PRIORITY: &str = "amqp.publish.priority";
+    /// Publishing: how many milliseconds this transaction may wait in a queue, instead of what the config says.
+    pub const PUBLISH_EXPIRATION: &str = "amqp.publish.expiration";
+}
+
+/// The connector of a [`RabbitMqConfig`]; a source and a sink.
+pub struct RabbitMq {
+    config: Arc<RabbitMqConfig>,
+    dial: Dial,
+    prefetch: u16,
+    usage: Usage,
+    /// What the task rejects never reaches the broker: another connector takes it.
+    dead_lettered: bool,
+    /// Each made when its side is used first, or by `open` if that side is known.
+    consuming: OnceCell<Link<Consuming>>,
+    publishing: OnceCell<Link<Publishing>>,
+}
+
+impl RabbitMq {
+    fn new(config: RabbitMqConfig, address: Address, context: &Context) -> Self {
+        let Context { task, slot, shard, .. } = context;
+        let name = match shard.count {
+            1 => format!("ergon {task}.{slot}"),
+            count => format!("ergon {task}.{slot} worker {}/{count}", shard.index + 1),
+        };
+        let at_once = u16::try_from(context.at_once).unwrap_or(u16::MAX).max(1);
+        Self {
+            dial: Dial::new(&config, address, name),
+            prefetch: config.prefetch.unwrap_or(at_once),
+            usage: context.usage,
+            dead_lettered: context.dead_lettered,
+            config: Arc::new(config),
+            consuming: OnceCell::new(),
+            publishing: OnceCell::new(),
+        }
+    }
+
+    async fn consuming(&self) -> Result<&Link<Consuming>, ConnectorError> {
+        let open = || {
+            let (dial, config) = (self.dial.clone(), Arc::clone(&self.config));
+            Link::open(Consume { dial, config, prefetch: self.prefetch, usage: self.usage }, OPEN_WITHIN)
+        };
+        self.consuming.get_or_try_init(open).await
+    }
+
+    async fn publishing(&self) -> Result<&Link<Publishing>, ConnectorError> {
+        let open = || {
+            let (dial, config) = (self.dial.clone(), Arc::clone(&self.config));
+            Link::open(Publish { dial, config, usage: self.usage }, OPEN_WITHIN)
+        };
+        self.publishing.get_or_try_init(open).await
+    }
+
+    /// Warns of queues whose rejected messages the broker throws away.
+    fn warn_of_loss(&self) {
+        if self.config.passive || self.dead_lettered {
+            return;
+        }
+        let by_argument = |name: &str| name == "x-dead-letter-exchange";
+        for (queue, declare) in self.config.queues() {
+            if declare.dead_letter.is_none() && !declare.arguments.keys().any(|name| by_argument(name)) {
+                tracing::warn!(
+                    queue,
+                    "what is rejected is gone: the queue has no dead-letter exchange (`declare.dead_letter`), and the \
+                     task names no `dead_letter` connector"
+                );
+            }
+        }
+    }
+}
+
+impl Connector for RabbitMq {
+    const KIND: &'static str = "rabbitmq";
+
+    async fn open(&self) -> Result<(), ConnectorError> {
+        match self.usage {
+            Usage::Source => {
+                self.warn_of_loss();
+                self.consuming().await.map(drop)
+            }
+            // Of one that can be both, this shows that the broker is there and lets us in.
+            Usage::Sink | Usage::Any => self.publishing().await.map(drop),
+        }
+    }
+
+    async fn close(&self) -> Result<(), ConnectorError> {
+        if let Some(link) = self.publishing.get() {
+            link.close().await;
+        }
+        if let Some(link) = self.consuming.get() {
+            link.close().await;
+        }
+        Ok(())
+    }
+
+    fn health(&self) -> Health {
+        let consuming = self.consuming.get().map_or(Health::Healthy, Link::health);
+        match (consuming, self.publishing.get()) {
+            (Health::Healthy, Some(publishing)) => publishing.health(),
+            (consuming, _) => consuming,
+        }
+    }
+
+    fn abilities(&self) -> Abilities<'_> {
+        if self.config.queues().next().is_some() { Abilities::none().count(self) } else { Abilities::none() }
+    }
+}
+
+impl fmt::Debug for RabbitMq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RabbitMq").field("config", &self.config).finish_non_exhaustive()
+    }
+}

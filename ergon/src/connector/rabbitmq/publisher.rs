@@ -1,0 +1,307 @@
+//! The task that publishes on one channel: many messages at once, each confirmed or returned, none forgotten.
+//!
+//! A message that no queue takes is returned before it is confirmed. The client attaches what was returned to the next
+//! confirm it sees, whichever message that is for; so what was returned is found by its message id, and a confirm with
+//! another's message attached is decided only when no returned message can be left to come.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use lapin::message::BasicReturnMessage;
+use lapin::options::BasicPublishOptions;
+use lapin::types::ShortString;
+use lapin::{Channel, Confirmation, Error};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::error;
+use super::link::Pulse;
+use super::message::Outgoing;
+use crate::connector::ConnectorError;
+
+/// How many messages may be sent and not confirmed.
+const IN_FLIGHT: usize = 4096;
+
+/// Messages to publish, and who waits for what becomes of them.
+pub(super) struct Request {
+    pub(super) messages: VecDeque<Outgoing>,
+    pub(super) deadline: Instant,
+    pub(super) done: oneshot::Sender<Outcome>,
+}
+
+/// What became of a request.
+pub(super) enum Outcome {
+    /// All are confirmed but these.
+    Settled(Vec<(usize, ConnectorError)>),
+    /// None was sent.
+    Untouched(VecDeque<Outgoing>),
+}
+
+/// A request whose messages are on their way.
+struct Batch {
+    request: Request,
+    /// How many there were at first.
+    total: usize,
+    /// How many are confirmed or failed, and which of the latter.
+    settled: Vec<bool>,
+    failed: Vec<(usize, ConnectorError)>,
+}
+
+/// One message of a batch.
+#[derive(Debug, Clone)]
+struct Item {
+    batch: u64,
+    index: usize,
+    id: ShortString,
+}
+
+type Confirming = BoxFuture<'static, (Item, Result<Confirmation, Error>)>;
+
+/// Publishes what it is asked to, for as long as the session lives.
+pub(super) struct Publisher {
+    channel: Arc<Channel>,
+    mandatory: bool,
+    pulse: Arc<Pulse>,
+    /// In the order of their numbers.
+    batches: HashMap<u64, Batch>,
+    next: u64,
+    /// Batches with messages that are not sent yet.
+    waiting: VecDeque<u64>,
+    deadlines: VecDeque<(Instant, u64)>,
+    in_flight: FuturesUnordered<Confirming>,
+    /// Ids and reasons of returned messages whose own confirm is still to come.
+    returned: HashMap<ShortString, String>,
+    /// Confirmed with another's returned message: their own may still be attached to a later confirm.
+    undecided: Vec<Item>,
+}
+
+impl Publisher {
+    pub(super) fn new(channel: Channel, mandatory: bool, pulse: Arc<Pulse>) -> Self {
+        Self {
+            channel: Arc::new(channel),
+            mandatory,
+            pulse,
+            batches: HashMap::new(),
+            next: 0,
+            waiting: VecDeque::new(),
+            deadlines: VecDeque::new(),
+            in_flight: FuturesUnordered::new(),
+            returned: HashMap::new(),
+            undecided: Vec::new(),
+        }
+    }
+
+    /// Publishes until the session is lost or nobody can ask for more.
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let pulse = Arc::clone(&self.pulse);
+        let mut blockages = pulse.blockages();
+        loop {
+            self.send_waiting();
+            let deadline = self.deadlines.front().map(|(deadline, _)| *deadline);
+            tokio::select! {
+                biased;
+                () = pulse.over() => break,
+                Some((item, result)) = self.in_flight.next() => self.confirmed(item, result),
+                request = requests.recv() => match request {
+                    Some(request) => self.accept(request),
+                    None => break,
+                },
+                () = at(deadline) => self.expire(Instant::now()),
+                Ok(()) = blockages.changed() => (),
+            }
+        }
+        pulse.stop("the connector is closed");
+        requests.close();
+        while let Some(Request { messages, done, .. }) = requests.recv().await {
+            let _ = done.send(Outcome::Untouched(messages));
+        }
+        self.give_up(&pulse.why());
+    }
+
+    fn accept(&mut self, request: Request) {
+        let total = request.messages.len();
+        let batch = self.next;
+        self.next += 1;
+        self.deadlines.push_back((request.deadline, batch));
+        self.waiting.push_back(batch);
+        let settled = vec![false; total];
+        self.batches.insert(batch, Batch { request, total, settled, failed: Vec::new() });
+    }
+
+    /// Sends what waits, unless the broker takes nothing, or enough is on its way.
+    fn send_waiting(&mut self) {
+        if self.waiting.is_empty() || self.pulse.blocked().is_some() {
+            return;
+        }
+        while self.in_flight.len() < IN_FLIGHT
+            && let Some(number) = self.waiting.front().copied()
+        {
+            let batch = self.batches.get_mut(&number);
+            let message = batch.and_then(|batch| {
+                let message = batch.request.messages.pop_front()?;
+                Some((batch.total - batch.request.messages.len() - 1, message))
+            });
+            match message {
+                Some((index, message)) => self.send(number, index, message),
+                None => drop(self.waiting.pop_front()),
+            }
+        }
+    }
+
+    fn send(&mut self, batch: u64, index: usize, message: Outgoing) {
+        let Outgoing { exchange, routing_key, properties, body } = message;
+        let id = properties.message_id().clone().unwrap_or_default();
+        let item = Item { batch, index, id };
+        let channel = Arc::clone(&self.channel);
+        let options = BasicPublishOptions { mandatory: self.mandatory, ..BasicPublishOptions::default() };
+        self.in_flight.push(Box::pin(async move {
+            let sent = channel.basic_publish(exchange, routing_key, options, &body, properties).await;
+            let confirmed = match sent {
+                Ok(confirm) => confirm.await,
+                Err(error) => Err(error),
+            };
+            (item, confirmed)
+        }));
+    }
+
+    fn confirmed(&mut self, item: Item, result: Result<Confirmation, Error>) {
+        let nacked = matches!(result, Ok(Confirmation::Nack(_)));
+        let attached = match result {
+            Ok(confirmation) => confirmation.take_message(),
+            Err(error) => {
+                let why = error::words(&error);
+                self.pulse.stop(why.clone());
+                return self.settle(&item, Some(unknown(&why)));
+            }
+        };
+        match attached {
+            Some(message) if message.delivery.properties.message_id().as_ref() == Some(&item.id) => {
+                self.settle(&item, Some(unroutable(&reason(&message))));
+            }
+            Some(message) => {
+                let id = message.delivery.properties.message_id().clone().unwrap_or_default();
+                self.returned.insert(id, reason(&message));
+                self.undecided.push(item);
+            }
+            None => {
+                // The client had no returned message left: all that were confirmed before can be decided.
+                self.decide();
+                if nacked {
+                    self.settle(&item, Some(refused()));
+                } else {
+                    self.decide_one(&item);
+                }
+            }
+        }
+        if self.in_flight.is_empty() {
+            self.decide();
+        }
+    }
+
+    fn decide(&mut self) {
+        for item in std::mem::take(&mut self.undecided) {
+            self.decide_one(&item);
+        }
+    }
+
+    fn decide_one(&mut self, item: &Item) {
+        let error = self.returned.remove(&item.id).map(|reason| unroutable(&reason));
+        self.settle(item, error);
+    }
+
+    fn settle(&mut self, item: &Item, error: Option<ConnectorError>) {
+        // A batch that is gone was given up: its time was over.
+        let Some(batch) = self.batches.get_mut(&item.batch) else { return };
+        if let Some(settled) = batch.settled.get_mut(item.index) {
+            *settled = true;
+        }
+        batch.failed.extend(error.map(|error| (item.index, error)));
+        if batch.settled.iter().all(|settled| *settled) {
+            self.finish(item.batch);
+        }
+    }
+
+    /// Tells who waits for a batch what became of it; what is not settled by now is not known.
+    fn finish(&mut self, number: u64) {
+        let Some(batch) = self.batches.remove(&number) else { return };
+        self.deadlines.retain(|(_, batch)| *batch != number);
+        // Whoever asked may have gone.
+        let _ = batch.request.done.send(Outcome::Settled(batch.failed));
+    }
+
+    /// Gives up the batches whose time is over.
+    fn expire(&mut self, now: Instant) {
+        while let Some((_, batch)) = self.deadlines.front().copied().filter(|(deadline, _)| *deadline <= now)
+        {
+            let why = match self.pulse.blocked() {
+                Some(reason) => format!("the broker takes no messages: {reason}"),
+                None => "the broker did not confirm in time".to_owned(),
+            };
+            self.abandon(batch, &why);
+        }
+    }
+
+    /// Fails all that is not settled of a batch: what was sent may have arrived, what was not has not.
+    fn abandon(&mut self, number: u64, why: &str) {
+        if let Some(batch) = self.batches.get_mut(&number) {
+            let sent = batch.total - batch.request.messages.len();
+            for (index, settled) in batch.settled.iter().enumerate().filter(|(_, settled)| !**settled) {
+                debug_assert!(!settled);
+                let error = if index < sent { unknown(why) } else { ConnectorError::transient(why) };
+                batch.failed.push((index, error));
+            }
+        }
+        self.finish(number);
+    }
+
+    fn give_up(&mut self, why: &str) {
+        for number in self.batches.keys().copied().collect::<Vec<_>>() {
+            let untouched =
+                self.batches.get(&number).is_some_and(|batch| batch.request.messages.len() == batch.total);
+            match self.batches.remove(&number) {
+                Some(Batch { request, .. }) if untouched => {
+                    let _ = request.done.send(Outcome::Untouched(request.messages));
+                }
+                Some(batch) => {
+                    self.batches.insert(number, batch);
+                    self.abandon(number, why);
+                }
+                None => (),
+            }
+        }
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn unknown(why: &str) -> ConnectorError {
+    ConnectorError::unknown(format!("published, but not confirmed: {why}"))
+}
+
+fn refused() -> ConnectorError {
+    ConnectorError::transient("the broker refused the message")
+        .with_hint("a queue may be full (`x-max-length` with `reject-publish`), or could not keep it")
+}
+
+fn reason(message: &BasicReturnMessage) -> String {
+    let (exchange, key) = (&message.delivery.exchange, &message.delivery.routing_key);
+    let exchange = if exchange.as_str().is_empty() {
+        "the default exchange".to_owned()
+    } else {
+        format!("exchange `{exchange}`")
+    };
+    format!("no queue took the message: {exchange}, routing key `{key}` ({})", message.reply_text)
+}
+
+fn unroutable(reason: &str) -> ConnectorError {
+    ConnectorError::permanent(reason)
+        .with_hint("declare the queue, bind it to the exchange, or set `publish.mandatory = false`")
+}

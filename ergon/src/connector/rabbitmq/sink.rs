@@ -1,0 +1,58 @@
+//! Publishing, and waiting until the broker has confirmed.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::RabbitMq;
+use super::message::Outgoing;
+use crate::connector::{ConnectorError, Sink};
+use crate::transaction::Transaction;
+
+impl Sink for RabbitMq {
+    async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
+        let (mut messages, mut index_of, mut failures) =
+            (Vec::with_capacity(transactions.len()), Vec::new(), Vec::new());
+        for (index, transaction) in transactions.iter().enumerate() {
+            match Outgoing::of(transaction, &self.config) {
+                Ok(message) => {
+                    messages.push(message);
+                    index_of.push(index);
+                }
+                Err(error) => failures.push((index, error)),
+            }
+        }
+        if !messages.is_empty() {
+            let failed = self.publish(messages).await?;
+            let original = |at: usize| index_of.get(at).copied().unwrap_or(at);
+            failures.extend(failed.into_iter().map(|(at, error)| (original(at), error)));
+        }
+        if failures.is_empty() { Ok(()) } else { Err(ConnectorError::partial(failures)) }
+    }
+}
+
+impl RabbitMq {
+    /// Publishes over the connection there is, or over the next one, within the time that a confirm may take.
+    async fn publish(
+        &self,
+        mut messages: Vec<Outgoing>,
+    ) -> Result<Vec<(usize, ConnectorError)>, ConnectorError> {
+        let link = self.publishing().await?;
+        let within = self.config.publish.confirm_timeout;
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let session = link.session(left).await?;
+            messages = match session.publish(messages, deadline).await {
+                Ok(failed) => return Ok(failed),
+                // It was lost before it took them.
+                Err(back) if left > Duration::ZERO => back,
+                Err(_) => {
+                    return Err(ConnectorError::transient(
+                        "the connection was lost before the message was sent",
+                    ));
+                }
+            };
+        }
+    }
+}

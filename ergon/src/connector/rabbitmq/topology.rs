@@ -1,0 +1,164 @@
+//! The broker's queues, exchanges and bindings: declared, or looked for.
+
+use std::collections::BTreeMap;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, Error, ExchangeKind};
+use serde_json::Value;
+
+use super::dial::{Dial, Wire};
+use super::{Binding, Declare, QueueKind, RabbitMqConfig, error, message};
+use crate::connector::{ConnectorError, Context, Usage};
+
+/// Checks what needs no broker: that there is something to consume or somewhere to publish, and that the names fit.
+///
+/// # Errors
+/// What is missing or too long.
+pub(super) fn check(config: &RabbitMqConfig, context: &Context) -> Result<(), ConnectorError> {
+    let has_queue = config.queues().next().is_some();
+    if context.usage == Usage::Source && !has_queue {
+        return Err(ConnectorError::permanent("no queue to consume")
+            .with_hint("set `queue`, or `subscriptions` for several"));
+    }
+    if config.routing_key().is_none() && config.publish.exchange.is_empty() && context.usage == Usage::Sink {
+        return Err(ConnectorError::permanent("nowhere to publish to")
+            .with_hint("set `queue`, `publish.routing_key` or `publish.exchange`"));
+    }
+    let bindings = config.queues().flat_map(|(_, declare)| &declare.bindings);
+    let keys = bindings.clone().flat_map(|binding| &binding.routing_keys);
+    let exchanges = bindings.map(|binding| &binding.exchange).chain([&config.publish.exchange]);
+    let names = config.queues().map(|(queue, _)| queue);
+    let names = names.chain(exchanges.chain(keys).map(String::as_str)).chain(config.routing_key());
+    for name in names {
+        short(name)?;
+    }
+    config.queues().try_for_each(|(queue, declare)| fits(queue, declare))
+}
+
+/// What only one kind of queue can do.
+fn fits(queue: &str, declare: &Declare) -> Result<(), ConnectorError> {
+    let wrong = |what: &str, hint: &str| {
+        Err(ConnectorError::permanent(format!("queue `{queue}`: {what}")).with_hint(hint))
+    };
+    match declare.kind {
+        QueueKind::Quorum if declare.max_priority.is_some() => {
+            wrong("a quorum queue has no priorities", "remove `max_priority`, or set `kind = \"classic\"`")
+        }
+        QueueKind::Quorum if !declare.durable => {
+            wrong("a quorum queue is always durable", "remove `durable`, or set `kind = \"classic\"`")
+        }
+        QueueKind::Classic if declare.delivery_limit.is_some() => wrong(
+            "a classic queue does not count deliveries",
+            "remove `delivery_limit`, or set `kind = \"quorum\"`",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// A name as AMQP carries it: at most 255 bytes.
+pub(super) fn short(name: &str) -> Result<ShortString, ConnectorError> {
+    ShortString::try_new(name).map_err(|_| {
+        let beginning: String = name.chars().take(40).collect();
+        let size = name.len();
+        ConnectorError::permanent(format!("`{beginning}…` has {size} bytes, a name may have 255"))
+    })
+}
+
+/// Declares what the config names, on a channel of its own: the broker closes a channel whose declaration it refuses.
+///
+/// # Errors
+/// What the broker refuses, in its words: which argument, what it is, what it should be.
+pub(super) async fn declare(
+    config: &RabbitMqConfig,
+    dial: &Dial,
+    wire: &Wire,
+    usage: Usage,
+) -> Result<(), ConnectorError> {
+    let failed = |what: String| move |error: Error| error::failed(&what, &dial.address, &error);
+    let channel = wire.channel().await.map_err(failed("open a channel".to_owned()))?;
+    let publish = &config.publish;
+    if usage != Usage::Source && !publish.exchange.is_empty() {
+        let declared = exchange(&channel, &publish.exchange, publish.kind.as_deref(), config.passive).await;
+        declared.map_err(failed(format!("exchange `{}`", publish.exchange)))?;
+    }
+    for (name, how) in config.queues() {
+        queue(&channel, name, how, config.passive).await.map_err(failed(format!("queue `{name}`")))?;
+        for binding in how.bindings.iter().filter(|_| !config.passive) {
+            let what = format!("exchange `{}` of queue `{name}`", binding.exchange);
+            bind(&channel, name, binding).await.map_err(failed(what))?;
+        }
+    }
+    // It is of no further use; whether it closes well does not matter.
+    let _ = channel.close(200, "done".into()).await;
+    Ok(())
+}
+
+async fn queue(channel: &Channel, name: &str, how: &Declare, passive: bool) -> Result<(), Error> {
+    let options = QueueDeclareOptions { passive, durable: how.durable, ..QueueDeclareOptions::default() };
+    let arguments = if passive { FieldTable::default() } else { arguments(how) };
+    channel.queue_declare(name.into(), options, arguments).await.map(drop)
+}
+
+async fn exchange(channel: &Channel, name: &str, kind: Option<&str>, passive: bool) -> Result<(), Error> {
+    let passive = passive || kind.is_none();
+    let kind = match kind.unwrap_or_default() {
+        "" | "direct" => ExchangeKind::Direct,
+        "fanout" => ExchangeKind::Fanout,
+        "topic" => ExchangeKind::Topic,
+        "headers" => ExchangeKind::Headers,
+        other => ExchangeKind::Custom(other.to_owned()),
+    };
+    let options = ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await
+}
+
+async fn bind(channel: &Channel, queue: &str, binding: &Binding) -> Result<(), Error> {
+    exchange(channel, &binding.exchange, binding.kind.as_deref(), false).await?;
+    let all = [String::new()];
+    let keys = if binding.routing_keys.is_empty() { all.as_slice() } else { &binding.routing_keys };
+    for key in keys {
+        let arguments = table(&binding.arguments);
+        let (exchange, key) = (binding.exchange.as_str().into(), key.as_str().into());
+        channel.queue_bind(queue.into(), exchange, key, QueueBindOptions::default(), arguments).await?;
+    }
+    Ok(())
+}
+
+/// The arguments of a queue, as RabbitMQ names them.
+fn arguments(how: &Declare) -> FieldTable {
+    let mut all = table(&how.arguments);
+    let mut set = |name: &str, value: AMQPValue| {
+        all.insert(name.into(), value);
+    };
+    if how.kind == QueueKind::Quorum {
+        set("x-queue-type", AMQPValue::LongString("quorum".into()));
+    }
+    if let Some(dead_letter) = &how.dead_letter {
+        set("x-dead-letter-exchange", AMQPValue::LongString(dead_letter.exchange.as_str().into()));
+        if let Some(key) = &dead_letter.routing_key {
+            set("x-dead-letter-routing-key", AMQPValue::LongString(key.as_str().into()));
+        }
+    }
+    if let Some(limit) = how.delivery_limit {
+        set("x-delivery-limit", AMQPValue::LongLongInt(limit.into()));
+    }
+    if let Some(priority) = how.max_priority {
+        set("x-max-priority", AMQPValue::LongInt(priority.into()));
+    }
+    if let Some(ttl) = how.message_ttl {
+        let millis = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+        set("x-message-ttl", AMQPValue::LongLongInt(millis));
+    }
+    all
+}
+
+fn table(values: &BTreeMap<String, Value>) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in values {
+        if let Ok(name) = ShortString::try_new(name.as_str()) {
+            table.insert(name, message::field(value));
+        }
+    }
+    table
+}
