@@ -11,7 +11,8 @@ use crate::transaction::{Result, Transaction, TransactionError};
 
 /// Collects transactions while a call is under way, and hands them over together in the next.
 ///
-/// Nothing waits for others to come: the first one begins a call at once.
+/// Nothing waits for others to come: the first one begins a call at once. As many as go in one call begin another
+/// beside those under way.
 pub(super) struct Gather {
     sink: Arc<dyn AnySink>,
     most: usize,
@@ -21,8 +22,8 @@ pub(super) struct Gather {
 #[derive(Default)]
 struct State {
     waiting: Vec<Waiting>,
-    /// A call is under way; who makes it takes what waits when it is over.
-    busy: bool,
+    /// How many calls are under way; who makes one takes what waits when it is over.
+    calls: usize,
 }
 
 struct Waiting {
@@ -54,7 +55,9 @@ impl Gather {
         let (done, outcome) = oneshot::channel();
         let mut state = self.state();
         state.waiting.push(Waiting { transaction, done });
-        (!std::mem::replace(&mut state.busy, true), outcome)
+        let begins = state.calls == 0 || state.waiting.len() == self.most;
+        state.calls += usize::from(begins);
+        (begins, outcome)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -68,7 +71,7 @@ impl Gather {
         state.waiting.retain(|waiting| !waiting.done.is_closed());
         let count = state.waiting.len().min(self.most);
         if count == 0 {
-            state.busy = false;
+            state.calls = state.calls.saturating_sub(1);
             return None;
         }
         Some(state.waiting.drain(..count).collect())
@@ -98,7 +101,12 @@ impl Calling {
 impl Drop for Calling {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            *self.0.state() = State::default();
+            let mut state = self.0.state();
+            state.calls = state.calls.saturating_sub(1);
+            if state.calls == 0 {
+                // Nobody is left to take what waits: those who wait are told.
+                state.waiting.clear();
+            }
         }
     }
 }

@@ -176,8 +176,6 @@ fn properties(transaction: &Transaction, config: &RabbitMqConfig) -> Result<Basi
     let mut headers = headers(metadata);
     let id = message_id(transaction, &mut headers);
     let created = transaction.created_at().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let millis = i64::try_from(created.as_millis()).unwrap_or(i64::MAX);
-    headers.insert(header::CREATED.into(), AMQPValue::LongLongInt(millis));
     if let Some(parent) = transaction.parent_id() {
         headers.insert(header::PARENT.into(), AMQPValue::LongString(parent.into()));
     }
@@ -186,11 +184,14 @@ fn properties(transaction: &Transaction, config: &RabbitMqConfig) -> Result<Basi
         .with_content_type(topology::short(transaction.payload().content_type().as_str())?)
         .with_delivery_mode(if publish.persistent { 2 } else { 1 })
         .with_timestamp(created.as_secs());
-    match ShortString::try_new(transaction.correlation_id()) {
-        Ok(correlation) => properties = properties.with_correlation_id(correlation),
-        Err(_) => {
-            let whole = AMQPValue::LongString(transaction.correlation_id().into());
-            headers.insert(header::CORRELATION.into(), whole);
+    // A transaction that begins a chain is its own correlation.
+    let correlation =
+        Some(transaction.correlation_id()).filter(|correlation| *correlation != transaction.id());
+    match correlation.map(|correlation| (correlation, ShortString::try_new(correlation))) {
+        None => (),
+        Some((_, Ok(short))) => properties = properties.with_correlation_id(short),
+        Some((whole, Err(_))) => {
+            headers.insert(header::CORRELATION.into(), AMQPValue::LongString(whole.into()));
         }
     }
     let priority = metadata.get(key::PUBLISH_PRIORITY).and_then(Value::as_u64);
@@ -202,7 +203,14 @@ fn properties(transaction: &Transaction, config: &RabbitMqConfig) -> Result<Basi
     if let Some(expiration) = expiration.or(publish.expiration) {
         properties = properties.with_expiration(expiration.as_millis().to_string().as_str().into());
     }
-    Ok(properties.with_headers(headers))
+    // The broker reads a table of headers for each message, which costs it a tenth of its time: without any, the seconds
+    // of the timestamp have to do.
+    if !headers.inner().is_empty() {
+        let millis = i64::try_from(created.as_millis()).unwrap_or(i64::MAX);
+        headers.insert(header::CREATED.into(), AMQPValue::LongLongInt(millis));
+        properties = properties.with_headers(headers);
+    }
+    Ok(properties)
 }
 
 /// The message id of a transaction; where the id is too long, a hash of it, and the id itself in a header.

@@ -43,11 +43,18 @@ pub(super) enum Outcome {
 /// A request whose messages are on their way.
 struct Batch {
     request: Request,
-    /// How many there were at first.
-    total: usize,
-    /// How many are confirmed or failed, and which of the latter.
+    /// For each message whether it is confirmed or failed.
     settled: Vec<bool>,
+    /// How many are not.
+    left: usize,
     failed: Vec<(usize, ConnectorError)>,
+}
+
+impl Batch {
+    /// How many of its messages were handed to the client.
+    fn sent(&self) -> usize {
+        self.settled.len() - self.request.messages.len()
+    }
 }
 
 /// One message of a batch.
@@ -65,7 +72,6 @@ pub(super) struct Publisher {
     channel: Arc<Channel>,
     mandatory: bool,
     pulse: Arc<Pulse>,
-    /// In the order of their numbers.
     batches: HashMap<u64, Batch>,
     next: u64,
     /// Batches with messages that are not sent yet.
@@ -128,7 +134,7 @@ impl Publisher {
         self.deadlines.push_back((request.deadline, batch));
         self.waiting.push_back(batch);
         let settled = vec![false; total];
-        self.batches.insert(batch, Batch { request, total, settled, failed: Vec::new() });
+        self.batches.insert(batch, Batch { request, settled, left: total, failed: Vec::new() });
     }
 
     /// Sends what waits, unless the broker takes nothing, or enough is on its way.
@@ -142,7 +148,7 @@ impl Publisher {
             let batch = self.batches.get_mut(&number);
             let message = batch.and_then(|batch| {
                 let message = batch.request.messages.pop_front()?;
-                Some((batch.total - batch.request.messages.len() - 1, message))
+                Some((batch.sent() - 1, message))
             });
             match message {
                 Some((index, message)) => self.send(number, index, message),
@@ -215,11 +221,12 @@ impl Publisher {
     fn settle(&mut self, item: &Item, error: Option<ConnectorError>) {
         // A batch that is gone was given up: its time was over.
         let Some(batch) = self.batches.get_mut(&item.batch) else { return };
-        if let Some(settled) = batch.settled.get_mut(item.index) {
+        if let Some(settled) = batch.settled.get_mut(item.index).filter(|settled| !**settled) {
             *settled = true;
+            batch.left -= 1;
         }
         batch.failed.extend(error.map(|error| (item.index, error)));
-        if batch.settled.iter().all(|settled| *settled) {
+        if batch.left == 0 {
             self.finish(item.batch);
         }
     }
@@ -227,7 +234,9 @@ impl Publisher {
     /// Tells who waits for a batch what became of it; what is not settled by now is not known.
     fn finish(&mut self, number: u64) {
         let Some(batch) = self.batches.remove(&number) else { return };
-        self.deadlines.retain(|(_, batch)| *batch != number);
+        while self.deadlines.front().is_some_and(|(_, batch)| !self.batches.contains_key(batch)) {
+            self.deadlines.pop_front();
+        }
         // Whoever asked may have gone.
         let _ = batch.request.done.send(Outcome::Settled(batch.failed));
     }
@@ -247,9 +256,9 @@ impl Publisher {
     /// Fails all that is not settled of a batch: what was sent may have arrived, what was not has not.
     fn abandon(&mut self, number: u64, why: &str) {
         if let Some(batch) = self.batches.get_mut(&number) {
-            let sent = batch.total - batch.request.messages.len();
-            for (index, settled) in batch.settled.iter().enumerate().filter(|(_, settled)| !**settled) {
-                debug_assert!(!settled);
+            let sent = batch.sent();
+            let left = batch.settled.iter().enumerate().filter(|(_, settled)| !**settled);
+            for index in left.map(|(index, _)| index) {
                 let error = if index < sent { unknown(why) } else { ConnectorError::transient(why) };
                 batch.failed.push((index, error));
             }
@@ -259,8 +268,7 @@ impl Publisher {
 
     fn give_up(&mut self, why: &str) {
         for number in self.batches.keys().copied().collect::<Vec<_>>() {
-            let untouched =
-                self.batches.get(&number).is_some_and(|batch| batch.request.messages.len() == batch.total);
+            let untouched = self.batches.get(&number).is_some_and(|batch| batch.sent() == 0);
             match self.batches.remove(&number) {
                 Some(Batch { request, .. }) if untouched => {
                     let _ = request.done.send(Outcome::Untouched(request.messages));

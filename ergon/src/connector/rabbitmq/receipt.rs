@@ -35,11 +35,18 @@ pub(super) struct Tags {
     first: u64,
     /// For `first` and those after it: settled or not. What is beyond the end is not.
     settled: VecDeque<bool>,
+    /// How many of those are settled.
+    beyond: u64,
 }
 
 impl Tags {
     pub(super) fn new() -> Self {
-        Self { first: 1, settled: VecDeque::new() }
+        Self { first: 1, settled: VecDeque::new(), beyond: 0 }
+    }
+
+    /// How many are not settled, if `highest` is the last that was handed out.
+    pub(super) fn unsettled(&self, highest: u64) -> u64 {
+        (highest + 1).saturating_sub(self.first).saturating_sub(self.beyond)
     }
 
     /// Settles deliveries: one acknowledgement for all that are contiguous from the lowest unsettled tag, single ones
@@ -80,13 +87,16 @@ impl Tags {
         if offset >= self.settled.len() {
             self.settled.resize(offset + 1, false);
         }
-        self.settled.get_mut(offset).is_some_and(|settled| !std::mem::replace(settled, true))
+        let fresh = self.settled.get_mut(offset).is_some_and(|settled| !std::mem::replace(settled, true));
+        self.beyond += u64::from(fresh);
+        fresh
     }
 
     fn advance(&mut self) {
         while self.settled.front() == Some(&true) {
             self.settled.pop_front();
             self.first += 1;
+            self.beyond -= 1;
         }
     }
 }
@@ -150,6 +160,16 @@ mod tests {
         let mut tags = Tags::new();
         tags.settle(&acks(&[1, 3]));
         assert_eq!(tags.settle(&acks(&[1, 3])), Steps { steps: Vec::new(), step_of: vec![None, None] });
+    }
+
+    #[test]
+    fn it_knows_how_many_are_unsettled() {
+        let mut tags = Tags::new();
+        assert_eq!(tags.unsettled(0), 0);
+        tags.settle(&acks(&[1, 3, 5]));
+        assert_eq!(tags.unsettled(8), 5);
+        tags.settle(&acks(&[2]));
+        assert_eq!(tags.unsettled(8), 4);
     }
 
     proptest! {
