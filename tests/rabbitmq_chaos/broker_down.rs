@@ -30,7 +30,7 @@ async fn the_broker_is_stopped_for_three_seconds() {
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored"]
 async fn the_broker_is_killed_twice_and_restarted() {
     let broker = Broker::start().await;
-    let mut pipeline = Pipeline::new(&broker, broker.port(), "kill").pause(WORTH).fate(mixed);
+    let mut pipeline = Pipeline::new(&broker, broker.port(), "kill").pause(WORTH);
     pipeline.fill(5000).await;
     let running = pipeline.start().await;
     for _ in 0..2 {
@@ -40,6 +40,20 @@ async fn the_broker_is_killed_twice_and_restarted() {
     }
     let (verdict, _) = pipeline.finish("kill -9", running).await;
     assert!(verdict.dup.len() <= 2 * PREFETCH, "{verdict}");
+}
+
+/// By itself a broker moves what is rejected to its dead-letter queue without making sure that it arrives there.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored"]
+async fn what_was_rejected_outlives_a_kill() {
+    let broker = Broker::start().await;
+    let mut pipeline = Pipeline::new(&broker, broker.port(), "dead").pause(WORTH).fate(mixed);
+    pipeline.fill(3000).await;
+    let running = pipeline.start().await;
+    pipeline.goes_on(1000).await;
+    broker.restart().await;
+    pipeline.recovers("kill -9 with dead letters").await;
+    pipeline.finish("kill -9 with dead letters", running).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ergon::connector::rabbitmq::RabbitMqConfig;
+use ergon::connector::{Context, Usage};
 use ergon::prelude::*;
 use ergon::telemetry::RunReport;
 use ergon::testing::{self, Running};
@@ -20,6 +21,9 @@ use tokio::time::{Instant, sleep};
 
 /// Longer than anything here takes that works.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long a broker may take to move what is rejected to the dead letters.
+const MOVED: Duration = Duration::from_secs(15);
 
 /// How many deliveries the task holds at most: as many may be done again after each outage.
 pub(crate) const PREFETCH: usize = 50;
@@ -71,6 +75,12 @@ impl fmt::Debug for Books {
 impl Books {
     fn done(&self, id: &str) {
         self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+    }
+
+    /// How many were rejected, and are to be found among the dead letters.
+    fn refused(&self) -> u32 {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.iter().map(|id| u32::from((self.fate)(id) == Fate::Wrong)).sum()
     }
 
     fn count(&self) -> usize {
@@ -197,34 +207,32 @@ impl<'a> Pipeline<'a> {
         Client::connect(&self.broker.url()).await.unwrap()
     }
 
-    /// Declares the queues as the connectors do, and puts `count` more messages into the source.
+    /// Puts `count` more messages into the source; makes the queues before the first.
     pub(crate) async fn fill(&mut self, count: usize) {
-        let client = self.client().await;
-        self.declare(&client).await;
+        if self.offered == 0 {
+            self.declare().await.unwrap();
+        }
         let ids = (self.offered..self.offered + count).map(|n| format!("{n:06}"));
-        client.fill(&self.queue("in"), ids, &self.books.ledger).await.unwrap();
+        self.client().await.fill(&self.queue("in"), ids, &self.books.ledger).await.unwrap();
         self.offered += count;
     }
 
-    async fn declare(&self, client: &Client) {
-        let declare = &self.input["declare"];
-        let mut arguments = vec![("x-queue-type", declare["kind"].as_str().unwrap())];
-        let exchange = declare["dead_letter"]["exchange"].as_str().unwrap_or_default();
-        arguments.push(("x-dead-letter-exchange", exchange));
-        arguments.extend(
-            declare["dead_letter"]["routing_key"].as_str().map(|key| ("x-dead-letter-routing-key", key)),
-        );
-        let limit = declare["delivery_limit"].as_u64().map(|limit| limit.to_string());
-        arguments.extend(limit.as_deref().map(|limit| ("x-delivery-limit", limit)));
-        client.declare(&self.queue("in"), &arguments).await.unwrap();
-        client.declare(&self.queue("out"), &[]).await.unwrap();
-        client.declare(&self.queue("dead"), &[]).await.unwrap();
+    /// Has the connectors declare their queues, and makes the one for dead letters.
+    pub(crate) async fn declare(&self) -> Result<(), ConnectorError> {
+        self.client().await.declare(&self.queue("dead"), &[]).await.unwrap();
+        for (config, usage) in [(&self.input, Usage::Source), (&self.output, Usage::Sink)] {
+            let mut context = Context::new("copy", "declare");
+            context.usage = usage;
+            let connector = parsed(config).build(&context)?;
+            connector.open().await?;
+            connector.close().await?;
+        }
+        Ok(())
     }
 
     /// Starts the task.
     pub(crate) async fn try_start(&self) -> Result<Running, Error> {
-        let config = |value: &Value| serde_json::from_value::<RabbitMqConfig>(value.clone()).unwrap();
-        let (input, output) = (config(&self.input), config(&self.output));
+        let (input, output) = (parsed(&self.input), parsed(&self.output));
         let wiring = CopyWiring { input, output, books: self.books.clone() };
         testing::start(Copy::config(wiring).consumer(self.policy)).await
     }
@@ -279,6 +287,9 @@ impl<'a> Pipeline<'a> {
         let took = until_or_not(PATIENCE, async || books.count() >= done).await;
         running.stop();
         let report = running.wait().await.unwrap();
+        // A broker moves dead letters in its own time.
+        let (client, dead, refused) = (self.client().await, self.queue("dead"), self.books.refused());
+        until_or_not(MOVED, async || client.ready(&dead).await.unwrap() >= refused).await;
         let verdict = self.verdict().await;
         println!("{scenario}: {verdict}; rest took {took:.2?}, unknown {}", report.tally.unknown);
         let counted = books.count();
@@ -296,6 +307,10 @@ impl<'a> Pipeline<'a> {
         let arrived = Some(ids(client.drain(&self.queue("out")).await.unwrap()));
         self.books.ledger.check(Left { queued, dead_letters, arrived })
     }
+}
+
+fn parsed(config: &Value) -> RabbitMqConfig {
+    serde_json::from_value(config.clone()).unwrap()
 }
 
 /// Waits until a condition holds or the time is over; what is wrong then is better said by who asked.

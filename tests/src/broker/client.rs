@@ -6,10 +6,10 @@ use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+    ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, PublisherConfirm};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind, PublisherConfirm};
 
 use crate::ledger::Ledger;
 
@@ -67,6 +67,19 @@ impl Client {
         }
         self.channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), table).await?;
         Ok(())
+    }
+
+    /// Makes a durable exchange and has a queue take all that comes to it.
+    ///
+    /// # Errors
+    /// When there is one of another kind, or no such queue.
+    pub async fn collect(&self, exchange: &str, queue: &str) -> lapin::Result<()> {
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let none = FieldTable::default();
+        self.channel.exchange_declare(exchange.into(), ExchangeKind::Fanout, options, none.clone()).await?;
+        self.channel
+            .queue_bind(queue.into(), exchange.into(), "".into(), QueueBindOptions::default(), none)
+            .await
     }
 
     /// Deletes a queue with all that is in it.
