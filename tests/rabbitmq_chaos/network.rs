@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ergon_tests::broker::{Direction, Proxy};
 use ergon_tests::until;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::pipeline::{PATIENCE, PREFETCH, Pipeline, mixed};
@@ -22,6 +23,27 @@ async fn all_connections_are_reset_each_second() {
     println!("{resets} connections were reset, {} were made", proxy.made());
     pipeline.recovers("reset").await;
     pipeline.finish("reset", running).await;
+}
+
+/// Each channel counts its deliveries from 1, so that what began before a reset has the tag of another message after
+/// it: one that waits in the connector, and would be gone with the next reset if it were taken for acked.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored"]
+async fn what_ends_after_a_reset_is_not_acked_under_the_tag_of_another() {
+    let broker = shared().await;
+    let proxy = Proxy::open(broker.port()).await;
+    let mut pipeline = Pipeline::new(broker, proxy.port(), "tags").pause(Duration::from_millis(1500));
+    pipeline.input["prefetch"] = json!(500);
+    pipeline.policy = |policy| (policy.concurrency, policy.prefetch) = (40, 0);
+    pipeline.fill(600).await;
+    let running = pipeline.start().await;
+    for _ in 0..4 {
+        pipeline.goes_on(60).await;
+        proxy.reset_all();
+    }
+    pipeline.recovers("tags").await;
+    let (verdict, _) = pipeline.finish("tags", running).await;
+    assert_eq!(verdict.succeeded, 600);
 }
 
 async fn half_open(direction: Direction) {
