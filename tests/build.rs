@@ -1,9 +1,41 @@
 //! Says which real systems the tests may use, so that a test that cannot run is shown as ignored, with the reason.
 
+use std::path::Path;
+
+/// Where packages and the generic archive put `rabbitmq-server` beside `rabbitmqctl` and `rabbitmq-env`.
+const PLACES: [&str; 5] = [
+    "/usr/lib/rabbitmq/bin",
+    "/opt/rabbitmq/sbin",
+    "/usr/local/opt/rabbitmq/sbin",
+    "/opt/homebrew/opt/rabbitmq/sbin",
+    "/usr/local/lib/rabbitmq/sbin",
+];
+
 fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    running_broker();
+    own_broker();
+}
+
+/// Whether there is a broker that a test may have queues on: `cfg(amqp)`.
+fn running_broker() {
     println!("cargo::rustc-check-cfg=cfg(amqp)");
     println!("cargo::rerun-if-env-changed=ERGON_TEST_AMQP_URL");
     if std::env::var_os("ERGON_TEST_AMQP_URL").is_some() {
         println!("cargo::rustc-cfg=amqp");
     }
+}
+
+/// Whether a test can start a broker of its own: `cfg(rabbitmq_server)`.
+fn own_broker() {
+    println!("cargo::rustc-check-cfg=cfg(rabbitmq_server)");
+    println!("cargo::rerun-if-env-changed=ERGON_RABBITMQ_SBIN");
+    let named = std::env::var("ERGON_RABBITMQ_SBIN").ok();
+    let places = named.iter().map(String::as_str).chain(PLACES);
+    let Some(place) = places.into_iter().find(|place| Path::new(place).join("rabbitmq-env").exists()) else {
+        return;
+    };
+    println!("cargo::rerun-if-changed={place}/rabbitmq-server");
+    println!("cargo::rustc-cfg=rabbitmq_server");
+    println!("cargo::rustc-env=ERGON_RABBITMQ_SBIN={place}");
 }

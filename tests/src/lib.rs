@@ -1,11 +1,16 @@
-//! What the tests of the promises share: a task whose steps are written in the test, a connector that can fail, and
-//! a simulation of whole runs in which anything may fail at any time.
+//! What the tests of the promises share: a task whose steps are written in the test, a connector that can fail, a
+//! simulation of whole runs in which anything may fail at any time, a broker that a test may kill, and the ledger that
+//! says what was lost.
 
 #![allow(clippy::missing_panics_doc, clippy::expect_used, reason = "test support: a panic is a failed test")]
 
+pub mod broker;
 mod flaky;
+pub mod ledger;
 mod probe;
 pub mod simulation;
+mod until;
 
 pub use flaky::{Faults, Flaky, FlakyConfig};
 pub use probe::{Probe, World};
+pub use until::until;
