@@ -261,7 +261,7 @@ fn a_missing_file_is_one_clear_error() {
     let project = Project::new();
     std::fs::remove_file(project.0.path().join("lines.jsonl")).unwrap();
     let output = project.run(&["run", "copy-lines"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let said = stderr(&output);
     assert!(said.contains("connector `input` (json-lines)") && said.contains("lines.jsonl"), "{said}");
 }

@@ -27,8 +27,10 @@ pub enum ErrorKind {
     Usage,
     /// A policy that cannot be obeyed. Exit code 2.
     Policy,
-    /// A connector that cannot be made, opened, fetched from or closed. Exit code 1.
+    /// A connector that cannot be opened, fetched from or closed now; trying again may help. Exit code 1.
     Connector,
+    /// A connector that can never work as it is set: no such file or queue, credentials that are refused. Exit code 2.
+    Refused,
     /// A service that cannot be made, opened or closed. Exit code 1.
     Service,
     /// The task's own `exit` hook. Exit code 1.

@@ -11,6 +11,7 @@ use super::consume::Loop;
 use crate::connector::{ConnectorError, Delivery, FetchRequest};
 use crate::error::{Error, ErrorKind};
 use crate::policy::RetryPolicy;
+use crate::task::kind_of;
 use crate::telemetry::event::{FetchFailed, Fetched};
 use crate::transaction::{Category, TransactionError};
 
@@ -99,8 +100,9 @@ fn categorized(error: ConnectorError) -> TransactionError {
 }
 
 fn fetch_error(run: &Loop, failure: &TransactionError) -> Error {
-    let error = Error::new(ErrorKind::Connector, format!("fetch from {}: {failure}", run.input));
     let connector = failure.downcast_ref::<ConnectorError>();
+    let kind = connector.map_or(ErrorKind::Connector, kind_of);
+    let error = Error::new(kind, format!("fetch from {}: {failure}", run.input));
     let cause = connector.and_then(std::error::Error::source).map(ToString::to_string);
     let error = match cause {
         Some(cause) => error.with_source(cause),

@@ -13,7 +13,7 @@ pub(crate) enum Exit {
     Success,
     /// A run or a transaction failed: 1.
     Failure,
-    /// The settings or the command line are wrong: 2.
+    /// The settings or the command line are wrong, or lead to what is refused for good: 2.
     Usage,
     /// It was told to stop: 130 for SIGINT, 143 for SIGTERM.
     Stopped(Signal),
@@ -36,14 +36,14 @@ impl Exit {
         match signal {
             Some(signal) => Self::Stopped(signal),
             None if finished.iter().all(went_well) => Self::Success,
-            None => Self::Failure,
+            None => finished.iter().find_map(refused).unwrap_or(Self::Failure),
         }
     }
 
     /// How a process ends that could not do what it was told.
     pub(crate) fn of_error(error: &Error) -> Self {
         match error.kind() {
-            ErrorKind::Settings | ErrorKind::Usage | ErrorKind::Policy => Self::Usage,
+            ErrorKind::Settings | ErrorKind::Usage | ErrorKind::Policy | ErrorKind::Refused => Self::Usage,
             ErrorKind::Connector | ErrorKind::Service | ErrorKind::Task | ErrorKind::LoopTimeout => {
                 Self::Failure
             }
@@ -59,6 +59,14 @@ impl Exit {
 fn went_well(finished: &Finished) -> bool {
     let failed = matches!(finished.report.ended, Ended::Failed(_));
     !failed && finished.report.tally.handler_failures == 0 && finished.close_errors.is_empty()
+}
+
+/// The exit of a run that a connector refused to go on with, for good.
+fn refused(finished: &Finished) -> Option<Exit> {
+    match &finished.report.ended {
+        Ended::Failed(error) if error.kind() == ErrorKind::Refused => Some(Exit::of_error(error)),
+        _ => None,
+    }
 }
 
 impl From<Exit> for ExitCode {

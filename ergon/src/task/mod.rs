@@ -16,7 +16,7 @@ pub(crate) use config::{Form, Outline, Role, Slot};
 pub use consumer::Consumer;
 pub use outbound::Outbound;
 pub use parts::Parts;
-pub(crate) use parts::connector_error;
+pub(crate) use parts::{connector_error, kind_of};
 pub use producer::Producer;
 pub(crate) use registry::{Assembly, Monitor, Program, Runnable, Setup, Snapshot, Stop};
 

@@ -156,7 +156,7 @@ pub(crate) fn connector_error(slot: &str, kind: &str, error: &ConnectorError) ->
     let hint = error.hint().map(str::to_owned);
     let message = format!("connector `{slot}` ({kind}): {error}");
     let cause = std::error::Error::source(error).map(ToString::to_string);
-    let made = Error::new(ErrorKind::Connector, message);
+    let made = Error::new(kind_of(error), message);
     with_hint(
         match cause {
             Some(cause) => made.with_source(cause),
@@ -164,6 +164,11 @@ pub(crate) fn connector_error(slot: &str, kind: &str, error: &ConnectorError) ->
         },
         hint,
     )
+}
+
+/// What trying again cannot mend is a matter of the settings.
+pub(crate) fn kind_of(error: &ConnectorError) -> ErrorKind {
+    if error.is_permanent() { ErrorKind::Refused } else { ErrorKind::Connector }
 }
 
 fn with_hint(error: Error, hint: Option<String>) -> Error {
