@@ -172,7 +172,7 @@ impl<'a> Pipeline<'a> {
             starts: Arc::default(),
         };
         let url = broker.url_at(port);
-        let dead_letter = json!({"routing_key": format!("{name}.dead")});
+        let dead_letter = json!({"queue": format!("{name}.dead")});
         let input = json!({
             "url": url, "queue": format!("{name}.in"), "heartbeat": "2s", "connect_timeout": "3s",
             "declare": {"kind": "quorum", "dead_letter": dead_letter},
@@ -217,9 +217,8 @@ impl<'a> Pipeline<'a> {
         self.offered += count;
     }
 
-    /// Has the connectors declare their queues, and makes the one for dead letters.
+    /// Has the connectors declare their queues.
     pub(crate) async fn declare(&self) -> Result<(), ConnectorError> {
-        self.client().await.declare(&self.queue("dead"), &[]).await.unwrap();
         for (config, usage) in [(&self.input, Usage::Source), (&self.output, Usage::Sink)] {
             let mut context = Context::new("copy", "declare");
             context.usage = usage;

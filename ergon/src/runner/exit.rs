@@ -50,6 +50,12 @@ impl Exit {
         }
     }
 
+    /// How a process ends that could not begin: what is refused for good comes before what may pass.
+    pub(crate) fn of_errors(errors: &[Error]) -> Self {
+        let refused = errors.iter().map(Self::of_error).find(|exit| *exit == Self::Usage);
+        refused.unwrap_or(Self::Failure)
+    }
+
     /// Ends the process here and now.
     pub(crate) fn now(self) -> ! {
         std::process::exit(i32::from(self.code()))

@@ -58,12 +58,19 @@ pub(crate) fn filter(directives: &str) -> Result<EnvFilter, String> {
     if lone_word && !LEVELS.contains(&directives.to_lowercase().as_str()) {
         return Err(format!("there is no log level `{directives}`"));
     }
-    EnvFilter::try_new(directives).map_err(|error| format!("not a log level or directive: {error}"))
+    EnvFilter::try_new(beside_clients(directives))
+        .map_err(|error| format!("not a log level or directive: {error}"))
 }
 
 /// Reads directives that other programs obey too; what cannot be read is left out.
 pub(crate) fn lenient_filter(directives: &str) -> EnvFilter {
-    EnvFilter::new(directives)
+    EnvFilter::new(beside_clients(directives))
+}
+
+/// Clients that shout: their errors are told by the connectors that use them, in words, and what they write may hold
+/// payloads. A directive of the user's own lets them speak.
+fn beside_clients(directives: &str) -> String {
+    format!("lapin=off,{directives}")
 }
 
 struct Console<W> {

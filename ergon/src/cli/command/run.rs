@@ -124,7 +124,7 @@ async fn run_all(
             for error in &errors {
                 output.error(error);
             }
-            return (Vec::new(), Exit::Failure);
+            return (Vec::new(), Exit::of_errors(&errors));
         }
     };
     let watched = join_all(opened.iter().zip(&monitors).map(|(task, monitor)| watched(task, monitor))).await;

@@ -24,7 +24,7 @@ use crate::settings::FilePath;
 ///     r#"{
 ///         "url": "amqp://guest:guest@localhost",
 ///         "queue": "orders",
-///         "declare": { "kind": "quorum", "dead_letter": { "routing_key": "orders.dead" } },
+///         "declare": { "kind": "quorum", "dead_letter": { "queue": "orders.dead" } },
 ///         "publish": { "routing_key": "receipts" }
 ///     }"#,
 /// )?;
@@ -130,11 +130,17 @@ pub enum QueueKind {
     Quorum,
 }
 
-/// Where a queue's dead letters go.
-#[derive(Debug, Clone, Deserialize)]
+/// Where a queue's dead letters go: to a queue, or to an exchange.
+///
+/// A quorum queue keeps a dead letter until the other side has it. A classic queue sends it on once: a broker that dies
+/// at that moment may lose it.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetter {
-    /// The exchange. Default: the default exchange, which routes by the queue's name.
+    /// The queue; declared like the one it serves, durable and of the same kind. Default: none, but an exchange.
+    #[serde(default)]
+    pub queue: Option<String>,
+    /// The exchange; it must be there. Default: the default exchange.
     #[serde(default)]
     pub exchange: String,
     /// The routing key. Default: that of the message.

@@ -12,12 +12,16 @@ use lapin::types::LongString;
 use lapin::uri::AMQPUri;
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Error, ErrorKind};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::address::Address;
 use super::{RabbitMqConfig, Tls, error};
 use crate::connector::ConnectorError;
 use crate::settings::FilePath;
+
+/// How long a broker may take to say goodbye to a connection that nobody needs any more.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Everything that is needed to connect.
 #[derive(Clone)]
@@ -29,9 +33,9 @@ pub(super) struct Dial {
     name: String,
 }
 
-/// A connection; when it is dropped without [`leave`](Self::leave), its socket is shut.
+/// A connection; when it is dropped it says goodbye to a broker that still answers, and shuts its socket.
 pub(super) struct Wire {
-    connection: Connection,
+    connection: Arc<Connection>,
     socket: Socket,
 }
 
@@ -61,7 +65,7 @@ impl Dial {
         };
         let connecting = Connection::connector(self.address.uri().clone(), runtime, reach, properties);
         match timeout(self.within.saturating_mul(2), connecting).await {
-            Ok(Ok(connection)) => Ok(Wire { connection, socket }),
+            Ok(Ok(connection)) => Ok(Wire { connection: Arc::new(connection), socket }),
             Ok(Err(error)) => Err(self.failed(&error)),
             Err(_) => {
                 // Ends the client's thread, which would wait for an answer for ever.
@@ -92,8 +96,13 @@ impl Dial {
                     .with_hint("see the broker's log; a port for TLS does not take plain connections")
             }
             io::ErrorKind::InvalidData if address.is_encrypted() => {
-                ConnectorError::permanent(format!("no encrypted connection to {address}: {io}"))
-                    .with_hint("`tls.ca_file` names the authority that signed the broker's certificate")
+                let error = ConnectorError::permanent(format!("no encrypted connection to {address}: {io}"));
+                let is_plain = io.to_string().contains("corrupt message");
+                error.with_hint(if is_plain {
+                    "does this port take encrypted connections? RabbitMQ's own for them is 5671"
+                } else {
+                    "`tls.ca_file` names the authority that signed the broker's certificate"
+                })
             }
             _ => ConnectorError::transient(format!("cannot connect to {address}: {io}")),
         }
@@ -173,13 +182,26 @@ impl Wire {
 
     /// Says goodbye to the broker; it gives back at once what was handed out.
     pub(super) async fn leave(&self, within: Duration) {
-        // Whoever does not answer is left without a goodbye.
-        let _ = timeout(within, self.connection.close(200, "bye".into())).await;
+        leave(&self.connection, within).await;
     }
+}
+
+async fn leave(connection: &Connection, within: Duration) {
+    // Whoever does not answer is left without a goodbye.
+    let _ = timeout(within, connection.close(200, "bye".into())).await;
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.socket.shut();
+        let (connection, socket) = (Arc::clone(&self.connection), self.socket.clone());
+        match Handle::try_current() {
+            Ok(runtime) if connection.status().connected() => {
+                runtime.spawn(async move {
+                    leave(&connection, GOODBYE).await;
+                    socket.shut();
+                });
+            }
+            _ => socket.shut(),
+        }
     }
 }

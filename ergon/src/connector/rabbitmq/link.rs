@@ -117,11 +117,18 @@ impl Pulse {
     }
 }
 
+/// Why there is no session: what went wrong, and what to do about it.
+#[derive(Debug, Clone)]
+struct Reason {
+    message: String,
+    hint: Option<String>,
+}
+
 enum State<S> {
     Up(Arc<S>),
-    Down(String),
-    /// For good: message and hint.
-    Refused(String, Option<String>),
+    Down(Reason),
+    /// For good.
+    Refused(Reason),
     Left,
 }
 
@@ -141,7 +148,7 @@ impl<S: Session> Link<S> {
     where
         E: Establish<Session = S>,
     {
-        let (sender, state) = watch::channel(State::Down("not connected yet".to_owned()));
+        let (sender, state) = watch::channel(State::Down(Reason::new("not connected yet")));
         let stop = CancellationToken::new();
         let supervisor = Supervisor { maker, state: sender, stop: stop.clone() };
         let supervisor = Mutex::new(Some(tokio::spawn(supervisor.run())));
@@ -164,7 +171,7 @@ impl<S: Session> Link<S> {
         let settled = state.wait_for(|state| match state {
             State::Up(session) => !session.pulse().is_over(),
             State::Down(_) => false,
-            State::Refused(..) | State::Left => true,
+            State::Refused(_) | State::Left => true,
         });
         match timeout(within, settled).await {
             Ok(Ok(state)) => found(&state),
@@ -191,7 +198,7 @@ impl<S: Session> Link<S> {
                 Some(reason) => Health::Unhealthy(format!("the broker takes no messages: {reason}")),
                 None => Health::Healthy,
             },
-            State::Down(reason) | State::Refused(reason, _) => Health::Unhealthy(reason.clone()),
+            State::Down(reason) | State::Refused(reason) => Health::Unhealthy(reason.message.clone()),
             State::Left => Health::Healthy,
         }
     }
@@ -213,18 +220,30 @@ impl<S> Drop for Link<S> {
     }
 }
 
+impl Reason {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
+    }
+
+    fn of(error: &ConnectorError) -> Self {
+        Self { message: error.message().to_owned(), hint: error.hint().map(str::to_owned) }
+    }
+
+    fn error(&self, make: fn(String) -> ConnectorError) -> ConnectorError {
+        let error = make(self.message.clone());
+        match &self.hint {
+            Some(hint) => error.with_hint(hint.clone()),
+            None => error,
+        }
+    }
+}
+
 fn found<S>(state: &State<S>) -> Result<Arc<S>, ConnectorError> {
     match state {
         State::Up(session) => Ok(Arc::clone(session)),
-        State::Down(reason) => Err(ConnectorError::transient(reason.clone())),
+        State::Down(reason) => Err(reason.error(ConnectorError::transient)),
         State::Left => Err(ConnectorError::transient("the connector is closed")),
-        State::Refused(message, hint) => {
-            let error = ConnectorError::permanent(message.clone());
-            Err(match hint {
-                Some(hint) => error.with_hint(hint.clone()),
-                None => error,
-            })
-        }
+        State::Refused(reason) => Err(reason.error(ConnectorError::permanent)),
     }
 }
 
@@ -264,7 +283,7 @@ impl<E: Establish> Supervisor<E> {
                     }
                     (was_up, refusals) = (true, 0);
                     let up_since = Instant::now();
-                    let reason = self.live(session).await;
+                    let reason = Reason::new(self.live(session).await);
                     down_since = Instant::now();
                     failures = if up_since.elapsed() > GOOD { 1 } else { failures.saturating_add(1) };
                     reason
@@ -275,11 +294,12 @@ impl<E: Establish> Supervisor<E> {
                     if error.is_permanent() && (!was_up || refusals >= REFUSALS) {
                         return self.give_up(&error).await;
                     }
-                    error.to_string()
+                    Reason::of(&error)
                 }
             };
             let wait = AGAIN.jittered_wait_after(failures, None, fastrand::f64());
-            LinkLost { place: &self.maker.place(), purpose: E::PURPOSE, reason: &reason, wait }.emit();
+            let (place, purpose) = (self.maker.place(), E::PURPOSE);
+            LinkLost { place: &place, purpose, reason: &reason.message, wait }.emit();
             self.state.send_replace(State::Down(reason));
             sleep(wait).await;
         }
@@ -295,8 +315,7 @@ impl<E: Establish> Supervisor<E> {
 
     async fn give_up(&self, error: &ConnectorError) {
         LinkRefused { place: &self.maker.place(), purpose: E::PURPOSE, reason: error.message() }.emit();
-        let (message, hint) = (error.message().to_owned(), error.hint().map(str::to_owned));
-        self.state.send_replace(State::Refused(message, hint));
+        self.state.send_replace(State::Refused(Reason::of(error)));
         std::future::pending::<()>().await;
     }
 }

@@ -8,7 +8,7 @@ use lapin::{Channel, Error, ExchangeKind};
 use serde_json::Value;
 
 use super::dial::{Dial, Wire};
-use super::{Binding, Declare, QueueKind, RabbitMqConfig, error, message};
+use super::{Binding, DeadLetter, Declare, QueueKind, RabbitMqConfig, error, message};
 use crate::connector::{ConnectorError, Context, Usage};
 
 /// Checks what needs no broker: that there is something to consume or somewhere to publish, and that the names fit.
@@ -28,7 +28,10 @@ pub(super) fn check(config: &RabbitMqConfig, context: &Context) -> Result<(), Co
     let bindings = config.queues().flat_map(|(_, declare)| &declare.bindings);
     let keys = bindings.clone().flat_map(|binding| &binding.routing_keys);
     let exchanges = bindings.map(|binding| &binding.exchange).chain([&config.publish.exchange]);
-    let names = config.queues().map(|(queue, _)| queue);
+    let dead_letters = config.queues().filter_map(|(_, declare)| declare.dead_letter.as_ref());
+    let dead_letters =
+        dead_letters.flat_map(|to| [to.queue.as_ref(), Some(&to.exchange), to.routing_key.as_ref()]);
+    let names = config.queues().map(|(queue, _)| queue).chain(dead_letters.flatten().map(String::as_str));
     let names = names.chain(exchanges.chain(keys).map(String::as_str)).chain(config.routing_key());
     for name in names {
         short(name)?;
@@ -52,6 +55,27 @@ fn fits(queue: &str, declare: &Declare) -> Result<(), ConnectorError> {
             "a classic queue does not count deliveries",
             "remove `delivery_limit`, or set `kind = \"quorum\"`",
         ),
+        _ => declare.dead_letter.as_ref().map_or(Ok(()), |dead_letter| leads_somewhere(queue, dead_letter)),
+    }
+}
+
+/// Dead letters go to one place, and not back to where they came from.
+fn leads_somewhere(queue: &str, dead_letter: &DeadLetter) -> Result<(), ConnectorError> {
+    let DeadLetter { queue: to, exchange, routing_key } = dead_letter;
+    let wrong = |what: &str, hint: &str| {
+        Err(ConnectorError::permanent(format!("queue `{queue}`: `dead_letter` {what}")).with_hint(hint))
+    };
+    match (to, exchange.is_empty()) {
+        (Some(_), true) if routing_key.is_some() => {
+            wrong("names a queue and a routing key", "the queue's name is its routing key: set one of them")
+        }
+        (Some(_), false) => {
+            wrong("names a queue and an exchange", "set `queue`, or `exchange` and bind a queue to it")
+        }
+        (Some(to), true) if to == queue => wrong("names the queue itself", "name another queue"),
+        (None, true) if routing_key.is_none() => {
+            wrong("leads back to the queue itself", "set `queue = \"...\"`, or `exchange`")
+        }
         _ => Ok(()),
     }
 }
@@ -82,6 +106,12 @@ pub(super) async fn declare(
         let declared = exchange(&channel, &publish.exchange, publish.kind.as_deref(), config.passive).await;
         declared.map_err(failed(format!("exchange `{}`", publish.exchange)))?;
     }
+    for (name, how) in config.queues().filter(|_| !config.passive) {
+        if let Some(dead_letter) = &how.dead_letter {
+            let what = format!("dead letters of queue `{name}`");
+            self::dead_letter(&channel, dead_letter, how).await.map_err(failed(what))?;
+        }
+    }
     for (name, how) in config.queues() {
         queue(&channel, name, how, config.passive).await.map_err(failed(format!("queue `{name}`")))?;
         for binding in how.bindings.iter().filter(|_| !config.passive) {
@@ -98,6 +128,20 @@ async fn queue(channel: &Channel, name: &str, how: &Declare, passive: bool) -> R
     let options = QueueDeclareOptions { passive, durable: how.durable, ..QueueDeclareOptions::default() };
     let arguments = if passive { FieldTable::default() } else { arguments(how) };
     channel.queue_declare(name.into(), options, arguments).await.map(drop)
+}
+
+/// Makes or finds where dead letters go: a broker throws away what leads nowhere.
+async fn dead_letter(channel: &Channel, dead_letter: &DeadLetter, of: &Declare) -> Result<(), Error> {
+    let DeadLetter { queue: to, exchange: through, routing_key } = dead_letter;
+    match (to, routing_key) {
+        (Some(to), _) => {
+            let like = Declare { durable: of.durable, kind: of.kind, ..Declare::default() };
+            queue(channel, to, &like, false).await
+        }
+        (None, _) if !through.is_empty() => exchange(channel, through, None, true).await,
+        (None, Some(key)) => queue(channel, key, &Declare::default(), true).await,
+        (None, None) => Ok(()),
+    }
 }
 
 async fn exchange(channel: &Channel, name: &str, kind: Option<&str>, passive: bool) -> Result<(), Error> {
@@ -127,7 +171,7 @@ async fn bind(channel: &Channel, queue: &str, binding: &Binding) -> Result<(), E
 
 /// The arguments of a queue, as RabbitMQ names them.
 fn arguments(how: &Declare) -> FieldTable {
-    let mut all = table(&how.arguments);
+    let mut all = FieldTable::default();
     let mut set = |name: &str, value: AMQPValue| {
         all.insert(name.into(), value);
     };
@@ -136,8 +180,13 @@ fn arguments(how: &Declare) -> FieldTable {
     }
     if let Some(dead_letter) = &how.dead_letter {
         set("x-dead-letter-exchange", AMQPValue::LongString(dead_letter.exchange.as_str().into()));
-        if let Some(key) = &dead_letter.routing_key {
+        if let Some(key) = dead_letter.queue.as_ref().or(dead_letter.routing_key.as_ref()) {
             set("x-dead-letter-routing-key", AMQPValue::LongString(key.as_str().into()));
+        }
+        if how.kind == QueueKind::Quorum {
+            // Else the broker sends them on once and forgets them, whether or not anything took them.
+            set("x-dead-letter-strategy", AMQPValue::LongString("at-least-once".into()));
+            set("x-overflow", AMQPValue::LongString("reject-publish".into()));
         }
     }
     if let Some(limit) = how.delivery_limit {
@@ -149,6 +198,10 @@ fn arguments(how: &Declare) -> FieldTable {
     if let Some(ttl) = how.message_ttl {
         let millis = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         set("x-message-ttl", AMQPValue::LongLongInt(millis));
+    }
+    // What the user writes in RabbitMQ's own words goes over all else.
+    for (name, value) in &table(&how.arguments) {
+        all.insert(name.clone(), value.clone());
     }
     all
 }
