@@ -1,35 +1,75 @@
 //! The RabbitMQ connector against a real broker: run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
 
-#![allow(clippy::expect_used, reason = "test support: a panic is a failed test")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
 
-use ergon::Transaction;
-use ergon::connector::rabbitmq::{RabbitMq, RabbitMqConfig};
-use ergon::connector::{Connector, ConnectorConfig, Context, Sink, Usage};
+use std::fmt::Display;
+use std::time::{Duration, SystemTime};
+
+use ergon::connector::rabbitmq::{RabbitMq, RabbitMqConfig, key};
+use ergon::connector::{Connector, ConnectorConfig, Context, Input, Sink, Usage};
+use ergon::prelude::*;
+use ergon::telemetry::Ended;
 use ergon::testing::conformance::{self, Fixture};
+use ergon::{ConnectorError, Delivery, Fate, FetchRequest, testing};
 use serde_json::json;
 
 fn url() -> String {
     std::env::var("ERGON_TEST_AMQP_URL").expect("it was set when the tests were built")
 }
 
-/// A queue of this test's own, gone a minute after its last use.
-fn queue(name: &str, kind: &str) -> RabbitMqConfig {
-    let name = format!("ergon.test.{}.{:x}.{name}", std::process::id(), fastrand::u64(..));
-    let config = json!({
-        "url": url(),
-        "queue": name,
-        "prefetch": 1000,
-        "declare": { "kind": kind, "arguments": { "x-expires": 60_000 } },
-    });
-    serde_json::from_value(config).expect("a config")
+/// A name that no other test uses.
+fn name(of: &str) -> String {
+    format!("ergon.test.{}.{:x}.{of}", std::process::id(), fastrand::u64(..))
+}
+
+/// A config with these settings beside the address; its queues are gone a minute after their last use.
+fn config(mut settings: Value) -> RabbitMqConfig {
+    settings["url"] = url().into();
+    if settings.get("queue").is_some() && settings.get("passive").is_none() {
+        settings["declare"]["arguments"]["x-expires"] = 60_000.into();
+    }
+    serde_json::from_value(settings).expect("a config")
+}
+
+async fn opened(config: &RabbitMqConfig, usage: Usage) -> Result<RabbitMq, ConnectorError> {
+    let mut context = Context::new("test", "queue");
+    context.usage = usage;
+    context.at_once = 100;
+    let connector = config.build(&context)?;
+    connector.open().await?;
+    Ok(connector)
 }
 
 async fn open(config: &RabbitMqConfig, usage: Usage) -> RabbitMq {
-    let mut context = Context::new("test", "queue");
-    context.usage = usage;
-    let connector = config.build(&context).expect("built");
-    connector.open().await.expect("open");
-    connector
+    opened(config, usage).await.expect("open")
+}
+
+/// A source that is open, as a task holds it.
+async fn source(config: &RabbitMqConfig) -> Input {
+    Input::new(open(config, Usage::Source).await.into(), &Context::new("test", "queue"))
+}
+
+async fn fetch(input: &Input, count: usize) -> Vec<Delivery> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        let request = FetchRequest::new(count - all.len()).waiting();
+        let fetched = tokio::time::timeout(Duration::from_secs(20), input.fetch(&request)).await;
+        all.extend(fetched.expect("in time").expect("fetched"));
+    }
+    all
+}
+
+async fn settle(input: &Input, deliveries: Vec<Delivery>, disposition: Disposition) {
+    let settlements = deliveries.into_iter().map(|delivery| delivery.settle(disposition)).collect();
+    input.settle(settlements).await.expect("settled");
+}
+
+fn ids(deliveries: &[Delivery]) -> Vec<&str> {
+    deliveries.iter().map(|delivery| delivery.transaction().id()).collect()
+}
+
+fn numbered<I: Display + ?Sized>(id: &I) -> Transaction {
+    Transaction::new(id.to_string(), &1).expect("a number")
 }
 
 struct Queues;
@@ -38,7 +78,8 @@ impl Fixture for Queues {
     type Config = RabbitMqConfig;
 
     async fn filled(&self, place: &str, transactions: Vec<Transaction>) -> RabbitMqConfig {
-        let config = queue(place, "quorum");
+        let settings = json!({ "queue": name(place), "prefetch": 1000, "declare": { "kind": "quorum" } });
+        let config = config(settings);
         let sink = open(&config, Usage::Sink).await;
         sink.dispatch(transactions).await.expect("published");
         sink.close().await.expect("closed");
@@ -54,4 +95,225 @@ impl Fixture for Queues {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_passes_the_conformance_suite() {
     conformance::duplex(&Queues).await;
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_identifies_a_transaction_travels() {
+    let config = config(json!({ "queue": name("identity") }));
+    let sink = open(&config, Usage::Sink).await;
+    let first = numbered("first");
+    let child = first.derive(&2).expect("a number").annotate([("tenant", "Łódź")]);
+    let long = numbered(&"x".repeat(300));
+    sink.dispatch(vec![first.clone(), child.clone(), long.clone()]).await.expect("published");
+    let input = source(&config).await;
+    let deliveries = fetch(&input, 3).await;
+    assert_eq!(ids(&deliveries), [first.id(), child.id(), long.id()]);
+    let found = deliveries[1].transaction();
+    assert_eq!((found.parent_id(), found.correlation_id()), (Some("first"), "first"));
+    assert_eq!(found.metadata().text("tenant"), Some("Łódź"));
+    assert_eq!(found.metadata().text(key::CONTENT_TYPE), Some("application/json"));
+    let apart = |time: SystemTime| child.created_at().duration_since(time).unwrap_or_default();
+    assert!(apart(found.created_at()) < Duration::from_millis(2), "milliseconds travel with other headers");
+    assert!(apart(deliveries[0].transaction().created_at()) < Duration::from_secs(2), "seconds travel alone");
+    settle(&input, deliveries, Disposition::Ack).await;
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn exchanges_route_by_key() {
+    let exchange = name("topic");
+    let bound = |queue: &str, key: &str| {
+        let binding = json!({ "exchange": exchange, "kind": "topic", "routing_keys": [key] });
+        config(json!({ "queue": name(queue), "declare": { "bindings": [binding] } }))
+    };
+    let (europe, all) = (bound("europe", "orders.eu.#"), bound("all", "orders.#"));
+    let (europe, all) = (source(&europe).await, source(&all).await);
+    let sink = config(json!({ "publish": { "exchange": exchange, "routing_key": "orders.us" } }));
+    let sink = open(&sink, Usage::Sink).await;
+    let elsewhere = numbered("b").annotate([(key::PUBLISH_ROUTING_KEY, "orders.eu.de")]);
+    sink.dispatch(vec![numbered("a"), elsewhere]).await.expect("published");
+    let deliveries = fetch(&europe, 1).await;
+    assert_eq!(ids(&deliveries), ["b"]);
+    assert_eq!(deliveries[0].transaction().metadata().text(key::ROUTING_KEY), Some("orders.eu.de"));
+    assert_eq!(deliveries[0].transaction().metadata().get(key::PUBLISH_ROUTING_KEY), None);
+    assert_eq!(ids(&fetch(&all, 2).await), ["a", "b"]);
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn exchanges_route_by_headers() {
+    let exchange = name("headers");
+    let arguments = json!({ "x-match": "all", "region": "EU", "grade": 2 });
+    let binding = json!({ "exchange": exchange, "kind": "headers", "arguments": arguments });
+    let input = config(json!({ "queue": name("europe"), "declare": { "bindings": [binding] } }));
+    let input = source(&input).await;
+    let publish = json!({ "exchange": exchange, "kind": "headers", "mandatory": false });
+    let sink = open(&config(json!({ "publish": publish })), Usage::Sink).await;
+    let of = |id: &str, region: &str| numbered(id).annotate([("region", json!(region)), ("grade", json!(2))]);
+    sink.dispatch(vec![of("a", "US"), of("b", "EU")]).await.expect("published");
+    assert_eq!(ids(&fetch(&input, 1).await), ["b"]);
+    assert_eq!(input.count().await.expect("counted"), Some(0));
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_urgent_come_first() {
+    let config = config(json!({ "queue": name("priority"), "declare": { "max_priority": 9 } }));
+    let sink = open(&config, Usage::Sink).await;
+    let with = |id: &str, priority: u64| numbered(id).annotate([(key::PUBLISH_PRIORITY, priority)]);
+    sink.dispatch(vec![with("later", 1), with("at once", 9)]).await.expect("published");
+    let input = source(&config).await;
+    let deliveries = fetch(&input, 2).await;
+    assert_eq!(ids(&deliveries), ["at once", "later"]);
+    assert_eq!(deliveries[0].transaction().metadata().get(key::PRIORITY), Some(&json!(9)));
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_late_expires() {
+    let late = name("late");
+    let config = config(json!({ "queue": name("expiry"), "declare": { "dead_letter": { "queue": late } } }));
+    let sink = open(&config, Usage::Sink).await;
+    let transaction = numbered("too late").annotate([(key::PUBLISH_EXPIRATION, 0)]);
+    sink.dispatch(vec![transaction]).await.expect("published");
+    let passive = json!({ "url": url(), "queue": late, "passive": true });
+    let dead = source(&serde_json::from_value(passive).expect("a config")).await;
+    let deliveries = fetch(&dead, 1).await;
+    assert_eq!(ids(&deliveries), ["too late"]);
+    settle(&dead, deliveries, Disposition::Ack).await;
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rejected_goes_to_the_dead_letters() {
+    for kind in ["classic", "quorum"] {
+        let dead = name(&format!("dead-{kind}"));
+        let declare = json!({ "kind": kind, "dead_letter": { "queue": dead } });
+        let config = config(json!({ "queue": name(kind), "declare": declare }));
+        let sink = open(&config, Usage::Sink).await;
+        sink.dispatch((0..10).map(|n| numbered(&n)).collect()).await.expect("published");
+        let input = source(&config).await;
+        let mut deliveries = fetch(&input, 10).await;
+        let good = deliveries.split_off(5);
+        let mut rejected: Vec<String> = ids(&deliveries).into_iter().map(str::to_owned).collect();
+        settle(&input, deliveries, Disposition::Reject).await;
+        settle(&input, good, Disposition::Ack).await;
+        let passive = json!({ "url": url(), "queue": dead, "passive": true });
+        let letters = source(&serde_json::from_value(passive).expect("a config")).await;
+        let deliveries = fetch(&letters, 5).await;
+        let mut found: Vec<String> = ids(&deliveries).into_iter().map(str::to_owned).collect();
+        rejected.sort();
+        found.sort();
+        assert_eq!(found, rejected, "{kind}");
+        settle(&letters, deliveries, Disposition::Ack).await;
+    }
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connector_consumes_several_queues() {
+    let (first, second) = (name("first"), name("second"));
+    let more = json!([{ "queue": second, "declare": { "arguments": { "x-expires": 60_000 } } }]);
+    let input = source(&config(json!({ "queue": first, "subscriptions": more }))).await;
+    for queue in [&first, &second] {
+        let sink = open(&config(json!({ "publish": { "routing_key": queue } })), Usage::Sink).await;
+        sink.dispatch((0..5).map(|n| numbered(&format!("{queue}/{n}"))).collect()).await.expect("published");
+    }
+    let deliveries = fetch(&input, 10).await;
+    let of = |queue: &str| deliveries.iter().filter(|d| d.transaction().source() == Some(queue)).count();
+    assert_eq!((of(&first), of(&second)), (5, 5));
+    settle(&input, deliveries, Disposition::Ack).await;
+    assert_eq!(input.count().await.expect("counted"), Some(0));
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_published_at_once_those_that_no_queue_takes_are_told() {
+    let config = config(json!({ "queue": name("mixed"), "prefetch": 1000 }));
+    let sink = std::sync::Arc::new(open(&config, Usage::Sink).await);
+    let is_lost = |n: usize| n % 7 == 3;
+    let calls = (0..40).map(|call| {
+        let sink = std::sync::Arc::clone(&sink);
+        async move {
+            let numbers: Vec<usize> = (call * 25..(call + 1) * 25).collect();
+            let transactions = numbers.iter().map(|n| {
+                let lost = [(key::PUBLISH_ROUTING_KEY, "ergon.test.no.such.queue")];
+                if is_lost(*n) { numbered(&n).annotate(lost) } else { numbered(&n) }
+            });
+            let error = sink.dispatch(transactions.collect()).await.expect_err("some are lost");
+            assert!(error.message().contains("no queue took the message"), "{error}");
+            for (index, n) in numbers.iter().enumerate() {
+                let expected = if is_lost(*n) { Fate::NotDone } else { Fate::Done };
+                assert_eq!(error.fate(index), expected, "message {n}");
+            }
+        }
+    });
+    futures_util::future::join_all(calls).await;
+    let input = source(&config).await;
+    let found = fetch(&input, (0..1000).filter(|n| !is_lost(*n)).count()).await.len();
+    assert_eq!((found, input.count().await.expect("counted")), (857, Some(0)));
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_refuses_is_named() {
+    let queue = name("refused");
+    let made = config(json!({ "queue": queue, "declare": { "kind": "quorum" } }));
+    open(&made, Usage::Source).await.close().await.expect("closed");
+    let other = config(json!({ "queue": queue, "declare": { "max_priority": 3 } }));
+    let error = opened(&other, Usage::Source).await.expect_err("made otherwise");
+    assert!(error.is_permanent(), "{error}");
+    let said = error.to_string();
+    assert!(said.contains(&queue) && said.contains("x-queue-type"), "{said}");
+    assert!(said.contains("received none") && said.contains("current is the value 'quorum'"), "{said}");
+    let missing = json!({ "url": url(), "queue": name("missing"), "passive": true });
+    let error = opened(&serde_json::from_value(missing).expect("a config"), Usage::Source).await;
+    let error = error.expect_err("not there");
+    assert!(error.is_permanent() && error.message().contains("NOT_FOUND"), "{error}");
+    let exchange = config(json!({ "publish": { "exchange": name("no-exchange"), "routing_key": "a" } }));
+    let error = opened(&exchange, Usage::Sink).await.expect_err("not there");
+    assert!(error.is_permanent() && error.message().contains("no-exchange"), "{error}");
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_too_large_is_refused_before_it_is_sent() {
+    let config = config(json!({ "queue": name("large"), "publish": { "max_message": "1KiB" } }));
+    let sink = open(&config, Usage::Sink).await;
+    let large = Transaction::new("large", &"x".repeat(2000)).expect("a text");
+    let error = sink.dispatch(vec![numbered("small"), large]).await.expect_err("too large");
+    assert_eq!((error.fate(0), error.fate(1)), (Fate::Done, Fate::NotDone));
+    assert!(
+        error.message().contains("`large` has 2002 bytes") && error.message().contains("1KiB"),
+        "{error}"
+    );
+}
+
+/// Acks what is even, rejects what is odd.
+#[ergon::task(connectors(input), consumer(concurrency = 16))]
+struct Halve;
+
+impl Consumer for Halve {
+    type Payload = u64;
+    type Output = ();
+
+    async fn process_transaction(&self, number: &Transaction<u64>) -> Result<()> {
+        if number.payload().is_multiple_of(2) { Ok(()) } else { Err(TransactionError::business("odd")) }
+    }
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finite_run_ends_when_the_queue_is_empty() {
+    let declare = json!({ "dead_letter": { "queue": name("odd") } });
+    let config = config(json!({ "queue": name("finite"), "declare": declare }));
+    let sink = open(&config, Usage::Sink).await;
+    let numbers = (0..1000_u64).map(|n| Transaction::new(n.to_string(), &n).expect("a number"));
+    sink.dispatch(numbers.collect()).await.expect("published");
+    let report = testing::run(Halve::config(HalveWiring { input: config.clone() })).await.expect("run");
+    assert_eq!((report.tally.succeeded, report.tally.failed.business), (500, 500));
+    assert!(matches!(report.ended, Ended::SourceEmpty), "{:?}", report.ended);
+    let input = source(&config).await;
+    assert_eq!(input.count().await.expect("counted"), Some(0));
 }
