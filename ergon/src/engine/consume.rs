@@ -3,9 +3,10 @@
 //! As many lanes as `concurrency` live as long as the run. A lane takes the next delivery itself, or fetches for all
 //! when there is none, so nothing is spawned, boxed or handed over for a single transaction.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use super::attempt::{at_once, guarded};
 use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
 use super::life::{Life, Lived};
-use super::settle::{Settling, settle};
+use super::settle::{Call, Held, Settling, in_turn, settle};
 use super::slots::{Next, Slots};
 use super::steps::Steps;
 use super::terms::Terms;
@@ -42,6 +43,11 @@ pub(super) struct Loop {
     pub(super) abort: CancellationToken,
     /// The threads of a task whose steps block.
     pub(super) threads: Arc<Threads>,
+    /// Calls to the source that a lane began and that were not over at once; the settler goes on with them.
+    /// It is the settler that holds the other end, so that they are dropped with it.
+    pub(super) handed_over: OnceLock<UnboundedSender<Call>>,
+    /// Deliveries that are tried again later.
+    held: Mutex<Held>,
     /// What made the run drain, if it did.
     cause: OnceLock<drain::Cause>,
 }
@@ -55,6 +61,8 @@ impl Loop {
             terms,
             input,
             abort: stop.abort.child_token(),
+            handed_over: OnceLock::new(),
+            held: Mutex::default(),
             cause: OnceLock::new(),
         }
     }
@@ -66,6 +74,11 @@ impl Loop {
 
     pub(super) fn drained(&self) -> Option<drain::Cause> {
         self.cause.get().copied()
+    }
+
+    /// What is tried again later; whoever settles puts it in, the settler takes it out.
+    pub(super) fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -107,7 +120,10 @@ pub(super) async fn consume<S: Steps>(steps: &Arc<S>, run: Loop, monitor: &Monit
 async fn run_lanes<S: Steps>(steps: &Arc<S>, run: &Arc<Loop>) {
     let lanes_ended = CancellationToken::new();
     let mut settler = JoinSet::new();
-    settler.spawn(settle(Arc::clone(run), lanes_ended.clone()));
+    let (handed_over, calls) = unbounded_channel();
+    // It is set once: a loop runs once.
+    let _ = run.handed_over.set(handed_over);
+    settler.spawn(settle(Arc::clone(run), calls, lanes_ended.clone()));
     let mut lanes = JoinSet::new();
     for _ in 0..run.terms.policy.concurrency {
         let lane = lane(Arc::clone(steps), Arc::clone(run));
@@ -157,6 +173,10 @@ async fn lane<S: Steps>(steps: Arc<S>, run: Arc<Loop>) {
                 waited = !whole;
                 quick = whole && clock.mark.saturating_duration_since(began) < QUICK;
                 finished = holding.release().map(|settling| (key, settling));
+            }
+            Next::Settle => {
+                in_turn(&run).await;
+                waited = true;
             }
             Next::Fetch(count) => {
                 fetch::fetch(&run, count).await;

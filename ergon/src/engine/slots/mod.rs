@@ -17,12 +17,12 @@ use super::settle::Settling;
 use crate::connector::Delivery;
 use crate::error::Error;
 use crate::policy::{ConsumerPolicy, Mode};
-use state::{Settler, State, Supply};
+use state::{State, Supply, Turn};
 
 /// What is finished may wait to be settled up to this many; beyond it, nothing new begins.
 const UNSETTLED: usize = 1024;
 
-/// As many does a quick lane finish before it wakes the settler; that takes it a fraction of a millisecond.
+/// As many does a quick lane finish before it settles them; that takes it a fraction of a millisecond.
 const SETTLED_TOGETHER: usize = 128;
 
 /// What a lane is to do next.
@@ -30,6 +30,8 @@ const SETTLED_TOGETHER: usize = 128;
 pub(super) enum Next {
     /// Run this delivery; hand the key in again with what came of it.
     Run(Delivery, Key),
+    /// Settle what is finished, then ask again.
+    Settle,
     /// Fetch at most this many for all lanes.
     Fetch(usize),
     /// Wait to be woken.
@@ -97,22 +99,27 @@ impl Slots {
 
     /// Hands in what a lane finished, and says what the lane is to do next.
     ///
-    /// If there is more to do, another lane is woken, unless the lane is `quick`: then it will be back sooner than
-    /// the other comes. A quick lane that turns out to wait calls [`wake_another`](Self::wake_another).
+    /// If there is more to do, another lane is woken, and the settler if something is finished, unless the lane is
+    /// `quick`: then it will be back sooner than the other comes, and settles itself. A quick lane that turns out to
+    /// wait calls [`wake_another`](Self::wake_another).
     pub(super) fn next(&self, finished: Option<(Key, Settling)>, quick: bool) -> Next {
         let mut state = self.state();
         if let Some((key, settling)) = finished {
             state.end(key);
             state.finish(settling);
         }
+        if self.settles_first(&state, quick) {
+            return Next::Settle;
+        }
         let next = self.choose(&mut state);
-        let more = quick && matches!(next, Next::Run(..)) && state.finished.len() < SETTLED_TOGETHER;
-        if !more {
+        let back_soon = quick && matches!(next, Next::Run(..) | Next::Fetch(_));
+        if !back_soon {
             self.tell(&mut state);
         }
         let wake = match &next {
             Next::Run(..) if quick => false,
             Next::Run(..) | Next::Fetch(_) => self.wakes_another(&mut state),
+            Next::Settle => false,
             Next::End => state.idle > 0,
             Next::Wait => {
                 state.idle += 1;
@@ -190,16 +197,20 @@ impl Slots {
         self.work.notify_one();
     }
 
-    /// Takes out what is finished, to be settled.
-    pub(super) fn take_finished(&self) -> Vec<Settling> {
+    /// Takes out what is finished, to be settled; `None` if there is nothing, or if somebody else is at it.
+    pub(super) fn take_finished(&self) -> Option<Vec<Settling>> {
         let mut state = self.state();
+        if state.turn == Turn::Taken || state.finished.is_empty() {
+            return None;
+        }
+        state.turn = Turn::Taken;
         let finished = std::mem::take(&mut state.finished);
-        state.settler = Settler::Untold;
         state.settling += finished.len();
-        finished
+        Some(finished)
     }
 
-    /// Takes in that `count` were settled; `returned` says whether any of them will be handed out again.
+    /// Takes in that what was taken out is settled, except what is held: `count`; `returned` says whether any of them
+    /// will be handed out again.
     pub(super) fn settled(&self, count: usize, returned: bool) {
         let mut state = self.state();
         state.settling = state.settling.saturating_sub(count);
@@ -207,6 +218,9 @@ impl Slots {
         if returned && state.source == Supply::Dry {
             state.source = Supply::Open;
         }
+        state.turn = Turn::Free;
+        // What was finished meanwhile told nobody.
+        self.tell(&mut state);
         let wake = self.wakes_another(&mut state);
         drop(state);
         if returned {
@@ -268,12 +282,24 @@ impl Slots {
         self.tell(state);
     }
 
-    /// Wakes the settler, unless it was woken already, or has nothing to do.
+    /// Wakes the settler, unless somebody settles already, or there is nothing to settle.
     fn tell(&self, state: &mut State) {
-        if state.settler == Settler::Untold && !state.finished.is_empty() {
-            state.settler = Settler::Told;
+        if state.turn == Turn::Free && !state.finished.is_empty() {
+            state.turn = Turn::Told;
             self.due.notify_one();
         }
+    }
+
+    /// Whether a lane settles in its own turn before it goes on: a quick one once for many, or when it would wait; any
+    /// other only when nothing runs whose end could be settled together with it.
+    fn settles_first(&self, state: &State, quick: bool) -> bool {
+        if state.turn != Turn::Free || state.finished.is_empty() {
+            return false;
+        }
+        if !quick {
+            return state.running.is_empty();
+        }
+        state.finished.len() >= SETTLED_TOGETHER || (state.ready.is_empty() && self.room(state) == 0)
     }
 
     fn choose(&self, state: &mut State) -> Next {
