@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,8 @@ const LAST_CALL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Settling {
     pub(super) transaction: Transaction,
-    pub(super) receipt: Receipt,
+    /// None once it is used up.
+    pub(super) receipt: Option<Receipt>,
     pub(super) lived: Lived,
 }
 
@@ -36,14 +38,15 @@ impl Settling {
     /// Gives back a delivery that was not begun.
     pub(super) fn give_back(delivery: Delivery) -> Self {
         let (transaction, receipt) = delivery.into_parts();
-        Self { transaction, receipt, lived: Lived::aborted() }
+        Self { transaction, receipt: Some(receipt), lived: Lived::aborted() }
     }
 }
 
 /// A call to the source, and what it settles.
 pub(super) struct Call {
     told: BoxFuture<'static, Result<(), ConnectorError>>,
-    notes: Vec<(Transaction, Lived)>,
+    /// In the order of the settlements.
+    settling: Vec<Settling>,
 }
 
 /// Settles what is finished in a lane's own turn, if nobody else is at it. The source is polled once: if it does not
@@ -51,7 +54,7 @@ pub(super) struct Call {
 pub(super) async fn in_turn(run: &Loop) {
     let Some(mut call) = begin(run) else { return };
     match at_once(Pin::new(&mut call.told)).await {
-        Some(result) => record(run, &call.notes, &result),
+        Some(result) => record(run, call.settling, &result),
         // It is not taken only when the run was dropped.
         None => drop(run.handed_over.get().map(|settler| settler.send(call))),
     }
@@ -73,6 +76,10 @@ pub(super) async fn settle(
             () = at(due) => None,
             () = lanes_ended.cancelled() => break,
         };
+        if begun.is_none() {
+            // Lets the lanes that were woken with the one that woke the settler finish too: one call for all of them.
+            yield_now().await;
+        }
         settle_all(&run, begun).await;
         let released = run.held().release(Instant::now());
         for delivery in released {
@@ -91,8 +98,8 @@ pub(super) async fn settle(
 /// Settles until nothing is left that is finished; a call that was begun comes first.
 async fn settle_all(run: &Loop, begun: Option<Call>) {
     let mut next = begun.or_else(|| begin(run));
-    while let Some(Call { told, notes }) = next {
-        record(run, &notes, &told.await);
+    while let Some(Call { told, settling }) = next {
+        record(run, settling, &told.await);
         next = begin(run);
     }
 }
@@ -115,28 +122,31 @@ async fn give_back_dropped(run: &Loop) {
 /// Takes out what is finished; what is to be tried again later is held, and the rest goes in one call to the source.
 fn begin(run: &Loop) -> Option<Call> {
     loop {
-        let finished = run.slots.take_finished()?;
+        let mut settling = run.slots.take_finished()?;
         let closing = run.terms.drain.is_cancelled();
-        let mut settlements = Vec::with_capacity(finished.len());
-        let mut notes = Vec::with_capacity(finished.len());
-        for Settling { transaction, receipt, lived } in finished {
-            report(run.task, &transaction, &lived);
-            if !run.terms.policy.streaming && is_undeliverable(run, &transaction, &lived) {
-                run.slots.close(Some(undeliverable(run, &transaction)));
+        let mut settlements = Vec::with_capacity(settling.len());
+        settling.retain_mut(|Settling { transaction, receipt, lived }| {
+            report(run.task, transaction, lived);
+            if !run.terms.policy.streaming && is_undeliverable(run, transaction, lived) {
+                run.slots.close(Some(undeliverable(run, transaction)));
             }
+            let Some(receipt) = receipt.take() else { return false };
             match lived.disposition {
-                Disposition::RetryAfter(wait) if !closing => hold(run, wait, (transaction, receipt), &lived),
+                Disposition::RetryAfter(wait) if !closing => {
+                    hold(run, wait, (transaction.clone(), receipt), lived);
+                    false
+                }
                 disposition => {
                     settlements.push(Settlement::new(receipt, disposition));
-                    notes.push((transaction, lived));
+                    true
                 }
             }
-        }
+        });
         if !settlements.is_empty() {
             let told = Box::pin(tell(run.input.clone(), run.abort.clone(), settlements));
-            return Some(Call { told, notes });
+            return Some(Call { told, settling });
         }
-        run.slots.settled(0, false);
+        run.slots.settled(settling, false);
     }
 }
 
@@ -199,10 +209,11 @@ impl Terms {
 fn count(tally: &mut Tally, transaction: &Transaction, lived: &Lived) {
     tally.retries += u64::from(lived.retries);
     tally.requeued += u64::from(returns(lived));
-    for (step, elapsed) in
-        lived.first.into_iter().chain(lived.success.map(|elapsed| (Step::Success, elapsed)))
-    {
-        tally.record(step, elapsed);
+    if let Some(nanos) = lived.first {
+        tally.record(lived.step, Duration::from_nanos(nanos.get()));
+    }
+    if let Some(nanos) = lived.success {
+        tally.record(Step::Success, Duration::from_nanos(nanos.get()));
     }
     match lived.outcome {
         Outcome::Aborted => return,
@@ -219,8 +230,8 @@ fn count(tally: &mut Tally, transaction: &Transaction, lived: &Lived) {
 fn count_failure(tally: &mut Tally, transaction: &Transaction, disposition: Disposition, failure: &Failure) {
     let category = failure.error.category();
     tally.failed.add(category);
-    if let Some(elapsed) = failure.exception {
-        tally.record(Step::Exception, elapsed);
+    if let Some(nanos) = failure.exception {
+        tally.record(Step::Exception, Duration::from_nanos(nanos.get()));
     }
     tally.dead_lettered += u64::from(failure.dead_lettered);
     if failure.dead_lettered || disposition == Disposition::Reject {
@@ -235,10 +246,10 @@ fn returns(lived: &Lived) -> bool {
 }
 
 /// Counts what the source took, and says what it did not take.
-fn record(run: &Loop, notes: &[(Transaction, Lived)], result: &Result<(), ConnectorError>) {
+fn record(run: &Loop, settling: Vec<Settling>, result: &Result<(), ConnectorError>) {
     let mut returned = false;
     let mut tally = run.terms.tally.lock().unwrap_or_else(PoisonError::into_inner);
-    for (index, (transaction, lived)) in notes.iter().enumerate() {
+    for (index, Settling { transaction, lived, .. }) in settling.iter().enumerate() {
         match result {
             Err(error) if error.fate(index) != Fate::Done => {
                 tally.unknown += 1;
@@ -256,7 +267,7 @@ fn record(run: &Loop, notes: &[(Transaction, Lived)], result: &Result<(), Connec
         }
     }
     drop(tally);
-    run.slots.settled(notes.len(), returned);
+    run.slots.settled(settling, returned);
 }
 
 /// Says what became of a transaction that went the exception way.

@@ -28,8 +28,8 @@ const SETTLED_TOGETHER: usize = 128;
 /// What a lane is to do next.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Run this delivery; hand the key in again with what came of it.
-    Run(Delivery, Key),
+    /// Run the delivery that was handed out.
+    Run,
     /// Settle what is finished, then ask again.
     Settle,
     /// Fetch at most this many for all lanes.
@@ -40,9 +40,13 @@ pub(super) enum Next {
     End,
 }
 
-/// Stands for the id of a delivery that runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key(u64);
+/// A delivery in a lane: to be given back, unless its life says otherwise.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// Stands for its id.
+    key: u64,
+    pub(super) settling: Settling,
+}
 
 /// The state of a run that its lanes, its fetcher and its settler share.
 #[derive(Debug)]
@@ -97,28 +101,29 @@ impl Slots {
         }
     }
 
-    /// Hands in what a lane finished, and says what the lane is to do next.
+    /// Hands in what a lane finished, if it did, and says what it is to do next; what it is to run is put in the same
+    /// place.
     ///
     /// If there is more to do, another lane is woken, and the settler if something is finished, unless the lane is
     /// `quick`: then it will be back sooner than the other comes, and settles itself. A quick lane that turns out to
     /// wait calls [`wake_another`](Self::wake_another).
-    pub(super) fn next(&self, finished: Option<(Key, Settling)>, quick: bool) -> Next {
+    pub(super) fn next(&self, lane: &mut Option<Running>, quick: bool) -> Next {
         let mut state = self.state();
-        if let Some((key, settling)) = finished {
+        if let Some(Running { key, settling }) = lane.take() {
             state.end(key);
             state.finish(settling);
         }
         if self.settles_first(&state, quick) {
             return Next::Settle;
         }
-        let next = self.choose(&mut state);
-        let back_soon = quick && matches!(next, Next::Run(..) | Next::Fetch(_));
+        let next = self.choose(&mut state, lane);
+        let back_soon = quick && matches!(next, Next::Run | Next::Fetch(_));
         if !back_soon {
             self.tell(&mut state);
         }
         let wake = match &next {
-            Next::Run(..) if quick => false,
-            Next::Run(..) | Next::Fetch(_) => self.wakes_another(&mut state),
+            Next::Run if quick => false,
+            Next::Run | Next::Fetch(_) => self.wakes_another(&mut state),
             Next::Settle => false,
             Next::End => state.idle > 0,
             Next::Wait => {
@@ -204,15 +209,19 @@ impl Slots {
             return None;
         }
         state.turn = Turn::Taken;
-        let finished = std::mem::take(&mut state.finished);
+        let spare = std::mem::take(&mut state.spare);
+        let finished = std::mem::replace(&mut state.finished, spare);
         state.settling += finished.len();
         Some(finished)
     }
 
-    /// Takes in that what was taken out is settled, except what is held: `count`; `returned` says whether any of them
-    /// will be handed out again.
-    pub(super) fn settled(&self, count: usize, returned: bool) {
+    /// Takes in that what was taken out is settled, except what is held; `returned` says whether any of it will be
+    /// handed out again.
+    pub(super) fn settled(&self, mut settled: Vec<Settling>, returned: bool) {
+        let count = settled.len();
+        settled.clear();
         let mut state = self.state();
+        state.spare = settled;
         state.settling = state.settling.saturating_sub(count);
         state.returned |= returned;
         if returned && state.source == Supply::Dry {
@@ -302,7 +311,7 @@ impl Slots {
         state.finished.len() >= SETTLED_TOGETHER || (state.ready.is_empty() && self.room(state) == 0)
     }
 
-    fn choose(&self, state: &mut State) -> Next {
+    fn choose(&self, state: &mut State, lane: &mut Option<Running>) -> Next {
         if state.finished.len() + state.settling >= self.rules.unsettled {
             return Next::Wait;
         }
@@ -311,7 +320,8 @@ impl Slots {
             match state.running.entry(key) {
                 Entry::Vacant(free) => {
                     free.insert(Vec::new());
-                    return Next::Run(delivery, Key(key));
+                    *lane = Some(Running { key, settling: Settling::give_back(delivery) });
+                    return Next::Run;
                 }
                 Entry::Occupied(mut twin) => {
                     twin.get_mut().push(delivery);

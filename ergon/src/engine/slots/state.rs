@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use super::Key;
 use crate::connector::Delivery;
 use crate::engine::lifecycle::Outcome;
 use crate::engine::settle::Settling;
@@ -21,6 +20,8 @@ pub(super) struct State {
     pub(super) twins: usize,
     /// Handed in and not yet taken to be settled.
     pub(super) finished: Vec<Settling>,
+    /// An empty one that takes its place, so that none is made anew.
+    pub(super) spare: Vec<Settling>,
     pub(super) turn: Turn,
     /// Taken to be settled, and not settled yet.
     pub(super) settling: usize,
@@ -74,8 +75,8 @@ impl State {
     }
 
     /// Ends a run of a delivery; one of the same id that waited for it comes next.
-    pub(super) fn end(&mut self, key: Key) {
-        let twins = self.running.remove(&key.0).unwrap_or_default();
+    pub(super) fn end(&mut self, key: u64) {
+        let twins = self.running.remove(&key).unwrap_or_default();
         self.twins = self.twins.saturating_sub(twins.len());
         for twin in twins.into_iter().rev() {
             self.ready.push_front(twin);
