@@ -38,3 +38,31 @@ impl Abort {
         if self.ordered.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn every_lane_that_waits_is_woken_and_one_that_comes_later_does_not_wait() {
+        let abort = Arc::new(Abort::new(3));
+        let waits = |lane: usize| {
+            let abort = Arc::clone(&abort);
+            tokio::spawn(async move { poll_fn(|context| abort.poll(lane, context.waker())).await })
+        };
+        let early = [waits(0), waits(1)];
+        sleep(Duration::from_secs(1)).await;
+        assert!(early.iter().all(|waiting| !waiting.is_finished()));
+        abort.order();
+        for waiting in early {
+            waiting.await.unwrap();
+        }
+        waits(2).await.unwrap();
+    }
+}

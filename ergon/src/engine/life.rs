@@ -103,6 +103,7 @@ impl Lived {
 
 impl<'a, S: Steps> Life<'a, S> {
     /// Begins a life, at the time that the clock is marked with.
+    #[inline]
     pub(super) fn new(
         steps: &'a S,
         terms: &'a Terms,
