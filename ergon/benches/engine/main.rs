@@ -3,9 +3,10 @@
 //! `spawn_blocking`, and the engine; and handlers that wait a millisecond, a thousand at once.
 //!
 //! `cargo bench -p ergon --bench engine` prints a table; `-- --json` one JSON line for each row; `-- --memory` adds
-//! ten million transactions and what they cost in memory; `-- --only blocking --way engine --at 8` leaves out all others.
-//! Each figure is the median of five interleaved rounds, or of as many as `--rounds` says. The allocations are the
-//! difference between a long and a short run, counted by the allocator.
+//! ten million transactions and what they cost in memory; `-- --idle` half a minute with an empty source;
+//! `-- --only blocking --way engine --at 8` leaves out all others. Each figure is the median of five interleaved
+//! rounds, or of as many as `--rounds` says. The allocations are the difference between a long and a short run, counted
+//! by the allocator.
 
 #![allow(
     clippy::print_stdout,
@@ -129,6 +130,11 @@ fn main() {
         }
     }
     table.figure("allocations, async, at 64", tasks::allocations(64), "per transaction");
+    if given("--idle") {
+        let (busy, asked) = runtime.block_on(tasks::idle(Duration::from_secs(30)));
+        table.figure("an empty source, streaming: busy", busy, "% of a core");
+        table.figure("an empty source, streaming: asked", asked, "times a second");
+    }
     if given("--memory") {
         let grown = runtime.block_on(async { tokio::spawn(tasks::memory(10_000_000)).await.unwrap() });
         table.figure("memory over 10 M transactions", grown, "MiB above idle");

@@ -5,6 +5,8 @@
 //! Invariant: at most `concurrency` deliveries run, no two of one id, and no more than `limit` are ever asked for.
 
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
