@@ -5,14 +5,13 @@
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::Duration;
 
 use ergon::prelude::*;
 use ergon::telemetry::Ended;
 use ergon_tests::World;
 use tokio::task;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -179,15 +178,26 @@ async fn a_handler_is_polled_once_for_each_time_it_is_woken() {
     let polls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&polls);
     let world = World::with(1).process(move |_| {
-        let polls = Arc::clone(&counted);
+        let (polls, mut waits) = (Arc::clone(&counted), Box::pin(sleep(MS)));
         poll_fn(move |context| {
-            if polls.fetch_add(1, Ordering::SeqCst) == 0 {
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Poll::Ready(Ok(()))
+            polls.fetch_add(1, Ordering::SeqCst);
+            waits.as_mut().poll(context).map(Ok)
         })
     });
     assert_eq!(world.run().await.tally.succeeded, 1);
     assert_eq!(polls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn lanes_that_are_woken_together_finish_before_what_they_did_is_settled() {
+    let together = Instant::now() + MS * 200;
+    let world = World::with(64)
+        .process(move |_| async move {
+            sleep_until(together).await;
+            Ok(())
+        })
+        .policy(|policy| (policy.concurrency, policy.batch_size) = (64, 64));
+    assert_eq!(world.run().await.tally.succeeded, 64);
+    let calls = calls(&world);
+    assert!(calls.len() <= 8, "{calls:?}");
 }
