@@ -12,6 +12,8 @@ use ergon::telemetry::Ended;
 use ergon_tests::World;
 use tokio::task;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -99,6 +101,44 @@ async fn a_source_that_panics_after_its_first_poll_leaves_what_it_was_told_unkno
     world.input.faults.settle_panics.store(true, Ordering::SeqCst);
     let report = world.run().await;
     assert_eq!((report.tally.succeeded, report.tally.unknown), (0, 3));
+}
+
+/// Panics when it is told of a failed transaction.
+struct Breaks;
+
+impl Subscriber for Breaks {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event()
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let failed = event.metadata().fields().field("disposition").is_some();
+        assert!(!failed, "a defect of whoever writes the log");
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_dies_in_its_turn_keeps_nothing_from_being_given_back() {
+    let _logging = tracing::subscriber::set_default(Breaks);
+    let world = World::with(300)
+        .process(|_| async { Err(TransactionError::business("no")) })
+        .policy(|policy| (policy.batch_size, policy.prefetch) = (300, 299));
+    let report = timeout(Duration::from_secs(60), world.run()).await.unwrap();
+    assert!(matches!(report.ended, Ended::Failed(_)), "{:?}", report.ended);
+    assert_eq!(world.input.faults.asked_at.lock().unwrap()[0].1, 300);
+    assert_eq!(world.input.queue.inspect().waiting, 300 - 128, "what had not begun");
 }
 
 #[tokio::test(start_paused = true)]

@@ -86,6 +86,8 @@ pub(super) async fn settle(
             run.slots.release(delivery);
         }
     }
+    // A lane that died while it settled holds up nobody.
+    run.slots.settled(Vec::new(), false);
     run.slots.close(None);
     let released = run.held().release_all();
     for delivery in released {
