@@ -128,7 +128,7 @@ async fn a_failed_fetch_that_is_not_retried_ends_the_run_with_its_own_error() {
     let report = testing::run(world.config()).await.unwrap();
     let error = failure(report.ended);
     assert_eq!(error.to_string(), "fetch from input (script): no such queue");
-    assert_eq!((error.kind(), error.hint()), (ErrorKind::Connector, Some("declare it")));
+    assert_eq!((error.kind(), error.hint()), (ErrorKind::Refused, Some("declare it")));
     assert_eq!((world.input.acked(), world.input.waiting()), (vec!["n-1".into()], vec!["n-2".into()]));
 }
 

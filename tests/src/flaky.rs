@@ -8,6 +8,7 @@ use std::time::Duration;
 use ergon::connector::memory::{Memory, MemoryQueue};
 use ergon::prelude::*;
 use ergon::{Abilities, Context};
+use tokio::task;
 use tokio::time::{Instant, sleep};
 
 /// The faults that are to come, and what was asked for.
@@ -25,6 +26,12 @@ pub struct Faults {
     pub settle_hangs: AtomicBool,
     /// Whether a settle panics.
     pub settle_panics: AtomicBool,
+    /// Whether a settle is not done when it is polled for the first time.
+    pub settle_yields: AtomicBool,
+    /// Settles that have begun and are neither done nor dropped, and the most there were at once.
+    pub settling: (AtomicUsize, AtomicUsize),
+    /// The tasks that each settle was polled by, first and last.
+    pub settled_by: Mutex<Vec<(Option<task::Id>, Option<task::Id>)>>,
     /// Errors of the next dispatches, in order.
     pub dispatches: Mutex<VecDeque<ConnectorError>>,
     /// How long a dispatch takes.
@@ -119,13 +126,36 @@ impl Source for Flaky {
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
         self.faults.settled.lock().expect("unpoisoned").push(settlements.len());
+        let _settling = Settling::new(&self.faults);
+        let first = task::try_id();
+        if self.faults.settle_yields.load(Ordering::SeqCst) {
+            task::yield_now().await;
+        }
         if self.faults.settle_hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
         takes(&self.faults.settle_takes).await;
         assert!(!self.faults.settle_panics.load(Ordering::SeqCst), "a defect of the connector");
         next(&self.faults.settles)?;
+        self.faults.settled_by.lock().expect("unpoisoned").push((first, task::try_id()));
         self.memory.settle(settlements).await
+    }
+}
+
+/// Counts a settle as long as it lives.
+struct Settling<'a>(&'a Faults);
+
+impl<'a> Settling<'a> {
+    fn new(faults: &'a Faults) -> Self {
+        let now = faults.settling.0.fetch_add(1, Ordering::SeqCst) + 1;
+        faults.settling.1.fetch_max(now, Ordering::SeqCst);
+        Self(faults)
+    }
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.0.settling.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -3,8 +3,10 @@
 //! `spawn_blocking`, and the engine; and handlers that wait a millisecond, a thousand at once.
 //!
 //! `cargo bench -p ergon --bench engine` prints a table; `-- --json` one JSON line for each row; `-- --memory` adds
-//! ten million transactions and what they cost in memory; `-- --only blocking --way engine` leaves out all others. Each figure is the median of five interleaved rounds. The
-//! allocations are the difference between a long and a short run, counted by the allocator.
+//! ten million transactions and what they cost in memory; `-- --idle` half a minute with an empty source;
+//! `-- --only blocking --way engine --at 8` leaves out all others. Each figure is the median of five interleaved
+//! rounds, or of as many as `--rounds` says. The allocations are the difference between a long and a short run, counted
+//! by the allocator.
 
 #![allow(
     clippy::print_stdout,
@@ -21,8 +23,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Runtime;
-
-const ROUNDS: usize = 5;
 
 /// One way of running, and how it is called.
 type Way = (&'static str, fn(usize) -> BoxFuture<'static, Duration>);
@@ -73,6 +73,26 @@ struct Table {
     json: bool,
 }
 
+/// What is measured, and how often.
+struct Choice {
+    only: String,
+    way: String,
+    at: Option<usize>,
+    rounds: usize,
+}
+
+impl Choice {
+    fn given() -> Self {
+        let value = |name: &str| std::env::args().skip_while(|argument| argument != name).nth(1);
+        Self {
+            only: value("--only").unwrap_or_default(),
+            way: value("--way").unwrap_or_default(),
+            at: value("--at").and_then(|at| at.parse().ok()),
+            rounds: value("--rounds").and_then(|rounds| rounds.parse().ok()).unwrap_or(5),
+        }
+    }
+}
+
 impl Table {
     fn row(&self, (what, way): (&str, &str), concurrency: usize, micros: f64, ratio: f64) {
         if self.json {
@@ -101,25 +121,35 @@ fn main() {
     if !table.json {
         println!("{:<16}{:<24}{:>6}{:>12}{:>10}", "", "", "at", "us each", "x first");
     }
-    let value =
-        |name: &str| std::env::args().skip_while(|argument| argument != name).nth(1).unwrap_or_default();
-    let (only, way) = (value("--only"), value("--way"));
-    for comparison in COMPARISONS.iter().filter(|comparison| comparison.what.contains(&only)) {
+    let choice = Choice::given();
+    for comparison in COMPARISONS.iter().filter(|comparison| comparison.what.contains(&choice.only)) {
         for concurrency in comparison.concurrencies {
-            compare((comparison, &way), *concurrency, &runtime, &table);
+            if choice.at.is_none_or(|at| at == *concurrency) {
+                compare((comparison, &choice), *concurrency, &runtime, &table);
+            }
         }
     }
     table.figure("allocations, async, at 64", tasks::allocations(64), "per transaction");
+    if given("--idle") {
+        let (busy, asked) = runtime.block_on(tasks::idle(Duration::from_secs(30)));
+        table.figure("an empty source, streaming: busy", busy, "% of a core");
+        table.figure("an empty source, streaming: asked", asked, "times a second");
+    }
     if given("--memory") {
         let grown = runtime.block_on(async { tokio::spawn(tasks::memory(10_000_000)).await.unwrap() });
         table.figure("memory over 10 M transactions", grown, "MiB above idle");
     }
 }
 
-fn compare((comparison, way): (&Comparison, &str), concurrency: usize, runtime: &Runtime, table: &Table) {
-    let ways: Vec<&Way> = comparison.ways.iter().filter(|(name, _)| name.contains(way)).collect();
+fn compare(
+    (comparison, choice): (&Comparison, &Choice),
+    concurrency: usize,
+    runtime: &Runtime,
+    table: &Table,
+) {
+    let ways: Vec<&Way> = comparison.ways.iter().filter(|(name, _)| name.contains(&choice.way)).collect();
     let mut figures: Vec<Vec<f64>> = ways.iter().map(|_| Vec::new()).collect();
-    for _ in 0..ROUNDS {
+    for _ in 0..choice.rounds {
         for ((_, way), figures) in ways.iter().zip(&mut figures) {
             let took = runtime.block_on(async { tokio::spawn(way(concurrency)).await.unwrap() });
             figures.push(took.as_secs_f64() * 1e6 / comparison.transactions as f64);

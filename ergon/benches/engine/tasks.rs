@@ -124,6 +124,44 @@ pub(crate) async fn memory(count: usize) -> f64 {
     }
 }
 
+/// A source that never has anything, and does not wait for data itself: the loop has to ask again and again.
+#[derive(Connector)]
+#[connector(source)]
+struct Empty {}
+
+/// How often an [`Empty`] was asked.
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+impl Source for Empty {
+    async fn fetch(&self, _: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        Ok(Vec::new())
+    }
+}
+
+/// What a streaming run with default settings costs while its source is empty: the share of one core in percent, and
+/// how often the source is asked in a second.
+pub(crate) async fn idle(time: Duration) -> (f64, f64) {
+    let wiring = NoopWiring { input: EmptyConfig {} };
+    let running =
+        testing::start(Noop::config(wiring).consumer(|policy| policy.streaming = true)).await.unwrap();
+    let busy = processor_seconds();
+    tokio::time::sleep(time).await;
+    let (busy, asked) = (processor_seconds() - busy, ASKED.load(Ordering::Relaxed));
+    running.stop();
+    running.wait().await.unwrap();
+    (100.0 * busy / time.as_secs_f64(), asked as f64 / time.as_secs_f64())
+}
+
+/// The processor time that the process has used, in its own code and the system's.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    // The 14th and 15th field of the line, the 12th and 13th after the name, in hundredths of a second.
+    after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>()
+        / 100.0
+}
+
 /// The process's resident memory in MiB.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -132,7 +132,7 @@ fn what_cannot_be_opened_is_told_and_nothing_runs() {
     fill("stays-shut", [2]);
     let ran = shop("stays-shut", "", &["run", "--all"]);
     let one = "error: connector `dlq` (stubborn): it stays shut\n = hint: knock twice\n";
-    assert_eq!((ran.code, ran.talk), (1, one.repeat(2)));
+    assert_eq!((ran.code, ran.talk), (2, one.repeat(2)));
     assert_eq!(MemoryQueue::named("stays-shut").inspect().waiting, 1);
 }
 

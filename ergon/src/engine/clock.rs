@@ -1,14 +1,15 @@
 //! The time of a lane: when its step began, and one timer for all its limits.
 
 use std::future::{Future, poll_fn};
+use std::num::NonZeroU64;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::attempt::at_once;
+/// How long a step took, in nanoseconds, at least one. A small number: it is carried with each transaction.
+pub(super) type Nanos = NonZeroU64;
 
 /// What a lane knows of the time.
 #[derive(Debug)]
@@ -24,11 +25,13 @@ impl Clock {
     }
 
     /// The time since the running step began; the next one begins now.
-    pub(super) fn lap(&mut self) -> Duration {
+    #[inline]
+    pub(super) fn lap(&mut self) -> Nanos {
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(self.mark);
         self.mark = now;
-        elapsed
+        let nanos = elapsed.as_secs().saturating_mul(1_000_000_000);
+        Nanos::new(nanos.saturating_add(elapsed.subsec_nanos().into())).unwrap_or(Nanos::MIN)
     }
 }
 
@@ -49,13 +52,10 @@ impl Alarm {
     /// When dropped, the future is dropped; the timer stays set, and rings in vain.
     pub(super) async fn within<F: Future>(&mut self, limit: Option<Instant>, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
-        let Some(limit) = limit else { return Some(future.await) };
-        if let Some(output) = at_once(future.as_mut()).await {
-            return Some(output);
-        }
-        poll_fn(|context| match future.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => self.poll_until(limit, context).map(|()| None),
+        poll_fn(|context| match (future.as_mut().poll(context), limit) {
+            (Poll::Ready(output), _) => Poll::Ready(Some(output)),
+            (Poll::Pending, Some(limit)) => self.poll_until(limit, context).map(|()| None),
+            (Poll::Pending, None) => Poll::Pending,
         })
         .await
     }
@@ -79,6 +79,8 @@ impl Alarm {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::time::sleep;
 
     use super::*;

@@ -3,23 +3,27 @@
 //! As many lanes as `concurrency` live as long as the run. A lane takes the next delivery itself, or fetches for all
 //! when there is none, so nothing is spawned, boxed or handed over for a single transaction.
 
-use std::sync::{Arc, OnceLock};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{at_once, guarded};
+use super::abort::Abort;
+use super::attempt::guarded;
 use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
 use super::life::{Life, Lived};
-use super::settle::{Settling, settle};
-use super::slots::{Next, Slots};
+use super::settle::{Call, Held, Settling, in_turn, settle};
+use super::slots::{Next, Running, Slots};
 use super::steps::Steps;
 use super::terms::Terms;
 use super::{drain, fetch, panic};
-use crate::connector::{Delivery, Input};
+use crate::connector::Input;
 use crate::error::{Error, ErrorKind};
 use crate::policy::ConsumerPolicy;
 use crate::task::{Monitor, Snapshot, Stop};
@@ -40,8 +44,15 @@ pub(super) struct Loop {
     pub(super) slots: Slots,
     /// Cancel what is in flight.
     pub(super) abort: CancellationToken,
+    /// How the lanes are told of that.
+    aborted: Abort,
     /// The threads of a task whose steps block.
     pub(super) threads: Arc<Threads>,
+    /// Calls to the source that a lane began and that were not over at once; the settler goes on with them.
+    /// It is the settler that holds the other end, so that they are dropped with it.
+    pub(super) handed_over: OnceLock<UnboundedSender<Call>>,
+    /// Deliveries that are tried again later.
+    held: Mutex<Held>,
     /// What made the run drain, if it did.
     cause: OnceLock<drain::Cause>,
 }
@@ -52,9 +63,12 @@ impl Loop {
             task,
             slots: Slots::new(&terms.policy),
             threads: Threads::new(terms.policy.concurrency),
+            aborted: Abort::new(terms.policy.concurrency),
             terms,
             input,
             abort: stop.abort.child_token(),
+            handed_over: OnceLock::new(),
+            held: Mutex::default(),
             cause: OnceLock::new(),
         }
     }
@@ -66,6 +80,11 @@ impl Loop {
 
     pub(super) fn drained(&self) -> Option<drain::Cause> {
         self.cause.get().copied()
+    }
+
+    /// What is tried again later; whoever settles puts it in, the settler takes it out.
+    pub(super) fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -98,19 +117,30 @@ pub(super) async fn consume<S: Steps>(steps: &Arc<S>, run: Loop, monitor: &Monit
     tokio::select! {
         biased;
         () = drain::watch(&run) => (),
+        () = watch_abort(&run) => (),
         () = run_lanes(steps, &run) => (),
     }
     RunReport::new(S::NAME, run.snapshot().tally, began.elapsed(), drain::ended(&run))
+}
+
+/// Cancels what the lanes wait for when it is to be. Never returns by itself.
+async fn watch_abort(run: &Loop) {
+    run.abort.cancelled().await;
+    run.aborted.order();
+    std::future::pending::<()>().await;
 }
 
 /// Runs the lanes to their end, and the settler to its end after them.
 async fn run_lanes<S: Steps>(steps: &Arc<S>, run: &Arc<Loop>) {
     let lanes_ended = CancellationToken::new();
     let mut settler = JoinSet::new();
-    settler.spawn(settle(Arc::clone(run), lanes_ended.clone()));
+    let (handed_over, calls) = unbounded_channel();
+    // It is set once: a loop runs once.
+    let _ = run.handed_over.set(handed_over);
+    settler.spawn(settle(Arc::clone(run), calls, lanes_ended.clone()));
     let mut lanes = JoinSet::new();
-    for _ in 0..run.terms.policy.concurrency {
-        let lane = lane(Arc::clone(steps), Arc::clone(run));
+    for number in 0..run.terms.policy.concurrency {
+        let lane = lane(Arc::clone(steps), Arc::clone(run), number);
         if S::BLOCKING {
             lanes.spawn(on_threads(lane, &run.threads));
         } else {
@@ -138,25 +168,27 @@ fn died(run: &Loop, error: &tokio::task::JoinError) {
 }
 
 /// Takes deliveries through their lives until there are no more.
-async fn lane<S: Steps>(steps: Arc<S>, run: Arc<Loop>) {
-    let mut finished = None;
+async fn lane<S: Steps>(steps: Arc<S>, run: Arc<Loop>, number: usize) {
+    let mut holding = Holding { run: &run, number, running: None };
     let mut clock = Clock::starting_now();
     // Whether the clock still tells the time: reading it is dear.
     let mut waited = true;
     let mut quick = false;
     let mut laps = 0_u32;
     loop {
-        match run.slots.next(finished.take(), quick) {
-            Next::Run(delivery, key) => {
-                let mut holding = Holding::new(&run, delivery);
+        match run.slots.next(&mut holding.running, quick) {
+            Next::Run => {
                 if waited {
                     clock.mark = Instant::now();
                 }
-                let began = clock.mark;
-                let whole = holding.live(steps.as_ref(), &mut clock).await;
+                let soon = clock.mark.checked_add(QUICK);
+                let whole = holding.live(steps.as_ref(), &mut clock, quick).await;
                 waited = !whole;
-                quick = whole && clock.mark.saturating_duration_since(began) < QUICK;
-                finished = holding.release().map(|settling| (key, settling));
+                quick = whole && soon.is_some_and(|soon| clock.mark < soon);
+            }
+            Next::Settle => {
+                in_turn(&run).await;
+                waited = true;
             }
             Next::Fetch(count) => {
                 fetch::fetch(&run, count).await;
@@ -177,56 +209,69 @@ async fn lane<S: Steps>(steps: Arc<S>, run: Arc<Loop>) {
     }
 }
 
-/// A delivery in a lane: to be given back, unless its life says otherwise. One that is dropped on the way is given
-/// back too.
+/// What a lane holds: to be given back, unless its life says otherwise. What is dropped on the way is given back too.
 struct Holding<'a> {
     run: &'a Loop,
-    settling: Option<Settling>,
+    /// The lane's.
+    number: usize,
+    running: Option<Running>,
 }
 
-impl<'a> Holding<'a> {
-    fn new(run: &'a Loop, delivery: Delivery) -> Self {
-        Self { run, settling: Some(Settling::give_back(delivery)) }
-    }
-
+impl Holding<'_> {
     /// Takes the delivery through its life; says whether to its end, or whether it was cancelled on the way.
-    async fn live<S: Steps>(&mut self, steps: &S, clock: &mut Clock) -> bool {
-        let Some(Settling { transaction, receipt, lived }) = &mut self.settling else { return false };
-        let mut life = Life::new(steps, &self.run.terms, transaction, Some(receipt), clock);
-        let came_of_it = {
-            let mut living = std::pin::pin!(Some(life.live()));
-            let at_once = match living.as_mut().as_pin_mut() {
-                Some(living) => at_once(living).await,
-                None => None,
-            };
-            match (at_once, living.as_mut().as_pin_mut()) {
-                (None, Some(waits)) => {
-                    self.run.slots.wake_another();
-                    let whole = guarded(&mut None, self.run.abort.run_until_cancelled(waits)).await;
-                    // A handler that is cancelled may panic when it is dropped.
-                    let _ = panic::guard(|| living.set(None));
-                    whole.ok().flatten()
-                }
-                (lived, _) => lived,
-            }
+    /// A `quick` lane has woken nobody when it took the delivery; it does if the life waits.
+    async fn live<S: Steps>(&mut self, steps: &S, clock: &mut Clock, quick: bool) -> bool {
+        let Some(Running { settling, .. }) = &mut self.running else { return false };
+        let Settling { transaction, receipt, lived } = settling;
+        let (run, receipt) = (self.run, receipt.as_ref());
+        let mut life = Some(Life::new(steps, &run.terms, transaction, receipt, (lived, clock)));
+        let whole = match &mut life {
+            Some(life) => run.through(life, self.number, quick).await,
+            None => false,
         };
-        // So may what it made; that changes nothing of what became of the transaction.
-        let _ = panic::guard(|| drop(life));
-        let whole = came_of_it.is_some();
-        *lived = came_of_it.unwrap_or_else(Lived::aborted);
+        // What it made may panic when it is dropped; that changes nothing of what became of the transaction.
+        let _ = panic::guard(|| life = None);
+        if !whole {
+            *lived = Lived::aborted();
+        }
         whole
-    }
-
-    fn release(mut self) -> Option<Settling> {
-        self.settling.take()
     }
 }
 
 impl Drop for Holding<'_> {
     fn drop(&mut self) {
-        if let Some(settling) = self.settling.take() {
-            self.run.input.give_back(settling.receipt);
+        if let Some(receipt) = self.running.take().and_then(|running| running.settling.receipt) {
+            self.run.input.give_back(receipt);
         }
+    }
+}
+
+impl Loop {
+    /// Lives a life to its end; `false` if it was cancelled on the way. One that is over at once wakes nobody and
+    /// watches nothing.
+    async fn through<S: Steps>(&self, life: &mut Life<'_, S>, lane: usize, quick: bool) -> bool {
+        let mut living = std::pin::pin!(Some(life.live()));
+        let (mut first, mut wakes) = (true, quick);
+        let whole = poll_fn(|context| {
+            let mut poll =
+                || living.as_mut().as_pin_mut().is_none_or(|living| living.poll(context).is_ready());
+            let lived = if std::mem::take(&mut first) { Ok(poll()) } else { panic::guard(poll) };
+            match lived {
+                Ok(true) => return Poll::Ready(true),
+                Ok(false) => (),
+                Err(_) => return Poll::Ready(false),
+            }
+            if std::mem::take(&mut wakes) {
+                self.slots.wake_another();
+            }
+            self.aborted.poll(lane, context.waker()).map(|()| false)
+        })
+        .await;
+        if !whole {
+            // A handler that is cancelled may panic when it is dropped.
+            let _ = panic::guard(|| living.set(None));
+        }
+        whole
     }
 }
 
@@ -262,7 +307,10 @@ mod tests {
         let terms = Terms::new(ConsumerPolicy::DEFAULT, None, &stop);
         let run = Loop::new("t", terms, input, &stop);
         let delivery = run.input.fetch_held(&FetchRequest::new(1)).await.unwrap().remove(0);
-        drop(Holding::new(&run, delivery));
+        run.slots.fetched(1, vec![delivery]);
+        let mut holding = Holding { run: &run, number: 0, running: None };
+        assert!(matches!(run.slots.next(&mut holding.running, false), Next::Run));
+        drop(holding);
         assert_eq!(queue.inspect().handed_out, 1);
         run.input.settle(Vec::new()).await.unwrap();
         assert_eq!((queue.inspect().handed_out, queue.inspect().waiting), (0, 1));

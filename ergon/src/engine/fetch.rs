@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::attempt::{Attempts, Finished, Waits, at_once};
 use super::clock::Alarm;
 use super::consume::Loop;
+use super::settle::in_turn;
 use crate::connector::{ConnectorError, Delivery, FetchRequest};
 use crate::error::{Error, ErrorKind};
 use crate::policy::RetryPolicy;
@@ -86,7 +87,10 @@ async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
     let mut fetched = pin!(attempts.run(&mut fetch));
     let fetched = match at_once(fetched.as_mut()).await {
         Some(finished) => Some(finished),
-        None => run.terms.drain.run_until_cancelled(fetched).await,
+        None => {
+            in_turn(run).await;
+            run.terms.drain.run_until_cancelled(fetched).await
+        }
     };
     match fetched {
         Some(finished) => finished,
@@ -116,6 +120,7 @@ fn fetch_error(run: &Loop, failure: &TransactionError) -> Error {
 
 /// Waits, but not longer than until something is given back to the source or the run is to stop.
 async fn pause(run: &Loop, wait: Duration) {
+    in_turn(run).await;
     let until = Instant::now().checked_add(wait);
     let over = async {
         match until {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
 use super::attempt::{Attempts, Finished, Waits, guarded};
-use super::clock::Clock;
+use super::clock::{Clock, Nanos};
 use super::lifecycle::{Action, Event, Lifecycle, Outcome};
 use super::panic;
 use super::steps::Steps;
@@ -36,6 +36,8 @@ pub(super) struct Life<'a, S: Steps> {
     scope: Option<Scope>,
     /// The transaction decoded, and what the first step made of it.
     made: Option<Made<S>>,
+    /// Where it is written down what became of the transaction, at the end.
+    lived: &'a mut Lived,
     clock: &'a mut Clock,
     /// When process and success have to be over.
     deadline: Option<Instant>,
@@ -52,7 +54,7 @@ type Made<S> =
 pub(super) struct StepRun {
     /// How many attempts were begun; none if the step did not run.
     pub(super) attempts: u32,
-    pub(super) elapsed: Option<Duration>,
+    pub(super) elapsed: Option<Nanos>,
     pub(super) error: Option<TransactionError>,
 }
 
@@ -61,9 +63,11 @@ pub(super) struct StepRun {
 pub(super) struct Lived {
     pub(super) outcome: Outcome,
     pub(super) disposition: Disposition,
-    /// What the first step was, and how long it took.
-    pub(super) first: Option<(Step, Duration)>,
-    pub(super) success: Option<Duration>,
+    /// What the first step was: process or prepare.
+    pub(super) step: Step,
+    /// How long it took, if it was run.
+    pub(super) first: Option<Nanos>,
+    pub(super) success: Option<Nanos>,
     /// Attempts after the first, of all steps.
     pub(super) retries: u32,
     /// What went wrong, if anything did; apart, because most transactions succeed.
@@ -77,7 +81,7 @@ pub(super) struct Failure {
     pub(super) error: TransactionError,
     /// The error that ended the exception handler.
     pub(super) handler: Option<TransactionError>,
-    pub(super) exception: Option<Duration>,
+    pub(super) exception: Option<Nanos>,
     /// The dead-letter connector has it; the source is told that it is done.
     pub(super) dead_lettered: bool,
 }
@@ -88,6 +92,7 @@ impl Lived {
         Self {
             outcome: Outcome::Aborted,
             disposition: Disposition::Requeue,
+            step: Step::Process,
             first: None,
             success: None,
             retries: 0,
@@ -98,12 +103,13 @@ impl Lived {
 
 impl<'a, S: Steps> Life<'a, S> {
     /// Begins a life, at the time that the clock is marked with.
+    #[inline]
     pub(super) fn new(
         steps: &'a S,
         terms: &'a Terms,
         transaction: &'a Transaction,
         receipt: Option<&'a Receipt>,
-        clock: &'a mut Clock,
+        (lived, clock): (&'a mut Lived, &'a mut Clock),
     ) -> Self {
         // Nobody reads it when nothing is logged at all.
         let scope = (LevelFilter::current() != LevelFilter::OFF).then(|| Scope {
@@ -119,6 +125,7 @@ impl<'a, S: Steps> Life<'a, S> {
             receipt,
             scope,
             made: None,
+            lived,
             deadline: terms.policy.transaction_timeout.and_then(|limit| clock.mark.checked_add(limit)),
             clock,
             process: StepRun::default(),
@@ -132,8 +139,9 @@ impl<'a, S: Steps> Life<'a, S> {
         self.made.as_ref().map(|(_, output)| &**output)
     }
 
-    /// Runs all steps, and the dispatch to the dead-letter connector if the transaction is rejected.
-    pub(super) async fn live(&mut self) -> Lived {
+    /// Runs all steps, and the dispatch to the dead-letter connector if the transaction is rejected. What became of it
+    /// is written down at the end.
+    pub(super) async fn live(&mut self) {
         if self.is_poison() {
             return self.end(Outcome::Handled, Disposition::Reject).await;
         }
@@ -279,34 +287,40 @@ impl<'a, S: Steps> Life<'a, S> {
     }
 
     /// Ends the life; a rejected transaction goes to the dead-letter connector first, if one is named.
-    async fn end(&mut self, outcome: Outcome, disposition: Disposition) -> Lived {
-        let mut lived = Lived {
+    async fn end(&mut self, outcome: Outcome, disposition: Disposition) {
+        let mut failure = None;
+        let mut settled_as = disposition;
+        if matches!(outcome, Outcome::Handled | Outcome::HandlerFailed) {
+            (failure, settled_as) = self.fail(disposition).await;
+        }
+        *self.lived = Lived {
             outcome,
-            disposition,
-            first: self.process.elapsed.map(|elapsed| (S::FIRST, elapsed)),
+            disposition: settled_as,
+            step: S::FIRST,
+            first: self.process.elapsed,
             success: self.success.elapsed,
             retries: [&self.process, &self.success, &self.exception]
                 .iter()
                 .map(|step| step.attempts.saturating_sub(1))
                 .sum(),
-            failure: None,
+            failure,
         };
-        if matches!(outcome, Outcome::Succeeded | Outcome::Aborted) {
-            return lived;
-        }
-        let Some(error) = self.success.error.take().or(self.process.error.take()) else { return lived };
-        let mut failure = Failure {
-            error,
-            handler: self.exception.error.take(),
-            exception: self.exception.elapsed,
-            dead_lettered: false,
+    }
+
+    /// What went wrong, and what becomes of the delivery: it is done if the dead-letter connector has it.
+    async fn fail(&mut self, disposition: Disposition) -> (Option<Box<Failure>>, Disposition) {
+        let Some(error) = self.success.error.take().or(self.process.error.take()) else {
+            return (None, disposition);
         };
-        if let (Disposition::Reject, Some(dead_letter)) = (disposition, &self.terms.dead_letter) {
-            failure.dead_lettered = self.dead_letter(dead_letter, &failure.error).await;
-            lived.disposition = if failure.dead_lettered { Disposition::Ack } else { Disposition::Requeue };
-        }
-        lived.failure = Some(Box::new(failure));
-        lived
+        let handler = self.exception.error.take();
+        let mut failure =
+            Box::new(Failure { error, handler, exception: self.exception.elapsed, dead_lettered: false });
+        let (Disposition::Reject, Some(dead_letter)) = (disposition, &self.terms.dead_letter) else {
+            return (Some(failure), disposition);
+        };
+        failure.dead_lettered = self.dead_letter(dead_letter, &failure.error).await;
+        let disposition = if failure.dead_lettered { Disposition::Ack } else { Disposition::Requeue };
+        (Some(failure), disposition)
     }
 
     /// Hands a rejected transaction to the dead-letter connector, with the reason; says whether it has it.

@@ -3,6 +3,7 @@
 //! A task is run in one of its [roles](roles); whatever the role, a [lane](consume) takes each delivery through its
 //! [life](life), whose [steps](steps) are the task's, and the [settler](settle) tells the source what became of it.
 
+mod abort;
 mod attempt;
 mod blocking;
 mod clock;

@@ -11,7 +11,7 @@ use super::attempt::guarded;
 use super::clock::Clock;
 use super::concurrently::run_concurrently;
 use super::consume::{Loop, consume};
-use super::life::Life;
+use super::life::{Life, Lived};
 use super::panic;
 use super::steps::{BlockingProducing, Producing, Steps};
 use super::terms::Terms;
@@ -243,7 +243,8 @@ pub(super) async fn outward<S: Steps>(
 ) -> Result<()> {
     let one = |transaction: Transaction| async move {
         let mut clock = Clock::starting_now();
-        let lived = Life::new(producer, terms, &transaction, None, &mut clock).live().await;
+        let mut lived = Lived::aborted();
+        Life::new(producer, terms, &transaction, None, (&mut lived, &mut clock)).live().await;
         terms.count(S::NAME, &transaction, &lived);
         match lived.disposition {
             Disposition::Ack => Ok(()),

@@ -1,18 +1,22 @@
 //! From outcome to source: the only place that settles. What finished since the last call goes in one call.
 
 use std::collections::BinaryHeap;
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{far_future, guarded};
+use super::attempt::{at_once, far_future, guarded};
 use super::consume::Loop;
 use super::life::{Failure, Lived};
 use super::lifecycle::Outcome;
 use super::terms::Terms;
-use crate::connector::{ConnectorError, Delivery, Disposition, Fate, Receipt, Settlement};
+use crate::connector::{ConnectorError, Delivery, Disposition, Fate, Input, Receipt, Settlement};
 use crate::error::{Error, ErrorKind};
 use crate::telemetry::event::{HandlerFailed, TransactionFailed, Unsettled};
 use crate::telemetry::{Refusal, Step, Tally};
@@ -25,7 +29,8 @@ const LAST_CALL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Settling {
     pub(super) transaction: Transaction,
-    pub(super) receipt: Receipt,
+    /// None once it is used up.
+    pub(super) receipt: Option<Receipt>,
     pub(super) lived: Lived,
 }
 
@@ -33,36 +38,77 @@ impl Settling {
     /// Gives back a delivery that was not begun.
     pub(super) fn give_back(delivery: Delivery) -> Self {
         let (transaction, receipt) = delivery.into_parts();
-        Self { transaction, receipt, lived: Lived::aborted() }
+        Self { transaction, receipt: Some(receipt), lived: Lived::aborted() }
     }
 }
 
-/// Settles what is handed in, until no lane runs any more; then settles the rest, and gives back what is held.
-pub(super) async fn settle(run: Arc<Loop>, lanes_ended: CancellationToken) {
-    let mut held = Held::default();
+/// A call to the source, and what it settles.
+pub(super) struct Call {
+    told: BoxFuture<'static, Result<(), ConnectorError>>,
+    /// In the order of the settlements.
+    settling: Vec<Settling>,
+}
+
+/// Settles what is finished in a lane's own turn, if nobody else is at it. The source is polled once: if it does not
+/// answer at once, the settler goes on with the call.
+pub(super) async fn in_turn(run: &Loop) {
+    let Some(mut call) = begin(run) else { return };
+    match at_once(Pin::new(&mut call.told)).await {
+        Some(result) => record(run, call.settling, &result),
+        // It is not taken only when the run was dropped.
+        None => drop(run.handed_over.get().map(|settler| settler.send(call))),
+    }
+}
+
+/// Settles what no lane settles in its own turn, until no lane runs any more; then settles the rest, and gives back
+/// what is held.
+pub(super) async fn settle(
+    run: Arc<Loop>,
+    mut handed_over: UnboundedReceiver<Call>,
+    lanes_ended: CancellationToken,
+) {
     loop {
-        tokio::select! {
+        let due = run.held().next_due();
+        let begun = tokio::select! {
             biased;
-            () = run.slots.due.notified() => (),
-            () = at(held.next_due()) => (),
+            Some(call) = handed_over.recv() => Some(call),
+            () = run.slots.due.notified() => None,
+            () = at(due) => None,
             () = lanes_ended.cancelled() => break,
+        };
+        if begun.is_none() {
+            // Lets the lanes that were woken with the one that woke the settler finish too: one call for all of them.
+            yield_now().await;
         }
-        settle_finished(&run, &mut held).await;
-        for delivery in held.release(Instant::now()) {
+        settle_all(&run, begun).await;
+        let released = run.held().release(Instant::now());
+        for delivery in released {
             run.slots.release(delivery);
         }
     }
+    // A lane that died while it settled holds up nobody.
+    run.slots.settled(Vec::new(), false);
     run.slots.close(None);
-    for delivery in held.release_all() {
+    let released = run.held().release_all();
+    for delivery in released {
         run.slots.release(delivery);
     }
-    settle_finished(&run, &mut held).await;
+    settle_all(&run, None).await;
     give_back_dropped(&run).await;
+}
+
+/// Settles until nothing is left that is finished; a call that was begun comes first.
+async fn settle_all(run: &Loop, begun: Option<Call>) {
+    let mut next = begun.or_else(|| begin(run));
+    while let Some(Call { told, settling }) = next {
+        record(run, settling, &told.await);
+        next = begin(run);
+    }
 }
 
 /// Gives back the deliveries whose receipts were dropped on the way, by a call without settlements.
 async fn give_back_dropped(run: &Loop) {
-    if let Err(error) = tell(run, Vec::new()).await {
+    if let Err(error) = tell(run.input.clone(), run.abort.clone(), Vec::new()).await {
         let error = error.to_string();
         Unsettled {
             task: run.task,
@@ -75,36 +121,44 @@ async fn give_back_dropped(run: &Loop) {
     }
 }
 
-async fn settle_finished(run: &Loop, held: &mut Held) {
-    let finished = run.slots.take_finished();
-    let closing = run.terms.drain.is_cancelled();
-    let mut settlements = Vec::with_capacity(finished.len());
-    let mut notes = Vec::with_capacity(finished.len());
-    for Settling { transaction, receipt, lived } in finished {
-        report(run.task, &transaction, &lived);
-        if !run.terms.policy.streaming && is_undeliverable(run, &transaction, &lived) {
-            run.slots.close(Some(undeliverable(run, &transaction)));
-        }
-        match lived.disposition {
-            Disposition::RetryAfter(wait) if !closing => {
-                count(
-                    &mut run.terms.tally.lock().unwrap_or_else(PoisonError::into_inner),
-                    &transaction,
-                    &lived,
-                );
-                held.hold(wait, transaction, receipt);
-                run.slots.hold();
+/// Takes out what is finished; what is to be tried again later is held, and the rest goes in one call to the source.
+fn begin(run: &Loop) -> Option<Call> {
+    loop {
+        let mut settling = run.slots.take_finished()?;
+        let closing = run.terms.drain.is_cancelled();
+        let mut settlements = Vec::with_capacity(settling.len());
+        settling.retain_mut(|Settling { transaction, receipt, lived }| {
+            report(run.task, transaction, lived);
+            if !run.terms.policy.streaming && is_undeliverable(run, transaction, lived) {
+                run.slots.close(Some(undeliverable(run, transaction)));
             }
-            disposition => {
-                settlements.push(Settlement::new(receipt, disposition));
-                notes.push((transaction, lived));
+            let Some(receipt) = receipt.take() else { return false };
+            match lived.disposition {
+                Disposition::RetryAfter(wait) if !closing => {
+                    hold(run, wait, (transaction.clone(), receipt), lived);
+                    false
+                }
+                disposition => {
+                    settlements.push(Settlement::new(receipt, disposition));
+                    true
+                }
             }
+        });
+        if !settlements.is_empty() {
+            let told = Box::pin(tell(run.input.clone(), run.abort.clone(), settlements));
+            return Some(Call { told, settling });
         }
+        run.slots.settled(settling, false);
     }
-    if !settlements.is_empty() {
-        let result = tell(run, settlements).await;
-        record(run, &notes, &result);
-    }
+}
+
+/// Holds a delivery until its time; that is an outcome, though not one that the source is told of.
+fn hold(run: &Loop, wait: Duration, (transaction, receipt): (Transaction, Receipt), lived: &Lived) {
+    count(&mut run.terms.tally.lock().unwrap_or_else(PoisonError::into_inner), &transaction, lived);
+    run.held().hold(wait, transaction, receipt);
+    run.slots.hold();
+    // The settler waits for the earliest.
+    run.slots.due.notify_one();
 }
 
 /// Whether it is poison that the dead-letter connector does not take either: it would come back for ever.
@@ -125,15 +179,19 @@ fn undeliverable(run: &Loop, transaction: &Transaction) -> Error {
 
 /// Tells the source. A source that panics, or that does not answer when the grace of a stop is over, leaves the fate of
 /// its deliveries unknown; it does not hold up the end of the run.
-async fn tell(run: &Loop, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+async fn tell(
+    input: Input,
+    abort: CancellationToken,
+    settlements: Vec<Settlement>,
+) -> Result<(), ConnectorError> {
     let too_late = async {
-        run.abort.cancelled().await;
+        abort.cancelled().await;
         sleep(LAST_CALL).await;
     };
     let mut outside = None;
     tokio::select! {
         biased;
-        told = guarded(&mut outside, run.input.settle(settlements)) => match told {
+        told = guarded(&mut outside, input.settle(settlements)) => match told {
             Ok(result) => result,
             Err(panicked) => Err(ConnectorError::unknown(format!("settling {panicked}"))),
         },
@@ -153,10 +211,11 @@ impl Terms {
 fn count(tally: &mut Tally, transaction: &Transaction, lived: &Lived) {
     tally.retries += u64::from(lived.retries);
     tally.requeued += u64::from(returns(lived));
-    for (step, elapsed) in
-        lived.first.into_iter().chain(lived.success.map(|elapsed| (Step::Success, elapsed)))
-    {
-        tally.record(step, elapsed);
+    if let Some(nanos) = lived.first {
+        tally.record(lived.step, Duration::from_nanos(nanos.get()));
+    }
+    if let Some(nanos) = lived.success {
+        tally.record(Step::Success, Duration::from_nanos(nanos.get()));
     }
     match lived.outcome {
         Outcome::Aborted => return,
@@ -173,8 +232,8 @@ fn count(tally: &mut Tally, transaction: &Transaction, lived: &Lived) {
 fn count_failure(tally: &mut Tally, transaction: &Transaction, disposition: Disposition, failure: &Failure) {
     let category = failure.error.category();
     tally.failed.add(category);
-    if let Some(elapsed) = failure.exception {
-        tally.record(Step::Exception, elapsed);
+    if let Some(nanos) = failure.exception {
+        tally.record(Step::Exception, Duration::from_nanos(nanos.get()));
     }
     tally.dead_lettered += u64::from(failure.dead_lettered);
     if failure.dead_lettered || disposition == Disposition::Reject {
@@ -189,10 +248,10 @@ fn returns(lived: &Lived) -> bool {
 }
 
 /// Counts what the source took, and says what it did not take.
-fn record(run: &Loop, notes: &[(Transaction, Lived)], result: &Result<(), ConnectorError>) {
+fn record(run: &Loop, settling: Vec<Settling>, result: &Result<(), ConnectorError>) {
     let mut returned = false;
     let mut tally = run.terms.tally.lock().unwrap_or_else(PoisonError::into_inner);
-    for (index, (transaction, lived)) in notes.iter().enumerate() {
+    for (index, Settling { transaction, lived, .. }) in settling.iter().enumerate() {
         match result {
             Err(error) if error.fate(index) != Fate::Done => {
                 tally.unknown += 1;
@@ -210,7 +269,7 @@ fn record(run: &Loop, notes: &[(Transaction, Lived)], result: &Result<(), Connec
         }
     }
     drop(tally);
-    run.slots.settled(notes.len(), returned);
+    run.slots.settled(settling, returned);
 }
 
 /// Says what became of a transaction that went the exception way.
@@ -233,7 +292,7 @@ async fn at(due: Option<Instant>) {
 
 /// Deliveries that are tried again later, unsettled until then; earliest first.
 #[derive(Debug, Default)]
-struct Held(BinaryHeap<Later>);
+pub(super) struct Held(BinaryHeap<Later>);
 
 #[derive(Debug)]
 struct Later {

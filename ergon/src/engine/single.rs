@@ -1,13 +1,14 @@
 //! One transaction through a task's own policies, without a loop or a source.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::attempt::guarded;
 use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
-use super::life::{Life, StepRun};
+use super::life::{Life, Lived, StepRun};
 use super::panic;
 use super::steps::Steps;
 use super::terms::Terms;
@@ -45,22 +46,24 @@ async fn live<S: Steps>(
 ) -> SingleReport {
     let mut report = SingleReport::new(transaction.id());
     let mut clock = Clock::starting_now();
-    let mut life = Life::new(task, terms, transaction, None, &mut clock);
-    let mut failure = None;
+    let mut lived = Lived::aborted();
+    let mut life = Life::new(task, terms, transaction, None, (&mut lived, &mut clock));
     if dry_run {
         life.process().await;
     } else {
-        let lived = life.live().await;
+        life.live().await;
+    }
+    report.output = life.output().and_then(|output| panic::guard(|| show(output)).ok().flatten());
+    report.steps = steps(&life);
+    report.error = life.process.error.take();
+    drop(life);
+    if !dry_run {
         report.disposition = Some(match &lived.failure {
             Some(failed) if failed.dead_lettered => "dead_letter",
             _ => lived.disposition.as_str(),
         });
-        failure = lived.failure.map(|failed| failed.error);
+        report.error = lived.failure.map(|failed| failed.error).or(report.error);
     }
-    report.output = life.output().and_then(|output| panic::guard(|| show(output)).ok().flatten());
-    report.steps = steps(&life);
-    report.error = failure.or(life.process.error.take());
-    drop(life);
     if let Err(error) | Ok(Err(error)) = guarded(&mut None, task.exit()).await {
         report.error.get_or_insert(error);
     }
@@ -73,7 +76,8 @@ fn steps<S: Steps>(life: &Life<'_, S>) -> Vec<StepReport> {
     let ran = runs.into_iter().filter(|(_, run)| run.attempts > 0);
     ran.map(|(step, run)| {
         let own = run.error.as_ref().map(ToString::to_string);
-        StepReport::new(step, run.attempts, run.elapsed.unwrap_or_default(), own)
+        let elapsed = run.elapsed.map(|nanos| Duration::from_nanos(nanos.get()));
+        StepReport::new(step, run.attempts, elapsed.unwrap_or_default(), own)
     })
     .collect()
 }

@@ -89,13 +89,13 @@ fn every_line_is_priced_or_refused_and_the_sums_add_up() {
 #[test]
 fn a_workbook_that_is_not_there_is_named() {
     let missing = run(&["run", "price-orders"], &[("ERGON_ORDERS__PATH", Path::new("data/superstroe.xlsx"))]);
-    missing.failed(1, &["connector `input` (excel)", "superstroe.xlsx"]);
+    missing.failed(2, &["connector `input` (excel)", "superstroe.xlsx"]);
 }
 
 #[test]
 fn a_sheet_that_is_not_there_lists_those_that_are() {
     let missing = run(&["run", "price-orders"], &[("ERGON_ORDERS__SHEET", Path::new("Order"))]);
-    missing.failed(1, &["connector `input` (excel)", "`Order`", "Orders"]);
+    missing.failed(2, &["connector `input` (excel)", "`Order`", "Orders"]);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_truncated_workbook_is_told_from_a_whole_one() {
     let whole = std::fs::read(workbook()).unwrap();
     std::fs::write(&truncated, &whole[..whole.len() / 2]).unwrap();
     run(&["run", "price-orders"], &[("ERGON_ORDERS__PATH", &truncated)])
-        .failed(1, &["connector `input` (excel)", "cut off"]);
+        .failed(2, &["connector `input` (excel)", "cut off"]);
 }
 
 #[test]

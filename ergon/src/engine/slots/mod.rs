@@ -5,6 +5,8 @@
 //! Invariant: at most `concurrency` deliveries run, no two of one id, and no more than `limit` are ever asked for.
 
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,19 +19,21 @@ use super::settle::Settling;
 use crate::connector::Delivery;
 use crate::error::Error;
 use crate::policy::{ConsumerPolicy, Mode};
-use state::{Settler, State, Supply};
+use state::{State, Supply, Turn};
 
 /// What is finished may wait to be settled up to this many; beyond it, nothing new begins.
 const UNSETTLED: usize = 1024;
 
-/// As many does a quick lane finish before it wakes the settler; that takes it a fraction of a millisecond.
+/// As many does a quick lane finish before it settles them; that takes it a fraction of a millisecond.
 const SETTLED_TOGETHER: usize = 128;
 
 /// What a lane is to do next.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Run this delivery; hand the key in again with what came of it.
-    Run(Delivery, Key),
+    /// Run the delivery that was handed out.
+    Run,
+    /// Settle what is finished, then ask again.
+    Settle,
     /// Fetch at most this many for all lanes.
     Fetch(usize),
     /// Wait to be woken.
@@ -38,9 +42,13 @@ pub(super) enum Next {
     End,
 }
 
-/// Stands for the id of a delivery that runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key(u64);
+/// A delivery in a lane: to be given back, unless its life says otherwise.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// Stands for its id.
+    key: u64,
+    pub(super) settling: Settling,
+}
 
 /// The state of a run that its lanes, its fetcher and its settler share.
 #[derive(Debug)]
@@ -95,24 +103,30 @@ impl Slots {
         }
     }
 
-    /// Hands in what a lane finished, and says what the lane is to do next.
+    /// Hands in what a lane finished, if it did, and says what it is to do next; what it is to run is put in the same
+    /// place.
     ///
-    /// If there is more to do, another lane is woken, unless the lane is `quick`: then it will be back sooner than
-    /// the other comes. A quick lane that turns out to wait calls [`wake_another`](Self::wake_another).
-    pub(super) fn next(&self, finished: Option<(Key, Settling)>, quick: bool) -> Next {
+    /// If there is more to do, another lane is woken, and the settler if something is finished, unless the lane is
+    /// `quick`: then it will be back sooner than the other comes, and settles itself. A quick lane that turns out to
+    /// wait calls [`wake_another`](Self::wake_another).
+    pub(super) fn next(&self, lane: &mut Option<Running>, quick: bool) -> Next {
         let mut state = self.state();
-        if let Some((key, settling)) = finished {
+        if let Some(Running { key, settling }) = lane.take() {
             state.end(key);
             state.finish(settling);
         }
-        let next = self.choose(&mut state);
-        let more = quick && matches!(next, Next::Run(..)) && state.finished.len() < SETTLED_TOGETHER;
-        if !more {
+        if self.settles_first(&state, quick) {
+            return Next::Settle;
+        }
+        let next = self.choose(&mut state, lane);
+        let back_soon = quick && matches!(next, Next::Run | Next::Fetch(_));
+        if !back_soon {
             self.tell(&mut state);
         }
         let wake = match &next {
-            Next::Run(..) if quick => false,
-            Next::Run(..) | Next::Fetch(_) => self.wakes_another(&mut state),
+            Next::Run if quick => false,
+            Next::Run | Next::Fetch(_) => self.wakes_another(&mut state),
+            Next::Settle => false,
             Next::End => state.idle > 0,
             Next::Wait => {
                 state.idle += 1;
@@ -190,23 +204,34 @@ impl Slots {
         self.work.notify_one();
     }
 
-    /// Takes out what is finished, to be settled.
-    pub(super) fn take_finished(&self) -> Vec<Settling> {
+    /// Takes out what is finished, to be settled; `None` if there is nothing, or if somebody else is at it.
+    pub(super) fn take_finished(&self) -> Option<Vec<Settling>> {
         let mut state = self.state();
-        let finished = std::mem::take(&mut state.finished);
-        state.settler = Settler::Untold;
+        if state.turn == Turn::Taken || state.finished.is_empty() {
+            return None;
+        }
+        state.turn = Turn::Taken;
+        let spare = std::mem::take(&mut state.spare);
+        let finished = std::mem::replace(&mut state.finished, spare);
         state.settling += finished.len();
-        finished
+        Some(finished)
     }
 
-    /// Takes in that `count` were settled; `returned` says whether any of them will be handed out again.
-    pub(super) fn settled(&self, count: usize, returned: bool) {
+    /// Takes in that what was taken out is settled, except what is held; `returned` says whether any of it will be
+    /// handed out again.
+    pub(super) fn settled(&self, mut settled: Vec<Settling>, returned: bool) {
+        let count = settled.len();
+        settled.clear();
         let mut state = self.state();
+        state.spare = settled;
         state.settling = state.settling.saturating_sub(count);
         state.returned |= returned;
         if returned && state.source == Supply::Dry {
             state.source = Supply::Open;
         }
+        state.turn = Turn::Free;
+        // What was finished meanwhile told nobody.
+        self.tell(&mut state);
         let wake = self.wakes_another(&mut state);
         drop(state);
         if returned {
@@ -268,15 +293,27 @@ impl Slots {
         self.tell(state);
     }
 
-    /// Wakes the settler, unless it was woken already, or has nothing to do.
+    /// Wakes the settler, unless somebody settles already, or there is nothing to settle.
     fn tell(&self, state: &mut State) {
-        if state.settler == Settler::Untold && !state.finished.is_empty() {
-            state.settler = Settler::Told;
+        if state.turn == Turn::Free && !state.finished.is_empty() {
+            state.turn = Turn::Told;
             self.due.notify_one();
         }
     }
 
-    fn choose(&self, state: &mut State) -> Next {
+    /// Whether a lane settles in its own turn before it goes on: a quick one once for many, or when it would wait; any
+    /// other only when nothing runs whose end could be settled together with it.
+    fn settles_first(&self, state: &State, quick: bool) -> bool {
+        if state.turn != Turn::Free || state.finished.is_empty() {
+            return false;
+        }
+        if !quick {
+            return state.running.is_empty();
+        }
+        state.finished.len() >= SETTLED_TOGETHER || (state.ready.is_empty() && self.room(state) == 0)
+    }
+
+    fn choose(&self, state: &mut State, lane: &mut Option<Running>) -> Next {
         if state.finished.len() + state.settling >= self.rules.unsettled {
             return Next::Wait;
         }
@@ -285,7 +322,8 @@ impl Slots {
             match state.running.entry(key) {
                 Entry::Vacant(free) => {
                     free.insert(Vec::new());
-                    return Next::Run(delivery, Key(key));
+                    *lane = Some(Running { key, settling: Settling::give_back(delivery) });
+                    return Next::Run;
                 }
                 Entry::Occupied(mut twin) => {
                     twin.get_mut().push(delivery);

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use super::Key;
 use crate::connector::Delivery;
 use crate::engine::lifecycle::Outcome;
 use crate::engine::settle::Settling;
@@ -19,11 +18,14 @@ pub(super) struct State {
     pub(super) running: HashMap<u64, Vec<Delivery>, foldhash::fast::FixedState>,
     /// Deliveries that wait for one of the same id.
     pub(super) twins: usize,
-    /// Handed in and not yet taken by the settler.
+    /// Handed in and not yet taken to be settled.
     pub(super) finished: Vec<Settling>,
-    pub(super) settler: Settler,
-    /// Taken by the settler: in a call to the source, or held until their time.
+    /// An empty one that takes its place, so that none is made anew.
+    pub(super) spare: Vec<Settling>,
+    pub(super) turn: Turn,
+    /// Taken to be settled, and not settled yet.
     pub(super) settling: usize,
+    /// Held until their time.
     pub(super) held: usize,
     /// Lanes that wait.
     pub(super) idle: usize,
@@ -42,13 +44,16 @@ pub(super) struct State {
     pub(super) failure: Option<Error>,
 }
 
-/// Whether the settler knows of what is finished.
+/// Who settles. One at a time does, so that the source is in one call at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Settler {
+pub(super) enum Turn {
+    /// Nobody: a lane may, in its own turn.
     #[default]
-    Untold,
-    /// It was woken, and has not come yet.
+    Free,
+    /// The settler was woken, and has not come yet.
     Told,
+    /// A lane or the settler has taken what was finished, and has not yet said that it is settled.
+    Taken,
 }
 
 /// What is known of the source.
@@ -70,8 +75,8 @@ impl State {
     }
 
     /// Ends a run of a delivery; one of the same id that waited for it comes next.
-    pub(super) fn end(&mut self, key: Key) {
-        let twins = self.running.remove(&key.0).unwrap_or_default();
+    pub(super) fn end(&mut self, key: u64) {
+        let twins = self.running.remove(&key).unwrap_or_default();
         self.twins = self.twins.saturating_sub(twins.len());
         for twin in twins.into_iter().rev() {
             self.ready.push_front(twin);

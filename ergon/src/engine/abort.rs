@@ -1,0 +1,68 @@
+//! Ends at once what the lanes of a loop wait for, when the grace of a stop is over.
+//!
+//! Every life that waits could wait for a `CancellationToken` beside it; but that takes locks that all lanes share, at
+//! every poll. A waker for each lane takes none.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
+
+use futures_util::task::AtomicWaker;
+
+/// Whether what waits is to end, and whom to wake then.
+#[derive(Debug)]
+pub(super) struct Abort {
+    ordered: AtomicBool,
+    /// One for each lane.
+    wakers: Box<[AtomicWaker]>,
+}
+
+impl Abort {
+    pub(super) fn new(lanes: usize) -> Self {
+        Self {
+            ordered: AtomicBool::new(false),
+            wakers: std::iter::repeat_with(AtomicWaker::new).take(lanes).collect(),
+        }
+    }
+
+    /// Wakes every lane that waits; from now on each finds that it is to end.
+    pub(super) fn order(&self) {
+        self.ordered.store(true, Ordering::SeqCst);
+        self.wakers.iter().for_each(AtomicWaker::wake);
+    }
+
+    /// Ready when what the lane waits for is to end; until then the lane is woken at that time.
+    pub(super) fn poll(&self, lane: usize, waker: &Waker) -> Poll<()> {
+        if let Some(own) = self.wakers.get(lane) {
+            own.register(waker);
+        }
+        if self.ordered.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn every_lane_that_waits_is_woken_and_one_that_comes_later_does_not_wait() {
+        let abort = Arc::new(Abort::new(3));
+        let waits = |lane: usize| {
+            let abort = Arc::clone(&abort);
+            tokio::spawn(async move { poll_fn(|context| abort.poll(lane, context.waker())).await })
+        };
+        let early = [waits(0), waits(1)];
+        sleep(Duration::from_secs(1)).await;
+        assert!(early.iter().all(|waiting| !waiting.is_finished()));
+        abort.order();
+        for waiting in early {
+            waiting.await.unwrap();
+        }
+        waits(2).await.unwrap();
+    }
+}
