@@ -50,6 +50,7 @@
 //! | `json_lines` (default) | [`connector`]s for JSON Lines files, stdin, stdout |
 //! | `csv` | CSV files |
 //! | `excel` | Excel workbooks |
+//! | `rabbitmq` | queues and exchanges of RabbitMQ |
 //!
 //! The modules stand in the order in which they build on each other; [`testing`] runs a task in a plain test.
 
@@ -91,13 +92,15 @@ pub mod testing;
 pub mod __private;
 
 pub use bytes::Bytes;
+#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
+pub use connector::Fsync;
 pub use connector::{
     Abilities, Connector, ConnectorConfig, ConnectorError, Context, Count, Delivery, Disposition, Duplex,
     DuplexConfig, Fate, FetchById, FetchRequest, Health, Input, Lifecycle, Output, Receipt, Settlement,
     Shard, Sink, SinkConfig, Source, SourceConfig, Usage,
 };
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
-pub use connector::{ByteSize, ByteSizeError, Fsync};
+#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel", feature = "rabbitmq"))]
+pub use connector::{ByteSize, ByteSizeError};
 pub use engine::{
     Concurrent, Execute, Run, RunConcurrently, block_on, run_concurrently, run_fn, run_fn_blocking,
 };

@@ -13,6 +13,8 @@ pub use crate::connector::excel::ExcelConfig;
 #[cfg(feature = "json_lines")]
 pub use crate::connector::json_lines::JsonLinesConfig;
 pub use crate::connector::memory::MemoryConfig;
+#[cfg(feature = "rabbitmq")]
+pub use crate::connector::rabbitmq::RabbitMqConfig;
 pub use crate::connector::{
     Connector, ConnectorConfig, ConnectorError, Count, Delivery, Disposition, Duplex, FetchById,
     FetchRequest, Health, Input, Lifecycle, Output, Receipt, Settlement, Sink, Source,
