@@ -111,6 +111,27 @@ async fn the_broker_runs_out_of_memory() {
     pipeline.finish("memory alarm", running).await;
 }
 
+/// A broker that takes no messages takes acknowledgements: what publishes nothing goes on.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored"]
+async fn what_publishes_nothing_goes_on_while_memory_is_short() {
+    let broker = Broker::start().await;
+    let fate = |id: &str| if id < "000100" { Fate::Copied } else { Fate::Wrong };
+    let mut pipeline = Pipeline::new(&broker, broker.port(), "acks").fate(fate).pause(WORTH * 2);
+    pipeline.fill(5000).await;
+    let running = pipeline.start().await;
+    // Its connection publishes: from now on the broker reads nothing from it.
+    pipeline.goes_on(100).await;
+    broker.memory_alarm(true).await;
+    let client = pipeline.client().await;
+    let refused = "wrong ones are settled while nothing is taken";
+    let before = client.ready(&pipeline.queue("dead")).await.unwrap();
+    until(refused, PATIENCE, async || client.ready(&pipeline.queue("dead")).await.unwrap() > before).await;
+    broker.memory_alarm(false).await;
+    pipeline.recovers("acks during an alarm").await;
+    pipeline.finish("acks during an alarm", running).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored"]
 async fn the_task_starts_before_the_broker() {

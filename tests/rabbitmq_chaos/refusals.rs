@@ -128,6 +128,54 @@ async fn a_wrong_password_virtual_host_or_authority() {
     pipeline.finish("encrypted", running).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored"]
+async fn only_who_shows_a_certificate_is_let_in() {
+    let broker = Broker::options().mutual_tls().start().await;
+    let folder = TempDir::new().unwrap();
+    let authority = folder.path().join("ca.pem");
+    std::fs::write(&authority, broker.authority()).unwrap();
+    let (certificate, key) = broker.client_certificate();
+    let mut pipeline = Pipeline::new(&broker, broker.port(), "mutual");
+    let tls = |certificate: Value| {
+        let mut tls = json!({"ca_file": authority});
+        tls.as_object_mut().unwrap().extend(certificate.as_object().unwrap().clone());
+        tls
+    };
+    for side in [&mut pipeline.input, &mut pipeline.output] {
+        side["url"] = json!(broker.tls_url());
+        side["tls"] = tls(json!({}));
+    }
+    let error = pipeline.try_start().await.expect_err("nobody without a certificate gets in");
+    assert!(words(&error).to_lowercase().contains("certificate"), "{}", words(&error));
+    for side in [&mut pipeline.input, &mut pipeline.output] {
+        side["tls"] = tls(json!({"cert_file": certificate, "key_file": key}));
+    }
+    pipeline.fill(100).await;
+    let running = pipeline.start().await;
+    pipeline.finish("mutual", running).await;
+}
+
+/// Somebody deletes the queue that the task publishes to: it is declared anew.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored"]
+async fn the_queue_is_deleted_while_it_is_published_to() {
+    let broker = shared().await;
+    let mut pipeline = Pipeline::new(broker, broker.port(), "target").pause(Duration::from_millis(20));
+    pipeline.fill(5000).await;
+    let running = pipeline.start().await;
+    pipeline.goes_on(50).await;
+    let before = pipeline.client().await.drain(&pipeline.queue("out")).await.unwrap().len();
+    pipeline.client().await.delete(&pipeline.queue("out")).await.unwrap();
+    pipeline.recovers("deleted target").await;
+    pipeline.goes_on(300).await;
+    running.stop();
+    let report = running.wait().await.unwrap();
+    let after = pipeline.client().await.drain(&pipeline.queue("out")).await.unwrap().len();
+    // What was confirmed between the two looks is gone with the queue that somebody deleted.
+    assert!(before + after >= 350, "{before} before, {after} after: {report:?}");
+}
+
 /// Somebody else makes the queue anew, of another kind: the broker refuses our declaration from then on.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored"]

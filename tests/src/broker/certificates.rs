@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 /// The files that a server needs to answer over TLS.
 #[derive(Debug)]
@@ -14,16 +14,16 @@ pub(super) struct Certificates {
     pub(super) certificate: PathBuf,
     /// The server's key.
     pub(super) key: PathBuf,
+    /// A client's certificate, and its key.
+    pub(super) client: (PathBuf, PathBuf),
 }
 
 impl Certificates {
     /// Makes an authority and a server certificate that it signed, and writes them into `folder`.
     pub(super) fn write(folder: &Path) -> Self {
         let authority = authority();
-        let key = KeyPair::generate().expect("a key can be made");
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let server = CertificateParams::new(names).expect("the names are valid");
-        let server = server.signed_by(&key, &authority).expect("the authority can sign");
+        let (certificate, key) = signed(&["localhost", "127.0.0.1"], &authority);
+        let (client, client_key) = signed(&["client"], &authority);
         let write = |name: &str, text: String| {
             let path = folder.join(name);
             fs::write(&path, text).expect("the folder can be written to");
@@ -31,14 +31,28 @@ impl Certificates {
         };
         Self {
             authority: write("ca.pem", authority.pem()),
-            certificate: write("server.pem", server.pem()),
-            key: write("server.key", key.serialize_pem()),
+            certificate: write("server.pem", certificate),
+            key: write("server.key", key),
+            client: (write("client.pem", client), write("client.key", client_key)),
         }
     }
 }
 
+/// A certificate for these names that the authority signed, and its key.
+fn signed(names: &[&str], authority: &CertifiedIssuer<'static, KeyPair>) -> (String, String) {
+    let key = KeyPair::generate().expect("a key can be made");
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let subject = names.first().cloned().unwrap_or_default();
+    let mut params = CertificateParams::new(names).expect("the names are valid");
+    params.distinguished_name.push(DnType::CommonName, subject);
+    let certificate = params.signed_by(&key, authority).expect("the authority can sign");
+    (certificate.pem(), key.serialize_pem())
+}
+
 fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
+    // One with the name of its issuer is taken for signed by itself.
+    params.distinguished_name.push(DnType::CommonName, "authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("a key can be made");
     CertifiedIssuer::self_signed(params, key).expect("the authority can sign itself")

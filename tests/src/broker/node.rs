@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -102,6 +103,15 @@ impl Broker {
     pub fn authority(&self) -> String {
         let (_, files) = self.home.tls.as_ref().expect("started with tls()");
         fs::read_to_string(&files.authority).expect("written at the start")
+    }
+
+    /// A client's certificate that the same authority signed, and its key: files in PEM.
+    ///
+    /// # Panics
+    /// Unless it was started with [`BrokerOptions::tls`].
+    pub fn client_certificate(&self) -> (&Path, &Path) {
+        let (_, files) = self.home.tls.as_ref().expect("started with tls()");
+        (&files.client.0, &files.client.1)
     }
 
     /// Stops RabbitMQ in good order; the Erlang machine goes on.

@@ -14,6 +14,8 @@ pub struct BrokerOptions {
     /// Erlang terms for the application `rabbit` in `advanced.config`.
     terms: Vec<String>,
     pub(super) tls: bool,
+    /// Whether a client has to show a certificate over TLS.
+    mutual: bool,
     pub(super) watermark: f64,
     pub(super) deadline: Duration,
 }
@@ -22,7 +24,7 @@ impl BrokerOptions {
     /// Starts with what RabbitMQ does by itself, over plain TCP.
     pub fn new() -> Self {
         let deadline = Duration::from_secs(90);
-        Self { conf: Vec::new(), terms: Vec::new(), tls: false, watermark: 0.4, deadline }
+        Self { conf: Vec::new(), terms: Vec::new(), tls: false, mutual: false, watermark: 0.4, deadline }
     }
 
     /// Closes a channel that does not settle a delivery within `limit`; the broker looks as often.
@@ -57,6 +59,13 @@ impl BrokerOptions {
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self
+    }
+
+    /// Answers over TLS, but only those who show a certificate that the test's own authority signed.
+    #[must_use]
+    pub fn mutual_tls(mut self) -> Self {
+        self.mutual = true;
+        self.tls()
     }
 
     /// How long a start may take; 90 s unless said otherwise.
@@ -98,7 +107,9 @@ impl BrokerOptions {
             let _ = writeln!(text, "ssl_options.cacertfile = {}", files.authority.display());
             let _ = writeln!(text, "ssl_options.certfile = {}", files.certificate.display());
             let _ = writeln!(text, "ssl_options.keyfile = {}", files.key.display());
-            text.push_str("ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n");
+            let verify = if self.mutual { "verify_peer" } else { "verify_none" };
+            let _ = writeln!(text, "ssl_options.verify = {verify}");
+            let _ = writeln!(text, "ssl_options.fail_if_no_peer_cert = {}", self.mutual);
         }
         for line in &self.conf {
             let _ = writeln!(text, "{line}");

@@ -17,9 +17,9 @@ use lapin::{Channel, Confirmation, Error};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::error;
 use super::link::Pulse;
 use super::message::Outgoing;
+use super::{RabbitMqConfig, error};
 use crate::connector::ConnectorError;
 
 /// How many messages may be sent and not confirmed.
@@ -71,6 +71,8 @@ type Confirming = BoxFuture<'static, (Item, Result<Confirmation, Error>)>;
 pub(super) struct Publisher {
     channel: Arc<Channel>,
     mandatory: bool,
+    /// The queue that was declared for this session, if messages go there by its name.
+    declared: Option<String>,
     pulse: Arc<Pulse>,
     batches: HashMap<u64, Batch>,
     next: u64,
@@ -85,10 +87,11 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(channel: Channel, mandatory: bool, pulse: Arc<Pulse>) -> Self {
+    pub(super) fn new(channel: Channel, config: &RabbitMqConfig, pulse: Arc<Pulse>) -> Self {
         Self {
             channel: Arc::new(channel),
-            mandatory,
+            mandatory: config.publish.mandatory,
+            declared: config.queue.clone().filter(|_| !config.passive),
             pulse,
             batches: HashMap::new(),
             next: 0,
@@ -184,13 +187,15 @@ impl Publisher {
             }
         };
         match attached {
-            Some(message) if message.delivery.properties.message_id().as_ref() == Some(&item.id) => {
-                self.settle(&item, Some(unroutable(&reason(&message))));
-            }
             Some(message) => {
                 let id = message.delivery.properties.message_id().clone().unwrap_or_default();
-                self.returned.insert(id, reason(&message));
-                self.undecided.push(item);
+                let reason = self.reason(&message);
+                if id == item.id {
+                    self.settle(&item, Some(unroutable(&reason)));
+                } else {
+                    self.returned.insert(id, reason);
+                    self.undecided.push(item);
+                }
             }
             None => {
                 // The client had no returned message left: all that were confirmed before can be decided.
@@ -205,6 +210,22 @@ impl Publisher {
         if self.in_flight.is_empty() {
             self.decide();
         }
+    }
+
+    /// Why a message was returned. If it was for the queue that this session declared, that was deleted: another session
+    /// declares it anew.
+    fn reason(&self, message: &BasicReturnMessage) -> String {
+        let (exchange, key) = (&message.delivery.exchange, &message.delivery.routing_key);
+        if exchange.as_str().is_empty() && self.declared.as_deref() == Some(key.as_str()) {
+            let reason = format!("queue `{key}` was deleted");
+            self.pulse.stop(reason.clone());
+            return reason;
+        }
+        let through = match exchange.as_str() {
+            "" => "the default exchange".to_owned(),
+            name => format!("exchange `{name}`"),
+        };
+        format!("no queue took the message: {through}, routing key `{key}` ({})", message.reply_text)
     }
 
     fn decide(&mut self) {
@@ -297,16 +318,6 @@ fn unknown(why: &str) -> ConnectorError {
 fn refused() -> ConnectorError {
     ConnectorError::transient("the broker refused the message")
         .with_hint("a queue may be full (`x-max-length` with `reject-publish`), or could not keep it")
-}
-
-fn reason(message: &BasicReturnMessage) -> String {
-    let (exchange, key) = (&message.delivery.exchange, &message.delivery.routing_key);
-    let exchange = if exchange.as_str().is_empty() {
-        "the default exchange".to_owned()
-    } else {
-        format!("exchange `{exchange}`")
-    };
-    format!("no queue took the message: {exchange}, routing key `{key}` ({})", message.reply_text)
 }
 
 fn unroutable(reason: &str) -> ConnectorError {

@@ -62,7 +62,7 @@ impl Establish for Publish {
             ConnectorError::transient(format!("{address} was not ready to take messages within {within}"))
         })??;
         let (requests, calls) = mpsc::channel(CALLS);
-        let publisher = Publisher::new(channel, self.config.publish.mandatory, Arc::clone(&pulse));
+        let publisher = Publisher::new(channel, &self.config, Arc::clone(&pulse));
         tokio::spawn(publisher.run(calls));
         Ok(Publishing { pulse, requests, wire })
     }
