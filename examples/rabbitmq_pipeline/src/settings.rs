@@ -1,6 +1,6 @@
 //! What `ergon.toml` configures: the broker, its queues, and two files.
 
-use ergon::connector::rabbitmq::{RabbitMqConfig, Subscription};
+use ergon::connector::rabbitmq::Subscription;
 use ergon::prelude::*;
 
 /// The project's settings, one table of `ergon.toml` each.

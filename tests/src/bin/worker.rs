@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ergon::connector::rabbitmq::RabbitMqConfig;
 use ergon::prelude::*;
 use ergon_tests::ledger::{Ledger, Outcome};
 
