@@ -4,6 +4,10 @@
 
 #![allow(clippy::missing_panics_doc, clippy::expect_used, reason = "test support: a panic is a failed test")]
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/connectors/rabbitmq.md")]
+mod rabbitmq_guide {}
+
 pub mod broker;
 mod flaky;
 pub mod ledger;

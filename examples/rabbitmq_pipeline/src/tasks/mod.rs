@@ -1,0 +1,5 @@
+//! The project's tasks, a folder each.
+
+pub(crate) mod place_orders;
+pub(crate) mod send_invoices;
+pub(crate) mod take_orders;

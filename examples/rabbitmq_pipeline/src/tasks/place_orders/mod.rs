@@ -1,0 +1,6 @@
+//! Puts the orders of a file into the queue `orders`.
+
+mod config;
+mod task;
+
+pub(crate) use config::config;
