@@ -173,6 +173,35 @@ async fn what_is_held_takes_no_slot_from_others() {
     assert!((5..=6).contains(&before), "{before} ended before it was tried again");
 }
 
+/// The only lane may wait for the source when the time of what is held has come.
+#[tokio::test(start_paused = true)]
+async fn what_is_held_runs_again_while_a_lane_waits_for_the_source() {
+    for (waits, concurrency) in [(true, 1), (true, 2), (false, 1)] {
+        let world = World::with(1)
+            .process(|transaction| async move {
+                let again = transaction.deliveries() > 1;
+                if again { Ok(()) } else { Err(TransactionError::business("not yet")) }
+            })
+            .exception(|_| async { Ok(Disposition::RetryAfter(5 * SECOND)) })
+            .policy(|policy| {
+                policy.streaming = true;
+                policy.concurrency = concurrency;
+            });
+        world.input.faults.pushes.store(waits, Ordering::SeqCst);
+        let (began, running) = (Instant::now(), world.start().await);
+        while running.tally().succeeded == 0 {
+            assert!(
+                began.elapsed() < 60 * SECOND,
+                "waits: {waits}, concurrency {concurrency}: it never ran again"
+            );
+            sleep(SECOND / 10).await;
+        }
+        assert!(began.elapsed() < 6 * SECOND, "waits: {waits}: it ran again after {:?}", began.elapsed());
+        running.stop();
+        running.wait().await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn retry_after_a_stop_is_a_requeue() {
     let world = failing(Disposition::Ack).exception(|_| async {

@@ -81,23 +81,15 @@ async fn start(input: RabbitMqConfig, fate: &Fate) -> Running {
 
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_classic_queue_what_is_requeued_goes_round_beyond_max_deliveries() {
-    let fate = Fate::new(Disposition::Requeue);
-    let running = start(filled(json!({"kind": "classic"}), 1).await, &fate).await;
-    until("it was delivered more often", PATIENCE, async || fate.seen() > 30).await;
-    running.stop();
-    assert_eq!(running.wait().await.unwrap().tally.refused, 0);
-}
-
-#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
-#[tokio::test(flavor = "multi_thread")]
-async fn on_a_quorum_queue_what_is_requeued_is_rejected_after_max_deliveries() {
-    let fate = Fate::new(Disposition::Requeue);
-    let running = start(filled(json!({"kind": "quorum"}), 1).await, &fate).await;
-    until("it is rejected", PATIENCE, async || running.tally().refused == 1).await;
-    running.stop();
-    running.wait().await.unwrap();
-    assert_eq!(fate.seen(), 3);
+async fn what_is_requeued_is_rejected_after_max_deliveries() {
+    for kind in ["classic", "quorum"] {
+        let fate = Fate::new(Disposition::Requeue);
+        let running = start(filled(json!({ "kind": kind }), 1).await, &fate).await;
+        until("it is rejected", PATIENCE, async || running.tally().refused == 1).await;
+        running.stop();
+        running.wait().await.unwrap();
+        assert_eq!(fate.seen(), 3, "{kind}");
+    }
 }
 
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]

@@ -30,7 +30,8 @@ pub(super) async fn fetch(run: &Loop, asked: usize) {
     let mut empty = 0_u32;
     let mut failed = 0_u32;
     loop {
-        if run.terms.drain.is_cancelled() {
+        let has_paused = empty > 0 || failed > 0;
+        if run.terms.drain.is_cancelled() || (has_paused && run.slots.has_ready()) {
             return run.slots.fetched(asked, Vec::new());
         }
         match attempt(run, asked).await {
@@ -89,13 +90,15 @@ async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
         Some(finished) => Some(finished),
         None => {
             in_turn(run).await;
-            run.terms.drain.run_until_cancelled(fetched).await
+            tokio::select! {
+                biased;
+                finished = fetched => Some(finished),
+                () = run.slots.released.notified() => None,
+                () = run.terms.drain.cancelled() => None,
+            }
         }
     };
-    match fetched {
-        Some(finished) => finished,
-        None => Finished::Interrupted,
-    }
+    fetched.unwrap_or(Finished::Interrupted)
 }
 
 fn categorized(error: ConnectorError) -> TransactionError {
@@ -132,6 +135,7 @@ async fn pause(run: &Loop, wait: Duration) {
         biased;
         () = over => (),
         () = run.slots.refill.notified() => (),
+        () = run.slots.released.notified() => (),
         () = run.terms.drain.cancelled() => (),
     }
 }

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-#[cfg(feature = "rabbitmq")]
-use tracing::info;
 use tracing::{debug, error, trace, warn};
 
 use super::{Scope, Step};
@@ -214,59 +212,5 @@ impl Stopping {
             grace_ms,
             "stopping, in-flight work is finished"
         );
-    }
-}
-
-/// A connector's connection is lost, or cannot be made; it is tried again.
-#[cfg(feature = "rabbitmq")]
-pub(crate) struct LinkLost<'a> {
-    /// Where to, without credentials.
-    pub(crate) place: &'a str,
-    /// What the connection is for.
-    pub(crate) purpose: &'static str,
-    pub(crate) reason: &'a str,
-    pub(crate) wait: Duration,
-}
-
-#[cfg(feature = "rabbitmq")]
-impl LinkLost<'_> {
-    pub(crate) fn emit(self) {
-        let Self { place, purpose, reason, wait } = self;
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        warn!(place, purpose, wait_ms, reason, "not connected, will be tried again");
-    }
-}
-
-/// A connector's connection is there again.
-#[cfg(feature = "rabbitmq")]
-pub(crate) struct LinkRestored<'a> {
-    pub(crate) place: &'a str,
-    pub(crate) purpose: &'static str,
-    /// For how long it was not there.
-    pub(crate) down: Duration,
-}
-
-#[cfg(feature = "rabbitmq")]
-impl LinkRestored<'_> {
-    pub(crate) fn emit(self) {
-        let Self { place, purpose, down } = self;
-        let down_ms = u64::try_from(down.as_millis()).unwrap_or(u64::MAX);
-        info!(place, purpose, down_ms, "connected again");
-    }
-}
-
-/// The other side refuses a connector's connection, or what is asked over it, for good.
-#[cfg(feature = "rabbitmq")]
-pub(crate) struct LinkRefused<'a> {
-    pub(crate) place: &'a str,
-    pub(crate) purpose: &'static str,
-    pub(crate) reason: &'a str,
-}
-
-#[cfg(feature = "rabbitmq")]
-impl LinkRefused<'_> {
-    pub(crate) fn emit(self) {
-        let Self { place, purpose, reason } = self;
-        debug!(place, purpose, reason, "refused for good");
     }
 }

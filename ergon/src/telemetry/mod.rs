@@ -4,6 +4,8 @@
 //! transaction a line was written in.
 
 pub(crate) mod event;
+#[cfg(feature = "rabbitmq")]
+pub(crate) mod link;
 pub(crate) mod logs;
 mod report;
 mod scope;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::dial::{Dial, Wire};
 use super::link::{Establish, Pulse, Session};
 use super::receipt::{Step, Tags, Verdict};
+use super::returns::Returns;
 use super::{RabbitMqConfig, error, message, topology};
 use crate::connector::{ConnectorError, Delivery, FetchRequest, Usage};
 
@@ -51,6 +52,7 @@ pub(super) struct Consuming {
     /// Whoever fetches holds it.
     consumers: tokio::sync::Mutex<Consumers>,
     tags: Mutex<Tags>,
+    returns: Mutex<Returns>,
     /// The highest tag that was taken from the client.
     highest: AtomicU64,
     queues: Vec<Arc<str>>,
@@ -69,14 +71,14 @@ impl Establish for Consume {
 
     const PURPOSE: &'static str = "consume";
 
-    fn place(&self) -> String {
-        self.dial.address.to_string()
+    fn dial(&self) -> &Dial {
+        &self.dial
     }
 
     async fn establish(&self, epoch: u64) -> Result<Consuming, ConnectorError> {
         let wire = self.dial.connect(Self::PURPOSE).await?;
         let pulse = Arc::new(Pulse::default());
-        pulse.watch(wire.connection().events_listener());
+        pulse.watch(wire.connection().events_listener(), &self.dial);
         let subscribing = async {
             topology::declare(&self.config, &self.dial, &wire, self.usage).await?;
             let failed = |what: &str, error: Error| error::failed(what, &self.dial.address, &error);
@@ -106,6 +108,7 @@ impl Establish for Consume {
             channel,
             consumers,
             tags: Mutex::new(Tags::new()),
+            returns: Mutex::default(),
             highest: AtomicU64::new(0),
             queues,
             wire,
@@ -227,7 +230,8 @@ impl Consuming {
             match Pin::new(consumer).poll_next(cx) {
                 Poll::Ready(Some(Ok(arrived))) => {
                     self.highest.fetch_max(arrived.delivery_tag, Ordering::Relaxed);
-                    consumers.waiting.push_back(message::delivery(arrived, queue, self.epoch));
+                    let delivery = message::delivery(arrived, queue, self.epoch);
+                    consumers.waiting.push_back(lock(&self.returns).count(delivery));
                     return true;
                 }
                 Poll::Ready(Some(Err(error))) => self.pulse.stop(error::words(&error)),
@@ -269,14 +273,14 @@ impl Consuming {
     /// Whether so much is being worked on, beside what is settled now, that nobody waits for an acknowledgement.
     fn is_busy(&self, settled_now: usize) -> bool {
         let highest = self.highest.load(Ordering::Relaxed);
-        let tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-        tags.unsettled(highest) > (MANY + settled_now) as u64
+        lock(&self.tags).unsettled(highest) > (MANY + settled_now) as u64
     }
 
     /// Hands the acknowledgements to the client, in their order: it takes each at the first poll. The tags stay locked
     /// meanwhile, so that no other call can come between.
     fn begin(&self, told: &[(u64, Verdict)]) -> (Vec<Sending>, Vec<Option<usize>>) {
-        let mut tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        lock(&self.returns).settle(told);
+        let mut tags = lock(&self.tags);
         let steps = tags.settle(told);
         let mut context = Context::from_waker(std::task::Waker::noop());
         let begin = |step: Step| {
@@ -289,6 +293,10 @@ impl Consuming {
         };
         (steps.steps.into_iter().map(begin).collect(), steps.step_of)
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Sending = BoxFuture<'static, Result<(), Error>>;

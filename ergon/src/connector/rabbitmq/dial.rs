@@ -29,8 +29,8 @@ pub(super) struct Dial {
     pub(super) address: Address,
     pub(super) within: Duration,
     tls: Option<Tls>,
-    /// What the broker's own tools show as the connection's name, but for its purpose.
-    name: String,
+    /// Whose connection it is: task, slot and worker; the broker's own tools show it, with the purpose.
+    pub(super) name: String,
 }
 
 /// A connection; when it is dropped it says goodbye to a broker that still answers, and shuts its socket.
@@ -54,7 +54,7 @@ impl Dial {
     /// Why the broker cannot be reached, or does not let us in.
     pub(super) async fn connect(&self, purpose: &str) -> Result<Wire, ConnectorError> {
         let tls = self.tls_config().await?;
-        let name = format!("{} {purpose}", self.name);
+        let name = format!("ergon {} {purpose}", self.name);
         let properties = ConnectionProperties::default().with_connection_name(LongString::from(name));
         let runtime = lapin::runtime::default_runtime().map_err(|error| self.failed(&error))?;
         let socket = Socket::default();

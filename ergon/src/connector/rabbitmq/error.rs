@@ -11,11 +11,11 @@ fn hint(kind: &AMQPErrorKind) -> Option<&'static str> {
     match kind {
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
         | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => {
-            Some("see `username`, `password` and `vhost`, and what the user may do there")
+            Some("see the user, the password and the virtual host, and what the user may do there")
         }
-        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => {
-            Some("declare it (remove `passive`, set `kind`), or name another")
-        }
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Some(
+            "make it or name another; without `passive` queues are declared, with a `kind` exchanges are",
+        ),
         AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
             Some("it is there already, made otherwise: make `declare` match it, or set `passive = true`")
         }

@@ -11,10 +11,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::dial::Dial;
 use super::error;
 use crate::connector::{ConnectorError, Health};
 use crate::policy::RetryPolicy;
-use crate::telemetry::event::{LinkLost, LinkRefused, LinkRestored};
+use crate::telemetry::link::{LinkBlocked, LinkLost, LinkRefused, LinkRestored};
 
 /// How a lost connection is tried again.
 const AGAIN: RetryPolicy = RetryPolicy {
@@ -47,8 +48,8 @@ pub(super) trait Establish: Send + Sync + 'static {
     /// What the connection is for, as it is shown: `consume`, `publish`.
     const PURPOSE: &'static str;
 
-    /// Where the broker is, without the password.
-    fn place(&self) -> String;
+    /// Where the broker is, and whose connection it is.
+    fn dial(&self) -> &Dial;
 
     /// Connects and makes a session.
     fn establish(&self, epoch: u64) -> impl Future<Output = Result<Self::Session, ConnectorError>> + Send;
@@ -93,24 +94,29 @@ impl Pulse {
     }
 
     /// Listens to what the client says of the connection; returns when it is lost.
-    async fn listen(&self, mut events: impl Stream<Item = Event> + Unpin) {
+    async fn listen(&self, mut events: impl Stream<Item = Event> + Unpin, connector: &str) {
         loop {
             match events.next().await {
                 Some(Event::Error(error)) => return self.stop(error::words(&error)),
-                Some(Event::ConnectionBlocked(reason)) => drop(self.blocked.send_replace(Some(reason))),
-                Some(Event::ConnectionUnblocked) => drop(self.blocked.send_replace(None)),
+                Some(Event::ConnectionBlocked(reason)) => self.block(connector, Some(reason)),
+                Some(Event::ConnectionUnblocked) => self.block(connector, None),
                 Some(_) => (),
                 None => return self.stop("the connection was closed"),
             }
         }
     }
 
+    fn block(&self, connector: &str, reason: Option<String>) {
+        LinkBlocked { connector, reason: reason.as_deref() }.emit();
+        self.blocked.send_replace(reason);
+    }
+
     /// Has a task listen for as long as the session lives.
-    pub(super) fn watch(self: &Arc<Self>, events: impl Stream<Item = Event> + Send + 'static) {
-        let pulse = Arc::clone(self);
+    pub(super) fn watch(self: &Arc<Self>, events: impl Stream<Item = Event> + Send + 'static, dial: &Dial) {
+        let (pulse, connector) = (Arc::clone(self), dial.name.clone());
         tokio::spawn(async move {
             tokio::select! {
-                () = pulse.listen(Box::pin(events)) => (),
+                () = pulse.listen(Box::pin(events), &connector) => (),
                 () = pulse.over.cancelled() => (),
             }
         });
@@ -275,8 +281,9 @@ impl<E: Establish> Supervisor<E> {
                 Ok(session) => {
                     if was_up {
                         LinkRestored {
-                            place: &self.maker.place(),
+                            connector: &self.maker.dial().name,
                             purpose: E::PURPOSE,
+                            place: &self.maker.dial().address,
                             down: down_since.elapsed(),
                         }
                         .emit();
@@ -298,8 +305,13 @@ impl<E: Establish> Supervisor<E> {
                 }
             };
             let wait = AGAIN.jittered_wait_after(failures, None, fastrand::f64());
-            let (place, purpose) = (self.maker.place(), E::PURPOSE);
-            LinkLost { place: &place, purpose, reason: &reason.message, wait }.emit();
+            LinkLost {
+                connector: &self.maker.dial().name,
+                purpose: E::PURPOSE,
+                reason: &reason.message,
+                wait,
+            }
+            .emit();
             self.state.send_replace(State::Down(reason));
             sleep(wait).await;
         }
@@ -314,7 +326,8 @@ impl<E: Establish> Supervisor<E> {
     }
 
     async fn give_up(&self, error: &ConnectorError) {
-        LinkRefused { place: &self.maker.place(), purpose: E::PURPOSE, reason: error.message() }.emit();
+        LinkRefused { connector: &self.maker.dial().name, purpose: E::PURPOSE, reason: error.message() }
+            .emit();
         self.state.send_replace(State::Refused(Reason::of(error)));
         std::future::pending::<()>().await;
     }

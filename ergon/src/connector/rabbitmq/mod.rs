@@ -37,6 +37,7 @@ mod message;
 mod publisher;
 mod publishing;
 mod receipt;
+mod returns;
 mod sink;
 mod source;
 mod topology;
@@ -113,8 +114,8 @@ impl RabbitMq {
     fn new(config: RabbitMqConfig, address: Address, context: &Context) -> Self {
         let Context { task, slot, shard, .. } = context;
         let name = match shard.count {
-            1 => format!("ergon {task}.{slot}"),
-            count => format!("ergon {task}.{slot} worker {}/{count}", shard.index + 1),
+            1 => format!("{task}.{slot}"),
+            count => format!("{task}.{slot} worker {}/{count}", shard.index + 1),
         };
         let at_once = u16::try_from(context.at_once).unwrap_or(u16::MAX).max(1);
         Self {

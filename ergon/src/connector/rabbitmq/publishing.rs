@@ -41,14 +41,14 @@ impl Establish for Publish {
 
     const PURPOSE: &'static str = "publish";
 
-    fn place(&self) -> String {
-        self.dial.address.to_string()
+    fn dial(&self) -> &Dial {
+        &self.dial
     }
 
     async fn establish(&self, _epoch: u64) -> Result<Publishing, ConnectorError> {
         let wire = self.dial.connect(Self::PURPOSE).await?;
         let pulse = Arc::new(Pulse::default());
-        pulse.watch(wire.connection().events_listener());
+        pulse.watch(wire.connection().events_listener(), &self.dial);
         let preparing = async {
             topology::declare(&self.config, &self.dial, &wire, self.usage).await?;
             let failed = |what: &str, error: Error| error::failed(what, &self.dial.address, &error);

@@ -62,6 +62,8 @@ pub(super) struct Slots {
     pub(super) due: Notify,
     /// Ends the wait of a fetcher that found the source empty: something was given back.
     pub(super) refill: Notify,
+    /// Ends a fetch: what was held is to run, and no lane waits for work.
+    pub(super) released: Notify,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +102,7 @@ impl Slots {
             work: Notify::new(),
             due: Notify::new(),
             refill: Notify::new(),
+            released: Notify::new(),
         }
     }
 
@@ -258,8 +261,18 @@ impl Slots {
         } else {
             state.ready.push_front(delivery);
         }
+        // A lane that waits for the source would not look here before the source has something.
+        let only_a_fetcher = state.idle == 0 && state.fetching;
         drop(state);
         self.work.notify_one();
+        if only_a_fetcher {
+            self.released.notify_one();
+        }
+    }
+
+    /// Whether a delivery waits to run.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.state().ready.is_empty()
     }
 
     /// How much there is to do.

@@ -40,8 +40,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::connector::{
-    Connector, ConnectorConfig, ConnectorError, Context, Delivery, DuplexConfig, FetchRequest, SinkConfig,
-    Source, SourceConfig, Usage,
+    Connector, ConnectorConfig, ConnectorError, Context, Delivery, Disposition, DuplexConfig, FetchRequest,
+    Settlement, SinkConfig, Source, SourceConfig, Usage,
 };
 use crate::transaction::{Payload, Transaction};
 
@@ -130,7 +130,7 @@ pub async fn duplex<F: Fixture<Config: DuplexConfig>>(fixture: &F) {
     sink(fixture).await;
 }
 
-/// Reads all that a source of this config has now; for [`Fixture::contents`].
+/// Takes out all that a source of this config has now, and settles it as done; for [`Fixture::contents`].
 ///
 /// # Errors
 /// The source's own error.
@@ -144,7 +144,14 @@ pub async fn read<C: SourceConfig>(config: &C) -> Result<Vec<Transaction>, Conne
             source.close().await?;
             return Ok(all);
         }
-        all.extend(deliveries.into_iter().map(|delivery| delivery.into_parts().0));
+        let mut done = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            let (transaction, receipt) = delivery.into_parts();
+            all.push(transaction);
+            // Else a source that hands out only so many unsettled ones would have no more.
+            done.push(Settlement::new(receipt, Disposition::Ack));
+        }
+        source.settle(done).await?;
     }
 }
 
