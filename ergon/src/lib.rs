@@ -110,6 +110,7 @@ pub use policy::{
     ConsumerLayer, ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure, PolicyProblem, ProducerLayer,
     ProducerPolicy, RetryPolicy,
 };
+pub use secrecy::SecretString;
 pub use serde_json::Value;
 pub use service::{Service, ServiceConfig, ServiceError};
 pub use task::{BlockingConsumer, BlockingProducer, Consumer, Outbound, Producer, Task, TaskConfig};

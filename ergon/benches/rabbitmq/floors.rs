@@ -1,7 +1,7 @@
 //! Bare `lapin`: what the client alone can do.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -23,7 +23,6 @@ async fn subscribe(channel: &lapin::Channel) -> Consumer {
 /// Consumes, decodes, and acknowledges every so many together.
 pub(crate) async fn consume(together: u64) -> Duration {
     broker::filled().await;
-    let began = Instant::now();
     let (connection, channel) = broker::connect().await;
     let mut consumer = subscribe(&channel).await;
     let (mut acks, mut done) = (FuturesUnordered::new(), 0);
@@ -32,6 +31,7 @@ pub(crate) async fn consume(together: u64) -> Duration {
             biased;
             Some(acked) = acks.next(), if !acks.is_empty() => { let () = acked; }
             Some(delivery) = consumer.next() => {
+                crate::handled();
                 let delivery = delivery.unwrap();
                 let order: Order = serde_json::from_slice(&delivery.data).unwrap();
                 std::hint::black_box(order);
@@ -45,14 +45,14 @@ pub(crate) async fn consume(together: u64) -> Duration {
         }
     }
     while acks.next().await.is_some() {}
+    let took = crate::took();
     connection.close(200, "bye".into()).await.unwrap();
-    began.elapsed()
+    took
 }
 
 /// Consumes, publishes, and acknowledges in the order of delivery, every 64 together.
 pub(crate) async fn pipe() -> Duration {
     broker::filled().await;
-    let began = Instant::now();
     let (connection, channel) = broker::connect().await;
     let (publishing, out) = broker::connect().await;
     out.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
@@ -77,6 +77,7 @@ pub(crate) async fn pipe() -> Duration {
                 }
             }
             Some(delivery) = consumer.next() => {
+                crate::handled();
                 let delivery = delivery.unwrap();
                 let order: Order = serde_json::from_slice(&delivery.data).unwrap();
                 tags.push_back((delivery.delivery_tag, false));
@@ -93,15 +94,15 @@ pub(crate) async fn pipe() -> Duration {
         }
     }
     drop(in_flight);
+    let took = crate::took();
     connection.close(200, "bye".into()).await.unwrap();
     publishing.close(200, "bye".into()).await.unwrap();
-    began.elapsed()
+    took
 }
 
 /// Publishes with so many outstanding confirms.
 pub(crate) async fn publish() -> Duration {
     broker::fill(0).await;
-    let began = Instant::now();
     let (connection, channel) = broker::connect().await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     let mut in_flight = FuturesUnordered::new();
@@ -110,6 +111,7 @@ pub(crate) async fn publish() -> Duration {
             in_flight.next().await;
         }
         let channel = &channel;
+        crate::handled();
         in_flight.push(async move {
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
             let order = Order::new(number);
@@ -121,6 +123,7 @@ pub(crate) async fn publish() -> Duration {
     }
     while in_flight.next().await.is_some() {}
     drop(in_flight);
+    let took = crate::took();
     connection.close(200, "bye".into()).await.unwrap();
-    began.elapsed()
+    took
 }

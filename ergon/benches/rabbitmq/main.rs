@@ -17,7 +17,8 @@ mod broker;
 mod floors;
 mod tasks;
 
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
 
@@ -130,6 +131,20 @@ fn measure(way: fn() -> LocalBoxFuture<'static, Duration>) -> Cost {
         rate: MESSAGES as f64 / took.as_secs_f64(),
         cpu: (each(after.0.saturating_sub(before.0)), each(after.1.saturating_sub(before.1))),
     }
+}
+
+/// When the first message of the run was handled: connecting and declaring are not what is compared.
+static BEGAN: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Notes that a message is handled.
+fn handled() {
+    let mut began = BEGAN.lock().unwrap();
+    began.get_or_insert_with(Instant::now);
+}
+
+/// The time since the first message was handled.
+fn took() -> Duration {
+    BEGAN.lock().unwrap().take().expect("a message was handled").elapsed()
 }
 
 fn median(costs: &[Cost], figure: fn(&Cost) -> f64) -> f64 {

@@ -1,6 +1,6 @@
 //! The engine with the connector: the tasks it runs.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ergon::connector::rabbitmq::RabbitMqConfig;
 use ergon::prelude::*;
@@ -31,6 +31,7 @@ impl Consumer for Decode {
     type Output = u64;
 
     async fn process_transaction(&self, transaction: &Transaction<Order>) -> Result<u64> {
+        crate::handled();
         Ok(transaction.payload().amount)
     }
 }
@@ -43,6 +44,7 @@ impl Consumer for Pipe {
     type Output = Transaction;
 
     async fn process_transaction(&self, transaction: &Transaction<Order>) -> Result<Transaction> {
+        crate::handled();
         transaction.derive(transaction.payload())
     }
 
@@ -65,6 +67,7 @@ impl Producer for Publish {
     }
 
     async fn prepare_transaction(&self, transaction: &Transaction<Order>) -> Result<Transaction> {
+        crate::handled();
         Ok(transaction.forward())
     }
 
@@ -78,9 +81,8 @@ fn input() -> RabbitMqConfig {
 }
 
 async fn run(config: TaskConfig) -> Duration {
-    let began = Instant::now();
     let report = testing::run(config).await.unwrap();
-    let took = began.elapsed();
+    let took = crate::took();
     assert_eq!(report.tally.succeeded + report.tally.produced, MESSAGES as u64, "{report:?}");
     took
 }
@@ -91,7 +93,7 @@ pub(crate) async fn consume() -> Duration {
     run(config.consumer(|policy| {
         policy.concurrency = 64;
         policy.prefetch = usize::from(IN_FLIGHT) - 64;
-        policy.batch_size = usize::from(IN_FLIGHT);
+        policy.batch_size = 64;
         policy.limit = Some(MESSAGES as u64);
     }))
     .await
