@@ -24,6 +24,10 @@ test-all-features:
 ui:
     cargo test -p ui-tests
 
+# Brokers that are stopped, killed, frozen and cut off under a run; needs rabbitmq-server.
+chaos:
+    cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored --test-threads 2
+
 # The documentation.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps

@@ -10,7 +10,7 @@ use ergon::connector::{Connector, ConnectorConfig, Context, Input, Sink, Usage};
 use ergon::prelude::*;
 use ergon::telemetry::Ended;
 use ergon::testing::conformance::{self, Fixture};
-use ergon::{ConnectorError, Delivery, Fate, FetchRequest, testing};
+use ergon::{ConnectorError, Delivery, Fate, FetchRequest, Receipt, Settlement, testing};
 use serde_json::json;
 
 fn url() -> String {
@@ -253,6 +253,27 @@ async fn of_many_published_at_once_those_that_no_queue_takes_are_told() {
     let input = source(&config).await;
     let found = fetch(&input, (0..1000).filter(|n| !is_lost(*n)).count()).await.len();
     assert_eq!((found, input.count().await.expect("counted")), (857, Some(0)));
+}
+
+/// An ack of a tag that the broker never gave out: it closes the channel (406), while the connection lives on.
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_the_broker_closes_is_made_anew() {
+    let config = config(json!({ "queue": name("closed") }));
+    let sink = open(&config, Usage::Sink).await;
+    sink.dispatch((0..10).map(|n| numbered(&n)).collect()).await.expect("published");
+    let input = source(&config).await;
+    let deliveries = fetch(&input, 10).await;
+    let never_given = Receipt::new(9_999).with_epoch(1);
+    // The broker does not answer an ack: whether this one is refused shows itself later.
+    let _ = input.settle(vec![Settlement::new(never_given, Disposition::Ack)]).await;
+    let again = fetch(&input, 10).await;
+    assert!(again.iter().all(|delivery| delivery.transaction().deliveries() == 2), "all come again");
+    let error = input.settle(deliveries.into_iter().map(|one| one.settle(Disposition::Ack)).collect()).await;
+    let error = error.expect_err("their channel is gone");
+    assert!((0..10).all(|index| error.fate(index) == Fate::Unknown), "{error}");
+    settle(&input, again, Disposition::Ack).await;
+    assert_eq!(input.count().await.expect("counted"), Some(0));
 }
 
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
