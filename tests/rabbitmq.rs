@@ -276,6 +276,21 @@ async fn a_channel_that_the_broker_closes_is_made_anew() {
     assert_eq!(input.count().await.expect("counted"), Some(0));
 }
 
+/// Returned messages are told apart by their id; here all have the same.
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn of_messages_with_one_id_as_many_are_told_as_were_returned() {
+    let config = config(json!({ "queue": name("one-id"), "prefetch": 1000 }));
+    let sink = open(&config, Usage::Sink).await;
+    let lost = [(key::PUBLISH_ROUTING_KEY, "ergon.test.no.such.queue")];
+    let each = |n: usize| if n % 2 == 1 { numbered("same").annotate(lost) } else { numbered("same") };
+    let error = sink.dispatch((0..400).map(each).collect()).await.expect_err("half of them are lost");
+    let told = (0..400).filter(|index| error.fate(*index) == Fate::NotDone).count();
+    let input = source(&config).await;
+    let arrived = fetch(&input, 200).await.len();
+    assert_eq!((told, arrived, input.count().await.expect("counted")), (200, 200, Some(0)));
+}
+
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_refuses_is_named() {

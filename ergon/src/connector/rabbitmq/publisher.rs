@@ -4,6 +4,7 @@
 //! confirm it sees, whichever message that is for; so what was returned is found by its message id, and a confirm with
 //! another's message attached is decided only when no returned message can be left to come.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -80,8 +81,8 @@ pub(super) struct Publisher {
     waiting: VecDeque<u64>,
     deadlines: VecDeque<(Instant, u64)>,
     in_flight: FuturesUnordered<Confirming>,
-    /// Ids and reasons of returned messages whose own confirm is still to come.
-    returned: HashMap<ShortString, String>,
+    /// Ids and reasons of returned messages that no confirm was decided by; one id may be on its way several times.
+    returned: HashMap<ShortString, Vec<String>>,
     /// Confirmed with another's returned message: their own may still be attached to a later confirm.
     undecided: Vec<Item>,
 }
@@ -186,26 +187,22 @@ impl Publisher {
                 return self.settle(&item, Some(unknown(&why)));
             }
         };
-        match attached {
-            Some(message) => {
-                let id = message.delivery.properties.message_id().clone().unwrap_or_default();
-                let reason = self.reason(&message);
-                if id == item.id {
-                    self.settle(&item, Some(unroutable(&reason)));
-                } else {
-                    self.returned.insert(id, reason);
-                    self.undecided.push(item);
-                }
-            }
-            None => {
-                // The client had no returned message left: all that were confirmed before can be decided.
-                self.decide();
-                if nacked {
-                    self.settle(&item, Some(refused()));
-                } else {
-                    self.decide_one(&item);
-                }
-            }
+        let none_left = attached.is_none();
+        if let Some(message) = attached {
+            let id = message.delivery.properties.message_id().clone().unwrap_or_default();
+            let reason = self.reason(&message);
+            self.returned.entry(id).or_default().push(reason);
+        }
+        if none_left {
+            // The client had no returned message left: all that were confirmed before can be decided.
+            self.decide();
+        }
+        if nacked {
+            self.settle(&item, Some(refused()));
+        } else if none_left || self.returned.contains_key(&item.id) {
+            self.decide_one(&item);
+        } else {
+            self.undecided.push(item);
         }
         if self.in_flight.is_empty() {
             self.decide();
@@ -235,7 +232,13 @@ impl Publisher {
     }
 
     fn decide_one(&mut self, item: &Item) {
-        let error = self.returned.remove(&item.id).map(|reason| unroutable(&reason));
+        let mut error = None;
+        if let Entry::Occupied(mut reasons) = self.returned.entry(item.id.clone()) {
+            error = reasons.get_mut().pop().map(|reason| unroutable(&reason));
+            if reasons.get().is_empty() {
+                reasons.remove();
+            }
+        }
         self.settle(item, error);
     }
 
