@@ -29,6 +29,7 @@
 
 mod address;
 mod config;
+mod confirms;
 mod consuming;
 mod dial;
 mod error;

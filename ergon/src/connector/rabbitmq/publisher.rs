@@ -1,10 +1,5 @@
 //! The task that publishes on one channel: many messages at once, each confirmed or returned, none forgotten.
-//!
-//! A message that no queue takes is returned before it is confirmed. The client attaches what was returned to the next
-//! confirm it sees, whichever message that is for; so what was returned is found by its message id, and a confirm with
-//! another's message attached is decided only when no returned message can be left to come.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -18,6 +13,7 @@ use lapin::{Channel, Confirmation, Error};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::confirms::{Confirm, Confirms, Decision};
 use super::link::Pulse;
 use super::message::Outgoing;
 use super::{RabbitMqConfig, error};
@@ -81,10 +77,7 @@ pub(super) struct Publisher {
     waiting: VecDeque<u64>,
     deadlines: VecDeque<(Instant, u64)>,
     in_flight: FuturesUnordered<Confirming>,
-    /// Ids and reasons of returned messages that no confirm was decided by; one id may be on its way several times.
-    returned: HashMap<ShortString, Vec<String>>,
-    /// Confirmed with another's returned message: their own may still be attached to a later confirm.
-    undecided: Vec<Item>,
+    confirms: Confirms<Item>,
 }
 
 impl Publisher {
@@ -99,8 +92,7 @@ impl Publisher {
             waiting: VecDeque::new(),
             deadlines: VecDeque::new(),
             in_flight: FuturesUnordered::new(),
-            returned: HashMap::new(),
-            undecided: Vec::new(),
+            confirms: Confirms::new(),
         }
     }
 
@@ -187,26 +179,25 @@ impl Publisher {
                 return self.settle(&item, Some(unknown(&why)));
             }
         };
-        let none_left = attached.is_none();
-        if let Some(message) = attached {
-            let id = message.delivery.properties.message_id().clone().unwrap_or_default();
-            let reason = self.reason(&message);
-            self.returned.entry(id).or_default().push(reason);
-        }
-        if none_left {
-            // The client had no returned message left: all that were confirmed before can be decided.
-            self.decide();
-        }
-        if nacked {
-            self.settle(&item, Some(refused()));
-        } else if none_left || self.returned.contains_key(&item.id) {
-            self.decide_one(&item);
-        } else {
-            self.undecided.push(item);
-        }
-        if self.in_flight.is_empty() {
-            self.decide();
-        }
+        let confirm = Confirm {
+            id: item.id.clone(),
+            attached: attached.map(|message| {
+                let id = message.delivery.properties.message_id().clone().unwrap_or_default();
+                (id, self.reason(&message))
+            }),
+            nacked,
+            last: self.in_flight.is_empty(),
+        };
+        let mut confirms = std::mem::replace(&mut self.confirms, Confirms::new());
+        confirms.take(item, confirm, |item, decision| {
+            let error = match decision {
+                Decision::Taken => None,
+                Decision::Returned(reason) => Some(unroutable(&reason)),
+                Decision::Refused => Some(refused()),
+            };
+            self.settle(&item, error);
+        });
+        self.confirms = confirms;
     }
 
     /// Why a message was returned. If it was for the queue that this session declared, that was deleted: another session
@@ -223,23 +214,6 @@ impl Publisher {
             name => format!("exchange `{name}`"),
         };
         format!("no queue took the message: {through}, routing key `{key}` ({})", message.reply_text)
-    }
-
-    fn decide(&mut self) {
-        for item in std::mem::take(&mut self.undecided) {
-            self.decide_one(&item);
-        }
-    }
-
-    fn decide_one(&mut self, item: &Item) {
-        let mut error = None;
-        if let Entry::Occupied(mut reasons) = self.returned.entry(item.id.clone()) {
-            error = reasons.get_mut().pop().map(|reason| unroutable(&reason));
-            if reasons.get().is_empty() {
-                reasons.remove();
-            }
-        }
-        self.settle(item, error);
     }
 
     fn settle(&mut self, item: &Item, error: Option<ConnectorError>) {
