@@ -91,6 +91,7 @@ impl Publishing {
         messages: Vec<Outgoing>,
         deadline: Instant,
     ) -> Result<Vec<(usize, ConnectorError)>, Vec<Outgoing>> {
+        let count = messages.len();
         let (done, outcome) = oneshot::channel();
         let request = Request { messages: VecDeque::from(messages), deadline, done };
         if let Err(unsent) = self.requests.send(request).await {
@@ -102,7 +103,7 @@ impl Publishing {
             Err(_) => {
                 self.pulse.stop("the task that publishes died");
                 let error = || ConnectorError::unknown("nobody knows whether the message was published");
-                Ok(vec![(0, error())])
+                Ok((0..count).map(|index| (index, error())).collect())
             }
         }
     }
