@@ -127,3 +127,50 @@ fn tell(done: Vec<oneshot::Sender<Result<()>>>, result: Result<(), ConnectorErro
         let _ = done.send(own);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::connector::{Connector, Sink};
+
+    /// Writes down how many came in each call, and holds each call until it is let through.
+    struct Gate {
+        calls: Mutex<Vec<usize>>,
+        through: Semaphore,
+    }
+
+    impl Connector for Gate {
+        const KIND: &'static str = "gate";
+    }
+
+    impl Sink for Gate {
+        async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
+            self.calls.lock().unwrap().push(transactions.len());
+            let _through = self.through.acquire().await;
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_whole_call_goes_beside_the_one_under_way() {
+        let gate = Arc::new(Gate { calls: Mutex::default(), through: Semaphore::new(0) });
+        let gather = Gather::new(Arc::clone(&gate) as Arc<dyn AnySink>, 2);
+        let dispatches = (0..4).map(|n| {
+            let gather = Arc::clone(&gather);
+            tokio::spawn(async move { gather.dispatch(Transaction::new(n.to_string(), &n).unwrap()).await })
+        });
+        let dispatches: Vec<_> = dispatches.collect();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let under_way = gate.calls.lock().unwrap().clone();
+        assert!(under_way.len() > 1 && under_way.contains(&2), "{under_way:?} are under way at once");
+        gate.through.add_permits(4);
+        for dispatch in dispatches {
+            dispatch.await.unwrap().unwrap();
+        }
+        assert_eq!(gate.calls.lock().unwrap().iter().sum::<usize>(), 4);
+    }
+}
