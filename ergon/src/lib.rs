@@ -99,8 +99,6 @@ pub use connector::{
     DuplexConfig, Fate, FetchById, FetchRequest, Health, Input, Lifecycle, Output, Receipt, Settlement,
     Shard, Sink, SinkConfig, Source, SourceConfig, Usage,
 };
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel", feature = "rabbitmq"))]
-pub use connector::{ByteSize, ByteSizeError};
 pub use engine::{
     Concurrent, Execute, Run, RunConcurrently, block_on, run_concurrently, run_fn, run_fn_blocking,
 };
@@ -113,6 +111,7 @@ pub use policy::{
 pub use secrecy::SecretString;
 pub use serde_json::Value;
 pub use service::{Service, ServiceConfig, ServiceError};
+pub use settings::{ByteSize, ByteSizeError};
 pub use task::{BlockingConsumer, BlockingProducer, Consumer, Outbound, Producer, Task, TaskConfig};
 pub use transaction::{
     Category, Content, ContentType, Decode, DecodeError, Metadata, Payload, Record, Result, ResultExt,

@@ -11,6 +11,7 @@ mod policies;
 mod progress;
 mod project;
 mod summary;
+mod telemetry;
 mod words;
 
 #[cfg(test)]
@@ -21,12 +22,12 @@ use std::process::ExitCode;
 use args::{Arguments, Command, Format, Global};
 use output::Output;
 use project::Project;
+use telemetry::Telemetry;
 
 use crate::error::{Error, ErrorKind};
 use crate::runner::Exit;
 use crate::settings::{Framework, Options};
 use crate::task::TaskConfig;
-use crate::telemetry::logs::{self, LogOptions};
 
 /// The package a program was made from.
 #[derive(Debug, Clone, Copy)]
@@ -87,34 +88,18 @@ fn dispatch(
         Command::List => command::list::list(project, *format, output),
         Command::Describe => command::describe::describe(project, *format, output),
         Command::Run(run) => {
-            start_logs(package, &arguments.global, output, &project.framework)?;
-            command::run::run(project, run, *format, output)
+            let telemetry = Telemetry::start(package, &arguments.global, output, project)?;
+            let exit = command::run::run(project, run, *format, output);
+            telemetry.finish();
+            exit
         }
         Command::ProcessTransaction(process) => {
-            start_logs(package, &arguments.global, output, &project.framework)?;
-            command::process::process(project, process, *format, output)
+            let telemetry = Telemetry::start(package, &arguments.global, output, project)?;
+            let exit = command::process::process(project, process, *format, output);
+            telemetry.finish();
+            exit
         }
     }
-}
-
-/// Starts the logs: the command line says from which level on, else the environment, else the settings.
-fn start_logs(
-    package: &Package,
-    global: &Global,
-    output: &Output,
-    framework: &Framework,
-) -> Result<(), Error> {
-    let filter = match framework.log_level(global.log_level.as_deref()) {
-        None => logs::lenient_filter(if output.quiet() { "warn" } else { "info" }),
-        Some(level) if level.lenient => logs::lenient_filter(&level.directives),
-        Some(level) => logs::filter(&level.directives).map_err(|reason| level.refused(&reason))?,
-    };
-    let telemetry = &framework.telemetry;
-    let service = telemetry.service_name.clone().unwrap_or_else(|| package.name.to_owned());
-    let options = LogOptions { format: telemetry.format, colour: output.colour(), service };
-    let output = output.clone();
-    logs::install(filter, options, move |line| output.write(line));
-    Ok(())
 }
 
 /// Tells what is wrong with the command line, or what was asked for: help, or the version.

@@ -12,7 +12,8 @@ use super::{
     Connector, ConnectorError, Context, Delivery, Disposition, FetchRequest, Health, Receipt, Settlement,
     Sink, Source,
 };
-use crate::transaction::{Result, Transaction};
+use crate::telemetry::traces::Sending;
+use crate::transaction::{Result, Transaction, TransactionError};
 
 /// A connector of any kind; the part of every connector that the runner drives.
 pub(crate) trait AnyConnector: Send + Sync {
@@ -185,6 +186,11 @@ impl Input {
         Ok(Some(delivery))
     }
 
+    /// What kind of connector it is.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.place.kind
+    }
+
     /// How the source is right now.
     pub fn health(&self) -> Health {
         self.source.health()
@@ -235,11 +241,12 @@ impl Output {
     ///
     /// # Cancel safety
     /// When cancelled, the transaction may have been handed over or not.
-    pub async fn dispatch(&self, transaction: Transaction) -> Result<()> {
-        match &self.gather {
-            Some(gather) => gather.dispatch(transaction).await,
-            None => self.dispatch_transactions(vec![transaction]).await,
-        }
+    pub async fn dispatch(&self, mut transaction: Transaction) -> Result<()> {
+        let Some(gather) = &self.gather else { return self.dispatch_transactions(vec![transaction]).await };
+        let sending = Sending::begin(self.place.kind, std::slice::from_mut(&mut transaction));
+        let sent = gather.dispatch(transaction).await;
+        sending.end(sent.as_ref().err());
+        sent
     }
 
     /// Hands many transactions over in one call; returns when the other side has all of them for good.
@@ -251,8 +258,11 @@ impl Output {
     ///
     /// # Cancel safety
     /// When cancelled, any of them may have been handed over or not.
-    pub async fn dispatch_transactions(&self, transactions: Vec<Transaction>) -> Result<()> {
-        Ok(self.sink.dispatch(transactions).await?)
+    pub async fn dispatch_transactions(&self, mut transactions: Vec<Transaction>) -> Result<()> {
+        let sending = Sending::begin(self.place.kind, &mut transactions);
+        let sent = self.sink.dispatch(transactions).await.map_err(TransactionError::from);
+        sending.end(sent.as_ref().err());
+        sent
     }
 
     /// Hands one transaction over from blocking code: the steps of a blocking task.

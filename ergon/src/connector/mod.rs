@@ -13,8 +13,6 @@ mod handle;
 mod held;
 mod receipt;
 mod role;
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel", feature = "rabbitmq"))]
-mod size;
 
 #[cfg(feature = "csv")]
 pub mod csv;
@@ -39,5 +37,3 @@ pub use role::{
     Connector, ConnectorConfig, Context, DuplexConfig, Health, Shard, Sink, SinkConfig, Source, SourceConfig,
     Usage,
 };
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel", feature = "rabbitmq"))]
-pub use size::{ByteSize, ByteSizeError};

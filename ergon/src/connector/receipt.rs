@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::telemetry::traces::Batch;
+
 /// What a source needs to settle one delivery: a number (a tag, a row), an epoch, perhaps a token of its own.
 ///
 /// It cannot be copied, and settling consumes it. One that is dropped unused gives its delivery back: it is put with
@@ -19,12 +21,14 @@ pub struct Receipt {
     token: Option<Box<dyn Any + Send + Sync>>,
     /// Where it goes when it is dropped unused; set by the handle, cleared by settling.
     home: Option<Arc<Returned>>,
+    /// What it was fetched with, if that is traced: until the last receipt of it is used up.
+    batch: Option<Arc<Batch>>,
 }
 
 impl Receipt {
     /// Makes a receipt of a number that means something to the source.
     pub fn new(tag: u64) -> Self {
-        Self { tag, epoch: 0, token: None, home: None }
+        Self { tag, epoch: 0, token: None, home: None, batch: None }
     }
 
     /// Says for which channel, connection or lease the tag holds; a tag of another epoch must not be settled.
@@ -60,6 +64,14 @@ impl Receipt {
         self.home = Some(Arc::clone(home));
     }
 
+    pub(crate) fn belongs_to(&mut self, batch: &Arc<Batch>) {
+        self.batch = Some(Arc::clone(batch));
+    }
+
+    pub(crate) fn batch(&self) -> Option<&Batch> {
+        self.batch.as_deref()
+    }
+
     pub(super) fn use_up(&mut self) {
         self.home = None;
     }
@@ -69,7 +81,7 @@ impl Drop for Receipt {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
             let (tag, epoch, token) = (self.tag, self.epoch, self.token.take());
-            home.put(Self { tag, epoch, token, home: None });
+            home.put(Self { tag, epoch, token, home: None, batch: None });
         }
     }
 }

@@ -13,6 +13,7 @@ use super::panic;
 use crate::policy::RetryPolicy;
 use crate::telemetry::Scope;
 use crate::telemetry::event::AttemptFailed;
+use crate::telemetry::traces::Recording;
 use crate::transaction::{Result, TransactionError};
 
 /// Runs `f` under a retry policy: each attempt limited in time, a panic made an error, business errors not retried,
@@ -48,7 +49,8 @@ where
 {
     panic::install_hook();
     let (waits, alarm) = (Waits::Always, &mut Alarm::default());
-    let mut attempts = Attempts { policy, name, scope: &mut None, deadline: None, waits, alarm, made: 0 };
+    let mut attempts =
+        Attempts { policy, name, scope: &mut None, recording: None, deadline: None, waits, alarm, made: 0 };
     match attempts.run(&mut f).await {
         Finished::Done(value) => Ok(value),
         Finished::Failed(error) => Err(error),
@@ -81,8 +83,16 @@ pub fn run_fn_blocking<T>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() 
     let policy = RetryPolicy { timeout: None, ..*policy };
     let waits = Waits::Blocking;
     let alarm = &mut Alarm::default();
-    let mut attempts =
-        Attempts { policy: &policy, name, scope: &mut None, deadline: None, waits, alarm, made: 0 };
+    let mut attempts = Attempts {
+        policy: &policy,
+        name,
+        scope: &mut None,
+        recording: None,
+        deadline: None,
+        waits,
+        alarm,
+        made: 0,
+    };
     let mut f = || std::future::ready(f());
     // Never pending: the code has no `.await`, and waits block.
     match std::pin::pin!(attempts.run(&mut f)).now_or_never() {
@@ -100,6 +110,8 @@ pub(super) struct Attempts<'a> {
     pub(super) name: &'a str,
     /// What log lines of the attempts belong to.
     pub(super) scope: &'a mut Option<Scope>,
+    /// What is recorded of them, if their transaction is sampled.
+    pub(super) recording: Option<&'a mut Recording>,
     /// When the whole has to be over: attempts, and the waits between them.
     pub(super) deadline: Option<Instant>,
     pub(super) waits: Waits<'a>,
@@ -133,20 +145,44 @@ impl Attempts<'_> {
     where
         F: Future<Output = Result<T>>,
     {
+        if let Some(recording) = &mut self.recording {
+            recording.begin_step(self.name);
+        }
         loop {
-            self.made = self.made.saturating_add(1);
-            if let Some(scope) = self.scope.as_mut() {
-                scope.attempt = self.made;
+            self.begin();
+            let result = self.once(f).await;
+            if let Some(recording) = &mut self.recording {
+                recording.end_attempt(self.made, self.policy.max_attempts, result.as_ref().err());
             }
-            let error = match self.once(f).await {
-                Ok(value) => return Finished::Done(value),
+            let error = match result {
+                Ok(value) => return self.end(Finished::Done(value)),
                 Err(error) => error,
             };
-            let Some(due) = self.next_attempt(&error) else { return Finished::Failed(error) };
+            let Some(due) = self.next_attempt(&error) else { return self.end(Finished::Failed(error)) };
             if let Some(interrupted) = self.wait_until(due).await {
-                return interrupted;
+                return self.end(interrupted);
             }
         }
+    }
+
+    /// Begins the next attempt.
+    fn begin(&mut self) {
+        self.made = self.made.saturating_add(1);
+        let context = self.recording.as_mut().map(|recording| recording.begin_attempt(self.made));
+        if let Some(scope) = self.scope.as_mut() {
+            scope.attempt = self.made;
+            if let Some(context) = context {
+                scope.stand_at(context);
+            }
+        }
+    }
+
+    /// Ends the step.
+    fn end<T>(&mut self, finished: Finished<T>) -> Finished<T> {
+        if let Some(recording) = &mut self.recording {
+            recording.end_step(if let Finished::Failed(error) = &finished { Some(error) } else { None });
+        }
+        finished
     }
 
     /// Runs one attempt.

@@ -17,7 +17,8 @@ use super::abort::Abort;
 use super::attempt::guarded;
 use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
-use super::life::{Life, Lived};
+use super::life::Life;
+use super::lived::Lived;
 use super::settle::{Call, Held, Settling, in_turn, settle};
 use super::slots::{Next, Running, Slots};
 use super::steps::Steps;
@@ -59,6 +60,8 @@ pub(super) struct Loop {
 
 impl Loop {
     pub(super) fn new(task: &'static str, terms: Terms, input: Input, stop: &Stop) -> Self {
+        let streaming = terms.policy.streaming;
+        let terms = terms.traced(task, input.kind(), streaming);
         Self {
             task,
             slots: Slots::new(&terms.policy),
@@ -120,7 +123,11 @@ pub(super) async fn consume<S: Steps>(steps: &Arc<S>, run: Loop, monitor: &Monit
         () = watch_abort(&run) => (),
         () = run_lanes(steps, &run) => (),
     }
-    RunReport::new(S::NAME, run.snapshot().tally, began.elapsed(), drain::ended(&run))
+    let ended = drain::ended(&run);
+    if let Some(trace) = &run.terms.trace {
+        trace.end(if let Ended::Failed(error) = &ended { Some(error) } else { None });
+    }
+    RunReport::new(S::NAME, run.snapshot().tally, began.elapsed(), ended)
 }
 
 /// Cancels what the lanes wait for when it is to be. Never returns by itself.

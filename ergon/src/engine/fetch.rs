@@ -1,7 +1,7 @@
 //! From the source to the slots: one lane at a time fetches for all.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -34,6 +34,7 @@ pub(super) async fn fetch(run: &Loop, asked: usize) {
         if run.terms.drain.is_cancelled() || (has_paused && run.slots.has_ready()) {
             return run.slots.fetched(asked, Vec::new());
         }
+        let began = run.terms.trace.as_ref().map(|trace| (trace, SystemTime::now()));
         match attempt(run, asked).await {
             Finished::Done(deliveries) if deliveries.is_empty() => {
                 if !run.terms.policy.streaming {
@@ -42,8 +43,14 @@ pub(super) async fn fetch(run: &Loop, asked: usize) {
                 (empty, failed) = (empty.saturating_add(1), 0);
                 pause(run, run.terms.policy.empty_queue.wait_after(empty)).await;
             }
-            Finished::Done(deliveries) => {
+            Finished::Done(mut deliveries) => {
                 Fetched { task: run.task, count: deliveries.len() }.emit();
+                let batch = began.and_then(|(trace, began)| trace.batch(began, deliveries.len()));
+                if let Some(batch) = batch {
+                    for delivery in &mut deliveries {
+                        delivery.receipt_mut().belongs_to(&batch);
+                    }
+                }
                 return run.slots.fetched(asked, deliveries);
             }
             Finished::Interrupted => return run.slots.fetched(asked, Vec::new()),
@@ -82,6 +89,7 @@ async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
         deadline: None,
         waits: Waits::Unless(&run.terms.drain),
         alarm: &mut Alarm::default(),
+        recording: None,
         made: 0,
     };
     let mut fetch = || async { run.input.fetch_held(&request).await.map_err(categorized) };

@@ -6,14 +6,17 @@ use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
 use super::attempt::{Attempts, Finished, Waits, guarded};
-use super::clock::{Clock, Nanos};
+use super::clock::Clock;
 use super::lifecycle::{Action, Event, Lifecycle, Outcome};
+use super::lived::{Failure, Lived, StepRun};
 use super::panic;
 use super::steps::Steps;
 use super::terms::Terms;
 use crate::connector::{Disposition, Output, Receipt};
 use crate::policy::RetryPolicy;
 use crate::telemetry::event::DeadLetterFailed;
+use crate::telemetry::propagation::Place;
+use crate::telemetry::traces::{Ending, Recording};
 use crate::telemetry::{Scope, Step};
 use crate::transaction::{Transaction, TransactionError, key};
 
@@ -34,6 +37,8 @@ pub(super) struct Life<'a, S: Steps> {
     transaction: &'a Transaction,
     receipt: Option<&'a Receipt>,
     scope: Option<Scope>,
+    /// What is recorded of it, if it is sampled.
+    recording: Option<Box<Recording>>,
     /// The transaction decoded, and what the first step made of it.
     made: Option<Made<S>>,
     /// Where it is written down what became of the transaction, at the end.
@@ -49,58 +54,6 @@ pub(super) struct Life<'a, S: Steps> {
 type Made<S> =
     (<S as Steps>::Held<Transaction<<S as Steps>::Payload>>, <S as Steps>::Held<<S as Steps>::Output>);
 
-/// How one step of a life went.
-#[derive(Debug, Default)]
-pub(super) struct StepRun {
-    /// How many attempts were begun; none if the step did not run.
-    pub(super) attempts: u32,
-    pub(super) elapsed: Option<Nanos>,
-    pub(super) error: Option<TransactionError>,
-}
-
-/// What became of a transaction.
-#[derive(Debug)]
-pub(super) struct Lived {
-    pub(super) outcome: Outcome,
-    pub(super) disposition: Disposition,
-    /// What the first step was: process or prepare.
-    pub(super) step: Step,
-    /// How long it took, if it was run.
-    pub(super) first: Option<Nanos>,
-    pub(super) success: Option<Nanos>,
-    /// Attempts after the first, of all steps.
-    pub(super) retries: u32,
-    /// What went wrong, if anything did; apart, because most transactions succeed.
-    pub(super) failure: Option<Box<Failure>>,
-}
-
-/// What is known of a transaction that went the exception way.
-#[derive(Debug)]
-pub(super) struct Failure {
-    /// The error that ended process or success.
-    pub(super) error: TransactionError,
-    /// The error that ended the exception handler.
-    pub(super) handler: Option<TransactionError>,
-    pub(super) exception: Option<Nanos>,
-    /// The dead-letter connector has it; the source is told that it is done.
-    pub(super) dead_lettered: bool,
-}
-
-impl Lived {
-    /// What becomes of a delivery that was given up, or not begun.
-    pub(super) fn aborted() -> Self {
-        Self {
-            outcome: Outcome::Aborted,
-            disposition: Disposition::Requeue,
-            step: Step::Process,
-            first: None,
-            success: None,
-            retries: 0,
-            failure: None,
-        }
-    }
-}
-
 impl<'a, S: Steps> Life<'a, S> {
     /// Begins a life, at the time that the clock is marked with.
     #[inline]
@@ -111,12 +64,21 @@ impl<'a, S: Steps> Life<'a, S> {
         receipt: Option<&'a Receipt>,
         (lived, clock): (&'a mut Lived, &'a mut Clock),
     ) -> Self {
-        // Nobody reads it when nothing is logged at all.
-        let scope = (LevelFilter::current() != LevelFilter::OFF).then(|| Scope {
+        let (trace, recording) = match &terms.trace {
+            Some(trace) => {
+                let (place, recording) = trace.transaction(transaction, receipt.and_then(Receipt::batch));
+                (Some(place), recording)
+            }
+            // What comes with a trace goes on with it, though nothing is recorded here.
+            None => (Place::of(transaction.metadata()), None),
+        };
+        // Nobody reads it when nothing is logged at all, and nothing traced.
+        let scope = (trace.is_some() || LevelFilter::current() != LevelFilter::OFF).then(|| Scope {
             task: S::NAME,
             transaction_id: transaction.shared_id().clone(),
             step: S::FIRST,
             attempt: 0,
+            trace,
         });
         Self {
             steps,
@@ -124,6 +86,7 @@ impl<'a, S: Steps> Life<'a, S> {
             transaction,
             receipt,
             scope,
+            recording,
             made: None,
             lived,
             deadline: terms.policy.transaction_timeout.and_then(|limit| clock.mark.checked_add(limit)),
@@ -172,6 +135,7 @@ impl<'a, S: Steps> Life<'a, S> {
             policy: &self.terms.policy.process,
             name: S::FIRST.as_str(),
             scope: &mut self.scope,
+            recording: self.recording.as_deref_mut(),
             deadline: self.deadline,
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
@@ -202,6 +166,7 @@ impl<'a, S: Steps> Life<'a, S> {
         let (Some((_, output)), Some(outward)) = (&self.made, &self.terms.outward) else {
             return Event::Completed;
         };
+        stand_apart(&mut self.scope, self.recording.as_deref());
         let through = self.clock.alarm.within(self.deadline, self.steps.outward(outward, output));
         let through = guarded(&mut self.scope, through).await;
         self.clock.lap();
@@ -235,6 +200,7 @@ impl<'a, S: Steps> Life<'a, S> {
             policy: &self.terms.policy.success,
             name: Step::Success.as_str(),
             scope: &mut self.scope,
+            recording: self.recording.as_deref_mut(),
             deadline: self.deadline,
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
@@ -267,6 +233,7 @@ impl<'a, S: Steps> Life<'a, S> {
             policy: &self.terms.policy.exception,
             name: Step::Exception.as_str(),
             scope: &mut self.scope,
+            recording: self.recording.as_deref_mut(),
             deadline: None,
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
@@ -292,6 +259,12 @@ impl<'a, S: Steps> Life<'a, S> {
         let mut settled_as = disposition;
         if matches!(outcome, Outcome::Handled | Outcome::HandlerFailed) {
             (failure, settled_as) = self.fail(disposition).await;
+        }
+        if let Some(recording) = self.recording.take() {
+            let error = failure.as_ref().map(|failure| &failure.error);
+            let dead_lettered = failure.as_ref().is_some_and(|failure| failure.dead_lettered);
+            let disposition = if dead_lettered { "dead_letter" } else { settled_as.as_str() };
+            recording.end(&Ending { outcome: outcome.as_str(), disposition, error });
         }
         *self.lived = Lived {
             outcome,
@@ -336,6 +309,7 @@ impl<'a, S: Steps> Life<'a, S> {
             policy: &DEAD_LETTER,
             name: "dead_letter",
             scope: &mut self.scope,
+            recording: self.recording.as_deref_mut(),
             deadline: None,
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
@@ -361,6 +335,13 @@ impl<'a, S: Steps> Life<'a, S> {
             self.process.error = Some(TransactionError::business(message));
         }
         deliveries > most
+    }
+}
+
+/// What is done beside the steps stands at the transaction itself.
+fn stand_apart(scope: &mut Option<Scope>, recording: Option<&Recording>) {
+    if let (Some(scope), Some(recording)) = (scope, recording) {
+        scope.stand_at(recording.context());
     }
 }
 

@@ -63,6 +63,18 @@ pub(crate) enum Outcome {
     Aborted,
 }
 
+impl Outcome {
+    /// The outcome in lower case, as it stands in traces and metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Handled => "handled",
+            Self::HandlerFailed => "handler_failed",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
 impl Lifecycle {
     /// Begins a life: the first action is to process.
     pub(crate) fn begin(on_handler_failure: Disposition) -> (Self, Action) {

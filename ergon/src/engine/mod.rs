@@ -14,6 +14,7 @@ mod execute;
 mod fetch;
 mod life;
 mod lifecycle;
+mod lived;
 mod panic;
 mod produce;
 mod roles;

@@ -11,10 +11,11 @@ use super::attempt::guarded;
 use super::clock::Clock;
 use super::concurrently::run_concurrently;
 use super::consume::{Loop, consume};
-use super::life::{Life, Lived};
+use super::life::Life;
+use super::lived::Lived;
 use super::panic;
 use super::steps::{BlockingProducing, Producing, Steps};
-use super::terms::Terms;
+use super::terms::{STREAM, Terms};
 use crate::connector::{
     Connector, ConnectorError, Context, Delivery, Disposition, FetchRequest, Input, Receipt, Settlement,
     Source,
@@ -191,7 +192,7 @@ fn delivery<P: Send + Sync + 'static>(transaction: Arc<Transaction<P>>, deliveri
 }
 
 impl<P: Send + Sync + 'static> Connector for StreamSource<P> {
-    const KIND: &'static str = "stream";
+    const KIND: &'static str = STREAM;
 }
 
 impl<P: Send + Sync + 'static> Source for StreamSource<P> {

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{at_once, far_future, guarded};
 use super::consume::Loop;
-use super::life::{Failure, Lived};
 use super::lifecycle::Outcome;
+use super::lived::{Failure, Lived};
 use super::terms::Terms;
 use crate::connector::{ConnectorError, Delivery, Disposition, Fate, Input, Receipt, Settlement};
 use crate::error::{Error, ErrorKind};

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::attempt::guarded;
 use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
-use super::life::{Life, Lived, StepRun};
+use super::life::Life;
+use super::lived::{Lived, StepRun};
 use super::panic;
 use super::steps::Steps;
 use super::terms::Terms;
@@ -26,7 +27,7 @@ pub(super) async fn process<S: Steps>(
 ) -> SingleReport {
     panic::install_hook();
     let terms = match terms {
-        Ok(terms) => terms,
+        Ok(terms) => terms.traced(S::NAME, "command-line", true),
         Err(error) => {
             let mut report = SingleReport::new(transaction.id());
             report.error = Some(TransactionError::system(error.to_string()));

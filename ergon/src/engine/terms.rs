@@ -8,6 +8,10 @@ use crate::connector::{Disposition, Output};
 use crate::policy::{ConsumerPolicy, OnHandlerFailure};
 use crate::task::Stop;
 use crate::telemetry::Tally;
+use crate::telemetry::traces::RunTrace;
+
+/// The kind of source that a task's own stream is.
+pub(super) const STREAM: &str = "stream";
 
 /// What the lives of one loop have in common.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub(super) struct Terms {
     pub(super) drain: CancellationToken,
     /// What the lives came to.
     pub(super) tally: Mutex<Tally>,
+    /// How the lives are traced, if they are.
+    pub(super) trace: Option<RunTrace>,
     /// What a hybrid's outbound transactions live by.
     pub(super) outward: Option<Box<Self>>,
 }
@@ -25,7 +31,16 @@ pub(super) struct Terms {
 impl Terms {
     pub(super) fn new(policy: ConsumerPolicy, dead_letter: Option<Output>, stop: &Stop) -> Self {
         let drain = stop.drain.child_token();
-        Self { policy, dead_letter, drain, tally: Mutex::default(), outward: None }
+        Self { policy, dead_letter, drain, tally: Mutex::default(), trace: None, outward: None }
+    }
+
+    /// Traces the lives, and the outbound ones of a hybrid with them, if the process traces anything.
+    pub(super) fn traced(mut self, task: &'static str, source: &'static str, streaming: bool) -> Self {
+        self.trace = RunTrace::begin(task, source, streaming);
+        if let Some(outward) = &mut self.outward {
+            outward.trace = RunTrace::begin(task, STREAM, true);
+        }
+        self
     }
 
     /// What the lives came to so far.

@@ -6,10 +6,10 @@ use super::problem::Problem;
 use super::reader;
 use super::sources::{Setting, Sources};
 use super::suggest;
+use super::telemetry::Telemetry;
 use super::tree::{Entry, Node, Origin};
 use crate::error::Error;
 use crate::policy::{ConsumerLayer, Policies, PolicyProblem, ProducerLayer};
-use crate::telemetry::LogFormat;
 
 /// What the framework itself was told.
 #[derive(Debug)]
@@ -18,20 +18,8 @@ pub(crate) struct Framework {
     tasks: Vec<(String, TaskTable)>,
     /// The values of `[tasks]`, with their places.
     tasks_tree: Node,
-    telemetry_tree: Node,
-    variables: Vec<Setting>,
-}
-
-/// `[telemetry]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Telemetry {
-    /// The name of the program in logs. Default: the package's.
-    pub(crate) service_name: Option<String>,
-    /// Which log lines are written: a level, or directives such as `warn,my_crate=debug`.
-    level: Option<String>,
-    /// How log lines are written.
-    pub(crate) format: LogFormat,
+    pub(super) telemetry_tree: Node,
+    pub(super) variables: Vec<Setting>,
 }
 
 /// `[runner]`; it has no keys yet.

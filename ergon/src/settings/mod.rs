@@ -6,11 +6,14 @@
 mod fault;
 mod framework;
 mod path;
+pub(crate) mod plan;
 mod probe;
 mod problem;
 mod reader;
+mod size;
 mod sources;
 pub(crate) mod suggest;
+mod telemetry;
 mod tree;
 
 #[cfg(test)]
@@ -19,8 +22,10 @@ mod tests;
 use serde::de::DeserializeOwned;
 
 pub use path::FilePath;
+pub use size::{ByteSize, ByteSizeError};
 
 pub(crate) use framework::{Flag, Framework};
+pub(crate) use plan::LogFormat;
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use sources::{Options, no_colour};
 pub(crate) use tree::{Origin, SourceFile};

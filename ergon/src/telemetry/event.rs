@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::transaction::{Category, TransactionError};
 
 /// The causes of an error, from the nearest, as one line.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -212,5 +212,22 @@ impl Stopping {
             grace_ms,
             "stopping, in-flight work is finished"
         );
+    }
+}
+
+/// Some of what was to be seen could not be exported.
+#[cfg(feature = "opentelemetry")]
+pub(crate) struct TelemetryLost<'a> {
+    /// `spans`, `log lines` or `metrics`.
+    pub(crate) signal: &'static str,
+    pub(crate) count: u64,
+    pub(crate) reason: &'a str,
+}
+
+#[cfg(feature = "opentelemetry")]
+impl TelemetryLost<'_> {
+    pub(crate) fn emit(self) {
+        let Self { signal, count, reason } = self;
+        warn!(target: "ergon::telemetry", signal, count, reason, "telemetry was lost; the work goes on");
     }
 }

@@ -6,7 +6,6 @@
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -16,22 +15,11 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
-use super::Scope;
+use super::propagation::TraceContext;
+use super::{Scope, traces};
+use crate::settings::LogFormat;
 
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LogFormat {
-    /// Pretty, in colour on a terminal; also where there is no terminal, as nobody asked for anything else.
-    #[default]
-    Auto,
-    /// For people.
-    Pretty,
-    /// One JSON object in each line.
-    Json,
-}
-
-/// What the console logs look like.
+/// What log lines of one handler look like.
 #[derive(Debug, Clone)]
 pub(crate) struct LogOptions {
     pub(crate) format: LogFormat,
@@ -40,37 +28,21 @@ pub(crate) struct LogOptions {
     pub(crate) service: String,
 }
 
-/// Starts the console logs; `write` is given whole lines. Where a subscriber is set already, that one stays.
-pub(crate) fn install(filter: EnvFilter, options: LogOptions, write: impl Fn(&str) + Send + Sync + 'static) {
-    let console = Console { options, write };
-    // A program that has set its own subscriber wants its own logs.
-    let _ = Registry::default().with(filter).with(console).try_init();
+/// One of the places that log lines are written to.
+pub(crate) type LogLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// A layer that writes lines; `write` is given whole ones.
+pub(crate) fn lines(
+    filter: EnvFilter,
+    options: LogOptions,
+    write: impl Fn(&str) + Send + Sync + 'static,
+) -> LogLayer {
+    Console { options, write }.with_filter(filter).boxed()
 }
 
-/// Reads directives: a level, or `warn,my_crate=debug`.
-///
-/// # Errors
-/// Why they cannot be read.
-pub(crate) fn filter(directives: &str) -> Result<EnvFilter, String> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    // A lone word would be read as the name of a crate; a misspelt level must not silence the program.
-    let lone_word = directives.chars().all(char::is_alphanumeric);
-    if lone_word && !LEVELS.contains(&directives.to_lowercase().as_str()) {
-        return Err(format!("there is no log level `{directives}`"));
-    }
-    EnvFilter::try_new(beside_clients(directives))
-        .map_err(|error| format!("not a log level or directive: {error}"))
-}
-
-/// Reads directives that other programs obey too; what cannot be read is left out.
-pub(crate) fn lenient_filter(directives: &str) -> EnvFilter {
-    EnvFilter::new(beside_clients(directives))
-}
-
-/// Clients that shout: their errors are told by the connectors that use them, in words, and what they write may hold
-/// payloads. A directive of the user's own lets them speak.
-fn beside_clients(directives: &str) -> String {
-    format!("lapin=off,{directives}")
+/// Starts the logs. Where a subscriber is set already, that one stays: a program that has set its own wants its own.
+pub(crate) fn install(layers: Vec<LogLayer>) {
+    let _ = Registry::default().with(layers).try_init();
 }
 
 struct Console<W> {
@@ -115,7 +87,9 @@ where
         let message = own.message.unwrap_or_default();
         let line = Scope::with_current(|scope| {
             let level = *event.metadata().level();
-            let line = Line { time: SystemTime::now(), level, target, message: &message, scope, fields };
+            let trace = traces::current(scope.and_then(|scope| scope.trace.as_ref()));
+            let line =
+                Line { time: SystemTime::now(), trace, level, target, message: &message, scope, fields };
             if self.options.format == LogFormat::Json {
                 line.json(&self.options.service)
             } else {
@@ -187,6 +161,7 @@ impl Visit for Fields {
 /// One line of the log.
 struct Line<'a> {
     time: SystemTime,
+    trace: Option<TraceContext>,
     level: Level,
     target: &'a str,
     message: &'a str,
@@ -234,15 +209,18 @@ impl Line<'_> {
 
     /// The ids of the transaction first: nothing that the user names alike can hide them.
     fn all_fields(self) -> Map<String, Value> {
-        let Some(scope) = self.scope else { return self.fields };
-        let ids = [
-            ("task", scope.task.into()),
-            ("transaction_id", scope.transaction_id.as_str().into()),
-            ("step", scope.step.as_str().into()),
-            ("attempt", scope.attempt.into()),
-        ];
-        let mut all: Map<String, Value> =
-            ids.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let mut all = Map::new();
+        let mut put = |key: &str, value: Value| drop(all.insert(key.to_owned(), value));
+        if let Some(scope) = self.scope {
+            put("task", scope.task.into());
+            put("transaction_id", scope.transaction_id.as_str().into());
+            put("step", scope.step.as_str().into());
+            put("attempt", scope.attempt.into());
+        }
+        if let Some(TraceContext { trace_id, span_id, .. }) = self.trace {
+            put("trace_id", format!("{trace_id:032x}").into());
+            put("span_id", format!("{span_id:016x}").into());
+        }
         for (key, value) in self.fields {
             all.entry(key).or_insert(value);
         }
@@ -283,11 +261,25 @@ mod tests {
 
     fn line<'a>(message: &'a str, scope: Option<&'a Scope>, fields: &[(&str, &str)]) -> Line<'a> {
         let fields = fields.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect();
-        Line { time: SystemTime::UNIX_EPOCH, level: Level::INFO, target: "orders", message, scope, fields }
+        Line {
+            time: SystemTime::UNIX_EPOCH,
+            trace: None,
+            level: Level::INFO,
+            target: "orders",
+            message,
+            scope,
+            fields,
+        }
     }
 
     fn scope() -> Scope {
-        Scope { task: "price", transaction_id: "a.csv:7".into(), step: Step::Process, attempt: 2 }
+        Scope {
+            task: "price",
+            transaction_id: "a.csv:7".into(),
+            step: Step::Process,
+            attempt: 2,
+            trace: None,
+        }
     }
 
     #[test]
@@ -341,12 +333,5 @@ mod tests {
         let fields = ["customer", "late", "line", "count"].map(|key| object[key].clone());
         assert_eq!(Value::from(fields.to_vec()), serde_json::json!(["c-1", 7, 3, 2]));
         assert_eq!((&object["level"], &object["message"]), (&"WARN".into(), &"low stock".into()));
-    }
-
-    #[test]
-    fn a_misspelt_level_is_refused() {
-        assert_eq!(filter("dbug").unwrap_err(), "there is no log level `dbug`");
-        assert!(filter("warn,my_crate=debug").is_ok());
-        assert!(filter("DEBUG").is_ok());
     }
 }

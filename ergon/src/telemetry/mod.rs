@@ -4,13 +4,23 @@
 //! transaction a line was written in.
 
 pub(crate) mod event;
+#[cfg(feature = "opentelemetry")]
+pub(crate) mod export;
+pub(crate) mod files;
+pub(crate) mod filter;
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod link;
 pub(crate) mod logs;
+pub(crate) mod names;
+pub(crate) mod propagation;
 mod report;
 mod scope;
+#[cfg(feature = "opentelemetry")]
+pub(crate) mod traces;
+#[cfg(not(feature = "opentelemetry"))]
+#[path = "untraced.rs"]
+pub(crate) mod traces;
 
-pub(crate) use logs::LogFormat;
 pub use report::{Ended, FailedByCategory, Refusal, RunReport, SingleReport, StepReport, StepTimes, Tally};
 pub(crate) use scope::Scope;
 pub use scope::Step;

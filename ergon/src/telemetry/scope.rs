@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use super::propagation::{Place, TraceContext};
 use crate::transaction::TransactionId;
 
 /// A step of a transaction's life that runs the task's code.
@@ -51,9 +52,18 @@ pub(crate) struct Scope {
     pub(crate) step: Step,
     /// From 1.
     pub(crate) attempt: u32,
+    /// Where it stands in a trace, if it belongs to one.
+    pub(crate) trace: Option<Place>,
 }
 
 impl Scope {
+    /// Moves to another span of the same trace.
+    pub(crate) fn stand_at(&mut self, context: TraceContext) {
+        if let Some(place) = &mut self.trace {
+            place.context = context;
+        }
+    }
+
     /// Runs `code` inside `scope`; what was current before is current again after it, and after a panic. Without a
     /// scope of its own, the code belongs to what is current.
     pub(crate) fn enter<R>(scope: &mut Option<Self>, code: impl FnOnce() -> R) -> R {
@@ -111,7 +121,7 @@ mod tests {
     }
 
     fn scope(id: &str) -> Scope {
-        Scope { task: "t", transaction_id: id.into(), step: Step::Process, attempt: 1 }
+        Scope { task: "t", transaction_id: id.into(), step: Step::Process, attempt: 1, trace: None }
     }
 
     #[test]

@@ -16,6 +16,12 @@ impl TransactionId {
         &self.0
     }
 
+    /// The id as whoever keeps it longer holds it.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// Makes an id that no other call in this process, and none of another process on this machine, returns:
     /// nanoseconds since 1970, process id and a counter, in hexadecimal.
     pub(crate) fn generate() -> Self {

@@ -136,6 +136,20 @@ impl Transaction {
     }
 }
 
+impl Transaction {
+    /// Adds to the metadata; a transaction that somebody else holds too is copied for that.
+    pub(crate) fn carry(&mut self, extra: impl IntoIterator<Item = (&'static str, String)>) {
+        match Arc::get_mut(&mut self.shared) {
+            Some(shared) => {
+                for (key, value) in extra {
+                    shared.metadata.insert(key, value);
+                }
+            }
+            None => *self = self.annotate(extra),
+        }
+    }
+}
+
 impl<P: Serialize> Transaction<P> {
     /// Makes a transaction of a value that the task's own code takes as it is; for
     /// [`Producer::transactions`](crate::Producer::transactions).
@@ -248,6 +262,12 @@ impl<P> Transaction<P> {
     /// Numbers the next child `children + 1` again.
     pub(crate) fn rewind(&self, children: u32) {
         self.shared.children.store(children, Ordering::Relaxed);
+    }
+
+    /// The source's name in its shared form.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn shared_source(&self) -> Option<&Arc<str>> {
+        self.shared.source.as_ref()
     }
 
     /// The id in its shared form.

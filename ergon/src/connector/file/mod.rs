@@ -16,7 +16,7 @@ use super::Shard;
 use super::{ConnectorError, Disposition, FetchRequest, Source};
 use crate::transaction::Transaction;
 
-pub(crate) use super::size::ByteSize;
+pub(crate) use crate::settings::ByteSize;
 pub(crate) use append::{AppendFile, Batch, Mode};
 #[cfg(any(feature = "csv", feature = "excel"))]
 pub(crate) use columns::{cells, in_order};

@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::address::Address;
 use super::{RabbitMq, topology};
-use crate::connector::{ByteSize, ConnectorConfig, ConnectorError, Context};
+use crate::connector::{ConnectorConfig, ConnectorError, Context};
 use crate::policy::duration::Span;
+use crate::settings::ByteSize;
 use crate::settings::FilePath;
 
 /// Makes a [`RabbitMq`] connector: a source of the queues it subscribes to, and a sink that publishes with confirms.

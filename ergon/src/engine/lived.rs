@@ -1,0 +1,59 @@
+//! What became of a transaction, and of each of its steps.
+
+use super::clock::Nanos;
+use super::lifecycle::Outcome;
+use crate::connector::Disposition;
+use crate::telemetry::Step;
+use crate::transaction::TransactionError;
+
+/// How one step of a life went.
+#[derive(Debug, Default)]
+pub(super) struct StepRun {
+    /// How many attempts were begun; none if the step did not run.
+    pub(super) attempts: u32,
+    pub(super) elapsed: Option<Nanos>,
+    pub(super) error: Option<TransactionError>,
+}
+
+/// What became of a transaction.
+#[derive(Debug)]
+pub(super) struct Lived {
+    pub(super) outcome: Outcome,
+    pub(super) disposition: Disposition,
+    /// What the first step was: process or prepare.
+    pub(super) step: Step,
+    /// How long it took, if it was run.
+    pub(super) first: Option<Nanos>,
+    pub(super) success: Option<Nanos>,
+    /// Attempts after the first, of all steps.
+    pub(super) retries: u32,
+    /// What went wrong, if anything did; apart, because most transactions succeed.
+    pub(super) failure: Option<Box<Failure>>,
+}
+
+/// What is known of a transaction that went the exception way.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The error that ended process or success.
+    pub(super) error: TransactionError,
+    /// The error that ended the exception handler.
+    pub(super) handler: Option<TransactionError>,
+    pub(super) exception: Option<Nanos>,
+    /// The dead-letter connector has it; the source is told that it is done.
+    pub(super) dead_lettered: bool,
+}
+
+impl Lived {
+    /// What becomes of a delivery that was given up, or not begun.
+    pub(super) fn aborted() -> Self {
+        Self {
+            outcome: Outcome::Aborted,
+            disposition: Disposition::Requeue,
+            step: Step::Process,
+            first: None,
+            success: None,
+            retries: 0,
+            failure: None,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What is seen leaves the program: spans, metrics and log lines, to a collector or to the console.
+//!
+//! The library sends from threads of its own, over connections that a small runtime of their own drives, so that
+//! neither a busy program holds up its telemetry nor the other way round. What finds no room is dropped and counted.
+
+mod console;
+mod exporting;
+mod lines;
+mod losses;
+mod otlp;
+mod resource;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use tokio::runtime::Runtime;
+use tracing::subscriber::NoSubscriber;
+
+pub(crate) use console::WriteLine;
+pub(crate) use exporting::Exporting;
+pub(crate) use losses::Losses;
+pub(crate) use resource::About;
+
+use super::traces::{self, Queue, Sampling, Shared, Tracer};
+use crate::error::{Error, ErrorKind};
+use crate::settings::plan::{ExportPlan, SamplerPlan, Target};
+
+/// How often metrics are sent: OpenTelemetry's default.
+const METRICS_EVERY: Duration = Duration::from_secs(60);
+
+/// What leaves the program, until it ends.
+#[derive(Debug, Default)]
+pub(crate) struct Exports {
+    tracer: Option<SdkTracerProvider>,
+    meter: Option<SdkMeterProvider>,
+    logger: Option<SdkLoggerProvider>,
+    losses: Vec<Arc<Losses>>,
+    /// Drives the connections to the collector.
+    runtime: Option<Runtime>,
+}
+
+/// What exporters are made of.
+struct Means<'a> {
+    plan: &'a ExportPlan,
+    runtime: &'a Runtime,
+    resource: Resource,
+    write: &'a WriteLine,
+}
+
+impl Exports {
+    /// Starts what is planned; `write` takes the lines of what goes to the console.
+    ///
+    /// # Errors
+    /// An address of a collector that is none, or no threads to send from.
+    pub(crate) fn start(plan: &ExportPlan, about: &About, write: &WriteLine) -> Result<Self, Error> {
+        let mut exports = Self::default();
+        if !plan.exports() {
+            return Ok(exports);
+        }
+        let runtime = &*exports.runtime.insert(runtime()?);
+        let means = Means { plan, runtime, resource: about.resource(plan), write };
+        if plan.traces != Target::Off {
+            let (provider, losses) = means.spans()?;
+            exports.tracer = Some(provider);
+            exports.losses.push(losses);
+        }
+        if plan.metrics != Target::Off {
+            let (provider, losses) = means.metrics()?;
+            exports.meter = Some(provider);
+            exports.losses.push(losses);
+        }
+        if plan.logs == Target::Otlp {
+            let (provider, losses) = means.lines()?;
+            exports.logger = Some(provider);
+            exports.losses.push(losses);
+        }
+        Ok(exports)
+    }
+
+    /// What records the spans of the user's own code.
+    pub(crate) fn tracer(&self) -> Option<SdkTracer> {
+        self.tracer.as_ref().map(|provider| provider.tracer("ergon"))
+    }
+
+    /// What sends log lines.
+    pub(crate) fn logger(&self) -> Option<&SdkLoggerProvider> {
+        self.logger.as_ref()
+    }
+
+    /// Sends what is left, within a time limit, and tells of what was lost.
+    pub(crate) fn finish(&self, within: Duration) {
+        // What cannot be sent in time is told of as lost; nothing else can be done about it.
+        std::thread::scope(|threads| {
+            threads.spawn(|| self.tracer.as_ref().map(|provider| provider.shutdown_with_timeout(within)));
+            threads.spawn(|| self.meter.as_ref().map(|provider| provider.shutdown_with_timeout(within)));
+            threads.spawn(|| self.logger.as_ref().map(|provider| provider.shutdown_with_timeout(within)));
+        });
+        for losses in &self.losses {
+            losses.tell(Instant::now(), true);
+        }
+    }
+}
+
+impl Drop for Exports {
+    fn drop(&mut self) {
+        // A connection that hangs must not hold up the end of the program.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Means<'_> {
+    fn spans(&self) -> Result<(SdkTracerProvider, Arc<Losses>), Error> {
+        let losses = Arc::new(Losses::new("spans"));
+        let (handle, limit) = (self.runtime.handle(), self.plan.endpoints.traces.timeout);
+        let queueing = self.plan.spans;
+        let queue = if self.plan.traces == Target::Console {
+            let exporter = console::Spans::new(self.write);
+            Queue::new(Exporting::new(exporter, handle, limit, Arc::clone(&losses)), &self.resource, queueing)
+        } else {
+            let exporter = otlp::spans(&self.plan.endpoints.traces, handle)?;
+            Queue::new(Exporting::new(exporter, handle, limit, Arc::clone(&losses)), &self.resource, queueing)
+        };
+        let (sampling, queue) = (sampling(self.plan.sampler), Arc::new(queue));
+        let provider = SdkTracerProvider::builder()
+            .with_resource(self.resource.clone())
+            .with_sampler(sampling.of_provider())
+            .with_span_processor(Shared(Arc::clone(&queue)))
+            .build();
+        traces::install(Arc::new(Tracer::new(sampling, queue)));
+        Ok((provider, losses))
+    }
+
+    fn metrics(&self) -> Result<(SdkMeterProvider, Arc<Losses>), Error> {
+        let losses = Arc::new(Losses::new("metrics"));
+        let (endpoint, handle) = (&self.plan.endpoints.metrics, self.runtime.handle());
+        let every = self.plan.interval.unwrap_or(METRICS_EVERY);
+        let builder = SdkMeterProvider::builder().with_resource(self.resource.clone());
+        let provider = if self.plan.metrics == Target::Console {
+            let exporter = console::Metrics::new(self.write);
+            let exporter = Exporting::new(exporter, handle, endpoint.timeout, Arc::clone(&losses));
+            builder.with_reader(PeriodicReader::builder(exporter).with_interval(every).build())
+        } else {
+            let exporter = otlp::metrics(endpoint, self.plan.delta, handle)?;
+            let exporter = Exporting::new(exporter, handle, endpoint.timeout, Arc::clone(&losses));
+            builder.with_reader(PeriodicReader::builder(exporter).with_interval(every).build())
+        };
+        Ok((provider.build(), losses))
+    }
+
+    fn lines(&self) -> Result<(SdkLoggerProvider, Arc<Losses>), Error> {
+        let losses = Arc::new(Losses::new("log lines"));
+        let (endpoint, handle) = (&self.plan.endpoints.logs, self.runtime.handle());
+        let exporter = otlp::lines(endpoint, handle)?;
+        let exporter = Exporting::new(exporter, handle, endpoint.timeout, Arc::clone(&losses));
+        let queue = lines::Queue::new(exporter, &self.resource, self.plan.lines);
+        let provider = SdkLoggerProvider::builder()
+            .with_resource(self.resource.clone())
+            .with_log_processor(queue)
+            .build();
+        Ok((provider, losses))
+    }
+}
+
+/// The threads that telemetry is sent from; what happens on them is nobody's log line.
+fn runtime() -> Result<Runtime, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("ergon-telemetry")
+        .on_thread_start(|| std::mem::forget(tracing::subscriber::set_default(NoSubscriber::new())))
+        .enable_all()
+        .build();
+    runtime.map_err(|error| {
+        Error::new(ErrorKind::Task, "telemetry has no thread to be sent from").with_source(error)
+    })
+}
+
+fn sampling(plan: SamplerPlan) -> Sampling {
+    let root = match plan.ratio {
+        ratio if ratio >= 1.0 => Sampler::AlwaysOn,
+        ratio if ratio <= 0.0 => Sampler::AlwaysOff,
+        ratio => Sampler::TraceIdRatioBased(ratio),
+    };
+    Sampling { root, parent_based: plan.parent_based }
+}

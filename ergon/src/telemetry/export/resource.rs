@@ -1,0 +1,54 @@
+//! Who it is that is seen.
+
+use opentelemetry::{Array, KeyValue, StringValue, Value};
+use opentelemetry_sdk::Resource;
+
+use crate::settings::plan::ExportPlan;
+use crate::telemetry::names::resource;
+
+/// What is known of this process.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct About {
+    pub(crate) version: &'static str,
+    /// The tasks it runs.
+    pub(crate) tasks: Vec<String>,
+    /// Which of several workers it is.
+    pub(crate) worker: Option<u32>,
+}
+
+impl About {
+    pub(super) fn resource(&self, plan: &ExportPlan) -> Resource {
+        let given = plan.attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let own = [
+            Some(KeyValue::new(resource::SERVICE_VERSION, self.version)),
+            Some(KeyValue::new(resource::INSTANCE_ID, execution_id())),
+            Some(KeyValue::new(resource::PID, i64::from(std::process::id()))),
+            Some(KeyValue::new(resource::HOST, host)),
+            self.task().map(|task| KeyValue::new(resource::TASK, task)),
+            self.worker.map(|worker| KeyValue::new(resource::WORKER, i64::from(worker))),
+        ];
+        // What comes later wins: what the user says of the program, and its name.
+        Resource::builder()
+            .with_attributes(own.into_iter().flatten())
+            .with_attributes(given)
+            .with_service_name(plan.service.clone())
+            .build()
+    }
+
+    /// The task, or the list of them.
+    fn task(&self) -> Option<Value> {
+        match self.tasks.as_slice() {
+            [] => None,
+            [task] => Some(Value::from(task.clone())),
+            tasks => {
+                Some(Value::Array(Array::String(tasks.iter().cloned().map(StringValue::from).collect())))
+            }
+        }
+    }
+}
+
+/// An id that no other execution has.
+fn execution_id() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}

@@ -1,0 +1,115 @@
+//! Log files: a thread of its own writes them, so that a slow disk holds up no transaction.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use rolling_file::{BasicRollingFileAppender, RollingConditionBasic, RollingFrequency};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+
+use crate::settings::plan::{RollingFile, Rotation};
+
+/// As many lines wait for the disk at most; beyond, new ones are dropped.
+const WAITING: usize = 65_536;
+
+/// A log file, until the program ends: what waits is written when this is dropped.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    _writer: WorkerGuard,
+}
+
+impl LogFile {
+    /// Opens a file to write after its end.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub(crate) fn append(path: &Path) -> io::Result<(Self, impl Fn(&str) + Send + Sync + 'static)> {
+        make_folder(path)?;
+        Ok(Self::writing(OpenOptions::new().create(true).append(true).open(path)?))
+    }
+
+    /// Opens a file that is put aside when it is old or long.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub(crate) fn rolling(file: &RollingFile) -> io::Result<(Self, impl Fn(&str) + Send + Sync + 'static)> {
+        make_folder(&file.path)?;
+        let condition = RollingConditionBasic::new();
+        let condition = match (file.rotation, file.max_bytes) {
+            (Some(Rotation::Minutely), _) => condition.frequency(RollingFrequency::EveryMinute),
+            (Some(Rotation::Hourly), _) => condition.hourly(),
+            (Some(Rotation::Daily), _) | (None, None) => condition.daily(),
+            (None, Some(_)) => condition,
+        };
+        let condition = match file.max_bytes {
+            Some(most) => condition.max_size(most.bytes()),
+            None => condition,
+        };
+        Ok(Self::writing(BasicRollingFileAppender::new(&*file.path, condition, file.keep)?))
+    }
+
+    fn writing(file: impl Write + Send + 'static) -> (Self, impl Fn(&str) + Send + Sync + 'static) {
+        let (lines, writer) =
+            NonBlockingBuilder::default().buffered_lines_limit(WAITING).lossy(true).finish(file);
+        (Self { _writer: writer }, move |line: &str| write(&lines, line))
+    }
+}
+
+fn write(lines: &NonBlocking, line: &str) {
+    // It only hands the line to the thread.
+    let _ = lines.clone().write_all(line.as_bytes());
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => fs::create_dir_all(folder),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::LogFormat;
+    use crate::settings::{ByteSize, FilePath};
+
+    #[test]
+    fn a_file_that_is_long_is_put_aside_and_no_line_is_torn() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logs/app.log");
+        let rolling = RollingFile {
+            path: FilePath::from(path.to_str().unwrap()),
+            rotation: None,
+            keep: 3,
+            max_bytes: Some(ByteSize::new(100)),
+            format: LogFormat::Json,
+        };
+        let (file, write) = LogFile::rolling(&rolling).unwrap();
+        for number in 0..40 {
+            write(&format!("a line of the log, number {number:02}\n"));
+        }
+        drop(file);
+        let mut names: Vec<_> =
+            fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        names.sort();
+        assert_eq!(names.len(), 4, "the file and three that were kept: {names:?}");
+        let newest = fs::read_to_string(&path).unwrap();
+        assert!(newest.ends_with("number 39\n"), "{newest}");
+        for name in names {
+            let text = fs::read_to_string(&name).unwrap();
+            assert!(text.len() <= 140 && text.lines().all(|line| line.len() == 29), "{name:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_written_after_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.log");
+        for line in ["first\n", "second\n"] {
+            let (file, write) = LogFile::append(&path).unwrap();
+            write(line);
+            drop(file);
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first\nsecond\n");
+    }
+}

@@ -1,0 +1,84 @@
+//! What has ended and is not exported yet: bounded, so that a collector that is slow or gone costs no memory, and
+//! counted, so that nothing is lost silently.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use opentelemetry::Context;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor,
+};
+
+use crate::settings::plan::Queueing;
+use crate::telemetry::export::{Exporting, Losses};
+
+/// Spans on their way to the exporter.
+///
+/// The library's own queue drops silently when it is full; this one counts before it hands over, and the library's is
+/// larger, so that it never is.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    processor: BatchSpanProcessor,
+    waiting: Arc<AtomicUsize>,
+    most: usize,
+    losses: Arc<Losses>,
+}
+
+impl Queue {
+    /// A queue of at most `most` spans before an exporter; spans are exported when a batch is full, or after `delay`.
+    pub(crate) fn new<E: SpanExporter + 'static>(
+        exporter: Exporting<E>,
+        resource: &Resource,
+        Queueing { most, batch, delay }: Queueing,
+    ) -> Self {
+        let config = BatchConfigBuilder::default()
+            .with_max_queue_size(most.saturating_mul(2))
+            .with_max_export_batch_size(batch)
+            .with_scheduled_delay(delay)
+            .build();
+        let (waiting, losses) = (exporter.waiting(), exporter.losses());
+        let mut processor = BatchSpanProcessor::new(exporter, config);
+        processor.set_resource(resource);
+        Self { processor, waiting, most, losses }
+    }
+
+    /// Takes a place for a span; `false` if there is none, and the span is lost.
+    pub(super) fn reserve(&self) -> bool {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.most {
+            return true;
+        }
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.losses.dropped(1);
+        false
+    }
+
+    /// Hands over a span that has a place.
+    pub(super) fn push(&self, span: SpanData) {
+        self.processor.on_end(span);
+    }
+}
+
+/// The queue as the library's tracer provider takes it, for the spans of the user's own code.
+#[derive(Debug)]
+pub(crate) struct Shared(pub(crate) Arc<Queue>);
+
+impl SpanProcessor for Shared {
+    fn on_start(&self, _span: &mut Span, _context: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        if self.0.reserve() {
+            self.0.push(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.processor.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.processor.shutdown_with_timeout(timeout)
+    }
+}

@@ -1,0 +1,201 @@
+//! The spans of one sampled transaction: itself, its steps, their attempts.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use opentelemetry::trace::SpanKind;
+use opentelemetry::{KeyValue, StringValue};
+
+use super::run::RunTrace;
+use super::span::{Parent, Span};
+use super::{Tracer, new_span_id};
+use crate::telemetry::names::{attribute, span};
+use crate::telemetry::propagation::{Place, TraceContext};
+use crate::transaction::{Transaction, TransactionError, TransactionId};
+
+/// What is recorded of a transaction while it lives. One that is dropped before its end was given up.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    tracer: Arc<Tracer>,
+    task: &'static str,
+    system: &'static str,
+    source: Option<Arc<str>>,
+    id: TransactionId,
+    deliveries: u32,
+    place: Place,
+    parent: Option<Parent>,
+    link: Option<TraceContext>,
+    began: SystemTime,
+    /// When the clock was last read: most ends are the next one's beginning.
+    now: SystemTime,
+    step: Option<(Cow<'static, str>, Open)>,
+    attempt: Option<Open>,
+    ended: bool,
+}
+
+/// A span that has begun.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    span_id: u64,
+    began: SystemTime,
+}
+
+/// What became of a transaction.
+pub(crate) struct Ending<'a> {
+    pub(crate) outcome: &'static str,
+    pub(crate) disposition: &'static str,
+    pub(crate) error: Option<&'a TransactionError>,
+}
+
+impl Recording {
+    pub(super) fn begin(
+        run: &RunTrace,
+        transaction: &Transaction,
+        place: &Place,
+        (parent, link): (Option<Parent>, Option<TraceContext>),
+    ) -> Self {
+        let began = SystemTime::now();
+        Self {
+            tracer: Arc::clone(&run.tracer),
+            task: run.task,
+            system: run.system,
+            source: transaction.shared_source().cloned(),
+            id: transaction.shared_id().clone(),
+            deliveries: transaction.deliveries(),
+            place: place.clone(),
+            parent,
+            link: link.filter(|link| link.sampled),
+            began,
+            now: began,
+            step: None,
+            attempt: None,
+            ended: false,
+        }
+    }
+
+    /// Where the transaction itself stands.
+    pub(crate) fn context(&self) -> TraceContext {
+        self.place.context
+    }
+
+    /// Begins a step.
+    pub(crate) fn begin_step(&mut self, name: &str) {
+        let name = match name {
+            "process" => "process".into(),
+            "success" => "success".into(),
+            other => Cow::Owned(other.to_owned()),
+        };
+        self.step = Some((name, Open { span_id: new_span_id(), began: self.now }));
+    }
+
+    /// Begins an attempt of the step; where its code stands.
+    pub(crate) fn begin_attempt(&mut self, number: u32) -> TraceContext {
+        if number > 1 {
+            self.now = SystemTime::now();
+        }
+        let attempt = Open { span_id: new_span_id(), began: self.now };
+        self.attempt = Some(attempt);
+        TraceContext { span_id: attempt.span_id, ..self.place.context }
+    }
+
+    /// Ends the attempt.
+    pub(crate) fn end_attempt(&mut self, number: u32, most: u32, error: Option<&TransactionError>) {
+        self.now = SystemTime::now();
+        let (Some(attempt), Some((_, step))) = (self.attempt.take(), &self.step) else { return };
+        let attributes = vec![
+            KeyValue::new(attribute::ATTEMPT, i64::from(number)),
+            KeyValue::new(attribute::MAX_ATTEMPTS, i64::from(most)),
+        ];
+        self.record((span::ATTEMPT.into(), attempt), step.span_id, attributes, error);
+    }
+
+    /// Ends the step.
+    pub(crate) fn end_step(&mut self, error: Option<&TransactionError>) {
+        let Some((name, step)) = self.step.take() else { return };
+        self.record((name, step), self.place.context.span_id, Vec::new(), error);
+    }
+
+    /// Ends the transaction.
+    pub(crate) fn end(mut self, ending: &Ending<'_>) {
+        self.ended = true;
+        self.finish(ending);
+    }
+
+    fn finish(&mut self, ending: &Ending<'_>) {
+        let ended = SystemTime::now();
+        let attributes = self.attributes(ending);
+        self.tracer.record(Span {
+            name: span::TRANSACTION.into(),
+            kind: SpanKind::Consumer,
+            context: self.place.context,
+            parent: self.parent,
+            state: self.place.state.as_ref(),
+            began: self.began,
+            ended,
+            attributes,
+            link: self.link,
+            failure: ending.error.map(Into::into),
+        });
+    }
+
+    fn attributes(&self, ending: &Ending<'_>) -> Vec<KeyValue> {
+        let id = StringValue::from(self.id.shared());
+        let mut attributes = Vec::with_capacity(12);
+        attributes.extend([
+            KeyValue::new(attribute::TASK, self.task),
+            KeyValue::new(attribute::TRANSACTION_ID, id.clone()),
+            KeyValue::new(attribute::OUTCOME, ending.outcome),
+            KeyValue::new(attribute::DISPOSITION, ending.disposition),
+            KeyValue::new(attribute::DELIVERIES, i64::from(self.deliveries)),
+            KeyValue::new(attribute::SYSTEM, self.system),
+            KeyValue::new(attribute::OPERATION, "process"),
+            KeyValue::new(attribute::MESSAGE_ID, id),
+        ]);
+        if let Some(source) = &self.source {
+            attributes.push(KeyValue::new(attribute::DESTINATION, Arc::clone(source)));
+        }
+        if let Some(error) = ending.error {
+            attributes.push(KeyValue::new(attribute::CATEGORY, error.category().as_str()));
+        }
+        attributes
+    }
+
+    fn record(
+        &self,
+        (name, open): (Cow<'static, str>, Open),
+        parent: u64,
+        attributes: Vec<KeyValue>,
+        error: Option<&TransactionError>,
+    ) {
+        self.tracer.record(Span {
+            name,
+            kind: SpanKind::Internal,
+            context: TraceContext { span_id: open.span_id, ..self.place.context },
+            parent: Some(Parent { span_id: parent, remote: false }),
+            state: self.place.state.as_ref(),
+            began: open.began,
+            ended: self.now,
+            attributes,
+            link: None,
+            failure: error.map(Into::into),
+        });
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        // What was under way is recorded up to here.
+        self.now = SystemTime::now();
+        if let Some((name, step)) = self.step.take() {
+            if let Some(attempt) = self.attempt.take() {
+                self.record((span::ATTEMPT.into(), attempt), step.span_id, Vec::new(), None);
+            }
+            self.record((name, step), self.place.context.span_id, Vec::new(), None);
+        }
+        self.finish(&Ending { outcome: "aborted", disposition: "requeue", error: None });
+    }
+}
