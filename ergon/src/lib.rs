@@ -100,7 +100,8 @@ pub use connector::{
     Shard, Sink, SinkConfig, Source, SourceConfig, Usage,
 };
 pub use engine::{
-    Concurrent, Execute, Run, RunConcurrently, block_on, run_concurrently, run_fn, run_fn_blocking,
+    Concurrent, Execute, Run, RunConcurrently, block_on, run_concurrently, run_fn, run_fn_blocking, spawn,
+    spawn_blocking,
 };
 pub use ergon_macros::{Connector, Service, TransactionError, main, run_fn, task};
 pub use error::{Error, ErrorKind};

@@ -81,7 +81,7 @@ impl Telemetry {
         let mut layers = Vec::new();
         for handler in handlers {
             let layer = match handler {
-                LogHandler::Otlp => continue,
+                LogHandler::Otlp {} => continue,
                 LogHandler::Console { stream, format } => {
                     let format = if *format == LogFormat::Auto { telemetry.format } else { *format };
                     let (output, stream) = (output.clone(), *stream);

@@ -170,6 +170,9 @@ impl<'a, S: Steps> Life<'a, S> {
         let through = self.clock.alarm.within(self.deadline, self.steps.outward(outward, output));
         let through = guarded(&mut self.scope, through).await;
         self.clock.lap();
+        if let Some(recording) = &mut self.recording {
+            recording.resume();
+        }
         match through {
             Ok(Some(Ok(()))) => Event::Completed,
             // Some of them were given up on the way, because the run is to end.

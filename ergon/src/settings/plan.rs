@@ -152,7 +152,7 @@ pub(crate) enum LogHandler {
     /// To a file that is put aside when it is old or long: `app.log`, `app.log.1`, ….
     RollingFile(RollingFile),
     /// To the collector.
-    Otlp,
+    Otlp {},
 }
 
 /// A file that is put aside when it is old or long.

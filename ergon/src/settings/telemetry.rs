@@ -53,7 +53,7 @@ impl Variables<'_> {
         let telemetry = &self.framework.telemetry;
         let service = self.text("OTEL_SERVICE_NAME").or_else(|| telemetry.service_name.clone());
         let to_collector = telemetry.logs.as_ref().map(|handlers| {
-            let otlp = handlers.iter().any(|handler| matches!(handler, LogHandler::Otlp));
+            let otlp = handlers.iter().any(|handler| matches!(handler, LogHandler::Otlp {}));
             if otlp { Target::Otlp } else { Target::Off }
         });
         let (traces, metrics) = (telemetry.traces, telemetry.metrics);

@@ -97,7 +97,7 @@ mod tests {
         assert!(newest.ends_with("number 39\n"), "{newest}");
         for name in names {
             let text = fs::read_to_string(&name).unwrap();
-            assert!(text.len() <= 140 && text.lines().all(|line| line.len() == 29), "{name:?}: {text}");
+            assert!(text.len() <= 128 && text.lines().all(|line| line.len() == 28), "{name:?}: {text}");
         }
     }
 

@@ -79,6 +79,11 @@ impl Recording {
         self.place.context
     }
 
+    /// Takes in that something beside the steps has just ended.
+    pub(crate) fn resume(&mut self) {
+        self.now = SystemTime::now();
+    }
+
     /// Begins a step.
     pub(crate) fn begin_step(&mut self, name: &str) {
         let name = match name {
