@@ -13,6 +13,7 @@ use super::panic;
 use crate::policy::RetryPolicy;
 use crate::telemetry::Scope;
 use crate::telemetry::event::AttemptFailed;
+use crate::telemetry::metrics::{End, Meters};
 use crate::transaction::{Result, TransactionError};
 
 /// Runs `f` under a retry policy: each attempt limited in time, a panic made an error, business errors not retried,
@@ -48,7 +49,9 @@ where
 {
     panic::install_hook();
     let (waits, alarm) = (Waits::Always, &mut Alarm::default());
-    let mut attempts = Attempts { policy, name, scope: &mut None, deadline: None, waits, alarm, made: 0 };
+    let meters = Meters::OFF;
+    let mut attempts =
+        Attempts { policy, name, scope: &mut None, deadline: None, waits, alarm, meters, made: 0 };
     match attempts.run(&mut f).await {
         Finished::Done(value) => Ok(value),
         Finished::Failed(error) => Err(error),
@@ -79,10 +82,10 @@ where
 pub fn run_fn_blocking<T>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() -> Result<T>) -> Result<T> {
     panic::install_hook();
     let policy = RetryPolicy { timeout: None, ..*policy };
-    let waits = Waits::Blocking;
+    let (waits, meters) = (Waits::Blocking, Meters::OFF);
     let alarm = &mut Alarm::default();
     let mut attempts =
-        Attempts { policy: &policy, name, scope: &mut None, deadline: None, waits, alarm, made: 0 };
+        Attempts { policy: &policy, name, scope: &mut None, deadline: None, waits, alarm, meters, made: 0 };
     let mut f = || std::future::ready(f());
     // Never pending: the code has no `.await`, and waits block.
     match std::pin::pin!(attempts.run(&mut f)).now_or_never() {
@@ -104,6 +107,7 @@ pub(super) struct Attempts<'a> {
     pub(super) deadline: Option<Instant>,
     pub(super) waits: Waits<'a>,
     pub(super) alarm: &'a mut Alarm,
+    pub(super) meters: &'a Meters,
     /// How many were begun.
     pub(super) made: u32,
 }
@@ -127,6 +131,17 @@ pub(super) enum Finished<T> {
     Interrupted,
 }
 
+impl<T> Finished<T> {
+    /// How the step ended that was attempted.
+    pub(super) fn end(&self) -> End {
+        match self {
+            Self::Done(_) => End::Succeeded,
+            Self::Failed(error) => End::Failed(error.category()),
+            Self::Interrupted => End::Interrupted,
+        }
+    }
+}
+
 impl Attempts<'_> {
     /// Runs attempts until one ends well, or no further one is allowed.
     pub(super) async fn run<T, F>(&mut self, f: &mut impl FnMut() -> F) -> Finished<T>
@@ -146,6 +161,7 @@ impl Attempts<'_> {
             if let Some(interrupted) = self.wait_until(due).await {
                 return interrupted;
             }
+            self.meters.retried(self.name, error.category());
         }
     }
 
@@ -190,6 +206,7 @@ impl Attempts<'_> {
             max_attempts: self.policy.max_attempts,
             error,
             wait: (!last).then_some(wait),
+            meters: self.meters,
         }
         .emit();
         if last { None } else { Some(Instant::now().checked_add(wait).unwrap_or_else(far_future)) }
@@ -212,7 +229,10 @@ impl Attempts<'_> {
         };
         match (interrupted, over) {
             (true, _) => Some(Finished::Interrupted),
-            (false, Some(_)) => Some(Finished::Failed(self.time_is_over())),
+            (false, Some(_)) => {
+                self.meters.timed_out(self.name);
+                Some(Finished::Failed(self.time_is_over()))
+            }
             (false, None) => None,
         }
     }

@@ -34,8 +34,10 @@ pub(super) async fn fetch(run: &Loop, asked: usize) {
         if run.terms.drain.is_cancelled() || (has_paused && run.slots.has_ready()) {
             return run.slots.fetched(asked, Vec::new());
         }
+        let (asked_at, meters) = (run.terms.meters.now(), &run.terms.meters);
         match attempt(run, asked).await {
             Finished::Done(deliveries) if deliveries.is_empty() => {
+                Fetched { task: run.task, count: 0, asked_at, meters }.emit();
                 if !run.terms.policy.streaming {
                     return run.slots.dry(asked);
                 }
@@ -43,7 +45,7 @@ pub(super) async fn fetch(run: &Loop, asked: usize) {
                 pause(run, run.terms.policy.empty_queue.wait_after(empty)).await;
             }
             Finished::Done(deliveries) => {
-                Fetched { task: run.task, count: deliveries.len() }.emit();
+                Fetched { task: run.task, count: deliveries.len(), asked_at, meters }.emit();
                 return run.slots.fetched(asked, deliveries);
             }
             Finished::Interrupted => return run.slots.fetched(asked, Vec::new()),
@@ -82,6 +84,7 @@ async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
         deadline: None,
         waits: Waits::Unless(&run.terms.drain),
         alarm: &mut Alarm::default(),
+        meters: &run.terms.meters,
         made: 0,
     };
     let mut fetch = || async { run.input.fetch_held(&request).await.map_err(categorized) };

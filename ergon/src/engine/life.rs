@@ -14,6 +14,7 @@ use super::terms::Terms;
 use crate::connector::{Disposition, Output, Receipt};
 use crate::policy::RetryPolicy;
 use crate::telemetry::event::DeadLetterFailed;
+use crate::telemetry::metrics::{Course, End};
 use crate::telemetry::{Scope, Step};
 use crate::transaction::{Transaction, TransactionError, key};
 
@@ -41,6 +42,7 @@ pub(super) struct Life<'a, S: Steps> {
     clock: &'a mut Clock,
     /// When process and success have to be over.
     deadline: Option<Instant>,
+    course: Course,
     pub(super) process: StepRun,
     pub(super) success: StepRun,
     pub(super) exception: StepRun,
@@ -70,6 +72,7 @@ pub(super) struct Lived {
     pub(super) success: Option<Nanos>,
     /// Attempts after the first, of all steps.
     pub(super) retries: u32,
+    pub(super) course: Course,
     /// What went wrong, if anything did; apart, because most transactions succeed.
     pub(super) failure: Option<Box<Failure>>,
 }
@@ -96,6 +99,7 @@ impl Lived {
             first: None,
             success: None,
             retries: 0,
+            course: Course::default(),
             failure: None,
         }
     }
@@ -127,6 +131,7 @@ impl<'a, S: Steps> Life<'a, S> {
             made: None,
             lived,
             deadline: terms.policy.transaction_timeout.and_then(|limit| clock.mark.checked_add(limit)),
+            course: terms.meters.begin(clock.mark, transaction),
             clock,
             process: StepRun::default(),
             success: StepRun::default(),
@@ -175,6 +180,7 @@ impl<'a, S: Steps> Life<'a, S> {
             deadline: self.deadline,
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
+            meters: &self.terms.meters,
             made: 0,
         };
         let mut step = || {
@@ -184,6 +190,7 @@ impl<'a, S: Steps> Life<'a, S> {
         let finished = attempts.run(&mut step).await;
         self.process.attempts = attempts.made;
         self.process.elapsed = Some(self.clock.lap());
+        self.course.ended(S::FIRST, finished.end());
         match finished {
             Finished::Done(output) => {
                 self.made = Some((transaction, output.into()));
@@ -214,6 +221,7 @@ impl<'a, S: Steps> Life<'a, S> {
                 Event::Failed
             }
             Ok(None) => {
+                self.terms.meters.timed_out(S::FIRST.as_str());
                 let message = "the transaction's time limit ran out before all it made went through";
                 self.process.error = Some(TransactionError::timeout(message));
                 Event::Failed
@@ -222,6 +230,8 @@ impl<'a, S: Steps> Life<'a, S> {
     }
 
     fn undecodable(&mut self, error: TransactionError) -> Event {
+        self.course.ended(S::FIRST, End::Failed(error.category()));
+        self.terms.meters.attempted(S::FIRST.as_str(), Some(error.category()));
         self.process = StepRun { attempts: 1, elapsed: Some(self.clock.lap()), error: Some(error) };
         Event::Failed
     }
@@ -238,6 +248,7 @@ impl<'a, S: Steps> Life<'a, S> {
             deadline: self.deadline,
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
+            meters: &self.terms.meters,
             made: 0,
         };
         let mut step = || {
@@ -247,6 +258,7 @@ impl<'a, S: Steps> Life<'a, S> {
         let finished = attempts.run(&mut step).await;
         self.success.attempts = attempts.made;
         self.success.elapsed = Some(self.clock.lap());
+        self.course.ended(Step::Success, finished.end());
         match finished {
             Finished::Done(()) => Event::Completed,
             Finished::Failed(error) => {
@@ -270,12 +282,14 @@ impl<'a, S: Steps> Life<'a, S> {
             deadline: None,
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
+            meters: &self.terms.meters,
             made: 0,
         };
         let mut step = || steps.exception(transaction, error);
         let finished = attempts.run(&mut step).await;
         self.exception.attempts = attempts.made;
         self.exception.elapsed = Some(self.clock.lap());
+        self.course.ended(Step::Exception, finished.end());
         match finished {
             Finished::Done(disposition) => Event::Decided(disposition),
             Finished::Failed(error) => {
@@ -303,6 +317,7 @@ impl<'a, S: Steps> Life<'a, S> {
                 .iter()
                 .map(|step| step.attempts.saturating_sub(1))
                 .sum(),
+            course: self.course.over(self.clock.mark),
             failure,
         };
     }
@@ -319,6 +334,7 @@ impl<'a, S: Steps> Life<'a, S> {
             return (Some(failure), disposition);
         };
         failure.dead_lettered = self.dead_letter(dead_letter, &failure.error).await;
+        self.clock.lap();
         let disposition = if failure.dead_lettered { Disposition::Ack } else { Disposition::Requeue };
         (Some(failure), disposition)
     }
@@ -339,11 +355,15 @@ impl<'a, S: Steps> Life<'a, S> {
             deadline: None,
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
+            meters: &self.terms.meters,
             made: 0,
         };
         let mut step = || dead_letter.dispatch(letter.clone());
         match dispatch.run(&mut step).await {
-            Finished::Done(()) => true,
+            Finished::Done(()) => {
+                self.terms.meters.attempted("dead_letter", None);
+                true
+            }
             Finished::Interrupted => false,
             Finished::Failed(error) => {
                 DeadLetterFailed { task: S::NAME, transaction_id: self.transaction.id(), error: &error }

@@ -8,6 +8,7 @@ use crate::connector::{Disposition, Output};
 use crate::policy::{ConsumerPolicy, OnHandlerFailure};
 use crate::task::Stop;
 use crate::telemetry::Tally;
+use crate::telemetry::metrics::Meters;
 
 /// What the lives of one loop have in common.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Terms {
     pub(super) drain: CancellationToken,
     /// What the lives came to.
     pub(super) tally: Mutex<Tally>,
+    /// What the lives are measured by.
+    pub(super) meters: Meters,
     /// What a hybrid's outbound transactions live by.
     pub(super) outward: Option<Box<Self>>,
 }
@@ -25,7 +28,16 @@ pub(super) struct Terms {
 impl Terms {
     pub(super) fn new(policy: ConsumerPolicy, dead_letter: Option<Output>, stop: &Stop) -> Self {
         let drain = stop.drain.child_token();
-        Self { policy, dead_letter, drain, tally: Mutex::default(), outward: None }
+        Self { policy, dead_letter, drain, tally: Mutex::default(), meters: Meters::default(), outward: None }
+    }
+
+    /// Has the lives measured as those of a loop of `task`.
+    pub(super) fn measured(mut self, task: &'static str) -> Self {
+        self.meters = Meters::of(task);
+        if let Some(outward) = &mut self.outward {
+            outward.meters = Meters::outbound(task);
+        }
+        self
     }
 
     /// What the lives came to so far.

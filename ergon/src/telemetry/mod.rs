@@ -7,10 +7,13 @@ pub(crate) mod event;
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod link;
 pub(crate) mod logs;
+pub(crate) mod metrics;
+mod names;
 mod report;
 mod scope;
 
 pub(crate) use logs::LogFormat;
+pub use names::{METRICS, Metric, MetricKind};
 pub use report::{Ended, FailedByCategory, Refusal, RunReport, SingleReport, StepReport, StepTimes, Tally};
 pub(crate) use scope::Scope;
 pub use scope::Step;
