@@ -26,7 +26,8 @@ impl Project {
 
     /// Writes the settings, with more tables after them.
     fn settings(&self, more: &str) {
-        let connectors = "[lines]\npath = \"lines.jsonl\"\n[copies]\npath = \"copies.jsonl\"\nenvelope = \"always\"\n";
+        let connectors =
+            "[lines]\npath = \"lines.jsonl\"\n[copies]\npath = \"copies.jsonl\"\nenvelope = \"always\"\n";
         fs::write(self.0.path().join("ergon.toml"), format!("{connectors}{more}")).unwrap();
     }
 
@@ -83,7 +84,9 @@ async fn a_finite_run_is_one_trace_of_run_batch_and_transactions() {
     let endpoint = collector.endpoint();
     let variables =
         [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")];
-    project.settings("[telemetry]\nservice_name = \"shop\"\n[tasks.observe.consumer]\nbatch_size = 2\nconcurrency = 2\n");
+    project.settings(
+        "[telemetry]\nservice_name = \"shop\"\n[tasks.observe.consumer]\nbatch_size = 2\nconcurrency = 2\n",
+    );
     let output = project.run(&["run", "observe"], &variables).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let seen = collector.seen();
@@ -92,8 +95,10 @@ async fn a_finite_run_is_one_trace_of_run_batch_and_transactions() {
     assert_eq!((&run.parent_id, &run.status), (&None, &Status::Unset));
     assert!(seen.spans.iter().all(|span| span.trace_id == run.trace_id));
     assert!(seen.children(run).all(|child| child.name == "batch"));
-    let fetched: i64 =
-        seen.spans_named("batch").filter_map(|batch| batch.attributes["messaging.batch.message_count"].as_i64()).sum();
+    let fetched: i64 = seen
+        .spans_named("batch")
+        .filter_map(|batch| batch.attributes["messaging.batch.message_count"].as_i64())
+        .sum();
     assert_eq!(fetched, 3);
     for batch in seen.spans_named("batch") {
         let mut names: Vec<&str> = seen.children(batch).map(|child| &*child.name).collect();
@@ -104,7 +109,10 @@ async fn a_finite_run_is_one_trace_of_run_batch_and_transactions() {
     for span in &seen.spans {
         let parent = seen.parent(span);
         assert!(span.start <= span.end, "{span:?}");
-        assert!(parent.is_none_or(|parent| parent.start <= span.start && span.end <= parent.end), "{span:?} in {parent:?}");
+        assert!(
+            parent.is_none_or(|parent| parent.start <= span.start && span.end <= parent.end),
+            "{span:?} in {parent:?}"
+        );
     }
     let resource = &run.resource;
     let known = ["service.name", "ergon.task.name", "process.pid", "host.name", "service.instance.id"];
@@ -123,7 +131,9 @@ async fn a_failure_is_in_the_status_the_attributes_and_an_event() {
 
     let told = |line| {
         let span = transaction(&seen, line);
-        let text = |key: &str| span.attributes.get(key).map_or("-", |value| value.as_str().unwrap_or("?")).to_owned();
+        let text = |key: &str| {
+            span.attributes.get(key).map_or("-", |value| value.as_str().unwrap_or("?")).to_owned()
+        };
         (text("ergon.outcome"), text("ergon.disposition"), text("ergon.category"), text("error.type"))
     };
     let went = |outcome: &str, category: &str| {
@@ -175,7 +185,9 @@ async fn the_outbound_transactions_of_a_hybrid_are_part_of_the_inbound_one() {
 async fn every_line_of_a_transaction_carries_its_ids_wherever_it_is_written() {
     let (collector, project) = (Collector::grpc().await, Project::new(&["well"]));
     let endpoint = collector.endpoint();
-    project.settings("[[telemetry.logs]]\nfile = { path = \"logs/app.jsonl\" }\n[[telemetry.logs]]\notlp = {}\n");
+    project.settings(
+        "[[telemetry.logs]]\nfile = { path = \"logs/app.jsonl\" }\n[[telemetry.logs]]\notlp = {}\n",
+    );
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)];
     let output = project.run(&["run", "observe", "threads"], &variables).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -186,7 +198,11 @@ async fn every_line_of_a_transaction_carries_its_ids_wherever_it_is_written() {
     let said = |message: &str| lines.iter().find(|line| line["message"] == message).unwrap();
     for message in ["begun", "looked up", "beside it", "on a thread"] {
         let line = said(message);
-        assert_eq!((&line["transaction_id"], &line["step"], &line["attempt"]), (&"lines.jsonl:1".into(), &"process".into(), &1.into()), "{line}");
+        assert_eq!(
+            (&line["transaction_id"], &line["step"], &line["attempt"]),
+            (&"lines.jsonl:1".into(), &"process".into(), &1.into()),
+            "{line}"
+        );
         let record = seen.logs_saying(message).next().unwrap();
         assert_eq!(record.trace_id.as_deref(), line["trace_id"].as_str(), "{message}");
         assert_eq!(record.span_id.as_deref(), line["span_id"].as_str(), "{message}");
@@ -226,4 +242,37 @@ async fn each_signal_can_be_switched_off() {
     let output = project.run(&["run", "observe"], &[]).await;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && !told.contains("telemetry"), "{told}");
+}
+
+#[tokio::test]
+async fn the_metrics_of_a_run_add_up_to_its_summary() {
+    let ways = ["well", "on-the-second-attempt", "wrong", "too-long", "panics"];
+    for delta in [false, true] {
+        let (collector, project) = (Collector::grpc().await, Project::new(&ways));
+        let endpoint = collector.endpoint();
+        let preference =
+            ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", if delta { "delta" } else { "cumulative" });
+        let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), preference];
+        project.run(&["run", "observe"], &variables).await;
+        let seen = collector.seen();
+        let totals = [
+            ("ergon.transactions", vec![("task", "observe"), ("outcome", "succeeded")], 2.0),
+            ("ergon.transactions", vec![("task", "observe")], 5.0),
+            ("ergon.retries", vec![("task", "observe"), ("category", "timeout")], 1.0),
+            ("ergon.retries", vec![("task", "observe"), ("category", "system")], 2.0),
+            ("ergon.timeouts", vec![("task", "observe"), ("step", "process")], 2.0),
+            ("ergon.attempts", vec![("step", "process")], 8.0),
+            ("ergon.settlements", vec![("disposition", "ack")], 5.0),
+        ];
+        for (name, labels, total) in totals {
+            assert_eq!(
+                seen.total(name, &labels),
+                total,
+                "{name} {labels:?}, delta: {delta}: {:#?}",
+                seen.metrics
+            );
+        }
+        let timed: u64 = seen.series("ergon.transaction.duration", &[]).map(|series| series.count()).sum();
+        assert_eq!(timed, 5, "{:#?}", seen.metrics);
+    }
 }

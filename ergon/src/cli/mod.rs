@@ -88,13 +88,18 @@ fn dispatch(
         Command::List => command::list::list(project, *format, output),
         Command::Describe => command::describe::describe(project, *format, output),
         Command::Run(run) => {
-            let telemetry = Telemetry::start(package, &arguments.global, output, project)?;
+            let all = || project.tasks.iter().map(|task| task.name().to_owned()).collect();
+            let tasks = if run.all { all() } else { run.tasks.clone() };
+            let telemetry =
+                Telemetry::start(package, &arguments.global, output, (&project.framework, &tasks))?;
             let exit = command::run::run(project, run, *format, output);
             telemetry.finish();
             exit
         }
         Command::ProcessTransaction(process) => {
-            let telemetry = Telemetry::start(package, &arguments.global, output, project)?;
+            let tasks = [process.task.clone()];
+            let telemetry =
+                Telemetry::start(package, &arguments.global, output, (&project.framework, &tasks))?;
             let exit = command::process::process(project, process, *format, output);
             telemetry.finish();
             exit

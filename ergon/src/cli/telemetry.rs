@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::Package;
 use super::args::Global;
 use super::output::Output;
-use super::project::Project;
 use crate::error::{Error, ErrorKind};
 use crate::settings::Framework;
 use crate::settings::LogFormat;
@@ -40,14 +39,13 @@ impl Telemetry {
         package: &Package,
         global: &Global,
         output: &Output,
-        project: &Project,
+        (framework, tasks): (&Framework, &[String]),
     ) -> Result<Self, Error> {
-        let framework = &project.framework;
         let directives = directives(package, global, output, framework)?;
         let (plan, ignored) = framework.exports(package.name);
         let mut telemetry = Self::default();
         let mut layers = telemetry.handlers(&directives, &plan, output, framework)?;
-        telemetry.export(package, project, &plan, output)?;
+        telemetry.export(package, tasks, &plan, output)?;
         layers.extend(telemetry.exporting(&directives));
         logs::install(layers);
         for warning in &ignored {
@@ -113,12 +111,11 @@ impl Telemetry {
     fn export(
         &mut self,
         package: &Package,
-        project: &Project,
+        tasks: &[String],
         plan: &ExportPlan,
         output: &Output,
     ) -> Result<(), Error> {
-        let tasks = project.tasks.iter().map(|task| task.name().to_owned()).collect();
-        let about = About { version: package.version, tasks, worker: None };
+        let about = About { version: package.version, tasks: tasks.to_vec(), worker: None };
         let output = output.clone();
         self.exports = Exports::start(plan, &about, &WriteLine::new(move |line| output.write(line)))?;
         Ok(())
@@ -126,7 +123,7 @@ impl Telemetry {
 
     #[cfg(not(feature = "opentelemetry"))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same call as with exports")]
-    fn export(&mut self, _: &Package, _: &Project, plan: &ExportPlan, output: &Output) -> Result<(), Error> {
+    fn export(&mut self, _: &Package, _: &[String], plan: &ExportPlan, output: &Output) -> Result<(), Error> {
         if plan.exports() {
             output.warn("a collector is named, but this program was built without the feature `opentelemetry` of `ergon`");
         }

@@ -13,6 +13,7 @@ use super::panic;
 use crate::policy::RetryPolicy;
 use crate::telemetry::Scope;
 use crate::telemetry::event::AttemptFailed;
+use crate::telemetry::metrics::{End, Meters};
 use crate::telemetry::traces::Recording;
 use crate::transaction::{Result, TransactionError};
 
@@ -49,8 +50,18 @@ where
 {
     panic::install_hook();
     let (waits, alarm) = (Waits::Always, &mut Alarm::default());
-    let mut attempts =
-        Attempts { policy, name, scope: &mut None, recording: None, deadline: None, waits, alarm, made: 0 };
+    let meters = Meters::OFF;
+    let mut attempts = Attempts {
+        policy,
+        name,
+        scope: &mut None,
+        recording: None,
+        deadline: None,
+        waits,
+        alarm,
+        meters,
+        made: 0,
+    };
     match attempts.run(&mut f).await {
         Finished::Done(value) => Ok(value),
         Finished::Failed(error) => Err(error),
@@ -81,7 +92,7 @@ where
 pub fn run_fn_blocking<T>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() -> Result<T>) -> Result<T> {
     panic::install_hook();
     let policy = RetryPolicy { timeout: None, ..*policy };
-    let waits = Waits::Blocking;
+    let (waits, meters) = (Waits::Blocking, Meters::OFF);
     let alarm = &mut Alarm::default();
     let mut attempts = Attempts {
         policy: &policy,
@@ -91,6 +102,7 @@ pub fn run_fn_blocking<T>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() 
         deadline: None,
         waits,
         alarm,
+        meters,
         made: 0,
     };
     let mut f = || std::future::ready(f());
@@ -116,6 +128,7 @@ pub(super) struct Attempts<'a> {
     pub(super) deadline: Option<Instant>,
     pub(super) waits: Waits<'a>,
     pub(super) alarm: &'a mut Alarm,
+    pub(super) meters: &'a Meters,
     /// How many were begun.
     pub(super) made: u32,
 }
@@ -137,6 +150,17 @@ pub(super) enum Finished<T> {
     Failed(TransactionError),
     /// A wait between two attempts was ended by a stop.
     Interrupted,
+}
+
+impl<T> Finished<T> {
+    /// How the step ended that was attempted.
+    pub(super) fn end(&self) -> End {
+        match self {
+            Self::Done(_) => End::Succeeded,
+            Self::Failed(error) => End::Failed(error.category()),
+            Self::Interrupted => End::Interrupted,
+        }
+    }
 }
 
 impl Attempts<'_> {
@@ -162,6 +186,7 @@ impl Attempts<'_> {
             if let Some(interrupted) = self.wait_until(due).await {
                 return self.end(interrupted);
             }
+            self.meters.retried(self.name, error.category());
         }
     }
 
@@ -226,6 +251,7 @@ impl Attempts<'_> {
             max_attempts: self.policy.max_attempts,
             error,
             wait: (!last).then_some(wait),
+            meters: self.meters,
         }
         .emit();
         if last { None } else { Some(Instant::now().checked_add(wait).unwrap_or_else(far_future)) }
@@ -248,7 +274,10 @@ impl Attempts<'_> {
         };
         match (interrupted, over) {
             (true, _) => Some(Finished::Interrupted),
-            (false, Some(_)) => Some(Finished::Failed(self.time_is_over())),
+            (false, Some(_)) => {
+                self.meters.timed_out(self.name);
+                Some(Finished::Failed(self.time_is_over()))
+            }
             (false, None) => None,
         }
     }

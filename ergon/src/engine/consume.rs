@@ -29,6 +29,7 @@ use crate::error::{Error, ErrorKind};
 use crate::policy::ConsumerPolicy;
 use crate::task::{Monitor, Snapshot, Stop};
 use crate::telemetry::event::{LaneDied, RunStarted};
+use crate::telemetry::metrics::Levels;
 use crate::telemetry::{Ended, RunReport};
 use crate::transaction::Result;
 
@@ -61,7 +62,7 @@ pub(super) struct Loop {
 impl Loop {
     pub(super) fn new(task: &'static str, terms: Terms, input: Input, stop: &Stop) -> Self {
         let streaming = terms.policy.streaming;
-        let terms = terms.traced(task, input.kind(), streaming);
+        let terms = terms.watched(task, input.kind(), streaming);
         Self {
             task,
             slots: Slots::new(&terms.policy),
@@ -74,6 +75,16 @@ impl Loop {
             held: Mutex::default(),
             cause: OnceLock::new(),
         }
+    }
+
+    /// Shows the loop's levels for as long as it runs, and its threads until they have returned.
+    fn watch_levels(self: &Arc<Self>) {
+        let (looked_at, threads) = (Arc::downgrade(self), Arc::clone(&self.threads));
+        let levels = move || {
+            let run = looked_at.upgrade()?;
+            Some(Levels { in_flight: run.slots.load().running, limit: run.terms.policy.concurrency })
+        };
+        self.terms.meters.watch(levels, move || threads.stuck());
     }
 
     /// Remembers why the run drains; the first cause stays.
@@ -114,6 +125,7 @@ pub(super) async fn consume<S: Steps>(steps: &Arc<S>, run: Loop, monitor: &Monit
     let looked_at = Arc::clone(&run);
     monitor.attach(move || looked_at.snapshot());
     let ConsumerPolicy { concurrency, batch_size, streaming, .. } = run.terms.policy;
+    run.watch_levels();
     RunStarted { task: S::NAME, concurrency, batch_size, streaming }.emit();
     let began = Instant::now();
 

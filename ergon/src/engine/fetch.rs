@@ -35,8 +35,10 @@ pub(super) async fn fetch(run: &Loop, asked: usize) {
             return run.slots.fetched(asked, Vec::new());
         }
         let began = run.terms.trace.as_ref().map(|trace| (trace, SystemTime::now()));
+        let (asked_at, meters) = (run.terms.meters.now(), &run.terms.meters);
         match attempt(run, asked).await {
             Finished::Done(deliveries) if deliveries.is_empty() => {
+                Fetched { task: run.task, count: 0, asked_at, meters }.emit();
                 if !run.terms.policy.streaming {
                     return run.slots.dry(asked);
                 }
@@ -44,7 +46,7 @@ pub(super) async fn fetch(run: &Loop, asked: usize) {
                 pause(run, run.terms.policy.empty_queue.wait_after(empty)).await;
             }
             Finished::Done(mut deliveries) => {
-                Fetched { task: run.task, count: deliveries.len() }.emit();
+                Fetched { task: run.task, count: deliveries.len(), asked_at, meters }.emit();
                 let batch = began.and_then(|(trace, began)| trace.batch(began, deliveries.len()));
                 if let Some(batch) = batch {
                     for delivery in &mut deliveries {
@@ -90,6 +92,7 @@ async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
         waits: Waits::Unless(&run.terms.drain),
         alarm: &mut Alarm::default(),
         recording: None,
+        meters: &run.terms.meters,
         made: 0,
     };
     let mut fetch = || async { run.input.fetch_held(&request).await.map_err(categorized) };

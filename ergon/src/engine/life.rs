@@ -15,6 +15,7 @@ use super::terms::Terms;
 use crate::connector::{Disposition, Output, Receipt};
 use crate::policy::RetryPolicy;
 use crate::telemetry::event::DeadLetterFailed;
+use crate::telemetry::metrics::{Course, End};
 use crate::telemetry::propagation::Place;
 use crate::telemetry::traces::{Ending, Recording};
 use crate::telemetry::{Scope, Step};
@@ -46,6 +47,7 @@ pub(super) struct Life<'a, S: Steps> {
     clock: &'a mut Clock,
     /// When process and success have to be over.
     deadline: Option<Instant>,
+    course: Course,
     pub(super) process: StepRun,
     pub(super) success: StepRun,
     pub(super) exception: StepRun,
@@ -90,6 +92,7 @@ impl<'a, S: Steps> Life<'a, S> {
             made: None,
             lived,
             deadline: terms.policy.transaction_timeout.and_then(|limit| clock.mark.checked_add(limit)),
+            course: terms.meters.begin(clock.mark, transaction),
             clock,
             process: StepRun::default(),
             success: StepRun::default(),
@@ -139,6 +142,7 @@ impl<'a, S: Steps> Life<'a, S> {
             deadline: self.deadline,
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
+            meters: &self.terms.meters,
             made: 0,
         };
         let mut step = || {
@@ -148,6 +152,7 @@ impl<'a, S: Steps> Life<'a, S> {
         let finished = attempts.run(&mut step).await;
         self.process.attempts = attempts.made;
         self.process.elapsed = Some(self.clock.lap());
+        self.course.ended(S::FIRST, finished.end());
         match finished {
             Finished::Done(output) => {
                 self.made = Some((transaction, output.into()));
@@ -182,6 +187,7 @@ impl<'a, S: Steps> Life<'a, S> {
                 Event::Failed
             }
             Ok(None) => {
+                self.terms.meters.timed_out(S::FIRST.as_str());
                 let message = "the transaction's time limit ran out before all it made went through";
                 self.process.error = Some(TransactionError::timeout(message));
                 Event::Failed
@@ -190,6 +196,8 @@ impl<'a, S: Steps> Life<'a, S> {
     }
 
     fn undecodable(&mut self, error: TransactionError) -> Event {
+        self.course.ended(S::FIRST, End::Failed(error.category()));
+        self.terms.meters.attempted(S::FIRST.as_str(), Some(error.category()));
         self.process = StepRun { attempts: 1, elapsed: Some(self.clock.lap()), error: Some(error) };
         Event::Failed
     }
@@ -207,6 +215,7 @@ impl<'a, S: Steps> Life<'a, S> {
             deadline: self.deadline,
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
+            meters: &self.terms.meters,
             made: 0,
         };
         let mut step = || {
@@ -216,6 +225,7 @@ impl<'a, S: Steps> Life<'a, S> {
         let finished = attempts.run(&mut step).await;
         self.success.attempts = attempts.made;
         self.success.elapsed = Some(self.clock.lap());
+        self.course.ended(Step::Success, finished.end());
         match finished {
             Finished::Done(()) => Event::Completed,
             Finished::Failed(error) => {
@@ -240,12 +250,14 @@ impl<'a, S: Steps> Life<'a, S> {
             deadline: None,
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
+            meters: &self.terms.meters,
             made: 0,
         };
         let mut step = || steps.exception(transaction, error);
         let finished = attempts.run(&mut step).await;
         self.exception.attempts = attempts.made;
         self.exception.elapsed = Some(self.clock.lap());
+        self.course.ended(Step::Exception, finished.end());
         match finished {
             Finished::Done(disposition) => Event::Decided(disposition),
             Finished::Failed(error) => {
@@ -279,6 +291,7 @@ impl<'a, S: Steps> Life<'a, S> {
                 .iter()
                 .map(|step| step.attempts.saturating_sub(1))
                 .sum(),
+            course: self.course.over(self.clock.mark),
             failure,
         };
     }
@@ -295,6 +308,7 @@ impl<'a, S: Steps> Life<'a, S> {
             return (Some(failure), disposition);
         };
         failure.dead_lettered = self.dead_letter(dead_letter, &failure.error).await;
+        self.clock.lap();
         let disposition = if failure.dead_lettered { Disposition::Ack } else { Disposition::Requeue };
         (Some(failure), disposition)
     }
@@ -316,11 +330,15 @@ impl<'a, S: Steps> Life<'a, S> {
             deadline: None,
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
+            meters: &self.terms.meters,
             made: 0,
         };
         let mut step = || dead_letter.dispatch(letter.clone());
         match dispatch.run(&mut step).await {
-            Finished::Done(()) => true,
+            Finished::Done(()) => {
+                self.terms.meters.attempted("dead_letter", None);
+                true
+            }
             Finished::Interrupted => false,
             Finished::Failed(error) => {
                 DeadLetterFailed { task: S::NAME, transaction_id: self.transaction.id(), error: &error }

@@ -4,6 +4,7 @@ use super::clock::Nanos;
 use super::lifecycle::Outcome;
 use crate::connector::Disposition;
 use crate::telemetry::Step;
+use crate::telemetry::metrics::Course;
 use crate::transaction::TransactionError;
 
 /// How one step of a life went.
@@ -27,6 +28,7 @@ pub(super) struct Lived {
     pub(super) success: Option<Nanos>,
     /// Attempts after the first, of all steps.
     pub(super) retries: u32,
+    pub(super) course: Course,
     /// What went wrong, if anything did; apart, because most transactions succeed.
     pub(super) failure: Option<Box<Failure>>,
 }
@@ -53,6 +55,7 @@ impl Lived {
             first: None,
             success: None,
             retries: 0,
+            course: Course::default(),
             failure: None,
         }
     }

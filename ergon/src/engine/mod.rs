@@ -29,7 +29,7 @@ pub use attempt::{run_fn, run_fn_blocking};
 pub use blocking::block_on;
 pub use concurrently::{Concurrent, RunConcurrently, run_concurrently};
 pub use execute::{Execute, Run};
-pub use spawn::{spawn, spawn_blocking};
 pub use roles::{
     blocking_consumer, blocking_hybrid, blocking_producer, consumer, executor, hybrid, producer,
 };
+pub use spawn::{spawn, spawn_blocking};

@@ -19,6 +19,7 @@ use super::terms::Terms;
 use crate::connector::{ConnectorError, Delivery, Disposition, Fate, Input, Receipt, Settlement};
 use crate::error::{Error, ErrorKind};
 use crate::telemetry::event::{HandlerFailed, TransactionFailed, Unsettled};
+use crate::telemetry::metrics::{Batch, Meters};
 use crate::telemetry::{Refusal, Step, Tally};
 use crate::transaction::Transaction;
 
@@ -116,6 +117,8 @@ async fn give_back_dropped(run: &Loop) {
             disposition: "requeue",
             unknown: true,
             error: &error,
+            // It is not known how many they are.
+            meters: Meters::OFF,
         }
         .emit();
     }
@@ -154,7 +157,7 @@ fn begin(run: &Loop) -> Option<Call> {
 
 /// Holds a delivery until its time; that is an outcome, though not one that the source is told of.
 fn hold(run: &Loop, wait: Duration, (transaction, receipt): (Transaction, Receipt), lived: &Lived) {
-    count(&mut run.terms.tally.lock().unwrap_or_else(PoisonError::into_inner), &transaction, lived);
+    run.terms.count_one(&transaction, lived);
     run.held().hold(wait, transaction, receipt);
     run.slots.hold();
     // The settler waits for the earliest.
@@ -203,19 +206,30 @@ impl Terms {
     /// Counts, and tells of, a transaction that no source settles.
     pub(super) fn count(&self, task: &'static str, transaction: &Transaction, lived: &Lived) {
         report(task, transaction, lived);
-        count(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner), transaction, lived);
+        self.count_one(transaction, lived);
+    }
+
+    fn count_one(&self, transaction: &Transaction, lived: &Lived) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut batch = self.meters.batch(&tally);
+        count((&mut tally, &mut batch), transaction, lived);
+        batch.end(&tally);
     }
 }
 
 /// Counts a settled transaction.
-fn count(tally: &mut Tally, transaction: &Transaction, lived: &Lived) {
+fn count((tally, batch): (&mut Tally, &mut Batch<'_>), transaction: &Transaction, lived: &Lived) {
     tally.retries += u64::from(lived.retries);
     tally.requeued += u64::from(returns(lived));
-    if let Some(nanos) = lived.first {
-        tally.record(lived.step, Duration::from_nanos(nanos.get()));
-    }
-    if let Some(nanos) = lived.success {
-        tally.record(Step::Success, Duration::from_nanos(nanos.get()));
+    let exception = lived.failure.as_ref().and_then(|failure| failure.exception);
+    for (step, nanos) in
+        [(lived.step, lived.first), (Step::Success, lived.success), (Step::Exception, exception)]
+    {
+        if let Some(nanos) = nanos {
+            let elapsed = Duration::from_nanos(nanos.get());
+            tally.record(step, elapsed);
+            batch.step(step, elapsed, &lived.course);
+        }
     }
     match lived.outcome {
         Outcome::Aborted => return,
@@ -224,6 +238,7 @@ fn count(tally: &mut Tally, transaction: &Transaction, lived: &Lived) {
         Outcome::HandlerFailed => tally.handler_failures += 1,
     }
     tally.processed += 1;
+    batch.transaction(&lived.course, lived.failure.as_ref().map(|failure| failure.error.category()));
     if let Some(failure) = &lived.failure {
         count_failure(tally, transaction, lived.disposition, failure);
     }
@@ -232,9 +247,6 @@ fn count(tally: &mut Tally, transaction: &Transaction, lived: &Lived) {
 fn count_failure(tally: &mut Tally, transaction: &Transaction, disposition: Disposition, failure: &Failure) {
     let category = failure.error.category();
     tally.failed.add(category);
-    if let Some(nanos) = failure.exception {
-        tally.record(Step::Exception, Duration::from_nanos(nanos.get()));
-    }
     tally.dead_lettered += u64::from(failure.dead_lettered);
     if failure.dead_lettered || disposition == Disposition::Reject {
         let message = failure.error.message();
@@ -251,6 +263,7 @@ fn returns(lived: &Lived) -> bool {
 fn record(run: &Loop, settling: Vec<Settling>, result: &Result<(), ConnectorError>) {
     let mut returned = false;
     let mut tally = run.terms.tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let (meters, mut batch) = (&run.terms.meters, run.terms.meters.batch(&tally));
     for (index, Settling { transaction, lived, .. }) in settling.iter().enumerate() {
         match result {
             Err(error) if error.fate(index) != Fate::Done => {
@@ -260,14 +273,17 @@ fn record(run: &Loop, settling: Vec<Settling>, result: &Result<(), ConnectorErro
                 let transaction_id = transaction.id();
                 // The source hands it out again, perhaps at once.
                 returned = true;
-                Unsettled { task: run.task, transaction_id, disposition, unknown, error: &error }.emit();
+                Unsettled { task: run.task, transaction_id, disposition, unknown, error: &error, meters }
+                    .emit();
             }
             _ => {
                 returned |= returns(lived);
-                count(&mut tally, transaction, lived);
+                batch.settled(lived.disposition.as_str());
+                count((&mut tally, &mut batch), transaction, lived);
             }
         }
     }
+    batch.end(&tally);
     drop(tally);
     run.slots.settled(settling, returned);
 }

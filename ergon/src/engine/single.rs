@@ -27,7 +27,7 @@ pub(super) async fn process<S: Steps>(
 ) -> SingleReport {
     panic::install_hook();
     let terms = match terms {
-        Ok(terms) => terms.traced(S::NAME, "command-line", true),
+        Ok(terms) => terms.watched(S::NAME, "command-line", true),
         Err(error) => {
             let mut report = SingleReport::new(transaction.id());
             report.error = Some(TransactionError::system(error.to_string()));

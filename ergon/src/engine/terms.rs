@@ -12,6 +12,7 @@ use crate::telemetry::traces::RunTrace;
 
 /// The kind of source that a task's own stream is.
 pub(super) const STREAM: &str = "stream";
+use crate::telemetry::metrics::Meters;
 
 /// What the lives of one loop have in common.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Terms {
     pub(super) tally: Mutex<Tally>,
     /// How the lives are traced, if they are.
     pub(super) trace: Option<RunTrace>,
+    /// What the lives are measured by.
+    pub(super) meters: Meters,
     /// What a hybrid's outbound transactions live by.
     pub(super) outward: Option<Box<Self>>,
 }
@@ -31,14 +34,25 @@ pub(super) struct Terms {
 impl Terms {
     pub(super) fn new(policy: ConsumerPolicy, dead_letter: Option<Output>, stop: &Stop) -> Self {
         let drain = stop.drain.child_token();
-        Self { policy, dead_letter, drain, tally: Mutex::default(), trace: None, outward: None }
+        Self {
+            policy,
+            dead_letter,
+            drain,
+            tally: Mutex::default(),
+            trace: None,
+            meters: Meters::default(),
+            outward: None,
+        }
     }
 
-    /// Traces the lives, and the outbound ones of a hybrid with them, if the process traces anything.
-    pub(super) fn traced(mut self, task: &'static str, source: &'static str, streaming: bool) -> Self {
+    /// Traces and measures the lives as those of a run of `task`, if the process does, and the outbound ones of a
+    /// hybrid with them.
+    pub(super) fn watched(mut self, task: &'static str, source: &'static str, streaming: bool) -> Self {
         self.trace = RunTrace::begin(task, source, streaming);
+        self.meters = Meters::of(task);
         if let Some(outward) = &mut self.outward {
             outward.trace = RunTrace::begin(task, STREAM, true);
+            outward.meters = Meters::outbound(task);
         }
         self
     }

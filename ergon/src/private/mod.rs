@@ -214,3 +214,9 @@ pub const fn same_name(a: &str, b: &str) -> bool {
     }
     true
 }
+
+/// Has the process measured; for tests, and for the part of the program that makes the provider.
+#[cfg(feature = "opentelemetry")]
+pub fn install_metrics(provider: opentelemetry_sdk::metrics::SdkMeterProvider) {
+    crate::telemetry::metrics::install(provider);
+}

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::{debug, error, trace, warn};
 
+use super::metrics::Meters;
 use super::{Scope, Step};
 use crate::error::Error;
 use crate::transaction::{Category, TransactionError};
@@ -46,11 +48,16 @@ pub(crate) struct AttemptFailed<'a> {
     pub(crate) error: &'a TransactionError,
     /// How long until the next attempt; none if this was the last.
     pub(crate) wait: Option<Duration>,
+    pub(crate) meters: &'a Meters,
 }
 
 impl AttemptFailed<'_> {
     pub(crate) fn emit(self) {
-        let Self { name, scope, attempt, max_attempts, error, wait } = self;
+        let Self { name, scope, attempt, max_attempts, error, wait, meters } = self;
+        meters.attempted(name, Some(error.category()));
+        if let Some(wait) = wait {
+            meters.backs_off(name, wait);
+        }
         let (category, task) = (error.category().as_str(), scope.map(|scope| scope.task));
         let transaction_id = scope.map(|scope| scope.transaction_id.as_str());
         match wait {
@@ -136,13 +143,17 @@ impl DeadLetterFailed<'_> {
 }
 
 /// A fetch brought deliveries, or none.
-pub(crate) struct Fetched {
+pub(crate) struct Fetched<'a> {
     pub(crate) task: &'static str,
     pub(crate) count: usize,
+    /// When the source was asked, if anybody measures.
+    pub(crate) asked_at: Option<Instant>,
+    pub(crate) meters: &'a Meters,
 }
 
-impl Fetched {
+impl Fetched<'_> {
     pub(crate) fn emit(self) {
+        self.meters.fetched(self.count, self.asked_at);
         trace!(task = self.task, count = self.count, "fetched");
     }
 }
@@ -174,11 +185,13 @@ pub(crate) struct Unsettled<'a> {
     /// Whether it may have been taken after all.
     pub(crate) unknown: bool,
     pub(crate) error: &'a str,
+    pub(crate) meters: &'a Meters,
 }
 
 impl Unsettled<'_> {
     pub(crate) fn emit(self) {
-        let Self { task, transaction_id, disposition, unknown, error } = self;
+        let Self { task, transaction_id, disposition, unknown, error, meters } = self;
+        meters.unsettled(disposition, unknown);
         let result = if unknown { "unknown" } else { "not settled" };
         warn!(task, transaction_id, disposition, result, error, "settlement failed, expect a redelivery");
     }

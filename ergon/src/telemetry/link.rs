@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
+use super::metrics;
+
 /// A connector's connection is lost, or cannot be made; it is tried again.
 pub(crate) struct LinkLost<'a> {
     /// Whose it is: task, slot, worker.
@@ -35,6 +37,7 @@ pub(crate) struct LinkRestored<'a, P> {
 impl<P: fmt::Display> LinkRestored<'_, P> {
     pub(crate) fn emit(self) {
         let Self { connector, purpose, place, down } = self;
+        metrics::reconnected(connector, purpose);
         info!(connector, purpose, %place, down_ms = millis(down), "connected again");
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod filter;
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod link;
 pub(crate) mod logs;
+pub(crate) mod metrics;
 pub(crate) mod names;
 pub(crate) mod propagation;
 mod report;
@@ -21,6 +22,7 @@ pub(crate) mod traces;
 #[path = "untraced.rs"]
 pub(crate) mod traces;
 
+pub use names::{METRICS, Metric, MetricKind};
 pub use report::{Ended, FailedByCategory, Refusal, RunReport, SingleReport, StepReport, StepTimes, Tally};
 pub(crate) use scope::Scope;
 pub use scope::Step;

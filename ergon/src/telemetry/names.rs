@@ -1,4 +1,153 @@
-//! The names of what can be seen, each in one place.
+//! The names under which a run is seen, in one table each: dashboards, alerts and documentation are held against them.
+
+// ── metrics ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A metric that a run is measured by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metric {
+    /// Its name, as OpenTelemetry writes it.
+    pub name: &'static str,
+    /// Its unit by the rules of UCUM: `s`, or what is counted, in braces.
+    pub unit: &'static str,
+    /// How its values add up.
+    pub kind: MetricKind,
+    /// Its labels, sorted; none of them is ever an id.
+    pub labels: &'static [&'static str],
+    /// The question that it answers.
+    pub question: &'static str,
+}
+
+/// How the values of a [`Metric`] add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MetricKind {
+    /// A sum that never falls.
+    Counter,
+    /// A sum that rises and falls; over workers it adds up.
+    Level,
+    /// How often values fell between given bounds, their number and their sum.
+    Histogram,
+}
+
+impl MetricKind {
+    /// The kind in lower case, as it stands in the documentation.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Level => "level",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+impl Metric {
+    /// Returns the name under which Prometheus knows the metric; a histogram's series add `_bucket`, `_sum` and
+    /// `_count` to it.
+    ///
+    /// ```
+    /// let names: Vec<_> = ergon::telemetry::METRICS.iter().map(|metric| metric.prometheus_name()).collect();
+    /// assert!(names.contains(&"ergon_transactions_total".to_owned()));
+    /// assert!(names.contains(&"ergon_step_duration_seconds".to_owned()));
+    /// ```
+    pub fn prometheus_name(&self) -> String {
+        let unit = if self.unit == "s" { "_seconds" } else { "" };
+        let total = if self.kind == MetricKind::Counter { "_total" } else { "" };
+        format!("{}{unit}{total}", self.name.replace('.', "_"))
+    }
+}
+
+macro_rules! metrics {
+    ($($id:ident: $name:literal, $unit:literal, $kind:ident, $labels:expr, $question:literal;)*) => {
+        $(pub(crate) const $id: Metric = Metric {
+            name: $name,
+            unit: $unit,
+            kind: MetricKind::$kind,
+            labels: &$labels,
+            question: $question,
+        };)*
+
+        /// Holds every metric there is, in the order of the documentation.
+        ///
+        /// ```
+        /// use ergon::telemetry::{METRICS, MetricKind};
+        ///
+        /// let metric = METRICS.iter().find(|metric| metric.name == "ergon.transactions").unwrap();
+        /// assert_eq!((metric.kind, metric.labels), (MetricKind::Counter, &["outcome", "task"][..]));
+        /// ```
+        pub const METRICS: &[Metric] = &[$($id),*];
+    };
+}
+
+metrics! {
+    TRANSACTIONS: "ergon.transactions", "{transaction}", Counter, ["outcome", "task"],
+        "How many transactions came to an outcome, and to which: `succeeded`, or the category of their error?";
+    TRANSACTION_DURATION: "ergon.transaction.duration", "s", Histogram, ["outcome", "task"],
+        "How long does a transaction take, from its first step to its outcome, retries and waits included?";
+    STEP_DURATION: "ergon.step.duration", "s", Histogram, ["outcome", "step", "task"],
+        "How long does a step take, all its attempts and the waits between them included, and how does it end?";
+    ATTEMPTS: "ergon.attempts", "{attempt}", Counter, ["outcome", "step", "task"],
+        "How often was a step tried, and how did each attempt end?";
+    RETRIES: "ergon.retries", "{attempt}", Counter, ["category", "step", "task"],
+        "How often was a step tried again, and after which category of error?";
+    BACKOFF_DURATION: "ergon.backoff.duration", "s", Histogram, ["step", "task"],
+        "How long are the waits before a step is tried again?";
+    TIMEOUTS: "ergon.timeouts", "{timeout}", Counter, ["step", "task"],
+        "In which step does the time run out, the step's own or the whole transaction's?";
+    IN_FLIGHT: "ergon.in_flight", "{transaction}", Level, ["task"],
+        "How many transactions are in one of their steps now?";
+    CONCURRENCY_LIMIT: "ergon.concurrency.limit", "{transaction}", Level, ["task"],
+        "How many transactions may be in their steps at the same time?";
+    FETCH_DURATION: "ergon.fetch.duration", "s", Histogram, ["task"],
+        "How long does the source take to answer a fetch, waits for data included?";
+    FETCH_BATCH_SIZE: "ergon.fetch.batch_size", "{transaction}", Histogram, ["task"],
+        "How many transactions does a fetch bring that brings any?";
+    FETCH_EMPTY: "ergon.fetch.empty", "{fetch}", Counter, ["task"],
+        "How many fetches brought nothing?";
+    SETTLEMENTS: "ergon.settlements", "{transaction}", Counter, ["disposition", "result", "task"],
+        "What was the source told of its deliveries, and did it take that: `done`, `not_done` or `unknown`?";
+    QUEUE_WAIT: "ergon.queue.wait", "s", Histogram, ["task"],
+        "How old is a transaction when its first step begins?";
+    DEAD_LETTERS: "ergon.dead_letters", "{transaction}", Counter, ["task"],
+        "How many transactions did the dead-letter connector take?";
+    ABANDONED_THREADS: "ergon.abandoned_threads", "{thread}", Level, ["task"],
+        "How many threads are in a blocking handler that was given up and has not returned?";
+    CONNECTOR_RECONNECTS: "ergon.connector.reconnects", "{connection}", Counter, ["connector", "purpose"],
+        "How often did a connector connect again after it had lost its connection?";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_each_metric_as_it_is() {
+        let page = include_str!("../../../docs/metrics.md");
+        for metric in METRICS {
+            let labels =
+                metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+            let Metric { name, unit, kind, question, .. } = metric;
+            let kind = kind.as_str();
+            let row = format!(
+                "| `{name}` | `{}` | {kind} | `{unit}` | {labels} | {question} |",
+                metric.prometheus_name()
+            );
+            assert!(page.contains(&row), "docs/metrics.md lacks\n{row}");
+        }
+        let rows = page.lines().filter(|line| line.starts_with("| `ergon.")).count();
+        assert_eq!(rows, METRICS.len());
+    }
+
+    #[test]
+    fn labels_are_sorted_and_none_is_an_id() {
+        for Metric { name, labels, .. } in METRICS {
+            assert!(labels.is_sorted(), "{name}");
+            assert!(!labels.iter().any(|label| label.ends_with("id")), "{name}");
+        }
+    }
+}
+
+// ── spans ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Spans.
 #[cfg(feature = "opentelemetry")]

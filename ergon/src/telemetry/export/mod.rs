@@ -26,6 +26,7 @@ pub(crate) use exporting::Exporting;
 pub(crate) use losses::Losses;
 pub(crate) use resource::About;
 
+use super::metrics;
 use super::traces::{self, Queue, Sampling, Shared, Tracer};
 use crate::error::{Error, ErrorKind};
 use crate::settings::plan::{ExportPlan, SamplerPlan, Target};
@@ -151,7 +152,9 @@ impl Means<'_> {
             let exporter = Exporting::new(exporter, handle, endpoint.timeout, Arc::clone(&losses));
             builder.with_reader(PeriodicReader::builder(exporter).with_interval(every).build())
         };
-        Ok((provider.build(), losses))
+        let provider = provider.build();
+        metrics::install(provider.clone());
+        Ok((provider, losses))
     }
 
     fn lines(&self) -> Result<(SdkLoggerProvider, Arc<Losses>), Error> {

@@ -1,0 +1,142 @@
+//! What is settled together is counted together: once for each counter, not once for each transaction.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::End;
+use super::bound::{Bound, DISPOSITIONS, FINAL, outcome, place};
+use crate::telemetry::{Step, Tally};
+use crate::transaction::Category;
+
+/// What is known of a transaction's way through its steps; nothing if nobody measures.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Course {
+    /// When its first step began.
+    began: Option<Instant>,
+    /// How old it was then.
+    age: Duration,
+    /// How long it took.
+    whole: Duration,
+    /// How the first step, success and exception ended.
+    ends: [Option<End>; 3],
+}
+
+impl Course {
+    pub(super) fn begin(mark: Instant, age: Duration) -> Self {
+        Self { began: Some(mark), age, ..Self::default() }
+    }
+
+    /// Takes in how a step ended.
+    #[inline]
+    pub(crate) fn ended(&mut self, step: Step, end: End) {
+        let [first, success, exception] = &mut self.ends;
+        *match step {
+            Step::Process | Step::Prepare => first,
+            Step::Success => success,
+            Step::Exception => exception,
+        } = Some(end);
+    }
+
+    /// Takes in that the transaction came to its outcome.
+    #[inline]
+    pub(crate) fn over(mut self, now: Instant) -> Self {
+        if let Some(began) = self.began {
+            self.whole = now.saturating_duration_since(began);
+        }
+        self
+    }
+
+    fn end(&self, step: Step) -> Option<End> {
+        let [first, success, exception] = self.ends;
+        match step {
+            Step::Process | Step::Prepare => first,
+            Step::Success => success,
+            Step::Exception => exception,
+        }
+    }
+}
+
+/// What is settled together.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    bound: Option<&'a Bound>,
+    /// Transactions of each outcome, and dead letters, before.
+    before: ([u64; FINAL], u64),
+    /// Attempts of each step that ended well.
+    attempts: [u64; 4],
+    /// Deliveries that the source took as acked, rejected, requeued, to be tried again later.
+    settled: [u64; 4],
+}
+
+impl<'a> Batch<'a> {
+    #[inline]
+    pub(super) fn new(bound: Option<&'a Bound>, tally: &Tally) -> Self {
+        let before = if bound.is_some() { figures(tally) } else { Default::default() };
+        Self { bound, before, attempts: [0; 4], settled: [0; 4] }
+    }
+
+    /// Records a step of a transaction.
+    #[inline]
+    pub(crate) fn step(&mut self, step: Step, elapsed: Duration, course: &Course) {
+        let (Some(bound), Some(end)) = (self.bound, course.end(step)) else { return };
+        bound.step_took(step, end, elapsed.as_secs_f64());
+        if let (End::Succeeded, Some(attempts)) = (end, self.attempts.get_mut(place(step))) {
+            *attempts += 1;
+        }
+        if matches!(step, Step::Process | Step::Prepare) && !bound.outbound {
+            bound.queue_wait.record(course.age.as_secs_f64());
+        }
+    }
+
+    /// Records a transaction that came to its outcome.
+    #[inline]
+    pub(crate) fn transaction(&mut self, course: &Course, failed: Option<Category>) {
+        let Some(bound) = self.bound.filter(|bound| !bound.outbound) else { return };
+        bound.transaction_took(outcome(failed), course.whole.as_secs_f64());
+    }
+
+    /// Counts a settlement that the source took.
+    #[inline]
+    pub(crate) fn settled(&mut self, disposition: &'static str) {
+        if self.bound.is_none() {
+            return;
+        }
+        let place = DISPOSITIONS.iter().position(|known| *known == disposition);
+        if let Some(settled) = place.and_then(|place| self.settled.get_mut(place)) {
+            *settled += 1;
+        }
+    }
+
+    /// Ends it; `tally` is what it came to.
+    #[inline]
+    pub(crate) fn end(self, tally: &Tally) {
+        if let Some(bound) = self.bound {
+            self.add_to(bound, tally);
+        }
+    }
+
+    fn add_to(self, bound: &Bound, tally: &Tally) {
+        let ((before, letters_before), (now, letters)) = (self.before, figures(tally));
+        for (outcome, (now, before)) in now.into_iter().zip(before).enumerate() {
+            if now > before && !bound.outbound {
+                bound.count_transactions(outcome, now - before);
+            }
+        }
+        if letters > letters_before {
+            bound.dead_letters.add(letters - letters_before);
+        }
+        for (step, count) in Step::ALL.into_iter().zip(self.attempts).filter(|(_, count)| *count > 0) {
+            bound.count_attempts(step, count);
+        }
+        for (place, count) in self.settled.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+            bound.count_settled(place, count);
+        }
+    }
+}
+
+/// Transactions of each outcome, in the order of the outcomes, and dead letters.
+fn figures(tally: &Tally) -> ([u64; FINAL], u64) {
+    let failed = &tally.failed;
+    ([tally.succeeded, failed.business, failed.system, failed.timeout], tally.dead_lettered)
+}

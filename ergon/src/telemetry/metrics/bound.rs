@@ -1,0 +1,180 @@
+//! The instruments of one loop, bound to their labels, so that recording looks nothing up.
+
+use std::sync::OnceLock;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{BoundCounter, BoundHistogram};
+
+use super::End;
+use super::instruments::Instruments;
+use crate::telemetry::Step;
+use crate::transaction::Category;
+
+/// What a transaction, a step or an attempt can come to; in the order of [`index`].
+pub(super) const OUTCOMES: [&str; 5] = ["succeeded", "business", "system", "timeout", "interrupted"];
+
+/// What a source can be told of a delivery.
+pub(super) const DISPOSITIONS: [&str; 4] = ["ack", "reject", "requeue", "retry_after"];
+
+/// How many of the outcomes a transaction or an attempt can have.
+pub(super) const FINAL: usize = 4;
+
+/// Where an outcome stands among the [`OUTCOMES`].
+pub(super) const fn index(end: End) -> usize {
+    match end {
+        End::Succeeded => 0,
+        End::Failed(Category::Business) => 1,
+        End::Failed(Category::System) => 2,
+        End::Failed(Category::Timeout) => 3,
+        End::Interrupted => 4,
+    }
+}
+
+/// The outcome that an error's category stands for; that of success if there is none.
+pub(super) const fn outcome(failed: Option<Category>) -> usize {
+    match failed {
+        None => index(End::Succeeded),
+        Some(category) => index(End::Failed(category)),
+    }
+}
+
+/// Where a step stands among [`Step::ALL`].
+pub(super) const fn place(step: Step) -> usize {
+    match step {
+        Step::Process => 0,
+        Step::Prepare => 1,
+        Step::Success => 2,
+        Step::Exception => 3,
+    }
+}
+
+/// Instruments that differ in one label; each is bound when it is used first, so that no series is made in vain.
+#[derive(Debug)]
+pub(super) struct Row<T, const N: usize>([OnceLock<T>; N]);
+
+impl<T, const N: usize> Default for Row<T, N> {
+    fn default() -> Self {
+        Self([const { OnceLock::new() }; N])
+    }
+}
+
+impl<T, const N: usize> Row<T, N> {
+    /// The instrument at a place; none beyond the row.
+    #[inline]
+    pub(super) fn get(&self, place: usize, bind: impl FnOnce(&'static str) -> T) -> Option<&T> {
+        let cell = self.0.get(place)?;
+        let label = OUTCOMES.get(place)?;
+        Some(cell.get_or_init(|| bind(label)))
+    }
+}
+
+/// What one loop is measured by.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) task: &'static str,
+    pub(super) instruments: &'static Instruments,
+    /// Whether its transactions are those that a hybrid sends out; they are part of an inbound one's outcome.
+    pub(super) outbound: bool,
+    transactions: Row<BoundCounter<u64>, FINAL>,
+    durations: Row<BoundHistogram<f64>, FINAL>,
+    steps: [Row<BoundHistogram<f64>, 5>; 4],
+    attempts: [OnceLock<BoundCounter<u64>>; 4],
+    settlements: [OnceLock<BoundCounter<u64>>; 4],
+    pub(super) dead_letters: BoundCounter<u64>,
+    pub(super) queue_wait: BoundHistogram<f64>,
+    pub(super) fetch: Fetch,
+}
+
+/// What a loop's fetches are measured by.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    pub(super) duration: BoundHistogram<f64>,
+    pub(super) batch_size: BoundHistogram<f64>,
+    pub(super) empty: BoundCounter<u64>,
+    pub(super) answered: BoundCounter<u64>,
+}
+
+impl Bound {
+    pub(super) fn new(task: &'static str, instruments: &'static Instruments, outbound: bool) -> Self {
+        let labels = [KeyValue::new("task", task)];
+        Self {
+            task,
+            instruments,
+            outbound,
+            transactions: Row::default(),
+            durations: Row::default(),
+            steps: Default::default(),
+            attempts: Default::default(),
+            settlements: Default::default(),
+            dead_letters: instruments.dead_letters.bind(&labels),
+            queue_wait: instruments.queue_wait.bind(&labels),
+            fetch: Fetch {
+                duration: instruments.fetch_duration.bind(&labels),
+                batch_size: instruments.fetch_batch_size.bind(&labels),
+                empty: instruments.fetch_empty.bind(&labels),
+                answered: instruments.attempts.bind(&attempt_labels("fetch", OUTCOMES[0], task)),
+            },
+        }
+    }
+
+    /// Counts transactions of one outcome.
+    pub(super) fn count_transactions(&self, outcome: usize, count: u64) {
+        let bind = |outcome| self.instruments.transactions.bind(&outcome_labels(outcome, self.task));
+        if let Some(counter) = self.transactions.get(outcome, bind) {
+            counter.add(count);
+        }
+    }
+
+    /// Records how long a transaction of one outcome took.
+    pub(super) fn transaction_took(&self, outcome: usize, seconds: f64) {
+        let bind = |outcome| self.instruments.transaction_duration.bind(&outcome_labels(outcome, self.task));
+        if let Some(histogram) = self.durations.get(outcome, bind) {
+            histogram.record(seconds);
+        }
+    }
+
+    /// Records how long a step took that ended so.
+    pub(super) fn step_took(&self, step: Step, end: End, seconds: f64) {
+        let bind =
+            |outcome| self.instruments.step_duration.bind(&attempt_labels(step.as_str(), outcome, self.task));
+        let row = self.steps.get(place(step));
+        if let Some(histogram) = row.and_then(|row| row.get(index(end), bind)) {
+            histogram.record(seconds);
+        }
+    }
+
+    /// Counts attempts of a step that ended well.
+    pub(super) fn count_attempts(&self, step: Step, count: u64) {
+        let bind = || self.instruments.attempts.bind(&attempt_labels(step.as_str(), OUTCOMES[0], self.task));
+        if let Some(counter) = self.attempts.get(place(step)) {
+            counter.get_or_init(bind).add(count);
+        }
+    }
+
+    /// Counts deliveries that the source took with the disposition at this place among the [`DISPOSITIONS`].
+    pub(super) fn count_settled(&self, place: usize, count: u64) {
+        let disposition = DISPOSITIONS.get(place).copied().unwrap_or_default();
+        let bind = || self.instruments.settlements.bind(&settlement_labels(disposition, "done", self.task));
+        if let Some(counter) = self.settlements.get(place) {
+            counter.get_or_init(bind).add(count);
+        }
+    }
+}
+
+fn outcome_labels(outcome: &'static str, task: &'static str) -> [KeyValue; 2] {
+    [KeyValue::new("outcome", outcome), KeyValue::new("task", task)]
+}
+
+/// The labels of an attempt or a step.
+pub(super) fn attempt_labels(step: &'static str, outcome: &'static str, task: &'static str) -> [KeyValue; 3] {
+    [KeyValue::new("outcome", outcome), KeyValue::new("step", step), KeyValue::new("task", task)]
+}
+
+/// The labels of a settlement.
+pub(super) fn settlement_labels(
+    disposition: &'static str,
+    result: &'static str,
+    task: &'static str,
+) -> [KeyValue; 3] {
+    [KeyValue::new("disposition", disposition), KeyValue::new("result", result), KeyValue::new("task", task)]
+}

@@ -1,0 +1,52 @@
+//! Metrics: what a loop did, in numbers that add up over workers.
+//!
+//! A loop asks once for its [`Meters`]; without a provider, or without the feature `opentelemetry`, there are none, and
+//! nothing is paid. Where a loop settles many transactions in one call, it counts them in one [`Batch`]: counters are
+//! the difference between the tally after it and before it, so that they add up to what the summary says.
+
+#[cfg(feature = "opentelemetry")]
+mod batch;
+#[cfg(feature = "opentelemetry")]
+mod bound;
+#[cfg(feature = "opentelemetry")]
+mod instruments;
+#[cfg(feature = "opentelemetry")]
+mod levels;
+#[cfg(feature = "opentelemetry")]
+mod meters;
+#[cfg(not(feature = "opentelemetry"))]
+mod off;
+
+#[cfg(feature = "opentelemetry")]
+pub(crate) use batch::{Batch, Course};
+#[cfg(feature = "opentelemetry")]
+pub(crate) use instruments::install;
+#[cfg(all(feature = "opentelemetry", feature = "rabbitmq"))]
+pub(crate) use instruments::reconnected;
+#[cfg(feature = "opentelemetry")]
+pub(crate) use meters::Meters;
+#[cfg(all(not(feature = "opentelemetry"), feature = "rabbitmq"))]
+pub(crate) use off::reconnected;
+#[cfg(not(feature = "opentelemetry"))]
+pub(crate) use off::{Batch, Course, Meters};
+
+use crate::transaction::Category;
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Succeeded,
+    Failed(Category),
+    /// A stop ended the wait for its next attempt.
+    Interrupted,
+}
+
+/// How much a loop does at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(not(feature = "opentelemetry"), expect(dead_code, reason = "nobody measures"))]
+pub(crate) struct Levels {
+    /// Transactions in one of their steps.
+    pub(crate) in_flight: usize,
+    /// How many there may be.
+    pub(crate) limit: usize,
+}
