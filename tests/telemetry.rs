@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use ergon_tests::otlp::{Collector, Seen, Span, Status};
+use ergon_tests::until;
 use serde_json::Value;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::time::{Instant, timeout};
 
 const OBSERVED: &str = env!("CARGO_BIN_EXE_observed");
 
@@ -35,11 +38,16 @@ impl Project {
         fs::read_to_string(self.0.path().join(name)).unwrap()
     }
 
-    async fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(OBSERVED);
         command.args(arguments).current_dir(&self.0).env_remove("RUST_LOG").stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.envs(variables.iter().copied()).kill_on_drop(true);
-        command.output().await.unwrap()
+        command
+    }
+
+    async fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        self.command(arguments, variables).output().await.unwrap()
     }
 }
 
@@ -275,4 +283,54 @@ async fn the_metrics_of_a_run_add_up_to_its_summary() {
         let timed: u64 = seen.series("ergon.transaction.duration", &[]).map(|series| series.count()).sum();
         assert_eq!(timed, 5, "{:#?}", seen.metrics);
     }
+}
+
+/// How a collector can fail.
+const FAULTS: [(&str, fn(&mut Collector)); 4] = [
+    ("is not there", Collector::stop),
+    ("answers errors", |collector| collector.refuse()),
+    ("never answers", |collector| collector.hang()),
+    ("takes a byte a second", |collector| collector.one_byte_a_second()),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_fails_costs_no_transaction_and_at_most_two_seconds_at_the_end() {
+    const LINES: usize = 2000;
+    for (name, fail) in FAULTS {
+        let (mut collector, project) = (Collector::grpc().await, Project::new(&["fine"; LINES]));
+        let endpoint = collector.endpoint();
+        fail(&mut collector);
+        let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_BSP_MAX_QUEUE_SIZE", "500")];
+        let child = project.command(&["--log-level", "warn", "run", "observe"], &variables).spawn().unwrap();
+        until("all lines are copied", Duration::from_secs(30), async || {
+            fs::read_to_string(project.0.path().join("copies.jsonl"))
+                .is_ok_and(|text| text.lines().count() == LINES)
+        })
+        .await;
+        let copied = Instant::now();
+        let output = timeout(Duration::from_secs(30), child.wait_with_output()).await.unwrap().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{name}: {told}");
+        assert!(copied.elapsed() < Duration::from_millis(3500), "{name}: {:?}", copied.elapsed());
+        // Once when it is noticed, and once at the end.
+        let lost =
+            told.lines().filter(|line| line.contains("telemetry was lost") && line.contains("signal=spans"));
+        assert!((1..=2).contains(&lost.count()), "{name}: {told}");
+        let lines = told.lines().filter(|line| line.contains("telemetry was lost")).count();
+        assert!(lines <= 6, "{name}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_comes_back_is_sent_to_again() {
+    let (mut collector, project) = (Collector::grpc().await, Project::new(&["slowly"; 1000]));
+    let endpoint = collector.endpoint();
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "50")];
+    let mut child = project.command(&["--log-level", "warn", "run", "observe"], &variables).spawn().unwrap();
+    collector.until(|seen| seen.spans_named("transaction").count() > 0).await;
+    collector.stop();
+    collector.restart().await;
+    collector.forget();
+    collector.until(|seen| seen.spans_named("transaction").count() > 0).await;
+    child.start_kill().unwrap();
 }

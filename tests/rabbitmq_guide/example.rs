@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ergon::testing::conformance;
 use ergon_tests::broker::Client;
+use ergon_tests::otlp::{Collector, Seen, Span};
 use ergon_tests::until;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -111,5 +112,52 @@ async fn the_example_makes_what_it_says() {
     assert_eq!(refused, lines(&read("examples/rabbitmq_pipeline/expected/refused.jsonl")));
     for queue in ["orders", "invoices", "invoices.unsent"] {
         assert_eq!(project.ready(&client, queue).await, 0, "{queue} is empty");
+    }
+}
+
+/// The names and processes of a span and of all that it is part of, from the outermost.
+fn lineage(seen: &Seen, span: &Span) -> Vec<(String, i64)> {
+    let all = std::iter::successors(Some(span), |span| seen.parent(span));
+    let named = |span: &Span| (span.name.clone(), span.resource["process.pid"].as_i64().unwrap());
+    let mut lineage: Vec<_> = all.map(named).collect();
+    lineage.reverse();
+    lineage
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_one_trace_from_the_file_over_two_queues_to_its_letter() {
+    let (project, collector) = (Project::new(), Collector::grpc().await);
+    let run = |task: &'static str| {
+        let mut command = project.command(&["run", task]);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
+        command
+    };
+    assert!(run("place-orders").output().await.unwrap().status.success());
+    let running = [run("take-orders").spawn().unwrap(), run("send-invoices").spawn().unwrap()];
+    let pids = running.each_ref().map(|child| i64::from(child.id().unwrap()));
+    let letter =
+        |span: &Span| span.name == "transaction" && span.resource["ergon.task.name"] == "send-invoices";
+    let seen = collector.until(|seen| seen.spans.iter().filter(|span| letter(span)).count() == 5).await;
+    for child in running {
+        assert_eq!(interrupted(child).await.status.code(), Some(130));
+    }
+    for span in seen.spans.iter().filter(|span| letter(span)) {
+        let lineage = lineage(&seen, span);
+        let names: Vec<&str> = lineage.iter().map(|(name, _)| name.as_str()).collect();
+        let placed = ["run place-orders", "batch", "transaction"];
+        let sent = [["transaction", "success", "attempt", "dispatch"].as_slice(), &["transaction"]].concat();
+        assert!(names.starts_with(&placed) && names.ends_with(&sent), "{names:?}");
+        assert_eq!((lineage[lineage.len() - 2].1, lineage[lineage.len() - 1].1), (pids[0], pids[1]));
+        assert_eq!(span.attributes["messaging.system"], "rabbitmq");
+        assert_eq!(span.attributes["messaging.destination.name"], project.queue("invoices"));
+        // In a run without an end a transaction is part of its sender's trace, and only linked to what it came with.
+        let batch = seen
+            .spans_named("batch")
+            .find(|batch| span.links == [(batch.trace_id.clone(), batch.span_id.clone())]);
+        assert!(
+            batch.is_some_and(|batch| batch.trace_id != span.trace_id && batch.parent_id.is_none()),
+            "{span:?}"
+        );
     }
 }

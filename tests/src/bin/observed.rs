@@ -29,6 +29,7 @@ impl Observe {
                 return Err(TransactionError::system("the warehouse did not answer"));
             }
             "wrong" => return Err(TransactionError::business("there is no such article")),
+            "slowly" => tokio::time::sleep(Duration::from_millis(20)).await,
             "too-long" => tokio::time::sleep(Duration::from_secs(60)).await,
             "panics" => std::panic::panic_any("the cupboard was bare"),
             _ => {}

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::Resource;
@@ -25,18 +24,12 @@ pub(crate) struct Exporting<E> {
     /// What drives its connections; the library calls it on threads of its own.
     runtime: Handle,
     limit: Duration,
-    /// How much waits in the queue before it.
-    waiting: Arc<AtomicUsize>,
     losses: Arc<Losses>,
 }
 
 impl<E> Exporting<E> {
     pub(crate) fn new(exporter: E, runtime: &Handle, limit: Duration, losses: Arc<Losses>) -> Self {
-        Self { exporter, runtime: runtime.clone(), limit, waiting: Arc::default(), losses }
-    }
-
-    pub(crate) fn waiting(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.waiting)
+        Self { exporter, runtime: runtime.clone(), limit, losses }
     }
 
     pub(crate) fn losses(&self) -> Arc<Losses> {
@@ -65,8 +58,9 @@ impl<E> Exporting<E> {
 impl<E: SpanExporter> SpanExporter for Exporting<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let count = batch.len();
-        self.waiting.fetch_sub(count, Ordering::Relaxed);
-        self.call(count, || self.exporter.export(batch))
+        let result = self.call(count, || self.exporter.export(batch));
+        self.losses.leave(count);
+        result
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -81,8 +75,9 @@ impl<E: SpanExporter> SpanExporter for Exporting<E> {
 impl<E: LogExporter> LogExporter for Exporting<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
         let count = batch.iter().count();
-        self.waiting.fetch_sub(count, Ordering::Relaxed);
-        self.call(count, || self.exporter.export(batch))
+        let result = self.call(count, || self.exporter.export(batch));
+        self.losses.leave(count);
+        result
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -109,5 +104,51 @@ impl<E: PushMetricExporter> PushMetricExporter for Exporting<E> {
 
     fn temporality(&self) -> Temporality {
         self.exporter.temporality()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_sdk::trace::SpanExporter;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Faulty(fn() -> OTelSdkResult);
+
+    impl SpanExporter for Faulty {
+        async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+            (self.0)()
+        }
+    }
+
+    #[derive(Debug)]
+    struct Hanging;
+
+    impl SpanExporter for Hanging {
+        async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+            std::future::pending().await
+        }
+    }
+
+    fn exported<E: SpanExporter>(exporter: E) -> String {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let losses = Arc::new(Losses::new("spans"));
+        let exporting = Exporting::new(exporter, runtime.handle(), Duration::from_millis(20), losses);
+        match futures_util::FutureExt::now_or_never(SpanExporter::export(&exporting, Vec::new())) {
+            Some(Err(error)) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_exporter_that_panics_or_hangs_is_one_that_fails() {
+        assert!(
+            exported(Faulty(|| std::panic::panic_any("out of cheese"))).contains("the exporter panicked")
+        );
+        assert!(exported(Hanging).contains("timed out"));
+        let refused = || Err(OTelSdkError::InternalFailure("refused".to_owned()));
+        assert!(exported(Faulty(refused)).contains("refused"));
     }
 }

@@ -1,7 +1,6 @@
 //! Log lines on their way to the collector, with the ids of the transaction they were written in.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use opentelemetry::InstrumentationScope;
@@ -23,7 +22,6 @@ use crate::telemetry::traces;
 #[derive(Debug)]
 pub(super) struct Queue {
     processor: BatchLogProcessor,
-    waiting: Arc<AtomicUsize>,
     most: usize,
     losses: Arc<Losses>,
 }
@@ -34,7 +32,7 @@ impl Queue {
         resource: &Resource,
         Queueing { most, batch, delay }: Queueing,
     ) -> Self {
-        let (waiting, losses) = (exporter.waiting(), exporter.losses());
+        let losses = exporter.losses();
         let config = BatchConfigBuilder::default()
             .with_max_queue_size(most.saturating_mul(2))
             .with_max_export_batch_size(batch)
@@ -42,15 +40,13 @@ impl Queue {
             .build();
         let mut processor = BatchLogProcessor::builder(exporter).with_batch_config(config).build();
         processor.set_resource(resource);
-        Self { processor, waiting, most, losses }
+        Self { processor, most, losses }
     }
 }
 
 impl LogProcessor for Queue {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.most {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.losses.dropped(1);
+        if !self.losses.enter(self.most) {
             return;
         }
         Scope::with_current(|current| identify(record, current));

@@ -1,6 +1,6 @@
-//! What could not be exported: counted, and told at most once a minute.
+//! What waits to be exported, and what could not be: counted, and told at most once a minute.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,13 @@ use crate::telemetry::event::TelemetryLost;
 /// How long is kept silent after having told of a loss.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// What of one signal could not be exported.
+/// What of one signal waits to be exported, and what could not be.
 #[derive(Debug)]
 pub(crate) struct Losses {
     /// `spans`, `log lines` or `metrics`.
     signal: &'static str,
+    /// Things that have a place in the queue, until the collector has them or they are lost.
+    waiting: AtomicUsize,
     /// Lost since it was told of last.
     untold: AtomicU64,
     last: Mutex<Last>,
@@ -27,12 +29,23 @@ struct Last {
 
 impl Losses {
     pub(crate) fn new(signal: &'static str) -> Self {
-        Self { signal, untold: AtomicU64::new(0), last: Mutex::default() }
+        Self { signal, waiting: AtomicUsize::new(0), untold: AtomicU64::new(0), last: Mutex::default() }
     }
 
-    /// Counts what found no room in the queue.
-    pub(crate) fn dropped(&self, count: u64) {
-        self.untold.fetch_add(count, Ordering::Relaxed);
+    /// Takes a place in a queue of `most`; `false` if there is none, and the thing is lost.
+    #[inline]
+    pub(crate) fn enter(&self, most: usize) -> bool {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < most {
+            return true;
+        }
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.untold.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+
+    /// Gives places back.
+    pub(crate) fn leave(&self, count: usize) {
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
     }
 
     /// Counts what the collector did not take.
@@ -48,7 +61,9 @@ impl Losses {
         if silent && !end {
             return;
         }
-        let count = self.untold.swap(0, Ordering::Relaxed);
+        // What still waits when the program ends is lost too.
+        let late = if end { self.waiting.load(Ordering::Relaxed) as u64 } else { 0 };
+        let count = self.untold.swap(0, Ordering::Relaxed) + late;
         if count == 0 {
             return;
         }
@@ -71,7 +86,8 @@ mod tests {
     fn what_is_lost_is_told_at_once_then_once_a_minute_and_at_the_end() {
         let (losses, start) = (Losses::new("spans"), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        losses.dropped(3);
+        assert!(losses.enter(1) && !losses.enter(1) && !losses.enter(1));
+        assert_eq!(losses.untold(), 2);
         losses.tell(start, false);
         assert_eq!(losses.untold(), 0);
         losses.failed(2, "refused".to_owned());
@@ -79,7 +95,8 @@ mod tests {
         assert_eq!(losses.untold(), 2);
         losses.tell(after(60), false);
         assert_eq!(losses.untold(), 0);
-        losses.dropped(1);
+        losses.leave(1);
+        losses.failed(1, "refused".to_owned());
         losses.tell(after(61), true);
         assert_eq!(losses.untold(), 0);
     }

@@ -10,7 +10,7 @@ mod losses;
 mod otlp;
 mod resource;
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use opentelemetry::trace::TracerProvider;
@@ -95,12 +95,27 @@ impl Exports {
 
     /// Sends what is left, within a time limit, and tells of what was lost.
     pub(crate) fn finish(&self, within: Duration) {
-        // What cannot be sent in time is told of as lost; nothing else can be done about it.
-        std::thread::scope(|threads| {
-            threads.spawn(|| self.tracer.as_ref().map(|provider| provider.shutdown_with_timeout(within)));
-            threads.spawn(|| self.meter.as_ref().map(|provider| provider.shutdown_with_timeout(within)));
-            threads.spawn(|| self.logger.as_ref().map(|provider| provider.shutdown_with_timeout(within)));
-        });
+        let (done, ended) = mpsc::channel::<()>();
+        let deadline = Instant::now() + within;
+        let (tracer, meter, logger) = (self.tracer.clone(), self.meter.clone(), self.logger.clone());
+        // Each on a thread that is left behind when the time is over: the library waits longer than it is told to when
+        // a call to the collector hangs.
+        let closing: [Box<dyn FnOnce() + Send>; 3] = [
+            Box::new(move || drop(tracer.map(|provider| provider.shutdown_with_timeout(within)))),
+            Box::new(move || drop(meter.map(|provider| provider.shutdown_with_timeout(within)))),
+            Box::new(move || drop(logger.map(|provider| provider.shutdown_with_timeout(within)))),
+        ];
+        for close in closing {
+            let done = done.clone();
+            // Without a thread nothing is sent any more.
+            let _ = std::thread::Builder::new().name("ergon-last-send".to_owned()).spawn(move || {
+                close();
+                drop(done);
+            });
+        }
+        drop(done);
+        // It ends when the last thread lets go of its sender.
+        let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         for losses in &self.losses {
             losses.tell(Instant::now(), true);
         }
@@ -109,7 +124,8 @@ impl Exports {
 
 impl Drop for Exports {
     fn drop(&mut self) {
-        // A connection that hangs must not hold up the end of the program.
+        // What hangs must not hold up the end of the program; the library's own drop would wait for it.
+        std::mem::forget((self.tracer.take(), self.meter.take(), self.logger.take()));
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

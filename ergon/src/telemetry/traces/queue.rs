@@ -2,7 +2,6 @@
 //! counted, so that nothing is lost silently.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use opentelemetry::Context;
@@ -22,7 +21,6 @@ use crate::telemetry::export::{Exporting, Losses};
 #[derive(Debug)]
 pub(crate) struct Queue {
     processor: BatchSpanProcessor,
-    waiting: Arc<AtomicUsize>,
     most: usize,
     losses: Arc<Losses>,
 }
@@ -39,20 +37,15 @@ impl Queue {
             .with_max_export_batch_size(batch)
             .with_scheduled_delay(delay)
             .build();
-        let (waiting, losses) = (exporter.waiting(), exporter.losses());
+        let losses = exporter.losses();
         let mut processor = BatchSpanProcessor::new(exporter, config);
         processor.set_resource(resource);
-        Self { processor, waiting, most, losses }
+        Self { processor, most, losses }
     }
 
     /// Takes a place for a span; `false` if there is none, and the span is lost.
     pub(super) fn reserve(&self) -> bool {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.most {
-            return true;
-        }
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.losses.dropped(1);
-        false
+        self.losses.enter(self.most)
     }
 
     /// Hands over a span that has a place.
