@@ -9,6 +9,9 @@ pub(crate) mod link;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 mod names;
+#[cfg(feature = "health")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the health server serves it"))]
+pub(crate) mod prometheus;
 mod report;
 mod scope;
 
