@@ -10,6 +10,7 @@ mod rabbitmq_guide {}
 
 pub mod broker;
 mod flaky;
+pub mod lab;
 pub mod ledger;
 pub mod otlp;
 mod probe;

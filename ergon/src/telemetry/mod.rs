@@ -13,6 +13,9 @@ pub(crate) mod link;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod names;
+#[cfg(feature = "health")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the health server serves it"))]
+pub(crate) mod prometheus;
 pub(crate) mod propagation;
 mod report;
 mod scope;

@@ -1,0 +1,94 @@
+//! Metrics as Prometheus asks for them: read when it asks, written as text.
+
+use opentelemetry_prometheus::{PrometheusExporter, exporter};
+use opentelemetry_sdk::error::OTelSdkError;
+use prometheus::{Registry, TextEncoder};
+
+/// Makes a reader for the process's provider, and what it is rendered from.
+///
+/// # Errors
+/// The registry does not take the reader.
+pub(crate) fn reader() -> Result<(PrometheusExporter, Registry), OTelSdkError> {
+    let registry = Registry::new();
+    // The scope is always ours; its labels would only make each line longer.
+    let reader = exporter().with_registry(registry.clone()).scope_info_enabled(false).build()?;
+    Ok((reader, registry))
+}
+
+/// Writes what the metrics are now, in the media type [`prometheus::TEXT_FORMAT`].
+///
+/// # Errors
+/// A metric cannot be written as text.
+pub(crate) fn render(registry: &Registry) -> prometheus::Result<String> {
+    TextEncoder::new().encode_to_string(&registry.gather())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use opentelemetry_sdk::Resource;
+    use opentelemetry_sdk::metrics::SdkMeterProvider;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::telemetry::metrics::{self, End, Levels, Meters};
+    use crate::telemetry::{METRICS, MetricKind, Step, Tally};
+    use crate::transaction::{Category, Transaction};
+
+    /// Measures a bit of everything.
+    fn work(meters: &Meters) {
+        let mut tally = Tally::default();
+        let mut batch = meters.batch(&tally);
+        let mut course = meters.begin(Instant::now(), &Transaction::new("a", &1).unwrap());
+        course.ended(Step::Process, End::Succeeded);
+        let course = course.over(Instant::now());
+        batch.step(Step::Process, Duration::from_millis(20), &course);
+        batch.transaction(&course, None);
+        batch.settled("ack");
+        (tally.succeeded, tally.dead_lettered) = (3, 1);
+        batch.end(&tally);
+        meters.fetched(5, meters.now());
+        meters.fetched(0, meters.now());
+        meters.attempted("process", Some(Category::Timeout));
+        meters.backs_off("process", Duration::from_secs(1));
+        meters.retried("process", Category::System);
+        meters.watch(|| Some(Levels { in_flight: 2, limit: 8 }), || 1);
+        #[cfg(feature = "rabbitmq")]
+        metrics::reconnected("ship-orders.input", "consume");
+    }
+
+    #[test]
+    fn names_and_labels_are_those_an_operator_expects() {
+        let (reader, registry) = reader().unwrap();
+        let resource = Resource::builder_empty().with_service_name("orders").build();
+        metrics::install(SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build());
+        work(&Meters::of("ship-orders"));
+        let text = render(&registry).unwrap();
+        for line in [
+            r#"ergon_transactions_total{outcome="succeeded",task="ship-orders"} 3"#,
+            r#"ergon_dead_letters_total{task="ship-orders"} 1"#,
+            r#"ergon_in_flight{task="ship-orders"} 2"#,
+            r#"ergon_concurrency_limit{task="ship-orders"} 8"#,
+            r#"ergon_abandoned_threads{task="ship-orders"} 1"#,
+            r#"ergon_step_duration_seconds_bucket{outcome="succeeded",step="process",task="ship-orders",le="0.01"} 0"#,
+            r#"ergon_step_duration_seconds_bucket{outcome="succeeded",step="process",task="ship-orders",le="0.025"} 1"#,
+            r#"ergon_fetch_batch_size_sum{task="ship-orders"} 5"#,
+            r#"ergon_timeouts_total{step="process",task="ship-orders"} 1"#,
+            r#"target_info{service_name="orders"} 1"#,
+        ] {
+            assert!(text.lines().any(|written| written == line), "no line\n{line}\nin\n{text}");
+        }
+        for metric in METRICS {
+            let kind = match metric.kind {
+                MetricKind::Counter => "counter",
+                MetricKind::Level => "gauge",
+                MetricKind::Histogram => "histogram",
+            };
+            let line = format!("# TYPE {} {kind}", metric.prometheus_name());
+            let there = text.lines().any(|written| written == line);
+            let expected = cfg!(feature = "rabbitmq") || metric.name != "ergon.connector.reconnects";
+            assert_eq!(there, expected, "{line}\nin\n{text}");
+        }
+    }
+}
