@@ -174,15 +174,12 @@ impl Attempts<'_> {
         }
         loop {
             self.begin();
-            let result = self.once(f).await;
-            if let Some(recording) = &mut self.recording {
-                recording.end_attempt(self.made, self.policy.max_attempts, result.as_ref().err());
-            }
-            let error = match result {
+            let error = match self.once(f).await {
                 Ok(value) => return self.end(Finished::Done(value)),
                 Err(error) => error,
             };
             let Some(due) = self.next_attempt(&error) else { return self.end(Finished::Failed(error)) };
+            self.end_attempt(Some(&error));
             if let Some(interrupted) = self.wait_until(due).await {
                 return self.end(interrupted);
             }
@@ -202,10 +199,21 @@ impl Attempts<'_> {
         }
     }
 
+    /// Ends an attempt that is not the only one.
+    fn end_attempt(&mut self, error: Option<&TransactionError>) {
+        if let Some(recording) = &mut self.recording {
+            recording.end_attempt(self.made, self.policy.max_attempts, error);
+        }
+    }
+
     /// Ends the step.
     fn end<T>(&mut self, finished: Finished<T>) -> Finished<T> {
+        let error = if let Finished::Failed(error) = &finished { Some(error) } else { None };
+        if self.made > 1 {
+            self.end_attempt(error);
+        }
         if let Some(recording) = &mut self.recording {
-            recording.end_step(if let Finished::Failed(error) = &finished { Some(error) } else { None });
+            recording.end_step(self.policy.max_attempts, error);
         }
         finished
     }

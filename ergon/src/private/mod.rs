@@ -3,6 +3,8 @@
 
 mod attempt;
 mod category;
+#[cfg(feature = "opentelemetry")]
+pub mod observe;
 mod show;
 
 pub use std::borrow::Cow;

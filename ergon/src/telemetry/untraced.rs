@@ -75,7 +75,7 @@ impl Recording {
         match *self {}
     }
 
-    pub(crate) fn end_step(&mut self, _error: Option<&TransactionError>) {
+    pub(crate) fn end_step(&mut self, _most: u32, _error: Option<&TransactionError>) {
         match *self {}
     }
 

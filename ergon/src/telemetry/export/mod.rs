@@ -200,7 +200,7 @@ fn runtime() -> Result<Runtime, Error> {
     })
 }
 
-fn sampling(plan: SamplerPlan) -> Sampling {
+pub(crate) fn sampling(plan: SamplerPlan) -> Sampling {
     let root = match plan.ratio {
         ratio if ratio >= 1.0 => Sampler::AlwaysOn,
         ratio if ratio <= 0.0 => Sampler::AlwaysOff,

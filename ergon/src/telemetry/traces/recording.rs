@@ -104,21 +104,24 @@ impl Recording {
         TraceContext { span_id: attempt.span_id, ..self.place.context }
     }
 
-    /// Ends the attempt.
+    /// Ends an attempt that another one follows, or that was not the first.
     pub(crate) fn end_attempt(&mut self, number: u32, most: u32, error: Option<&TransactionError>) {
         self.now = SystemTime::now();
         let (Some(attempt), Some((_, step))) = (self.attempt.take(), &self.step) else { return };
-        let attributes = vec![
-            KeyValue::new(attribute::ATTEMPT, i64::from(number)),
-            KeyValue::new(attribute::MAX_ATTEMPTS, i64::from(most)),
-        ];
-        self.record((span::ATTEMPT.into(), attempt), step.span_id, attributes, error);
+        self.record((span::ATTEMPT.into(), attempt), step.span_id, numbered(number, most), error);
     }
 
-    /// Ends the step.
-    pub(crate) fn end_step(&mut self, error: Option<&TransactionError>) {
+    /// Ends the step. One that took a single attempt is one span: to say the same twice would cost twice as much.
+    pub(crate) fn end_step(&mut self, most: u32, error: Option<&TransactionError>) {
         let Some((name, step)) = self.step.take() else { return };
-        self.record((name, step), self.place.context.span_id, Vec::new(), error);
+        let transaction = self.place.context.span_id;
+        match self.attempt.take() {
+            Some(only) => {
+                self.now = SystemTime::now();
+                self.record((name, only), transaction, numbered(1, most), error);
+            }
+            None => self.record((name, step), transaction, Vec::new(), error),
+        }
     }
 
     /// Ends the transaction.
@@ -196,11 +199,15 @@ impl Drop for Recording {
         // What was under way is recorded up to here.
         self.now = SystemTime::now();
         if let Some((name, step)) = self.step.take() {
-            if let Some(attempt) = self.attempt.take() {
-                self.record((span::ATTEMPT.into(), attempt), step.span_id, Vec::new(), None);
-            }
-            self.record((name, step), self.place.context.span_id, Vec::new(), None);
+            self.record((name, self.attempt.unwrap_or(step)), self.place.context.span_id, Vec::new(), None);
         }
         self.finish(&Ending { outcome: "aborted", disposition: "requeue", error: None });
     }
+}
+
+fn numbered(attempt: u32, most: u32) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new(attribute::ATTEMPT, i64::from(attempt)),
+        KeyValue::new(attribute::MAX_ATTEMPTS, i64::from(most)),
+    ]
 }

@@ -1,0 +1,70 @@
+//! For the benchmark of telemetry: the process observed as a collector would have it, but nothing leaves it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use tokio::runtime::Handle;
+
+use crate::settings::LogFormat;
+use crate::settings::plan::{Endpoint, Queueing, SamplerPlan};
+use crate::telemetry::export::{Exporting, Losses, sampling};
+use crate::telemetry::filter::Directives;
+use crate::telemetry::logs::{self, LogOptions};
+use crate::telemetry::metrics;
+use crate::telemetry::traces::{self, Queue, Tracer};
+
+/// Takes what is exported and drops it.
+#[derive(Debug)]
+pub struct Nowhere;
+
+impl SpanExporter for Nowhere {
+    async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+impl PushMetricExporter for Nowhere {
+    async fn export(&self, _: &ResourceMetrics) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
+    }
+}
+
+/// Traces this share of all transactions from now on.
+pub fn trace(ratio: f64, runtime: &Handle) {
+    let exporter =
+        Exporting::new(Nowhere, runtime, Endpoint::default().timeout, Arc::new(Losses::new("spans")));
+    let queue = Queue::new(exporter, &Resource::builder_empty().build(), Queueing::default());
+    let sampling = sampling(SamplerPlan { ratio, parent_based: true });
+    traces::install(Arc::new(Tracer::new(sampling, Arc::new(queue))));
+}
+
+/// Measures from now on.
+pub fn measure() {
+    metrics::install(
+        SdkMeterProvider::builder().with_reader(PeriodicReader::builder(Nowhere).build()).build(),
+    );
+}
+
+/// Writes log lines of this level and above as JSON from now on; `write` takes them.
+pub fn log(level: &str, write: impl Fn(&str) + Send + Sync + 'static) {
+    let options = LogOptions { format: LogFormat::Json, colour: false, service: "bench".to_owned() };
+    logs::install(vec![logs::lines(Directives::lenient(level, "bench").filter(), options, write)]);
+}
