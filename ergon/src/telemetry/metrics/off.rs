@@ -3,6 +3,7 @@
 #![allow(
     clippy::unused_self,
     clippy::needless_pass_by_value,
+    clippy::trivially_copy_pass_by_ref,
     reason = "the signatures are those of the feature"
 )]
 
@@ -16,22 +17,22 @@ use crate::telemetry::{Step, Tally};
 use crate::transaction::{Category, Transaction};
 
 #[derive(Debug, Default)]
-pub(crate) struct Meters;
+pub(crate) struct Meters {}
 
 impl Meters {
-    pub(crate) const OFF: &'static Self = &Self;
+    pub(crate) const OFF: &'static Self = &Self {};
 
     pub(crate) fn of(_task: &'static str) -> Self {
-        Self
+        Self {}
     }
 
     pub(crate) fn outbound(_task: &'static str) -> Self {
-        Self
+        Self {}
     }
 
     #[inline]
     pub(crate) fn begin(&self, _mark: Instant, _transaction: &Transaction) -> Course {
-        Course
+        Course {}
     }
 
     pub(crate) fn now(&self) -> Option<Instant> {
@@ -64,7 +65,7 @@ impl Meters {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Course;
+pub(crate) struct Course {}
 
 impl Course {
     #[inline]
