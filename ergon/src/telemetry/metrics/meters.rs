@@ -8,7 +8,7 @@ use opentelemetry::KeyValue;
 use tokio::time::Instant;
 
 use super::Levels;
-use super::batch::{Batch, Course, nanos};
+use super::batch::{Batch, Course};
 use super::bound::{Bound, OUTCOMES, attempt_labels, outcome, settlement_labels};
 use super::instruments::installed;
 use super::levels::{self, Watched};
@@ -150,13 +150,17 @@ impl Measured {
         self.shows.store(shows.saturating_sub(since_anchor), Ordering::Relaxed);
     }
 
-    /// How old something is at `mark`, in nanoseconds; nothing if it was made by a clock that is ahead.
-    fn age(&self, mark: Instant, created_at: SystemTime) -> u64 {
+    /// How old something is at `mark`, in seconds; nothing if it was made by a clock that is ahead.
+    fn age(&self, mark: Instant, created_at: SystemTime) -> f32 {
         let since_anchor = nanos(mark.saturating_duration_since(self.anchor));
         let shows = self.shows.load(Ordering::Relaxed).saturating_add(since_anchor);
         let created = nanos(created_at.duration_since(UNIX_EPOCH).unwrap_or_default());
-        shows.saturating_sub(created)
+        Duration::from_nanos(shows.saturating_sub(created)).as_secs_f32()
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
 }
 
 fn step_labels(step: &str, task: &'static str) -> [KeyValue; 2] {
