@@ -81,8 +81,9 @@ fn metric(series: &str) -> Option<(&'static Metric, Option<&'static str>)> {
         let name = metric.prometheus_name();
         match (metric.kind, series.strip_prefix(&name)?) {
             (MetricKind::Histogram, "_bucket") => Some((metric, Some("le"))),
-            (MetricKind::Histogram, "_sum" | "_count") => Some((metric, None)),
-            (MetricKind::Counter | MetricKind::Level, "") => Some((metric, None)),
+            (MetricKind::Histogram, "_sum" | "_count") | (MetricKind::Counter | MetricKind::Level, "") => {
+                Some((metric, None))
+            }
             _ => None,
         }
     })
@@ -99,10 +100,10 @@ fn names(list: &str) -> Vec<&str> {
 
 /// The series of a question, each with the labels it is selected by.
 fn series(question: &str) -> Vec<(&str, Vec<&str>)> {
-    let starts = question.match_indices("ergon_").filter(|(at, _)| !question[..*at].ends_with(is_word));
+    let places = question.match_indices("ergon_").map(|(at, _)| question.split_at(at));
+    let starts = places.filter(|(before, _)| !before.ends_with(is_word));
     starts
-        .map(|(at, _)| {
-            let rest = &question[at..];
+        .map(|(_, rest)| {
             let (name, after) = rest.split_at(rest.find(|letter| !is_word(letter)).unwrap_or(rest.len()));
             let selector = after.strip_prefix('{').and_then(|after| after.split('}').next());
             (name, selector.map(names).unwrap_or_default())

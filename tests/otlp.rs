@@ -1,4 +1,12 @@
 //! The collector that the tests of telemetry stand on: it keeps what it is sent, and fails as it is told to.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
 use std::time::Duration;
 
@@ -25,20 +33,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-fn any(value: Any) -> Option<AnyValue> {
-    Some(AnyValue { value: Some(value) })
+fn any(value: Any) -> AnyValue {
+    AnyValue { value: Some(value) }
 }
 
 fn pair(key: &str, value: Any) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: any(value), ..KeyValue::default() }
+    KeyValue { key: key.to_owned(), value: Some(any(value)), ..KeyValue::default() }
 }
 
 fn text(key: &str, value: &str) -> KeyValue {
     pair(key, Any::StringValue(value.to_owned()))
 }
 
-fn resource() -> Option<Resource> {
-    Some(Resource { attributes: vec![text("service.name", "orders")], ..Resource::default() })
+fn resource() -> Resource {
+    Resource { attributes: vec![text("service.name", "orders")], ..Resource::default() }
 }
 
 fn span(name: &str, id: u8, parent: &[u8]) -> Span {
@@ -62,20 +70,22 @@ fn traces() -> ExportTraceServiceRequest {
         ..span("process", 2, &[1; 8])
     };
     let scope = ScopeSpans { spans: vec![span("transaction", 1, &[]), child], ..ScopeSpans::default() };
-    let part = ResourceSpans { resource: resource(), scope_spans: vec![scope], ..ResourceSpans::default() };
+    let part =
+        ResourceSpans { resource: Some(resource()), scope_spans: vec![scope], ..ResourceSpans::default() };
     ExportTraceServiceRequest { resource_spans: vec![part] }
 }
 
 fn logs() -> ExportLogsServiceRequest {
     let log = LogRecord {
-        body: any(Any::StringValue("low stock".to_owned())),
+        body: Some(any(Any::StringValue("low stock".to_owned()))),
         severity_text: "WARN".to_owned(),
         trace_id: vec![7; 16],
         ..LogRecord::default()
     };
     let scope = Some(InstrumentationScope { name: "shop::stock".to_owned(), ..Default::default() });
     let scope = ScopeLogs { scope, log_records: vec![log], ..ScopeLogs::default() };
-    let part = ResourceLogs { resource: resource(), scope_logs: vec![scope], ..ResourceLogs::default() };
+    let part =
+        ResourceLogs { resource: Some(resource()), scope_logs: vec![scope], ..ResourceLogs::default() };
     ExportLogsServiceRequest { resource_logs: vec![part] }
 }
 
@@ -98,8 +108,11 @@ fn metrics(temporality: AggregationTemporality, by: u32) -> ExportMetricsService
     let metric = |name: &str, data| Metric { name: name.to_owned(), data: Some(data), ..Metric::default() };
     let metrics = vec![metric("done", Data::Sum(sum)), metric("took", Data::Histogram(histogram))];
     let scope = ScopeMetrics { metrics, ..ScopeMetrics::default() };
-    let part =
-        ResourceMetrics { resource: resource(), scope_metrics: vec![scope], ..ResourceMetrics::default() };
+    let part = ResourceMetrics {
+        resource: Some(resource()),
+        scope_metrics: vec![scope],
+        ..ResourceMetrics::default()
+    };
     ExportMetricsServiceRequest { resource_metrics: vec![part] }
 }
 

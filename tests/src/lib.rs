@@ -2,7 +2,12 @@
 //! simulation of whole runs in which anything may fail at any time, a broker that a test may kill, a collector of telemetry, and the ledger that
 //! says what was lost.
 
-#![allow(clippy::missing_panics_doc, clippy::expect_used, reason = "test support: a panic is a failed test")]
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test support: a panic is a failed test"
+)]
 
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/connectors/rabbitmq.md")]

@@ -47,6 +47,7 @@ pub(super) struct Life<'a, S: Steps> {
     clock: &'a mut Clock,
     /// When process and success have to be over.
     deadline: Option<Instant>,
+    began: Instant,
     course: Course,
     pub(super) process: StepRun,
     pub(super) success: StepRun,
@@ -92,6 +93,7 @@ impl<'a, S: Steps> Life<'a, S> {
             made: None,
             lived,
             deadline: terms.policy.transaction_timeout.and_then(|limit| clock.mark.checked_add(limit)),
+            began: clock.mark,
             course: terms.meters.begin(clock.mark, transaction),
             clock,
             process: StepRun::default(),
@@ -291,7 +293,7 @@ impl<'a, S: Steps> Life<'a, S> {
                 .iter()
                 .map(|step| step.attempts.saturating_sub(1))
                 .sum(),
-            course: self.course.over(self.clock.mark),
+            course: self.course.over(self.began, self.clock.mark),
             failure,
         };
     }

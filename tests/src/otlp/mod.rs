@@ -99,11 +99,10 @@ impl Collector {
     /// With what it was sent, if that is not within 30 seconds.
     pub async fn until(&self, holds: impl FnMut(&Seen) -> bool) -> Seen {
         let mut sent = self.seen.subscribe();
-        let found = timeout(LIMIT, sent.wait_for(holds)).await;
-        match found {
-            Ok(seen) => seen.expect("the collector lives").clone(),
-            Err(_) => panic!("not within {LIMIT:?}; the collector was sent {:#?}", self.seen()),
+        if let Ok(seen) = timeout(LIMIT, sent.wait_for(holds)).await {
+            return seen.expect("the collector lives").clone();
         }
+        panic!("not within {LIMIT:?}; the collector was sent {:#?}", self.seen())
     }
 
     /// Keeps nothing from now on: answers `UNAVAILABLE`, or status 503.

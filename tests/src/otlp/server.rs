@@ -118,9 +118,10 @@ impl Desk {
         &self,
         keep: impl FnOnce(&mut Seen),
     ) -> Result<tonic::Response<R>, tonic::Status> {
-        match self.take(keep).await {
-            true => Ok(tonic::Response::new(R::default())),
-            false => Err(tonic::Status::unavailable("the collector refuses")),
+        if self.take(keep).await {
+            Ok(tonic::Response::new(R::default()))
+        } else {
+            Err(tonic::Status::unavailable("the collector refuses"))
         }
     }
 
@@ -134,10 +135,11 @@ impl Desk {
             return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
         }
         let Ok(message) = M::decode(body) else { return StatusCode::BAD_REQUEST.into_response() };
-        match self.take(|seen| keep(seen, message)).await {
+        if self.take(|seen| keep(seen, message)).await {
             // The response of each signal is empty when all was kept.
-            true => protobuf.into_response(),
-            false => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            protobuf.into_response()
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
         }
     }
 }

@@ -12,19 +12,18 @@ use crate::transaction::Category;
 /// What is known of a transaction's way through its steps; nothing if nobody measures.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Course {
-    /// When its first step began.
-    began: Option<Instant>,
-    /// How old it was then.
-    age: Duration,
-    /// How long it took.
-    whole: Duration,
+    /// How old it was when its first step began, in seconds. Seven digits are enough for a histogram, and what is small
+    /// is moved fast.
+    age: f32,
+    /// How long it took, in seconds.
+    whole: f32,
     /// How the first step, success and exception ended.
     ends: [Option<End>; 3],
 }
 
 impl Course {
-    pub(super) fn begin(mark: Instant, age: Duration) -> Self {
-        Self { began: Some(mark), age, ..Self::default() }
+    pub(super) fn begin(age: f32) -> Self {
+        Self { age, ..Self::default() }
     }
 
     /// Takes in how a step ended.
@@ -38,12 +37,10 @@ impl Course {
         } = Some(end);
     }
 
-    /// Takes in that the transaction came to its outcome.
+    /// Takes in when the transaction began and came to its outcome.
     #[inline]
-    pub(crate) fn over(mut self, now: Instant) -> Self {
-        if let Some(began) = self.began {
-            self.whole = now.saturating_duration_since(began);
-        }
+    pub(crate) fn over(mut self, began: Instant, now: Instant) -> Self {
+        self.whole = now.saturating_duration_since(began).as_secs_f32();
         self
     }
 
@@ -85,7 +82,7 @@ impl<'a> Batch<'a> {
             *attempts += 1;
         }
         if matches!(step, Step::Process | Step::Prepare) && !bound.outbound {
-            bound.queue_wait.record(course.age.as_secs_f64());
+            bound.queue_wait.record(course.age.into());
         }
     }
 
@@ -93,7 +90,7 @@ impl<'a> Batch<'a> {
     #[inline]
     pub(crate) fn transaction(&mut self, course: &Course, failed: Option<Category>) {
         let Some(bound) = self.bound.filter(|bound| !bound.outbound) else { return };
-        bound.transaction_took(outcome(failed), course.whole.as_secs_f64());
+        bound.transaction_took(outcome(failed), course.whole.into());
     }
 
     /// Counts a settlement that the source took.

@@ -13,6 +13,12 @@ use crate::transaction::Category;
 /// What a transaction, a step or an attempt can come to; in the order of [`index`].
 pub(super) const OUTCOMES: [&str; 5] = ["succeeded", "business", "system", "timeout", "interrupted"];
 
+/// What a transaction or an attempt can come to: the first of the [`OUTCOMES`].
+const FINAL_OUTCOMES: [&str; FINAL] = {
+    let [succeeded, business, system, timeout, _] = OUTCOMES;
+    [succeeded, business, system, timeout]
+};
+
 /// What a source can be told of a delivery.
 pub(super) const DISPOSITIONS: [&str; 4] = ["ack", "reject", "requeue", "retry_after"];
 
@@ -75,11 +81,13 @@ pub(super) struct Bound {
     pub(super) instruments: &'static Instruments,
     /// Whether its transactions are those that a hybrid sends out; they are part of an inbound one's outcome.
     pub(super) outbound: bool,
-    transactions: Row<BoundCounter<u64>, FINAL>,
+    /// In the order of the [`OUTCOMES`]; bound from the start, so that the first of an outcome is seen as a change.
+    transactions: [BoundCounter<u64>; FINAL],
     durations: Row<BoundHistogram<f64>, FINAL>,
     steps: [Row<BoundHistogram<f64>, 5>; 4],
     attempts: [OnceLock<BoundCounter<u64>>; 4],
-    settlements: [OnceLock<BoundCounter<u64>>; 4],
+    /// In the order of the [`DISPOSITIONS`]; bound from the start likewise.
+    settlements: [BoundCounter<u64>; 4],
     pub(super) dead_letters: BoundCounter<u64>,
     pub(super) queue_wait: BoundHistogram<f64>,
     pub(super) fetch: Fetch,
@@ -101,11 +109,14 @@ impl Bound {
             task,
             instruments,
             outbound,
-            transactions: Row::default(),
+            transactions: FINAL_OUTCOMES
+                .map(|outcome| instruments.transactions.bind(&outcome_labels(outcome, task))),
             durations: Row::default(),
             steps: Default::default(),
             attempts: Default::default(),
-            settlements: Default::default(),
+            settlements: DISPOSITIONS.map(|disposition| {
+                instruments.settlements.bind(&settlement_labels(disposition, "done", task))
+            }),
             dead_letters: instruments.dead_letters.bind(&labels),
             queue_wait: instruments.queue_wait.bind(&labels),
             fetch: Fetch {
@@ -119,8 +130,7 @@ impl Bound {
 
     /// Counts transactions of one outcome.
     pub(super) fn count_transactions(&self, outcome: usize, count: u64) {
-        let bind = |outcome| self.instruments.transactions.bind(&outcome_labels(outcome, self.task));
-        if let Some(counter) = self.transactions.get(outcome, bind) {
+        if let Some(counter) = self.transactions.get(outcome) {
             counter.add(count);
         }
     }
@@ -153,10 +163,8 @@ impl Bound {
 
     /// Counts deliveries that the source took with the disposition at this place among the [`DISPOSITIONS`].
     pub(super) fn count_settled(&self, place: usize, count: u64) {
-        let disposition = DISPOSITIONS.get(place).copied().unwrap_or_default();
-        let bind = || self.instruments.settlements.bind(&settlement_labels(disposition, "done", self.task));
         if let Some(counter) = self.settlements.get(place) {
-            counter.get_or_init(bind).add(count);
+            counter.add(count);
         }
     }
 }

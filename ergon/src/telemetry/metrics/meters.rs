@@ -56,7 +56,7 @@ impl Meters {
     #[inline]
     pub(crate) fn begin(&self, mark: Instant, transaction: &Transaction) -> Course {
         match &self.0 {
-            Some(measured) => Course::begin(mark, measured.age(mark, transaction.created_at())),
+            Some(measured) => Course::begin(measured.age(mark, transaction.created_at())),
             None => Course::default(),
         }
     }
@@ -150,17 +150,17 @@ impl Measured {
         self.shows.store(shows.saturating_sub(since_anchor), Ordering::Relaxed);
     }
 
-    /// How old something is at `mark`; nothing if it was made by a clock that is ahead.
-    fn age(&self, mark: Instant, created_at: SystemTime) -> Duration {
+    /// How old something is at `mark`, in seconds; nothing if it was made by a clock that is ahead.
+    fn age(&self, mark: Instant, created_at: SystemTime) -> f32 {
         let since_anchor = nanos(mark.saturating_duration_since(self.anchor));
         let shows = self.shows.load(Ordering::Relaxed).saturating_add(since_anchor);
         let created = nanos(created_at.duration_since(UNIX_EPOCH).unwrap_or_default());
-        Duration::from_nanos(shows.saturating_sub(created))
+        Duration::from_nanos(shows.saturating_sub(created)).as_secs_f32()
     }
 }
 
 fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
 }
 
 fn step_labels(step: &str, task: &'static str) -> [KeyValue; 2] {

@@ -72,7 +72,7 @@ impl Course {
     pub(crate) fn ended(&mut self, _step: Step, _end: End) {}
 
     #[inline]
-    pub(crate) fn over(self, _now: Instant) -> Self {
+    pub(crate) fn over(self, _began: Instant, _now: Instant) -> Self {
         self
     }
 }
