@@ -94,6 +94,15 @@ fn dispatch(
             start_logs(package, &arguments.global, output, &project.framework)?;
             command::process::process(project, process, *format, output)
         }
+        Command::ProcessTransactionById(process) => {
+            start_logs(package, &arguments.global, output, &project.framework)?;
+            command::process::process_by_id(project, process, *format, output)
+        }
+        Command::Check(check) => command::check::check(project, check.task.as_deref(), *format, output),
+        Command::DeadLetters(letters) => {
+            start_logs(package, &arguments.global, output, &project.framework)?;
+            command::dead_letters::dead_letters(project, letters, *format, output)
+        }
     }
 }
 

@@ -41,15 +41,14 @@ fn task(named: &Named) -> Result<String, Trouble> {
 fn adapter(named: &Named, what: &str, folder: &str, rows: &[Row]) -> Result<String, Trouble> {
     let project = Project::find(named)?;
     let name = Name::new(named.name.trim_end_matches("-service").trim_end_matches("_service"), what)?;
-    let Name { module, type_name, .. } = &name;
+    let Name { module, camel, .. } = &name;
     let files = project.part(folder, &name, rows);
     let line = format!(
         "#[allow(\n    dead_code,\n    unused_imports,\n    reason = \"until a task uses it: then remove this\"\n)]\npub(crate) mod {module};\n\n"
     );
     let edits = [project.above_mark(&format!("src/{folder}/mod.rs"), line)?];
     files.write()?;
-    let config =
-        if what == "service" { format!("{type_name}ServiceConfig") } else { format!("{type_name}Config") };
+    let config = if what == "service" { format!("{camel}ServiceConfig") } else { format!("{camel}Config") };
     let next = format!(
         "\n  to use it: in src/settings.rs `pub(crate) {module}: crate::{folder}::{module}::{config},`, in ergon.toml\n  `[{module}.client]` with `url = \"...\"`, and `settings.{module}.clone()` in the config of a task\n"
     );
@@ -93,10 +92,9 @@ impl Project {
             let lines = indented(&lines, indent);
             // A module stands among its neighbours in the order of the alphabet, as the formatter wants it.
             let later = |line: &&str| line.starts_with("pub(crate) mod ") && **line > *lines;
-            let pushed: usize = match lines.starts_with("pub(crate) mod ") {
-                true => before.split_inclusive('\n').rev().take_while(later).map(str::len).sum(),
-                false => 0,
-            };
+            let neighbours = before.split_inclusive('\n').rev();
+            let is_module = lines.starts_with("pub(crate) mod ");
+            let pushed: usize = neighbours.take_while(|line| is_module && later(line)).map(str::len).sum();
             let (before, pushed) = before.split_at_checked(before.len() - pushed).unwrap_or((before, ""));
             format!("{before}{lines}{pushed}{after}")
         });

@@ -54,7 +54,7 @@ pub(crate) struct Name {
     /// `price_orders`
     pub(crate) module: String,
     /// `PriceOrders`
-    pub(crate) type_name: String,
+    pub(crate) camel: String,
     /// `price-orders`
     pub(crate) kebab: String,
     /// `Price orders`
@@ -69,7 +69,7 @@ impl Name {
         let title = words.join(" ");
         Ok(Self {
             module: words.join("_"),
-            type_name: words.iter().map(|word| capital(word)).collect(),
+            camel: words.iter().map(|word| capital(word)).collect(),
             kebab: words.join("-"),
             title: capital(&title),
         })
@@ -137,7 +137,7 @@ mod tests {
     fn a_name_is_written_in_each_form() {
         let expected = Name {
             module: "price_orders".into(),
-            type_name: "PriceOrders".into(),
+            camel: "PriceOrders".into(),
             kebab: "price-orders".into(),
             title: "Price orders".into(),
         };

@@ -82,7 +82,7 @@ pub(crate) fn of_project(text: &str, name: &str, dependency: &str) -> String {
 /// Fills in the name of something in a project.
 pub(crate) fn of_part(text: &str, name: &Name) -> String {
     text.replace("{{module}}", &name.module)
-        .replace("{{type}}", &name.type_name)
+        .replace("{{type}}", &name.camel)
         .replace("{{task}}", &name.kebab)
         .replace("{{title}}", &name.title)
 }
