@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use super::Package;
+use super::{Package, help};
 use crate::policy::ConsumerLayer;
 use crate::settings::{Flag, suggest};
 
@@ -78,6 +78,15 @@ pub(crate) enum Command {
     DeadLetters(DeadLetters),
     /// Show tasks, what they are wired to, and the policies in force
     Describe,
+    /// Write completions for a shell to standard output
+    #[cfg(feature = "cli")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man page to standard output
+    #[cfg(feature = "cli")]
+    Man,
 }
 
 /// `run`
@@ -229,6 +238,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// All that can be written, under the program's own name, with examples.
+pub(crate) fn command(package: &Package) -> clap::Command {
+    let command = Arguments::command().name(package.name).bin_name(package.name).version(package.version);
+    help::with_examples(command, package.name)
+}
+
 /// Reads the command line of a program.
 ///
 /// # Errors
@@ -237,7 +252,7 @@ pub(crate) fn parse(
     package: &Package,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Arguments, clap::Error> {
-    let command = Arguments::command().name(package.name).bin_name(package.name).version(package.version);
+    let command = command(package);
     let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let matches = command.try_get_matches_from(arguments).map_err(|error| suggest_command(error, &names))?;
     Arguments::from_arg_matches(&matches)

@@ -6,6 +6,7 @@
 mod args;
 mod command;
 mod graph;
+mod help;
 mod output;
 mod policies;
 mod progress;
@@ -13,6 +14,8 @@ mod project;
 mod summary;
 mod words;
 
+#[cfg(test)]
+mod snapshots;
 #[cfg(test)]
 mod tests;
 
@@ -61,10 +64,14 @@ fn execute(
     output: &Output,
     load: &dyn Fn() -> Result<(Framework, Vec<TaskConfig>), Error>,
 ) -> Exit {
-    let done = load().and_then(|(framework, tasks)| {
-        let project = Project::new(framework, tasks)?;
-        dispatch(package, arguments, output, &project)
-    });
+    let done = match help::page(package, &arguments.command) {
+        // Needs no settings, and must not fail because they are wrong.
+        Some(page) => output.data(&page).map(|()| Exit::Success),
+        None => load().and_then(|(framework, tasks)| {
+            let project = Project::new(framework, tasks)?;
+            dispatch(package, arguments, output, &project)
+        }),
+    };
     done.unwrap_or_else(|error| {
         output.error(&error);
         Exit::of_error(&error)
@@ -98,6 +105,9 @@ fn dispatch(
             start_logs(package, &arguments.global, output, &project.framework)?;
             command::process::process_by_id(project, process, *format, output)
         }
+        // Was written before the settings were read.
+        #[cfg(feature = "cli")]
+        Command::Completions { .. } | Command::Man => Ok(Exit::Success),
         Command::Check(check) => command::check::check(project, check.task.as_deref(), *format, output),
         Command::DeadLetters(letters) => {
             start_logs(package, &arguments.global, output, &project.framework)?;

@@ -11,7 +11,7 @@ use crate::settings;
 use crate::task::Task;
 use crate::transaction::Transaction;
 
-const PACKAGE: Package = Package { name: "shop", version: "1.2.3", manifest_dir: "" };
+pub(super) const PACKAGE: Package = Package { name: "shop", version: "1.2.3", manifest_dir: "" };
 
 struct BillOrders;
 
@@ -24,14 +24,14 @@ impl Task for BillOrders {
 struct Nothing {}
 
 /// What a command came to.
-struct Ran {
-    code: u8,
-    data: String,
-    talk: String,
+pub(super) struct Ran {
+    pub(super) code: u8,
+    pub(super) data: String,
+    pub(super) talk: String,
 }
 
 /// Runs a command line over two tasks that fetch from the queue `name`.
-fn shop(name: &str, toml: &str, line: &[&str]) -> Ran {
+pub(super) fn shop(name: &str, toml: &str, line: &[&str]) -> Ran {
     let tasks = vec![
         price_orders(name, ConsumerPolicy::DEFAULT),
         fake::<BillOrders>(&format!("{name}-bills"), ConsumerPolicy::DEFAULT),
@@ -39,7 +39,7 @@ fn shop(name: &str, toml: &str, line: &[&str]) -> Ran {
     ran(&tasks, toml, line)
 }
 
-fn ran(tasks: &[TaskConfig], toml: &str, line: &[&str]) -> Ran {
+pub(super) fn ran(tasks: &[TaskConfig], toml: &str, line: &[&str]) -> Ran {
     let folder = tempfile::TempDir::new().unwrap();
     std::fs::write(folder.path().join("ergon.toml"), toml).unwrap();
     let options = Options { working_folder: folder.path().to_path_buf(), ..Options::default() };
