@@ -13,7 +13,7 @@ use crate::transaction::Transaction;
 
 pub(super) const PACKAGE: Package = Package { name: "shop", version: "1.2.3", manifest_dir: "" };
 
-struct BillOrders;
+pub(super) struct BillOrders;
 
 impl Task for BillOrders {
     const NAME: &'static str = "bill-orders";
@@ -57,8 +57,9 @@ pub(super) fn ran(tasks: &[TaskConfig], toml: &str, line: &[&str]) -> Ran {
     };
     let output = captured.output(arguments.global.quiet);
     let exit = execute(&PACKAGE, &arguments, &output, &load);
-    let talk = captured.talk.text().replace(&format!("{}/", folder.path().display()), "");
-    Ran { code: exit.code(), data: captured.data.text(), talk }
+    let place = format!("{}/", folder.path().display());
+    let plain = |text: String| text.replace(&place, "");
+    Ran { code: exit.code(), data: plain(captured.data.text()), talk: plain(captured.talk.text()) }
 }
 
 fn fill(queue: &str, numbers: impl IntoIterator<Item = u64>) {

@@ -93,24 +93,19 @@ impl Built {
 }
 
 async fn find(opened: &Opened, id: &str) -> Result<(Input, Delivery), Error> {
-    let Some(input) = opened.input() else {
+    let (Some(input), Some(slot)) = (opened.input(), opened.slots.source) else {
         let what = format!("task `{}` fetches nothing, so there is nothing to find by its id", opened.name);
         return Err(Error::new(ErrorKind::Connector, what));
     };
-    let found = input.fetch_by_id(id).await.map_err(|error| {
-        Error::new(ErrorKind::Connector, format!("connector {input}: cannot look for `{id}`"))
-            .with_source(error)
-    })?;
-    match found {
+    let failed = |what: &str| {
+        Error::new(ErrorKind::Connector, format!("connector `{}` ({}) {what}", slot.name, slot.kind))
+    };
+    let found = input.fetch_by_id(id).await;
+    match found.map_err(|error| failed(&format!("cannot look for `{id}`")).with_source(error))? {
         Some(Some(delivery)) => Ok((input.clone(), delivery)),
-        Some(None) => {
-            Err(Error::new(ErrorKind::Connector, format!("connector {input} has no transaction `{id}`")))
-        }
-        None => {
-            let what = format!("connector {input} cannot find a transaction by its id");
-            Err(Error::new(ErrorKind::Connector, what)
-                .with_hint("give the payload instead: `process-transaction <TASK> --payload-file <FILE>`"))
-        }
+        Some(None) => Err(failed(&format!("has no transaction `{id}`"))),
+        None => Err(failed("cannot find a transaction by its id")
+            .with_hint("give the payload instead: `process-transaction <TASK> --payload-file <FILE>`")),
     }
 }
 

@@ -348,7 +348,7 @@ fn shown(letter: &Transaction) -> String {
     let payload = payload(letter);
     let _ = match payload {
         Value::String(payload) => writeln!(text, "  payload: {}", plain(&payload)),
-        payload => writeln!(text, "  payload: {payload:#}"),
+        payload => writeln!(text, "  payload: {}", format!("{payload:#}").replace('\n', "\n  ")),
     };
     text
 }
@@ -388,7 +388,11 @@ fn summary(search: &Search<'_>, ends: &Ends) -> String {
         let _ = write!(text, ", {} did not", letters(search.failed.len()));
     }
     if !search.skipped.is_empty() {
-        let _ = write!(text, "; {} skipped: `--again` sends them once more", letters(search.skipped.len()));
+        let _ = write!(
+            text,
+            "; {} skipped: `--again` sends back what was sent back before",
+            letters(search.skipped.len())
+        );
     }
     text + "\n"
 }
