@@ -27,10 +27,15 @@ fn ergon(folder: &Path, arguments: &[&str]) -> Output {
 
 /// Makes `my-app` in a folder, with `ergon` from this repository; the project's folder.
 fn made(folder: &Path) -> PathBuf {
+    called("my-app", folder)
+}
+
+/// The same under another name: projects that are built at the same time must not share one.
+fn called(name: &str, folder: &Path) -> PathBuf {
     let path = root().join("ergon").display().to_string();
-    let made = ergon(folder, &["new", "my-app", "--ergon-path", &path]);
+    let made = ergon(folder, &["new", name, "--ergon-path", &path]);
     assert!(made.status.success(), "{}", stderr(&made));
-    folder.join("my-app")
+    folder.join(name)
 }
 
 /// Runs cargo in a project, with the libraries that are built for the tests already; what it wrote.
@@ -84,7 +89,7 @@ fn lines(file: &Path) -> usize {
 #[test]
 fn a_new_project_builds_runs_and_passes_its_tests_and_so_does_what_is_generated() {
     let folder = TempDir::new().unwrap();
-    let project = made(folder.path());
+    let project = called("order-app", folder.path());
     // The versions that are on this machine already.
     std::fs::copy(root().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
 
@@ -316,4 +321,116 @@ fn the_image_is_built_in_stages_and_does_not_run_as_root() {
     if let Ok(linted) = hadolint {
         assert!(linted.status.success(), "{}{}", stdout(&linted), stderr(&linted));
     }
+}
+
+/// A document's commands, run one after the other in a project folder, with what it says of their output.
+struct Walk {
+    folder: PathBuf,
+    /// The program that the project makes, if the document calls it by its name.
+    program: &'static str,
+}
+
+impl Walk {
+    /// Does all that a document says: commands and edits, in its order.
+    fn through(&mut self, document: &str) {
+        let text = std::fs::read_to_string(root().join("docs").join(document)).unwrap();
+        let mut blocks = text.split("\n```");
+        let mut before = blocks.next().unwrap().to_owned();
+        let mut old: Option<(String, String)> = None;
+        while let (Some(block), Some(after)) = (blocks.next(), blocks.next()) {
+            let (kind, content) = block.split_once('\n').unwrap_or((block, ""));
+            match (kind, old.take()) {
+                ("console", _) => self.commands(content),
+                ("rust,edit", None) => {
+                    let (_, rest) = before.rsplit_once("In `").unwrap();
+                    let (file, _) = rest.split_once('`').unwrap();
+                    old = Some((file.to_owned(), content.to_owned()));
+                }
+                ("rust,edit", Some((file, old))) => self.edit(&file, &old, content),
+                _ => {}
+            }
+            before = after.to_owned();
+        }
+    }
+
+    fn edit(&self, file: &str, old: &str, new: &str) {
+        let path = self.folder.join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches(old).count(), 1, "{file}: {old}");
+        std::fs::write(path, text.replace(old, new)).unwrap();
+    }
+
+    fn commands(&mut self, content: &str) {
+        let mut lines = content.lines().peekable();
+        while let Some(line) = lines.next() {
+            let command = line.strip_prefix("$ ").unwrap_or_else(|| panic!("no command: {line}"));
+            let (command, code) = command.split_once(" # exit ").unwrap_or((command, "0"));
+            let said = self.run(command, code.parse().unwrap());
+            let mut rest = said.lines();
+            while let Some(expected) = lines.next_if(|line| !line.starts_with("$ ")) {
+                assert!(rest.any(|line| fits(line, expected)), "$ {command}\nno {expected:?} in\n{said}");
+            }
+        }
+    }
+
+    /// Runs a command; what it wrote.
+    fn run(&mut self, line: &str, code: i32) -> String {
+        if let Some(folder) = line.strip_prefix("cd ") {
+            self.folder.push(folder);
+            // The versions that are on this machine already.
+            std::fs::copy(root().join("Cargo.lock"), self.folder.join("Cargo.lock")).unwrap();
+            return String::new();
+        }
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        let mut shell = Command::new("sh");
+        let path = format!(
+            "{}:{}",
+            target.join("debug/of-documents").join(self.program).display(),
+            std::env::var("PATH").unwrap()
+        );
+        shell.args(["-c", line]).current_dir(&self.folder).env("PATH", path);
+        shell.env("CARGO_TARGET_DIR", target).env("CARGO_NET_OFFLINE", "true");
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ERGON")) {
+            shell.env_remove(name);
+        }
+        let output = shell.output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "$ {line}\n{}{}", stdout(&output), stderr(&output));
+        format!("{}{}", stdout(&output), stderr(&output))
+    }
+
+    /// Puts `ergon`, and the program itself, where the commands find them.
+    fn new(folder: &Path, program: &'static str) -> Self {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        let bin = target.join("debug/of-documents").join(program);
+        std::fs::create_dir_all(&bin).unwrap();
+        for (name, place) in [
+            ("ergon", PathBuf::from(env!("CARGO_BIN_EXE_ergon_program"))),
+            (program, target.join("debug").join(program)),
+        ] {
+            let link = bin.join(name);
+            let _ = std::fs::remove_file(&link);
+            std::os::unix::fs::symlink(place, link).unwrap();
+        }
+        std::os::unix::fs::symlink(root().join("ergon"), folder.join("ergon")).unwrap();
+        Self { folder: folder.to_owned(), program }
+    }
+}
+
+/// Whether a line is the expected one; `…` stands for anything.
+fn fits(line: &str, expected: &str) -> bool {
+    let mut parts = expected.split('…').map(str::trim_end);
+    let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else { return false };
+    let mut open = false;
+    for part in parts {
+        open = true;
+        let Some(at) = rest.find(part.trim_start()) else { return false };
+        rest = rest.split_at(at + part.trim_start().len()).1;
+    }
+    open || rest.trim_end().is_empty()
+}
+
+#[test]
+fn getting_started_says_what_happens() {
+    let folder = TempDir::new().unwrap();
+    Walk::new(folder.path(), "my-app").through("getting-started.md");
 }

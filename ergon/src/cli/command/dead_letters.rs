@@ -142,10 +142,11 @@ impl<'a> Search<'a> {
     fn wants(&self, letter: &Transaction) -> bool {
         let own = letter.metadata().text(key::TASK).is_none_or(|task| task == self.task);
         own && self.wanted.conditions.iter().all(|(field, value)| {
-            field_of(letter, field).is_some_and(|found| match found {
-                Value::String(text) => text == *value,
-                other => other.to_string() == *value,
-            })
+            let found = field_of(letter, field).map(|found| match found {
+                Value::String(text) => text,
+                other => other.to_string(),
+            });
+            found.is_some_and(|found| found == *value)
         })
     }
 
