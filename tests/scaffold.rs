@@ -434,3 +434,9 @@ fn getting_started_says_what_happens() {
     let folder = TempDir::new().unwrap();
     Walk::new(folder.path(), "my-app").through("getting-started.md");
 }
+
+#[test]
+fn the_page_of_the_command_line_says_what_happens() {
+    let folder = TempDir::new().unwrap();
+    Walk::new(folder.path(), "shop").through("cli.md");
+}
