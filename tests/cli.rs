@@ -8,10 +8,13 @@
     reason = "a test"
 )]
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -379,4 +382,144 @@ fn describe_says_who_set_each_value() {
     set("batch_size", "7", "environment variable ERGON_TASKS__COPY_LINES__CONSUMER__BATCH_SIZE");
     set("max_deliveries", "20", "default");
     set("workers", "3", "ergon.toml:11:11");
+}
+
+#[test]
+fn check_is_well_where_all_opens_and_changes_nothing() {
+    let project = Project::new();
+    let emptied = SETTINGS.replace("\"copies.jsonl\"", "\"copies.jsonl\"\nappend = false");
+    project.write("ergon.toml", &emptied);
+    project.write("copies.jsonl", "of yesterday\n");
+    let output = project.run(&["check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    let said = stdout(&output);
+    let ok: Vec<_> = said.lines().filter(|line| line.starts_with("  ok ")).collect();
+    assert_eq!(ok.len(), 3, "two connectors and a service: {said}");
+    assert!(said.ends_with("no problems\n"), "{said}");
+    assert_eq!(project.copies(), ["of yesterday"]);
+    // A file that is not there yet is not made either.
+    project.write("ergon.toml", &SETTINGS.replace("copies.jsonl", "new/copies.jsonl"));
+    assert_eq!(project.run(&["check"]).status.code(), Some(0));
+    assert!(!project.0.path().join("new").exists());
+}
+
+#[test]
+fn check_tells_all_problems_at_once_with_hints() {
+    let project = Project::new();
+    let wrong =
+        SETTINGS.replace("lines.jsonl", "liens.jsonl").replace("copies.jsonl", "lines.jsonl/copies.jsonl");
+    project.write("ergon.toml", &wrong);
+    let output = project.run(&["check", "copy-lines"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said = stdout(&output);
+    for part in [
+        "  failed  input ",
+        "liens.jsonl",
+        "hint: did you mean `lines.jsonl`?",
+        "  failed  output ",
+        "2 problems",
+    ] {
+        assert!(said.contains(part), "{part:?} is missing in:\n{said}");
+    }
+    let json: Value = serde_json::from_str(&stdout(&project.run(&["check", "--format", "json"]))).unwrap();
+    assert_eq!((&json["ok"], &json["problems"]), (&false.into(), &2.into()));
+    assert_eq!(json["tasks"][0]["checks"][0]["hint"], "did you mean `lines.jsonl`?");
+    let typo = project.run(&["check", "copy-line"]);
+    assert_eq!(typo.status.code(), Some(2));
+    assert!(stderr(&typo).contains("did you mean `copy-lines`?"), "{}", stderr(&typo));
+}
+
+#[test]
+fn one_transaction_is_found_by_its_id_and_processed() {
+    let project = Project::new();
+    let output = project.run(&["process-transaction-by-id", "copy-lines", "lines.jsonl:3"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("lines.jsonl:3: succeeded\n"), "{}", stdout(&output));
+    assert_eq!(project.copies(), ["{\"n\":2}"]);
+    let dry = project.run(&["process-transaction-by-id", "copy-lines", "lines.jsonl:4", "--dry-run"]);
+    assert_eq!((dry.status.code(), project.copies().len()), (Some(0), 1), "{}", stderr(&dry));
+}
+
+#[test]
+fn an_id_that_is_not_there_or_cannot_be_looked_for_is_exit_1() {
+    let project = Project::new();
+    let by_id = ["process-transaction-by-id", "copy-lines", "lines.jsonl:99"];
+    let missing = project.run(&by_id);
+    assert_eq!(missing.status.code(), Some(1));
+    let told = "error: connector `input` (json-lines) has no transaction `lines.jsonl:99`\n";
+    assert_eq!(stderr(&missing), told);
+    project.write("ergon.toml", &SETTINGS.replace("\"lines.jsonl\"", "\"-\""));
+    let unable = project.run(&by_id);
+    assert_eq!(unable.status.code(), Some(1));
+    assert!(
+        stderr(&unable).contains("cannot find a transaction by its id\n = hint: "),
+        "{}",
+        stderr(&unable)
+    );
+}
+
+/// What a program writes to a terminal this wide.
+fn on_terminal(mut command: Command, columns: u16) -> String {
+    let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&near).unwrap();
+    unlockpt(&near).unwrap();
+    let name = ptsname(&near, Vec::new()).unwrap();
+    let far = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    tcsetwinsize(&far, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let screen = || Stdio::from(far.try_clone().unwrap());
+    let mut child = command.stdout(screen()).stderr(screen()).env("TERM", "xterm").spawn().unwrap();
+    // The end is told only when nobody holds the far side any more.
+    drop((command, far));
+    let mut shown = Vec::new();
+    let mut near = File::from(near);
+    let mut piece = [0; 4096];
+    // On Linux the end of a terminal is an error.
+    while let Ok(read @ 1..) = near.read(&mut piece) {
+        shown.extend_from_slice(&piece[..read]);
+    }
+    child.wait().unwrap();
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn help_fits_the_terminal() {
+    let project = Project::new();
+    let width = |columns: u16| {
+        let shown = on_terminal(project.command(&["--help"]), columns);
+        assert!(shown.contains("Examples:"), "{shown}");
+        shown.lines().map(|line| line.trim_end().chars().count()).max().unwrap()
+    };
+    assert!(width(40) <= 40 && width(100) > 40 && width(100) <= 100);
+}
+
+#[test]
+fn colour_is_for_a_terminal_that_wants_it() {
+    let project = Project::new();
+    let typo = ["run", "copy-line"];
+    let red = "\u{1b}[31;1merror\u{1b}[0m: there is no task";
+    let plain = "error: there is no task";
+    assert!(on_terminal(project.command(&typo), 80).starts_with(red));
+    let mut without = project.command(&typo);
+    without.env("NO_COLOR", "1");
+    assert!(on_terminal(without, 80).starts_with(plain));
+    let never = ["run", "copy-line", "--color", "never"];
+    assert!(on_terminal(project.command(&never), 80).starts_with(plain));
+    assert!(stderr(&project.run(&typo)).starts_with(plain));
+    assert!(stderr(&project.run(&["run", "copy-line", "--color", "always"])).starts_with(red));
+}
+
+#[test]
+fn completions_and_the_man_page_are_written_without_a_project() {
+    let folder = TempDir::new().unwrap();
+    let bash = Command::new(env!("CARGO_BIN_EXE_pipeline"))
+        .args(["completions", "bash"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(bash.status.code(), Some(0), "{}", stderr(&bash));
+    // The shell itself says whether it understands the script.
+    let mut shell = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
+    shell.stdin.take().unwrap().write_all(&bash.stdout).unwrap();
+    assert!(shell.wait().unwrap().success());
+    assert!(stdout(&bash).contains("dead-letters"));
 }

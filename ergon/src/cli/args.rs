@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use super::Package;
+use super::{Package, help};
 use crate::policy::ConsumerLayer;
 use crate::settings::{Flag, suggest};
 
@@ -70,8 +70,23 @@ pub(crate) enum Command {
     Run(Run),
     /// Run one transaction through a task, without a loop
     ProcessTransaction(Process),
+    /// Fetch one transaction by its id, and run it through a task
+    ProcessTransactionById(ProcessById),
+    /// Open every connector and service, and tell all that is wrong
+    Check(Check),
+    /// Show what was rejected, and send it back
+    DeadLetters(DeadLetters),
     /// Show tasks, what they are wired to, and the policies in force
     Describe,
+    /// Write completions for a shell to standard output
+    #[cfg(feature = "cli")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man page to standard output
+    #[cfg(feature = "cli")]
+    Man,
 }
 
 /// `run`
@@ -152,10 +167,91 @@ pub(crate) struct Process {
     pub(crate) dry_run: bool,
 }
 
+/// `process-transaction-by-id`
+#[derive(Debug, Args)]
+pub(crate) struct ProcessById {
+    /// The task
+    pub(crate) task: String,
+    /// The id of the transaction, as the task's source knows it
+    pub(crate) id: String,
+    /// Only the process step: no handler runs, nothing is dispatched, and it is given back
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The task [default: all]
+    pub(crate) task: Option<String>,
+}
+
+/// `dead-letters`
+#[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct DeadLetters {
+    #[command(subcommand)]
+    pub(crate) action: LetterAction,
+}
+
+/// What is to be done with dead letters.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LetterAction {
+    /// Show what was rejected and why, a line each; they stay where they are
+    List(Letters),
+    /// Show them whole, payload included; they stay where they are
+    Show(Letters),
+    /// Send them back to where they came from, once
+    Replay(Replay),
+}
+
+impl LetterAction {
+    /// Which letters it is about.
+    pub(crate) fn letters(&self) -> &Letters {
+        match self {
+            Self::List(letters) | Self::Show(letters) => letters,
+            Self::Replay(replay) => &replay.letters,
+        }
+    }
+}
+
+/// Which letters.
+#[derive(Debug, Args)]
+pub(crate) struct Letters {
+    /// The task that rejected them
+    pub(crate) task: String,
+    /// Only those whose field has this value: `id`, `error`, `category`, `attempts`, `replays`, `payload.sku`,
+    /// `metadata.line`; can be given several times, and all must hold
+    #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = pair)]
+    pub(crate) conditions: Vec<(String, String)>,
+    /// At most this many, the oldest first [default: all]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
+    pub(crate) limit: Option<usize>,
+}
+
+/// `dead-letters replay`
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    pub(crate) letters: Letters,
+    /// Only say what would be sent back
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Also those that were sent back before and were rejected again
+    #[arg(long)]
+    pub(crate) again: bool,
+}
+
 fn pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
     let (key, value) = pair.ok_or_else(|| "expected KEY=VALUE".to_owned())?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// All that can be written, under the program's own name, with examples.
+pub(crate) fn command(package: &Package) -> clap::Command {
+    let command = Arguments::command().name(package.name).bin_name(package.name).version(package.version);
+    help::with_examples(command, package.name)
 }
 
 /// Reads the command line of a program.
@@ -166,7 +262,7 @@ pub(crate) fn parse(
     package: &Package,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Arguments, clap::Error> {
-    let command = Arguments::command().name(package.name).bin_name(package.name).version(package.version);
+    let command = command(package);
     let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let matches = command.try_get_matches_from(arguments).map_err(|error| suggest_command(error, &names))?;
     Arguments::from_arg_matches(&matches)

@@ -6,6 +6,7 @@
 mod args;
 mod command;
 mod graph;
+mod help;
 mod output;
 mod policies;
 mod progress;
@@ -14,6 +15,8 @@ mod summary;
 mod telemetry;
 mod words;
 
+#[cfg(test)]
+mod snapshots;
 #[cfg(test)]
 mod tests;
 
@@ -62,10 +65,14 @@ fn execute(
     output: &Output,
     load: &dyn Fn() -> Result<(Framework, Vec<TaskConfig>), Error>,
 ) -> Exit {
-    let done = load().and_then(|(framework, tasks)| {
-        let project = Project::new(framework, tasks)?;
-        dispatch(package, arguments, output, &project)
-    });
+    let done = match help::page(package, &arguments.command) {
+        // Needs no settings, and must not fail because they are wrong.
+        Some(page) => output.data(&page).map(|()| Exit::Success),
+        None => load().and_then(|(framework, tasks)| {
+            let project = Project::new(framework, tasks)?;
+            dispatch(package, arguments, output, &project)
+        }),
+    };
     done.unwrap_or_else(|error| {
         output.error(&error);
         Exit::of_error(&error)
@@ -84,26 +91,41 @@ fn dispatch(
         let error = Error::new(ErrorKind::Usage, "this command has no graph to show");
         return Err(error.with_hint("`--format mermaid` and `--format dot` belong to `describe`"));
     }
-    match &arguments.command {
+    let telemetry = match worked_on(&arguments.command, project) {
+        Some(tasks) => Telemetry::start(package, &arguments.global, output, (&project.framework, &tasks))?,
+        None => Telemetry::default(),
+    };
+    let exit = match &arguments.command {
         Command::List => command::list::list(project, *format, output),
         Command::Describe => command::describe::describe(project, *format, output),
-        Command::Run(run) => {
-            let all = || project.tasks.iter().map(|task| task.name().to_owned()).collect();
-            let tasks = if run.all { all() } else { run.tasks.clone() };
-            let telemetry =
-                Telemetry::start(package, &arguments.global, output, (&project.framework, &tasks))?;
-            let exit = command::run::run(project, run, *format, output);
-            telemetry.finish();
-            exit
+        Command::Run(run) => command::run::run(project, run, *format, output),
+        Command::ProcessTransaction(process) => command::process::process(project, process, *format, output),
+        Command::ProcessTransactionById(process) => {
+            command::process::process_by_id(project, process, *format, output)
         }
-        Command::ProcessTransaction(process) => {
-            let tasks = [process.task.clone()];
-            let telemetry =
-                Telemetry::start(package, &arguments.global, output, (&project.framework, &tasks))?;
-            let exit = command::process::process(project, process, *format, output);
-            telemetry.finish();
-            exit
+        // Was written before the settings were read.
+        #[cfg(feature = "cli")]
+        Command::Completions { .. } | Command::Man => Ok(Exit::Success),
+        Command::Check(check) => command::check::check(project, check.task.as_deref(), *format, output),
+        Command::DeadLetters(letters) => {
+            command::dead_letters::dead_letters(project, letters, *format, output)
         }
+    };
+    telemetry.finish();
+    exit
+}
+
+/// The tasks that a command works on, if it works on any: then it is observed.
+fn worked_on(command: &Command, project: &Project) -> Option<Vec<String>> {
+    match command {
+        Command::Run(run) if run.all => {
+            Some(project.tasks.iter().map(|task| task.name().to_owned()).collect())
+        }
+        Command::Run(run) => Some(run.tasks.clone()),
+        Command::ProcessTransaction(process) => Some(vec![process.task.clone()]),
+        Command::ProcessTransactionById(process) => Some(vec![process.task.clone()]),
+        Command::DeadLetters(letters) => Some(vec![letters.action.letters().task.clone()]),
+        _ => None,
     }
 }
 

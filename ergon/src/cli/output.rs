@@ -155,12 +155,16 @@ pub(crate) mod captured {
 
     impl Captured {
         pub(crate) fn output(&self, quiet: bool) -> Output {
+            self.painted(quiet, false)
+        }
+
+        pub(crate) fn painted(&self, quiet: bool, colour: bool) -> Output {
             Output(Arc::new(Inner {
                 data: Mutex::new(Box::new(self.data.clone())),
                 talk: Mutex::new(Box::new(self.talk.clone())),
                 bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
                 quiet,
-                colour: false,
+                colour,
             }))
         }
     }

@@ -11,9 +11,9 @@ use crate::settings;
 use crate::task::Task;
 use crate::transaction::Transaction;
 
-const PACKAGE: Package = Package { name: "shop", version: "1.2.3", manifest_dir: "" };
+pub(super) const PACKAGE: Package = Package { name: "shop", version: "1.2.3", manifest_dir: "" };
 
-struct BillOrders;
+pub(super) struct BillOrders;
 
 impl Task for BillOrders {
     const NAME: &'static str = "bill-orders";
@@ -24,14 +24,14 @@ impl Task for BillOrders {
 struct Nothing {}
 
 /// What a command came to.
-struct Ran {
-    code: u8,
-    data: String,
-    talk: String,
+pub(super) struct Ran {
+    pub(super) code: u8,
+    pub(super) data: String,
+    pub(super) talk: String,
 }
 
 /// Runs a command line over two tasks that fetch from the queue `name`.
-fn shop(name: &str, toml: &str, line: &[&str]) -> Ran {
+pub(super) fn shop(name: &str, toml: &str, line: &[&str]) -> Ran {
     let tasks = vec![
         price_orders(name, ConsumerPolicy::DEFAULT),
         fake::<BillOrders>(&format!("{name}-bills"), ConsumerPolicy::DEFAULT),
@@ -39,7 +39,7 @@ fn shop(name: &str, toml: &str, line: &[&str]) -> Ran {
     ran(&tasks, toml, line)
 }
 
-fn ran(tasks: &[TaskConfig], toml: &str, line: &[&str]) -> Ran {
+pub(super) fn ran(tasks: &[TaskConfig], toml: &str, line: &[&str]) -> Ran {
     let folder = tempfile::TempDir::new().unwrap();
     std::fs::write(folder.path().join("ergon.toml"), toml).unwrap();
     let options = Options { working_folder: folder.path().to_path_buf(), ..Options::default() };
@@ -57,8 +57,9 @@ fn ran(tasks: &[TaskConfig], toml: &str, line: &[&str]) -> Ran {
     };
     let output = captured.output(arguments.global.quiet);
     let exit = execute(&PACKAGE, &arguments, &output, &load);
-    let talk = captured.talk.text().replace(&format!("{}/", folder.path().display()), "");
-    Ran { code: exit.code(), data: captured.data.text(), talk }
+    let place = format!("{}/", folder.path().display());
+    let plain = |text: String| text.replace(&place, "");
+    Ran { code: exit.code(), data: plain(captured.data.text()), talk: plain(captured.talk.text()) }
 }
 
 fn fill(queue: &str, numbers: impl IntoIterator<Item = u64>) {

@@ -5,6 +5,7 @@ use std::future::Future;
 
 use futures_util::future::BoxFuture;
 
+use super::letters::{DynLetters, DynTakeBack, Letters, TakeBack};
 use super::{ConnectorError, Delivery};
 
 /// Knows how many transactions are pending; makes progress show "done / total".
@@ -73,12 +74,14 @@ pub trait Lifecycle: Send + Sync {
 pub struct Abilities<'a> {
     count: Option<&'a dyn DynCount>,
     fetch_by_id: Option<&'a dyn DynFetchById>,
+    pub(crate) letters: Option<&'a dyn DynLetters>,
+    pub(crate) take_back: Option<&'a dyn DynTakeBack>,
 }
 
 impl<'a> Abilities<'a> {
     /// No ability.
     pub const fn none() -> Self {
-        Self { count: None, fetch_by_id: None }
+        Self { count: None, fetch_by_id: None, letters: None, take_back: None }
     }
 
     /// Adds [`Count`].
@@ -92,6 +95,20 @@ impl<'a> Abilities<'a> {
     #[must_use]
     pub fn fetch_by_id<C: FetchById>(mut self, connector: &'a C) -> Self {
         self.fetch_by_id = Some(connector);
+        self
+    }
+
+    /// Adds [`Letters`].
+    #[must_use]
+    pub fn letters<C: Letters>(mut self, connector: &'a C) -> Self {
+        self.letters = Some(connector);
+        self
+    }
+
+    /// Adds [`TakeBack`].
+    #[must_use]
+    pub fn take_back<C: TakeBack>(mut self, connector: &'a C) -> Self {
+        self.take_back = Some(connector);
         self
     }
 
@@ -117,6 +134,8 @@ impl fmt::Debug for Abilities<'_> {
         f.debug_struct("Abilities")
             .field("count", &self.count.is_some())
             .field("fetch_by_id", &self.fetch_by_id.is_some())
+            .field("letters", &self.letters.is_some())
+            .field("take_back", &self.take_back.is_some())
             .finish()
     }
 }

@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 use super::gather::Gather;
 use super::receipt::Returned;
 use super::{
-    Connector, ConnectorError, Context, Delivery, Disposition, FetchRequest, Health, Receipt, Settlement,
-    Sink, Source,
+    Abilities, Connector, ConnectorError, Context, Delivery, Disposition, FetchRequest, Health, Receipt,
+    Settlement, Sink, Source,
 };
 use crate::telemetry::traces::Sending;
 use crate::transaction::{Result, Transaction, TransactionError};
@@ -20,6 +20,8 @@ pub(crate) trait AnyConnector: Send + Sync {
     fn kind(&self) -> &'static str;
     fn open(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
     fn close(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
+    fn check(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
+    fn offers(&self) -> Abilities<'_>;
     fn health(&self) -> Health;
     fn pending(&self) -> BoxFuture<'_, Option<Result<u64, ConnectorError>>>;
     fn find<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Result<Option<Delivery>, ConnectorError>>>;
@@ -36,6 +38,14 @@ impl<C: Connector> AnyConnector for C {
 
     fn close(&self) -> BoxFuture<'_, Result<(), ConnectorError>> {
         Box::pin(Connector::close(self))
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), ConnectorError>> {
+        Box::pin(Connector::check(self))
+    }
+
+    fn offers(&self) -> Abilities<'_> {
+        Connector::abilities(self)
     }
 
     fn health(&self) -> Health {

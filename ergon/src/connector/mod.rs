@@ -11,6 +11,7 @@ pub(crate) mod file;
 mod gather;
 mod handle;
 mod held;
+mod letters;
 mod receipt;
 mod role;
 
@@ -32,6 +33,7 @@ pub use file::Fsync;
 pub(crate) use handle::AnyConnector;
 pub use handle::{Duplex, Input, Output};
 pub(crate) use held::Held;
+pub use letters::{Fate as LetterFate, Letters, TakeBack, Visitor};
 pub use receipt::Receipt;
 pub use role::{
     Connector, ConnectorConfig, Context, DuplexConfig, Health, Shard, Sink, SinkConfig, Source, SourceConfig,

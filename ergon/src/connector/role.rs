@@ -34,6 +34,18 @@ pub trait Connector: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
+    /// Finds out whether [`open`](Self::open) would succeed, and leaves everything as it is; instead of `open`, for the
+    /// command `check`. Default: opens and closes.
+    ///
+    /// # Errors
+    /// Those of `open` and `close`.
+    fn check(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
+        async {
+            self.open().await?;
+            self.close().await
+        }
+    }
+
     /// Says how the connector is right now, without asking the external system.
     fn health(&self) -> Health {
         Health::Healthy

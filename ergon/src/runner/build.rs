@@ -13,7 +13,7 @@ use crate::settings::suggest;
 use crate::task::{Assembly, Outline, Parts, Role, Runnable, Slot, TaskConfig, connector_error};
 
 /// How long one connector or service may take to open.
-const OPEN_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// A task and its policies in force.
 #[derive(Debug)]
@@ -145,9 +145,9 @@ impl Plan {
 pub(crate) struct Built {
     pub(crate) name: &'static str,
     pub(crate) policies: Policies,
-    slots: Slots,
+    pub(super) slots: Slots,
     task: Box<dyn Runnable>,
-    parts: Parts,
+    pub(super) parts: Parts,
 }
 
 /// How much of a task has to be open.
@@ -159,6 +159,8 @@ pub(crate) enum Reach {
     WithoutSource,
     /// Only the process step: nothing is dispatched either, so sinks stay as they are.
     ProcessOnly,
+    /// Only the process step, of a transaction that is fetched.
+    SourceAndProcess,
 }
 
 impl Built {
@@ -188,7 +190,7 @@ impl Built {
     }
 
     /// What is to be opened, in the order in which it is closed: sinks, services, the source.
-    fn ends(&self, reach: Reach) -> Vec<End> {
+    pub(super) fn ends(&self, reach: Reach) -> Vec<End> {
         // A slot named in no policy may be fetched from by the task itself: that is no source of a loop.
         let source = self.slots.source;
         let is_source = |slot: &str| source.is_some_and(|source| source.name == slot);
@@ -208,6 +210,7 @@ impl Built {
             }
             Reach::WithoutSource => sinks.chain(services).collect(),
             Reach::ProcessOnly => services.collect(),
+            Reach::SourceAndProcess => services.chain(sources).collect(),
         }
     }
 }
@@ -248,7 +251,7 @@ impl Opened {
 }
 
 /// What a task reaches the outside through.
-enum End {
+pub(super) enum End {
     Connector(&'static str, Arc<dyn AnyConnector>),
     Service(&'static str, Arc<dyn AnyService>),
 }
@@ -282,7 +285,7 @@ impl End {
         }
     }
 
-    fn late(&self) -> Error {
+    pub(super) fn late(&self) -> Error {
         let (kind, what) = match self {
             Self::Connector(slot, connector) => {
                 (ErrorKind::Connector, format!("connector `{slot}` ({})", connector.kind()))
@@ -294,7 +297,7 @@ impl End {
     }
 }
 
-fn service_error(name: &str, error: &ServiceError) -> Error {
+pub(super) fn service_error(name: &str, error: &ServiceError) -> Error {
     let made = Error::new(ErrorKind::Service, format!("service `{name}`: {error}"));
     let made = match std::error::Error::source(error) {
         Some(cause) => made.with_source(cause.to_string()),

@@ -4,6 +4,7 @@
 //! all runs of the process to stop; what came of it is the exit code.
 
 mod build;
+mod ends;
 pub(crate) mod exit;
 mod signal;
 mod worker;
@@ -12,6 +13,7 @@ mod worker;
 pub(crate) mod fake;
 
 pub(crate) use build::{Built, Opened, Plan, Reach, Slots};
+pub(crate) use ends::Checked;
 pub(crate) use exit::Exit;
 pub(crate) use signal::{Signal, Signals, arriving};
 pub(crate) use worker::{Finished, open_all, runtime};

@@ -80,7 +80,7 @@ impl Opened {
         })
     }
 
-    fn setup(&self, stop: Stop, monitor: Monitor) -> Setup {
+    pub(super) fn setup(&self, stop: Stop, monitor: Monitor) -> Setup {
         Setup {
             task: self.name,
             policies: self.policies.clone(),

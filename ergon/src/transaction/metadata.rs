@@ -15,6 +15,8 @@ pub mod key {
     pub const ATTEMPTS: &str = "ergon-attempts";
     /// The task that rejected the transaction.
     pub const TASK: &str = "ergon-task";
+    /// How often the transaction was sent back to its source after it had been rejected.
+    pub const REPLAYS: &str = "ergon-replays";
 }
 
 /// An ordered map from a key to a JSON value; small, so it is searched from the front.

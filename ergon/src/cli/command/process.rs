@@ -8,7 +8,7 @@ use futures_util::stream::BoxStream;
 use serde_json::{Value, json};
 
 use super::run::no_threads;
-use crate::cli::args::{Format, Process};
+use crate::cli::args::{Format, Process, ProcessById};
 use crate::cli::output::Output;
 use crate::cli::project::Project;
 use crate::cli::words;
@@ -35,12 +35,36 @@ pub(crate) fn process(
     output: &Output,
 ) -> Result<Exit, Error> {
     let plan = project.plan(project.find(&process.task)?, &ConsumerLayer::default(), &[])?;
-    let transaction = transaction(process)?;
-    let built = plan.build(Shard::default())?;
+    let work = Work::Given(transaction(process)?);
+    run(plan.build(Shard::default())?, work, process.dry_run, format, output)
+}
+
+/// Runs one transaction that the task's source finds by its id.
+///
+/// # Errors
+/// A task that is not there, or no threads to run on.
+pub(crate) fn process_by_id(
+    project: &Project,
+    process: &ProcessById,
+    format: Format,
+    output: &Output,
+) -> Result<Exit, Error> {
+    let plan = project.plan(project.find(&process.task)?, &ConsumerLayer::default(), &[])?;
+    let work = Work::ById(process.id.clone());
+    run(plan.build(Shard::default())?, work, process.dry_run, format, output)
+}
+
+/// The transaction that is to be run.
+enum Work {
+    Given(Transaction),
+    ById(String),
+}
+
+fn run(built: Built, work: Work, dry_run: bool, format: Format, output: &Output) -> Result<Exit, Error> {
     let runtime = runtime().map_err(no_threads)?;
     let done = runtime.block_on(async {
         let signals = arriving().map_err(no_threads)?;
-        Ok::<_, Error>(process_one(built, transaction, process.dry_run, signals).await)
+        Ok::<_, Error>(process_one(built, work, dry_run, signals).await)
     })?;
     // A blocking handler that was given up may never return; it must not hold back the end.
     runtime.shutdown_background();
@@ -63,15 +87,14 @@ struct Done {
 }
 
 /// Runs one transaction; a signal drops it where it is, and everything is closed in good order all the same.
-async fn process_one(
-    built: Built,
-    transaction: Transaction,
-    dry_run: bool,
-    arriving: BoxStream<'static, Signal>,
-) -> Done {
+async fn process_one(built: Built, work: Work, dry_run: bool, arriving: BoxStream<'static, Signal>) -> Done {
     let stop = Stop::default();
     let signals = Signals::obey(arriving, stop.clone(), |_| (), |signal| Exit::Stopped(signal).now());
-    let (report, errors) = match built.process(transaction, dry_run, stop).await {
+    let processed = match work {
+        Work::Given(transaction) => built.process(transaction, dry_run, stop).await,
+        Work::ById(id) => built.process_by_id(&id, dry_run, stop).await,
+    };
+    let (report, errors) = match processed {
         Ok((report, errors)) => (report, errors),
         Err(errors) => (None, errors),
     };
@@ -228,7 +251,8 @@ mod tests {
         let plan = Plan { config, policies };
         let built = plan.build(Shard::default()).unwrap();
         let arriving = stream::iter([Signal::Interrupt]).boxed();
-        let done = process_one(built, Transaction::new("t", &99).unwrap(), false, arriving).await;
+        let done =
+            process_one(built, Work::Given(Transaction::new("t", &99).unwrap()), false, arriving).await;
         assert_eq!((done.report.is_none(), done.exit), (true, Exit::Stopped(Signal::Interrupt)));
         assert_eq!(done.errors[0].to_string(), "connector `dlq` (stubborn): the disk is full");
     }

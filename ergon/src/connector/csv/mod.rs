@@ -41,7 +41,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::file::{Feed, file_name};
+use super::file::{Feed, file_name, writable};
 use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
 use records::Line;
 use sink::Out;
@@ -97,6 +97,17 @@ impl Connector for Csv {
     async fn close(&self) -> Result<(), ConnectorError> {
         self.feed.close();
         self.finish_writing().await
+    }
+
+    /// A sink may empty its file when it opens; a check only finds out whether it could be written.
+    async fn check(&self) -> Result<(), ConnectorError> {
+        match self.usage {
+            Usage::Sink => writable(&self.config.path, self.config.create),
+            _ => {
+                self.open().await?;
+                self.close().await
+            }
+        }
     }
 
     fn abilities(&self) -> Abilities<'_> {

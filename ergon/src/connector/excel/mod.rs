@@ -59,7 +59,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::file::{Feed, file_name};
+use super::file::{Feed, file_name, writable};
 use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
 use partial::Partial;
 use rows::{Row, Table};
@@ -113,6 +113,17 @@ impl Connector for Excel {
     async fn close(&self) -> Result<(), ConnectorError> {
         self.feed.close();
         self.finish_writing().await
+    }
+
+    /// A sink may empty its file when it opens; a check only finds out whether it could be written.
+    async fn check(&self) -> Result<(), ConnectorError> {
+        match self.usage {
+            Usage::Sink => writable(&self.config.path, true),
+            _ => {
+                self.open().await?;
+                self.close().await
+            }
+        }
     }
 
     fn abilities(&self) -> Abilities<'_> {

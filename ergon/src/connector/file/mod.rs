@@ -80,6 +80,25 @@ pub(crate) fn open(path: &Path) -> Result<File, ConnectorError> {
     Ok(file)
 }
 
+/// Finds out whether a file can be written, or made where it is not there, and leaves everything as it is.
+pub(crate) fn writable(path: &Path, create: bool) -> Result<(), ConnectorError> {
+    match File::options().append(true).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && create => {
+            let full = absolute(path).unwrap_or_else(|_| path.to_owned());
+            let Some(folder) = full.ancestors().skip(1).find(|folder| folder.exists()) else {
+                return Err(cannot("open for writing", path, error));
+            };
+            // What the system allows is known only by trying.
+            let trial = folder.join(format!(".ergon-check-{}", std::process::id()));
+            File::create_new(&trial)
+                .and_then(|_| std::fs::remove_file(&trial))
+                .map_err(|error| cannot("make a file in", folder, error))
+        }
+        Err(error) => Err(cannot("open for writing", path, error)),
+    }
+}
+
 /// The error of a file that cannot be opened, made or read: which one, where it was looked for, and what to do.
 pub(crate) fn cannot(what: &str, path: &Path, error: io::Error) -> ConnectorError {
     let message = format!("cannot {what} {}", shown(path));

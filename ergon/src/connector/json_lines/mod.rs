@@ -25,6 +25,7 @@
 //! ```
 
 mod config;
+mod letters;
 mod line;
 mod sink;
 mod source;
@@ -34,7 +35,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex};
 
-use super::file::{AppendFile, Feed, file_name};
+use super::file::{AppendFile, Feed, file_name, writable};
 use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
 use source::Line;
 
@@ -86,11 +87,24 @@ impl Connector for JsonLines {
         self.finish_writing().await
     }
 
+    /// A sink may empty its file when it opens; a check only finds out whether it could be written.
+    async fn check(&self) -> Result<(), ConnectorError> {
+        match self.usage {
+            Usage::Sink if !self.config.is_standard_stream() => {
+                writable(&self.config.path, self.config.create)
+            }
+            _ => {
+                self.open().await?;
+                self.close().await
+            }
+        }
+    }
+
     fn abilities(&self) -> Abilities<'_> {
         if self.config.is_standard_stream() {
             Abilities::none()
         } else {
-            Abilities::none().count(self).fetch_by_id(self)
+            Abilities::none().count(self).fetch_by_id(self).letters(self).take_back(self)
         }
     }
 }

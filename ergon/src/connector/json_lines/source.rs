@@ -20,8 +20,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 #[derive(Debug)]
 pub(super) struct Line {
     /// Counted from 1.
-    number: u64,
-    content: Bytes,
+    pub(super) number: u64,
+    pub(super) content: Bytes,
     /// Whether `content` is only the beginning of a line that is too long.
     cut: bool,
 }
@@ -77,7 +77,7 @@ impl JsonLines {
             .await
     }
 
-    fn transaction(&self, line: Line) -> Transaction {
+    pub(super) fn transaction(&self, line: Line) -> Transaction {
         let id = format!("{}:{}", self.file, line.number);
         let made = Transaction::builder()
             .source(self.file.clone())
@@ -135,20 +135,20 @@ fn count(path: &Path, shard: Shard) -> Result<u64, ConnectorError> {
 }
 
 /// Splits what is read into lines.
-struct Lines<R> {
+pub(super) struct Lines<R> {
     reader: BufReader<R>,
     max: u64,
     /// Of the line that was read last; the first is 1.
-    number: u64,
+    pub(super) number: u64,
 }
 
 impl<R: Read> Lines<R> {
-    fn new(reader: R, max: ByteSize) -> Self {
+    pub(super) fn new(reader: R, max: ByteSize) -> Self {
         Self { reader: BufReader::with_capacity(64 * 1024, reader), max: max.bytes(), number: 0 }
     }
 
     /// Reads one line, without its end.
-    fn next(&mut self) -> io::Result<Option<Line>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
         let mut content = Vec::new();
         // Two more than a line may have: those of its end.
         let limit = self.max.saturating_add(2);
@@ -175,7 +175,7 @@ impl<R: Read> Lines<R> {
 }
 
 impl Line {
-    fn is_blank(&self) -> bool {
+    pub(super) fn is_blank(&self) -> bool {
         !self.cut && self.content.trim_ascii().is_empty()
     }
 }

@@ -16,6 +16,7 @@
 //! ```
 
 mod config;
+mod letters;
 mod queue;
 mod sink;
 mod source;
@@ -44,6 +45,6 @@ impl Connector for Memory {
     const KIND: &'static str = "memory";
 
     fn abilities(&self) -> Abilities<'_> {
-        Abilities::none().count(self)
+        Abilities::none().count(self).letters(self).take_back(self)
     }
 }

@@ -15,7 +15,7 @@ use crate::connector::{ConnectorError, Delivery, Receipt};
 use crate::transaction::{ContentType, Metadata, Payload, Transaction};
 
 /// Headers that carry what a transaction has and a message has no property for.
-mod header {
+pub(super) mod header {
     /// The transaction's id, where it is too long for a message id.
     pub(super) const ID: &str = "ergon-id";
     pub(super) const PARENT: &str = "ergon-parent-id";
@@ -23,7 +23,7 @@ mod header {
     /// When the transaction was made: milliseconds since 1970.
     pub(super) const CREATED: &str = "ergon-created-at";
     /// How often the message was delivered before; counted by quorum queues.
-    pub(super) const DELIVERY_COUNT: &str = "x-delivery-count";
+    pub(in super::super) const DELIVERY_COUNT: &str = "x-delivery-count";
 }
 
 /// The delivery of a message that came from `queue` over the channel of this epoch.
@@ -125,10 +125,10 @@ fn metadata(
     metadata
 }
 
-/// Headers of ours that are metadata: why a dead letter was rejected.
+/// Headers of ours that are metadata: why a dead letter was rejected, and how often it was sent back.
 fn is_dead_letter_key(name: &str) -> bool {
-    use crate::transaction::key::{ATTEMPTS, CATEGORY, ERROR, TASK};
-    [ATTEMPTS, CATEGORY, ERROR, TASK].contains(&name)
+    use crate::transaction::key::{ATTEMPTS, CATEGORY, ERROR, REPLAYS, TASK};
+    [ATTEMPTS, CATEGORY, ERROR, REPLAYS, TASK].contains(&name)
 }
 
 /// A message to publish.

@@ -33,6 +33,7 @@ mod confirms;
 mod consuming;
 mod dial;
 mod error;
+mod letters;
 mod link;
 mod message;
 mod publisher;
@@ -197,7 +198,13 @@ impl Connector for RabbitMq {
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        if self.config.queues().next().is_some() { Abilities::none().count(self) } else { Abilities::none() }
+        let offered = if self.config.queues().next().is_some() {
+            Abilities::none().count(self)
+        } else {
+            Abilities::none()
+        };
+        // They say themselves which queue is missing.
+        offered.letters(self).take_back(self)
     }
 }
 

@@ -33,7 +33,7 @@ impl Sink for RabbitMq {
 
 impl RabbitMq {
     /// Publishes over the connection there is, or over the next one, within the time that a confirm may take.
-    async fn publish(
+    pub(super) async fn publish(
         &self,
         mut messages: Vec<Outgoing>,
     ) -> Result<Vec<(usize, ConnectorError)>, ConnectorError> {

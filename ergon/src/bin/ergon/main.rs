@@ -1,0 +1,48 @@
+//! `ergon`: makes a project, and adds tasks, connectors and services to it.
+
+mod args;
+mod files;
+mod generate;
+mod name;
+mod new;
+mod observability;
+mod shell;
+mod template;
+mod trouble;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use trouble::Trouble;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::New(new) => new::new(&new),
+        Command::Generate(what) => generate::generate(&what),
+        Command::Completions { shell } => Ok(shell::completions(shell)),
+        Command::Man => shell::man(),
+    };
+    match done.and_then(|text| said(&text)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            // When nobody listens, there is nobody to tell.
+            let _ = write!(io::stderr(), "{trouble}");
+            trouble.exit_code()
+        }
+    }
+}
+
+/// Writes to standard output; that nobody reads on is no error.
+fn said(text: &str) -> Result<(), Trouble> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Trouble::failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,171 @@
+//! Names: what a project, and what a module of it may be called.
+
+use super::trouble::Trouble;
+
+/// The words of Rust, those that are kept for later included: no module can be called so.
+const KEYWORDS: [&str; 53] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn",
+    "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop",
+    "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static",
+    "struct", "super", "trait", "true", "try", "type", "typeof", "union", "unsafe", "unsized", "use",
+    "virtual", "where", "while", "yield", "raw",
+];
+
+/// What a package cannot be called: Cargo's own folders and crates, and the crates that the project uses.
+const TAKEN: [&str; 16] = [
+    "alloc",
+    "build",
+    "core",
+    "deps",
+    "ergon",
+    "examples",
+    "incremental",
+    "proc-macro",
+    "proc_macro",
+    "serde",
+    "serde_json",
+    "std",
+    "tempfile",
+    "test",
+    "thiserror",
+    "tokio",
+];
+
+/// Longer ones would break the lines of what is generated.
+const LONGEST: usize = 30;
+
+/// Checks the name of a project.
+pub(crate) fn project(name: &str) -> Result<(), Trouble> {
+    check(name, "project")?;
+    if TAKEN.contains(&name) {
+        return Err(refused(
+            name,
+            "project",
+            "it is taken by Cargo, Rust or a library that the project uses",
+        )
+        .with_hint(format!("call it `{name}-app`, for example")));
+    }
+    Ok(())
+}
+
+/// The name of something in a project, in the forms in which it is written.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// `price_orders`
+    pub(crate) module: String,
+    /// `PriceOrders`
+    pub(crate) camel: String,
+    /// `price-orders`
+    pub(crate) kebab: String,
+    /// `Price orders`
+    pub(crate) title: String,
+}
+
+impl Name {
+    /// Reads the name of a task, connector or service; words may be parted by `-` or `_`.
+    pub(crate) fn new(name: &str, what: &str) -> Result<Self, Trouble> {
+        check(name, what)?;
+        let words: Vec<&str> = name.split(['-', '_']).filter(|word| !word.is_empty()).collect();
+        let title = words.join(" ");
+        Ok(Self {
+            module: words.join("_"),
+            camel: words.iter().map(|word| capital(word)).collect(),
+            kebab: words.join("-"),
+            title: capital(&title),
+        })
+    }
+}
+
+fn check(name: &str, what: &str) -> Result<(), Trouble> {
+    let refused = |why: &str| refused(name, what, why);
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    if name.is_empty() {
+        return Err(refused("it is empty"));
+    }
+    if let Some(other) = name.chars().find(|c| !fits(*c)) {
+        let trouble =
+            refused(&format!("it has a {other:?}; small letters a to z, digits, `-` and `_` may be in it"));
+        let plain = plain(name);
+        let usable = !plain.is_empty() && plain != name && check(&plain, what).is_ok();
+        return Err(if usable { trouble.with_hint(format!("did you mean `{plain}`?")) } else { trouble });
+    }
+    if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        return Err(refused("it does not begin with a letter"));
+    }
+    if KEYWORDS.contains(&name) {
+        let hint = format!("call it `{name}-{what}`, for example");
+        return Err(refused("it is a word of Rust").with_hint(hint));
+    }
+    if name.len() > LONGEST {
+        return Err(refused(&format!("it has {} letters; at most {LONGEST} are possible", name.len())));
+    }
+    Ok(())
+}
+
+fn refused(name: &str, what: &str, why: &str) -> Trouble {
+    Trouble::usage(format!("`{name}` cannot be the name of a {what}: {why}"))
+}
+
+/// The name as it could be written: `MyApp` and `my app` become `my-app`.
+fn plain(name: &str) -> String {
+    let mut plain = String::new();
+    for letter in name.chars() {
+        let ends_word = plain.ends_with(|last: char| last.is_ascii_lowercase() || last.is_ascii_digit());
+        match letter {
+            ' ' | '.' | '/' if ends_word => plain.push('-'),
+            'A'..='Z' => {
+                plain.extend(ends_word.then_some('-'));
+                plain.push(letter.to_ascii_lowercase());
+            }
+            'a'..='z' | '0'..='9' | '-' | '_' => plain.push(letter),
+            _ => {}
+        }
+    }
+    plain.trim_end_matches('-').to_owned()
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_written_in_each_form() {
+        let expected = Name {
+            module: "price_orders".into(),
+            camel: "PriceOrders".into(),
+            kebab: "price-orders".into(),
+            title: "Price orders".into(),
+        };
+        assert_eq!(Name::new("price-orders", "task").unwrap(), expected);
+        assert_eq!(Name::new("price_orders", "task").unwrap(), expected);
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_one_says_why_and_what_could() {
+        let said = |name: &str| project(name).unwrap_err().to_string();
+        let refused = |name: &str, why: &str| {
+            assert_eq!(said(name), format!("error: `{name}` cannot be the name of a project: {why}\n"));
+        };
+        let letters = "small letters a to z, digits, `-` and `_` may be in it";
+        refused("", "it is empty");
+        refused("1abc", "it does not begin with a letter");
+        refused("-x", "it does not begin with a letter");
+        refused("self", "it is a word of Rust\n = hint: call it `self-project`, for example");
+        refused("crate", "it is a word of Rust\n = hint: call it `crate-project`, for example");
+        let taken = "it is taken by Cargo, Rust or a library that the project uses";
+        refused("test", &format!("{taken}\n = hint: call it `test-app`, for example"));
+        refused("MyApp", &format!("it has a 'M'; {letters}\n = hint: did you mean `my-app`?"));
+        refused("my app", &format!("it has a ' '; {letters}\n = hint: did you mean `my-app`?"));
+        refused("größe", &format!("it has a 'ö'; {letters}\n = hint: did you mean `gre`?"));
+        refused("日本", &format!("it has a '日'; {letters}"));
+        refused(&"a".repeat(31), "it has 31 letters; at most 30 are possible");
+        for good in ["my-app", "my_app", "a", "app2"] {
+            assert_eq!(project(good), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What is written: the files of the templates, with the names of the project in them.
+
+use super::name::Name;
+
+/// Where a file stands, and what is in it.
+pub(crate) type Row = (&'static str, &'static str);
+
+/// One row for a file of a template: `row!("project", "src/main.rs")`.
+macro_rules! row {
+    ($template:literal, $path:literal) => {
+        ($path, include_str!(concat!("template/", $template, "/", $path)))
+    };
+}
+
+/// The files of a project, without `_observability`. Some are called otherwise in this repository, because tools
+/// would obey them there.
+pub(crate) const PROJECT: &[Row] = &[
+    ("Cargo.toml", include_str!("template/project/Cargo.toml.template")),
+    (".gitignore", include_str!("template/project/gitignore")),
+    (".dockerignore", include_str!("template/project/dockerignore")),
+    (".env.example", include_str!("template/project/env.example")),
+    row!("project", "Dockerfile"),
+    row!("project", "README.md"),
+    row!("project", "ergon.toml"),
+    row!("project", "data/orders.jsonl"),
+    row!("project", "src/main.rs"),
+    row!("project", "src/settings.rs"),
+    row!("project", "src/connectors/mod.rs"),
+    row!("project", "src/services/mod.rs"),
+    row!("project", "src/tasks/mod.rs"),
+    row!("project", "src/tasks/constants.rs"),
+    row!("project", "src/tasks/errors.rs"),
+    row!("project", "src/tasks/helpers.rs"),
+    row!("project", "src/tasks/schemas.rs"),
+    row!("project", "src/tasks/example_task/mod.rs"),
+    row!("project", "src/tasks/example_task/config.rs"),
+    row!("project", "src/tasks/example_task/errors.rs"),
+    row!("project", "src/tasks/example_task/helpers.rs"),
+    row!("project", "src/tasks/example_task/schemas.rs"),
+    row!("project", "src/tasks/example_task/task.rs"),
+    row!("project", "tests/example_task.rs"),
+];
+
+/// The files of a task, in its folder.
+pub(crate) const TASK: &[Row] = &[
+    row!("task", "mod.rs"),
+    row!("task", "config.rs"),
+    row!("task", "errors.rs"),
+    row!("task", "helpers.rs"),
+    row!("task", "schemas.rs"),
+    row!("task", "task.rs"),
+];
+
+/// What a task adds to the project's settings, and sample data for it.
+pub(crate) const TASK_SETTINGS: &str = include_str!("template/task/settings.rs");
+pub(crate) const TASK_TABLES: &str = include_str!("template/task/ergon.toml");
+pub(crate) const TASK_SAMPLE: &str = include_str!("template/task/sample.jsonl");
+
+/// The files of a connector, in its folder.
+pub(crate) const CONNECTOR: &[Row] = &[
+    row!("connector", "mod.rs"),
+    row!("connector", "connector.rs"),
+    row!("connector", "errors.rs"),
+    row!("connector", "schemas.rs"),
+    row!("connector", "service.rs"),
+];
+
+/// The files of a service, in its folder.
+pub(crate) const SERVICE: &[Row] = &[
+    row!("service", "mod.rs"),
+    row!("service", "client.rs"),
+    row!("service", "errors.rs"),
+    row!("service", "schemas.rs"),
+    row!("service", "service.rs"),
+];
+
+/// Fills in the name of a project, and where it gets `ergon` from.
+pub(crate) fn of_project(text: &str, name: &str, dependency: &str) -> String {
+    text.replace("{{dependency}}", dependency).replace("{{name}}", name)
+}
+
+/// Fills in the name of something in a project.
+pub(crate) fn of_part(text: &str, name: &Name) -> String {
+    text.replace("{{module}}", &name.module)
+        .replace("{{type}}", &name.camel)
+        .replace("{{task}}", &name.kebab)
+        .replace("{{title}}", &name.title)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::observability;
+
+    fn files(folder: &Path) -> usize {
+        let entries = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+    }
+
+    #[test]
+    fn each_file_of_a_template_is_written() {
+        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin/ergon/template");
+        let beside_own_readme = 1;
+        assert_eq!(files(&template.join("project/_observability")), beside_own_readme);
+        assert!(!observability::FILES.is_empty());
+        let rows = PROJECT.len() + beside_own_readme + TASK.len() + CONNECTOR.len() + SERVICE.len();
+        let task_settings_tables_and_sample = 3;
+        assert_eq!(files(&template), rows + task_settings_tables_and_sample);
+    }
+
+    #[test]
+    fn no_placeholder_is_left() {
+        let name = Name::new("price-orders", "task").unwrap();
+        let parts = TASK.iter().chain(CONNECTOR).chain(SERVICE).map(|(_, text)| of_part(text, &name));
+        let own = [TASK_SETTINGS, TASK_TABLES, TASK_SAMPLE].map(|text| of_part(text, &name));
+        let project = PROJECT.iter().map(|(_, text)| of_project(text, "my-app", "ergon = \"1\""));
+        for text in parts.chain(own).chain(project) {
+            assert!(!text.contains("{{"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Errors that tasks share.
+
+/// A payload that breaks a rule every task keeps; trying again cannot help.
+#[derive(Debug, thiserror::Error, ergon::TransactionError)]
+pub(crate) enum ValidationError {
+    #[error("`{field}` is empty")]
+    #[business]
+    Empty { field: &'static str },
+}

@@ -1,0 +1,19 @@
+//! What is wired to the task.
+
+use ergon::prelude::*;
+
+use super::task::{ExampleTask, ExampleTaskWiring};
+use crate::settings::Settings;
+
+/// Wires the task to the connectors of the settings.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a config may fail; this one cannot"
+)]
+pub(crate) fn config(settings: &Settings) -> Result<TaskConfig> {
+    Ok(ExampleTask::config(ExampleTaskWiring {
+        input: settings.orders.clone(),
+        output: settings.receipts.clone(),
+        refused: settings.refused.clone(),
+    }))
+}

@@ -1,0 +1,10 @@
+//! {{type}}: say here what tasks ask it.
+
+mod client;
+mod errors;
+mod schemas;
+mod service;
+
+pub(crate) use errors::CallError;
+pub(crate) use schemas::Answer;
+pub(crate) use service::{{{type}}Service, {{type}}ServiceConfig};

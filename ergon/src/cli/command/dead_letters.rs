@@ -1,0 +1,399 @@
+//! `dead-letters`: what a task rejected, and the way back to where it came from.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value, json};
+
+use super::run::no_threads;
+use crate::cli::args::{DeadLetters, Format, LetterAction, Letters};
+use crate::cli::output::Output;
+use crate::cli::project::Project;
+use crate::cli::words;
+use crate::connector::{AnyConnector, ConnectorError, LetterFate, Shard, Visitor};
+use crate::error::{Error, ErrorKind};
+use crate::policy::ConsumerLayer;
+use crate::runner::{Built, Exit, runtime};
+use crate::task::{Slot, connector_error};
+use crate::transaction::{Content, Transaction, key};
+
+/// Shows dead letters, or sends them back.
+///
+/// # Errors
+/// A task that is not there, a connector that cannot do what is asked of it, or letters that cannot be seen.
+pub(crate) fn dead_letters(
+    project: &Project,
+    command: &DeadLetters,
+    format: Format,
+    output: &Output,
+) -> Result<Exit, Error> {
+    let (letters, way) = match &command.action {
+        LetterAction::List(letters) | LetterAction::Show(letters) => (letters, None),
+        LetterAction::Replay(replay) => (&replay.letters, Some((replay.dry_run, replay.again))),
+    };
+    let config = project.find(&letters.task)?;
+    let built = project.plan(config, &ConsumerLayer::default(), &[])?.build(Shard::default())?;
+    let ends = Ends::of(&built, way.is_some())?;
+    let mut search = Search::new(config.name(), letters, way, ends.origin.clone());
+    let runtime = runtime().map_err(no_threads)?;
+    let seen = runtime.block_on(async {
+        let seen = ends.visit(&mut search).await;
+        ends.close().await.and(seen)
+    });
+    runtime.shutdown_background();
+    // What was sent back before the letters could no longer be seen is told as well.
+    output.data(&told(&search, &command.action, format))?;
+    output.talk(&summary(&search, &ends));
+    seen?;
+    Ok(if search.failed.is_empty() { Exit::Success } else { Exit::Failure })
+}
+
+/// A connector, and the slot it is wired to.
+type End = (Slot, Arc<dyn AnyConnector>);
+
+/// The connectors that letters lie in and go back to.
+struct Ends {
+    letters: End,
+    origin: Option<End>,
+}
+
+impl Ends {
+    fn of(built: &Built, replay: bool) -> Result<Self, Error> {
+        let Some(letters) = built.dead_letter() else {
+            let what = format!("task `{}` names no connector for what it rejects", built.name);
+            return Err(Error::new(ErrorKind::Connector, what)
+                .with_hint("wire one and name it: `consumer(dead_letter = ...)`"));
+        };
+        if letters.1.offers().letters.is_none() {
+            return Err(unable(letters.0, "cannot show what lies in it")
+                .with_hint("json-lines, rabbitmq and memory can"));
+        }
+        if !replay {
+            return Ok(Self { letters, origin: None });
+        }
+        let Some(origin) = built.origin() else {
+            let what = format!("task `{}` fetches nothing, so there is nowhere to send back to", built.name);
+            return Err(Error::new(ErrorKind::Connector, what));
+        };
+        if origin.1.offers().take_back.is_none() {
+            return Err(unable(origin.0, "takes nothing back").with_hint(
+                "run one by hand: `dead-letters show --format json`, then `process-transaction --payload-json`",
+            ));
+        }
+        Ok(Self { letters, origin: Some(origin) })
+    }
+
+    async fn visit(&self, search: &mut Search<'_>) -> Result<(), Error> {
+        let (slot, connector) = &self.letters;
+        match connector.offers().letters {
+            Some(letters) => letters.visit(search).await.map_err(|error| failed(*slot, &error)),
+            None => Ok(()),
+        }
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        let mut closed = Ok(());
+        for (slot, connector) in self.origin.iter().chain([&self.letters]) {
+            closed = closed.and(connector.close().await.map_err(|error| failed(*slot, &error)));
+        }
+        closed
+    }
+}
+
+fn unable(slot: Slot, what: &str) -> Error {
+    Error::new(ErrorKind::Connector, format!("connector `{}` ({}) {what}", slot.name, slot.kind))
+}
+
+/// Whatever a connector says, the settings were good enough to begin: exit code 1.
+fn failed(slot: Slot, error: &ConnectorError) -> Error {
+    let said = connector_error(slot.name, slot.kind, error);
+    let made = Error::new(ErrorKind::Connector, said.to_string());
+    let made = match std::error::Error::source(&said) {
+        Some(cause) => made.with_source(cause.to_string()),
+        None => made,
+    };
+    match said.hint() {
+        Some(hint) => made.with_hint(hint),
+        None => made,
+    }
+}
+
+/// Looks for letters, and sends back those that are wanted.
+struct Search<'a> {
+    task: &'static str,
+    wanted: &'a Letters,
+    /// To be sent back: whether only as a rehearsal, and whether also those that were sent back before.
+    way: Option<(bool, bool)>,
+    origin: Option<End>,
+    /// Those that are wanted; of a replay: that were sent back.
+    found: Vec<Transaction>,
+    /// Were sent back before, and are not again.
+    skipped: Vec<Transaction>,
+    failed: Vec<(Transaction, Error)>,
+}
+
+impl<'a> Search<'a> {
+    fn new(task: &'static str, wanted: &'a Letters, way: Option<(bool, bool)>, origin: Option<End>) -> Self {
+        Self { task, wanted, way, origin, found: Vec::new(), skipped: Vec::new(), failed: Vec::new() }
+    }
+
+    /// Several tasks may share one connector for their letters.
+    fn wants(&self, letter: &Transaction) -> bool {
+        let own = letter.metadata().text(key::TASK).is_none_or(|task| task == self.task);
+        own && self.wanted.conditions.iter().all(|(field, value)| {
+            let found = field_of(letter, field).map(|found| match found {
+                Value::String(text) => text,
+                other => other.to_string(),
+            });
+            found.is_some_and(|found| found == *value)
+        })
+    }
+
+    async fn look(&mut self, letter: Transaction) -> LetterFate {
+        let enough = self.wanted.limit.is_some_and(|limit| self.found.len() + self.failed.len() >= limit);
+        if enough {
+            return LetterFate::Enough;
+        }
+        if !self.wants(&letter) {
+            return LetterFate::Kept;
+        }
+        let fate = match self.way {
+            Some((_, again)) if replays(&letter) > 0 && !again => {
+                self.skipped.push(letter);
+                return LetterFate::Kept;
+            }
+            Some((false, _)) => self.send_back(&letter).await,
+            Some((true, _)) | None => Ok(LetterFate::Kept),
+        };
+        match fate {
+            Ok(fate) => {
+                self.found.push(letter);
+                fate
+            }
+            Err(error) => {
+                self.failed.push((letter, error));
+                LetterFate::Kept
+            }
+        }
+    }
+
+    async fn send_back(&self, letter: &Transaction) -> Result<LetterFate, Error> {
+        let unreadable = || Error::new(ErrorKind::Connector, "this is no letter that can be read");
+        let Some((slot, connector)) = &self.origin else { return Err(unreadable()) };
+        let Some(origin) = connector.offers().take_back else { return Err(unreadable()) };
+        // Only a line that is no letter comes as a record.
+        if let Content::Record(_) = letter.payload().content() {
+            return Err(unreadable());
+        }
+        origin.take_back(revived(letter)).await.map_err(|error| failed(*slot, &error))?;
+        Ok(LetterFate::Taken)
+    }
+}
+
+impl Visitor for Search<'_> {
+    fn takes(&self) -> bool {
+        matches!(self.way, Some((false, _)))
+    }
+
+    fn visit(&mut self, letter: Transaction) -> BoxFuture<'_, LetterFate> {
+        Box::pin(self.look(letter))
+    }
+}
+
+fn replays(letter: &Transaction) -> u64 {
+    letter.metadata().get(key::REPLAYS).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// The transaction as it was before it was rejected, but for the count of its returns.
+fn revived(letter: &Transaction) -> Transaction {
+    let of_the_letter = [key::ERROR, key::CATEGORY, key::ATTEMPTS, key::TASK, key::REPLAYS];
+    let kept = letter.metadata().iter().filter(|(name, _)| !of_the_letter.contains(name));
+    let kept = kept.map(|(name, value)| (name.to_owned(), value.clone()));
+    let counted = kept.chain([(key::REPLAYS.to_owned(), Value::from(replays(letter).saturating_add(1)))]);
+    let mut revived = Transaction::builder()
+        .id(letter.id())
+        .payload(letter.payload().clone())
+        .all_metadata(counted.collect())
+        .created_at(letter.created_at());
+    if let Some(parent) = letter.parent_id() {
+        revived = revived.parent_id(parent);
+    }
+    if letter.correlation_id() != letter.id() {
+        revived = revived.correlation_id(letter.correlation_id());
+    }
+    revived.build()
+}
+
+/// The value of a field, as `--where` names it.
+fn field_of(letter: &Transaction, field: &str) -> Option<Value> {
+    let metadata = |name: &str| letter.metadata().get(name).cloned();
+    match field.split_once('.') {
+        Some(("payload", path)) => {
+            let payload = payload(letter);
+            path.split('.').try_fold(&payload, |value, part| value.get(part)).cloned()
+        }
+        Some(("metadata", name)) => metadata(name),
+        _ => match field {
+            "id" => Some(letter.id().into()),
+            "error" => metadata(key::ERROR),
+            "category" => metadata(key::CATEGORY),
+            "attempts" => metadata(key::ATTEMPTS),
+            "replays" => Some(replays(letter).into()),
+            _ => None,
+        },
+    }
+}
+
+/// The payload as JSON; text, and else what can be read of it, where it is none.
+fn payload(letter: &Transaction) -> Value {
+    let bytes = letter.payload().to_bytes().unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into())
+}
+
+fn told(search: &Search<'_>, action: &LetterAction, format: Format) -> String {
+    let json = |letters: &[Transaction], of: fn(&Transaction) -> Value| -> Value {
+        letters.iter().map(of).collect()
+    };
+    match (action, format) {
+        (LetterAction::List(_), Format::Json) => format!("{:#}\n", json(&search.found, reason)),
+        (LetterAction::Show(_), Format::Json) => format!("{:#}\n", json(&search.found, whole)),
+        (LetterAction::Replay(replay), Format::Json) => {
+            let ids = |letters: &[Transaction]| json(letters, |letter| letter.id().into());
+            let failed = search.failed.iter();
+            let failed: Value =
+                failed.map(|(letter, error)| json!({"id": letter.id(), "error": chain(error)})).collect();
+            let (replayed, skipped) = (ids(&search.found), ids(&search.skipped));
+            let dry_run = replay.dry_run;
+            format!(
+                "{:#}\n",
+                json!({"dry_run": dry_run, "replayed": replayed, "skipped": skipped, "failed": failed})
+            )
+        }
+        (LetterAction::List(_), _) => table(&search.found),
+        (LetterAction::Show(_), _) => search.found.iter().map(shown).collect::<Vec<_>>().join("\n"),
+        (LetterAction::Replay(replay), _) => sent(search, replay.dry_run),
+    }
+}
+
+/// An error with its causes and its hint, on one line.
+fn chain(error: &Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    let hint = error.hint().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")) + &hint
+}
+
+/// Why it was rejected.
+fn reason(letter: &Transaction) -> Value {
+    let field = |name: &str| field_of(letter, name);
+    json!({
+        "id": letter.id(),
+        "task": letter.metadata().text(key::TASK),
+        "category": field("category"),
+        "attempts": field("attempts"),
+        "replays": replays(letter),
+        "error": field("error"),
+    })
+}
+
+fn whole(letter: &Transaction) -> Value {
+    let entries = letter.metadata().iter().map(|(name, value)| (name.to_owned(), value.clone()));
+    json!({
+        "id": letter.id(),
+        "created_at": humantime::format_rfc3339_micros(letter.created_at()).to_string(),
+        "parent_id": letter.parent_id(),
+        "correlation_id": letter.correlation_id(),
+        "metadata": entries.collect::<Map<_, _>>(),
+        "content_type": letter.payload().content_type().as_str(),
+        "payload": payload(letter),
+    })
+}
+
+/// What others wrote must not speak to the terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+fn cell(value: Option<Value>) -> String {
+    match value {
+        Some(Value::String(text)) => plain(&text),
+        Some(other) => other.to_string(),
+        None => "-".to_owned(),
+    }
+}
+
+fn table(letters: &[Transaction]) -> String {
+    let fields = ["id", "category", "attempts", "replays", "error"];
+    let head = fields.map(str::to_owned);
+    let row = |letter: &Transaction| fields.map(|field| cell(field_of(letter, field)));
+    let rows: Vec<[String; 5]> = std::iter::once(head).chain(letters.iter().map(row)).collect();
+    if letters.is_empty() {
+        return String::new();
+    }
+    let width = |column: fn(&[String; 5]) -> &String| {
+        rows.iter().map(|row| column(row).chars().count()).max().unwrap_or_default()
+    };
+    let (ids, categories) = (width(|[id, ..]| id), width(|[_, category, ..]| category));
+    let line = |[id, category, attempts, replays, error]: &[String; 5]| {
+        format!("{id:<ids$}  {category:<categories$}  {attempts:>8}  {replays:>7}  {error}\n")
+    };
+    rows.iter().map(line).collect()
+}
+
+fn shown(letter: &Transaction) -> String {
+    let mut text = format!("{}\n", plain(letter.id()));
+    // Writing to a String cannot fail, here and below.
+    for (name, value) in letter.metadata().iter() {
+        let _ = writeln!(text, "  {}: {}", plain(name), cell(Some(value.clone())));
+    }
+    let payload = payload(letter);
+    let _ = match payload {
+        Value::String(payload) => writeln!(text, "  payload: {}", plain(&payload)),
+        payload => writeln!(text, "  payload: {}", format!("{payload:#}").replace('\n', "\n  ")),
+    };
+    text
+}
+
+fn sent(search: &Search<'_>, dry_run: bool) -> String {
+    let mut text = String::new();
+    let verb = if dry_run { "would send back" } else { "sent back" };
+    for letter in &search.found {
+        let _ = writeln!(text, "{verb} {}", plain(letter.id()));
+    }
+    for letter in &search.skipped {
+        let times =
+            if replays(letter) == 1 { "once".to_owned() } else { format!("{} times", replays(letter)) };
+        let _ =
+            writeln!(text, "skipped {}: sent back {times} before, and rejected again", plain(letter.id()));
+    }
+    for (letter, error) in &search.failed {
+        let _ = writeln!(text, "failed {}: {}", plain(letter.id()), plain(&chain(error)));
+    }
+    text
+}
+
+fn summary(search: &Search<'_>, ends: &Ends) -> String {
+    let letters = |number: usize| {
+        let count = words::count(number as u64);
+        if number == 1 { format!("{count} letter") } else { format!("{count} letters") }
+    };
+    let at = |(slot, _): &End| format!("`{}` ({})", slot.name, slot.kind);
+    let from = at(&ends.letters);
+    let Some((dry_run, _)) = search.way else {
+        return format!("{} in {from}\n", letters(search.found.len()));
+    };
+    let to = ends.origin.as_ref().map(at).unwrap_or_default();
+    let verb = if dry_run { "would go" } else { "went" };
+    let mut text = format!("{} {verb} from {from} back to {to}", letters(search.found.len()));
+    if !search.failed.is_empty() {
+        let _ = write!(text, ", {} did not", letters(search.failed.len()));
+    }
+    if !search.skipped.is_empty() {
+        let _ = write!(
+            text,
+            "; {} skipped: `--again` sends back what was sent back before",
+            letters(search.skipped.len())
+        );
+    }
+    text + "\n"
+}

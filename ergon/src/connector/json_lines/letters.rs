@@ -1,0 +1,183 @@
+//! Dead letters in a file. No line of theirs is ever changed or moved: a second file beside it, with `.replayed` after
+//! its name, says which lines were sent back. So a task may go on writing letters meanwhile, and a crash loses none: a
+//! letter that was sent back and not yet written down there is sent back again.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::source::Lines;
+use super::{Envelope, JsonLines, line};
+use crate::connector::file::{AppendFile, Batch, Fsync, Mode, cannot, open};
+use crate::connector::{ConnectorError, LetterFate, Letters, TakeBack, Visitor};
+use crate::transaction::{Content, Payload, Transaction, key};
+
+impl Letters for JsonLines {
+    async fn visit(&self, visitor: &mut dyn Visitor) -> Result<(), ConnectorError> {
+        let path = &self.config.path;
+        if !path.exists() {
+            return Ok(());
+        }
+        let mut replayed = Replayed::read(self.sidecar(), visitor.takes())?;
+        let mut lines = Lines::new(open(path)?, self.config.max_line);
+        while let Some(line) = lines.next().map_err(|error| cannot("read", path, error))? {
+            if line.is_blank() || replayed.has(line.number, &line.content) {
+                continue;
+            }
+            let (number, content) = (line.number, line.content.clone());
+            let letter = if self.config.envelope == Envelope::Never {
+                self.transaction(line)
+            } else {
+                let made = Transaction::builder().source(self.file.clone());
+                line::unwrapped(made, format!("{}:{number}", self.file), &line.content)
+            };
+            match visitor.visit(replayed.counted(letter)).await {
+                LetterFate::Kept => (),
+                LetterFate::Enough => break,
+                LetterFate::Taken => replayed.add(number, &content)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A line is appended, whatever `append` says: what is there already must stay. Without envelopes it holds the payload
+/// alone; how often it was sent back is remembered beside the letters.
+impl TakeBack for JsonLines {
+    async fn take_back(&self, transaction: Transaction) -> Result<(), ConnectorError> {
+        let mode = Mode { create: false, append: true, fsync: Fsync::Each, quotes: false };
+        let envelope = match self.config.envelope {
+            Envelope::Always => Envelope::Always,
+            Envelope::Auto | Envelope::Never => Envelope::Never,
+        };
+        let mut batch = Batch::default();
+        batch.add(|line| match transaction.payload().content() {
+            // A line that was no JSON goes back as it was.
+            Content::Body(_, bytes) if envelope == Envelope::Never && !bytes.contains(&b'\n') => {
+                line.extend_from_slice(bytes);
+                Ok(())
+            }
+            _ => line::write(&transaction, envelope, line).map_err(|error| {
+                let what = format!("transaction `{}` cannot be written as JSON", transaction.id());
+                ConnectorError::permanent(what).with_source(error)
+            }),
+        });
+        AppendFile::open(&self.config.path, mode)?.append(batch)
+    }
+}
+
+impl JsonLines {
+    fn sidecar(&self) -> PathBuf {
+        let mut name = self.config.path.as_os_str().to_owned();
+        name.push(".replayed");
+        name.into()
+    }
+}
+
+/// A letter that was sent back: one line of the file beside the letters.
+#[derive(Serialize, Deserialize)]
+struct Row<'a> {
+    /// The line it stands on.
+    line: u64,
+    replayed_at: String,
+    #[serde(borrow)]
+    letter: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Letter<'a> {
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+/// The letters that were sent back.
+struct Replayed {
+    path: PathBuf,
+    /// Held by who sends back, so that no two do at once.
+    file: Option<File>,
+    /// By line and content: a file that was emptied has other letters on its lines.
+    letters: HashSet<(u64, String)>,
+    /// How often each payload was sent back: a source of bare payloads cannot carry it.
+    payloads: HashMap<String, u64>,
+}
+
+impl Replayed {
+    fn read(path: PathBuf, takes: bool) -> Result<Self, ConnectorError> {
+        let file = if takes { Some(lock(&path)?) } else { None };
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read.map_err(|error| cannot("read", &path, error))?,
+        };
+        let mut replayed = Self { path, file, letters: HashSet::new(), payloads: HashMap::new() };
+        // A line that a crash cut off says nothing: that letter is sent back again.
+        for row in text.lines().filter_map(|line| serde_json::from_str::<Row<'_>>(line).ok()) {
+            replayed.remember(row.line, row.letter.get());
+        }
+        Ok(replayed)
+    }
+
+    fn has(&self, line: u64, content: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(content);
+        self.letters.contains(&(line, text.trim().to_owned()))
+    }
+
+    fn remember(&mut self, line: u64, letter: &str) {
+        if let Ok(inner) = serde_json::from_str::<Letter<'_>>(letter) {
+            *self.payloads.entry(inner.payload.get().to_owned()).or_default() += 1;
+        }
+        self.letters.insert((line, letter.to_owned()));
+    }
+
+    /// The letter, with how often it was sent back, whoever counted.
+    fn counted(&self, letter: Transaction) -> Transaction {
+        let own = letter.metadata().get(key::REPLAYS).and_then(serde_json::Value::as_u64).unwrap_or_default();
+        let known = payload_text(letter.payload()).and_then(|text| self.payloads.get(&text).copied());
+        match known.unwrap_or_default().max(own) {
+            0 => letter,
+            replays => letter.annotate([(key::REPLAYS, replays)]),
+        }
+    }
+
+    fn add(&mut self, line: u64, content: &[u8]) -> Result<(), ConnectorError> {
+        let failed = |error| cannot("write to", &self.path, error);
+        let text = String::from_utf8_lossy(content).trim().to_owned();
+        let letter: &RawValue = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
+        let replayed_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let mut row =
+            serde_json::to_vec(&Row { line, replayed_at, letter }).map_err(|error| failed(error.into()))?;
+        row.push(b'\n');
+        if let Some(file) = &mut self.file {
+            file.write_all(&row).and_then(|()| file.sync_data()).map_err(failed)?;
+        }
+        self.remember(line, &text);
+        Ok(())
+    }
+}
+
+fn payload_text(payload: &Payload) -> Option<String> {
+    String::from_utf8(payload.to_bytes().ok()?.to_vec()).ok()
+}
+
+/// Opens the file for who sends back, alone; ends a line that a crash cut off.
+fn lock(path: &PathBuf) -> Result<File, ConnectorError> {
+    let failed = |error| cannot("open for writing", path, error);
+    let mut file = File::options().append(true).create(true).read(true).open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => (),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let what = format!("somebody else sends letters back right now: {} is locked", path.display());
+            return Err(ConnectorError::transient(what).with_hint("wait until that command has ended"));
+        }
+        Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    let text = std::fs::read(path).map_err(failed)?;
+    if text.last().is_some_and(|last| *last != b'\n') {
+        file.write_all(b"\n").map_err(failed)?;
+    }
+    Ok(file)
+}
