@@ -48,8 +48,10 @@ pub(crate) fn main(package: &Package, load: &Load<'_>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return not_understood(&error, &Output::of_process(false, args::Colour::Auto)).into(),
     };
-    let Global { config, quiet, color, .. } = &arguments.global;
-    let output = Output::of_process(*quiet, *color);
+    let Global { config, quiet, color, as_worker, .. } = &arguments.global;
+    // What a worker says ends on the terminal of its supervisor.
+    let shown = as_worker.as_ref().is_some_and(|seat| seat.colour);
+    let output = Output::of_process(*quiet, if shown { args::Colour::Always } else { *color });
     let options = Options::of_process(config.clone(), package.manifest_dir);
     execute(package, &arguments, &output, &|| load(&options)).into()
 }
@@ -88,7 +90,8 @@ fn dispatch(
         Command::Describe => command::describe::describe(project, *format, output),
         Command::Run(run) => {
             start_logs(package, &arguments.global, output, &project.framework)?;
-            command::run::run(project, run, *format, output)
+            let seat = arguments.global.as_worker.as_ref();
+            command::run::run(project, (run, seat), *format, output)
         }
         Command::ProcessTransaction(process) => {
             start_logs(package, &arguments.global, output, &project.framework)?;
@@ -111,7 +114,8 @@ fn start_logs(
     };
     let telemetry = &framework.telemetry;
     let service = telemetry.service_name.clone().unwrap_or_else(|| package.name.to_owned());
-    let options = LogOptions { format: telemetry.format, colour: output.colour(), service };
+    let worker = global.as_worker.as_ref().filter(|seat| seat.shard.count > 1).map(|seat| seat.shard.index);
+    let options = LogOptions { format: telemetry.format, colour: output.colour(), service, worker };
     let output = output.clone();
     logs::install(filter, options, move |line| output.write(line));
     Ok(())

@@ -9,6 +9,8 @@ pub(crate) mod link;
 pub(crate) mod logs;
 mod report;
 mod scope;
+#[cfg(unix)]
+pub(crate) mod worker;
 
 pub(crate) use logs::LogFormat;
 pub use report::{Ended, FailedByCategory, Refusal, RunReport, SingleReport, StepReport, StepTimes, Tally};
