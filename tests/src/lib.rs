@@ -1,5 +1,5 @@
 //! What the tests of the promises share: a task whose steps are written in the test, a connector that can fail, a
-//! simulation of whole runs in which anything may fail at any time, a broker that a test may kill, and the ledger that
+//! simulation of whole runs in which anything may fail at any time, a broker that a test may kill, processes it may kill, and the ledger that
 //! says what was lost.
 
 #![allow(clippy::missing_panics_doc, clippy::expect_used, reason = "test support: a panic is a failed test")]
@@ -9,6 +9,7 @@
 mod rabbitmq_guide {}
 
 pub mod broker;
+pub mod crew;
 mod flaky;
 pub mod ledger;
 mod probe;

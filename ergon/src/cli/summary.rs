@@ -264,7 +264,8 @@ price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
         let failed = Ended::Failed(Error::new(ErrorKind::Connector, "the link died"));
         let close = vec![Error::new(ErrorKind::Connector, "the disk is full")];
         let runs = [(Ended::SourceEmpty, Vec::new()), (failed, close)];
-        let runs = runs.map(|(ended, close_errors)| Finished { report: report(ended), close_errors, crewed: None });
+        let runs =
+            runs.map(|(ended, close_errors)| Finished { report: report(ended), close_errors, crewed: None });
         let object = json(&runs, Exit::Failure);
         assert_eq!((&object["processed"], &object["exit_code"]), (&19988.into(), &1.into()));
         assert_eq!(object["tasks"][0]["failed_by_category"]["business"], 856);

@@ -122,11 +122,7 @@ impl Watch {
     }
 
     /// From now on the connectors of a task count; none of it are left when its run is over.
-    pub(crate) fn opened(
-        &mut self,
-        task: &str,
-        connectors: Vec<(&'static str, Arc<dyn AnyConnector>)>,
-    ) {
+    pub(crate) fn opened(&mut self, task: &str, connectors: Vec<(&'static str, Arc<dyn AnyConnector>)>) {
         for subject in self.subjects.iter_mut().filter(|subject| subject.task == task) {
             subject.connectors = Some(connectors.clone());
             subject.last.since = Instant::now();

@@ -333,7 +333,8 @@ mod tests {
     fn the_fields_of_all_spans_around_a_line_are_shown() {
         let lines = Arc::new(Mutex::new(String::new()));
         let written = Arc::clone(&lines);
-        let options = LogOptions { format: LogFormat::Json, colour: false, service: "shop".into(), worker: None };
+        let options =
+            LogOptions { format: LogFormat::Json, colour: false, service: "shop".into(), worker: None };
         let console = Console { options, write: move |line: &str| written.lock().unwrap().push_str(line) };
         tracing::subscriber::with_default(Registry::default().with(console), || {
             let outer = tracing::info_span!("outer", customer = "c-1", late = tracing::field::Empty);

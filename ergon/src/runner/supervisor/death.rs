@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 
 use super::message::Ending;
 use crate::error::{Error, ErrorKind};
+use crate::runner::restart::MOST;
 use crate::telemetry::Ended;
 
 /// A worker that is gone.
@@ -18,6 +19,8 @@ pub(super) struct Left {
     error: Option<io::Error>,
     /// Whether it was told to stop before it left.
     told: bool,
+    /// Whether so many had died that no other takes its place.
+    pub(super) given_up: bool,
 }
 
 /// Exit code of settings that cannot work: another worker would fail alike.
@@ -27,12 +30,17 @@ const STOPPED: [i32; 2] = [130, 143];
 
 impl Left {
     pub(super) fn new(status: ExitStatus, ending: Option<Ending>, told: bool) -> Self {
-        Self { status: Some(status), ending, error: None, told }
+        Self { status: Some(status), ending, error: None, told, given_up: false }
     }
 
     /// It was never there.
     pub(super) fn not_started(error: io::Error) -> Self {
-        Self { status: None, ending: None, error: Some(error), told: false }
+        Self { status: None, ending: None, error: Some(error), told: false, given_up: false }
+    }
+
+    /// It died, and no other takes its place: too many have died.
+    pub(super) fn given_up(self) -> Self {
+        Self { given_up: true, ending: None, ..self }
     }
 
     fn exit_code(&self) -> Option<i32> {
@@ -44,9 +52,9 @@ impl Left {
         if self.exit_code() == Some(USAGE) {
             return false;
         }
-        self.ending.as_ref().is_none_or(|ending| {
-            ending.again || self.exit_code().is_some_and(|code| STOPPED.contains(&code))
-        })
+        self.ending
+            .as_ref()
+            .is_none_or(|ending| ending.again || self.exit_code().is_some_and(|code| STOPPED.contains(&code)))
     }
 
     /// The exit code it stands for.
@@ -73,11 +81,22 @@ impl Left {
             return Ended::from(&ending.ended);
         }
         let by_request = self.exit_code().is_some_and(|code| STOPPED.contains(&code))
-            || self.status.and_then(|status| status.signal()).is_some_and(|signal| signal == 15 || signal == 2);
+            || self
+                .status
+                .and_then(|status| status.signal())
+                .is_some_and(|signal| signal == 15 || signal == 2);
         if self.told && by_request {
             return Ended::Stopped { given_back: 0 };
         }
-        Ended::Failed(Error::new(ErrorKind::Task, format!("worker {name} {}", self.how())))
+        let last = format!("worker {name} {}", self.how());
+        if self.given_up {
+            let what = format!("workers die too often: more than {MOST} restarts within a minute");
+            let error = Error::new(ErrorKind::Task, what).with_source(format!("the last one to die: {last}"));
+            return Ended::Failed(
+                error.with_hint("see what it wrote last; what was in flight is handed out again"),
+            );
+        }
+        Ended::Failed(Error::new(ErrorKind::Task, last))
     }
 }
 

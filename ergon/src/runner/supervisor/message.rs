@@ -117,7 +117,10 @@ mod tests {
         let error = Error::new(ErrorKind::Refused, "no such file").with_source("errno 2").with_hint("look");
         let line = serde_json::to_string(&Fault::from(&error)).unwrap();
         let again = Error::from(&serde_json::from_str::<Fault>(&line).unwrap());
-        assert_eq!((again.kind(), again.to_string(), again.hint()), (error.kind(), error.to_string(), error.hint()));
+        assert_eq!(
+            (again.kind(), again.to_string(), again.hint()),
+            (error.kind(), error.to_string(), error.hint())
+        );
         assert_eq!(std::error::Error::source(&again).unwrap().to_string(), "errno 2");
     }
 }

@@ -13,7 +13,7 @@ mod record;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -26,11 +26,11 @@ pub(crate) use link::Link;
 pub(crate) use message::{End, Ending, Fault, Message};
 use record::{Record, merged};
 
-use super::restart::{MOST, Restarts, Streak};
+use super::restart::{Restarts, Streak};
 use super::stopping::{Reason, Stopping};
 use super::watch::Vitals;
 use super::{Crewed, Exit, Finished};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::task::{Monitor, Snapshot, Stop};
 use crate::telemetry::worker::WorkerDied;
 use crate::telemetry::{Ended, RunReport};
@@ -64,8 +64,6 @@ pub(crate) struct Crew {
     orders: mpsc::UnboundedSender<Reason>,
     restarts: Mutex<Restarts>,
     began: Instant,
-    /// Why no more workers are started.
-    failure: OnceLock<Error>,
     /// What was told already: all workers of a task fail alike.
     told: Mutex<Vec<Fault>>,
 }
@@ -111,7 +109,6 @@ impl Crew {
             orders,
             restarts: Mutex::default(),
             began: Instant::now(),
-            failure: OnceLock::new(),
             told: Mutex::default(),
         }
     }
@@ -177,9 +174,6 @@ impl Crew {
             Exit::Success
         };
         let exit = stopping.reason().map_or(worst, |reason| reason.exit());
-        if let Some(error) = self.failure.get() {
-            (self.voice.error)(error);
-        }
         Ok(Outcome { finished: self.posts.iter().map(|post| self.finished(post, &lefts)).collect(), exit })
     }
 
@@ -199,8 +193,9 @@ impl Crew {
                 restarts.after(&mut streak, self.began.elapsed(), began.elapsed(), fastrand::f64())
             };
             let Some(wait) = wait else {
-                self.give_up(worker, &left);
-                return left;
+                // Whoever obeys is there as long as the process.
+                let _ = self.orders.send(Reason::GivenUp);
+                return left.given_up();
             };
             WorkerDied { task: worker.post.task, worker: worker.index, how: &left.how(), wait }.emit();
             tokio::select! {
@@ -221,29 +216,18 @@ impl Crew {
         }
     }
 
-    /// Stops all, because workers die faster than they may be replaced.
-    fn give_up(&self, worker: &Worker, left: &Left) {
-        let what = format!("{MOST} workers died and were replaced within a minute, and no more are started");
-        let last = format!("the last one, worker {}, {}", worker.name(), left.how());
-        let error = Error::new(ErrorKind::Task, what).with_source(last);
-        let error = error.with_hint("see what it wrote last; what was in flight is handed out again");
-        // The first cause stays.
-        let _ = self.failure.set(error);
-        // Whoever obeys is there as long as the process.
-        let _ = self.orders.send(Reason::GivenUp);
-    }
-
     fn finished(&self, post: &Post, lefts: &[Left]) -> Finished {
         let of_post = self.workers.iter().zip(lefts).filter(|(worker, _)| worker.post.task == post.task);
         let (mut ends, mut close_errors, mut restarts) = (Vec::new(), Vec::new(), 0);
         for (worker, left) in of_post {
             restarts += worker.record.restarts();
-            ends.push(left.ended(&worker.name()));
+            // Why all was given up comes before what else was going on then.
+            let at = if left.given_up { 0 } else { ends.len() };
+            ends.insert(at, left.ended(&worker.name()));
             let faults = left.ending.iter().flat_map(|ending| &ending.close_faults);
             close_errors.extend(faults.map(Error::from));
         }
-        let Snapshot { tally, .. } =
-            merged(self.records(post.task).iter().map(AsRef::as_ref));
+        let Snapshot { tally, .. } = merged(self.records(post.task).iter().map(AsRef::as_ref));
         let ended = together(ends);
         Finished {
             report: RunReport::new(post.task, tally, self.began.elapsed(), ended),
@@ -300,13 +284,17 @@ fn together(ends: Vec<Ended>) -> Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn the_worst_end_is_told() {
         let failed = || Ended::Failed(Error::new(ErrorKind::Task, "broken"));
         let all = [Ended::SourceEmpty, Ended::Stopped { given_back: 2 }, Ended::Stopped { given_back: 3 }];
         assert!(matches!(together(all.into()), Ended::Stopped { given_back: 5 }));
-        assert!(matches!(together(vec![Ended::LimitReached, failed(), Ended::SourceEmpty]), Ended::Failed(_)));
+        assert!(matches!(
+            together(vec![Ended::LimitReached, failed(), Ended::SourceEmpty]),
+            Ended::Failed(_)
+        ));
         assert!(matches!(together(vec![Ended::SourceEmpty, Ended::LimitReached]), Ended::LimitReached));
         assert!(matches!(together(Vec::new()), Ended::SourceEmpty));
     }

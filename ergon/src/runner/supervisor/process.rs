@@ -71,12 +71,7 @@ impl Crew {
     }
 
     /// Waits for the end of a worker; passes a stop on, and kills one that does not leave in time.
-    async fn wait(
-        &self,
-        worker: &Worker,
-        child: &mut Child,
-        stopping: &Stopping,
-    ) -> io::Result<ExitStatus> {
+    async fn wait(&self, worker: &Worker, child: &mut Child, stopping: &Stopping) -> io::Result<ExitStatus> {
         tokio::select! {
             status = child.wait() => return status,
             () = self.stop.drain.cancelled() => (),

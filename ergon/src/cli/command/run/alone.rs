@@ -55,11 +55,7 @@ pub(super) struct Ran {
 }
 
 /// Opens, runs and closes all tasks.
-pub(super) async fn run_all(
-    built: Vec<Built>,
-    arriving: BoxStream<'static, Reason>,
-    place: Place,
-) -> Ran {
+pub(super) async fn run_all(built: Vec<Built>, arriving: BoxStream<'static, Reason>, place: Place) -> Ran {
     let stop = Stop::default();
     let monitors: Vec<Monitor> = built.iter().map(|_| Monitor::default()).collect();
     let grace = built.iter().map(|task| task.policies.grace()).max().unwrap_or_default();

@@ -8,9 +8,9 @@ use crate::cli::progress::{Progress, Watched};
 use crate::cli::{summary, words};
 use crate::error::Error;
 use crate::policy::duration::display;
+use crate::runner::stopping::{LAST, LAST_OF_WORKER, Reason, Rules};
 #[cfg(unix)]
 use crate::runner::supervisor::{Fault, Link, Message};
-use crate::runner::stopping::{LAST, LAST_OF_WORKER, Reason, Rules};
 use crate::runner::watch::Vitals;
 use crate::runner::{Exit, Finished, Signal};
 use crate::task::Monitor;
@@ -70,7 +70,13 @@ impl Audience {
     /// What happens when the run is told to stop.
     pub(super) fn rules(&self, grace: Duration, monitors: Vec<Monitor>) -> Rules {
         match self {
-            Self::Terminal(output, _) => of_terminal(output, grace, monitors, || ()),
+            Self::Terminal(output, _) => {
+                let in_flight = move || {
+                    let count: usize = monitors.iter().map(|monitor| monitor.snapshot().in_flight).sum();
+                    format!("{} in flight", words::count(count as u64))
+                };
+                of_terminal(output, grace, in_flight, || ())
+            }
             #[cfg(unix)]
             Self::Supervisor(_, output) => Rules {
                 limit: grace.saturating_add(LAST_OF_WORKER),
@@ -83,23 +89,23 @@ impl Audience {
     }
 }
 
-/// What a person is told when a run stops; `kill` ends what else there is to end, at the second signal.
+/// What a person is told when a run stops: what is to be drained. `kill` ends what else there is to end, at the second
+/// signal.
 pub(super) fn of_terminal(
     output: &Output,
     grace: Duration,
-    monitors: Vec<Monitor>,
+    what: impl FnOnce() -> String + Send + 'static,
     kill: impl FnOnce() + Send + 'static,
 ) -> Rules {
     let (talk, bars, words) = (output.clone(), output.clone(), late(output));
     let on_first = move |reason: &Reason| {
-        let in_flight: usize = monitors.iter().map(|monitor| monitor.snapshot().in_flight).sum();
-        let (in_flight, grace) = (words::count(in_flight as u64), display(grace));
+        let (what, grace) = (what(), display(grace));
         let why = match reason {
             Reason::Stalled(why) => format!("{why}; "),
             _ => String::new(),
         };
         talk.talk(&format!(
-            "{why}stopping: draining {in_flight} in flight (up to {grace}); press Ctrl-C again to stop at once\n"
+            "{why}stopping: draining {what} (up to {grace}); press Ctrl-C again to stop at once\n"
         ));
     };
     let on_second = move |signal: Signal| {

@@ -12,7 +12,7 @@ use crate::runner::health::{self, Look};
 use crate::runner::stopping::Stopping;
 use crate::runner::supervisor::{Crew, Outcome, Post, Voice};
 use crate::runner::{Built, Control, Exit, attend};
-use crate::task::{Monitor, Stop};
+use crate::task::Stop;
 
 /// Runs each task in so many processes.
 pub(super) fn run(
@@ -33,9 +33,9 @@ pub(super) fn run(
     let stop = Stop::default();
     let crew = Crew::new(posts.clone(), voice(output), stop.clone(), control.orders.clone());
     let watched: Vec<Watched> = posts.iter().map(|post| watched(&crew, post)).collect();
-    let monitors: Vec<Monitor> = watched.iter().map(|run| run.monitor.clone()).collect();
+    let workers: usize = posts.iter().map(|post| post.workers).sum();
     let processes = crew.shared();
-    let rules = of_terminal(output, grace, monitors, move || processes.kill());
+    let rules = of_terminal(output, grace, move || format!("{workers} workers"), move || processes.kill());
     let stopping = Stopping::obey(&control.handle, arriving, stop.clone(), rules);
     let look: Look = Arc::new(crew.vitals());
     if let Some(listener) = listener {
@@ -62,7 +62,8 @@ fn voice(output: &Output) -> Voice {
     // Where there is a bar, lines go above it, so they come through here; else workers write for themselves.
     let through = !output.bars().is_hidden();
     Voice {
-        lines: through.then(|| -> Arc<dyn Fn(&str) + Send + Sync> { Arc::new(move |line| lines.write(line)) }),
+        lines: through
+            .then(|| -> Arc<dyn Fn(&str) + Send + Sync> { Arc::new(move |line| lines.write(line)) }),
         error: Arc::new(move |error| errors.error(error)),
         colour: output.colour(),
     }

@@ -78,7 +78,8 @@ mod crew {
 /// How many processes run a task: the command line, else the settings, else the task itself says so.
 fn workers(plan: &Plan, project: &Project, run: &Run) -> usize {
     let name = plan.config.name();
-    let workers = run.workers.or_else(|| project.framework.workers(name)).unwrap_or(plan.config.outline.workers);
+    let workers =
+        run.workers.or_else(|| project.framework.workers(name)).unwrap_or(plan.config.outline.workers);
     usize::try_from(workers).unwrap_or(1).max(1)
 }
 
