@@ -99,7 +99,7 @@ fn it_answers_while_handlers_hold_every_thread() {
 #[test]
 fn it_answers_under_load() {
     let asked = asked(STREAMING);
-    asked.site.lines(["nothing"; 5000]);
+    asked.site.lines(vec!["nothing"; 5000]);
     let mut run = asked.site.start(&["run", "lines", "--log-level", "warn", "--concurrency", "64"]);
     asked.until("/readyz", 200);
     let began = asked.site.ledger.entries().len();

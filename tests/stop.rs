@@ -172,13 +172,33 @@ fn a_signal_before_anything_has_begun_ends_it() {
 
 /// Runs a program as the first process of a PID namespace; none where that is not permitted.
 fn first_process(site: &Site, arguments: &[&str]) -> Option<Running> {
+    first_process_of(site, &site.command(arguments))
+}
+
+fn first_process_of(site: &Site, inner: &Command) -> Option<Running> {
     let permitted = Command::new("unshare").args(["--pid", "--fork", "--mount-proc", "true"]).output();
     if !permitted.as_ref().is_ok_and(|output| output.status.success()) {
         println!("NOT TESTED: no PID namespace to be had here: {permitted:?}");
         return None;
     }
-    let inner = site.command(arguments);
-    Some(site.start_as("unshare", &["--pid", "--fork", "--kill-child=KILL", "--mount-proc"], &inner))
+    Some(site.start_as("unshare", &["--pid", "--fork", "--kill-child=KILL", "--mount-proc"], inner))
+}
+
+#[test]
+fn as_the_first_process_it_reaps_what_others_left() {
+    let site = site(Scene::Idle, Duration::ZERO);
+    // The subshell is gone before what it started ends: that becomes the first process's.
+    let script = "(sleep 0.2 &); exec \"$0\" run lines --quiet";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_crew")]);
+    let Some(run) = first_process_of(&site, &shell) else { return };
+    site.until_entries(120);
+    let first = inside(&run);
+    let children = format!("/proc/{first}/task/{first}/children");
+    let left = || std::fs::read_to_string(&children).unwrap();
+    wait("the process that is left", || !left().trim().is_empty());
+    wait("its end", || left().trim().is_empty());
+    run.signal(Signal::KILL);
 }
 
 /// The process that runs the program inside of `unshare`.

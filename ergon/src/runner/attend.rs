@@ -19,6 +19,8 @@ pub(crate) async fn attend(look: Look, drain: CancellationToken, mut seen: impl 
     let mut ticks = interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut ready, mut stopping) = (false, false);
+    #[cfg(target_os = "linux")]
+    let mut orphans = super::reap::Orphans::here();
     loop {
         tokio::select! {
             _ = ticks.tick() => (),
@@ -36,5 +38,9 @@ pub(crate) async fn attend(look: Look, drain: CancellationToken, mut seen: impl 
             notify::tell(State::Watchdog);
         }
         seen(vitals);
+        #[cfg(target_os = "linux")]
+        if let Some(orphans) = &mut orphans {
+            orphans.reap();
+        }
     }
 }

@@ -9,6 +9,8 @@ mod control;
 pub(crate) mod exit;
 pub(crate) mod health;
 mod notify;
+#[cfg(target_os = "linux")]
+mod reap;
 mod restart;
 mod seat;
 mod signal;

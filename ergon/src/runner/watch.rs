@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::connector::{AnyConnector, Health};
 use crate::policy::Policies;
-use crate::policy::duration::display;
+use crate::policy::duration::{Limit, display};
 use crate::task::{Monitor, Snapshot, Stop};
 
 /// How long nothing may go on by default, though there is work.
@@ -53,7 +53,7 @@ impl Subject {
         task: &'static str,
         policies: &Policies,
         monitor: Monitor,
-        stall_after: Option<Option<Duration>>,
+        stall_after: Option<Limit>,
     ) -> Self {
         let of_consumer = policies.consumer.as_ref().map(|policy| policy.concurrency);
         let of_producer = policies.producer.as_ref().map(|policy| policy.concurrency);
@@ -61,7 +61,7 @@ impl Subject {
         Self {
             task,
             monitor,
-            stall_after: stall_after.unwrap_or_else(|| default_limit(policies)),
+            stall_after: stall_after.map_or_else(|| default_limit(policies), |limit| limit.0),
             concurrency: of_consumer.max(of_producer).unwrap_or(1),
             connectors: None,
             last,
@@ -122,9 +122,9 @@ impl Watch {
     }
 
     /// From now on the connectors of a task count; none of it are left when its run is over.
-    pub(crate) fn opened(&mut self, task: &str, connectors: Vec<(&'static str, Arc<dyn AnyConnector>)>) {
+    pub(crate) fn opened(&mut self, task: &str, connectors: &[(&'static str, Arc<dyn AnyConnector>)]) {
         for subject in self.subjects.iter_mut().filter(|subject| subject.task == task) {
-            subject.connectors = Some(connectors.clone());
+            subject.connectors = Some(connectors.to_vec());
             subject.last.since = Instant::now();
         }
     }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     /// A watch of one task, and what its run shows.
-    fn watch(stall_after: Option<Option<Duration>>) -> (Watch, Arc<Mutex<Snapshot>>) {
+    fn watch(stall_after: Option<Limit>) -> (Watch, Arc<Mutex<Snapshot>>) {
         let (monitor, shown) = (Monitor::default(), Arc::new(Mutex::new(Snapshot::default())));
         let looked_at = Arc::clone(&shown);
         monitor.attach(move || looked_at.lock().unwrap().clone());
@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn work_without_progress_is_a_stall_and_idleness_is_none() {
-        let (mut watch, shown) = watch(Some(Some(Duration::from_secs(10))));
+        let (mut watch, shown) = watch(Some(Limit(Some(Duration::from_secs(10)))));
         tokio::time::advance(Duration::from_secs(100)).await;
         assert_eq!(watch.look().ill, None, "it is idle");
         shown.lock().unwrap().in_flight = 2;
@@ -209,7 +209,7 @@ mod tests {
     async fn it_is_ready_when_all_is_open_and_until_it_drains() {
         let (mut watch, _) = watch(None);
         assert_eq!(watch.look().unready.as_deref(), Some("orders: starting"));
-        watch.opened("orders", Vec::new());
+        watch.opened("orders", &[]);
         assert_eq!(watch.look(), Vitals::default());
         watch.stop.drain.cancel();
         assert_eq!(watch.look().unready.as_deref(), Some("draining"));

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -58,9 +57,9 @@ impl Runner {
         self.health.as_ref().map(|address| address.0)
     }
 
-    /// After which time without progress a run is given up, if the settings say so; `Some(None)` is never.
-    pub(crate) fn stall_after(&self) -> Option<Option<Duration>> {
-        self.stall_after.map(|limit| limit.0)
+    /// After which time without progress a run is given up, if the settings say so.
+    pub(crate) fn stall_after(&self) -> Option<Limit> {
+        self.stall_after
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) enum Message {
     /// All is open; how many there are to process, if the source knows.
     Begun { total: Option<u64> },
     /// What the run has done so far.
-    Progress { tally: Tally, in_flight: usize, vitals: Vitals },
+    Progress { tally: Box<Tally>, in_flight: usize, vitals: Vitals },
     /// It could not begin.
     Refused { faults: Vec<Fault> },
     /// The run is over, and all is closed.

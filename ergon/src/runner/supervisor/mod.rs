@@ -44,11 +44,14 @@ pub(crate) struct Post {
     pub(crate) grace: Duration,
 }
 
+/// Takes a line, or several.
+pub(crate) type Lines = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// What the supervisor says through whoever shows it.
 #[derive(Clone)]
 pub(crate) struct Voice {
     /// Takes the lines that workers write to standard error; none if they write there themselves.
-    pub(crate) lines: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    pub(crate) lines: Option<Lines>,
     pub(crate) error: Arc<dyn Fn(&Error) + Send + Sync>,
     /// Whether the lines end where colour is shown.
     pub(crate) colour: bool,

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::death::Left;
 use super::record::Record;
-use super::{Crew, Worker};
+use super::{Crew, Lines, Worker};
 use crate::connector::Shard;
 use crate::runner::stopping::{Reason, Stopping};
 use crate::runner::{Seat, Signal};
@@ -119,7 +119,7 @@ async fn listen(joins: oneshot::Receiver<UnixStream>, record: Arc<Record>) {
 }
 
 /// Passes on what a worker writes, in whole lines.
-async fn forward(stderr: impl AsyncRead + Unpin, lines: Arc<dyn Fn(&str) + Send + Sync>) {
+async fn forward(stderr: impl AsyncRead + Unpin, lines: Lines) {
     let mut stderr = BufReader::new(stderr);
     let mut line = Vec::new();
     while let Ok(1..) = stderr.read_until(b'\n', &mut line).await {

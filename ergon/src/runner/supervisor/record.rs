@@ -60,7 +60,7 @@ impl Record {
         match message {
             Message::Begun { total } => (books.begun, books.total) = (true, total),
             Message::Progress { tally, in_flight, vitals } => {
-                (books.now, books.in_flight, books.vitals) = (tally, in_flight, vitals);
+                (books.now, books.in_flight, books.vitals) = (*tally, in_flight, vitals);
             }
             Message::Refused { faults } => books.faults = faults,
             Message::Ended(ending) => {
@@ -155,7 +155,7 @@ mod tests {
     fn progress(processed: u64, in_flight: usize, abandoned_threads: u64) -> Message {
         let mut tally = Tally::default();
         (tally.processed, tally.abandoned_threads) = (processed, abandoned_threads);
-        Message::Progress { tally, in_flight, vitals: Vitals::default() }
+        Message::Progress { tally: Box::new(tally), in_flight, vitals: Vitals::default() }
     }
 
     #[test]

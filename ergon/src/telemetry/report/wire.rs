@@ -32,8 +32,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_tally_comes_over_whole(nanos in proptest::collection::vec(0u64..4_000_000_000_000, 0..200)) {
-            let mut tally = Tally::default();
-            tally.processed = nanos.len() as u64;
+            let mut tally = Tally { processed: nanos.len() as u64, ..Tally::default() };
             for nanos in &nanos {
                 tally.record(Step::Process, Duration::from_nanos(*nanos));
             }

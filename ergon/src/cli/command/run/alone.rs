@@ -11,6 +11,7 @@ use super::audience::{Audience, tell};
 use super::{Wish, no_threads, write};
 use crate::cli::progress::Watched;
 use crate::error::{Error, ErrorKind};
+use crate::policy::duration::Limit;
 use crate::runner::health::{self, Look};
 use crate::runner::stopping::{Reason, Stopping};
 use crate::runner::watch::{Subject, Watch};
@@ -28,7 +29,7 @@ pub(super) struct Place {
     /// Where those are answered who ask how the process is.
     pub(super) listener: Option<TcpListener>,
     /// What the settings say of runs that do not go on.
-    pub(super) stall_after: Option<Option<Duration>>,
+    pub(super) stall_after: Option<Limit>,
 }
 
 /// Runs tasks and tells of it.
@@ -98,7 +99,7 @@ pub(super) async fn run_all(built: Vec<Built>, arriving: BoxStream<'static, Reas
 async fn run_one(task: Opened, monitor: Monitor, watch: &Mutex<Watch>, stop: &Stop) -> Finished {
     let name = task.name;
     let locked = || watch.lock().unwrap_or_else(PoisonError::into_inner);
-    locked().opened(name, task.connectors());
+    locked().opened(name, &task.connectors());
     let finished = task.run_apart(stop.clone(), monitor).await;
     locked().over(name);
     finished
@@ -119,7 +120,7 @@ fn watch(
     built: &[Built],
     monitors: &[Monitor],
     stop: &Stop,
-    stall_after: Option<Option<Duration>>,
+    stall_after: Option<Limit>,
 ) -> Arc<Mutex<Watch>> {
     let subjects = built.iter().zip(monitors);
     let subjects = subjects

@@ -58,7 +58,7 @@ impl Audience {
                 for snapshot in monitors.iter().map(Monitor::snapshot) {
                     let vitals = vitals.clone();
                     link.send(&Message::Progress {
-                        tally: snapshot.tally,
+                        tally: Box::new(snapshot.tally),
                         in_flight: snapshot.in_flight,
                         vitals,
                     });

@@ -10,7 +10,7 @@ use crate::cli::progress::{Progress, Watched};
 use crate::error::Error;
 use crate::runner::health::{self, Look};
 use crate::runner::stopping::Stopping;
-use crate::runner::supervisor::{Crew, Outcome, Post, Voice};
+use crate::runner::supervisor::{Crew, Lines, Outcome, Post, Voice};
 use crate::runner::{Built, Control, Exit, attend};
 use crate::task::Stop;
 
@@ -62,8 +62,7 @@ fn voice(output: &Output) -> Voice {
     // Where there is a bar, lines go above it, so they come through here; else workers write for themselves.
     let through = !output.bars().is_hidden();
     Voice {
-        lines: through
-            .then(|| -> Arc<dyn Fn(&str) + Send + Sync> { Arc::new(move |line| lines.write(line)) }),
+        lines: through.then(|| -> Lines { Arc::new(move |line| lines.write(line)) }),
         error: Arc::new(move |error| errors.error(error)),
         colour: output.colour(),
     }
