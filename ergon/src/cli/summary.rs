@@ -68,13 +68,14 @@ fn counts(tally: &Tally) -> Vec<String> {
     lines
 }
 
-/// `4 workers`, `4 workers, restarted 2 times`
+/// `4 workers`, `4 workers, 1 restart`
 fn crewed(crewed: Crewed) -> String {
     let Crewed { workers, restarts } = crewed;
     let workers = words::count(workers as u64);
     match restarts {
         0 => format!("{workers} workers"),
-        restarts => format!("{workers} workers, restarted {} times", words::count(restarts)),
+        1 => format!("{workers} workers, 1 restart"),
+        restarts => format!("{workers} workers, {} restarts", words::count(restarts)),
     }
 }
 

@@ -18,14 +18,6 @@ pub(crate) struct Seat {
     pub(crate) colour: bool,
 }
 
-impl Seat {
-    /// What this worker may fetch where all of them together may fetch `limit`.
-    pub(crate) fn share(&self, limit: u64) -> u64 {
-        let (index, count) = (self.shard.index as u64, self.shard.count.max(1) as u64);
-        limit / count + u64::from(index < limit % count)
-    }
-}
-
 impl fmt::Display for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { task, shard: Shard { index, count }, supervisor, address, colour } = self;
@@ -72,7 +64,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_shares_of_a_limit_add_up(limit in any::<u64>(), count in 1usize..50) {
-            let shares: Vec<u64> = (0..count).map(|index| seat(index, count).share(limit)).collect();
+            let shares: Vec<u64> = (0..count).map(|index| seat(index, count).shard.share(limit)).collect();
             prop_assert_eq!(shares.iter().sum::<u64>(), limit);
             prop_assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
         }

@@ -4,6 +4,8 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use tokio::time::Instant;
+
 use super::message::Ending;
 use crate::error::{Error, ErrorKind};
 use crate::runner::restart::MOST;
@@ -21,6 +23,7 @@ pub(super) struct Left {
     told: bool,
     /// Whether so many had died that no other takes its place.
     pub(super) given_up: bool,
+    pub(super) at: Instant,
 }
 
 /// Exit code of settings that cannot work: another worker would fail alike.
@@ -30,12 +33,19 @@ const STOPPED: [i32; 2] = [130, 143];
 
 impl Left {
     pub(super) fn new(status: ExitStatus, ending: Option<Ending>, told: bool) -> Self {
-        Self { status: Some(status), ending, error: None, told, given_up: false }
+        Self { status: Some(status), ending, error: None, told, given_up: false, at: Instant::now() }
     }
 
     /// It was never there.
     pub(super) fn not_started(error: io::Error) -> Self {
-        Self { status: None, ending: None, error: Some(error), told: false, given_up: false }
+        Self {
+            status: None,
+            ending: None,
+            error: Some(error),
+            told: false,
+            given_up: false,
+            at: Instant::now(),
+        }
     }
 
     /// It died, and no other takes its place: too many have died.

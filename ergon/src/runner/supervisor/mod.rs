@@ -52,6 +52,8 @@ pub(crate) type Lines = Arc<dyn Fn(&str) + Send + Sync>;
 pub(crate) struct Voice {
     /// Takes the lines that workers write to standard error; none if they write there themselves.
     pub(crate) lines: Option<Lines>,
+    /// The same of standard output.
+    pub(crate) data: Option<Lines>,
     pub(crate) error: Arc<dyn Fn(&Error) + Send + Sync>,
     /// Whether the lines end where colour is shown.
     pub(crate) colour: bool,
@@ -222,7 +224,9 @@ impl Crew {
     fn finished(&self, post: &Post, lefts: &[Left]) -> Finished {
         let of_post = self.workers.iter().zip(lefts).filter(|(worker, _)| worker.post.task == post.task);
         let (mut ends, mut close_errors, mut restarts) = (Vec::new(), Vec::new(), 0);
+        let mut last = self.began;
         for (worker, left) in of_post {
+            last = last.max(left.at);
             restarts += worker.record.restarts();
             // Why all was given up comes before what else was going on then.
             let at = if left.given_up { 0 } else { ends.len() };
@@ -233,7 +237,7 @@ impl Crew {
         let Snapshot { tally, .. } = merged(self.records(post.task).iter().map(AsRef::as_ref));
         let ended = together(ends);
         Finished {
-            report: RunReport::new(post.task, tally, self.began.elapsed(), ended),
+            report: RunReport::new(post.task, tally, last.duration_since(self.began), ended),
             close_errors,
             crewed: Some(Crewed { workers: post.workers, restarts }),
         }

@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rustix::process::{Pid, Signal as SystemSignal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::UnixStream;
@@ -43,14 +44,16 @@ impl Crew {
         self.shared.alive.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
         let heard = tokio::spawn(listen(joins, Arc::clone(&worker.record)));
         let lines = child.stderr.take().zip(self.voice.lines.clone());
-        let forwarded = lines.map(|(stderr, lines)| tokio::spawn(forward(stderr, lines)));
+        let data = child.stdout.take().zip(self.voice.data.clone());
+        let forwarded = [
+            lines.map(|(stderr, lines)| tokio::spawn(forward(stderr, lines))),
+            data.map(|(stdout, data)| tokio::spawn(forward(stdout, data))),
+        ];
         let status = self.wait(worker, &mut child, stopping).await;
         self.shared.alive.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
         self.shared.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
         let _ = timeout(READ_AFTER, heard).await;
-        if let Some(forwarded) = forwarded {
-            let _ = timeout(READ_AFTER, forwarded).await;
-        }
+        let _ = timeout(READ_AFTER, join_all(forwarded.into_iter().flatten())).await;
         Ok(Left::new(status?, worker.record.ending(), self.stop.drain.is_cancelled()))
     }
 
@@ -66,6 +69,9 @@ impl Crew {
         command.arg(format!("--as-worker={seat}")).args(std::env::args_os().skip(1)).kill_on_drop(true);
         if self.voice.lines.is_some() {
             command.stderr(Stdio::piped());
+        }
+        if self.voice.data.is_some() {
+            command.stdout(Stdio::piped());
         }
         command.spawn()
     }
@@ -119,10 +125,10 @@ async fn listen(joins: oneshot::Receiver<UnixStream>, record: Arc<Record>) {
 }
 
 /// Passes on what a worker writes, in whole lines.
-async fn forward(stderr: impl AsyncRead + Unpin, lines: Lines) {
-    let mut stderr = BufReader::new(stderr);
+async fn forward(stream: impl AsyncRead + Unpin, lines: Lines) {
+    let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
-    while let Ok(1..) = stderr.read_until(b'\n', &mut line).await {
+    while let Ok(1..) = stream.read_until(b'\n', &mut line).await {
         if !line.ends_with(b"\n") {
             line.push(b'\n');
         }

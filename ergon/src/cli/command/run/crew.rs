@@ -1,5 +1,6 @@
 //! Supervises the processes that run the tasks, and tells of all of them together.
 
+use std::io::{self, IsTerminal};
 use std::net::TcpListener;
 use std::sync::Arc;
 
@@ -58,10 +59,13 @@ pub(super) fn run(
 }
 
 fn voice(output: &Output) -> Voice {
-    let (lines, errors) = (output.clone(), output.clone());
+    let (lines, data, errors) = (output.clone(), output.clone(), output.clone());
     // Where there is a bar, lines go above it, so they come through here; else workers write for themselves.
     let through = !output.bars().is_hidden();
+    // What cannot be written, the worker that wrote it is not told of: it is only shown here.
+    let show = move |line: &str| drop(data.data(line));
     Voice {
+        data: (through && io::stdout().is_terminal()).then(|| -> Lines { Arc::new(show) }),
         lines: through.then(|| -> Lines { Arc::new(move |line| lines.write(line)) }),
         error: Arc::new(move |error| errors.error(error)),
         colour: output.colour(),
