@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What went wrong outside of a transaction: its kind, a message, a cause, and what to do about it.
 ///
 /// `Display` is the message alone; the cause is in `source()`, the advice in [`hint`](Error::hint).
@@ -18,7 +20,8 @@ struct Inner {
 }
 
 /// What an [`Error`] is about; decides the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The settings: a file, a key, a value. Exit code 2.

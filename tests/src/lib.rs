@@ -1,5 +1,6 @@
 //! What the tests of the promises share: a task whose steps are written in the test, a connector that can fail, a
-//! simulation of whole runs in which anything may fail at any time, a broker that a test may kill, a collector of telemetry, and the ledger that
+//! simulation of whole runs in which anything may fail at any time, a broker that a test may kill, processes it may
+//! kill, a collector of telemetry, and the ledger that
 //! says what was lost.
 
 #![allow(
@@ -14,6 +15,7 @@
 mod rabbitmq_guide {}
 
 pub mod broker;
+pub mod crew;
 mod flaky;
 pub mod lab;
 pub mod ledger;

@@ -79,6 +79,7 @@ async fn transaction(tracer: Option<&SdkTracer>, id: &Arc<str>) {
     outer.span().end();
 }
 
+#[expect(clippy::unused_async, reason = "a handler is async")]
 async fn work(id: &str) {
     std::hint::black_box(id.len());
 }

@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::{Package, help};
 use crate::policy::ConsumerLayer;
+use crate::runner::Seat;
 use crate::settings::{Flag, suggest};
 
 /// Runs the tasks of this project
@@ -42,6 +43,9 @@ pub(crate) struct Global {
     /// When to use colour
     #[arg(long, global = true, help_heading = GLOBAL, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     pub(crate) color: Colour,
+    /// Written by a supervisor only: which worker this process is
+    #[arg(long, hide = true, value_name = "SEAT")]
+    pub(crate) as_worker: Option<Seat>,
 }
 
 /// How data is written: for people, as one JSON document, or (`describe` only) as a graph.
@@ -98,6 +102,9 @@ pub(crate) struct Run {
     /// Run all tasks
     #[arg(long, conflicts_with = "tasks")]
     pub(crate) all: bool,
+    /// Run each task in this many processes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) workers: Option<u32>,
     /// How many transactions are worked on at once
     #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     concurrency: Option<usize>,

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use args::{Arguments, Command, Format, Global};
 use output::Output;
 use project::Project;
-use telemetry::Telemetry;
+use telemetry::{Start, Telemetry};
 
 use crate::error::{Error, ErrorKind};
 use crate::runner::Exit;
@@ -52,8 +52,10 @@ pub(crate) fn main(package: &Package, load: &Load<'_>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return not_understood(&error, &Output::of_process(false, args::Colour::Auto)).into(),
     };
-    let Global { config, quiet, color, .. } = &arguments.global;
-    let output = Output::of_process(*quiet, *color);
+    let Global { config, quiet, color, as_worker, .. } = &arguments.global;
+    // What a worker says ends on the terminal of its supervisor.
+    let shown = as_worker.as_ref().is_some_and(|seat| seat.colour);
+    let output = Output::of_process(*quiet, if shown { args::Colour::Always } else { *color });
     let options = Options::of_process(config.clone(), package.manifest_dir);
     execute(package, &arguments, &output, &|| load(&options)).into()
 }
@@ -92,13 +94,19 @@ fn dispatch(
         return Err(error.with_hint("`--format mermaid` and `--format dot` belong to `describe`"));
     }
     let telemetry = match worked_on(&arguments.command, project) {
-        Some(tasks) => Telemetry::start(package, &arguments.global, output, (&project.framework, &tasks))?,
+        Some(tasks) => {
+            let (global, framework) = (&arguments.global, &project.framework);
+            Telemetry::start(&Start { package, global, output, framework, tasks: &tasks })?
+        }
         None => Telemetry::default(),
     };
     let exit = match &arguments.command {
         Command::List => command::list::list(project, *format, output),
         Command::Describe => command::describe::describe(project, *format, output),
-        Command::Run(run) => command::run::run(project, run, *format, output),
+        Command::Run(run) => {
+            let seat = arguments.global.as_worker.as_ref();
+            command::run::run(project, (run, seat), *format, output)
+        }
         Command::ProcessTransaction(process) => command::process::process(project, process, *format, output),
         Command::ProcessTransactionById(process) => {
             command::process::process_by_id(project, process, *format, output)

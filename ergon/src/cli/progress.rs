@@ -1,5 +1,6 @@
 //! Shows runs while they go on: a bar for each on a terminal, else a line now and then.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,11 +17,11 @@ const DRAWN: Duration = Duration::from_millis(100);
 const WRITTEN: Duration = Duration::from_secs(10);
 
 /// A run to be shown.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Watched {
     pub(crate) task: &'static str,
-    /// How many there are to process, if the source knows.
-    pub(crate) total: Option<u64>,
+    /// How many there are to process, if the source knows; workers say so only after a while.
+    pub(crate) total: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
     pub(crate) monitor: Monitor,
 }
 
@@ -50,15 +51,26 @@ impl Progress {
 }
 
 fn bar(run: &Watched) -> ProgressBar {
-    let (bar, template) = match run.total {
-        Some(total) => {
-            (ProgressBar::new(total), "{prefix} [{bar:30}] {human_pos}/{human_len}{msg}, ETA {eta}")
-        }
-        None => (ProgressBar::new_spinner(), "{prefix} {spinner} {human_pos}{msg}, {elapsed}"),
-    };
+    let bar = ProgressBar::new_spinner().with_prefix(run.task);
+    bar.set_style(style("{prefix} {spinner} {human_pos}{msg}, {elapsed}"));
+    bar
+}
+
+fn style(template: &str) -> ProgressStyle {
     // The templates are constant; one that could not be read would show the default bar.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.with_style(style.progress_chars("=> ")).with_prefix(run.task)
+    style.progress_chars("=> ")
+}
+
+/// Gives the bar an end as soon as one is known, and moves it as others are.
+fn measure(bar: &ProgressBar, run: &Watched) {
+    let Some(total) = (run.total)() else { return };
+    if bar.length().is_none() {
+        bar.set_style(style("{prefix} [{bar:30}] {human_pos}/{human_len}{msg}, ETA {eta}"));
+    }
+    if bar.length() != Some(total) {
+        bar.set_length(total);
+    }
 }
 
 async fn draw_bars(bars: Vec<ProgressBar>, runs: Vec<Watched>) {
@@ -67,6 +79,7 @@ async fn draw_bars(bars: Vec<ProgressBar>, runs: Vec<Watched>) {
     loop {
         ticks.tick().await;
         for (bar, run) in bars.iter().zip(&runs) {
+            measure(bar, run);
             let snapshot = run.monitor.snapshot();
             bar.set_message(format!(", {}{}", words::per_second(bar.per_sec()), trouble(&snapshot)));
             bar.set_position(snapshot.tally.processed);
@@ -94,7 +107,7 @@ async fn write_lines(output: Output, runs: Vec<Watched>) {
 /// `price-orders: 3,200 of 9,994 processed, 320/s, 12 failed, 3 retries, 8 in flight`
 fn line(run: &Watched, snapshot: &Snapshot, rate: &str) -> String {
     let processed = words::count(snapshot.tally.processed);
-    let of = run.total.map(|total| format!(" of {}", words::count(total))).unwrap_or_default();
+    let of = (run.total)().map(|total| format!(" of {}", words::count(total))).unwrap_or_default();
     format!("{}: {processed}{of} processed, {rate}{}\n", run.task, trouble(snapshot))
 }
 
@@ -118,7 +131,7 @@ mod tests {
         (tally.processed, tally.retries) = (3200, 3);
         monitor.attach(move || Snapshot { tally: tally.clone(), in_flight: 8 });
         let captured = Captured::default();
-        let run = Watched { task: "price-orders", total: Some(9994), monitor };
+        let run = Watched { task: "price-orders", total: Arc::new(|| Some(9994)), monitor };
         let progress = Progress::start(&captured.output(false), vec![run]);
         tokio::time::sleep(Duration::from_secs(21)).await;
         progress.finish();

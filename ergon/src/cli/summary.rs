@@ -5,19 +5,19 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::words;
-use crate::runner::{Exit, Finished};
+use crate::runner::{Crewed, Exit, Finished};
 use crate::telemetry::{Ended, RunReport, Step, Tally};
 
 /// How many refused transactions are named.
 const NAMED: usize = 5;
 
 /// The summary of one run in words.
-pub(crate) fn text(report: &RunReport, dead_letter: bool) -> String {
-    let RunReport { task, tally, elapsed, ended } = report;
+pub(crate) fn text(finished: &Finished, dead_letter: bool) -> String {
+    let RunReport { task, tally, elapsed, ended } = &finished.report;
     let processed = words::count(tally.processed);
     let (took, rate) = (words::time(*elapsed), words::rate(tally.processed, *elapsed));
     let mut text = format!("{task}: {processed} processed in {took} ({rate}); {}\n", reason(ended));
-    for line in counts(tally) {
+    for line in counts(tally).into_iter().chain(finished.crewed.map(crewed)) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {line}");
     }
@@ -66,6 +66,17 @@ fn counts(tally: &Tally) -> Vec<String> {
         lines.push(format!("{} failed in their exception handler", n(tally.handler_failures)));
     }
     lines
+}
+
+/// `4 workers`, `4 workers, 1 restart`
+fn crewed(crewed: Crewed) -> String {
+    let Crewed { workers, restarts } = crewed;
+    let workers = words::count(workers as u64);
+    match restarts {
+        0 => format!("{workers} workers"),
+        1 => format!("{workers} workers, 1 restart"),
+        restarts => format!("{workers} workers, {} restarts", words::count(restarts)),
+    }
 }
 
 /// How long each step took; a step that never ran is left out.
@@ -129,6 +140,10 @@ fn run(finished: &Finished) -> Value {
     let by_category =
         json!({"business": failed.business, "system": failed.system, "timeout": failed.timeout});
     object.insert("failed_by_category".to_owned(), by_category);
+    if let Some(Crewed { workers, restarts }) = finished.crewed {
+        object.insert("workers".to_owned(), workers.into());
+        object.insert("restarts".to_owned(), restarts.into());
+    }
     object.insert("elapsed_seconds".to_owned(), elapsed.as_secs_f64().into());
     object.insert("ended".to_owned(), ended_word(ended).into());
     let mut errors: Vec<Value> = finished.close_errors.iter().map(|error| error.to_string().into()).collect();
@@ -197,6 +212,10 @@ mod tests {
     use crate::telemetry::Refusal;
     use crate::transaction::Category;
 
+    fn finished(ended: Ended) -> Finished {
+        Finished { report: report(ended), close_errors: Vec::new(), crewed: None }
+    }
+
     fn report(ended: Ended) -> RunReport {
         let mut tally = Tally::default();
         (tally.fetched, tally.processed, tally.succeeded, tally.retries) = (9994, 9994, 9138, 3);
@@ -216,7 +235,7 @@ mod tests {
     #[test]
     fn the_summary_says_all_that_counts() {
         assert_eq!(
-            text(&report(Ended::SourceEmpty), false),
+            text(&finished(Ended::SourceEmpty), false),
             "\
 price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
   9,138 succeeded
@@ -238,7 +257,7 @@ price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
 
     #[test]
     fn kept_refusals_are_not_listed() {
-        assert!(!text(&report(Ended::LimitReached), true).contains("refused:"));
+        assert!(!text(&finished(Ended::LimitReached), true).contains("refused:"));
     }
 
     #[test]
@@ -246,7 +265,8 @@ price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
         let failed = Ended::Failed(Error::new(ErrorKind::Connector, "the link died"));
         let close = vec![Error::new(ErrorKind::Connector, "the disk is full")];
         let runs = [(Ended::SourceEmpty, Vec::new()), (failed, close)];
-        let runs = runs.map(|(ended, close_errors)| Finished { report: report(ended), close_errors });
+        let runs =
+            runs.map(|(ended, close_errors)| Finished { report: report(ended), close_errors, crewed: None });
         let object = json(&runs, Exit::Failure);
         assert_eq!((&object["processed"], &object["exit_code"]), (&19988.into(), &1.into()));
         assert_eq!(object["tasks"][0]["failed_by_category"]["business"], 856);

@@ -30,26 +30,20 @@ pub(super) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Starts it: the command line says from which level on lines are written, else the environment, else the
-    /// settings.
+    /// Starts it.
     ///
     /// # Errors
     /// Directives that cannot be read, a log file that cannot be opened, an address of a collector that is none.
-    pub(super) fn start(
-        package: &Package,
-        global: &Global,
-        output: &Output,
-        (framework, tasks): (&Framework, &[String]),
-    ) -> Result<Self, Error> {
-        let directives = directives(package, global, output, framework)?;
-        let (plan, ignored) = framework.exports(package.name);
+    pub(super) fn start(start: &Start<'_>) -> Result<Self, Error> {
+        let directives = start.directives()?;
+        let (plan, ignored) = start.framework.exports(start.package.name);
         let mut telemetry = Self::default();
-        let mut layers = telemetry.handlers(&directives, &plan, output, framework)?;
-        telemetry.export(package, tasks, &plan, output)?;
+        let mut layers = start.handlers(&directives, &plan, &mut telemetry.files)?;
+        telemetry.export(start, &plan)?;
         layers.extend(telemetry.exporting(&directives));
         logs::install(layers);
         for warning in &ignored {
-            output.warn(warning);
+            start.output.warn(warning);
         }
         Ok(telemetry)
     }
@@ -61,71 +55,21 @@ impl Telemetry {
         drop(self.files);
     }
 
-    /// The places that lines are written to, but for the collector.
-    fn handlers(
-        &mut self,
-        directives: &Directives,
-        plan: &ExportPlan,
-        output: &Output,
-        framework: &Framework,
-    ) -> Result<Vec<LogLayer>, Error> {
-        let telemetry = &framework.telemetry;
-        let options = |format| LogOptions { format, colour: output.colour(), service: plan.service.clone() };
-        let console = || {
-            let output = output.clone();
-            logs::lines(directives.filter(), options(telemetry.format), move |line| output.write(line))
-        };
-        let Some(handlers) = &telemetry.logs else { return Ok(vec![console()]) };
-        let mut layers = Vec::new();
-        for handler in handlers {
-            let layer = match handler {
-                LogHandler::Otlp {} => continue,
-                LogHandler::Console { stream, format } => {
-                    let format = if *format == LogFormat::Auto { telemetry.format } else { *format };
-                    let (output, stream) = (output.clone(), *stream);
-                    logs::lines(directives.filter(), options(format), move |line| match stream {
-                        Stream::Stderr => output.write(line),
-                        // A pipe that is closed wants no more lines.
-                        Stream::Stdout => drop(output.data(line)),
-                    })
-                }
-                LogHandler::File { path, format } => {
-                    let (file, write) = LogFile::append(path).map_err(|error| no_file(path, error))?;
-                    self.files.push(file);
-                    logs::lines(directives.filter(), LogOptions { colour: false, ..options(*format) }, write)
-                }
-                LogHandler::RollingFile(rolling) => {
-                    let opened = LogFile::rolling(rolling).map_err(|error| no_file(&rolling.path, error));
-                    let (file, write) = opened?;
-                    self.files.push(file);
-                    let options = LogOptions { colour: false, ..options(rolling.format) };
-                    logs::lines(directives.filter(), options, write)
-                }
-            };
-            layers.push(layer);
-        }
-        Ok(layers)
-    }
-
     #[cfg(feature = "opentelemetry")]
-    fn export(
-        &mut self,
-        package: &Package,
-        tasks: &[String],
-        plan: &ExportPlan,
-        output: &Output,
-    ) -> Result<(), Error> {
-        let about = About { version: package.version, tasks: tasks.to_vec(), worker: None };
-        let output = output.clone();
+    fn export(&mut self, start: &Start<'_>, plan: &ExportPlan) -> Result<(), Error> {
+        let tasks = start.tasks.to_vec();
+        let about = About { version: start.package.version, tasks, worker: start.worker() };
+        let output = start.output.clone();
         self.exports = Exports::start(plan, &about, &WriteLine::new(move |line| output.write(line)))?;
         Ok(())
     }
 
     #[cfg(not(feature = "opentelemetry"))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same call as with exports")]
-    fn export(&mut self, _: &Package, _: &[String], plan: &ExportPlan, output: &Output) -> Result<(), Error> {
+    fn export(&mut self, start: &Start<'_>, plan: &ExportPlan) -> Result<(), Error> {
         if plan.exports() {
-            output.warn("a collector is named, but this program was built without the feature `opentelemetry` of `ergon`");
+            let what = "a collector is named, but this program was built without telemetry";
+            start.output.warn(&format!("{what}: add the feature `opentelemetry` to `ergon` in Cargo.toml"));
         }
         Ok(())
     }
@@ -149,18 +93,87 @@ impl Telemetry {
     }
 }
 
-fn directives(
-    package: &Package,
-    global: &Global,
-    output: &Output,
-    framework: &Framework,
-) -> Result<Directives, Error> {
-    match framework.log_level(global.log_level.as_deref()) {
-        None => Ok(Directives::lenient(if output.quiet() { "warn" } else { "info" }, package.name)),
-        Some(level) if level.lenient => Ok(Directives::lenient(&level.directives, package.name)),
-        Some(level) => {
-            Directives::new(&level.directives, package.name).map_err(|reason| level.refused(&reason))
+/// What telemetry starts from.
+pub(super) struct Start<'a> {
+    pub(super) package: &'a Package,
+    pub(super) global: &'a Global,
+    pub(super) output: &'a Output,
+    pub(super) framework: &'a Framework,
+    /// The tasks that are worked on.
+    #[cfg_attr(
+        not(feature = "opentelemetry"),
+        expect(dead_code, reason = "the exporters say whose they are")
+    )]
+    pub(super) tasks: &'a [String],
+}
+
+impl Start<'_> {
+    /// Which of several workers this process is.
+    fn worker(&self) -> Option<usize> {
+        let seat = self.global.as_worker.as_ref().filter(|seat| seat.shard.count > 1);
+        seat.map(|seat| seat.shard.index)
+    }
+
+    /// From which level on lines are written: the command line says it, else the environment, else the settings.
+    fn directives(&self) -> Result<Directives, Error> {
+        let package = self.package.name;
+        match self.framework.log_level(self.global.log_level.as_deref()) {
+            None => Ok(Directives::lenient(if self.output.quiet() { "warn" } else { "info" }, package)),
+            Some(level) if level.lenient => Ok(Directives::lenient(&level.directives, package)),
+            Some(level) => {
+                Directives::new(&level.directives, package).map_err(|reason| level.refused(&reason))
+            }
         }
+    }
+
+    /// The places that lines are written to, but for the collector.
+    fn handlers(
+        &self,
+        directives: &Directives,
+        plan: &ExportPlan,
+        files: &mut Vec<LogFile>,
+    ) -> Result<Vec<LogLayer>, Error> {
+        let telemetry = &self.framework.telemetry;
+        let Some(handlers) = &telemetry.logs else {
+            return Ok(vec![self.console(directives, plan, (Stream::Stderr, telemetry.format))]);
+        };
+        let mut layers = Vec::new();
+        for handler in handlers {
+            let (opened, format, path) = match handler {
+                LogHandler::Otlp {} => continue,
+                LogHandler::Console { stream, format } => {
+                    let format = if *format == LogFormat::Auto { telemetry.format } else { *format };
+                    layers.push(self.console(directives, plan, (*stream, format)));
+                    continue;
+                }
+                LogHandler::File { path, format } => (LogFile::append(path), *format, path),
+                LogHandler::RollingFile(file) => (LogFile::rolling(file), file.format, &file.path),
+            };
+            let (file, write) = opened.map_err(|error| no_file(path, error))?;
+            files.push(file);
+            let options = LogOptions { colour: false, ..self.options(plan, format) };
+            layers.push(logs::lines(directives.filter(), options, write));
+        }
+        Ok(layers)
+    }
+
+    fn console(
+        &self,
+        directives: &Directives,
+        plan: &ExportPlan,
+        (stream, format): (Stream, LogFormat),
+    ) -> LogLayer {
+        let output = self.output.clone();
+        logs::lines(directives.filter(), self.options(plan, format), move |line| match stream {
+            Stream::Stderr => output.write(line),
+            // A pipe that is closed wants no more lines.
+            Stream::Stdout => drop(output.data(line)),
+        })
+    }
+
+    fn options(&self, plan: &ExportPlan, format: LogFormat) -> LogOptions {
+        let (colour, service) = (self.output.colour(), plan.service.clone());
+        LogOptions { format, colour, service, worker: self.worker() }
     }
 }
 

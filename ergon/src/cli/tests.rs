@@ -68,6 +68,15 @@ fn fill(queue: &str, numbers: impl IntoIterator<Item = u64>) {
     MemoryQueue::named(queue).extend(transactions);
 }
 
+#[cfg(not(feature = "health"))]
+#[test]
+fn an_address_for_a_server_that_was_not_built_in_is_an_error() {
+    let ran = shop("no-health", "[runner]\nhealth = \"127.0.0.1:0\"\n", &["run", "price-orders"]);
+    let said = "error: ergon.toml:2:10: runner.health: this program was built without the health server\n";
+    assert!(ran.code == 2 && ran.talk.starts_with(said), "{}", ran.talk);
+    assert!(ran.talk.contains("hint: add the feature `health` to `ergon` in Cargo.toml"), "{}", ran.talk);
+}
+
 #[test]
 fn list_shows_tasks_and_wiring() {
     let ran = shop("list", "", &["list"]);

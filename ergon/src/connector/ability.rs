@@ -10,7 +10,8 @@ use super::{ConnectorError, Delivery};
 
 /// Knows how many transactions are pending; makes progress show "done / total".
 pub trait Count: Send + Sync {
-    /// Counts what a fetch could still hand out; what is handed out and not settled does not count.
+    /// Counts what a fetch could still hand out; what is handed out and not settled does not count. Where several
+    /// workers fetch from one place, each counts its [share](super::Shard::share).
     ///
     /// # Errors
     /// Why the other side did not say.

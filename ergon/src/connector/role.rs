@@ -207,6 +207,19 @@ impl Shard {
     }
 }
 
+impl Shard {
+    /// This worker's share of a whole that belongs to no worker in particular; the shares of all add up to it.
+    ///
+    /// ```
+    /// let second = ergon::Shard { index: 1, count: 2 };
+    /// assert_eq!(second.share(9), 4);
+    /// ```
+    pub fn share(self, whole: u64) -> u64 {
+        let (index, count) = (self.index as u64, self.count.max(1) as u64);
+        whole / count + u64::from(index < whole % count)
+    }
+}
+
 impl Default for Shard {
     fn default() -> Self {
         Self { index: 0, count: 1 }

@@ -65,6 +65,7 @@ pub fn measure() {
 
 /// Writes log lines of this level and above as JSON from now on; `write` takes them.
 pub fn log(level: &str, write: impl Fn(&str) + Send + Sync + 'static) {
-    let options = LogOptions { format: LogFormat::Json, colour: false, service: "bench".to_owned() };
+    let options =
+        LogOptions { format: LogFormat::Json, colour: false, service: "bench".to_owned(), worker: None };
     logs::install(vec![logs::lines(Directives::lenient(level, "bench").filter(), options, write)]);
 }

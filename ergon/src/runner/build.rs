@@ -14,6 +14,8 @@ use crate::task::{Assembly, Outline, Parts, Role, Runnable, Slot, TaskConfig, co
 
 /// How long one connector or service may take to open.
 pub(super) const OPEN_WITHIN: Duration = Duration::from_secs(30);
+/// The same for closing it.
+const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 
 /// A task and its policies in force.
 #[derive(Debug)]
@@ -164,6 +166,11 @@ pub(crate) enum Reach {
 }
 
 impl Built {
+    /// Whether a connector takes what is rejected.
+    pub(crate) fn dead_letters(&self) -> bool {
+        self.slots.dead_letter.is_some() || self.slots.undeliverable.is_some()
+    }
+
     /// Opens connectors and services, all at once.
     ///
     /// # Errors
@@ -233,9 +240,13 @@ impl Opened {
         self.inputs.iter().find(|(slot, _)| *slot == source.name).map(|(_, input)| input)
     }
 
-    /// Whether a connector takes what is rejected.
-    pub(crate) fn dead_letters(&self) -> bool {
-        self.slots.dead_letter.is_some() || self.slots.undeliverable.is_some()
+    /// What the task reaches the outside through, by slot.
+    pub(crate) fn connectors(&self) -> Vec<(&'static str, Arc<dyn AnyConnector>)> {
+        let connectors = self.ends.iter().filter_map(|end| match end {
+            End::Connector(slot, connector) => Some((*slot, Arc::clone(connector))),
+            End::Service(..) => None,
+        });
+        connectors.collect()
     }
 
     /// Closes sinks, services and the source, in this order; says what could not be closed.
@@ -270,29 +281,35 @@ impl End {
         };
         match tokio::time::timeout(OPEN_WITHIN, open).await {
             Ok(result) => result,
-            Err(_) => Err(self.late()),
+            Err(_) => Err(self.late("open", OPEN_WITHIN)),
         }
     }
 
     async fn close(&self) -> Result<(), Error> {
-        match self {
-            Self::Connector(slot, connector) => {
-                connector.close().await.map_err(|error| connector_error(slot, connector.kind(), &error))
+        let close = async {
+            match self {
+                Self::Connector(slot, connector) => {
+                    connector.close().await.map_err(|error| connector_error(slot, connector.kind(), &error))
+                }
+                Self::Service(name, service) => {
+                    service.close().await.map_err(|error| service_error(name, &error))
+                }
             }
-            Self::Service(name, service) => {
-                service.close().await.map_err(|error| service_error(name, &error))
-            }
+        };
+        match tokio::time::timeout(CLOSE_WITHIN, close).await {
+            Ok(result) => result,
+            Err(_) => Err(self.late("close", CLOSE_WITHIN)),
         }
     }
 
-    pub(super) fn late(&self) -> Error {
+    pub(super) fn late(&self, what_for: &str, limit: Duration) -> Error {
         let (kind, what) = match self {
             Self::Connector(slot, connector) => {
                 (ErrorKind::Connector, format!("connector `{slot}` ({})", connector.kind()))
             }
             Self::Service(name, _) => (ErrorKind::Service, format!("service `{name}`")),
         };
-        Error::new(kind, format!("{what}: did not open within {} seconds", OPEN_WITHIN.as_secs()))
+        Error::new(kind, format!("{what}: did not {what_for} within {} seconds", limit.as_secs()))
             .with_hint("see whether the other side can be reached from here")
     }
 }

@@ -130,7 +130,7 @@ async fn check(end: &End) -> Checked {
         End::Service(name, _) => ("service", *name),
     };
     let tried = tokio::time::timeout(OPEN_WITHIN, tried(end)).await;
-    let error = tried.unwrap_or_else(|_| Err(end.late())).err();
+    let error = tried.unwrap_or_else(|_| Err(end.late("open", OPEN_WITHIN))).err();
     Checked { what, name, elapsed: began.elapsed(), error }
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::stopping::Reason;
 use super::{Finished, Signal};
 use crate::error::{Error, ErrorKind};
 use crate::telemetry::Ended;
@@ -31,10 +32,10 @@ impl Exit {
         }
     }
 
-    /// How a process ends whose runs came to this; a stop that was asked for comes before all else.
-    pub(crate) fn of_runs(finished: &[Finished], signal: Option<Signal>) -> Self {
-        match signal {
-            Some(signal) => Self::Stopped(signal),
+    /// How a process ends whose runs came to this; a reason to stop comes before all else.
+    pub(crate) fn of_runs(finished: &[Finished], reason: Option<&Reason>) -> Self {
+        match reason {
+            Some(reason) => reason.exit(),
             None if finished.iter().all(went_well) => Self::Success,
             None => finished.iter().find_map(refused).unwrap_or(Self::Failure),
         }

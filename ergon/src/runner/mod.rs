@@ -3,17 +3,32 @@
 //! A [`Plan`] (a task and its policy in force) is [built](Plan::build), [opened](Built::open) and run; a signal tells
 //! all runs of the process to stop; what came of it is the exit code.
 
+mod attend;
 mod build;
+mod control;
 mod ends;
 pub(crate) mod exit;
+pub(crate) mod health;
+mod notify;
+#[cfg(target_os = "linux")]
+mod reap;
+mod restart;
+mod seat;
 mod signal;
+pub(crate) mod stopping;
+#[cfg(unix)]
+pub(crate) mod supervisor;
+pub(crate) mod watch;
 mod worker;
 
 #[cfg(test)]
 pub(crate) mod fake;
 
+pub(crate) use attend::attend;
 pub(crate) use build::{Built, Opened, Plan, Reach, Slots};
+pub(crate) use control::Control;
 pub(crate) use ends::Checked;
 pub(crate) use exit::Exit;
+pub(crate) use seat::Seat;
 pub(crate) use signal::{Signal, Signals, arriving};
-pub(crate) use worker::{Finished, open_all, runtime};
+pub(crate) use worker::{Crewed, Finished, open_all, runtime};

@@ -21,6 +21,16 @@ pub(crate) struct Finished {
     pub(crate) report: RunReport,
     /// What could not be closed: a file may lack its end.
     pub(crate) close_errors: Vec<Error>,
+    /// Who ran it, if it was not this process.
+    pub(crate) crewed: Option<Crewed>,
+}
+
+/// The worker processes that ran a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Crewed {
+    pub(crate) workers: usize,
+    /// How often one was replaced that had died.
+    pub(crate) restarts: u64,
 }
 
 /// The threads that everything runs on.
@@ -65,7 +75,7 @@ impl Opened {
                 Error::new(ErrorKind::Task, "the engine panicked; what was in flight is handed out again");
             RunReport::new(self.name, monitor.snapshot().tally, began.elapsed(), Ended::Failed(error))
         });
-        Finished { report, close_errors: self.close().await }
+        Finished { report, close_errors: self.close().await, crewed: None }
     }
 
     /// The same on a task of the runtime, so that several run at once; a panic beside the run is its failure too.
@@ -76,7 +86,7 @@ impl Opened {
                 Error::new(ErrorKind::Connector, "a connector or service panicked while it was closed");
             let ended = Ended::Failed(error);
             let report = RunReport::new(name, monitor.snapshot().tally, began.elapsed(), ended);
-            Finished { report, close_errors: Vec::new() }
+            Finished { report, close_errors: Vec::new(), crewed: None }
         })
     }
 

@@ -1,6 +1,10 @@
 //! The tables that belong to the framework: `[telemetry]`, `[runner]`, `[tasks.<name>]`.
 
-use serde::Deserialize;
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::problem::Problem;
 use super::reader;
@@ -9,12 +13,15 @@ use super::suggest;
 use super::telemetry::Telemetry;
 use super::tree::{Entry, Node, Origin};
 use crate::error::Error;
+use crate::policy::duration::Limit;
 use crate::policy::{ConsumerLayer, Policies, PolicyProblem, ProducerLayer};
 
 /// What the framework itself was told.
 #[derive(Debug)]
 pub(crate) struct Framework {
     pub(crate) telemetry: Telemetry,
+    pub(crate) runner: Runner,
+    runner_tree: Node,
     tasks: Vec<(String, TaskTable)>,
     /// The values of `[tasks]`, with their places.
     tasks_tree: Node,
@@ -22,10 +29,51 @@ pub(crate) struct Framework {
     pub(super) variables: Vec<Setting>,
 }
 
-/// `[runner]`; it has no keys yet.
+/// `[runner]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Runner {}
+pub(crate) struct Runner {
+    /// Where those are answered who ask how the process is. Default: nowhere.
+    health: Option<Address>,
+    /// How long nothing may go on though there is work. Default: five minutes, or twice the `transaction_timeout`.
+    stall_after: Option<Limit>,
+}
+
+impl Runner {
+    /// Where to listen.
+    pub(crate) fn health(&self) -> Option<SocketAddr> {
+        self.health.as_ref().map(|address| address.0)
+    }
+
+    /// After which time without progress a run is given up, if the settings say so.
+    pub(crate) fn stall_after(&self) -> Option<Limit> {
+        self.stall_after
+    }
+}
+
+/// An address with a port.
+#[derive(Debug)]
+struct Address(SocketAddr);
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(AddressVisitor)
+    }
+}
+
+struct AddressVisitor;
+
+impl Visitor<'_> for AddressVisitor {
+    type Value = Address;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address with a port such as \"127.0.0.1:9464\" or \"0.0.0.0:9464\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Address, E> {
+        text.parse().map(Address).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+}
 
 /// `[tasks.<name>]`.
 #[derive(Debug, Default, Deserialize)]
@@ -45,7 +93,8 @@ impl Framework {
     pub(super) fn take(sources: &mut Sources, problems: &mut Vec<Problem>) -> Self {
         let telemetry_tree = sources.take("telemetry");
         let telemetry = collect(reader::read(&telemetry_tree, "telemetry"), problems);
-        let Runner {} = collect(reader::read(&sources.take("runner"), "runner"), problems);
+        let runner_tree = sources.take("runner");
+        let runner = collect(reader::read(&runner_tree, "runner"), problems);
         let tasks_tree = sources.take("tasks");
         let read = |entry: &Entry| {
             let table = reader::read(&entry.node, &format!("tasks.{}", entry.key));
@@ -54,6 +103,8 @@ impl Framework {
         let tasks = tasks_tree.entries().iter().map(read).collect();
         Self {
             telemetry,
+            runner,
+            runner_tree,
             tasks,
             tasks_tree,
             telemetry_tree,
@@ -105,6 +156,12 @@ impl Framework {
         }
         policies.check().map_err(|(role, problem)| self.blame(task, role, &problem, flags))?;
         Ok(policies)
+    }
+
+    /// The error of an address where nobody can be answered.
+    pub(crate) fn health_refused(&self, what: &str, hint: &str) -> Error {
+        let origin = self.runner_tree.find(["health"]).map_or(Origin::Nowhere, |node| node.origin.clone());
+        Problem::new(origin, "runner.health", what).with_hint(format!("hint: {hint}")).into()
     }
 
     /// How many worker processes the settings give a task.

@@ -47,6 +47,8 @@ pub(crate) struct ExportPlan {
     pub(crate) sampler: SamplerPlan,
     pub(crate) spans: Queueing,
     pub(crate) lines: Queueing,
+    /// Whether metrics are kept to be asked for.
+    pub(crate) scrape: bool,
     /// How often metrics are sent.
     pub(crate) interval: Option<Duration>,
     /// Whether metrics are sent as what was added since the last time.
@@ -58,7 +60,7 @@ pub(crate) struct ExportPlan {
 }
 
 impl ExportPlan {
-    /// Whether anything is exported at all.
+    /// Whether anything leaves the program by itself.
     pub(crate) fn exports(&self) -> bool {
         [self.traces, self.metrics, self.logs].iter().any(|target| *target != Target::Off)
     }

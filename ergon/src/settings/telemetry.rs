@@ -69,6 +69,7 @@ impl Variables<'_> {
             sampler: self.sampler(),
             spans: self.queueing("BSP"),
             lines: self.queueing("BLRP"),
+            scrape: cfg!(feature = "health") && self.framework.runner.health().is_some(),
             interval: self.millis("OTEL_METRIC_EXPORT_INTERVAL"),
             delta: self.is("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
             service: service.unwrap_or_else(|| package.to_owned()),

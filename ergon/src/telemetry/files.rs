@@ -1,7 +1,7 @@
 //! Log files: a thread of its own writes them, so that a slow disk holds up no transaction.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use rolling_file::{BasicRollingFileAppender, RollingConditionBasic, RollingFrequency};
@@ -18,12 +18,15 @@ pub(crate) struct LogFile {
     _writer: WorkerGuard,
 }
 
+/// Hands a line over to be written.
+pub(crate) type Write = Box<dyn Fn(&str) + Send + Sync>;
+
 impl LogFile {
     /// Opens a file to write after its end.
     ///
     /// # Errors
     /// The system's own.
-    pub(crate) fn append(path: &Path) -> io::Result<(Self, impl Fn(&str) + Send + Sync + 'static)> {
+    pub(crate) fn append(path: &Path) -> io::Result<(Self, Write)> {
         make_folder(path)?;
         Ok(Self::writing(OpenOptions::new().create(true).append(true).open(path)?))
     }
@@ -32,7 +35,7 @@ impl LogFile {
     ///
     /// # Errors
     /// The system's own.
-    pub(crate) fn rolling(file: &RollingFile) -> io::Result<(Self, impl Fn(&str) + Send + Sync + 'static)> {
+    pub(crate) fn rolling(file: &RollingFile) -> io::Result<(Self, Write)> {
         make_folder(&file.path)?;
         let condition = RollingConditionBasic::new();
         let condition = match (file.rotation, file.max_bytes) {
@@ -48,10 +51,10 @@ impl LogFile {
         Ok(Self::writing(BasicRollingFileAppender::new(&*file.path, condition, file.keep)?))
     }
 
-    fn writing(file: impl Write + Send + 'static) -> (Self, impl Fn(&str) + Send + Sync + 'static) {
+    fn writing(file: impl io::Write + Send + 'static) -> (Self, Write) {
         let (lines, writer) =
             NonBlockingBuilder::default().buffered_lines_limit(WAITING).lossy(true).finish(file);
-        (Self { _writer: writer }, move |line: &str| write(&lines, line))
+        (Self { _writer: writer }, Box::new(move |line: &str| write(&lines, line)))
     }
 }
 

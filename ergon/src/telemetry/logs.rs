@@ -26,6 +26,8 @@ pub(crate) struct LogOptions {
     pub(crate) colour: bool,
     /// The name of the program, in each JSON line.
     pub(crate) service: String,
+    /// The index of this worker process, in each line; none if there is only one process.
+    pub(crate) worker: Option<usize>,
 }
 
 /// One of the places that log lines are written to.
@@ -81,6 +83,9 @@ where
             if let Some(outer) = span.extensions().get::<Fields>() {
                 fields.extend(outer.values.clone());
             }
+        }
+        if let Some(worker) = self.options.worker {
+            fields.insert("worker".to_owned(), worker.into());
         }
         fields.extend(own.values);
         let target = own.log_target.as_deref().unwrap_or_else(|| event.metadata().target());
@@ -320,7 +325,8 @@ mod tests {
     fn the_fields_of_all_spans_around_a_line_are_shown() {
         let lines = Arc::new(Mutex::new(String::new()));
         let written = Arc::clone(&lines);
-        let options = LogOptions { format: LogFormat::Json, colour: false, service: "shop".into() };
+        let options =
+            LogOptions { format: LogFormat::Json, colour: false, service: "shop".into(), worker: None };
         let console = Console { options, write: move |line: &str| written.lock().unwrap().push_str(line) };
         tracing::subscriber::with_default(Registry::default().with(console), || {
             let outer = tracing::info_span!("outer", customer = "c-1", late = tracing::field::Empty);

@@ -14,7 +14,6 @@ pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod names;
 #[cfg(feature = "health")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the health server serves it"))]
 pub(crate) mod prometheus;
 pub(crate) mod propagation;
 mod report;
@@ -24,6 +23,8 @@ pub(crate) mod traces;
 #[cfg(not(feature = "opentelemetry"))]
 #[path = "untraced.rs"]
 pub(crate) mod traces;
+#[cfg(unix)]
+pub(crate) mod worker;
 
 pub use names::{METRICS, Metric, MetricKind};
 pub use report::{Ended, FailedByCategory, Refusal, RunReport, SingleReport, StepReport, StepTimes, Tally};

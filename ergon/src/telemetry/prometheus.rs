@@ -1,14 +1,34 @@
 //! Metrics as Prometheus asks for them: read when it asks, written as text.
 
+use std::sync::OnceLock;
+
 use opentelemetry_prometheus::{PrometheusExporter, exporter};
 use opentelemetry_sdk::error::OTelSdkError;
 use prometheus::{Registry, TextEncoder};
+
+/// What the process's metrics are rendered from, if it has any to be asked for.
+static REGISTRY: OnceLock<Registry> = OnceLock::new();
+
+/// Makes a reader whose metrics are those of the process.
+///
+/// # Errors
+/// The registry does not take the reader.
+pub(crate) fn install() -> Result<PrometheusExporter, OTelSdkError> {
+    let (reader, registry) = reader()?;
+    let _ = REGISTRY.set(registry);
+    Ok(reader)
+}
+
+/// The process's metrics as text; `None` if it has none.
+pub(crate) fn text() -> Option<String> {
+    render(REGISTRY.get()?).ok().filter(|text| !text.is_empty())
+}
 
 /// Makes a reader for the process's provider, and what it is rendered from.
 ///
 /// # Errors
 /// The registry does not take the reader.
-pub(crate) fn reader() -> Result<(PrometheusExporter, Registry), OTelSdkError> {
+fn reader() -> Result<(PrometheusExporter, Registry), OTelSdkError> {
     let registry = Registry::new();
     // The scope is always ours; its labels would only make each line longer.
     let reader = exporter().with_registry(registry.clone()).scope_info_enabled(false).build()?;
@@ -19,7 +39,7 @@ pub(crate) fn reader() -> Result<(PrometheusExporter, Registry), OTelSdkError> {
 ///
 /// # Errors
 /// A metric cannot be written as text.
-pub(crate) fn render(registry: &Registry) -> prometheus::Result<String> {
+fn render(registry: &Registry) -> prometheus::Result<String> {
     TextEncoder::new().encode_to_string(&registry.gather())
 }
 
@@ -40,9 +60,10 @@ mod tests {
     fn work(meters: &Meters) {
         let mut tally = Tally::default();
         let mut batch = meters.batch(&tally);
-        let mut course = meters.begin(Instant::now(), &Transaction::new("a", &1).unwrap());
+        let began = Instant::now();
+        let mut course = meters.begin(began, &Transaction::new("a", &1).unwrap());
         course.ended(Step::Process, End::Succeeded);
-        let course = course.over(Instant::now());
+        let course = course.over(began, Instant::now());
         batch.step(Step::Process, Duration::from_millis(20), &course);
         batch.transaction(&course, None);
         batch.settled("ack");

@@ -1,9 +1,12 @@
 //! What a run adds up to: counts, times, and why it ended.
 
+mod wire;
+
 use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::Step;
 use crate::error::Error;
@@ -13,7 +16,7 @@ use crate::transaction::Category;
 const REMEMBERED: usize = 10;
 
 /// What a run has done so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Tally {
     /// Deliveries that were fetched.
@@ -49,7 +52,7 @@ pub struct Tally {
 }
 
 /// How many transactions failed, by category.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedByCategory {
     /// The transaction itself was wrong.
     pub business: u64,
@@ -76,7 +79,7 @@ impl FailedByCategory {
 }
 
 /// A transaction that was refused, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The transaction's id.
     pub id: String,

@@ -33,7 +33,8 @@ impl ServiceConfig for BooksConfig {
     }
 }
 
-/// Copies each message to the output; those whose id ends with 7 are wrong, and dead-lettered.
+/// Copies each message to the output; those whose id ends with 7 are wrong, and dead-lettered. One whose id begins with
+/// `kills` ends the process.
 #[ergon::task(
     connectors(input, output, dead),
     services(books: Books),
@@ -48,6 +49,9 @@ impl Consumer for Work {
     async fn process_transaction(&self, message: &Transaction<Payload>) -> Result<()> {
         let Books { ledger, work } = &*self.books_service;
         ledger.start(message.id(), message.deliveries());
+        if message.id().starts_with("kills") {
+            std::process::abort();
+        }
         tokio::time::sleep(*work).await;
         if message.id().ends_with('7') { Err(TransactionError::business("it ends with 7")) } else { Ok(()) }
     }

@@ -16,8 +16,10 @@ mod node;
 mod options;
 mod ports;
 mod proxy;
+mod queues;
 
 pub use client::{Client, Message};
 pub use node::Broker;
 pub use options::BrokerOptions;
 pub use proxy::{Direction, Link, Proxy};
+pub use queues::Queues;

@@ -92,13 +92,14 @@ impl Ledger {
         assert_eq!(written, line.len(), "one write for one line");
     }
 
-    /// All lines so far.
+    /// All whole lines so far; one that is being written is left for the next time.
     ///
     /// # Panics
     /// When a line is not one of a ledger.
     pub fn entries(&self) -> Vec<Entry> {
         let text = fs::read_to_string(&self.path).expect("the ledger can be read");
-        text.lines().map(|line| serde_json::from_str(line).expect("a line of a ledger")).collect()
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| serde_json::from_str(line).expect("a line of a ledger")).collect()
     }
 
     /// Counts what became of each id; `left` is what the queues hold now that nobody works any more.

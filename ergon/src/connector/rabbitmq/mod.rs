@@ -50,7 +50,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::{Abilities, Connector, ConnectorError, Context, Health, Usage};
+use super::{Abilities, Connector, ConnectorError, Context, Health, Shard, Usage};
 use address::Address;
 use consuming::{Consume, Consuming};
 use dial::Dial;
@@ -105,6 +105,7 @@ pub struct RabbitMq {
     dial: Dial,
     prefetch: u16,
     usage: Usage,
+    shard: Shard,
     /// What the task rejects never reaches the broker: another connector takes it.
     dead_lettered: bool,
     /// Each made when its side is used first, or by `open` if that side is known.
@@ -124,6 +125,7 @@ impl RabbitMq {
             dial: Dial::new(&config, address, name),
             prefetch: config.prefetch.unwrap_or(at_once),
             usage: context.usage,
+            shard: *shard,
             dead_lettered: context.dead_lettered,
             config: Arc::new(config),
             consuming: OnceCell::new(),

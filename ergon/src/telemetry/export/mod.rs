@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::metrics::{MeterProviderBuilder, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use tokio::runtime::Runtime;
 use tracing::subscriber::NoSubscriber;
@@ -60,7 +60,7 @@ impl Exports {
     /// An address of a collector that is none, or no threads to send from.
     pub(crate) fn start(plan: &ExportPlan, about: &About, write: &WriteLine) -> Result<Self, Error> {
         let mut exports = Self::default();
-        if !plan.exports() {
+        if !plan.exports() && !plan.scrape {
             return Ok(exports);
         }
         let runtime = &*exports.runtime.insert(runtime()?);
@@ -70,7 +70,7 @@ impl Exports {
             exports.tracer = Some(provider);
             exports.losses.push(losses);
         }
-        if plan.metrics != Target::Off {
+        if plan.metrics != Target::Off || plan.scrape {
             let (provider, losses) = means.metrics()?;
             exports.meter = Some(provider);
             exports.losses.push(losses);
@@ -159,18 +159,41 @@ impl Means<'_> {
         let (endpoint, handle) = (&self.plan.endpoints.metrics, self.runtime.handle());
         let every = self.plan.interval.unwrap_or(METRICS_EVERY);
         let builder = SdkMeterProvider::builder().with_resource(self.resource.clone());
-        let provider = if self.plan.metrics == Target::Console {
-            let exporter = console::Metrics::new(self.write);
-            let exporter = Exporting::new(exporter, handle, endpoint.timeout, Arc::clone(&losses));
-            builder.with_reader(PeriodicReader::builder(exporter).with_interval(every).build())
-        } else {
-            let exporter = otlp::metrics(endpoint, self.plan.delta, handle)?;
-            let exporter = Exporting::new(exporter, handle, endpoint.timeout, Arc::clone(&losses));
-            builder.with_reader(PeriodicReader::builder(exporter).with_interval(every).build())
+        let builder = match self.plan.metrics {
+            Target::Off => builder,
+            Target::Console => {
+                let exporter = console::Metrics::new(self.write);
+                let exporter = Exporting::new(exporter, handle, endpoint.timeout, Arc::clone(&losses));
+                builder.with_reader(PeriodicReader::builder(exporter).with_interval(every).build())
+            }
+            Target::Otlp => {
+                let exporter = otlp::metrics(endpoint, self.plan.delta, handle)?;
+                let exporter = Exporting::new(exporter, handle, endpoint.timeout, Arc::clone(&losses));
+                builder.with_reader(PeriodicReader::builder(exporter).with_interval(every).build())
+            }
         };
-        let provider = provider.build();
+        let provider = self.asked_for(builder)?.build();
         metrics::install(provider.clone());
         Ok((provider, losses))
+    }
+
+    /// Keeps the metrics for who asks for them, too.
+    #[cfg(feature = "health")]
+    fn asked_for(&self, builder: MeterProviderBuilder) -> Result<MeterProviderBuilder, Error> {
+        if !self.plan.scrape {
+            return Ok(builder);
+        }
+        let reader = super::prometheus::install();
+        let reader = reader.map_err(|error| {
+            Error::new(ErrorKind::Task, "the metrics cannot be kept to be asked for").with_source(error)
+        })?;
+        Ok(builder.with_reader(reader))
+    }
+
+    #[cfg(not(feature = "health"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same call as with the feature")]
+    fn asked_for(&self, builder: MeterProviderBuilder) -> Result<MeterProviderBuilder, Error> {
+        Ok(builder)
     }
 
     fn lines(&self) -> Result<(SdkLoggerProvider, Arc<Losses>), Error> {

@@ -13,7 +13,7 @@ pub(crate) struct About {
     /// The tasks it runs.
     pub(crate) tasks: Vec<String>,
     /// Which of several workers it is.
-    pub(crate) worker: Option<u32>,
+    pub(crate) worker: Option<usize>,
 }
 
 impl About {
@@ -26,7 +26,8 @@ impl About {
             Some(KeyValue::new(resource::PID, i64::from(std::process::id()))),
             Some(KeyValue::new(resource::HOST, host)),
             self.task().map(|task| KeyValue::new(resource::TASK, task)),
-            self.worker.map(|worker| KeyValue::new(resource::WORKER, i64::from(worker))),
+            self.worker
+                .map(|worker| KeyValue::new(resource::WORKER, i64::try_from(worker).unwrap_or(i64::MAX))),
         ];
         // What comes later wins: what the user says of the program, and its name.
         Resource::builder()

@@ -1,0 +1,207 @@
+//! Runs tasks in this process.
+
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use futures_util::stream::BoxStream;
+
+use super::audience::{Audience, tell};
+use super::{Wish, no_threads, write};
+use crate::cli::progress::Watched;
+use crate::error::{Error, ErrorKind};
+use crate::policy::duration::Limit;
+use crate::runner::health::{self, Look};
+use crate::runner::stopping::{Reason, Stopping};
+use crate::runner::watch::{Subject, Watch};
+use crate::runner::{Built, Control, Exit, Finished, Opened, attend, open_all, runtime};
+use crate::task::{Monitor, Stop};
+use crate::telemetry::Ended;
+
+/// How long a source may take to say how many there are; a bar without an end is better than a late start.
+const COUNT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Where a run takes place: who looks after it, and who hears of it.
+pub(super) struct Place {
+    pub(super) control: Control,
+    pub(super) audience: Audience,
+    /// Where those are answered who ask how the process is.
+    pub(super) listener: Option<TcpListener>,
+    /// What the settings say of runs that do not go on.
+    pub(super) stall_after: Option<Limit>,
+}
+
+/// Runs tasks and tells of it.
+pub(super) fn run(built: Vec<Built>, listener: Option<TcpListener>, wish: Wish<'_>) -> Result<Exit, Error> {
+    let output = wish.output;
+    let (control, arriving) = Control::start().map_err(no_threads)?;
+    let audience = Audience::Terminal(output.clone(), wish.progress);
+    let stall_after = wish.project.framework.runner.stall_after();
+    let place = Place { control, audience, listener, stall_after };
+    let kept: Vec<bool> = built.iter().map(Built::dead_letters).collect();
+    let runtime = runtime().map_err(no_threads)?;
+    let Ran { finished, exit, .. } = runtime.block_on(run_all(built, arriving, place));
+    // A blocking handler that was given up may never return; it must not hold back the end.
+    runtime.shutdown_background();
+    finished.iter().zip(kept).for_each(|(finished, kept)| tell(finished, kept, output));
+    write(&finished, exit, wish)
+}
+
+/// What came of the runs.
+pub(super) struct Ran {
+    pub(super) finished: Vec<Finished>,
+    pub(super) reason: Option<Reason>,
+    pub(super) exit: Exit,
+}
+
+/// Opens, runs and closes all tasks.
+pub(super) async fn run_all(built: Vec<Built>, arriving: BoxStream<'static, Reason>, place: Place) -> Ran {
+    let stop = Stop::default();
+    let monitors: Vec<Monitor> = built.iter().map(|_| Monitor::default()).collect();
+    let grace = built.iter().map(|task| task.policies.grace()).max().unwrap_or_default();
+    let rules = place.audience.rules(grace, monitors.clone());
+    let watch = watch(&built, &monitors, &stop, place.stall_after);
+    let stopping = Stopping::obey(&place.control.handle, arriving, stop.clone(), rules);
+    let audience = place.audience.clone();
+    look_after(place, &watch, &stop, monitors.clone());
+    let over = |finished: Vec<Finished>, failed: Option<Exit>| {
+        let reason = stopping.reason();
+        let exit = reason.as_ref().map(Reason::exit).or(failed);
+        let exit = exit.unwrap_or_else(|| Exit::of_runs(&finished, None));
+        Ran { finished, reason, exit }
+    };
+    let opened = tokio::select! {
+        opened = open_all(built) => opened,
+        () = stop.drain.cancelled() => return over(Vec::new(), None),
+    };
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(errors) => {
+            audience.refused(&errors);
+            return over(Vec::new(), Some(Exit::of_errors(&errors)));
+        }
+    };
+    let watched = join_all(opened.iter().zip(&monitors).map(|(task, monitor)| watched(task, monitor, &stop)));
+    let progress = audience.begun(watched.await);
+    let runs = opened.into_iter().zip(monitors).map(|(task, monitor)| run_one(task, monitor, &watch, &stop));
+    let mut finished: Vec<Finished> = join_all(runs).await;
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    if let Some(Reason::Stalled(why)) = stopping.reason() {
+        blame(&mut finished, &why);
+    }
+    over(finished, None)
+}
+
+/// Runs one of the tasks; it is watched from when it is open until it is over.
+async fn run_one(task: Opened, monitor: Monitor, watch: &Mutex<Watch>, stop: &Stop) -> Finished {
+    let name = task.name;
+    let locked = || watch.lock().unwrap_or_else(PoisonError::into_inner);
+    locked().opened(name, &task.connectors());
+    let finished = task.run_apart(stop.clone(), monitor).await;
+    locked().over(name);
+    finished
+}
+
+/// A run that was stopped because it stood still has failed.
+fn blame(finished: &mut [Finished], why: &str) {
+    let stood_still = |finished: &&mut Finished| why.starts_with(&format!("{}:", finished.report.task));
+    for finished in finished.iter_mut().filter(stood_still) {
+        let error = Error::new(ErrorKind::Task, why).with_hint(
+            "give what the handler waits for a limit of its own; `[runner] stall_after` says how long is too long",
+        );
+        finished.report.ended = Ended::Failed(error);
+    }
+}
+
+fn watch(
+    built: &[Built],
+    monitors: &[Monitor],
+    stop: &Stop,
+    stall_after: Option<Limit>,
+) -> Arc<Mutex<Watch>> {
+    let subjects = built.iter().zip(monitors);
+    let subjects = subjects
+        .map(|(task, monitor)| Subject::new(task.name, &task.policies, monitor.clone(), stall_after))
+        .collect();
+    Arc::new(Mutex::new(Watch::new(subjects, stop.clone())))
+}
+
+/// Watches from a thread that no handler can hold: answers who asks, reports, and gives up what stands still.
+fn look_after(place: Place, watch: &Arc<Mutex<Watch>>, stop: &Stop, monitors: Vec<Monitor>) {
+    let Place { control: Control { handle, orders }, audience, listener, .. } = place;
+    let looked_at = Arc::clone(watch);
+    let look: Look = Arc::new(move || looked_at.lock().unwrap_or_else(PoisonError::into_inner).look());
+    if let Some(listener) = listener {
+        handle.spawn(health::serve(listener, Arc::clone(&look)));
+    }
+    let (watch, drain) = (Arc::clone(watch), stop.drain.clone());
+    handle.spawn(attend(look, drain, move |vitals| {
+        audience.seen(&monitors, vitals);
+        if let Some(why) = watch.lock().unwrap_or_else(PoisonError::into_inner).stalled() {
+            // Whoever obeys is there as long as the process; further reasons change nothing.
+            let _ = orders.send(Reason::Stalled(why));
+        }
+    }));
+}
+
+/// What the progress shows of a task; asks the source how many there are.
+async fn watched(task: &Opened, monitor: &Monitor, stop: &Stop) -> Watched {
+    let policy = task.policies.consumer.as_ref();
+    let pending = async {
+        let count = tokio::time::timeout(COUNT_WITHIN, task.input()?.count()).await;
+        count.ok().and_then(Result::ok).flatten()
+    };
+    let pending = tokio::select! {
+        pending = pending => pending,
+        () = stop.drain.cancelled() => None,
+    };
+    let (streaming, limit) = policy.map_or((true, None), |policy| (policy.streaming, policy.limit));
+    let total = pending.filter(|_| !streaming).map(|pending| pending.min(limit.unwrap_or(u64::MAX)));
+    Watched { task: task.name, total: Arc::new(move || total), monitor: monitor.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+    use tokio::runtime::Handle;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::cli::output::captured::Captured;
+    use crate::connector::Shard;
+    use crate::connector::memory::MemoryQueue;
+    use crate::policy::ConsumerPolicy;
+    use crate::runner::fake::price_orders;
+    use crate::runner::{Plan, Signal};
+    use crate::transaction::Transaction;
+
+    #[tokio::test]
+    async fn a_signal_drains_and_is_the_exit_code() {
+        // The fake waits at 99 until it is told to stop.
+        let queue = MemoryQueue::named("signal");
+        queue.extend([2, 99].map(|number: u64| Transaction::new(number.to_string(), &number).unwrap()));
+        let config = price_orders("signal", ConsumerPolicy::DEFAULT);
+        let policies = config.outline.policies.clone();
+        let plan = Plan { config, policies };
+        let built = vec![plan.build(Shard::default()).unwrap()];
+        let fetched = async move {
+            while queue.inspect().handed_out == 0 {
+                tokio::task::yield_now().await;
+            }
+            Reason::Signal(Signal::Interrupt)
+        };
+        let captured = Captured::default();
+        let control = Control { handle: Handle::current(), orders: mpsc::unbounded_channel().0 };
+        let audience = Audience::Terminal(captured.output(false), true);
+        let place = Place { control, audience, listener: None, stall_after: None };
+        let arriving = stream::once(fetched).chain(stream::pending()).boxed();
+        let Ran { finished, exit, .. } = run_all(built, arriving, place).await;
+        assert_eq!((finished[0].report.tally.processed, exit), (2, Exit::Stopped(Signal::Interrupt)));
+        let told = captured.talk.text();
+        let stopping = "stopping: draining 1 in flight (up to 25s); press Ctrl-C again to stop at once\n";
+        assert!(told.starts_with(stopping), "{told}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Who hears of a run: a person before a terminal, or the supervisor of this worker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cli::output::Output;
+use crate::cli::progress::{Progress, Watched};
+use crate::cli::{summary, words};
+use crate::error::Error;
+use crate::policy::duration::display;
+use crate::runner::stopping::{LAST, LAST_OF_WORKER, Reason, Rules};
+#[cfg(unix)]
+use crate::runner::supervisor::{Fault, Link, Message};
+use crate::runner::watch::Vitals;
+use crate::runner::{Exit, Finished, Signal};
+use crate::task::Monitor;
+use crate::telemetry::Ended;
+
+/// Who hears of a run.
+#[derive(Clone)]
+pub(super) enum Audience {
+    /// Whoever reads standard error; with progress, or without.
+    Terminal(Output, bool),
+    #[cfg(unix)]
+    Supervisor(Arc<Link>, Output),
+}
+
+impl Audience {
+    /// The run cannot begin.
+    pub(super) fn refused(&self, errors: &[Error]) {
+        match self {
+            Self::Terminal(output, _) => errors.iter().for_each(|error| output.error(error)),
+            #[cfg(unix)]
+            Self::Supervisor(link, _) => {
+                link.send(&Message::Refused { faults: errors.iter().map(Fault::from).collect() });
+            }
+        }
+    }
+
+    /// The run begins.
+    pub(super) fn begun(&self, runs: Vec<Watched>) -> Option<Progress> {
+        match self {
+            Self::Terminal(output, progress) => progress.then(|| Progress::start(output, runs)),
+            #[cfg(unix)]
+            Self::Supervisor(link, _) => {
+                link.send(&Message::Begun { total: runs.iter().map(|run| (run.total)()).sum() });
+                None
+            }
+        }
+    }
+
+    /// The run goes on.
+    pub(super) fn seen(&self, monitors: &[Monitor], vitals: Vitals) {
+        match self {
+            Self::Terminal(..) => drop(vitals),
+            #[cfg(unix)]
+            Self::Supervisor(link, _) => {
+                for snapshot in monitors.iter().map(Monitor::snapshot) {
+                    let vitals = vitals.clone();
+                    link.send(&Message::Progress {
+                        tally: Box::new(snapshot.tally),
+                        in_flight: snapshot.in_flight,
+                        vitals,
+                    });
+                }
+            }
+        }
+    }
+
+    /// What happens when the run is told to stop.
+    pub(super) fn rules(&self, grace: Duration, monitors: Vec<Monitor>) -> Rules {
+        match self {
+            Self::Terminal(output, _) => {
+                let in_flight = move || {
+                    let count: usize = monitors.iter().map(|monitor| monitor.snapshot().in_flight).sum();
+                    format!("{} in flight", words::count(count as u64))
+                };
+                of_terminal(output, grace, in_flight, || ())
+            }
+            #[cfg(unix)]
+            Self::Supervisor(_, output) => Rules {
+                limit: grace.saturating_add(LAST_OF_WORKER),
+                on_first: Box::new(|_| ()),
+                on_second: None,
+                last_words: late(output),
+                leave: |exit| exit.now(),
+            },
+        }
+    }
+}
+
+/// What a person is told when a run stops: what is to be drained. `kill` ends what else there is to end, at the second
+/// signal.
+pub(super) fn of_terminal(
+    output: &Output,
+    grace: Duration,
+    what: impl FnOnce() -> String + Send + 'static,
+    kill: impl FnOnce() + Send + 'static,
+) -> Rules {
+    let (talk, bars, words) = (output.clone(), output.clone(), late(output));
+    let on_first = move |reason: &Reason| {
+        let (what, grace) = (what(), display(grace));
+        let why = match reason {
+            Reason::Stalled(why) => format!("{why}; "),
+            _ => String::new(),
+        };
+        talk.talk(&format!(
+            "{why}stopping: draining {what} (up to {grace}); press Ctrl-C again to stop at once\n"
+        ));
+    };
+    let on_second = move |signal: Signal| {
+        kill();
+        // The terminal is given back clean; if that fails there is nothing left to do.
+        let _ = bars.bars().clear();
+        Exit::Stopped(signal).now()
+    };
+    Rules {
+        limit: grace.saturating_add(LAST),
+        on_first: Box::new(on_first),
+        on_second: Some(Box::new(on_second)),
+        last_words: words,
+        leave: |exit| exit.now(),
+    }
+}
+
+/// Says that time is up.
+fn late(output: &Output) -> Box<dyn FnOnce() + Send> {
+    let output = output.clone();
+    Box::new(move || output.warn("not all came to its end in time; what was not settled is handed out again"))
+}
+
+/// Tells what a run came to.
+pub(super) fn tell(finished: &Finished, dead_letter: bool, output: &Output) {
+    output.talk(&summary::text(finished, dead_letter));
+    if let Ended::Failed(error) = &finished.report.ended {
+        output.error(error);
+    }
+    for error in &finished.close_errors {
+        output.error(error);
+    }
+}

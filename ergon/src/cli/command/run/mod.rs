@@ -1,0 +1,141 @@
+//! `run`: runs tasks until their sources are empty, or until stopped.
+//!
+//! In this process, unless a task is to have several workers: then every task has processes of its own, and this one
+//! supervises them.
+
+mod alone;
+mod audience;
+#[cfg(unix)]
+mod crew;
+mod worker;
+
+use std::net::TcpListener;
+
+use crate::cli::args::{Format, Run};
+use crate::cli::output::Output;
+use crate::cli::project::Project;
+use crate::cli::summary;
+use crate::connector::Shard;
+use crate::error::{Error, ErrorKind};
+use crate::runner::{Built, Exit, Finished, Plan, Seat, health};
+use crate::settings::suggest;
+use crate::task::TaskConfig;
+
+/// What the command line and the settings ask of a run.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    project: &'a Project,
+    format: Format,
+    progress: bool,
+    output: &'a Output,
+}
+
+/// Runs tasks, or the part of them that a worker has.
+///
+/// # Errors
+/// A task that is not there, a policy that cannot be obeyed, an address that is taken, or no threads to run on.
+pub(crate) fn run(
+    project: &Project,
+    (run, seat): (&Run, Option<&Seat>),
+    format: Format,
+    output: &Output,
+) -> Result<Exit, Error> {
+    let (layer, flags) = (run.layer(), run.flags());
+    let plans = selected(project, run)?.into_iter().map(|task| project.plan(task, &layer, &flags));
+    let plans: Vec<Plan> = plans.collect::<Result<_, _>>()?;
+    if let Some(seat) = seat {
+        return worker::run(plans, seat, project, output);
+    }
+    let workers: Vec<usize> = plans.iter().map(|plan| workers(plan, project, run)).collect();
+    let warnings: Vec<String> = plans.iter().filter_map(Plan::warning).collect();
+    let shards = workers.iter().map(|count| Shard { index: 0, count: *count });
+    let built = match build(plans.into_iter().zip(shards), output) {
+        Ok(built) => built,
+        Err(exit) => return Ok(exit),
+    };
+    let listener = health(project)?;
+    for warning in &warnings {
+        output.warn(warning);
+    }
+    let wish = Wish { project, format, progress: !run.no_progress && !output.quiet(), output };
+    if workers.iter().any(|count| *count > 1) {
+        return crew::run(built.into_iter().zip(workers).collect(), listener, wish);
+    }
+    alone::run(built, listener, wish)
+}
+
+/// Processes are forked and watched in a way of Unix.
+#[cfg(not(unix))]
+mod crew {
+    use super::{Built, Error, ErrorKind, Exit, TcpListener, Wish};
+
+    pub(super) fn run(_: Vec<(Built, usize)>, _: Option<TcpListener>, _: Wish<'_>) -> Result<Exit, Error> {
+        let error = Error::new(ErrorKind::Usage, "several workers are not to be had on this system");
+        Err(error.with_hint("set `workers = 1`"))
+    }
+}
+
+/// How many processes run a task: the command line, else the settings, else the task itself says so.
+fn workers(plan: &Plan, project: &Project, run: &Run) -> usize {
+    let name = plan.config.name();
+    let workers =
+        run.workers.or_else(|| project.framework.workers(name)).unwrap_or(plan.config.outline.workers);
+    usize::try_from(workers).unwrap_or(1).max(1)
+}
+
+/// Takes the address where this process answers how it is, if the settings name one.
+fn health(project: &Project) -> Result<Option<TcpListener>, Error> {
+    let framework = &project.framework;
+    let listener = framework.runner.health().map(health::bind).transpose();
+    listener.map_err(|unheard| framework.health_refused(&unheard.what, unheard.hint))
+}
+
+/// Writes the summary as data, if that is asked for.
+fn write(finished: &[Finished], exit: Exit, wish: Wish<'_>) -> Result<Exit, Error> {
+    if wish.format == Format::Json {
+        wish.output.data(&format!("{}\n", summary::json(finished, exit)))?;
+    }
+    Ok(exit)
+}
+
+/// The error of a system that gives no threads, or does not show its signals.
+pub(super) fn no_threads(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Task, "the system does not let the program run").with_source(error)
+}
+
+/// The tasks that the command line names, each once.
+fn selected<'p>(project: &'p Project, run: &Run) -> Result<Vec<&'p TaskConfig>, Error> {
+    if run.all {
+        return Ok(project.tasks.iter().collect());
+    }
+    if run.tasks.is_empty() {
+        let names = project.tasks.iter().map(TaskConfig::name).chain(["--all"]);
+        let names: Vec<String> = names.map(|name| format!("`run {name}`")).collect();
+        let error = Error::new(ErrorKind::Usage, "no task is named");
+        return Err(error.with_hint(format!("write {}", suggest::list(&names, "or"))));
+    }
+    let mut found: Vec<&TaskConfig> = Vec::new();
+    for name in &run.tasks {
+        let task = project.find(name)?;
+        if !found.iter().any(|other| other.name() == task.name()) {
+            found.push(task);
+        }
+    }
+    Ok(found)
+}
+
+/// Builds all tasks; tells of each that cannot be built, and then builds none.
+fn build(plans: impl Iterator<Item = (Plan, Shard)>, output: &Output) -> Result<Vec<Built>, Exit> {
+    let mut all = Vec::new();
+    let mut failed = None;
+    for (plan, shard) in plans {
+        match plan.build(shard) {
+            Ok(built) => all.push(built),
+            Err(error) => {
+                output.error(&error);
+                failed.get_or_insert(Exit::of_error(&error));
+            }
+        }
+    }
+    failed.map_or(Ok(all), Err)
+}

@@ -1,0 +1,96 @@
+//! Runs one task in this process for a supervisor, and tells it how that goes.
+
+use crate::cli::output::Output;
+use crate::cli::project::Project;
+use crate::error::{Error, ErrorKind};
+use crate::runner::{Exit, Plan, Seat};
+
+#[cfg(not(unix))]
+pub(super) fn run(_: Vec<Plan>, _: &Seat, _: &Project, _: &Output) -> Result<Exit, Error> {
+    Err(Error::new(ErrorKind::Usage, "workers are not to be had on this system"))
+}
+
+#[cfg(unix)]
+pub(super) use joined::run;
+
+#[cfg(unix)]
+mod joined {
+    use std::sync::Arc;
+
+    use super::super::alone::{Place, Ran, run_all};
+    use super::super::audience::Audience;
+    use super::super::no_threads;
+    use super::{Error, ErrorKind, Exit, Output, Plan, Project, Seat};
+    use crate::runner::stopping::Reason;
+    use crate::runner::supervisor::{End, Ending, Fault, Link, Message};
+    use crate::runner::{Control, Finished, runtime};
+    use crate::telemetry::Ended;
+
+    /// Runs the share of its task that a worker has.
+    pub(crate) fn run(
+        plans: Vec<Plan>,
+        seat: &Seat,
+        project: &Project,
+        output: &Output,
+    ) -> Result<Exit, Error> {
+        let plan = plans.into_iter().find(|plan| plan.config.name() == seat.task);
+        let mut plan = plan.ok_or_else(|| {
+            Error::new(ErrorKind::Usage, format!("this program does not run the task `{}`", seat.task))
+        })?;
+        let streaming = share(&mut plan, seat);
+        let (control, arriving) = Control::start().map_err(no_threads)?;
+        let link = Arc::new(Link::join(seat, control.orders.clone()).map_err(no_supervisor)?);
+        let audience = Audience::Supervisor(Arc::clone(&link), output.clone());
+        let built = match plan.build(seat.shard) {
+            Ok(built) => built,
+            Err(error) => {
+                audience.refused(std::slice::from_ref(&error));
+                return Ok(Exit::of_error(&error));
+            }
+        };
+        let stall_after = project.framework.runner.stall_after();
+        let place = Place { control, audience, listener: None, stall_after };
+        let runtime = runtime().map_err(no_threads)?;
+        let Ran { finished, reason, exit } = runtime.block_on(run_all(vec![built], arriving, place));
+        runtime.shutdown_background();
+        if let Some(finished) = finished.first() {
+            link.send(&Message::Ended(Box::new(ending(finished, reason.as_ref(), streaming))));
+        }
+        Ok(exit)
+    }
+
+    /// Takes this worker's share of what all may fetch; says whether the task is streaming.
+    fn share(plan: &mut Plan, seat: &Seat) -> bool {
+        if let Some(policy) = &mut plan.policies.consumer {
+            policy.limit = policy.limit.map(|limit| seat.shard.share(limit));
+            return policy.streaming;
+        }
+        if let Some(policy) = &mut plan.policies.producer {
+            policy.limit = policy.limit.map(|limit| seat.shard.share(limit));
+        }
+        false
+    }
+
+    fn ending(finished: &Finished, reason: Option<&Reason>, streaming: bool) -> Ending {
+        let report = &finished.report;
+        // Threads that are stuck are gone with the process; so is what a streaming task could not go on with.
+        let may_pass = match &report.ended {
+            Ended::Failed(error) => {
+                let passing = [ErrorKind::Task, ErrorKind::Connector, ErrorKind::Service];
+                passing.contains(&error.kind()) && (streaming || report.tally.abandoned_threads > 0)
+            }
+            _ => false,
+        };
+        Ending {
+            tally: report.tally.clone(),
+            elapsed: report.elapsed,
+            ended: End::from(&report.ended),
+            close_faults: finished.close_errors.iter().map(Fault::from).collect(),
+            again: may_pass || matches!(reason, Some(Reason::Stalled(_))),
+        }
+    }
+
+    fn no_supervisor(error: std::io::Error) -> Error {
+        Error::new(ErrorKind::Task, "this worker cannot reach its supervisor").with_source(error)
+    }
+}

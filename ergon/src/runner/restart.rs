@@ -1,0 +1,109 @@
+//! When a worker that died is started again, and when no more: a pure rule.
+
+use std::time::Duration;
+
+use crate::policy::RetryPolicy;
+
+/// How many workers may be started again within [`WINDOW`].
+pub(crate) const MOST: usize = 10;
+/// The stretch of time in which restarts are counted.
+pub(crate) const WINDOW: Duration = Duration::from_secs(60);
+/// Who lived this long was well: the next wait begins anew.
+const WELL_AFTER: Duration = Duration::from_secs(30);
+
+/// How long it waits: 200 ms, doubled each time in a row, at most 5 s, spread by a fifth.
+const WAIT: RetryPolicy = RetryPolicy {
+    backoff: Duration::from_millis(200),
+    backoff_cap: Some(Duration::from_secs(5)),
+    jitter: 0.2,
+    ..RetryPolicy::DEFAULT
+};
+
+/// The restarts of all workers. Times are counted from any fixed moment.
+#[derive(Debug, Default)]
+pub(crate) struct Restarts {
+    /// When each of the last restarts was or is due.
+    due: Vec<Duration>,
+}
+
+/// How often one worker died in a row.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Streak(u32);
+
+impl Restarts {
+    /// A worker died at `now` after it `lived` so long: how long to wait before another takes its place; none if that
+    /// would be one too many. `random` is from 0 to 1.
+    pub(crate) fn after(
+        &mut self,
+        streak: &mut Streak,
+        now: Duration,
+        lived: Duration,
+        random: f64,
+    ) -> Option<Duration> {
+        streak.0 = if lived >= WELL_AFTER { 1 } else { streak.0.saturating_add(1) };
+        let wait = WAIT.jittered_wait_after(streak.0, None, random);
+        let due = now.saturating_add(wait);
+        // One that is due later than this may have been counted before it.
+        self.due.retain(|then| then.saturating_add(WINDOW) > now);
+        let near = self.due.iter().filter(|then| then.saturating_add(WINDOW) > due).count();
+        if near >= MOST {
+            return None;
+        }
+        self.due.push(due);
+        Some(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_death_in_a_row_waits_longer_up_to_a_cap() {
+        let (mut restarts, mut streak) = (Restarts::default(), Streak::default());
+        let waits = [0, 60, 120, 180, 240, 300, 360].map(|now| {
+            let now = Duration::from_secs(now);
+            restarts.after(&mut streak, now, Duration::ZERO, 0.5).unwrap().as_millis()
+        });
+        assert_eq!(waits, [200, 400, 800, 1600, 3200, 5000, 5000]);
+    }
+
+    #[test]
+    fn who_lived_well_begins_anew() {
+        let (mut restarts, mut streak) = (Restarts::default(), Streak::default());
+        let mut wait = |lived| restarts.after(&mut streak, Duration::ZERO, lived, 0.5).unwrap().as_millis();
+        assert_eq!([Duration::ZERO, Duration::ZERO, WELL_AFTER].map(&mut wait), [200, 400, 200]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_minute_has_more_than_ten_restarts(
+            deaths in proptest::collection::vec((0u64..4_000, 0u64..40_000, 0usize..4, 0.0f64..1.0), 1..200),
+        ) {
+            let mut restarts = Restarts::default();
+            let mut streaks = [Streak::default(); 4];
+            let (mut now, mut begun) = (0, Vec::new());
+            for (gap, lived, worker, random) in deaths {
+                now += gap;
+                let (at, lived) = (Duration::from_millis(now), Duration::from_millis(lived));
+                if let Some(wait) = restarts.after(&mut streaks[worker], at, lived, random) {
+                    begun.push(at + wait);
+                }
+            }
+            begun.sort();
+            for eleven in begun.windows(MOST + 1) {
+                prop_assert!(eleven[MOST] >= eleven[0] + WINDOW, "{eleven:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn ten_in_a_minute_are_allowed_and_the_eleventh_is_not() {
+        let mut restarts = Restarts::default();
+        let mut die = || restarts.after(&mut Streak::default(), Duration::ZERO, Duration::ZERO, 0.5);
+        assert!((0..MOST).all(|_| die().is_some()));
+        assert_eq!(die(), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! Which worker a process is: its task, its share, and whom it works for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::connector::Shard;
+
+/// The place of one worker process, as its supervisor writes it into its command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(crate) task: String,
+    pub(crate) shard: Shard,
+    /// The process that started it.
+    pub(crate) supervisor: u32,
+    /// Where the supervisor listens.
+    pub(crate) address: String,
+    /// Whether what it says ends on a terminal that shows colour.
+    pub(crate) colour: bool,
+}
+
+impl fmt::Display for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { task, shard: Shard { index, count }, supervisor, address, colour } = self;
+        write!(f, "{task}:{index}:{count}:{supervisor}:{}:{address}", u8::from(*colour))
+    }
+}
+
+impl FromStr for Seat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "only a supervisor writes this option".to_owned();
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let [task, index, count, supervisor, colour, address] = parts[..] else { return Err(wrong()) };
+        let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
+        Ok(Self {
+            task: task.to_owned(),
+            shard: Shard { index: number(index)?, count: number(count)?.max(1) },
+            supervisor: supervisor.parse().map_err(|_| wrong())?,
+            address: address.to_owned(),
+            colour: colour == "1",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seat(index: usize, count: usize) -> Seat {
+        let address = "/tmp/a:b/c".to_owned();
+        Seat { task: "orders".into(), shard: Shard { index, count }, supervisor: 7, address, colour: true }
+    }
+
+    #[test]
+    fn a_seat_is_read_as_it_was_written() {
+        let seat = seat(3, 4);
+        assert_eq!(seat.to_string().parse(), Ok(seat));
+        assert!("orders:1".parse::<Seat>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_shares_of_a_limit_add_up(limit in any::<u64>(), count in 1usize..50) {
+            let shares: Vec<u64> = (0..count).map(|index| seat(index, count).shard.share(limit)).collect();
+            prop_assert_eq!(shares.iter().sum::<u64>(), limit);
+            prop_assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Why a run is told to stop, and what follows: it drains, and whatever hangs, the process ends in time.
+
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use tokio::runtime::Handle;
+
+use super::{Exit, Signal};
+use crate::task::Stop;
+
+/// How long a process may take beyond the grace to give back, close and leave.
+pub(crate) const LAST: Duration = Duration::from_millis(800);
+/// The same of a worker, so that its supervisor is still there to see it leave.
+pub(crate) const LAST_OF_WORKER: Duration = Duration::from_millis(500);
+/// How long the last words may take to be written: nobody may be reading.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
+/// Why a run is to stop before its work is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Signal(Signal),
+    /// The supervisor of this worker is gone.
+    Orphaned,
+    /// Nothing went on though there was work, for longer than it may.
+    Stalled(String),
+    /// Workers died so often that no more are started.
+    GivenUp,
+}
+
+impl Reason {
+    /// How the process ends for this reason.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Signal(signal) => Exit::Stopped(*signal),
+            Self::Orphaned => Exit::Stopped(Signal::Terminate),
+            Self::Stalled(_) | Self::GivenUp => Exit::Failure,
+        }
+    }
+}
+
+/// What happens when a process is told to stop.
+pub(crate) struct Rules {
+    /// How long it may take from then on.
+    pub(crate) limit: Duration,
+    /// Called at the first reason, when the runs know already.
+    pub(crate) on_first: Box<dyn FnOnce(&Reason) + Send>,
+    /// Called at a signal after the first reason; none if further signals change nothing.
+    pub(crate) on_second: Option<Box<dyn FnOnce(Signal) + Send>>,
+    /// Says that time is up.
+    pub(crate) last_words: Box<dyn FnOnce() + Send>,
+    /// Called after that.
+    pub(crate) leave: fn(Exit),
+}
+
+/// Remembers why the process stops.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stopping(Arc<OnceLock<Reason>>);
+
+impl Stopping {
+    /// Obeys reasons as they come, on the runtime `on`, which must not be that of the handlers: they may hold it.
+    pub(crate) fn obey(
+        on: &Handle,
+        mut arriving: BoxStream<'static, Reason>,
+        stop: Stop,
+        rules: Rules,
+    ) -> Self {
+        let stopping = Self::default();
+        let first = Arc::clone(&stopping.0);
+        on.spawn(async move {
+            let Some(reason) = arriving.next().await else { return };
+            let Rules { limit, on_first, mut on_second, last_words, leave } = rules;
+            let exit = reason.exit();
+            // Nobody else sets it.
+            let _ = first.set(reason.clone());
+            stop.drain.cancel();
+            leave_after(limit, exit, last_words, leave);
+            on_first(&reason);
+            while let Some(reason) = arriving.next().await {
+                if let (Reason::Signal(signal), Some(on_second)) = (reason, on_second.take()) {
+                    on_second(signal);
+                }
+            }
+        });
+        stopping
+    }
+
+    /// The first reason, if there was one.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.0.get().cloned()
+    }
+}
+
+/// Ends the process when time is up. On a thread that waits for nothing else: no lock, no stream and no runtime that
+/// somebody holds can keep it.
+fn leave_after(limit: Duration, exit: Exit, last_words: Box<dyn FnOnce() + Send>, leave: fn(Exit)) {
+    let ends = move || {
+        thread::sleep(limit.saturating_sub(LAST_WORDS));
+        let said = thread::Builder::new().name("ergon-last".to_owned()).spawn(last_words);
+        thread::sleep(LAST_WORDS);
+        drop(said);
+        leave(exit);
+    };
+    // Without a thread to spare, the run ends by itself or by a second signal.
+    let _ = thread::Builder::new().name("ergon-limit".to_owned()).spawn(ends);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    fn rules(heard: &mpsc::Sender<String>, second: bool) -> Rules {
+        let (first, again, words) = (heard.clone(), heard.clone(), heard.clone());
+        Rules {
+            limit: Duration::from_millis(60),
+            on_first: Box::new(move |reason| first.send(format!("{reason:?}")).unwrap()),
+            on_second: second.then(|| -> Box<dyn FnOnce(Signal) + Send> {
+                Box::new(move |signal| again.send(format!("again {signal:?}")).unwrap())
+            }),
+            last_words: Box::new(move || words.send("last".to_owned()).unwrap()),
+            leave: |_| (),
+        }
+    }
+
+    async fn heard(reasons: Vec<Reason>, second: bool) -> Vec<String> {
+        let (told, heard) = mpsc::channel();
+        let stop = Stop::default();
+        let arriving = stream::iter(reasons.clone()).boxed();
+        let stopping = Stopping::obey(&Handle::current(), arriving, stop.clone(), rules(&told, second));
+        drop(told);
+        stop.drain.cancelled().await;
+        assert_eq!(stopping.reason(), reasons.into_iter().next());
+        tokio::task::spawn_blocking(|| heard.into_iter().collect()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_first_reason_drains_the_second_signal_ends_and_time_runs_out() {
+        let reasons = vec![Reason::Signal(Signal::Terminate), Reason::Signal(Signal::Interrupt)];
+        assert_eq!(heard(reasons, true).await, ["Signal(Terminate)", "again Interrupt", "last"]);
+    }
+
+    #[tokio::test]
+    async fn a_worker_is_not_ended_by_a_second_signal() {
+        let reasons = vec![Reason::Orphaned, Reason::Signal(Signal::Terminate)];
+        assert_eq!(heard(reasons, false).await, ["Orphaned", "last"]);
+    }
+}

@@ -1,0 +1,126 @@
+//! What a worker tells its supervisor: one JSON object in each line.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+use crate::runner::watch::Vitals;
+use crate::telemetry::{Ended, Tally};
+
+/// One line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Message {
+    /// All is open; how many there are to process, if the source knows.
+    Begun { total: Option<u64> },
+    /// What the run has done so far.
+    Progress { tally: Box<Tally>, in_flight: usize, vitals: Vitals },
+    /// It could not begin.
+    Refused { faults: Vec<Fault> },
+    /// The run is over, and all is closed.
+    Ended(Box<Ending>),
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Ending {
+    pub(crate) tally: Tally,
+    pub(crate) elapsed: Duration,
+    pub(crate) ended: End,
+    pub(crate) close_faults: Vec<Fault>,
+    /// Whether its work is not done, and another worker is to go on with it.
+    pub(crate) again: bool,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum End {
+    SourceEmpty,
+    LimitReached,
+    Stopped { given_back: u64 },
+    TimeLimit,
+    Finished,
+    Failed(Fault),
+}
+
+/// An [`Error`], in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fault {
+    kind: ErrorKind,
+    message: String,
+    cause: Option<String>,
+    hint: Option<String>,
+}
+
+impl From<&Error> for Fault {
+    fn from(error: &Error) -> Self {
+        let cause = std::error::Error::source(error);
+        let causes: Vec<String> =
+            std::iter::successors(cause, |cause| cause.source()).map(ToString::to_string).collect();
+        Self {
+            kind: error.kind(),
+            message: error.to_string(),
+            cause: (!causes.is_empty()).then(|| causes.join(": ")),
+            hint: error.hint().map(str::to_owned),
+        }
+    }
+}
+
+impl From<&Fault> for Error {
+    fn from(fault: &Fault) -> Self {
+        let Fault { kind, message, cause, hint } = fault;
+        let mut error = Self::new(*kind, message.clone());
+        if let Some(cause) = cause {
+            error = error.with_source(cause.clone());
+        }
+        match hint {
+            Some(hint) => error.with_hint(hint.clone()),
+            None => error,
+        }
+    }
+}
+
+impl From<&Ended> for End {
+    fn from(ended: &Ended) -> Self {
+        match ended {
+            Ended::SourceEmpty => Self::SourceEmpty,
+            Ended::LimitReached => Self::LimitReached,
+            Ended::Stopped { given_back } => Self::Stopped { given_back: *given_back },
+            Ended::TimeLimit => Self::TimeLimit,
+            Ended::Finished => Self::Finished,
+            Ended::Failed(error) => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl From<&End> for Ended {
+    fn from(end: &End) -> Self {
+        match end {
+            End::SourceEmpty => Self::SourceEmpty,
+            End::LimitReached => Self::LimitReached,
+            End::Stopped { given_back } => Self::Stopped { given_back: *given_back },
+            End::TimeLimit => Self::TimeLimit,
+            End::Finished => Self::Finished,
+            End::Failed(fault) => Self::Failed(fault.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_comes_over_with_its_causes_and_hint() {
+        let error = Error::new(ErrorKind::Refused, "no such file").with_source("errno 2").with_hint("look");
+        let line = serde_json::to_string(&Fault::from(&error)).unwrap();
+        let again = Error::from(&serde_json::from_str::<Fault>(&line).unwrap());
+        assert_eq!(
+            (again.kind(), again.to_string(), again.hint()),
+            (error.kind(), error.to_string(), error.hint())
+        );
+        assert_eq!(std::error::Error::source(&again).unwrap().to_string(), "errno 2");
+    }
+}

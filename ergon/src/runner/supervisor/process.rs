@@ -1,0 +1,154 @@
+//! One worker process, from its start to its end.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rustix::process::{Pid, Signal as SystemSignal, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::death::Left;
+use super::record::Record;
+use super::{Crew, Lines, Worker};
+use crate::connector::Shard;
+use crate::runner::stopping::{Reason, Stopping};
+use crate::runner::{Seat, Signal};
+use crate::telemetry::worker::{WorkerKilled, WorkerStarted};
+
+/// How long a worker may take beyond its grace before it is killed. It leaves by itself a little earlier.
+const KILLED_AFTER: Duration = Duration::from_millis(650);
+/// How long what a worker wrote may be read after its end; a process that it started may hold the other end.
+const READ_AFTER: Duration = Duration::from_millis(500);
+
+impl Crew {
+    /// Runs one process in a place, to its end.
+    pub(super) async fn run_once(
+        &self,
+        worker: &Worker,
+        address: &str,
+        stopping: &Stopping,
+    ) -> io::Result<Left> {
+        let mut child = self.spawn(worker, address)?;
+        let pid = child.id().unwrap_or_default();
+        WorkerStarted { task: worker.post.task, worker: worker.index, pid }.emit();
+        let (admitted, joins) = oneshot::channel();
+        // Nothing is awaited since the start, so it cannot have been refused yet.
+        self.shared.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, admitted);
+        self.shared.alive.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
+        let heard = tokio::spawn(listen(joins, Arc::clone(&worker.record)));
+        let lines = child.stderr.take().zip(self.voice.lines.clone());
+        let data = child.stdout.take().zip(self.voice.data.clone());
+        let forwarded = [
+            lines.map(|(stderr, lines)| tokio::spawn(forward(stderr, lines))),
+            data.map(|(stdout, data)| tokio::spawn(forward(stdout, data))),
+        ];
+        let status = self.wait(worker, &mut child, stopping).await;
+        self.shared.alive.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
+        self.shared.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
+        let _ = timeout(READ_AFTER, heard).await;
+        let _ = timeout(READ_AFTER, join_all(forwarded.into_iter().flatten())).await;
+        Ok(Left::new(status?, worker.record.ending(), self.stop.drain.is_cancelled()))
+    }
+
+    fn spawn(&self, worker: &Worker, address: &str) -> io::Result<Child> {
+        let seat = Seat {
+            task: worker.post.task.to_owned(),
+            shard: Shard { index: worker.index, count: worker.post.workers },
+            supervisor: std::process::id(),
+            address: address.to_owned(),
+            colour: self.voice.colour,
+        };
+        let mut command = Command::new(program()?);
+        command.arg(format!("--as-worker={seat}")).args(std::env::args_os().skip(1)).kill_on_drop(true);
+        if self.voice.lines.is_some() {
+            command.stderr(Stdio::piped());
+        }
+        if self.voice.data.is_some() {
+            command.stdout(Stdio::piped());
+        }
+        command.spawn()
+    }
+
+    /// Waits for the end of a worker; passes a stop on, and kills one that does not leave in time.
+    async fn wait(&self, worker: &Worker, child: &mut Child, stopping: &Stopping) -> io::Result<ExitStatus> {
+        tokio::select! {
+            status = child.wait() => return status,
+            () = self.stop.drain.cancelled() => (),
+        }
+        let passed_on = match stopping.reason() {
+            Some(Reason::Signal(Signal::Interrupt)) => SystemSignal::INT,
+            _ => SystemSignal::TERM,
+        };
+        if let Some(pid) = child.id() {
+            signal(pid, passed_on);
+        }
+        tokio::select! {
+            status = child.wait() => return status,
+            () = sleep(worker.post.grace + KILLED_AFTER) => (),
+        }
+        WorkerKilled { task: worker.post.task, worker: worker.index }.emit();
+        child.start_kill()?;
+        child.wait().await
+    }
+}
+
+/// This program; where its file was replaced or removed, the one that runs.
+fn program() -> io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let running = PathBuf::from("/proc/self/exe");
+    Ok(if own.exists() || !running.exists() { own } else { running })
+}
+
+/// Sends a signal; one that cannot be sent went to a process that has ended.
+pub(super) fn signal(pid: u32, signal: SystemSignal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let _ = pid.map(|pid| kill_process(pid, signal));
+}
+
+/// Hears a worker out.
+async fn listen(joins: oneshot::Receiver<UnixStream>, record: Arc<Record>) {
+    let Ok(stream) = joins.await else { return };
+    let mut lines = BufReader::new(stream).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        // A worker that is killed may leave half a line.
+        if let Ok(message) = serde_json::from_str(&line) {
+            record.heed(message);
+        }
+    }
+}
+
+/// Passes on what a worker writes, in whole lines.
+async fn forward(stream: impl AsyncRead + Unpin, lines: Lines) {
+    let mut stream = BufReader::new(stream);
+    let mut line = Vec::new();
+    while let Ok(1..) = stream.read_until(b'\n', &mut line).await {
+        if !line.ends_with(b"\n") {
+            line.push(b'\n');
+        }
+        lines(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_are_passed_on_whole() {
+        let passed = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::clone(&passed);
+        let written: &[u8] = b"one\ntwo \xff\nhalf";
+        forward(written, Arc::new(move |line: &str| taken.lock().unwrap().push(line.to_owned()))).await;
+        assert_eq!(*passed.lock().unwrap(), ["one\n", "two \u{fffd}\n", "half\n"]);
+    }
+}

@@ -1,0 +1,182 @@
+//! What a supervisor knows of one worker: what it told, and what the ones before it in its place had done.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::message::{Ending, Fault, Message};
+use crate::runner::watch::Vitals;
+use crate::task::Snapshot;
+use crate::telemetry::Tally;
+
+/// A worker tells how it is twice a second; one that says nothing for so long is held up.
+const SILENT: Duration = Duration::from_secs(30);
+
+/// The books on one place.
+#[derive(Debug)]
+pub(super) struct Record(Mutex<Books>);
+
+#[derive(Debug)]
+struct Books {
+    /// What those had done that died in this place.
+    before: Tally,
+    now: Tally,
+    in_flight: usize,
+    /// How many there are to process, if it has said so.
+    total: Option<u64>,
+    begun: bool,
+    vitals: Vitals,
+    faults: Vec<Fault>,
+    ending: Option<Ending>,
+    heard: Instant,
+    restarts: u64,
+}
+
+impl Record {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Books {
+            before: Tally::default(),
+            now: Tally::default(),
+            in_flight: 0,
+            total: None,
+            begun: false,
+            vitals: Vitals::default(),
+            faults: Vec::new(),
+            ending: None,
+            heard: Instant::now(),
+            restarts: 0,
+        }))
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down what the worker says.
+    pub(super) fn heed(&self, message: Message) {
+        let mut books = self.books();
+        books.heard = Instant::now();
+        match message {
+            Message::Begun { total } => (books.begun, books.total) = (true, total),
+            Message::Progress { tally, in_flight, vitals } => {
+                (books.now, books.in_flight, books.vitals) = (*tally, in_flight, vitals);
+            }
+            Message::Refused { faults } => books.faults = faults,
+            Message::Ended(ending) => {
+                books.now = ending.tally.clone();
+                books.in_flight = 0;
+                books.ending = Some(*ending);
+            }
+        }
+    }
+
+    /// The worker is dead, and another takes its place.
+    pub(super) fn replaced(&self) {
+        let mut books = self.books();
+        let dead = std::mem::take(&mut books.now);
+        books.before.add(&dead);
+        // Its threads died with it.
+        books.before.abandoned_threads = 0;
+        (books.in_flight, books.begun, books.ending) = (0, false, None);
+        books.vitals = Vitals::default();
+        books.faults.clear();
+        books.restarts += 1;
+        books.heard = Instant::now();
+    }
+
+    /// The worker has ended.
+    pub(super) fn left(&self) {
+        self.books().in_flight = 0;
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let books = self.books();
+        let mut tally = books.before.clone();
+        tally.add(&books.now);
+        Snapshot { tally, in_flight: books.in_flight }
+    }
+
+    /// How many there are to process in this place, those done before included.
+    pub(super) fn total(&self) -> Option<u64> {
+        let books = self.books();
+        Some(books.before.processed + books.total?)
+    }
+
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.books().ending.clone()
+    }
+
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        self.books().faults.clone()
+    }
+
+    pub(super) fn restarts(&self) -> u64 {
+        self.books().restarts
+    }
+
+    /// How the worker is, as it says, and as its silence says.
+    pub(super) fn vitals(&self) -> Vitals {
+        let books = self.books();
+        if books.ending.is_some() {
+            return Vitals::default();
+        }
+        let silent = books.heard.elapsed();
+        let mut vitals = books.vitals.clone();
+        if silent > SILENT && books.begun {
+            vitals.ill.get_or_insert(format!("nothing heard for {} seconds", silent.as_secs()));
+        }
+        if !books.begun {
+            vitals.unready = Some("starting".to_owned());
+        }
+        vitals
+    }
+}
+
+/// All places of a task together.
+pub(super) fn merged<'r>(records: impl Iterator<Item = &'r Record>) -> Snapshot {
+    let mut whole = Snapshot::default();
+    let mut abandoned = 0;
+    for record in records {
+        let Snapshot { tally, in_flight } = record.snapshot();
+        abandoned += tally.abandoned_threads;
+        whole.tally.add(&tally);
+        whole.in_flight += in_flight;
+    }
+    // Loops of one process share their threads; processes do not.
+    whole.tally.abandoned_threads = abandoned;
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(processed: u64, in_flight: usize, abandoned_threads: u64) -> Message {
+        let mut tally = Tally::default();
+        (tally.processed, tally.abandoned_threads) = (processed, abandoned_threads);
+        Message::Progress { tally: Box::new(tally), in_flight, vitals: Vitals::default() }
+    }
+
+    #[test]
+    fn what_the_dead_had_done_still_counts() {
+        let records = [Record::new(), Record::new()];
+        records[0].heed(progress(5, 2, 1));
+        records[0].replaced();
+        records[0].heed(progress(3, 1, 1));
+        records[1].heed(progress(10, 4, 2));
+        let whole = merged(records.iter());
+        assert_eq!((whole.tally.processed, whole.in_flight, whole.tally.abandoned_threads), (18, 5, 3));
+        assert_eq!((records[0].restarts(), records[1].restarts()), (1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_says_nothing_is_ill() {
+        let record = Record::new();
+        assert_eq!(record.vitals().unready.as_deref(), Some("starting"));
+        record.heed(Message::Begun { total: Some(3) });
+        assert_eq!((record.vitals(), record.total()), (Vitals::default(), Some(3)));
+        tokio::time::advance(SILENT + Duration::from_secs(1)).await;
+        assert_eq!(record.vitals().ill.as_deref(), Some("nothing heard for 31 seconds"));
+    }
+}

@@ -1,0 +1,227 @@
+//! How a process is: whether its loops go on, and whether its connectors work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::connector::{AnyConnector, Health};
+use crate::policy::Policies;
+use crate::policy::duration::{Limit, display};
+use crate::task::{Monitor, Snapshot, Stop};
+
+/// How long nothing may go on by default, though there is work.
+const STALL_AFTER: Duration = Duration::from_secs(300);
+
+/// How a process is at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Vitals {
+    /// Why it should be replaced; none if it is alive.
+    pub(crate) ill: Option<String>,
+    /// Why it takes no work at present; none if it does.
+    pub(crate) unready: Option<String>,
+}
+
+/// A task that is watched.
+pub(crate) struct Subject {
+    task: &'static str,
+    monitor: Monitor,
+    stall_after: Option<Duration>,
+    concurrency: usize,
+    /// What it reaches the outside through, by slot; none until that is open.
+    connectors: Option<Vec<(&'static str, Arc<dyn AnyConnector>)>>,
+    last: Progress,
+}
+
+/// What changes when a loop goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Progress {
+    figures: [u64; 6],
+    since: Instant,
+}
+
+/// Watches the tasks of this process.
+pub(crate) struct Watch {
+    subjects: Vec<Subject>,
+    stop: Stop,
+}
+
+impl Subject {
+    /// Watches a task; `stall_after` is what the settings say, if they say anything.
+    pub(crate) fn new(
+        task: &'static str,
+        policies: &Policies,
+        monitor: Monitor,
+        stall_after: Option<Limit>,
+    ) -> Self {
+        let of_consumer = policies.consumer.as_ref().map(|policy| policy.concurrency);
+        let of_producer = policies.producer.as_ref().map(|policy| policy.concurrency);
+        let last = Progress { figures: [0; 6], since: Instant::now() };
+        Self {
+            task,
+            monitor,
+            stall_after: stall_after.map_or_else(|| default_limit(policies), |limit| limit.0),
+            concurrency: of_consumer.max(of_producer).unwrap_or(1),
+            connectors: None,
+            last,
+        }
+    }
+
+    /// For how long nothing went on though there is work.
+    fn stalled(&mut self, snapshot: &Snapshot, now: Instant) -> Duration {
+        let tally = &snapshot.tally;
+        let in_flight = snapshot.in_flight as u64;
+        let figures =
+            [tally.fetched, tally.processed, tally.produced, tally.retries, tally.requeued, in_flight];
+        if in_flight == 0 || figures != self.last.figures {
+            self.last = Progress { figures, since: now };
+        }
+        now.saturating_duration_since(self.last.since)
+    }
+
+    fn ill(&mut self, now: Instant) -> Option<String> {
+        let snapshot = self.monitor.snapshot();
+        let stalled = self.stalled(&snapshot, now);
+        if self.stall_after.is_some_and(|limit| stalled >= limit) {
+            return Some(stall(self.task, stalled, snapshot.in_flight));
+        }
+        let stuck = snapshot.tally.abandoned_threads;
+        (stuck >= self.concurrency as u64).then(|| {
+            format!("{}: all {stuck} threads are stuck in handlers that exceeded their limits", self.task)
+        })
+    }
+
+    fn unready(&self) -> Option<String> {
+        let Some(connectors) = &self.connectors else { return Some(format!("{}: starting", self.task)) };
+        connectors.iter().find_map(|(slot, connector)| match connector.health() {
+            Health::Healthy => None,
+            Health::Unhealthy(reason) => Some(format!("{}: connector `{slot}`: {reason}", self.task)),
+        })
+    }
+}
+
+fn stall(task: &str, stalled: Duration, in_flight: usize) -> String {
+    let stalled = Duration::from_secs(stalled.as_secs());
+    format!("{task}: no progress for {} with {in_flight} in flight", display(stalled))
+}
+
+/// Twice the time that a transaction may take, so that one that obeys its policy never looks like a stall.
+fn default_limit(policies: &Policies) -> Option<Duration> {
+    let longest = match &policies.consumer {
+        Some(policy) => policy.transaction_timeout?,
+        None => return None,
+    };
+    Some(longest.saturating_mul(2).max(STALL_AFTER))
+}
+
+impl Watch {
+    /// Watches tasks that are not open yet.
+    pub(crate) fn new(subjects: Vec<Subject>, stop: Stop) -> Self {
+        Self { subjects, stop }
+    }
+
+    /// From now on the connectors of a task count; none of it are left when its run is over.
+    pub(crate) fn opened(&mut self, task: &str, connectors: &[(&'static str, Arc<dyn AnyConnector>)]) {
+        for subject in self.subjects.iter_mut().filter(|subject| subject.task == task) {
+            subject.connectors = Some(connectors.to_vec());
+            subject.last.since = Instant::now();
+        }
+    }
+
+    /// The task's run is over: it is neither ill nor unready.
+    pub(crate) fn over(&mut self, task: &str) {
+        self.subjects.retain(|subject| subject.task != task);
+    }
+
+    /// How the process is now.
+    pub(crate) fn look(&mut self) -> Vitals {
+        let now = Instant::now();
+        let ill = self.subjects.iter_mut().find_map(|subject| subject.ill(now));
+        let draining = self.stop.drain.is_cancelled().then(|| "draining".to_owned());
+        let unready = draining.or_else(|| self.subjects.iter().find_map(Subject::unready));
+        Vitals { ill, unready }
+    }
+
+    /// Why the process is to be given up: nothing went on for too long.
+    pub(crate) fn stalled(&mut self) -> Option<String> {
+        let now = Instant::now();
+        self.subjects.iter_mut().find_map(|subject| {
+            let snapshot = subject.monitor.snapshot();
+            let stalled = subject.stalled(&snapshot, now);
+            let limit = subject.stall_after?;
+            (stalled >= limit).then(|| stall(subject.task, stalled, snapshot.in_flight))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::policy::ConsumerPolicy;
+
+    fn policies(change: impl FnOnce(&mut ConsumerPolicy)) -> Policies {
+        let mut policy = ConsumerPolicy::DEFAULT;
+        change(&mut policy);
+        Policies { consumer: Some(policy), producer: None }
+    }
+
+    /// A watch of one task, and what its run shows.
+    fn watch(stall_after: Option<Limit>) -> (Watch, Arc<Mutex<Snapshot>>) {
+        let (monitor, shown) = (Monitor::default(), Arc::new(Mutex::new(Snapshot::default())));
+        let looked_at = Arc::clone(&shown);
+        monitor.attach(move || looked_at.lock().unwrap().clone());
+        let subject =
+            Subject::new("orders", &policies(|policy| policy.concurrency = 2), monitor, stall_after);
+        (Watch::new(vec![subject], Stop::default()), shown)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_without_progress_is_a_stall_and_idleness_is_none() {
+        let (mut watch, shown) = watch(Some(Limit(Some(Duration::from_secs(10)))));
+        tokio::time::advance(Duration::from_secs(100)).await;
+        assert_eq!(watch.look().ill, None, "it is idle");
+        shown.lock().unwrap().in_flight = 2;
+        assert_eq!(watch.look().ill, None);
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(watch.look().ill, None);
+        shown.lock().unwrap().tally.processed = 1;
+        assert_eq!(watch.look().ill, None, "it went on");
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let why = "orders: no progress for 10s with 2 in flight".to_owned();
+        assert_eq!((watch.look().ill, watch.stalled()), (Some(why.clone()), Some(why)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_stuck_threads_as_may_run_are_an_illness() {
+        let (mut watch, shown) = watch(None);
+        shown.lock().unwrap().tally.abandoned_threads = 1;
+        assert_eq!(watch.look().ill, None);
+        shown.lock().unwrap().tally.abandoned_threads = 2;
+        let ill = watch.look().ill.unwrap();
+        assert!(ill.contains("all 2 threads are stuck"), "{ill}");
+        assert_eq!(watch.stalled(), None, "the engine stops by itself");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_ready_when_all_is_open_and_until_it_drains() {
+        let (mut watch, _) = watch(None);
+        assert_eq!(watch.look().unready.as_deref(), Some("orders: starting"));
+        watch.opened("orders", &[]);
+        assert_eq!(watch.look(), Vitals::default());
+        watch.stop.drain.cancel();
+        assert_eq!(watch.look().unready.as_deref(), Some("draining"));
+    }
+
+    #[test]
+    fn what_obeys_its_policy_is_no_stall() {
+        let limit = |timeout: Option<u64>| {
+            default_limit(&policies(|policy| policy.transaction_timeout = timeout.map(Duration::from_secs)))
+        };
+        assert_eq!(limit(Some(60)), Some(STALL_AFTER));
+        assert_eq!(limit(Some(600)), Some(Duration::from_secs(1200)));
+        assert_eq!(limit(None), None);
+    }
+}

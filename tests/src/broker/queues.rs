@@ -1,0 +1,79 @@
+//! The queues of the program `worker`, on a broker of the test's own.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use lapin::options::BasicGetOptions;
+use lapin::types::AMQPValue;
+
+use super::{Broker, Client};
+use crate::ledger::{Ledger, Left, Verdict};
+
+/// What the queues are for.
+const ROLES: [&str; 3] = ["input", "output", "dead"];
+
+/// Three quorum queues, which count how often a message was delivered.
+#[derive(Debug)]
+pub struct Queues {
+    client: Client,
+}
+
+impl Queues {
+    /// Declares them.
+    ///
+    /// # Panics
+    /// When the broker does not do as told, as do all methods.
+    pub async fn declare(broker: &Broker) -> Self {
+        let client = Client::connect(&broker.url()).await.expect("the broker answers");
+        for role in ROLES {
+            client.declare(role, &[("x-queue-type", "quorum")]).await.expect("a queue is declared");
+        }
+        Self { client }
+    }
+
+    /// The settings of `worker`; `rest` is added.
+    pub fn settings(url: &str, folder: &Path, rest: &str) -> String {
+        let mut toml = String::new();
+        for role in ROLES {
+            writeln!(toml, "[{role}]\nurl = {url:?}\nqueue = {role:?}\npassive = true")
+                .expect("a String takes all");
+        }
+        let folder = folder.display().to_string();
+        format!("{rest}\n{toml}[books]\nfolder = {folder:?}\nwork_ms = 5\n")
+    }
+
+    /// Publishes messages with these ids.
+    pub async fn fill(&self, ids: impl IntoIterator<Item = String>, ledger: &Ledger) {
+        self.client.fill("input", ids, ledger).await.expect("messages are confirmed");
+    }
+
+    /// How many wait in the queue of this role.
+    pub async fn ready(&self, role: &str) -> u32 {
+        self.client.ready(role).await.expect("the broker answers")
+    }
+
+    /// The ids of what is in the queue of this role; they are gone from there.
+    pub async fn drain(&self, role: &str) -> Vec<String> {
+        let messages = self.client.drain(role).await.expect("the broker answers");
+        messages.into_iter().map(|message| message.id).collect()
+    }
+
+    /// The one message that was dead-lettered: its id and the reason.
+    pub async fn dead_letter(&self) -> (String, String) {
+        let got = self.client.channel().basic_get("dead".into(), BasicGetOptions { no_ack: true }).await;
+        let message = got.expect("the broker answers").expect("one was dead-lettered");
+        let properties = &message.delivery.properties;
+        let id = properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
+        let error = properties.headers().as_ref().and_then(|headers| headers.inner().get("ergon-error"));
+        let error = error.and_then(AMQPValue::as_long_string).map(ToString::to_string);
+        (id, error.unwrap_or_default())
+    }
+
+    /// What the books say now that nobody works any more.
+    pub async fn verdict(&self, ledger: &Ledger) -> Verdict {
+        let queued = self.drain("input").await;
+        let dead_letters = self.drain("dead").await;
+        let arrived = Some(self.drain("output").await);
+        ledger.check(Left { queued, dead_letters, arrived })
+    }
+}

@@ -1,0 +1,279 @@
+//! Several worker processes: each item is somebody's, one that dies is replaced, all stop together, none is left.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
+
+use std::os::unix::process::CommandExt;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use ergon_tests::broker::{Broker, Queues};
+use ergon_tests::crew::{PATIENCE, Site, lives, send, wait};
+use ergon_tests::ledger::{Entry, Event};
+use ergon_tests::until;
+use rust_xlsxwriter::Workbook;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
+
+fn site(settings: &str) -> Site {
+    Site::new(env!("CARGO_BIN_EXE_crew"), Duration::from_millis(2), settings)
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+const QUIET: [&str; 4] = ["--quiet", "--format", "json", "run"];
+
+fn quiet<'a>(rest: &[&'a str]) -> Vec<&'a str> {
+    QUIET.into_iter().chain(rest.iter().copied()).collect()
+}
+
+#[test]
+fn four_workers_process_each_row_of_a_workbook_once() {
+    let site = site("");
+    let mut workbook = Workbook::new();
+    let sheet = workbook.add_worksheet();
+    sheet.write(0, 0, "n").unwrap();
+    for row in 1..=403 {
+        sheet.write(row, 0, row).unwrap();
+    }
+    workbook.save(site.path().join("rows.xlsx")).unwrap();
+    let output = site.run(&quiet(&["rows", "--workers", "4"]));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let counts = site.counts();
+    assert_eq!(counts.len(), 403);
+    assert!(counts.values().all(|count| *count == (1, 1)), "{counts:?}");
+    assert_eq!(site.pids().len(), 4, "all four took part");
+    let summary = json(&output);
+    assert_eq!((&summary["processed"], &summary["tasks"][0]["workers"]), (&403.into(), &4.into()));
+}
+
+#[test]
+fn the_summary_adds_up_what_all_workers_did() {
+    let site = site("");
+    site.lines((0..101).map(|n| if n % 10 == 0 { "fail" } else { "nothing" }));
+    for task in ["lines", "threads"] {
+        let output = site.run(&quiet(&[task, "--workers", "3"]));
+        let summary = json(&output);
+        let task = &summary["tasks"][0];
+        assert_eq!((task["processed"].as_u64(), task["succeeded"].as_u64()), (Some(101), Some(90)));
+        assert_eq!(task["failed_by_category"]["business"], 11);
+        assert_eq!(task["steps"]["process"]["count"], 101, "the times of all are merged");
+        assert!(task["steps"]["process"]["p50_seconds"].as_f64().unwrap() >= 0.002);
+        assert_eq!((&task["ended"], &task["restarts"]), (&"source_empty".into(), &0.into()));
+        assert_eq!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
+fn all_tasks_of_a_run_have_processes_of_their_own_when_one_has_several() {
+    let site = site("[tasks.lines]\nworkers = 2\n");
+    site.lines(["nothing"; 40]);
+    let output = site.run(&quiet(&["lines", "threads"]));
+    let summary = json(&output);
+    let workers: Vec<_> =
+        summary["tasks"].as_array().unwrap().iter().map(|task| task["workers"].as_u64().unwrap()).collect();
+    assert_eq!((workers, output.status.code()), (vec![2, 1], Some(0)));
+    assert_eq!(site.pids().len(), 3);
+    assert!(site.counts().values().all(|count| *count == (2, 2)), "each line once for each task");
+}
+
+#[test]
+fn the_workers_together_obey_the_limit() {
+    let site = site("");
+    site.lines(["nothing"; 50]);
+    let output = site.run(&quiet(&["lines", "--workers", "3", "--limit", "10"]));
+    assert_eq!(json(&output)["fetched"], 10);
+    assert_eq!(site.counts().len(), 10);
+}
+
+#[test]
+fn a_worker_that_dies_is_replaced_and_nothing_is_lost() {
+    let site = site("");
+    site.lines((0..40).map(|n| if n == 21 { "abort-once" } else { "nothing" }));
+    let output = site.run(&quiet(&["lines", "--workers", "2"]));
+    assert_eq!(output.status.code(), Some(0));
+    let task = &json(&output)["tasks"][0];
+    assert_eq!((&task["restarts"], &task["ended"]), (&1.into(), &"source_empty".into()));
+    let counts = site.counts();
+    assert!(counts.len() == 40 && counts.values().all(|(_, ended)| *ended >= 1), "{counts:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("worker died") && said.contains("killed by signal 6"), "{said}");
+}
+
+#[test]
+fn workers_that_are_killed_from_outside_are_replaced() {
+    let site = site("");
+    site.lines((0..30).map(|n| if n < 3 { "gate" } else { "nothing" }));
+    let mut run = site.start(&quiet(&["lines", "--workers", "3"]));
+    // The first line of each worker waits at the gate.
+    wait("three workers", || site.pids().len() == 3);
+    let killed = site.pids();
+    killed.iter().for_each(|pid| send(*pid, Signal::KILL));
+    wait("three others", || site.pids().len() == 6);
+    site.write("gate", "");
+    let (status, _, said) = run.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let counts = site.counts();
+    assert!(counts.len() == 30 && counts.values().all(|(_, ended)| *ended >= 1), "{counts:?}");
+}
+
+#[test]
+fn a_worker_that_is_told_to_stop_by_another_drains_and_is_replaced() {
+    let site = site("");
+    site.lines((0..20).map(|n| if n < 2 { "gate" } else { "nothing" }));
+    let mut run = site.start(&quiet(&["lines", "--workers", "2"]));
+    wait("two workers", || site.pids().len() == 2);
+    send(site.pids()[0], Signal::TERM);
+    site.write("gate", "");
+    let (status, _, said) = run.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(site.counts().values().all(|(_, ended)| *ended >= 1) && site.counts().len() == 20);
+}
+
+#[test]
+fn workers_that_die_too_often_end_the_run_with_the_cause() {
+    let site = site("");
+    site.lines(["abort"; 40]);
+    let output = site.run(&["run", "lines", "--workers", "4", "--log-level", "error"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in ["workers die too often", "was killed by signal 6", "4 workers, "] {
+        assert!(said.contains(part), "{part:?} is missing in:\n{said}");
+    }
+    assert!(site.pids().len() <= 14, "four, and ten in their places");
+    assert!(!site.pids().into_iter().any(lives));
+}
+
+#[test]
+fn settings_that_cannot_work_are_told_once_and_nobody_is_started_again() {
+    let site = site("");
+    let output = site.run(&["run", "lines", "--workers", "3"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(said.matches("error: connector `input`").count(), 1, "{said}");
+    assert!(!said.contains("another takes its place"), "{said}");
+}
+
+#[test]
+fn a_stop_is_passed_on_and_what_is_in_flight_is_finished() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let site = site("");
+        site.lines((0..40).map(|n| if n < 4 { "gate" } else { "nothing" }));
+        let mut run = site.start(&["run", "lines", "--workers", "2", "--log-level", "warn"]);
+        site.until_entries(4);
+        run.signal(signal);
+        run.until_said("stopping");
+        site.write("gate", "");
+        let (status, _, said) = run.end();
+        assert_eq!(status.code(), Some(code), "{said}");
+        assert!(site.counts().values().all(|count| *count == (1, 1)), "{:?}", site.counts());
+        assert!(site.counts().len() < 40, "nothing more was begun");
+        assert!(said.contains("stopping: draining 2 workers"), "{said}");
+        assert_eq!(said.matches("stopping:").count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn a_signal_to_the_whole_group_is_one_stop_not_two() {
+    let site = site("");
+    site.lines(["gate"; 8]);
+    let mut command = site.command(&["run", "lines", "--workers", "2", "--quiet"]);
+    let mut child = command.process_group(0).stdout(Stdio::null()).spawn().unwrap();
+    site.until_entries(4);
+    let group = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    kill_process_group(group, Signal::INT).unwrap();
+    // The workers have it twice by now, or soon; what is in flight comes to its end all the same.
+    site.write("gate", "");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let counts = site.counts();
+    assert!(counts.values().all(|count| *count == (1, 1)), "{counts:?}");
+}
+
+#[test]
+fn a_second_signal_ends_all_at_once() {
+    let site = site("");
+    site.lines(["hang"; 8]);
+    let mut run = site.start(&["run", "lines", "--workers", "2"]);
+    site.until_entries(4);
+    run.signal(Signal::TERM);
+    run.until_said("stopping");
+    run.signal(Signal::TERM);
+    let (status, took, said) = run.end();
+    assert_eq!(status.code(), Some(143), "{said}");
+    assert!(took < Duration::from_secs(5), "{took:?} of a grace of 25 s");
+    wait("the end of the workers", || !site.pids().into_iter().any(lives));
+}
+
+#[test]
+fn no_worker_outlives_a_supervisor_that_is_killed() {
+    let site = site(
+        "[tasks.lines.consumer]\nshutdown_grace = \"500ms\"\n[tasks.threads.consumer]\nshutdown_grace = \"500ms\"\n",
+    );
+    site.lines((0..40).map(|n| if n % 2 == 0 { "hang" } else { "shout" }));
+    let run = site.start(&["run", "lines", "threads", "--workers", "2", "--quiet"]);
+    wait("four workers", || site.pids().len() == 4);
+    run.signal(Signal::KILL);
+    let began = std::time::Instant::now();
+    wait("the end of the workers", || !site.pids().into_iter().any(lives));
+    assert!(began.elapsed() < Duration::from_millis(1900), "{:?}", began.elapsed());
+}
+
+#[test]
+fn the_index_of_its_worker_stands_in_each_line() {
+    let site = site("[telemetry]\nformat = \"json\"\n");
+    site.lines(["nothing"; 20]);
+    let output = site.run(&["run", "lines", "--workers", "2"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let at_work: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of = |worker: u64| at_work.iter().filter(|line: &&Value| line["worker"] == worker).count();
+    assert_eq!((of(0), of(1)), (10, 10), "{said}");
+}
+
+#[test]
+fn workers_have_shards_of_their_own() {
+    let site = site("");
+    site.lines(["nothing"; 30]);
+    site.run(&quiet(&["lines", "--workers", "3"]));
+    let mut shares = std::collections::BTreeMap::<u32, Vec<usize>>::new();
+    for Entry(id, _, pid, event, _) in site.ledger.entries() {
+        if event == Event::Start {
+            shares.entry(pid).or_default().push(id.rsplit(':').next().unwrap().parse().unwrap());
+        }
+    }
+    for lines in shares.values() {
+        assert!(lines.iter().all(|line| line % 3 == lines[0] % 3), "{shares:?}");
+    }
+}
+
+#[cfg_attr(not(rabbitmq_server), ignore = "rabbitmq-server was not found when this was built")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_kills_its_workers_is_dead_lettered_with_the_reason() {
+    let broker = Broker::start().await;
+    let site = Site::new(env!("CARGO_BIN_EXE_worker"), Duration::ZERO, "");
+    let settings =
+        "[tasks.work.consumer]\nmax_deliveries = 3\nconcurrency = 1\nprefetch = 0\nbatch_size = 1\n";
+    site.write("ergon.toml", &Queues::settings(&broker.url(), site.path(), settings));
+    let queues = Queues::declare(&broker).await;
+    let ids = (0..40).map(|n| if n == 20 { "kills-000020".to_owned() } else { format!("{:06}", n * 10) });
+    queues.fill(ids, &site.ledger).await;
+    let mut run = site.start(&["run", "work", "--workers", "2", "--log-level", "warn"]);
+    let copied = async || queues.ready("output").await == 39 && queues.ready("dead").await == 1;
+    until("all but one are copied, and that one is dead", PATIENCE, copied).await;
+    run.signal(Signal::TERM);
+    let (status, _, said) = run.end();
+    assert_eq!(status.code(), Some(143), "{said}");
+    assert!(said.contains("worker died"), "{said}");
+    let begun = site.counts()["kills-000020"].0;
+    assert_eq!(begun, 3, "it was tried as often as `max_deliveries` says");
+    let (id, error) = queues.dead_letter().await;
+    assert_eq!(id, "kills-000020");
+    assert!(error.contains("delivered 4 times, more than `max_deliveries` = 3 allows"), "{error}");
+}
