@@ -99,7 +99,13 @@ pub use connector::{
     DuplexConfig, Fate, FetchById, FetchRequest, Health, Input, Lifecycle, Output, Receipt, Settlement,
     Shard, Sink, SinkConfig, Source, SourceConfig, Usage,
 };
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel", feature = "rabbitmq"))]
+#[cfg(any(
+    feature = "json_lines",
+    feature = "csv",
+    feature = "excel",
+    feature = "rabbitmq",
+    feature = "http"
+))]
 pub use connector::{ByteSize, ByteSizeError};
 pub use engine::{
     Concurrent, Execute, Run, RunConcurrently, block_on, run_concurrently, run_fn, run_fn_blocking,

@@ -13,7 +13,13 @@ mod handle;
 mod held;
 mod receipt;
 mod role;
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel", feature = "rabbitmq"))]
+#[cfg(any(
+    feature = "json_lines",
+    feature = "csv",
+    feature = "excel",
+    feature = "rabbitmq",
+    feature = "http"
+))]
 mod size;
 
 #[cfg(feature = "csv")]
@@ -39,5 +45,11 @@ pub use role::{
     Connector, ConnectorConfig, Context, DuplexConfig, Health, Shard, Sink, SinkConfig, Source, SourceConfig,
     Usage,
 };
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel", feature = "rabbitmq"))]
+#[cfg(any(
+    feature = "json_lines",
+    feature = "csv",
+    feature = "excel",
+    feature = "rabbitmq",
+    feature = "http"
+))]
 pub use size::{ByteSize, ByteSizeError};

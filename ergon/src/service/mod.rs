@@ -2,6 +2,8 @@
 //! transactions. Tasks hold it as `Arc<CrmService>`, or as `Arc<dyn Rates>` so that a test can pass a fake.
 
 mod error;
+#[cfg(feature = "http")]
+pub mod http;
 
 use std::future::Future;
 
