@@ -23,6 +23,8 @@ pub use crate::engine::{Execute, Run};
 pub use crate::policy::{ConsumerPolicy, ProducerPolicy, RetryPolicy};
 #[cfg(feature = "http")]
 pub use crate::service::http::{HttpConfig, HttpError, HttpService};
+#[cfg(feature = "openai")]
+pub use crate::service::openai::{OpenaiConfig, OpenaiService};
 pub use crate::service::{Service, ServiceConfig, ServiceError};
 pub use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, Task, TaskConfig};
 pub use crate::transaction::{

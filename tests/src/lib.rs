@@ -14,6 +14,7 @@ pub mod ledger;
 mod probe;
 pub mod simulation;
 mod until;
+pub mod web;
 
 pub use flaky::{Faults, Flaky, FlakyConfig};
 pub use probe::{Probe, World};

@@ -4,6 +4,8 @@
 mod error;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "openai")]
+pub mod openai;
 
 use std::future::Future;
 

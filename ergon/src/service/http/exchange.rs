@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
@@ -24,7 +25,6 @@ const MOST_REDIRECTS: usize = 5;
 const KEPT: ByteSize = ByteSize::new(8 * 1024);
 
 /// A request that can be sent as often as needed.
-#[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) service: HttpService,
     pub(super) method: Method,
@@ -53,22 +53,23 @@ impl fmt::Display for Asked {
 impl Exchange {
     /// Makes attempts until one brings a whole answer.
     pub(super) async fn whole(self) -> Result<Response, HttpError> {
-        self.attempts(async || {
-            let asked = self.asked();
-            let answer = self.answer(&asked).await?;
+        let this = &self;
+        this.attempts(move || async move {
+            let asked = this.asked();
+            let answer = this.answer(&asked).await?;
             let (status, headers) = (answer.status(), answer.headers().clone());
-            let max = self.service.client().max_response;
-            let body = collected(Body::new(answer, &asked, self.limit()), Some(max)).await?;
-            Ok(Response::new(status, headers, body, asked))
+            let body = Body::new(answer, &asked, this.limit()).at_most(this.service.max_response())?;
+            Ok(Response::new(status, headers, collected(body).await?, asked))
         })
         .await
     }
 
     /// Makes attempts until one brings the beginning of an answer.
     pub(super) async fn begin(self) -> Result<Body, HttpError> {
-        self.attempts(async || {
-            let asked = self.asked();
-            Ok(Body::new(self.answer(&asked).await?, &asked, self.limit()))
+        let this = &self;
+        this.attempts(move || async move {
+            let asked = this.asked();
+            Ok(Body::new(this.answer(&asked).await?, &asked, this.limit()))
         })
         .await
     }
@@ -78,17 +79,20 @@ impl Exchange {
         Asked { method: self.method.clone(), url: shown_url(&self.url).into(), secrets }
     }
 
-    fn limit(&self) -> std::time::Duration {
+    fn limit(&self) -> Duration {
         self.service.client().timeout
     }
 
-    async fn attempts<T>(&self, attempt: impl AsyncFn() -> Result<T, HttpError>) -> Result<T, HttpError> {
-        let policy = &self.service.client().retry;
+    async fn attempts<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, HttpError>
+    where
+        F: Future<Output = Result<T, HttpError>>,
+    {
         let asked = self.asked().to_string();
-        let tried = run_fn(policy, &asked, async || {
+        let (name, attempt) = (asked.as_str(), &attempt);
+        let tried = run_fn(&self.service.client().retry, name, || async move {
             let outcome = match timeout(self.limit(), attempt()).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(failure::late(&asked, self.limit())),
+                Err(_) => Err(failure::late(name, self.limit())),
             };
             match outcome {
                 Err(error) if self.retries(&error) => Err(TransactionError::from(error)),
@@ -170,21 +174,10 @@ fn followed(
     }
 }
 
-/// A whole body, if it is no larger than `max`.
-async fn collected(mut body: Body, max: Option<ByteSize>) -> Result<Bytes, HttpError> {
-    let limit = max.map_or(u64::MAX, ByteSize::bytes);
-    if let (Some(max), Some(announced)) = (max, body.announced())
-        && announced > limit
-    {
-        return Err(failure::too_large(body.asked(), max, Some(announced)));
-    }
+/// A whole body.
+async fn collected(mut body: Body) -> Result<Bytes, HttpError> {
     let mut whole = Vec::new();
     while let Some(piece) = body.next_piece().await? {
-        if let Some(max) = max
-            && (whole.len() + piece.len()) as u64 > limit
-        {
-            return Err(failure::too_large(body.asked(), max, None));
-        }
         whole.extend_from_slice(&piece);
     }
     Ok(whole.into())

@@ -88,11 +88,22 @@ pub(super) fn would_lose_the_body(asked: &Asked, status: StatusCode) -> HttpErro
 
 /// Whether the server's certificate is what is wrong.
 fn is_about_trust(error: &reqwest::Error) -> bool {
-    chain(error).any(|cause| {
-        let io = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = io.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref());
-        matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+    chain(error).any(|cause| match cause.downcast_ref::<io::Error>() {
+        Some(io) => io_is_about_trust(io),
+        None => is_untrusted(cause),
     })
+}
+
+/// An I/O error is not the source of what it holds: one looks into it.
+fn io_is_about_trust(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| match inner.downcast_ref::<io::Error>() {
+        Some(io) => io_is_about_trust(io),
+        None => is_untrusted(inner),
+    })
+}
+
+fn is_untrusted(error: &(dyn StdError + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// The causes of a client's error in one line; the error itself says no more than we do, and shows the URL.

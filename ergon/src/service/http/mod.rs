@@ -70,6 +70,7 @@ use std::sync::Arc;
 
 use self::client::Client;
 use super::Service;
+use crate::connector::ByteSize;
 
 pub use config::{Auth, HttpConfig, Tls};
 pub use error::{HttpError, HttpErrorKind};
@@ -102,6 +103,10 @@ impl HttpService {
 
     fn client(&self) -> &Client {
         &self.client
+    }
+
+    pub(crate) fn max_response(&self) -> ByteSize {
+        self.client.max_response
     }
 
     /// Starts a `GET`. `path` is relative to `base_url` and may bring a query.

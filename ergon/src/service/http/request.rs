@@ -1,5 +1,7 @@
 //! A request, made part by part.
 
+use std::fmt;
+
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -34,7 +36,6 @@ use super::{Body, HttpError, HttpErrorKind, HttpService, Response};
 ///     Ok(placed.number)
 /// }
 /// ```
-#[derive(Debug)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
     service: HttpService,
@@ -174,5 +175,12 @@ impl Request {
         let Ok(url) = &self.url else { return };
         let message = format!("{} {}: no request can be made: {why}", self.method, shown_url(url));
         self.problem.get_or_insert_with(|| HttpError::new(HttpErrorKind::Request, message));
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.as_ref().map(shown_url);
+        f.debug_struct("Request").field("method", &self.method).field("url", &url).finish_non_exhaustive()
     }
 }

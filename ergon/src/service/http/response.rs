@@ -16,6 +16,7 @@ use tokio::time::{Sleep, sleep};
 use super::excerpt::excerpt;
 use super::exchange::{Asked, announced};
 use super::{HttpError, HttpErrorKind, failure};
+use crate::connector::ByteSize;
 
 /// A whole answer, with a status of 2xx.
 pub struct Response {
@@ -108,6 +109,8 @@ pub struct Body {
     asked: Asked,
     /// How long one piece may take.
     limit: Duration,
+    /// How many bytes may come, and how many did.
+    size: Option<(ByteSize, u64)>,
     /// The wait for the piece that is asked for.
     waiting: Option<Pin<Box<Sleep>>>,
 }
@@ -116,7 +119,7 @@ impl Body {
     pub(super) fn new(answer: reqwest::Response, asked: &Asked, limit: Duration) -> Self {
         let headers = answer.headers().clone();
         let pieces = answer.bytes_stream().boxed();
-        Self { pieces, headers, asked: asked.clone(), limit, waiting: None }
+        Self { pieces, headers, asked: asked.clone(), limit, size: None, waiting: None }
     }
 
     /// All headers of the answer.
@@ -124,16 +127,35 @@ impl Body {
         &self.headers
     }
 
-    pub(super) fn asked(&self) -> &Asked {
-        &self.asked
-    }
-
-    pub(super) fn announced(&self) -> Option<u64> {
-        announced(&self.headers)
+    /// Makes an error of an answer of more bytes.
+    pub(crate) fn at_most(mut self, max: ByteSize) -> Result<Self, HttpError> {
+        match announced(&self.headers) {
+            Some(bytes) if bytes > max.bytes() => Err(failure::too_large(&self.asked, max, Some(bytes))),
+            _ => {
+                self.size = Some((max, 0));
+                Ok(self)
+            }
+        }
     }
 
     pub(super) async fn next_piece(&mut self) -> Result<Option<Bytes>, HttpError> {
         self.next().await.transpose()
+    }
+
+    fn counted(&mut self, piece: Bytes) -> Result<Bytes, HttpError> {
+        let Some((max, come)) = &mut self.size else { return Ok(piece) };
+        *come = come.saturating_add(piece.len() as u64);
+        if *come > max.bytes() {
+            return Err(failure::too_large(&self.asked, *max, None));
+        }
+        Ok(piece)
+    }
+
+    /// Ends the stream with this error.
+    fn fail(&mut self, error: HttpError) -> Poll<Option<Result<Bytes, HttpError>>> {
+        self.pieces = futures_util::stream::empty().boxed();
+        self.waiting = None;
+        Poll::Ready(Some(Err(error)))
     }
 }
 
@@ -143,17 +165,22 @@ impl Stream for Body {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Poll::Ready(piece) = self.pieces.poll_next_unpin(context) {
             self.waiting = None;
-            return Poll::Ready(
-                piece.map(|piece| piece.map_err(|error| failure::unanswered(&self.asked, &error))),
-            );
+            let piece = match piece {
+                None => return Poll::Ready(None),
+                Some(Ok(piece)) => self.counted(piece),
+                Some(Err(error)) => Err(failure::unanswered(&self.asked, &error)),
+            };
+            return match piece {
+                Ok(piece) => Poll::Ready(Some(Ok(piece))),
+                Err(error) => self.fail(error),
+            };
         }
         let limit = self.limit;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
         match waiting.as_mut().poll(context) {
             Poll::Ready(()) => {
-                self.pieces = futures_util::stream::empty().boxed();
-                self.waiting = None;
-                Poll::Ready(Some(Err(failure::late(&self.asked.to_string(), limit))))
+                let late = failure::late(&self.asked.to_string(), limit);
+                self.fail(late)
             }
             Poll::Pending => Poll::Pending,
         }
