@@ -34,6 +34,14 @@ async fn json_goes_out_and_comes_in() {
 }
 
 #[tokio::test]
+async fn an_idempotency_key_may_have_any_character() {
+    let server = Server::start(|_, _| json(&json!(1))).await;
+    let request = service(&server).post("").idempotency_key("Aufträge 1!7\n");
+    request.send().await.unwrap();
+    assert_eq!(server.asked()[0].header("idempotency-key"), Some("Auftr%C3%A4ge+1%217%0A"));
+}
+
+#[tokio::test]
 async fn each_way_to_authenticate_is_told_to_the_server() {
     let auth = [
         (json!("none"), None, None),

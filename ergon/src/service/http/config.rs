@@ -66,6 +66,9 @@ pub struct HttpConfig {
     pub tls: Tls,
 }
 
+/// The config of a field of type [`HttpService`], by the name that `#[derive(Service)]` and `#[derive(Connector)]` give it.
+pub type HttpServiceConfig = HttpConfig;
+
 /// Who asks.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -72,7 +72,7 @@ use self::client::Client;
 use super::Service;
 use crate::connector::ByteSize;
 
-pub use config::{Auth, HttpConfig, Tls};
+pub use config::{Auth, HttpConfig, HttpServiceConfig, Tls};
 pub use error::{HttpError, HttpErrorKind};
 pub use request::Request;
 pub use reqwest::header::HeaderMap;

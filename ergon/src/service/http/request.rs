@@ -8,7 +8,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
-use url::form_urlencoded::Serializer;
+use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::address::{self, shown_url};
 use super::exchange::Exchange;
@@ -120,9 +120,13 @@ impl Request {
     }
 
     /// Sends `Idempotency-Key`, by which the other side knows a request that it has had before; the id of a
-    /// transaction is a good one. Makes the request [repeatable](Self::repeatable).
+    /// transaction is a good one. Percent-encoded where it has other than visible ASCII characters. Makes the request [repeatable](Self::repeatable).
     pub fn idempotency_key(self, key: impl AsRef<str>) -> Self {
-        self.header("idempotency-key", key).repeatable()
+        let key = key.as_ref();
+        // An id may have characters that a header cannot have: the name of a sheet, for example.
+        let is_plain = key.bytes().all(|byte| matches!(byte, b'!'..=b'~'));
+        let plain = if is_plain { key.to_owned() } else { byte_serialize(key.as_bytes()).collect() };
+        self.header("idempotency-key", plain).repeatable()
     }
 
     /// Says that this request may be carried out twice, as a `GET` or a `PUT` may by its nature: it is retried though

@@ -52,6 +52,9 @@ pub struct OpenaiConfig {
     pub max_response: ByteSize,
 }
 
+/// The config of a field of type [`OpenaiService`], by the name that `#[derive(Service)]` gives it.
+pub type OpenaiServiceConfig = OpenaiConfig;
+
 impl OpenaiConfig {
     /// Names key and model; everything else is as by default.
     pub fn new(api_key: impl Into<String>, model: impl Into<String>) -> Self {

@@ -46,7 +46,7 @@ use super::http::HttpService;
 pub use answer::Answer;
 /// The protocol's own types.
 pub use async_openai::types;
-pub use config::OpenaiConfig;
+pub use config::{OpenaiConfig, OpenaiServiceConfig};
 pub use error::OpenaiError;
 pub use prompt::Prompt;
 pub use schema::Schema;
