@@ -17,6 +17,8 @@ pub(crate) struct Settings {
     pub(crate) acme: AcmeApiConfig,
     /// What ACME has booked.
     pub(crate) bookings: JsonLinesConfig,
+    /// Bookings that cannot be read.
+    pub(crate) unread_bookings: JsonLinesConfig,
     /// What stands between the tasks.
     pub(crate) queues: Transport,
 }

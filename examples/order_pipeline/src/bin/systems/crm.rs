@@ -24,9 +24,9 @@ async fn customer(
     if requests.fetch_add(1, Ordering::Relaxed) % 20 == 19 {
         return Err((StatusCode::INTERNAL_SERVER_ERROR, "out of memory"));
     }
-    // A customer's id is two letters and a number: one in ten is not known, every third is a good one.
+    // A customer's id is two letters and a number: one in twenty is not known, every third is a good one.
     let number: u32 = id.split('-').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
-    if number % 10 == 0 && number % 100 != 0 {
+    if number % 100 == 40 {
         return Err((StatusCode::NOT_FOUND, "no such customer"));
     }
     let tier = if number % 3 == 0 { "gold" } else { "standard" };

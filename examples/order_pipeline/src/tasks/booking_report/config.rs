@@ -11,5 +11,6 @@ pub(crate) fn config(settings: &Settings) -> Result<TaskConfig> {
     Ok(BookingReport::config(BookingReportWiring {
         acme: settings.acme.clone(),
         output: settings.bookings.clone(),
+        unread: settings.unread_bookings.clone(),
     }))
 }

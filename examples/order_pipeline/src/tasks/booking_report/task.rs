@@ -6,7 +6,10 @@ use crate::connectors::acme_api::Booking;
 use crate::tasks::constants::HAND_ON;
 
 /// Writes down one booking after the other, in ACME's order.
-#[ergon::task(connectors(acme, output), consumer(batch_size = 100, prefetch = 100, success = HAND_ON))]
+#[ergon::task(
+    connectors(acme, output, unread),
+    consumer(batch_size = 100, prefetch = 100, success = HAND_ON, dead_letter = unread)
+)]
 pub(crate) struct BookingReport;
 
 impl Consumer for BookingReport {

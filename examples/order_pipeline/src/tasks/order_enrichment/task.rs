@@ -12,7 +12,7 @@ use crate::tasks::schemas::{EnrichedOrder, Order};
     connectors(input, output, refused),
     services(crm),
     consumer(concurrency = 16, batch_size = 16, prefetch = 16, process(max_attempts = 3, backoff = "1s"), dead_letter = refused),
-    producer(concurrency = 16, prepare = HAND_ON),
+    producer(concurrency = 16, prepare = HAND_ON, dead_letter = refused),
 )]
 pub(crate) struct OrderEnrichment;
 
