@@ -10,6 +10,8 @@
 
 #[path = "http_service/errors.rs"]
 mod errors;
+#[path = "http_service/guide.rs"]
+mod guide;
 #[path = "http_service/requests.rs"]
 mod requests;
 #[path = "http_service/retries.rs"]
