@@ -40,6 +40,10 @@ deny:
 quickstart:
     cargo run -p quickstart -- run price-orders
 
+# Three tasks between a workbook, a CRM and an API, whose servers it starts.
+order-pipeline:
+    cargo run -p order_pipeline --bin systems -- order-ingestion order-enrichment order-dispatch booking-report
+
 # Figures beside bare floors: the engine, the connectors, what the macros cost the compiler.
 bench:
     cargo bench -p ergon --all-features

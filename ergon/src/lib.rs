@@ -51,6 +51,8 @@
 //! | `csv` | CSV files |
 //! | `excel` | Excel workbooks |
 //! | `rabbitmq` | queues and exchanges of RabbitMQ |
+//! | `http` | the [`service`] that asks over HTTP |
+//! | `openai` | the [`service`] for language models; brings `http` |
 //!
 //! The modules stand in the order in which they build on each other; [`testing`] runs a task in a plain test.
 
@@ -61,6 +63,10 @@ mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/language.md")]
 mod language {}
+
+#[cfg(all(doctest, feature = "json_lines", feature = "openai"))]
+#[doc = include_str!("../../docs/services.md")]
+mod services {}
 
 // The generated code names `::ergon`, in this crate's own documentation and tests too.
 #[allow(unused_extern_crates, reason = "used by generated code in this crate's own tests")]

@@ -21,6 +21,10 @@ pub use crate::connector::{
 };
 pub use crate::engine::{Execute, Run};
 pub use crate::policy::{ConsumerPolicy, ProducerPolicy, RetryPolicy};
+#[cfg(feature = "http")]
+pub use crate::service::http::{HttpConfig, HttpError, HttpService, HttpServiceConfig};
+#[cfg(feature = "openai")]
+pub use crate::service::openai::{OpenaiConfig, OpenaiService, OpenaiServiceConfig};
 pub use crate::service::{Service, ServiceConfig, ServiceError};
 pub use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, Task, TaskConfig};
 pub use crate::transaction::{

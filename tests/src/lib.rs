@@ -23,6 +23,7 @@ pub mod otlp;
 mod probe;
 pub mod simulation;
 mod until;
+pub mod web;
 
 pub use flaky::{Faults, Flaky, FlakyConfig};
 pub use probe::{Probe, World};

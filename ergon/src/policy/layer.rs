@@ -146,7 +146,7 @@ impl EmptyQueueLayer {
 /// Changes to a [`RetryPolicy`].
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct RetryLayer {
+pub(crate) struct RetryLayer {
     max_attempts: Option<u32>,
     timeout: Option<Span>,
     backoff: Option<Span>,
@@ -156,7 +156,7 @@ struct RetryLayer {
 }
 
 impl RetryLayer {
-    fn apply(self, policy: &mut RetryPolicy) {
+    pub(crate) fn apply(self, policy: &mut RetryPolicy) {
         overlay!(self => policy; max_attempts, timeout as |Span(duration)| Some(duration), backoff as |Span(duration)| duration,
             backoff_multiplier, backoff_cap as |Span(duration)| Some(duration), jitter);
     }

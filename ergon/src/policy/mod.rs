@@ -12,6 +12,8 @@ mod retry;
 mod roles;
 
 pub use consumer::{ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure};
+#[cfg(feature = "http")]
+pub(crate) use layer::RetryLayer;
 pub use layer::{ConsumerLayer, ProducerLayer};
 pub use problem::PolicyProblem;
 pub use producer::ProducerPolicy;

@@ -5,6 +5,10 @@ use std::time::Duration;
 use super::Placeholder;
 use crate::connector::ConnectorError;
 use crate::service::ServiceError;
+#[cfg(feature = "http")]
+use crate::service::http::HttpError;
+#[cfg(feature = "openai")]
+use crate::service::openai::OpenaiError;
 use crate::transaction::{Category, DecodeError, TransactionError};
 
 /// Makes an error of a category, for `#[derive(TransactionError)]`.
@@ -71,6 +75,20 @@ impl HasCategory for ConnectorError {
 }
 
 impl HasCategory for ServiceError {
+    fn categorize(self) -> TransactionError {
+        self.into()
+    }
+}
+
+#[cfg(feature = "http")]
+impl HasCategory for HttpError {
+    fn categorize(self) -> TransactionError {
+        self.into()
+    }
+}
+
+#[cfg(feature = "openai")]
+impl HasCategory for OpenaiError {
     fn categorize(self) -> TransactionError {
         self.into()
     }

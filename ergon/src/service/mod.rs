@@ -2,6 +2,10 @@
 //! transactions. Tasks hold it as `Arc<CrmService>`, or as `Arc<dyn Rates>` so that a test can pass a fake.
 
 mod error;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "openai")]
+pub mod openai;
 
 use std::future::Future;
 

@@ -93,7 +93,7 @@ impl Establish for Consume {
                 let consumer = consumer.map_err(|error| failed(&format!("consume `{queue}`"), error))?;
                 open.push_back((Arc::from(queue), consumer));
             }
-            Ok((channel, open))
+            Ok::<_, ConnectorError>((channel, open))
         };
         let (channel, open) = timeout(self.dial.within, subscribing).await.map_err(|_| {
             let (within, address) = (humantime::format_duration(self.dial.within), &self.dial.address);

@@ -55,7 +55,7 @@ impl Establish for Publish {
             let channel = wire.channel().await.map_err(|error| failed("open a channel", error))?;
             let confirming = channel.confirm_select(ConfirmSelectOptions::default()).await;
             confirming.map_err(|error| failed("switch confirms on", error))?;
-            Ok(channel)
+            Ok::<_, ConnectorError>(channel)
         };
         let channel = timeout(self.dial.within, preparing).await.map_err(|_| {
             let (within, address) = (humantime::format_duration(self.dial.within), &self.dial.address);

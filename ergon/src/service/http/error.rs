@@ -1,0 +1,225 @@
+//! Why a request failed, whether trying again can help, and when.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::StatusCode;
+
+use crate::connector::ConnectorError;
+use crate::service::ServiceError;
+use crate::transaction::{Category, TransactionError};
+
+/// The failure of a request.
+///
+/// `Display` names the method, the URL (without credentials and the values of its query), the status and the beginning
+/// of the body. Inside a handler it converts by itself, with its [category](HttpError::category).
+///
+/// ```
+/// use ergon::prelude::*;
+/// use ergon::service::http::HttpErrorKind;
+///
+/// # #[derive(Deserialize)]
+/// # struct Customer;
+/// async fn customer(crm: &HttpService, id: &str) -> Result<Option<Customer>, HttpError> {
+///     match crm.get("customers").segment(id).receive().await {
+///         Ok(customer) => Ok(Some(customer)),
+///         Err(error) if error.kind() == HttpErrorKind::Status(404) => Ok(None),
+///         Err(error) => Err(error),
+///     }
+/// }
+/// ```
+#[derive(Clone)]
+pub struct HttpError(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: HttpErrorKind,
+    message: String,
+    hint: Option<String>,
+    body: Bytes,
+    retry_after: Option<Duration>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HttpErrorKind {
+    /// No request could be made of what was given: a path that leads elsewhere, a body that is no JSON. Business.
+    Request,
+    /// There was no connection, so nothing was sent. System.
+    Connect,
+    /// The time limit of the attempt ran out. Timeout.
+    Timeout,
+    /// The connection was lost; the other side may have the request. System.
+    Interrupted,
+    /// The other side refused, with this status. Business from 400 to 499, but for 408, 425 and 429; otherwise system.
+    Status(u16),
+    /// The other side points to another host, in a circle, or in a way that would lose the body. Business.
+    Redirect,
+    /// The answer is larger than `max_response`. Business.
+    TooLarge,
+    /// The answer is not what was asked for. System.
+    Decode,
+    /// Anything else: a panic in the client. System.
+    Other,
+}
+
+impl HttpErrorKind {
+    /// Whether trying again can help.
+    pub const fn category(self) -> Category {
+        match self {
+            Self::Timeout | Self::Status(408) => Category::Timeout,
+            Self::Status(425 | 429) => Category::System,
+            Self::Request | Self::Redirect | Self::TooLarge | Self::Status(400..=499) => Category::Business,
+            Self::Connect | Self::Interrupted | Self::Status(_) | Self::Decode | Self::Other => {
+                Category::System
+            }
+        }
+    }
+}
+
+impl HttpError {
+    pub(crate) fn new(kind: HttpErrorKind, message: impl Into<String>) -> Self {
+        let (hint, body, retry_after, source) = (None, Bytes::new(), None, None);
+        Self(Arc::new(Inner { kind, message: message.into(), hint, body, retry_after, source }))
+    }
+
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        self.change(|inner| inner.hint = Some(hint.into()))
+    }
+
+    pub(crate) fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.change(|inner| inner.source = Some(source.into().into()))
+    }
+
+    pub(super) fn with_answer(self, body: Bytes, retry_after: Option<Duration>) -> Self {
+        self.change(|inner| (inner.body, inner.retry_after) = (body, retry_after))
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> HttpErrorKind {
+        self.0.kind
+    }
+
+    /// Whether trying again can help.
+    pub fn category(&self) -> Category {
+        self.0.kind.category()
+    }
+
+    /// The status of the answer, if it is what went wrong.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self.0.kind {
+            HttpErrorKind::Status(code) => StatusCode::from_u16(code).ok(),
+            _ => None,
+        }
+    }
+
+    /// The first 8 KiB of the body that came with the status, as they came; empty where there is none.
+    pub fn body(&self) -> &[u8] {
+        &self.0.body
+    }
+
+    /// When to try again, if the other side said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// Whether a further attempt may be made at once: only where the request certainly did nothing, unless it may do
+    /// the same again.
+    pub(super) fn allows_retry(&self, repeatable: bool) -> bool {
+        match self.0.kind {
+            HttpErrorKind::Connect => self.0.hint.as_deref() != Some(UNTRUSTED),
+            HttpErrorKind::Status(429 | 503) => true,
+            HttpErrorKind::Status(501 | 505) => false,
+            HttpErrorKind::Status(408 | 425 | 500..)
+            | HttpErrorKind::Timeout
+            | HttpErrorKind::Interrupted => repeatable,
+            _ => false,
+        }
+    }
+}
+
+/// The advice on a certificate that is not trusted.
+pub(super) const UNTRUSTED: &str = "name the authority that signed the certificate in `tls.ca_file`, and the host by the name that stands in the certificate";
+
+impl fmt::Debug for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpError")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("source", &self.source().map(ToString::to_string))
+            .field("retry_after", &self.0.retry_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl StdError for HttpError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<HttpError> for TransactionError {
+    fn from(error: HttpError) -> Self {
+        let (category, retry_after) = (error.category(), error.retry_after());
+        let made = Self::from_error(category, error);
+        match retry_after {
+            Some(wait) => made.with_retry_after(wait),
+            None => made,
+        }
+    }
+}
+
+/// For a service that asks the other side when it opens.
+impl From<HttpError> for ServiceError {
+    fn from(error: HttpError) -> Self {
+        let (message, hint) = (error.to_string(), error.hint().map(str::to_owned));
+        let made = Self::new(message);
+        let made = match &error.0.source {
+            Some(source) => made.with_source(source.to_string()),
+            None => made,
+        };
+        match hint {
+            Some(hint) => made.with_hint(hint),
+            None => made,
+        }
+    }
+}
+
+/// For a connector that fetches from the other side, or dispatches to it: permanent where trying again cannot help,
+/// unknown where the other side may have the request.
+impl From<HttpError> for ConnectorError {
+    fn from(error: HttpError) -> Self {
+        let made = match (error.kind(), error.category()) {
+            (HttpErrorKind::Interrupted | HttpErrorKind::Timeout, _) => Self::unknown(error.to_string()),
+            (_, Category::Business) => Self::permanent(error.to_string()),
+            _ => Self::transient(error.to_string()),
+        };
+        let hint = error.hint().map(str::to_owned);
+        let made = made.with_source(error);
+        match hint {
+            Some(hint) => made.with_hint(hint),
+            None => made,
+        }
+    }
+}

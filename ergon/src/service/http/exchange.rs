@@ -1,0 +1,202 @@
+//! Sending a request and taking its answer: attempts, redirects, limits.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::{Method, StatusCode};
+use tokio::time::timeout;
+use url::Url;
+
+use super::address::shown_url;
+use super::excerpt::{Secrets, excerpt};
+use super::retry_after::retry_after;
+use super::{Body, HttpError, HttpErrorKind, HttpService, Response, failure};
+use crate::settings::ByteSize;
+// A service calls what every service may call; the engine itself is above.
+use crate::run_fn;
+use crate::transaction::TransactionError;
+
+/// How many redirects one attempt follows.
+const MOST_REDIRECTS: usize = 5;
+/// How much of the body is kept that comes with an error.
+const KEPT: ByteSize = ByteSize::new(8 * 1024);
+
+/// A request that can be sent as often as needed.
+pub(super) struct Exchange {
+    pub(super) service: HttpService,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// Whether it may be carried out twice.
+    pub(super) repeatable: bool,
+}
+
+/// What was asked, as errors name it.
+#[derive(Clone)]
+pub(super) struct Asked {
+    method: Method,
+    /// Without credentials and values.
+    url: Arc<str>,
+    pub(super) secrets: Arc<Secrets>,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.url)
+    }
+}
+
+impl Exchange {
+    /// Makes attempts until one brings a whole answer.
+    pub(super) async fn whole(self) -> Result<Response, HttpError> {
+        let this = &self;
+        this.attempts(move || async move {
+            let asked = this.asked();
+            let answer = this.answer(&asked).await?;
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            let body = Body::new(answer, &asked, this.limit()).at_most(this.service.max_response())?;
+            Ok(Response::new(status, headers, collected(body).await?, asked))
+        })
+        .await
+    }
+
+    /// Makes attempts until one brings the beginning of an answer.
+    pub(super) async fn begin(self) -> Result<Body, HttpError> {
+        let this = &self;
+        this.attempts(move || async move {
+            let asked = this.asked();
+            Ok(Body::new(this.answer(&asked).await?, &asked, this.limit()))
+        })
+        .await
+    }
+
+    fn asked(&self) -> Asked {
+        let secrets = Arc::clone(&self.service.client().secrets);
+        Asked { method: self.method.clone(), url: shown_url(&self.url).into(), secrets }
+    }
+
+    fn limit(&self) -> Duration {
+        self.service.client().timeout
+    }
+
+    async fn attempts<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, HttpError>
+    where
+        F: Future<Output = Result<T, HttpError>>,
+    {
+        let asked = self.asked().to_string();
+        let (name, attempt) = (asked.as_str(), &attempt);
+        let tried = run_fn(&self.service.client().retry, name, || async move {
+            let outcome = match timeout(self.limit(), attempt()).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(failure::late(name, self.limit())),
+            };
+            match outcome {
+                Err(error) if self.retries(&error) => Err(TransactionError::from(error)),
+                outcome => Ok(outcome),
+            }
+        })
+        .await;
+        match tried {
+            Ok(outcome) => outcome,
+            Err(error) => Err(match error.downcast_ref::<HttpError>() {
+                Some(error) => error.clone(),
+                None => HttpError::new(HttpErrorKind::Other, format!("{asked}: {error}")),
+            }),
+        }
+    }
+
+    /// Whether a further attempt may follow this failure. One that the other side wants later than we ever wait is
+    /// left to the caller, who can put the transaction off.
+    fn retries(&self, error: &HttpError) -> bool {
+        let cap = self.service.client().retry.backoff_cap;
+        let in_time = error.retry_after().is_none_or(|wait| cap.is_none_or(|cap| wait <= cap));
+        in_time && error.allows_retry(self.repeatable)
+    }
+
+    /// One attempt: the answer that it ends with, if its status is good.
+    async fn answer(&self, asked: &Asked) -> Result<reqwest::Response, HttpError> {
+        let (mut method, mut url, mut body) = (self.method.clone(), self.url.clone(), self.body.clone());
+        for _ in 0..=MOST_REDIRECTS {
+            let mut headers = self.headers.clone();
+            if body.is_empty() {
+                headers.remove(CONTENT_TYPE);
+            }
+            let request = self.service.client().http.request(method.clone(), url.clone()).headers(headers);
+            let sent = request.body(body.clone()).send().await;
+            let answer = sent.map_err(|error| failure::unanswered(asked, &error))?;
+            if answer.status().is_success() {
+                return Ok(answer);
+            }
+            let Some(next) = location(&answer) else { return Err(self.refused(answer, asked).await) };
+            (method, body) = followed(asked, answer.status(), method, body)?;
+            if next.origin() != url.origin() {
+                return Err(failure::led_elsewhere(asked, &next));
+            }
+            url = next;
+        }
+        Err(failure::circling(asked, MOST_REDIRECTS))
+    }
+
+    /// The error of a status.
+    async fn refused(&self, answer: reqwest::Response, asked: &Asked) -> HttpError {
+        let (status, wait) = (answer.status(), retry_after(answer.headers()));
+        // Whatever part of the body comes is better than none.
+        let body = beginning(Body::new(answer, asked, self.limit())).await;
+        failure::status(asked, status, &excerpt(&body, &asked.secrets)).with_answer(body, wait)
+    }
+}
+
+/// Where an answer redirects to, if it does.
+fn location(answer: &reqwest::Response) -> Option<Url> {
+    if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let location = answer.headers().get(LOCATION)?;
+    answer.url().join(location.to_str().ok()?).ok()
+}
+
+/// Method and body of the request that follows a redirect: never others than were asked for, but for 303, which says
+/// that the request was carried out and where to read its result.
+fn followed(
+    asked: &Asked,
+    status: StatusCode,
+    method: Method,
+    body: Bytes,
+) -> Result<(Method, Bytes), HttpError> {
+    match (status.as_u16(), method.is_safe()) {
+        (307 | 308, _) | (_, true) => Ok((method, body)),
+        (303, false) => Ok((Method::GET, Bytes::new())),
+        _ => Err(failure::would_lose_the_body(asked, status)),
+    }
+}
+
+/// A whole body.
+async fn collected(mut body: Body) -> Result<Bytes, HttpError> {
+    let mut whole = Vec::new();
+    while let Some(piece) = body.next_piece().await? {
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.into())
+}
+
+/// The beginning of a body, as far as it comes.
+async fn beginning(mut body: Body) -> Bytes {
+    let mut kept = Vec::new();
+    let most = usize::try_from(KEPT.bytes()).unwrap_or(usize::MAX);
+    while kept.len() < most
+        && let Ok(Some(piece)) = body.next_piece().await
+    {
+        kept.extend_from_slice(&piece);
+    }
+    kept.truncate(most);
+    kept.into()
+}
+
+/// How many bytes an answer says it has.
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,194 @@
+//! What came back.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use serde::de::DeserializeOwned;
+use tokio::time::{Sleep, sleep};
+
+use super::excerpt::excerpt;
+use super::exchange::{Asked, announced};
+use super::{HttpError, HttpErrorKind, failure};
+use crate::settings::ByteSize;
+
+/// A whole answer, with a status of 2xx.
+pub struct Response {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    asked: Asked,
+}
+
+impl Response {
+    pub(super) fn new(status: StatusCode, headers: HeaderMap, body: Bytes, asked: Asked) -> Self {
+        Self { status, headers, body, asked }
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// All headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// A header, if it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as it came.
+    pub fn bytes(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The body as UTF-8; what is not is replaced by `�`.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Decodes the body from JSON.
+    ///
+    /// # Errors
+    /// Where the body is no `T`, and how it begins.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
+        let mut reader = serde_json::Deserializer::from_slice(&self.body);
+        let read = serde_path_to_error::deserialize(&mut reader)
+            .map_err(|error| (error.path().to_string(), error.into_inner()));
+        let ended = |value| reader.end().map(|()| value).map_err(|error| (".".to_owned(), error));
+        read.and_then(ended).map_err(|(field, error)| self.undecoded(&field, &error))
+    }
+
+    fn undecoded(&self, field: &str, error: &serde_json::Error) -> HttpError {
+        let place = format!("line {} column {}", error.line(), error.column());
+        let field = if field == "." { String::new() } else { format!(" at `{field}`") };
+        let what = if error.is_data() { "JSON that does not fit" } else { "what is no JSON" };
+        let begins = excerpt(&self.body, &self.asked.secrets);
+        let message = format!("{} answered {what}{field}, {place}; it begins with: {begins}", self.asked);
+        HttpError::new(HttpErrorKind::Decode, message)
+            .with_source(self.asked.secrets.strike(&error.to_string()))
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An answer that comes piece by piece: a stream of [`Bytes`].
+///
+/// ```
+/// use ergon::prelude::*;
+/// use futures_util::StreamExt;
+///
+/// async fn size(files: &HttpService) -> Result<usize> {
+///     let mut body = files.get("export.csv").stream().await?;
+///     let mut size = 0;
+///     while let Some(piece) = body.next().await {
+///         size += piece?.len();
+///     }
+///     Ok(size)
+/// }
+/// ```
+pub struct Body {
+    pieces: BoxStream<'static, reqwest::Result<Bytes>>,
+    headers: HeaderMap,
+    asked: Asked,
+    /// How long one piece may take.
+    limit: Duration,
+    /// How many bytes may come, and how many did.
+    size: Option<(ByteSize, u64)>,
+    /// The wait for the piece that is asked for.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body {
+    pub(super) fn new(answer: reqwest::Response, asked: &Asked, limit: Duration) -> Self {
+        let headers = answer.headers().clone();
+        let pieces = answer.bytes_stream().boxed();
+        Self { pieces, headers, asked: asked.clone(), limit, size: None, waiting: None }
+    }
+
+    /// All headers of the answer.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Makes an error of an answer of more bytes.
+    pub(crate) fn at_most(mut self, max: ByteSize) -> Result<Self, HttpError> {
+        match announced(&self.headers) {
+            Some(bytes) if bytes > max.bytes() => Err(failure::too_large(&self.asked, max, Some(bytes))),
+            _ => {
+                self.size = Some((max, 0));
+                Ok(self)
+            }
+        }
+    }
+
+    pub(super) async fn next_piece(&mut self) -> Result<Option<Bytes>, HttpError> {
+        self.next().await.transpose()
+    }
+
+    fn counted(&mut self, piece: Bytes) -> Result<Bytes, HttpError> {
+        let Some((max, come)) = &mut self.size else { return Ok(piece) };
+        *come = come.saturating_add(piece.len() as u64);
+        if *come > max.bytes() {
+            return Err(failure::too_large(&self.asked, *max, None));
+        }
+        Ok(piece)
+    }
+
+    /// Ends the stream with this error.
+    fn fail(&mut self, error: HttpError) -> Poll<Option<Result<Bytes, HttpError>>> {
+        self.pieces = futures_util::stream::empty().boxed();
+        self.waiting = None;
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, HttpError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Poll::Ready(piece) = self.pieces.poll_next_unpin(context) {
+            self.waiting = None;
+            let piece = match piece {
+                None => return Poll::Ready(None),
+                Some(Ok(piece)) => self.counted(piece),
+                Some(Err(error)) => Err(failure::unanswered(&self.asked, &error)),
+            };
+            return match piece {
+                Ok(piece) => Poll::Ready(Some(Ok(piece))),
+                Err(error) => self.fail(error),
+            };
+        }
+        let limit = self.limit;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
+        match waiting.as_mut().poll(context) {
+            Poll::Ready(()) => {
+                let late = failure::late(&self.asked.to_string(), limit);
+                self.fail(late)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("asked", &self.asked.to_string()).finish_non_exhaustive()
+    }
+}

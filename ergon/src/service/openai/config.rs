@@ -1,0 +1,133 @@
+//! The config of the OpenAI service.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+
+use super::OpenaiService;
+use crate::policy::duration::Span;
+use crate::policy::{RetryLayer, RetryPolicy};
+use crate::service::http::{Auth, HttpConfig};
+use crate::service::{ServiceConfig, ServiceError};
+use crate::settings::ByteSize;
+
+/// Makes an [`OpenaiService`].
+///
+/// ```
+/// use ergon::prelude::*;
+///
+/// let config: OpenaiConfig = serde_json::from_str(r#"{ "api_key": "sk-…", "model": "gpt-4.1-mini" }"#)?;
+/// assert_eq!(config.base_url, "https://api.openai.com/v1");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenaiConfig {
+    /// The key that authenticates us.
+    pub api_key: SecretString,
+    /// The model that answers, where a prompt names no other.
+    pub model: String,
+    /// The model that makes embeddings. Default: `text-embedding-3-small`.
+    #[serde(default = "embedding_model")]
+    pub embedding_model: String,
+    /// Where the service is, or another that speaks the same language. Default: `https://api.openai.com/v1`.
+    #[serde(default = "base_url")]
+    pub base_url: String,
+    /// Who pays, where the key may act for several organizations. Default: the key's own.
+    #[serde(default)]
+    pub organization: Option<String>,
+    /// Which project pays. Default: the key's own.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// How long one attempt may take; of an answer that is streamed, how long one piece of it. Default: 2m.
+    #[serde(default = "timeout", deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// How failed attempts are retried, as in [`HttpConfig::retry`]. What is not given is as by default: 5 attempts, 1s
+    /// before the second, doubled for each further, at most 60s, 20 % more or less at random.
+    #[serde(default = "retry", deserialize_with = "retry_over_default")]
+    pub retry: RetryPolicy,
+    /// An answer of more bytes is an error. Default: 16MiB.
+    #[serde(default = "max_response")]
+    pub max_response: ByteSize,
+}
+
+/// The config of a field of type [`OpenaiService`], by the name that `#[derive(Service)]` gives it.
+pub type OpenaiServiceConfig = OpenaiConfig;
+
+impl OpenaiConfig {
+    /// Names key and model; everything else is as by default.
+    pub fn new(api_key: impl Into<String>, model: impl Into<String>) -> Self {
+        Self {
+            api_key: SecretString::from(api_key.into()),
+            model: model.into(),
+            embedding_model: embedding_model(),
+            base_url: base_url(),
+            organization: None,
+            project: None,
+            timeout: timeout(),
+            retry: retry(),
+            max_response: max_response(),
+        }
+    }
+
+    fn http(&self) -> HttpConfig {
+        let mut http = HttpConfig::new(&*self.base_url).with_auth(Auth::Bearer(self.api_key.clone()));
+        (http.timeout, http.retry, http.max_response) = (self.timeout, self.retry, self.max_response);
+        let on_behalf = [("OpenAI-Organization", &self.organization), ("OpenAI-Project", &self.project)];
+        for (name, value) in on_behalf {
+            if let Some(value) = value {
+                http.headers.insert(name.to_owned(), SecretString::from(&**value));
+            }
+        }
+        http
+    }
+}
+
+impl ServiceConfig for OpenaiConfig {
+    type Service = OpenaiService;
+
+    fn build(&self) -> Result<OpenaiService, ServiceError> {
+        Ok(OpenaiService {
+            http: self.http().build()?,
+            model: self.model.clone(),
+            embedding_model: self.embedding_model.clone(),
+        })
+    }
+}
+
+fn embedding_model() -> String {
+    "text-embedding-3-small".to_owned()
+}
+
+fn base_url() -> String {
+    "https://api.openai.com/v1".to_owned()
+}
+
+const fn timeout() -> Duration {
+    Duration::from_secs(120)
+}
+
+const fn retry() -> RetryPolicy {
+    RetryPolicy {
+        max_attempts: 5,
+        backoff: Duration::from_secs(1),
+        backoff_cap: Some(Duration::from_secs(60)),
+        jitter: 0.2,
+        ..RetryPolicy::DEFAULT
+    }
+}
+
+const fn max_response() -> ByteSize {
+    ByteSize::mib(16)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Span::deserialize(deserializer).map(|span| span.0)
+}
+
+fn retry_over_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RetryPolicy, D::Error> {
+    let mut policy = retry();
+    RetryLayer::deserialize(deserializer)?.apply(&mut policy);
+    Ok(policy)
+}

@@ -1,0 +1,189 @@
+//! A service for language models that speak the protocol of OpenAI: chat, structured answers, embeddings, streams.
+//!
+//! The protocol's types are those of the crate `async-openai`; the requests go through an
+//! [`HttpService`](super::http::HttpService), whose limits, retries and discretion hold here too. A request is
+//! [repeatable](super::http::Request::repeatable): an answer that was lost on its way is asked for again, and paid
+//! twice.
+//!
+//! ```
+//! use ergon::prelude::*;
+//! use ergon::service::openai::{Prompt, Schema};
+//!
+//! #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
+//! struct Complaint { product: String, is_urgent: bool }
+//!
+//! #[ergon::task(connectors(input, output), services(openai))]
+//! struct SortMail;
+//!
+//! impl Consumer for SortMail {
+//!     type Payload = String;
+//!     type Output = Complaint;
+//!
+//!     async fn process_transaction(&self, mail: &Transaction<String>) -> Result<Complaint> {
+//!         let prompt = Prompt::new().system("What does this customer complain about?").user(mail.payload());
+//!         Ok(self.openai_service.extract(prompt, Schema::of::<Complaint>()).await?)
+//!     }
+//! }
+//! ```
+
+mod answer;
+mod config;
+mod error;
+mod prompt;
+mod schema;
+
+use std::sync::Arc;
+
+use async_openai::types::chat::{
+    ChatChoice, CreateChatCompletionRequest, CreateChatCompletionResponse, FinishReason,
+};
+use async_openai::types::embeddings::{CreateEmbeddingRequest, CreateEmbeddingResponse, EmbeddingInput};
+use serde::de::DeserializeOwned;
+
+use super::Service;
+use super::http::HttpService;
+
+pub use answer::Answer;
+/// The protocol's own types.
+pub use async_openai::types;
+pub use config::{OpenaiConfig, OpenaiServiceConfig};
+pub use error::OpenaiError;
+pub use prompt::Prompt;
+pub use schema::Schema;
+
+/// How much of an answer is shown in an error.
+const SHOWN: usize = 300;
+
+/// A client of one provider of language models.
+///
+/// It needs no task:
+///
+/// ```no_run
+/// use ergon::prelude::*;
+///
+/// # async fn script() -> Result<(), Box<dyn std::error::Error>> {
+/// let openai = OpenaiConfig::new("sk-…", "gpt-4.1-mini").build()?;
+/// let poem = openai.ask("A poem of two lines on queues, please.").await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct OpenaiService {
+    http: HttpService,
+    model: String,
+    embedding_model: String,
+}
+
+impl OpenaiService {
+    /// Asks, and returns all that the protocol says of the answer.
+    ///
+    /// # Errors
+    /// The last attempt's.
+    pub async fn chat(&self, prompt: impl Into<Prompt>) -> Result<CreateChatCompletionResponse, OpenaiError> {
+        let request = self.completed(prompt.into());
+        Ok(self.http.post("chat/completions").json(&request).repeatable().receive().await?)
+    }
+
+    /// Asks, and returns the text of the answer.
+    ///
+    /// # Errors
+    /// The last attempt's, and those of an answer that is refused, cut off, held back or without a text.
+    pub async fn ask(&self, prompt: impl Into<Prompt>) -> Result<String, OpenaiError> {
+        let response = self.chat(prompt).await?;
+        response.choices.into_iter().next().ok_or(OpenaiError::Empty).and_then(text)
+    }
+
+    /// Asks for an answer of this schema, and decodes it.
+    ///
+    /// # Errors
+    /// Those of [`ask`](Self::ask), and of an answer that is no `T`.
+    pub async fn extract<T: DeserializeOwned>(
+        &self,
+        prompt: impl Into<Prompt>,
+        schema: Schema,
+    ) -> Result<T, OpenaiError> {
+        let mut request = prompt.into().into_request();
+        request.response_format = Some(schema.into_format()?);
+        decoded(&self.ask(request).await?)
+    }
+
+    /// Asks, and hands on the answer as it comes. Attempts end when the answer begins.
+    ///
+    /// # Errors
+    /// The last attempt's.
+    pub async fn stream(&self, prompt: impl Into<Prompt>) -> Result<Answer, OpenaiError> {
+        let mut request = self.completed(prompt.into());
+        request.stream = Some(true);
+        let request = self.http.post("chat/completions").json(&request).repeatable();
+        let body = request.header("accept", "text/event-stream").stream().await?;
+        Ok(Answer::new(body.at_most(self.http.max_response())?))
+    }
+
+    /// Makes embeddings, one for each text, in the same order.
+    ///
+    /// # Errors
+    /// The last attempt's.
+    pub async fn embed<S: Into<String>>(
+        &self,
+        texts: impl IntoIterator<Item = S>,
+    ) -> Result<Vec<Vec<f32>>, OpenaiError> {
+        let texts: Vec<String> = texts.into_iter().map(Into::into).collect();
+        let wanted = texts.len();
+        let (model, input) = (self.embedding_model.clone(), EmbeddingInput::StringArray(texts));
+        let request = CreateEmbeddingRequest { model, input, ..CreateEmbeddingRequest::default() };
+        let request = self.http.post("embeddings").json(&request).repeatable();
+        let CreateEmbeddingResponse { mut data, .. } = request.receive().await?;
+        data.sort_by_key(|embedding| embedding.index);
+        if data.len() != wanted {
+            return Err(OpenaiError::Empty);
+        }
+        Ok(data.into_iter().map(|embedding| embedding.embedding).collect())
+    }
+
+    /// The client, for what the provider offers beside: its paths are below `base_url`.
+    pub fn http(&self) -> &HttpService {
+        &self.http
+    }
+
+    fn completed(&self, prompt: Prompt) -> CreateChatCompletionRequest {
+        let mut request = prompt.into_request();
+        if request.model.is_empty() {
+            request.model.clone_from(&self.model);
+        }
+        request
+    }
+}
+
+impl Service for OpenaiService {}
+
+/// The text of an answer that came to its end.
+fn text(choice: ChatChoice) -> Result<String, OpenaiError> {
+    check_end(choice.finish_reason, choice.message.refusal.as_deref())?;
+    choice.message.content.filter(|text| !text.is_empty()).ok_or(OpenaiError::Empty)
+}
+
+/// Whether an answer ended as it should.
+fn check_end(reason: Option<FinishReason>, refusal: Option<&str>) -> Result<(), OpenaiError> {
+    if let Some(refusal) = refusal.filter(|refusal| !refusal.is_empty()) {
+        return Err(OpenaiError::Refused { reason: beginning(refusal) });
+    }
+    match reason {
+        Some(FinishReason::Length) => Err(OpenaiError::CutOff),
+        Some(FinishReason::ContentFilter) => Err(OpenaiError::Filtered),
+        _ => Ok(()),
+    }
+}
+
+fn decoded<T: DeserializeOwned>(text: &str) -> Result<T, OpenaiError> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let field = error.path().to_string();
+        let source = error.into_inner();
+        let place = format!("at `{field}`, line {} column {}", source.line(), source.column());
+        OpenaiError::Mismatch { place, begins: beginning(text), source: Arc::new(source) }
+    })
+}
+
+/// The beginning of a text, on one line.
+fn beginning(text: &str) -> String {
+    text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

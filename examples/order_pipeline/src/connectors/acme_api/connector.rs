@@ -1,0 +1,103 @@
+//! ACME as a source of bookings and a sink for orders.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ergon::prelude::*;
+
+use super::client::{AcmeClient, AcmeClientConfig};
+use super::schemas::{Booking, Page};
+
+/// Adapts ACME to transactions.
+#[derive(Debug, Connector)]
+#[connector(source, sink)]
+pub(crate) struct AcmeApi {
+    /// How ACME is reached.
+    #[connector(service)]
+    client: AcmeClient,
+    /// How many bookings one request asks for.
+    #[connector(default = 50)]
+    page_size: usize,
+    #[connector(skip)]
+    place: Mutex<Place>,
+}
+
+/// How far the bookings have been read.
+#[derive(Debug, Default)]
+struct Place {
+    /// The number of the last booking that was read.
+    after: u64,
+    /// Whether the last page was read.
+    at_end: bool,
+    /// What was given back, to be handed out again.
+    returned: VecDeque<Transaction>,
+}
+
+impl Source for AcmeApi {
+    async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        let after = {
+            let mut place = self.place();
+            if let Some(again) = place.returned.pop_front() {
+                return Ok(vec![delivery(again)]);
+            }
+            if place.at_end || request.max() == 0 {
+                return Ok(Vec::new());
+            }
+            place.after
+        };
+        let Page { bookings, next } = self.client.page(after, self.page_size.min(request.max())).await?;
+        let read: Result<Vec<_>> = bookings.iter().map(transaction).collect();
+        let read =
+            read.map_err(|error| ConnectorError::permanent("a booking is no JSON").with_source(error))?;
+        // Only now: whoever gives up waiting for a page has read nothing.
+        let mut place = self.place();
+        (place.after, place.at_end) = (next.unwrap_or(after), next.is_none());
+        Ok(read.into_iter().map(delivery).collect())
+    }
+
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+        for settlement in settlements {
+            let given_back =
+                matches!(settlement.disposition(), Disposition::Requeue | Disposition::RetryAfter(_));
+            if let Some(again) = settlement.receipt().token::<Transaction>().filter(|_| given_back) {
+                let deliveries = again.deliveries().saturating_add(1);
+                self.place().returned.push_back(again.clone().with_deliveries(deliveries));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sink for AcmeApi {
+    async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
+        let mut failed = Vec::new();
+        for (index, transaction) in transactions.iter().enumerate() {
+            if let Err(error) = self.place_order(transaction).await {
+                failed.push((index, error));
+            }
+        }
+        if failed.is_empty() { Ok(()) } else { Err(ConnectorError::partial(failed)) }
+    }
+}
+
+impl AcmeApi {
+    async fn place_order(&self, transaction: &Transaction) -> Result<(), ConnectorError> {
+        let order: Value = transaction
+            .decode()
+            .map_err(|error| ConnectorError::permanent("the order is no JSON").with_source(error))?;
+        Ok(self.client.place(transaction.id(), &order).await?)
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn transaction(booking: &Booking) -> Result<Transaction> {
+    Transaction::new(format!("acme:{}", booking.number), booking)
+}
+
+/// Hands a booking out; its receipt keeps it, in case it is given back.
+fn delivery(booking: Transaction) -> Delivery {
+    Delivery::new(booking.clone(), Receipt::new(0).with_token(booking))
+}

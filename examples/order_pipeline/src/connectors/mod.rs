@@ -1,0 +1,3 @@
+//! The project's own connectors, a folder each.
+
+pub(crate) mod acme_api;

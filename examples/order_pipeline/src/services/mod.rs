@@ -1,0 +1,3 @@
+//! The project's own services, a folder each.
+
+pub(crate) mod crm;

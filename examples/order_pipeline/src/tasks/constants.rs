@@ -1,0 +1,13 @@
+//! How often tasks try.
+
+use std::time::Duration;
+
+use ergon::prelude::*;
+
+/// Handing a transaction on to the next task.
+pub(crate) const HAND_ON: RetryPolicy = RetryPolicy {
+    max_attempts: 5,
+    backoff: Duration::from_secs(1),
+    backoff_cap: Some(Duration::from_secs(10)),
+    ..RetryPolicy::DEFAULT
+};

@@ -1,0 +1,24 @@
+//! What is wired to the task.
+
+use ergon::DuplexConfig;
+use ergon::prelude::*;
+
+use super::task::{OrderDispatch, OrderDispatchWiring};
+use crate::settings::{Queues, Settings, Transport};
+
+/// Wires the task to the connectors of the settings.
+#[expect(clippy::unnecessary_wraps, reason = "a config may fail; this one cannot")]
+pub(crate) fn config(settings: &Settings) -> Result<TaskConfig> {
+    Ok(match &settings.queues {
+        Transport::Files(queues) => wired(settings, queues),
+        Transport::Broker(broker) => wired(settings, &broker.queues()),
+    })
+}
+
+fn wired<C: DuplexConfig>(settings: &Settings, queues: &Queues<C>) -> TaskConfig {
+    OrderDispatch::config(OrderDispatchWiring {
+        input: queues.enriched.clone(),
+        acme: settings.acme.clone(),
+        unsent: queues.not_dispatched.clone(),
+    })
+}

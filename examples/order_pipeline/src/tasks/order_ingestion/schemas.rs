@@ -1,0 +1,24 @@
+//! What stands in the workbook.
+
+use ergon::prelude::*;
+
+/// A row of the workbook; the columns that are not named here are left alone.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Row {
+    #[serde(rename = "Row ID")]
+    pub(crate) row_id: u64,
+    #[serde(rename = "Order ID")]
+    pub(crate) order_id: String,
+    #[serde(rename = "Customer ID")]
+    pub(crate) customer_id: String,
+    #[serde(rename = "Product ID")]
+    pub(crate) product_id: String,
+    #[serde(rename = "Quantity")]
+    pub(crate) quantity: u32,
+    /// What the customer pays for the line.
+    #[serde(rename = "Sales")]
+    pub(crate) sales: f64,
+    /// The share that was taken off, from 0 to 1.
+    #[serde(rename = "Discount")]
+    pub(crate) discount: f64,
+}
