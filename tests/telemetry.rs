@@ -334,3 +334,14 @@ async fn a_collector_that_comes_back_is_sent_to_again() {
     collector.until(|seen| seen.spans_named("transaction").count() > 0).await;
     child.start_kill().unwrap();
 }
+
+#[tokio::test]
+async fn a_payload_stands_in_a_line_only_when_the_settings_say_so() {
+    let project = Project::new(&["panics"]);
+    let told = |output: Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let quiet = told(project.run(&["run", "observe"], &[]).await);
+    assert!(quiet.contains("transaction failed") && !quiet.contains("payload"), "{quiet}");
+    project.settings("[telemetry]\nlog_payloads = true\n");
+    let loud = told(project.run(&["run", "observe"], &[]).await);
+    assert!(loud.contains(r#"payload="{\"goes\":\"panics\"}""#), "{loud}");
+}

@@ -15,6 +15,7 @@ use crate::telemetry::export::{About, Exports, WriteLine};
 use crate::telemetry::files::LogFile;
 use crate::telemetry::filter::Directives;
 use crate::telemetry::logs::{self, LogLayer, LogOptions};
+use crate::telemetry::payloads;
 
 #[cfg(feature = "opentelemetry")]
 /// How long the end of the program waits for what is still to be sent.
@@ -42,6 +43,9 @@ impl Telemetry {
         telemetry.export(start, &plan)?;
         layers.extend(telemetry.exporting(&directives));
         logs::install(layers);
+        if start.framework.telemetry.log_payloads {
+            payloads::show();
+        }
         for warning in &ignored {
             start.output.warn(warning);
         }

@@ -293,7 +293,7 @@ fn report(task: &'static str, transaction: &Transaction, lived: &Lived) {
     let Some(failure) = &lived.failure else { return };
     let transaction_id = transaction.id();
     let disposition = if failure.dead_lettered { "dead_letter" } else { lived.disposition.as_str() };
-    TransactionFailed { task, transaction_id, error: &failure.error, disposition }.emit();
+    TransactionFailed { task, transaction, error: &failure.error, disposition }.emit();
     if let Some(error) = &failure.handler {
         HandlerFailed { task, transaction_id, error, disposition }.emit();
     }

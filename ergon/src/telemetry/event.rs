@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use tracing::{debug, error, trace, warn};
 
 use super::metrics::Meters;
-use super::{Scope, Step};
+use super::{Scope, Step, payloads};
 use crate::error::Error;
-use crate::transaction::{Category, TransactionError};
+use crate::transaction::{Category, Transaction, TransactionError};
 
 /// The causes of an error, from the nearest, as one line.
 pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
@@ -89,7 +89,7 @@ impl AttemptFailed<'_> {
 /// A transaction went the exception way and its handler decided.
 pub(crate) struct TransactionFailed<'a> {
     pub(crate) task: &'static str,
-    pub(crate) transaction_id: &'a str,
+    pub(crate) transaction: &'a Transaction,
     pub(crate) error: &'a TransactionError,
     pub(crate) disposition: &'static str,
 }
@@ -97,12 +97,13 @@ pub(crate) struct TransactionFailed<'a> {
 impl TransactionFailed<'_> {
     /// A business error is an ordinary outcome, and dead-lettered or in the summary; anything else is a warning.
     pub(crate) fn emit(self) {
-        let Self { task, transaction_id, error, disposition } = self;
-        let category = error.category();
+        let Self { task, transaction, error, disposition } = self;
+        let (category, transaction_id) = (error.category(), transaction.id());
+        let (payload, error) = (payloads::shown(transaction.payload()), causes(error));
         if category == Category::Business {
-            debug!(task, transaction_id, %category, disposition, error = causes(error), "transaction failed");
+            debug!(task, transaction_id, %category, disposition, error, payload, "transaction failed");
         } else {
-            warn!(task, transaction_id, %category, disposition, error = causes(error), "transaction failed");
+            warn!(task, transaction_id, %category, disposition, error, payload, "transaction failed");
         }
     }
 }

@@ -13,6 +13,9 @@ pub(crate) mod link;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod names;
+#[cfg(feature = "http")]
+pub(crate) mod outgoing;
+pub(crate) mod payloads;
 #[cfg(feature = "health")]
 pub(crate) mod prometheus;
 pub(crate) mod propagation;

@@ -116,37 +116,6 @@ metrics! {
         "How often did a connector connect again after it had lost its connection?";
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_page_has_each_metric_as_it_is() {
-        let page = include_str!("../../../docs/metrics.md");
-        for metric in METRICS {
-            let labels =
-                metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
-            let Metric { name, unit, kind, question, .. } = metric;
-            let kind = kind.as_str();
-            let row = format!(
-                "| `{name}` | `{}` | {kind} | `{unit}` | {labels} | {question} |",
-                metric.prometheus_name()
-            );
-            assert!(page.contains(&row), "docs/metrics.md lacks\n{row}");
-        }
-        let rows = page.lines().filter(|line| line.starts_with("| `ergon.")).count();
-        assert_eq!(rows, METRICS.len());
-    }
-
-    #[test]
-    fn labels_are_sorted_and_none_is_an_id() {
-        for Metric { name, labels, .. } in METRICS {
-            assert!(labels.is_sorted(), "{name}");
-            assert!(!labels.iter().any(|label| label.ends_with("id")), "{name}");
-        }
-    }
-}
-
 // ── spans ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Spans.
@@ -208,4 +177,47 @@ pub(crate) mod attribute {
     pub(crate) const ERROR_TYPE: &str = "error.type";
     pub(crate) const EXCEPTION_TYPE: &str = "exception.type";
     pub(crate) const EXCEPTION_MESSAGE: &str = "exception.message";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_each_metric_as_it_is() {
+        let page = include_str!("../../../docs/metrics.md");
+        for metric in METRICS {
+            let labels =
+                metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+            let Metric { name, unit, kind, question, .. } = metric;
+            let kind = kind.as_str();
+            let row = format!(
+                "| `{name}` | `{}` | {kind} | `{unit}` | {labels} | {question} |",
+                metric.prometheus_name()
+            );
+            assert!(page.contains(&row), "docs/metrics.md lacks\n{row}");
+        }
+        let rows = page.lines().filter(|line| line.starts_with("| `ergon.")).count();
+        assert_eq!(rows, METRICS.len());
+    }
+
+    #[test]
+    fn labels_are_sorted_and_none_is_an_id() {
+        for Metric { name, labels, .. } in METRICS {
+            assert!(labels.is_sorted(), "{name}");
+            assert!(!labels.iter().any(|label| label.ends_with("id")), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_page_tells_of_every_span_and_attribute() {
+        let page = include_str!("../../../docs/observability.md");
+        let (_, spans) = include_str!("names.rs").split_once("── spans").unwrap();
+        let constants = spans.lines().filter(|line| line.trim_start().starts_with("pub(crate) const"));
+        let names: Vec<&str> = constants.filter_map(|line| line.split('"').nth(1)).collect();
+        assert!(names.len() > 20, "{names:?}");
+        for name in names {
+            assert!(page.contains(&format!("`{name}")), "docs/observability.md does not tell of `{name}`");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use super::excerpt::{Secrets, excerpt};
 use super::retry_after::retry_after;
 use super::{Body, HttpError, HttpErrorKind, HttpService, Response, failure};
 use crate::settings::ByteSize;
+use crate::telemetry::outgoing;
 // A service calls what every service may call; the engine itself is above.
 use crate::run_fn;
 use crate::transaction::TransactionError;
@@ -126,6 +127,8 @@ impl Exchange {
                 headers.remove(CONTENT_TYPE);
             }
             let request = self.service.client().http.request(method.clone(), url.clone()).headers(headers);
+            let request =
+                outgoing::headers().fold(request, |request, (name, value)| request.header(name, value));
             let sent = request.body(body.clone()).send().await;
             let answer = sent.map_err(|error| failure::unanswered(asked, &error))?;
             if answer.status().is_success() {
