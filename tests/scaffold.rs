@@ -335,7 +335,7 @@ impl Walk {
     fn through(&mut self, document: &str) {
         let text = std::fs::read_to_string(root().join("docs").join(document)).unwrap();
         let mut blocks = text.split("\n```");
-        let mut before = blocks.next().unwrap().to_owned();
+        let mut before = blocks.next().unwrap();
         let mut old: Option<(String, String)> = None;
         while let (Some(block), Some(after)) = (blocks.next(), blocks.next()) {
             let (kind, content) = block.split_once('\n').unwrap_or((block, ""));
@@ -349,7 +349,7 @@ impl Walk {
                 ("rust,edit", Some((file, old))) => self.edit(&file, &old, content),
                 _ => {}
             }
-            before = after.to_owned();
+            before = after;
         }
     }
 
