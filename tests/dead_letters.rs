@@ -272,6 +272,23 @@ fn what_a_connector_cannot_do_is_said() {
 }
 
 #[test]
+fn a_broker_that_is_not_there_is_told() {
+    let project = Project::new();
+    let settings = project.read("ergon.toml");
+    let lines = settings
+        .lines()
+        .map(|line| if line.starts_with("url") { "url = \"amqp://127.0.0.1:1\"" } else { line });
+    project.write("ergon.toml", &lines.collect::<Vec<_>>().join("\n"));
+    for action in ["list", "show", "replay"] {
+        let output = project.run(&["dead-letters", action, "queue-orders"]);
+        assert_eq!(output.status.code(), Some(1));
+        let told = "error: connector `refused` (rabbitmq): nothing listens at amqp://127.0.0.1:1\n = hint: ";
+        assert!(stderr(&output).starts_with(told), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "", "it is not known that there are none");
+    }
+}
+
+#[test]
 fn no_file_of_letters_is_no_letters() {
     let project = Project::new();
     assert_eq!(project.listed("file-orders"), []);

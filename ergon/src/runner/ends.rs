@@ -159,6 +159,7 @@ mod tests {
     };
     use crate::policy::{ConsumerPolicy, Policies};
     use crate::runner::Plan;
+    use crate::runner::fake::price_orders;
     use crate::task::{Assembly, Form, Parts, Program, Runnable, Setup, Task, TaskConfig};
     use crate::telemetry::RunReport;
     use crate::transaction::Transaction;
@@ -254,5 +255,17 @@ mod tests {
         let errors = by_id(&shelf, "ack", "gone", false).await.unwrap_err();
         assert_eq!(errors[0].to_string(), "connector `input` (shelf) has no transaction `gone`");
         assert!(shelf.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_answers_is_late_beside_what_does() {
+        let config = price_orders("never-opens", ConsumerPolicy::DEFAULT);
+        let policies = config.outline.policies.clone();
+        let built = Plan { config, policies }.build(Shard::default()).unwrap();
+        let checked = built.check().await;
+        let said: Vec<_> = checked.iter().map(|end| (end.name, end.error.is_none())).collect();
+        assert_eq!(said, [("input", true), ("output", true), ("dlq", false)], "in the order of the task");
+        let late = checked[2].error.as_ref().unwrap().to_string();
+        assert_eq!(late, "connector `dlq` (stubborn): did not open within 30 seconds");
     }
 }

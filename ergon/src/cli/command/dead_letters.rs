@@ -43,8 +43,10 @@ pub(crate) fn dead_letters(
     });
     runtime.shutdown_background();
     // What was sent back before the letters could no longer be seen is told as well.
-    output.data(&told(&search, &command.action, format))?;
-    output.talk(&summary(&search, &ends));
+    if seen.is_ok() || !(search.found.is_empty() && search.skipped.is_empty() && search.failed.is_empty()) {
+        output.data(&told(&search, &command.action, format))?;
+        output.talk(&summary(&search, &ends));
+    }
     seen?;
     Ok(if search.failed.is_empty() { Exit::Success } else { Exit::Failure })
 }
