@@ -272,6 +272,23 @@ fn what_a_connector_cannot_do_is_said() {
 }
 
 #[test]
+fn a_broker_that_is_not_there_is_told() {
+    let project = Project::new();
+    let settings = project.read("ergon.toml");
+    let lines = settings
+        .lines()
+        .map(|line| if line.starts_with("url") { "url = \"amqp://127.0.0.1:1\"" } else { line });
+    project.write("ergon.toml", &lines.collect::<Vec<_>>().join("\n"));
+    for action in ["list", "show", "replay"] {
+        let output = project.run(&["dead-letters", action, "queue-orders"]);
+        assert_eq!(output.status.code(), Some(1));
+        let told = "error: connector `refused` (rabbitmq): nothing listens at amqp://127.0.0.1:1\n = hint: ";
+        assert!(stderr(&output).starts_with(told), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "", "it is not known that there are none");
+    }
+}
+
+#[test]
 fn no_file_of_letters_is_no_letters() {
     let project = Project::new();
     assert_eq!(project.listed("file-orders"), []);
@@ -351,4 +368,36 @@ async fn a_queue_that_takes_no_letter_back_loses_none() {
     let output = project.run(&IN_QUEUE);
     assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
     assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 2);
+}
+
+/// A quorum queue destroys what was put back more often than its limit says.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+async fn letters_in_a_quorum_queue_outlive_more_looks_than_its_limit() {
+    let project = Project::new();
+    let settings = project.read("ergon.toml");
+    let (before, arguments) = settings.split_once("[refused_queue.declare.arguments]").unwrap();
+    let quorum =
+        "[refused_queue.declare]\nkind = \"quorum\"\n[refused_queue.declare.arguments]\nx-delivery-limit = 2";
+    project.write("ergon.toml", &format!("{before}{quorum}{arguments}"));
+    project.said(&["run", "queue-orders"]);
+    let client = Client::connect(&std::env::var("ERGON_TEST_AMQP_URL").unwrap()).await.unwrap();
+    for id in ["a", "b"] {
+        let body = json!({"sku": id, "quantity": 0}).to_string();
+        client.publish(&project.at("order_queue"), id, body.as_bytes()).await.unwrap();
+    }
+    project.said(&["run", "queue-orders"]);
+    let show = ["dead-letters", "show", "queue-orders"];
+    let without_counts = |shown: Value| -> Vec<Value> {
+        let own =
+            |letter: &Value| json!([letter["id"], letter["payload"], letter["metadata"]["ergon-error"]]);
+        shown.as_array().unwrap().iter().map(own).collect()
+    };
+    let first = without_counts(project.json(&show));
+    assert_eq!(first.len(), 2);
+    for _ in 0..8 {
+        assert_eq!(without_counts(project.json(&show)), first);
+    }
+    assert_eq!(project.json(&IN_QUEUE)["replayed"], json!(["a", "b"]));
+    assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 0);
 }

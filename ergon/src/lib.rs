@@ -48,6 +48,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `json_lines` (default) | [`connector`]s for JSON Lines files, stdin, stdout |
+//! | `cli` | the program `ergon`, which makes projects; the commands `completions` and `man` |
 //! | `csv` | CSV files |
 //! | `excel` | Excel workbooks |
 //! | `rabbitmq` | queues and exchanges of RabbitMQ |

@@ -8,6 +8,42 @@ use super::ConnectorError;
 use crate::transaction::Transaction;
 
 /// Lets dead letters be looked at, and taken out once they were sent back; for the command `dead-letters`.
+///
+/// ```
+/// use std::sync::Mutex;
+///
+/// use ergon::connector::{LetterFate, Letters, TakeBack, Visitor};
+/// use ergon::{Abilities, Connector, ConnectorError, Transaction};
+///
+/// struct Tray(Mutex<Vec<Transaction>>);
+///
+/// impl Letters for Tray {
+///     async fn visit(&self, visitor: &mut dyn Visitor) -> Result<(), ConnectorError> {
+///         let all = std::mem::take(&mut *self.0.lock().unwrap());
+///         for letter in all {
+///             if visitor.visit(letter.clone()).await != LetterFate::Taken {
+///                 self.0.lock().unwrap().push(letter);
+///             }
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// impl TakeBack for Tray {
+///     async fn take_back(&self, transaction: Transaction) -> Result<(), ConnectorError> {
+///         self.0.lock().unwrap().push(transaction);
+///         Ok(())
+///     }
+/// }
+///
+/// impl Connector for Tray {
+///     const KIND: &'static str = "tray";
+///
+///     fn abilities(&self) -> Abilities<'_> {
+///         Abilities::none().letters(self).take_back(self)
+///     }
+/// }
+/// ```
 pub trait Letters: Send + Sync {
     /// Shows the visitor each letter that is there at the beginning, the oldest first. What it has taken is taken out,
     /// for good, before the next is shown; everything else stays.

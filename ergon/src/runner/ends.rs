@@ -146,3 +146,126 @@ async fn tried(end: &End) -> Result<(), Error> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::connector::{
+        Abilities, Connector, ConnectorConfig, Context, FetchById, FetchRequest, Receipt, Shard, Source,
+    };
+    use crate::policy::{ConsumerPolicy, Policies};
+    use crate::runner::Plan;
+    use crate::runner::fake::price_orders;
+    use crate::task::{Assembly, Form, Parts, Program, Runnable, Setup, Task, TaskConfig};
+    use crate::telemetry::RunReport;
+    use crate::transaction::Transaction;
+
+    /// A source of one transaction, called `here`; remembers what became of it.
+    #[derive(Clone, Default)]
+    struct Shelf(Arc<Mutex<Vec<Disposition>>>);
+
+    impl ConnectorConfig for Shelf {
+        type Connector = Self;
+
+        fn build(&self, _: &Context) -> Result<Self, ConnectorError> {
+            Ok(self.clone())
+        }
+    }
+
+    impl Connector for Shelf {
+        const KIND: &'static str = "shelf";
+
+        fn abilities(&self) -> Abilities<'_> {
+            Abilities::none().fetch_by_id(self)
+        }
+    }
+
+    impl FetchById for Shelf {
+        async fn fetch_by_id(&self, id: &str) -> Result<Option<Delivery>, ConnectorError> {
+            let made = || Delivery::new(Transaction::builder().id("here").build(), Receipt::new(1));
+            Ok((id == "here").then(made))
+        }
+    }
+
+    impl Source for Shelf {
+        async fn fetch(&self, _: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+            Ok(Vec::new())
+        }
+
+        async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+            self.0.lock().unwrap().extend(settlements.iter().map(Settlement::disposition));
+            Ok(())
+        }
+    }
+
+    /// A task that says of each transaction that this became of it.
+    struct Says(Shelf, Option<&'static str>);
+
+    impl Task for Says {
+        const NAME: &'static str = "says";
+    }
+
+    impl Program for Says {
+        fn assemble(&self, mut parts: Parts) -> Result<Assembly, Error> {
+            parts.source("input", &self.0)?;
+            Ok(Assembly { parts, task: Box::new(Self(self.0.clone(), self.1)) })
+        }
+    }
+
+    impl Runnable for Says {
+        fn run(&self, _: Setup) -> BoxFuture<'_, RunReport> {
+            Box::pin(std::future::pending())
+        }
+
+        fn process(&self, _: Setup, transaction: Transaction, dry_run: bool) -> BoxFuture<'_, SingleReport> {
+            let mut report = SingleReport::new(transaction.id());
+            report.disposition = self.1.filter(|_| !dry_run);
+            Box::pin(std::future::ready(report))
+        }
+    }
+
+    async fn by_id(shelf: &Shelf, says: &'static str, id: &str, dry_run: bool) -> Result<(), Vec<Error>> {
+        let policies = Policies { consumer: Some(ConsumerPolicy::DEFAULT), producer: None };
+        let program = Arc::new(Says(shelf.clone(), Some(says)));
+        let config =
+            TaskConfig::new::<Says>(Form::Async, policies.clone(), program).__source::<Shelf>("input");
+        let built = Plan { config, policies }.build(Shard::default()).unwrap();
+        built.process_by_id(id, dry_run, Stop::default()).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn the_source_is_told_what_became_of_the_one_it_found() {
+        let shelf = Shelf::default();
+        for says in ["ack", "dead_letter", "reject", "requeue"] {
+            by_id(&shelf, says, "here", false).await.unwrap();
+        }
+        by_id(&shelf, "ack", "here", true).await.unwrap();
+        let told = std::mem::take(&mut *shelf.0.lock().unwrap());
+        let [ack, reject, requeue] = [Disposition::Ack, Disposition::Reject, Disposition::Requeue];
+        assert_eq!(told, [ack, ack, reject, requeue, requeue], "a rehearsal gives it back");
+    }
+
+    #[tokio::test]
+    async fn an_id_that_is_not_there_is_told_and_nothing_is_settled() {
+        let shelf = Shelf::default();
+        let errors = by_id(&shelf, "ack", "gone", false).await.unwrap_err();
+        assert_eq!(errors[0].to_string(), "connector `input` (shelf) has no transaction `gone`");
+        assert!(shelf.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_answers_is_late_beside_what_does() {
+        let config = price_orders("never-opens", ConsumerPolicy::DEFAULT);
+        let policies = config.outline.policies.clone();
+        let built = Plan { config, policies }.build(Shard::default()).unwrap();
+        let checked = built.check().await;
+        let said: Vec<_> = checked.iter().map(|end| (end.name, end.error.is_none())).collect();
+        assert_eq!(said, [("input", true), ("output", true), ("dlq", false)], "in the order of the task");
+        let late = checked[2].error.as_ref().unwrap().to_string();
+        assert_eq!(late, "connector `dlq` (stubborn): did not open within 30 seconds");
+    }
+}

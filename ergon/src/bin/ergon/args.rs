@@ -91,3 +91,36 @@ pub(crate) struct Named {
     #[arg(long, value_name = "DIR")]
     pub(crate) project: Option<PathBuf>,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Help as it is wrapped for a terminal this wide.
+    fn help(words: &[&str], width: usize) -> String {
+        let mut command = Arguments::command().term_width(width);
+        command.build();
+        let inner =
+            words.iter().fold(&mut command, |command, word| command.find_subcommand_mut(word).unwrap());
+        inner.render_long_help().to_string()
+    }
+
+    #[test]
+    fn help_of_each_command() {
+        insta::assert_snapshot!("wide", help(&[], 100));
+        insta::assert_snapshot!("narrow", help(&[], 40));
+        insta::assert_snapshot!("new", help(&["new"], 100));
+        insta::assert_snapshot!("generate", help(&["generate"], 100));
+        insta::assert_snapshot!("generate_task", help(&["generate", "task"], 100));
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        for command in Arguments::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with("Example"), "{}: {help}", command.get_name());
+        }
+    }
+}

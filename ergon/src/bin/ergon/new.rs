@@ -14,8 +14,12 @@ pub(crate) fn new(new: &New) -> Result<String, Trouble> {
     name::project(&name)?;
     let dependency = dependency(&new.from)?;
     let mut files = NewFiles::of(folder.clone());
-    for (path, text) in template::PROJECT.iter().chain(observability::FILES) {
+    for (path, text) in template::PROJECT {
         files.add(*path, template::of_project(text, &name, &dependency));
+    }
+    // As they are: dashboards have double braces of their own.
+    for (path, text) in observability::FILES {
+        files.add(*path, (*text).to_owned());
     }
     files.write()?;
     Ok(told(&name, &folder, files.paths().count()))

@@ -15,7 +15,7 @@ use crate::connector::{ConnectorError, Delivery, Receipt};
 use crate::transaction::{ContentType, Metadata, Payload, Transaction};
 
 /// Headers that carry what a transaction has and a message has no property for.
-pub(super) mod header {
+mod header {
     /// The transaction's id, where it is too long for a message id.
     pub(super) const ID: &str = "ergon-id";
     pub(super) const PARENT: &str = "ergon-parent-id";
@@ -23,7 +23,7 @@ pub(super) mod header {
     /// When the transaction was made: milliseconds since 1970.
     pub(super) const CREATED: &str = "ergon-created-at";
     /// How often the message was delivered before; counted by quorum queues.
-    pub(in super::super) const DELIVERY_COUNT: &str = "x-delivery-count";
+    pub(super) const DELIVERY_COUNT: &str = "x-delivery-count";
 }
 
 /// The delivery of a message that came from `queue` over the channel of this epoch.
@@ -238,6 +238,11 @@ fn is_the_brokers(name: &str) -> bool {
     ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count"]
         .iter()
         .any(|own| name.starts_with(own))
+}
+
+/// A count of how often a quorum queue has put a message back.
+pub(super) fn is_a_count(name: &str) -> bool {
+    [header::DELIVERY_COUNT, "x-acquired-count"].contains(&name)
 }
 
 fn text(value: &AMQPValue) -> Option<String> {

@@ -1,16 +1,16 @@
 //! `dead-letters`: what a task rejected, and the way back to where it came from.
 
-use std::fmt::Write as _;
+mod told;
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::run::no_threads;
 use crate::cli::args::{DeadLetters, Format, LetterAction, Letters};
 use crate::cli::output::Output;
 use crate::cli::project::Project;
-use crate::cli::words;
 use crate::connector::{AnyConnector, ConnectorError, LetterFate, Shard, Visitor};
 use crate::error::{Error, ErrorKind};
 use crate::policy::ConsumerLayer;
@@ -43,8 +43,10 @@ pub(crate) fn dead_letters(
     });
     runtime.shutdown_background();
     // What was sent back before the letters could no longer be seen is told as well.
-    output.data(&told(&search, &command.action, format))?;
-    output.talk(&summary(&search, &ends));
+    if seen.is_ok() || !(search.found.is_empty() && search.skipped.is_empty() && search.failed.is_empty()) {
+        output.data(&told::told(&search, &command.action, format))?;
+        output.talk(&told::summary(&search, &ends));
+    }
     seen?;
     Ok(if search.failed.is_empty() { Exit::Success } else { Exit::Failure })
 }
@@ -249,151 +251,4 @@ fn field_of(letter: &Transaction, field: &str) -> Option<Value> {
 fn payload(letter: &Transaction) -> Value {
     let bytes = letter.payload().to_bytes().unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into())
-}
-
-fn told(search: &Search<'_>, action: &LetterAction, format: Format) -> String {
-    let json = |letters: &[Transaction], of: fn(&Transaction) -> Value| -> Value {
-        letters.iter().map(of).collect()
-    };
-    match (action, format) {
-        (LetterAction::List(_), Format::Json) => format!("{:#}\n", json(&search.found, reason)),
-        (LetterAction::Show(_), Format::Json) => format!("{:#}\n", json(&search.found, whole)),
-        (LetterAction::Replay(replay), Format::Json) => {
-            let ids = |letters: &[Transaction]| json(letters, |letter| letter.id().into());
-            let failed = search.failed.iter();
-            let failed: Value =
-                failed.map(|(letter, error)| json!({"id": letter.id(), "error": chain(error)})).collect();
-            let (replayed, skipped) = (ids(&search.found), ids(&search.skipped));
-            let dry_run = replay.dry_run;
-            format!(
-                "{:#}\n",
-                json!({"dry_run": dry_run, "replayed": replayed, "skipped": skipped, "failed": failed})
-            )
-        }
-        (LetterAction::List(_), _) => table(&search.found),
-        (LetterAction::Show(_), _) => search.found.iter().map(shown).collect::<Vec<_>>().join("\n"),
-        (LetterAction::Replay(replay), _) => sent(search, replay.dry_run),
-    }
-}
-
-/// An error with its causes and its hint, on one line.
-fn chain(error: &Error) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    let hint = error.hint().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")) + &hint
-}
-
-/// Why it was rejected.
-fn reason(letter: &Transaction) -> Value {
-    let field = |name: &str| field_of(letter, name);
-    json!({
-        "id": letter.id(),
-        "task": letter.metadata().text(key::TASK),
-        "category": field("category"),
-        "attempts": field("attempts"),
-        "replays": replays(letter),
-        "error": field("error"),
-    })
-}
-
-fn whole(letter: &Transaction) -> Value {
-    let entries = letter.metadata().iter().map(|(name, value)| (name.to_owned(), value.clone()));
-    json!({
-        "id": letter.id(),
-        "created_at": humantime::format_rfc3339_micros(letter.created_at()).to_string(),
-        "parent_id": letter.parent_id(),
-        "correlation_id": letter.correlation_id(),
-        "metadata": entries.collect::<Map<_, _>>(),
-        "content_type": letter.payload().content_type().as_str(),
-        "payload": payload(letter),
-    })
-}
-
-/// What others wrote must not speak to the terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
-}
-
-fn cell(value: Option<Value>) -> String {
-    match value {
-        Some(Value::String(text)) => plain(&text),
-        Some(other) => other.to_string(),
-        None => "-".to_owned(),
-    }
-}
-
-fn table(letters: &[Transaction]) -> String {
-    let fields = ["id", "category", "attempts", "replays", "error"];
-    let head = fields.map(str::to_owned);
-    let row = |letter: &Transaction| fields.map(|field| cell(field_of(letter, field)));
-    let rows: Vec<[String; 5]> = std::iter::once(head).chain(letters.iter().map(row)).collect();
-    if letters.is_empty() {
-        return String::new();
-    }
-    let width = |column: fn(&[String; 5]) -> &String| {
-        rows.iter().map(|row| column(row).chars().count()).max().unwrap_or_default()
-    };
-    let (ids, categories) = (width(|[id, ..]| id), width(|[_, category, ..]| category));
-    let line = |[id, category, attempts, replays, error]: &[String; 5]| {
-        format!("{id:<ids$}  {category:<categories$}  {attempts:>8}  {replays:>7}  {error}\n")
-    };
-    rows.iter().map(line).collect()
-}
-
-fn shown(letter: &Transaction) -> String {
-    let mut text = format!("{}\n", plain(letter.id()));
-    // Writing to a String cannot fail, here and below.
-    for (name, value) in letter.metadata().iter() {
-        let _ = writeln!(text, "  {}: {}", plain(name), cell(Some(value.clone())));
-    }
-    let payload = payload(letter);
-    let _ = match payload {
-        Value::String(payload) => writeln!(text, "  payload: {}", plain(&payload)),
-        payload => writeln!(text, "  payload: {}", format!("{payload:#}").replace('\n', "\n  ")),
-    };
-    text
-}
-
-fn sent(search: &Search<'_>, dry_run: bool) -> String {
-    let mut text = String::new();
-    let verb = if dry_run { "would send back" } else { "sent back" };
-    for letter in &search.found {
-        let _ = writeln!(text, "{verb} {}", plain(letter.id()));
-    }
-    for letter in &search.skipped {
-        let times =
-            if replays(letter) == 1 { "once".to_owned() } else { format!("{} times", replays(letter)) };
-        let _ =
-            writeln!(text, "skipped {}: sent back {times} before, and rejected again", plain(letter.id()));
-    }
-    for (letter, error) in &search.failed {
-        let _ = writeln!(text, "failed {}: {}", plain(letter.id()), plain(&chain(error)));
-    }
-    text
-}
-
-fn summary(search: &Search<'_>, ends: &Ends) -> String {
-    let letters = |number: usize| {
-        let count = words::count(number as u64);
-        if number == 1 { format!("{count} letter") } else { format!("{count} letters") }
-    };
-    let at = |(slot, _): &End| format!("`{}` ({})", slot.name, slot.kind);
-    let from = at(&ends.letters);
-    let Some((dry_run, _)) = search.way else {
-        return format!("{} in {from}\n", letters(search.found.len()));
-    };
-    let to = ends.origin.as_ref().map(at).unwrap_or_default();
-    let verb = if dry_run { "would go" } else { "went" };
-    let mut text = format!("{} {verb} from {from} back to {to}", letters(search.found.len()));
-    if !search.failed.is_empty() {
-        let _ = write!(text, ", {} did not", letters(search.failed.len()));
-    }
-    if !search.skipped.is_empty() {
-        let _ = write!(
-            text,
-            "; {} skipped: `--again` sends back what was sent back before",
-            letters(search.skipped.len())
-        );
-    }
-    text + "\n"
 }
