@@ -51,6 +51,7 @@
 //! | `csv` | CSV files |
 //! | `excel` | Excel workbooks |
 //! | `rabbitmq` | queues and exchanges of RabbitMQ |
+//! | `health` | `[runner] health`: answers whoever asks whether the program is alive and ready |
 //!
 //! The modules stand in the order in which they build on each other; [`testing`] runs a task in a plain test.
 

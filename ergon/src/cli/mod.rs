@@ -23,7 +23,7 @@ use output::Output;
 use project::Project;
 
 use crate::error::{Error, ErrorKind};
-use crate::runner::Exit;
+use crate::runner::{Exit, Seat};
 use crate::settings::{Framework, Options};
 use crate::task::TaskConfig;
 use crate::telemetry::logs::{self, LogOptions};
@@ -114,7 +114,7 @@ fn start_logs(
     };
     let telemetry = &framework.telemetry;
     let service = telemetry.service_name.clone().unwrap_or_else(|| package.name.to_owned());
-    let worker = global.as_worker.as_ref().filter(|seat| seat.shard.count > 1).map(|seat| seat.shard.index);
+    let worker = global.as_worker.as_ref().and_then(Seat::worker);
     let options = LogOptions { format: telemetry.format, colour: output.colour(), service, worker };
     let output = output.clone();
     logs::install(filter, options, move |line| output.write(line));
