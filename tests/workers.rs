@@ -116,7 +116,9 @@ fn workers_that_are_killed_from_outside_are_replaced() {
     // The first line of each worker waits at the gate.
     wait("three workers", || site.pids().len() == 3);
     let killed = site.pids();
-    killed.iter().for_each(|pid| send(*pid, Signal::KILL));
+    for pid in killed {
+        send(pid, Signal::KILL);
+    }
     wait("three others", || site.pids().len() == 6);
     site.write("gate", "");
     let (status, _, said) = run.end();
