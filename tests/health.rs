@@ -136,7 +136,8 @@ fn a_worker_that_stands_still_is_replaced() {
     run.signal(Signal::TERM);
     let (status, _, said) = run.end();
     assert_eq!(status.code(), Some(143), "{said}");
-    assert!(said.contains("worker died, another takes its place"), "{said}");
+    let why = "ended with exit code 1: lines: no progress for";
+    assert!(said.contains("worker died, another takes its place") && said.contains(why), "{said}");
 }
 
 #[test]
@@ -251,4 +252,47 @@ fn systemd_does_not_hear_that_a_run_is_alive_that_stands_still() {
     }
     run.signal(Signal::KILL);
     run.end();
+}
+
+/// The blocks of this language in the guide, and what stands in them.
+fn guide(language: &str) -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/running.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_settings_of_the_guide_are_obeyed() {
+    let blocks = guide("toml");
+    assert_eq!(blocks.len(), 4);
+    let settings = blocks.concat().replace("price-orders", "lines").replace("9464", "0");
+    // Two blocks speak of the same table.
+    let table = "[tasks.lines.consumer]\n";
+    let (head, tail) = settings.rsplit_once(table).unwrap();
+    let (grace, runner) = tail.split_once('\n').unwrap();
+    let settings = format!("{head}{grace}\n{runner}");
+    let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, &settings);
+    site.lines(["nothing"; 8]);
+    let output = site.run(&["--format", "json", "run", "lines"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("4 workers"), "{said}");
+}
+
+#[test]
+fn the_unit_and_the_manifest_of_the_guide_fit_the_defaults() {
+    let grace = ergon::ConsumerPolicy::DEFAULT.shutdown_grace.as_secs();
+    let number = |text: &str, key: &str| -> u64 {
+        let rest = text.split(key).nth(1).unwrap_or_else(|| panic!("{key} is missing"));
+        rest.trim_start_matches([':', '=', ' ']).split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let unit = guide("ini").concat();
+    assert!(unit.contains("Type=notify") && number(&unit, "TimeoutStopSec") > grace + 1);
+    let manifest = guide("yaml").concat();
+    assert!(number(&manifest, "terminationGracePeriodSeconds") > grace + 1);
+    assert_eq!(manifest.matches("path: /readyz").count(), 2);
+    assert_eq!(manifest.matches("path: /healthz").count(), 1);
+    assert!(manifest.contains("ERGON_RUNNER__HEALTH, value: \"0.0.0.0:9464\""));
+    assert!(manifest.contains("containerPort: 9464"));
 }

@@ -54,6 +54,8 @@
 //! | `rabbitmq` | queues and exchanges of RabbitMQ |
 //! | `http` | the [`service`] that asks over HTTP |
 //! | `openai` | the [`service`] for language models; brings `http` |
+//! | `health` | `[runner] health`: answers whoever asks whether the program is alive and ready |
+//! | `opentelemetry` | traces, metrics and log lines for a collector |
 //!
 //! The modules stand in the order in which they build on each other; [`testing`] runs a task in a plain test.
 

@@ -7,6 +7,7 @@ use super::Package;
 use super::args::Global;
 use super::output::Output;
 use crate::error::{Error, ErrorKind};
+use crate::runner::Seat;
 use crate::settings::Framework;
 use crate::settings::LogFormat;
 use crate::settings::plan::{ExportPlan, LogHandler, Stream};
@@ -114,8 +115,7 @@ pub(super) struct Start<'a> {
 impl Start<'_> {
     /// Which of several workers this process is.
     fn worker(&self) -> Option<usize> {
-        let seat = self.global.as_worker.as_ref().filter(|seat| seat.shard.count > 1);
-        seat.map(|seat| seat.shard.index)
+        self.global.as_worker.as_ref().and_then(Seat::worker)
     }
 
     /// From which level on lines are written: the command line says it, else the environment, else the settings.

@@ -18,6 +18,13 @@ pub(crate) struct Seat {
     pub(crate) colour: bool,
 }
 
+impl Seat {
+    /// The index that logs and telemetry show; none where the task has no other worker.
+    pub(crate) fn worker(&self) -> Option<usize> {
+        (self.shard.count > 1).then_some(self.shard.index)
+    }
+}
+
 impl fmt::Display for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { task, shard: Shard { index, count }, supervisor, address, colour } = self;

@@ -74,11 +74,15 @@ impl Left {
 
     /// How it ended: `was killed by signal 9`.
     pub(super) fn how(&self) -> String {
+        let why = match self.ending.as_ref().map(|ending| Ended::from(&ending.ended)) {
+            Some(Ended::Failed(error)) => format!(": {error}"),
+            _ => String::new(),
+        };
         match (&self.error, self.status) {
             (Some(error), _) => format!("could not be started: {error}"),
             (None, Some(status)) => match (status.signal(), status.code()) {
                 (Some(signal), _) => format!("was killed by signal {signal}"),
-                (None, Some(code)) => format!("ended with exit code {code}"),
+                (None, Some(code)) => format!("ended with exit code {code}{why}"),
                 (None, None) => "ended".to_owned(),
             },
             (None, None) => "ended".to_owned(),

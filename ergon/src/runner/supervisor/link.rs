@@ -16,12 +16,19 @@ use super::message::Message;
 use crate::runner::Seat;
 use crate::runner::stopping::Reason;
 
-/// How long a line may take to be written: a supervisor that is held up must not hold up the work.
-const WRITE_WITHIN: Duration = Duration::from_millis(300);
+/// How long it tries to write how it goes: a supervisor that is held up must not hold up the work.
+const WRITE_WITHIN: Duration = Duration::from_millis(20);
 
-/// The line to the supervisor; broken for good after the first failure, so that no half line is followed by another.
+/// The line to the supervisor.
 #[derive(Debug)]
-pub(crate) struct Link(Mutex<Option<UnixStream>>);
+pub(crate) struct Link(Mutex<Line>);
+
+#[derive(Debug)]
+struct Line {
+    stream: UnixStream,
+    /// What could not be written yet.
+    rest: Vec<u8>,
+}
 
 impl Link {
     /// Joins the supervisor that started this process. When the supervisor ends, however it ends, this process is
@@ -38,19 +45,47 @@ impl Link {
             return Err(io::Error::other("the supervisor that started this worker is gone"));
         }
         let stream = address::connect(&seat.address)?;
-        stream.set_write_timeout(Some(WRITE_WITHIN))?;
         let heard = stream.try_clone()?;
         thread::Builder::new().name("ergon-parent".to_owned()).spawn(move || watch(heard, &orders))?;
-        Ok(Self(Mutex::new(Some(stream))))
+        Ok(Self(Mutex::new(Line { stream, rest: Vec::new() })))
     }
 
-    /// Tells the supervisor; if it cannot be told, it is gone, and that is noticed elsewhere.
+    /// Tells the supervisor, as soon as it listens. How it goes is left out while it does not.
     pub(crate) fn send(&self, message: &Message) {
-        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Ok(mut line) = serde_json::to_vec(message) else { return };
-        line.push(b'\n');
-        if stream.as_mut().is_some_and(|stream| stream.write_all(&line).is_err()) {
-            *stream = None;
+        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if line.rest.is_empty() || !matches!(message, Message::Progress { .. }) {
+            line.push(message);
+        }
+        line.write(Some(WRITE_WITHIN));
+    }
+
+    /// Tells the supervisor the last there is to tell, and waits until that is told; not if it is gone.
+    pub(crate) fn finish(&self, message: &Message) {
+        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        line.push(message);
+        line.write(None);
+    }
+}
+
+impl Line {
+    fn push(&mut self, message: &Message) {
+        // Plain data can always be written down.
+        let Ok(text) = serde_json::to_vec(message) else { return };
+        self.rest.extend(text);
+        self.rest.push(b'\n');
+    }
+
+    /// Writes what there is, for at most so long; what cannot be told to one that is gone is noticed elsewhere.
+    fn write(&mut self, within: Option<Duration>) {
+        if self.stream.set_write_timeout(within).is_err() {
+            return;
+        }
+        while !self.rest.is_empty() {
+            match self.stream.write(&self.rest) {
+                Ok(count) => drop(self.rest.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+                Err(_) => return,
+            }
         }
     }
 }
@@ -74,4 +109,35 @@ fn watch(mut stream: UnixStream, orders: &UnboundedSender<Reason>) {
     }
     // Nobody listens when the run is over already.
     let _ = orders.send(Reason::Orphaned);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+
+    use super::*;
+
+    #[test]
+    fn a_supervisor_that_does_not_listen_holds_nobody_up_and_hears_whole_lines_later() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let link = Link(Mutex::new(Line { stream: here, rest: Vec::new() }));
+        let progress = || Message::Progress {
+            tally: Box::default(),
+            in_flight: 1,
+            vitals: crate::runner::watch::Vitals::default(),
+        };
+        // More than a socket holds.
+        while link.0.lock().unwrap().rest.is_empty() {
+            link.send(&progress());
+        }
+        link.send(&progress());
+        let heard = thread::spawn(move || {
+            let lines = BufReader::new(there).lines().map_while(Result::ok);
+            lines.map(|line| serde_json::from_str::<Message>(&line).unwrap()).collect::<Vec<_>>()
+        });
+        link.finish(&Message::Begun { total: Some(7) });
+        drop(link);
+        let heard = heard.join().unwrap();
+        assert!(heard.len() > 10 && matches!(heard.last(), Some(Message::Begun { total: Some(7) })));
+    }
 }

@@ -35,6 +35,9 @@ use crate::task::{Monitor, Snapshot, Stop};
 use crate::telemetry::worker::WorkerDied;
 use crate::telemetry::{Ended, RunReport};
 
+/// How long it waits to let workers in when it could not.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
 /// A task that is to be run by workers.
 #[derive(Debug, Clone)]
 pub(crate) struct Post {
@@ -202,6 +205,7 @@ impl Crew {
                 let _ = self.orders.send(Reason::GivenUp);
                 return left.given_up();
             };
+            worker.record.vacant();
             WorkerDied { task: worker.post.task, worker: worker.index, how: &left.how(), wait }.emit();
             tokio::select! {
                 () = tokio::time::sleep(wait) => worker.record.replaced(),
@@ -262,7 +266,12 @@ impl Shared {
 
 /// Lets in the workers that are expected, and nobody else.
 async fn admit(listener: UnixListener, shared: Shared) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Too many files are open, for example: that may pass.
+            tokio::time::sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
         let peer = stream.peer_cred().ok().and_then(|peer| peer.pid()?.try_into().ok());
         let mut expected = shared.expected.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(waits) = peer.and_then(|pid: u32| expected.remove(&pid)) {

@@ -78,7 +78,6 @@ impl Record {
         books.before.add(&dead);
         // Its threads died with it.
         books.before.abandoned_threads = 0;
-        (books.in_flight, books.begun, books.ending) = (0, false, None);
         books.vitals = Vitals::default();
         books.faults.clear();
         books.restarts += 1;
@@ -88,6 +87,12 @@ impl Record {
     /// The worker has ended.
     pub(super) fn left(&self) {
         self.books().in_flight = 0;
+    }
+
+    /// The place is empty for now: its work is not done.
+    pub(super) fn vacant(&self) {
+        let mut books = self.books();
+        (books.begun, books.ending) = (false, None);
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -168,6 +173,15 @@ mod tests {
         let whole = merged(records.iter());
         assert_eq!((whole.tally.processed, whole.in_flight, whole.tally.abandoned_threads), (18, 5, 3));
         assert_eq!((records[0].restarts(), records[1].restarts()), (1, 0));
+    }
+
+    #[test]
+    fn a_vacant_place_is_not_ready() {
+        let record = Record::new();
+        record.heed(Message::Begun { total: None });
+        assert_eq!(record.vitals().unready, None);
+        record.vacant();
+        assert_eq!(record.vitals().unready.as_deref(), Some("starting"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -32,7 +32,7 @@ impl Audience {
             Self::Terminal(output, _) => errors.iter().for_each(|error| output.error(error)),
             #[cfg(unix)]
             Self::Supervisor(link, _) => {
-                link.send(&Message::Refused { faults: errors.iter().map(Fault::from).collect() });
+                link.finish(&Message::Refused { faults: errors.iter().map(Fault::from).collect() });
             }
         }
     }

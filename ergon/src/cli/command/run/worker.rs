@@ -54,7 +54,7 @@ mod joined {
         let Ran { finished, reason, exit } = runtime.block_on(run_all(vec![built], arriving, place));
         runtime.shutdown_background();
         if let Some(finished) = finished.first() {
-            link.send(&Message::Ended(Box::new(ending(finished, reason.as_ref(), streaming))));
+            link.finish(&Message::Ended(Box::new(ending(finished, reason.as_ref(), streaming))));
         }
         Ok(exit)
     }
