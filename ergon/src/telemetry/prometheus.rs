@@ -32,6 +32,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    #[cfg(feature = "rabbitmq")]
+    use crate::telemetry::link::LinkRestored;
     use crate::telemetry::metrics::{self, End, Levels, Meters};
     use crate::telemetry::{METRICS, MetricKind, Step, Tally};
     use crate::transaction::{Category, Transaction};
@@ -40,9 +42,10 @@ mod tests {
     fn work(meters: &Meters) {
         let mut tally = Tally::default();
         let mut batch = meters.batch(&tally);
-        let mut course = meters.begin(Instant::now(), &Transaction::new("a", &1).unwrap());
+        let began = Instant::now();
+        let mut course = meters.begin(began, &Transaction::new("a", &1).unwrap());
         course.ended(Step::Process, End::Succeeded);
-        let course = course.over(Instant::now());
+        let course = course.over(began, Instant::now());
         batch.step(Step::Process, Duration::from_millis(20), &course);
         batch.transaction(&course, None);
         batch.settled("ack");
@@ -55,7 +58,10 @@ mod tests {
         meters.retried("process", Category::System);
         meters.watch(|| Some(Levels { in_flight: 2, limit: 8 }), || 1);
         #[cfg(feature = "rabbitmq")]
-        metrics::reconnected("ship-orders.input", "consume");
+        {
+            let (connector, purpose) = ("ship-orders.input", "consume");
+            LinkRestored { connector, purpose, place: &"a broker", down: Duration::ZERO }.emit();
+        }
     }
 
     #[test]
@@ -79,6 +85,10 @@ mod tests {
         ] {
             assert!(text.lines().any(|written| written == line), "no line\n{line}\nin\n{text}");
         }
+        #[cfg(feature = "rabbitmq")]
+        assert!(text.contains(
+            r#"ergon_connector_reconnects_total{connector="ship-orders.input",purpose="consume"} 1"#
+        ));
         for metric in METRICS {
             let kind = match metric.kind {
                 MetricKind::Counter => "counter",
