@@ -202,6 +202,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_promised_is_measured() {
+        const PROMISED: [(&str, &[&str]); 17] = [
+            ("ergon.transactions", &["outcome", "task"]),
+            ("ergon.transaction.duration", &[]),
+            ("ergon.step.duration", &["outcome", "step", "task"]),
+            ("ergon.attempts", &["outcome", "step", "task"]),
+            ("ergon.retries", &["category", "step", "task"]),
+            ("ergon.backoff.duration", &[]),
+            ("ergon.timeouts", &["step", "task"]),
+            ("ergon.in_flight", &[]),
+            ("ergon.concurrency.limit", &[]),
+            ("ergon.fetch.duration", &[]),
+            ("ergon.fetch.batch_size", &[]),
+            ("ergon.fetch.empty", &[]),
+            ("ergon.settlements", &["disposition", "result", "task"]),
+            ("ergon.queue.wait", &[]),
+            ("ergon.dead_letters", &[]),
+            ("ergon.abandoned_threads", &[]),
+            ("ergon.connector.reconnects", &[]),
+        ];
+        assert!(METRICS.iter().map(|metric| metric.name).eq(PROMISED.iter().map(|(name, _)| *name)));
+        for (metric, (name, labels)) in METRICS.iter().zip(PROMISED) {
+            assert!(labels.is_empty() || metric.labels == labels, "{name}");
+        }
+    }
+
+    #[test]
     fn labels_are_sorted_and_none_is_an_id() {
         for Metric { name, labels, .. } in METRICS {
             assert!(labels.is_sorted(), "{name}");

@@ -52,6 +52,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    #[cfg(feature = "rabbitmq")]
+    use crate::telemetry::link::LinkRestored;
     use crate::telemetry::metrics::{self, End, Levels, Meters};
     use crate::telemetry::{METRICS, MetricKind, Step, Tally};
     use crate::transaction::{Category, Transaction};
@@ -76,7 +78,10 @@ mod tests {
         meters.retried("process", Category::System);
         meters.watch(|| Some(Levels { in_flight: 2, limit: 8 }), || 1);
         #[cfg(feature = "rabbitmq")]
-        metrics::reconnected("ship-orders.input", "consume");
+        {
+            let (connector, purpose) = ("ship-orders.input", "consume");
+            LinkRestored { connector, purpose, place: &"a broker", down: Duration::ZERO }.emit();
+        }
     }
 
     #[test]
@@ -100,6 +105,10 @@ mod tests {
         ] {
             assert!(text.lines().any(|written| written == line), "no line\n{line}\nin\n{text}");
         }
+        #[cfg(feature = "rabbitmq")]
+        assert!(text.contains(
+            r#"ergon_connector_reconnects_total{connector="ship-orders.input",purpose="consume"} 1"#
+        ));
         for metric in METRICS {
             let kind = match metric.kind {
                 MetricKind::Counter => "counter",

@@ -46,9 +46,7 @@ impl Meters {
     fn new(task: &'static str, outbound: bool) -> Self {
         Self(installed().map(|instruments| {
             let bound = Bound::new(task, instruments, outbound);
-            let measured = Measured { bound, anchor: Instant::now(), shows: AtomicU64::new(0) };
-            measured.look_at_the_clock(measured.anchor);
-            Arc::new(measured)
+            Arc::new(Measured { bound, anchor: Instant::now(), shows: AtomicU64::new(0) })
         }))
     }
 
