@@ -46,17 +46,18 @@ async fn traces_of(auth: Auth, log: &Log) -> String {
     let mut config = config(&server).with_auth(auth);
     config.headers.insert("X-Session".into(), "s3cret-session".into());
     let service = config.build().unwrap();
-    let mut seen = format!("{config:?} {service:?}");
+    let mut seen = vec![format!("{config:?} {service:?}")];
     for path in ["reset", "no-json", "refused"] {
         let request = service.get(path).query("key", "s3cret-query").header("x-own", "s3cret-own");
-        seen += &format!("{request:?}");
+        seen.push(format!("{request:?}"));
         let error = request.receive::<u64>().await.unwrap_err();
-        seen += &format!("{} {error:?}", told(&error));
+        seen.push(format!("{} {error:?}", told(&error)));
         let error = TransactionError::from(error);
-        seen += &format!("{error} {error:?} {:?}", error.source().map(ToString::to_string));
+        seen.push(format!("{error} {error:?} {:?}", error.source().map(ToString::to_string)));
     }
     assert_eq!(server.asked().len(), 7, "three times reset, once no JSON, three times refused");
-    seen + &String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+    seen.push(String::from_utf8(log.0.lock().unwrap().clone()).unwrap());
+    seen.join("\n")
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ pub(crate) enum Transport {
     /// Files: the tasks are run one after the other.
     Files(Queues<JsonLinesConfig>),
     /// RabbitMQ: the tasks run side by side.
-    Broker(Broker),
+    Broker(Box<Broker>),
 }
 
 /// The places between the tasks, and for what does not reach the next one.

@@ -1,7 +1,7 @@
 //! A service for language models that speak the protocol of OpenAI: chat, structured answers, embeddings, streams.
 //!
 //! The protocol's types are those of the crate `async-openai`; the requests go through an
-//! [`HttpService`](super::http::HttpService), whose limits, retries and discretion hold here too. A request is
+//! [`HttpService`], whose limits, retries and discretion hold here too. A request is
 //! [repeatable](super::http::Request::repeatable): an answer that was lost on its way is asked for again, and paid
 //! twice.
 //!

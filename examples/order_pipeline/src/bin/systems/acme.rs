@@ -36,7 +36,7 @@ pub(crate) fn router() -> Router {
 async fn list(State(books): Shared, Query(page): Query<Page>, headers: HeaderMap) -> Response {
     let books = match admitted(&books, &headers) {
         Ok(books) => books,
-        Err(refused) => return refused,
+        Err(refused) => return refused.into_response(),
     };
     let numbered = books.orders.iter().enumerate().skip(page.after).take(page.limit.min(100));
     let bookings: Vec<_> =
@@ -49,7 +49,7 @@ async fn list(State(books): Shared, Query(page): Query<Page>, headers: HeaderMap
 async fn place(State(books): Shared, headers: HeaderMap, Json(order): Json<Value>) -> Response {
     let mut books = match admitted(&books, &headers) {
         Ok(books) => books,
-        Err(refused) => return refused,
+        Err(refused) => return refused.into_response(),
     };
     let Some(key) = headers.get("idempotency-key").and_then(|key| key.to_str().ok()) else {
         return (StatusCode::BAD_REQUEST, "no idempotency key").into_response();
@@ -66,14 +66,17 @@ async fn place(State(books): Shared, headers: HeaderMap, Json(order): Json<Value
     (StatusCode::CREATED, Json(json!({ "number": index + 1 }))).into_response()
 }
 
-fn admitted<'b>(books: &'b Mutex<Books>, headers: &HeaderMap) -> Result<MutexGuard<'b, Books>, Response> {
+/// A status, a header and a body.
+type Refused = (StatusCode, [(&'static str, &'static str); 1], &'static str);
+
+fn admitted<'b>(books: &'b Mutex<Books>, headers: &HeaderMap) -> Result<MutexGuard<'b, Books>, Refused> {
     if headers.get("x-acme-key").is_none_or(|key| key != "acme-key") {
-        return Err((StatusCode::UNAUTHORIZED, "who are you?").into_response());
+        return Err((StatusCode::UNAUTHORIZED, [("www-authenticate", "X-Acme-Key")], "who are you?"));
     }
     let mut books = books.lock().unwrap_or_else(PoisonError::into_inner);
     books.requests += 1;
-    if books.requests % 40 == 0 {
-        return Err((StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")], "slow down").into_response());
+    if books.requests.is_multiple_of(40) {
+        return Err((StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")], "slow down"));
     }
     Ok(books)
 }

@@ -29,6 +29,6 @@ async fn customer(
     if number % 100 == 40 {
         return Err((StatusCode::NOT_FOUND, "no such customer"));
     }
-    let tier = if number % 3 == 0 { "gold" } else { "standard" };
+    let tier = if number.is_multiple_of(3) { "gold" } else { "standard" };
     Ok(Json(json!({ "id": id, "name": format!("Customer {id}"), "tier": tier })))
 }

@@ -1,7 +1,7 @@
 //! The rules of an order line.
 
 use super::errors::IngestionError;
-use super::schemas::Row;
+use super::schemas::WorkbookRow;
 use crate::tasks::schemas::Order;
 
 /// The highest discount that needs no approval.
@@ -10,8 +10,8 @@ const HIGHEST_DISCOUNT: f64 = 0.5;
 const HIGHEST_PRICE: f64 = 1e9;
 
 /// Makes an order of a row that keeps the rules.
-pub(super) fn order(row: &Row) -> Result<Order, IngestionError> {
-    let Row { row_id, order_id, customer_id, product_id, quantity, sales, discount } = row.clone();
+pub(super) fn order(row: &WorkbookRow) -> Result<Order, IngestionError> {
+    let WorkbookRow { row_id, order_id, customer_id, product_id, quantity, sales, discount } = row.clone();
     if discount > HIGHEST_DISCOUNT {
         return Err(IngestionError::DiscountTooHigh { discount, most: HIGHEST_DISCOUNT });
     }
@@ -35,10 +35,10 @@ fn cents(price: f64) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn row(quantity: u32, sales: f64, discount: f64) -> Row {
+    fn row(quantity: u32, sales: f64, discount: f64) -> WorkbookRow {
         let text = |text: &str| text.to_owned();
         let (order_id, customer_id, product_id) = (text("CA-1"), text("AB-1"), text("FUR-1"));
-        Row { row_id: 7, order_id, customer_id, product_id, quantity, sales, discount }
+        WorkbookRow { row_id: 7, order_id, customer_id, product_id, quantity, sales, discount }
     }
 
     #[test]
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_row_that_breaks_a_rule_is_refused_with_the_reason() {
-        let why = |row: Row| order(&row).unwrap_err().to_string();
+        let why = |row: WorkbookRow| order(&row).unwrap_err().to_string();
         assert_eq!(why(row(1, 1.0, 0.7)), "a discount of 0.7 is above the 0.5 that is allowed");
         assert_eq!(why(row(0, 1.0, 0.0)), "the quantity is 0");
         assert_eq!(why(row(1, -1.0, 0.0)), "-1 is no price");

@@ -4,7 +4,7 @@ use ergon::prelude::*;
 
 /// A row of the workbook; the columns that are not named here are left alone.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Row {
+pub(crate) struct WorkbookRow {
     #[serde(rename = "Row ID")]
     pub(crate) row_id: u64,
     #[serde(rename = "Order ID")]

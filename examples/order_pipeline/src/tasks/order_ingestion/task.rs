@@ -3,7 +3,7 @@
 use ergon::prelude::*;
 
 use super::checks;
-use super::schemas::Row;
+use super::schemas::WorkbookRow;
 use crate::tasks::constants::HAND_ON;
 use crate::tasks::schemas::Order;
 
@@ -15,14 +15,14 @@ use crate::tasks::schemas::Order;
 pub(crate) struct OrderIngestion;
 
 impl Consumer for OrderIngestion {
-    type Payload = Row;
+    type Payload = WorkbookRow;
     type Output = Order;
 
-    async fn process_transaction(&self, row: &Transaction<Row>) -> Result<Order> {
+    async fn process_transaction(&self, row: &Transaction<WorkbookRow>) -> Result<Order> {
         Ok(checks::order(row.payload())?)
     }
 
-    async fn handle_process_success(&self, row: &Transaction<Row>, order: &Order) -> Result<()> {
+    async fn handle_process_success(&self, row: &Transaction<WorkbookRow>, order: &Order) -> Result<()> {
         self.output_connector.dispatch(row.derive(order)?).await
     }
 }
