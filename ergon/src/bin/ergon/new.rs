@@ -53,7 +53,7 @@ fn dependency(from: &args::From) -> Result<String, Trouble> {
             format!("version = \"{major}.{minor}\"")
         }
     };
-    Ok(format!("ergon = {{ {place}, features = [\"cli\"] }}"))
+    Ok(format!("ergon = {{ {place}, features = [\"cli\", \"health\", \"opentelemetry\"] }}"))
 }
 
 /// The folder of the crate `ergon`, in full.
