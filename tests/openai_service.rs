@@ -248,6 +248,7 @@ async fn a_streamed_answer_without_end_runs_into_the_limit() {
     let server = streaming(vec!["data: ".to_owned() + &"x".repeat(4096)], Some(Step::Hang)).await;
     let mut config = OpenaiConfig::new("k", "m");
     (config.base_url, config.max_response) = (server.url(), "1KiB".parse().unwrap());
+    config.timeout = Duration::from_secs(5);
     let answer = config.build().unwrap().stream("?").await.unwrap();
     let error = answer.whole().await.unwrap_err();
     assert!(error.to_string().ends_with("larger than max_response = 1KiB"), "{error}");

@@ -191,7 +191,11 @@ fn the_present_folder_gives_its_name() {
     assert!(output.status.success(), "{}", stderr(&output));
     let manifest = std::fs::read_to_string(present.join("Cargo.toml")).unwrap();
     assert!(manifest.contains("name = \"order-flow\""), "{manifest}");
-    assert!(manifest.contains("ergon = { version = \"0.1\", features = [\"cli\", \"health\", \"opentelemetry\"] }"), "{manifest}");
+    assert!(
+        manifest
+            .contains("ergon = { version = \"0.1\", features = [\"cli\", \"health\", \"opentelemetry\"] }"),
+        "{manifest}"
+    );
     assert!(present.join("notes.txt").exists());
 }
 

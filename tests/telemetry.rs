@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ergon_tests::otlp::{Collector, Seen, Span, Status};
 use ergon_tests::until;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use serde_json::json;
 use tempfile::TempDir;
@@ -344,4 +345,24 @@ async fn a_payload_stands_in_a_line_only_when_the_settings_say_so() {
     project.settings("[telemetry]\nlog_payloads = true\n");
     let loud = told(project.run(&["run", "observe"], &[]).await);
     assert!(loud.contains(r#"payload="{\"goes\":\"panics\"}""#), "{loud}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_over_within_its_grace_though_the_collector_hangs() {
+    let (collector, project) = (Collector::grpc().await, Project::new(&["slowly"; 1000]));
+    let endpoint = collector.endpoint();
+    collector.hang();
+    project.settings("[tasks.observe.consumer]\nshutdown_grace = \"1s\"\n");
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)];
+    let child = project.command(&["--log-level", "warn", "run", "observe"], &variables).spawn().unwrap();
+    until("a line is copied", Duration::from_secs(30), async || {
+        fs::read_to_string(project.0.path().join("copies.jsonl")).is_ok_and(|text| !text.is_empty())
+    })
+    .await;
+    let told = Instant::now();
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let output = timeout(Duration::from_secs(30), child.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!(output.status.code(), Some(143), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.elapsed() < Duration::from_millis(2500), "{:?}", told.elapsed());
 }
