@@ -12,8 +12,8 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tokio::runtime::Handle;
 
 use crate::settings::LogFormat;
-use crate::settings::plan::{Endpoint, Queueing, SamplerPlan};
-use crate::telemetry::export::{Exporting, Losses, sampling};
+use crate::settings::plan::{Endpoint, Endpoints, ExportPlan, Queueing, SamplerPlan, Target};
+use crate::telemetry::export::{About, Exporting, Exports, Losses, WriteLine, sampling};
 use crate::telemetry::filter::Directives;
 use crate::telemetry::logs::{self, LogOptions};
 use crate::telemetry::metrics;
@@ -68,4 +68,17 @@ pub fn log(level: &str, write: impl Fn(&str) + Send + Sync + 'static) {
     let options =
         LogOptions { format: LogFormat::Json, colour: false, service: "bench".to_owned(), worker: None };
     logs::install(vec![logs::lines(Directives::lenient(level, "bench").filter(), options, write)]);
+}
+
+/// Traces this share of all transactions into a collector that nobody runs.
+///
+/// # Panics
+/// There are no threads to send from.
+#[expect(clippy::expect_used, reason = "a benchmark may fail")]
+pub fn trace_in_vain(ratio: f64) -> impl Sized {
+    let endpoint = Endpoint { url: "http://127.0.0.1:1".to_owned(), ..Endpoint::default() };
+    let endpoints = Endpoints { traces: endpoint, ..Endpoints::default() };
+    let sampler = SamplerPlan { ratio, parent_based: true };
+    let plan = ExportPlan { traces: Target::Otlp, endpoints, sampler, ..ExportPlan::default() };
+    Exports::start(&plan, &About::default(), &WriteLine::new(|_| {})).expect("it starts")
 }

@@ -226,3 +226,86 @@ impl Variables<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Options, load};
+
+    #[derive(Deserialize)]
+    struct Nothing {}
+
+    /// What these variables make, beside what of them is left aside.
+    fn planned(variables: &[(&str, &str)]) -> (ExportPlan, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let environment = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let options = Options { working_folder: folder.path().into(), environment, ..Options::default() };
+        let Nothing {} = load::<Nothing>(&options).unwrap().settings;
+        load::<Nothing>(&options).unwrap().framework.exports("shop")
+    }
+
+    #[test]
+    fn one_variable_switches_everything_on() {
+        let (plan, ignored) = planned(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")]);
+        assert_eq!((plan.traces, plan.metrics, plan.logs), (Target::Otlp, Target::Otlp, Target::Otlp));
+        assert_eq!(plan.endpoints.traces.url, "http://collector:4317");
+        assert_eq!((plan.endpoints.traces.protocol, plan.service.as_str()), (Protocol::Grpc, "shop"));
+        assert_eq!(ignored, [""; 0]);
+        assert!(!planned(&[]).0.exports());
+    }
+
+    #[test]
+    fn a_signal_is_switched_off_by_its_own_variable_and_all_by_one() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317");
+        for (name, value) in [("OTEL_METRICS_ENABLED", "false"), ("OTEL_METRICS_EXPORTER", "none")] {
+            let (plan, _) = planned(&[endpoint, (name, value)]);
+            assert_eq!((plan.traces, plan.metrics), (Target::Otlp, Target::Off), "{name}");
+        }
+        assert!(!planned(&[endpoint, ("OTEL_SDK_DISABLED", "true")]).0.exports());
+    }
+
+    #[test]
+    fn over_http_each_signal_has_its_path_unless_it_has_an_address_of_its_own() {
+        let (plan, _) = planned(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector/otlp/"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://other:4318/here"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20a,x=1"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "250"),
+        ]);
+        assert_eq!(plan.endpoints.traces.url, "https://collector/otlp/v1/traces");
+        assert_eq!(plan.endpoints.logs.url, "http://other:4318/here");
+        let headers = [("authorization".to_owned(), "Bearer a".to_owned()), ("x".to_owned(), "1".to_owned())];
+        assert_eq!(plan.endpoints.metrics.headers, headers);
+        assert_eq!(plan.endpoints.metrics.timeout, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn samplers_are_those_of_opentelemetry() {
+        let sampler = |name: &str, argument: &str| {
+            planned(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", argument)]).0.sampler
+        };
+        assert_eq!(sampler("", ""), SamplerPlan { ratio: 1.0, parent_based: true });
+        assert_eq!(sampler("always_off", ""), SamplerPlan { ratio: 0.0, parent_based: false });
+        assert_eq!(sampler("traceidratio", "0.01"), SamplerPlan { ratio: 0.01, parent_based: false });
+        assert_eq!(
+            sampler("parentbased_traceidratio", "0.5"),
+            SamplerPlan { ratio: 0.5, parent_based: true }
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_is_left_aside_and_told() {
+        let (plan, ignored) = planned(&[
+            ("OTEL_TRACES_SAMPLER", "xray"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+            ("OTEL_LOGS_ENABLED", "perhaps"),
+        ]);
+        assert_eq!(plan.sampler, SamplerPlan::default());
+        assert_eq!(ignored.len(), 3, "{ignored:?}");
+        assert!(
+            ignored.iter().any(|line| line.contains("OTEL_TRACES_SAMPLER") && line.contains("expected")),
+            "{ignored:?}"
+        );
+    }
+}
