@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::trace::Status;
+use opentelemetry::trace::{SpanId, Status};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics};
@@ -48,7 +48,9 @@ impl SpanExporter for Spans {
             let took = span.end_time.duration_since(span.start_time).unwrap_or_default();
             let (trace_id, span_id) = (span.span_context.trace_id(), span.span_context.span_id());
             let mut line = format!("span {} {took:?} trace_id={trace_id} span_id={span_id}", span.name);
-            let _ = write!(line, " parent={}", span.parent_span_id);
+            if span.parent_span_id != SpanId::INVALID {
+                let _ = write!(line, " parent={}", span.parent_span_id);
+            }
             fields(&mut line, span.attributes.iter());
             if let Status::Error { description } = &span.status {
                 let _ = write!(line, " error={description:?}");
