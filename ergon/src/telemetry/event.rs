@@ -60,6 +60,18 @@ impl AttemptFailed<'_> {
         }
         let (category, task) = (error.category().as_str(), scope.map(|scope| scope.task));
         let transaction_id = scope.map(|scope| scope.transaction_id.as_str());
+        // What a handler calls with retries of its own is not an attempt of its step, whose ids stand in the line.
+        if scope.is_none() && Scope::with_current(|current| current.is_some()) {
+            let wait_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            let (call, tried, most, error) = (name, attempt, max_attempts, causes(error));
+            match wait_ms {
+                Some(wait_ms) => {
+                    warn!(call, tried, most, category, wait_ms, error, "call failed, will be tried again");
+                }
+                None => debug!(call, tried, most, category, error, "call failed"),
+            }
+            return;
+        }
         match wait {
             Some(wait) => warn!(
                 task,
