@@ -9,8 +9,18 @@
 )]
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use ergon::prelude::*;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// The code of `docs/testing.md`, as `build.rs` takes it out of the page.
+mod testing_guide {
+    include!(concat!(env!("OUT_DIR"), "/testing_guide.rs"));
+}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -149,8 +159,76 @@ fn all_settings_can_be_read() {
     assert!(count > 10, "only {count} blocks are found");
 }
 
+/// The cells of the first table of settings below a heading, without the two lines of its head.
+fn settings<'p>(page: &'p str, heading: &str) -> Vec<Vec<&'p str>> {
+    let (_, below) = page.split_once(&format!("\n{heading}\n")).unwrap();
+    let table = below.lines().skip_while(|line| !line.starts_with("| key |"));
+    let rows = table.take_while(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
+}
+
+/// Holds a table of `docs/connectors.md` against a config: the same keys, and a default in code is that of the key.
+fn agrees<C: DeserializeOwned + Debug>(heading: &str, required: &Value) {
+    let page = fs::read_to_string(root().join("docs/connectors.md")).unwrap();
+    let parsed = |value: &Value| serde_json::from_value::<C>(value.clone());
+    let with = |key: &str, value: Value| {
+        let mut config = required.clone();
+        config[key] = value;
+        config
+    };
+    let minimal = format!("{:?}", parsed(required).unwrap());
+    let unknown = parsed(&with("no such key", json!(0))).unwrap_err().to_string();
+    let known: Vec<_> = unknown.split('`').skip(3).step_by(2).collect();
+    let rows = settings(&page, heading);
+    let keys: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(keys, known, "{heading}");
+    for (key, row) in keys.iter().zip(&rows) {
+        let default = row[2];
+        if default == "required" {
+            assert!(required.get(key).is_some(), "{heading}: `{key}` is required");
+            let mut without = required.clone();
+            without.as_object_mut().unwrap().remove(*key);
+            assert!(parsed(&without).is_err(), "{heading}: `{key}` is required");
+        } else if let Some(toml) = default.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) {
+            let table: HashMap<String, Value> = toml::from_str(&format!("it = {toml}")).unwrap();
+            let explicit = format!("{:?}", parsed(&with(key, table["it"].clone())).unwrap());
+            assert_eq!(explicit, minimal, "{heading}: `{key}` is {toml} by default");
+        } else {
+            assert!(minimal.contains(&format!("{key}: None")), "{heading}: `{key}` has a value: {minimal}");
+        }
+    }
+}
+
+#[test]
+fn every_setting_of_a_connector_stands_in_its_table_with_its_default() {
+    let path = json!({"path": "a"});
+    agrees::<MemoryConfig>("## Memory", &json!({"name": "a"}));
+    agrees::<JsonLinesConfig>("## JSON Lines", &path);
+    agrees::<CsvConfig>("## CSV", &path);
+    agrees::<ExcelConfig>("## Excel", &path);
+}
+
+/// Reads the first block of settings below a heading into a config.
+fn example<C: DeserializeOwned>(heading: &str, table: &str) -> C {
+    let page = fs::read_to_string(root().join("docs/connectors.md")).unwrap();
+    let (_, below) = page.split_once(&format!("\n{heading}\n")).unwrap();
+    let block = parted(below.split("\n## ").next().unwrap()).1.into_iter().find(|block| block.info == "toml");
+    let mut tables: toml::Table = toml::from_str(&block.unwrap().text).unwrap();
+    tables.remove(table).unwrap().try_into().unwrap()
+}
+
+#[test]
+fn every_example_of_settings_is_read_as_it_is_meant() {
+    assert_eq!(example::<MemoryConfig>("## Memory", "orders").name, "orders");
+    assert!(!example::<JsonLinesConfig>("## JSON Lines", "receipts").append);
+    assert_eq!(example::<CsvConfig>("## CSV", "orders").delimiter, ';');
+    assert_eq!(example::<ExcelConfig>("## Excel", "orders").filter.unwrap().equals, json!(false));
+    assert_eq!(example::<RabbitMqConfig>("## RabbitMQ", "orders").queue.unwrap(), "orders");
+}
+
 /// Pages whose blocks of Rust are no programs, and who holds them instead.
-const NO_PROGRAMS: [(&str, &str); 2] = [
+const NO_PROGRAMS: [(&str, &str); 3] = [
+    ("docs/testing.md", "tests/build.rs"),
     ("docs/expansion.md", "ergon-macros/src/expand/tests.rs"),
     ("docs/getting-started.md", "tests/scaffold.rs"),
 ];
