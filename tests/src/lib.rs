@@ -14,6 +14,14 @@
 #[doc = include_str!("../../docs/connectors/rabbitmq.md")]
 mod rabbitmq_guide {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/migrating.md")]
+mod migrating {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/connectors.md")]
+mod connectors {}
+
 pub mod broker;
 pub mod crew;
 mod flaky;

@@ -1,0 +1,290 @@
+//! The book in `docs/`: it names every page, its links lead somewhere, its settings can be read, its Rust is compiled.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ergon::prelude::*;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// The code of `docs/testing.md`, as `build.rs` takes it out of the page.
+mod testing_guide {
+    include!(concat!(env!("OUT_DIR"), "/testing_guide.rs"));
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// All pages of a folder and of those below it, sorted.
+fn pages_of(folder: &Path) -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            pages.extend(pages_of(&path));
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push(path);
+        }
+    }
+    pages.sort();
+    pages
+}
+
+/// The pages of the book, and those at the root that lead to it.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = pages_of(&root().join("docs"));
+    assert!(pages.len() > 10, "only {} pages are found", pages.len());
+    pages.extend(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|page| root().join(page)));
+    pages
+}
+
+fn shown(page: &Path) -> String {
+    page.strip_prefix(root()).unwrap_or(page).display().to_string()
+}
+
+/// A block of code: what stands behind its fence, the number of its first line, and its text.
+struct Block {
+    info: String,
+    line: usize,
+    text: String,
+}
+
+/// Parts a page into its prose and its blocks.
+fn parted(page: &str) -> (String, Vec<Block>) {
+    let (mut prose, mut blocks) = (String::new(), Vec::new());
+    let mut open: Option<Block> = None;
+    for (index, line) in page.lines().enumerate() {
+        let fence = line.trim_start().strip_prefix("```");
+        match (&mut open, fence) {
+            (None, Some(info)) => {
+                open = Some(Block { info: info.to_owned(), line: index + 2, text: String::new() });
+            }
+            (None, None) => prose.extend([line, "\n"]),
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(block), None) => block.text.extend([line, "\n"]),
+        }
+    }
+    assert!(open.is_none(), "a block is never closed");
+    (prose, blocks)
+}
+
+fn read(page: &Path) -> (String, Vec<Block>) {
+    parted(&fs::read_to_string(page).unwrap())
+}
+
+/// Where the links of a text lead.
+fn links(prose: &str) -> impl Iterator<Item = &str> {
+    prose.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0))
+}
+
+/// The anchors of a page's headings, as they are made where it is shown.
+fn anchors(prose: &str) -> Vec<String> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let headings = prose
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+    let anchor = |heading: &str| {
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        let slug: String =
+            kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect();
+        let count = seen.entry(slug.clone()).or_default();
+        *count += 1;
+        if *count == 1 { slug } else { format!("{slug}-{}", *count - 1) }
+    };
+    headings.map(anchor).collect()
+}
+
+/// What is wrong with a link of a page, if anything is.
+fn broken(page: &Path, link: &str) -> Option<String> {
+    if link.contains("://") {
+        return None;
+    }
+    let (file, anchor) = link.split_once('#').map_or((link, None), |(file, anchor)| (file, Some(anchor)));
+    let target = if file.is_empty() { page.to_owned() } else { page.parent().unwrap().join(file) };
+    if !target.exists() {
+        return Some(format!("{}: there is no {file}", shown(page)));
+    }
+    let anchor = anchor?;
+    let found = anchors(&read(&target).0);
+    (!found.iter().any(|one| one == anchor))
+        .then(|| format!("{}: {} has no heading #{anchor}, only {found:?}", shown(page), shown(&target)))
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    let mut problems = Vec::new();
+    for page in pages() {
+        let (prose, _) = read(&page);
+        problems.extend(links(&prose).filter_map(|link| broken(&page, link)));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn the_table_of_contents_names_every_page() {
+    let contents = root().join("docs/README.md");
+    let (prose, _) = read(&contents);
+    let named: Vec<_> = links(&prose).map(|link| contents.parent().unwrap().join(link)).collect();
+    let forgotten: Vec<_> = pages_of(&root().join("docs"))
+        .into_iter()
+        .filter(|page| *page != contents && !named.contains(page))
+        .collect();
+    assert!(forgotten.is_empty(), "{forgotten:?}");
+}
+
+#[test]
+fn all_settings_can_be_read() {
+    let mut problems = Vec::new();
+    let mut count = 0;
+    for page in pages() {
+        for block in read(&page).1.iter().filter(|block| block.info == "toml") {
+            count += 1;
+            if let Err(error) = toml::from_str::<toml::Table>(&block.text) {
+                problems.push(format!("{}:{}: {error}", shown(&page), block.line));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(count > 10, "only {count} blocks are found");
+}
+
+/// The cells of the first table of settings below a heading, without the two lines of its head.
+fn settings<'p>(page: &'p str, heading: &str) -> Vec<Vec<&'p str>> {
+    let (_, below) = page.split_once(&format!("\n{heading}\n")).unwrap();
+    let table = below.lines().skip_while(|line| !line.starts_with("| key |"));
+    let rows = table.take_while(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
+}
+
+/// Holds a table of `docs/connectors.md` against a config: the same keys, and a default in code is that of the key.
+fn agrees<C: DeserializeOwned + Debug>(heading: &str, required: &Value) {
+    let page = fs::read_to_string(root().join("docs/connectors.md")).unwrap();
+    let parsed = |value: &Value| serde_json::from_value::<C>(value.clone());
+    let with = |key: &str, value: Value| {
+        let mut config = required.clone();
+        config[key] = value;
+        config
+    };
+    let minimal = format!("{:?}", parsed(required).unwrap());
+    let unknown = parsed(&with("no such key", json!(0))).unwrap_err().to_string();
+    let known: Vec<_> = unknown.split('`').skip(3).step_by(2).collect();
+    let rows = settings(&page, heading);
+    let keys: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(keys, known, "{heading}");
+    for (key, row) in keys.iter().zip(&rows) {
+        let default = row[2];
+        if default == "required" {
+            assert!(required.get(key).is_some(), "{heading}: `{key}` is required");
+            let mut without = required.clone();
+            without.as_object_mut().unwrap().remove(*key);
+            assert!(parsed(&without).is_err(), "{heading}: `{key}` is required");
+        } else if let Some(toml) = default.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) {
+            let table: HashMap<String, Value> = toml::from_str(&format!("it = {toml}")).unwrap();
+            let explicit = format!("{:?}", parsed(&with(key, table["it"].clone())).unwrap());
+            assert_eq!(explicit, minimal, "{heading}: `{key}` is {toml} by default");
+        } else {
+            assert!(minimal.contains(&format!("{key}: None")), "{heading}: `{key}` has a value: {minimal}");
+        }
+    }
+}
+
+#[test]
+fn every_setting_of_a_connector_stands_in_its_table_with_its_default() {
+    let path = json!({"path": "a"});
+    agrees::<MemoryConfig>("## Memory", &json!({"name": "a"}));
+    agrees::<JsonLinesConfig>("## JSON Lines", &path);
+    agrees::<CsvConfig>("## CSV", &path);
+    agrees::<ExcelConfig>("## Excel", &path);
+}
+
+/// Reads the first block of settings below a heading into a config.
+fn example<C: DeserializeOwned>(heading: &str, table: &str) -> C {
+    let page = fs::read_to_string(root().join("docs/connectors.md")).unwrap();
+    let (_, below) = page.split_once(&format!("\n{heading}\n")).unwrap();
+    let block = parted(below.split("\n## ").next().unwrap()).1.into_iter().find(|block| block.info == "toml");
+    let mut tables: toml::Table = toml::from_str(&block.unwrap().text).unwrap();
+    tables.remove(table).unwrap().try_into().unwrap()
+}
+
+#[test]
+fn every_example_of_settings_is_read_as_it_is_meant() {
+    assert_eq!(example::<MemoryConfig>("## Memory", "orders").name, "orders");
+    assert!(!example::<JsonLinesConfig>("## JSON Lines", "receipts").append);
+    assert_eq!(example::<CsvConfig>("## CSV", "orders").delimiter, ';');
+    assert_eq!(example::<ExcelConfig>("## Excel", "orders").filter.unwrap().equals, json!(false));
+    assert_eq!(example::<RabbitMqConfig>("## RabbitMQ", "orders").queue.unwrap(), "orders");
+}
+
+/// Pages whose blocks of Rust are no programs, and who holds them instead.
+const NO_PROGRAMS: [(&str, &str); 3] = [
+    ("docs/testing.md", "tests/build.rs"),
+    ("docs/expansion.md", "ergon-macros/src/expand/tests.rs"),
+    ("docs/getting-started.md", "tests/scaffold.rs"),
+];
+
+#[test]
+fn every_page_with_rust_is_compiled() {
+    let sources =
+        ["ergon/src/lib.rs", "tests/src/lib.rs"].map(|path| fs::read_to_string(root().join(path)).unwrap());
+    let mut problems = Vec::new();
+    for page in pages() {
+        let name = shown(&page);
+        let (_, blocks) = read(&page);
+        let rust = blocks.iter().filter(|block| block.info.split(',').next() == Some("rust"));
+        let compiled =
+            sources.iter().any(|source| source.contains(&format!("include_str!(\"../../{name}\")")));
+        let held = NO_PROGRAMS.iter().find(|(page, _)| *page == name).map(|(_, by)| root().join(by));
+        let named =
+            held.is_some_and(|by| fs::read_to_string(by).unwrap().contains(name.rsplit('/').next().unwrap()));
+        problems.extend(
+            rust.filter(|_| !compiled && !named)
+                .map(|block| format!("{name}:{}: nobody compiles this", block.line)),
+        );
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn no_block_is_left_out_of_the_tests() {
+    let ignored = |block: &Block| block.info.split(',').any(|word| word.trim() == "ignore");
+    let left_out: Vec<_> = pages()
+        .iter()
+        .flat_map(|page| {
+            read(page)
+                .1
+                .into_iter()
+                .filter(ignored)
+                .map(move |block| format!("{}:{}", shown(page), block.line))
+        })
+        .collect();
+    assert!(left_out.is_empty(), "{left_out:?}");
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_seen() {
+    let page = root().join("docs/README.md");
+    assert_eq!(broken(&page, "language.md#errors"), None);
+    assert_eq!(broken(&page, "connectors/rabbitmq.md#tls-1"), None);
+    assert_eq!(broken(&page, "gone.md").unwrap(), "docs/README.md: there is no gone.md");
+    assert!(broken(&page, "language.md#gone").unwrap().contains("has no heading #gone"));
+}
+
+#[test]
+fn prose_and_blocks_are_told_apart() {
+    let (prose, blocks) = parted("a [b](c)\n```toml\n# no heading\nx = 1\n```\n# D, `e`!\n");
+    assert_eq!(links(&prose).collect::<Vec<_>>(), ["c"]);
+    assert_eq!(anchors(&prose), ["d-e"]);
+    assert_eq!((blocks.len(), blocks[0].info.as_str(), blocks[0].line), (1, "toml", 3));
+    assert_eq!(blocks[0].text, "# no heading\nx = 1\n");
+}
