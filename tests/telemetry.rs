@@ -1,10 +1,18 @@
 //! What can be seen of a real program by a real collector: spans, log lines, metrics.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::float_cmp,
+    reason = "a test that panics fails; what is counted is whole"
+)]
+
 use std::fs;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use ergon_tests::otlp::{Collector, Seen, Span, Status};
+use ergon_tests::otlp::{Collector, Seen, Series, Span, Status};
 use ergon_tests::until;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -21,8 +29,8 @@ struct Project(TempDir);
 impl Project {
     fn new(lines: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let lines: String = lines.iter().map(|goes| format!("{}\n", json!({ "goes": goes }))).collect();
-        fs::write(folder.path().join("lines.jsonl"), lines).unwrap();
+        let lines: Vec<String> = lines.iter().map(|goes| json!({ "goes": goes }).to_string()).collect();
+        fs::write(folder.path().join("lines.jsonl"), lines.join("\n")).unwrap();
         let project = Self(folder);
         project.settings("");
         project
@@ -281,13 +289,16 @@ async fn the_metrics_of_a_run_add_up_to_its_summary() {
                 seen.metrics
             );
         }
-        let timed: u64 = seen.series("ergon.transaction.duration", &[]).map(|series| series.count()).sum();
+        let timed: u64 = seen.series("ergon.transaction.duration", &[]).map(Series::count).sum();
         assert_eq!(timed, 5, "{:#?}", seen.metrics);
     }
 }
 
+/// What a collector does, and how it is made to.
+type Fault = (&'static str, fn(&mut Collector));
+
 /// How a collector can fail.
-const FAULTS: [(&str, fn(&mut Collector)); 4] = [
+const FAULTS: [Fault; 4] = [
     ("is not there", Collector::stop),
     ("answers errors", |collector| collector.refuse()),
     ("never answers", |collector| collector.hang()),
@@ -298,7 +309,7 @@ const FAULTS: [(&str, fn(&mut Collector)); 4] = [
 async fn a_collector_that_fails_costs_no_transaction_and_at_most_two_seconds_at_the_end() {
     const LINES: usize = 2000;
     for (name, fail) in FAULTS {
-        let (mut collector, project) = (Collector::grpc().await, Project::new(&["fine"; LINES]));
+        let (mut collector, project) = (Collector::grpc().await, Project::new(&vec!["fine"; LINES]));
         let endpoint = collector.endpoint();
         fail(&mut collector);
         let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_BSP_MAX_QUEUE_SIZE", "500")];
@@ -324,7 +335,7 @@ async fn a_collector_that_fails_costs_no_transaction_and_at_most_two_seconds_at_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_comes_back_is_sent_to_again() {
-    let (mut collector, project) = (Collector::grpc().await, Project::new(&["slowly"; 1000]));
+    let (mut collector, project) = (Collector::grpc().await, Project::new(&vec!["slowly"; 1000]));
     let endpoint = collector.endpoint();
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "50")];
     let mut child = project.command(&["--log-level", "warn", "run", "observe"], &variables).spawn().unwrap();
@@ -349,7 +360,7 @@ async fn a_payload_stands_in_a_line_only_when_the_settings_say_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_is_over_within_its_grace_though_the_collector_hangs() {
-    let (collector, project) = (Collector::grpc().await, Project::new(&["slowly"; 1000]));
+    let (collector, project) = (Collector::grpc().await, Project::new(&vec!["slowly"; 1000]));
     let endpoint = collector.endpoint();
     collector.hang();
     project.settings("[tasks.observe.consumer]\nshutdown_grace = \"1s\"\n");

@@ -1,5 +1,7 @@
 //! A program for tests of telemetry: each line says how its transaction is to go.
 
+#![allow(clippy::panic, reason = "a handler that panics is tested")]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
