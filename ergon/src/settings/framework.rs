@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -82,7 +83,7 @@ struct TaskTable {
     consumer: ConsumerLayer,
     producer: ProducerLayer,
     /// How many worker processes run the task.
-    workers: Option<u32>,
+    workers: Option<NonZeroU32>,
 }
 
 /// A value that the command line sets, as it was written: `concurrency`, `--concurrency 0`.
@@ -166,7 +167,7 @@ impl Framework {
 
     /// How many worker processes the settings give a task.
     pub(crate) fn workers(&self, task: &str) -> Option<u32> {
-        self.table(task)?.workers.map(|workers| workers.max(1))
+        self.table(task)?.workers.map(NonZeroU32::get)
     }
 
     /// Who set a key of a task in the settings or in the environment; `keys` begins with the role, or is `workers`.

@@ -406,6 +406,20 @@ ergon.toml:3:8: orders.mode: expected \"read-only\", \"append\" or \"every\", fo
 }
 
 #[test]
+fn a_task_has_at_least_one_worker() {
+    let error = Place::with("[orders]\npath = 'a'\n[tasks.price-orders]\nworkers = 0\n").error();
+    assert_eq!(
+        error,
+        "\
+ergon.toml:4:11: tasks.price-orders.workers: expected a nonzero u32, found 0
+  |
+4 | workers = 0
+  |           ^
+"
+    );
+}
+
+#[test]
 fn a_file_that_is_named_and_not_there_is_an_error() {
     let mut options = Place::with(GOOD).options();
     options.working_folder = PathBuf::from("/no-such-folder");
