@@ -8,6 +8,9 @@ use super::watch::Vitals;
 /// Says how the process is now.
 pub(crate) type Look = Arc<dyn Fn() -> Vitals + Send + Sync>;
 
+/// Says what was measured, as Prometheus asks for it; `None` if nothing is.
+pub(crate) type Measured = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// Why nobody can be answered, and what helps.
 #[derive(Debug)]
 pub(crate) struct Unheard {
@@ -36,8 +39,8 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Unheard> {
 
 /// Answers nobody: no address can be had.
 #[cfg(not(feature = "health"))]
-pub(crate) fn serve(listener: TcpListener, look: Look) -> std::future::Ready<()> {
-    drop((listener, look));
+pub(crate) fn serve(listener: TcpListener, look: Look, measured: Measured) -> std::future::Ready<()> {
+    drop((listener, look, measured));
     std::future::ready(())
 }
 
@@ -50,24 +53,23 @@ mod server {
     use axum::http::StatusCode;
     use axum::routing::get;
 
-    use super::{Look, TcpListener};
-    use crate::telemetry::prometheus;
+    use super::{Look, Measured, TcpListener};
 
     /// Answers until it is dropped.
-    pub(crate) async fn serve(listener: TcpListener, look: Look) {
+    pub(crate) async fn serve(listener: TcpListener, look: Look, measured: Measured) {
         let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
         // It ends only with the process.
-        let _ = axum::serve(listener, routes(look)).await;
+        let _ = axum::serve(listener, routes(look, measured)).await;
     }
 
-    fn routes(look: Look) -> Router {
+    fn routes(look: Look, measured: Measured) -> Router {
         let alive = move |look: Look| async move { answer(look().ill, "ok") };
         let ready = move |look: Look| async move { answer(look().unready, "ready") };
         let (first, second) = (look.clone(), look);
         Router::new()
             .route("/healthz", get(move || alive(first.clone())))
             .route("/readyz", get(move || ready(second.clone())))
-            .route("/metrics", get(|| async { metrics() }))
+            .route("/metrics", get(move || std::future::ready(metrics(&measured))))
     }
 
     /// All is well, or why not.
@@ -78,14 +80,11 @@ mod server {
         }
     }
 
-    /// What was measured, as Prometheus reads it; nothing is kept for it at present.
-    fn metrics() -> (StatusCode, String) {
-        match prometheus::text() {
+    /// What was measured, as Prometheus reads it.
+    fn metrics(measured: &Measured) -> (StatusCode, String) {
+        match measured() {
             Some(text) => (StatusCode::OK, text),
-            None => (
-                StatusCode::NOT_FOUND,
-                "no metrics are kept here: workers send theirs to a collector\n".to_owned(),
-            ),
+            None => (StatusCode::NOT_FOUND, "nothing is measured yet\n".to_owned()),
         }
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod event;
 #[cfg(feature = "opentelemetry")]
 pub(crate) mod export;
+pub(crate) mod exposition;
 pub(crate) mod files;
 pub(crate) mod filter;
 #[cfg(feature = "rabbitmq")]

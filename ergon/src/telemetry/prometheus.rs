@@ -1,5 +1,6 @@
 //! Metrics as Prometheus asks for them: read when it asks, written as text.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use opentelemetry_prometheus::{PrometheusExporter, exporter};
@@ -9,12 +10,12 @@ use prometheus::{Registry, TextEncoder};
 /// What the process's metrics are rendered from, if it has any to be asked for.
 static REGISTRY: OnceLock<Registry> = OnceLock::new();
 
-/// Makes a reader whose metrics are those of the process.
+/// Makes a reader whose metrics are those of the process; those of one of several workers say of which.
 ///
 /// # Errors
 /// The registry does not take the reader.
-pub(crate) fn install() -> Result<PrometheusExporter, OTelSdkError> {
-    let (reader, registry) = reader()?;
+pub(crate) fn install(worker: Option<usize>) -> Result<PrometheusExporter, OTelSdkError> {
+    let (reader, registry) = reader(worker)?;
     let _ = REGISTRY.set(registry);
     Ok(reader)
 }
@@ -28,8 +29,10 @@ pub(crate) fn text() -> Option<String> {
 ///
 /// # Errors
 /// The registry does not take the reader.
-fn reader() -> Result<(PrometheusExporter, Registry), OTelSdkError> {
-    let registry = Registry::new();
+fn reader(worker: Option<usize>) -> Result<(PrometheusExporter, Registry), OTelSdkError> {
+    let labels = worker.map(|worker| HashMap::from([("worker".to_owned(), worker.to_string())]));
+    let registry = Registry::new_custom(None, labels)
+        .map_err(|error| OTelSdkError::InternalFailure(error.to_string()))?;
     // The scope is always ours; its labels would only make each line longer.
     let reader = exporter().with_registry(registry.clone()).scope_info_enabled(false).build()?;
     Ok((reader, registry))
@@ -86,7 +89,7 @@ mod tests {
 
     #[test]
     fn names_and_labels_are_those_an_operator_expects() {
-        let (reader, registry) = reader().unwrap();
+        let (reader, registry) = reader(None).unwrap();
         let resource = Resource::builder_empty().with_service_name("orders").build();
         metrics::install(SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build());
         work(&Meters::of("ship-orders"));

@@ -125,6 +125,7 @@ mod tests {
             tally: Box::default(),
             in_flight: 1,
             vitals: crate::runner::watch::Vitals::default(),
+            metrics: None,
         };
         // More than a socket holds.
         while link.0.lock().unwrap().rest.is_empty() {

@@ -14,8 +14,8 @@ use crate::telemetry::{Ended, Tally};
 pub(crate) enum Message {
     /// All is open; how many there are to process, if the source knows.
     Begun { total: Option<u64> },
-    /// What the run has done so far.
-    Progress { tally: Box<Tally>, in_flight: usize, vitals: Vitals },
+    /// What the run has done so far, and its metrics, if somebody may ask for them.
+    Progress { tally: Box<Tally>, in_flight: usize, vitals: Vitals, metrics: Option<String> },
     /// It could not begin.
     Refused { faults: Vec<Fault> },
     /// The run is over, and all is closed.

@@ -33,7 +33,7 @@ use super::{Crewed, Exit, Finished};
 use crate::error::Error;
 use crate::task::{Monitor, Snapshot, Stop};
 use crate::telemetry::worker::WorkerDied;
-use crate::telemetry::{Ended, RunReport};
+use crate::telemetry::{Ended, RunReport, exposition};
 
 /// How long it waits to let workers in when it could not.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -137,6 +137,12 @@ impl Crew {
     pub(crate) fn total(&self, task: &str) -> impl Fn() -> Option<u64> + Send + Sync + 'static {
         let records = self.records(task);
         move || records.iter().map(|record| record.total()).sum()
+    }
+
+    /// What all workers measured, as they last said: a second ago at most.
+    pub(crate) fn metrics(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+        let records: Vec<_> = self.workers.iter().map(|worker| Arc::clone(&worker.record)).collect();
+        move || exposition::merged(records.iter().filter_map(|record| record.metrics()))
     }
 
     /// Says how all workers are.

@@ -27,6 +27,8 @@ struct Books {
     total: Option<u64>,
     begun: bool,
     vitals: Vitals,
+    /// What it measured, as it last said.
+    metrics: Option<String>,
     faults: Vec<Fault>,
     ending: Option<Ending>,
     heard: Instant,
@@ -42,6 +44,7 @@ impl Record {
             total: None,
             begun: false,
             vitals: Vitals::default(),
+            metrics: None,
             faults: Vec::new(),
             ending: None,
             heard: Instant::now(),
@@ -59,8 +62,9 @@ impl Record {
         books.heard = Instant::now();
         match message {
             Message::Begun { total } => (books.begun, books.total) = (true, total),
-            Message::Progress { tally, in_flight, vitals } => {
+            Message::Progress { tally, in_flight, vitals, metrics } => {
                 (books.now, books.in_flight, books.vitals) = (*tally, in_flight, vitals);
+                books.metrics = metrics;
             }
             Message::Refused { faults } => books.faults = faults,
             Message::Ended(ending) => {
@@ -79,6 +83,7 @@ impl Record {
         // Its threads died with it.
         books.before.abandoned_threads = 0;
         books.vitals = Vitals::default();
+        books.metrics = None;
         books.faults.clear();
         books.restarts += 1;
         books.heard = Instant::now();
@@ -93,6 +98,11 @@ impl Record {
     pub(super) fn vacant(&self) {
         let mut books = self.books();
         (books.begun, books.ending) = (false, None);
+    }
+
+    /// What the worker measured, as it last said.
+    pub(super) fn metrics(&self) -> Option<String> {
+        self.books().metrics.clone()
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -160,7 +170,7 @@ mod tests {
     fn progress(processed: u64, in_flight: usize, abandoned_threads: u64) -> Message {
         let mut tally = Tally::default();
         (tally.processed, tally.abandoned_threads) = (processed, abandoned_threads);
-        Message::Progress { tally: Box::new(tally), in_flight, vitals: Vitals::default() }
+        Message::Progress { tally: Box::new(tally), in_flight, vitals: Vitals::default(), metrics: None }
     }
 
     #[test]

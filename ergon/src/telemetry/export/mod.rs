@@ -51,6 +51,9 @@ struct Means<'a> {
     runtime: &'a Runtime,
     resource: Resource,
     write: &'a WriteLine,
+    /// Which of several workers this process is.
+    #[cfg(feature = "health")]
+    worker: Option<usize>,
 }
 
 impl Exports {
@@ -64,7 +67,15 @@ impl Exports {
             return Ok(exports);
         }
         let runtime = &*exports.runtime.insert(runtime()?);
-        let means = Means { plan, runtime, resource: about.resource(plan), write };
+        let resource = about.resource(plan);
+        let means = Means {
+            plan,
+            runtime,
+            resource,
+            write,
+            #[cfg(feature = "health")]
+            worker: about.worker,
+        };
         if plan.traces != Target::Off {
             let (provider, losses) = means.spans()?;
             exports.tracer = Some(provider);
@@ -183,7 +194,7 @@ impl Means<'_> {
         if !self.plan.scrape {
             return Ok(builder);
         }
-        let reader = super::prometheus::install();
+        let reader = super::prometheus::install(self.worker);
         let reader = reader.map_err(|error| {
             Error::new(ErrorKind::Task, "the metrics cannot be kept to be asked for").with_source(error)
         })?;

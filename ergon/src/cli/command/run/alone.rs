@@ -135,7 +135,11 @@ fn look_after(place: Place, watch: &Arc<Mutex<Watch>>, stop: &Stop, monitors: Ve
     let looked_at = Arc::clone(watch);
     let look: Look = Arc::new(move || looked_at.lock().unwrap_or_else(PoisonError::into_inner).look());
     if let Some(listener) = listener {
-        handle.spawn(health::serve(listener, Arc::clone(&look)));
+        handle.spawn(health::serve(
+            listener,
+            Arc::clone(&look),
+            Arc::new(crate::telemetry::exposition::text),
+        ));
     }
     let (watch, drain) = (Arc::clone(watch), stop.drain.clone());
     handle.spawn(attend(look, drain, move |vitals| {

@@ -61,6 +61,7 @@ impl Audience {
                         tally: Box::new(snapshot.tally),
                         in_flight: snapshot.in_flight,
                         vitals,
+                        metrics: crate::telemetry::exposition::text(),
                     });
                 }
             }

@@ -40,7 +40,7 @@ pub(super) fn run(
     let stopping = Stopping::obey(&control.handle, arriving, stop.clone(), rules);
     let look: Look = Arc::new(crew.vitals());
     if let Some(listener) = listener {
-        control.handle.spawn(health::serve(listener, Arc::clone(&look)));
+        control.handle.spawn(health::serve(listener, Arc::clone(&look), Arc::new(crew.metrics())));
     }
     control.handle.spawn(attend(look, stop.drain, |_| ()));
     // On this very thread: workers are told of the death of the thread that started them.
