@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use ergon::prelude::*;
 use serde::de::DeserializeOwned;
@@ -224,6 +225,31 @@ fn every_example_of_settings_is_read_as_it_is_meant() {
     assert_eq!(example::<CsvConfig>("## CSV", "orders").delimiter, ';');
     assert_eq!(example::<ExcelConfig>("## Excel", "orders").filter.unwrap().equals, json!(false));
     assert_eq!(example::<RabbitMqConfig>("## RabbitMQ", "orders").queue.unwrap(), "orders");
+}
+
+/// What the example says when a settings file, or a variable, is wrong.
+fn complaint(toml: &str, variables: &[(&str, &str)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("ergon.toml"), toml).unwrap();
+    let mut list = Command::new(env!("CARGO_BIN_EXE_order_pipeline_example"));
+    // What this test was told is not meant for the example.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ERGON")) {
+        list.env_remove(name);
+    }
+    list.arg("list").current_dir(folder.path()).envs(variables.iter().copied());
+    let output = list.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn what_is_said_of_wrong_settings_is_what_the_guide_shows() {
+    let right = fs::read_to_string(root().join("examples/order_pipeline/ergon.toml")).unwrap();
+    let misspelt = complaint(&right.replace("\nfilter", "\nfliter"), &[]);
+    let no_unit = complaint(&right, &[("ERGON_CRM__HTTP__TIMEOUT", "5")]);
+    let (_, blocks) = read(&root().join("docs/settings.md"));
+    let shown: Vec<_> = blocks.iter().filter(|block| block.info == "text").map(|block| &block.text).collect();
+    assert_eq!(shown, [&misspelt, &no_unit]);
 }
 
 /// Pages whose blocks of Rust are no programs, and who holds them instead.

@@ -22,6 +22,22 @@ mod migrating {}
 #[doc = include_str!("../../docs/connectors.md")]
 mod connectors {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/errors.md")]
+mod errors {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/policies.md")]
+mod policies {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/settings.md")]
+mod settings {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/tasks.md")]
+mod tasks {}
+
 pub mod broker;
 pub mod crew;
 mod flaky;
