@@ -85,6 +85,40 @@ fn a_process_that_drains_is_alive_and_not_ready() {
 }
 
 #[test]
+fn what_was_measured_can_be_asked_for_of_one_process_and_of_several_together() {
+    for workers in ["1", "2"] {
+        let asked = asked(STREAMING);
+        asked.site.lines(["nothing"; 10]);
+        let mut run = asked.site.start(&["run", "lines", "--workers", workers]);
+        let series = |text: &str| -> Vec<String> {
+            let succeeded = |line: &&str| {
+                line.starts_with("ergon_transactions_total{") && line.contains("outcome=\"succeeded\"")
+            };
+            text.lines().filter(succeeded).map(str::to_owned).collect()
+        };
+        let mut text = String::new();
+        wait("all ten are counted", || {
+            text = asked
+                .get("/metrics")
+                .filter(|(status, _)| *status == 200)
+                .map(|(_, body)| body)
+                .unwrap_or_default();
+            let counts =
+                series(&text).into_iter().filter_map(|line| line.rsplit(' ').next()?.parse::<u32>().ok());
+            counts.sum::<u32>() == 10
+        });
+        assert_eq!(text.matches("# TYPE ergon_transactions_total ").count(), 1, "{text}");
+        let series = series(&text);
+        match workers {
+            "1" => assert!(series.len() == 1 && !series[0].contains("worker="), "{series:?}"),
+            _ => assert!(series.iter().all(|line| line.contains("worker=\"")), "{series:?}"),
+        }
+        run.signal(Signal::TERM);
+        assert_eq!(run.end().0.code(), Some(143));
+    }
+}
+
+#[test]
 fn it_answers_while_handlers_hold_every_thread() {
     let asked = asked("");
     asked.site.lines(["hold", "hold"]);
