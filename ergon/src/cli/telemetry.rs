@@ -151,7 +151,9 @@ impl Start<'_> {
                     continue;
                 }
                 LogHandler::File { path, format } => (LogFile::append(path), *format, path),
-                LogHandler::RollingFile(file) => (LogFile::rolling(file), file.format, &file.path),
+                LogHandler::RollingFile(file) => {
+                    (LogFile::rolling(file, self.worker()), file.format, &file.path)
+                }
             };
             let (file, write) = opened.map_err(|error| no_file(path, error))?;
             files.push(file);

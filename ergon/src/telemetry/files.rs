@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rolling_file::{BasicRollingFileAppender, RollingConditionBasic, RollingFrequency};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -31,12 +31,14 @@ impl LogFile {
         Ok(Self::writing(OpenOptions::new().create(true).append(true).open(path)?))
     }
 
-    /// Opens a file that is put aside when it is old or long.
+    /// Opens a file that is put aside when it is old or long; each of several workers has one of its own, because two
+    /// cannot put the same file aside.
     ///
     /// # Errors
     /// The system's own.
-    pub(crate) fn rolling(file: &RollingFile) -> io::Result<(Self, Write)> {
-        make_folder(&file.path)?;
+    pub(crate) fn rolling(file: &RollingFile, worker: Option<usize>) -> io::Result<(Self, Write)> {
+        let path = of_worker(&file.path, worker);
+        make_folder(&path)?;
         let condition = RollingConditionBasic::new();
         let condition = match (file.rotation, file.max_bytes) {
             (Some(Rotation::Minutely), _) => condition.frequency(RollingFrequency::EveryMinute),
@@ -48,7 +50,7 @@ impl LogFile {
             Some(most) => condition.max_size(most.bytes()),
             None => condition,
         };
-        Ok(Self::writing(BasicRollingFileAppender::new(&*file.path, condition, file.keep)?))
+        Ok(Self::writing(BasicRollingFileAppender::new(&path, condition, file.keep)?))
     }
 
     fn writing(file: impl io::Write + Send + 'static) -> (Self, Write) {
@@ -61,6 +63,18 @@ impl LogFile {
 fn write(lines: &NonBlocking, line: &str) {
     // It only hands the line to the thread.
     let _ = lines.clone().write_all(line.as_bytes());
+}
+
+/// `app.jsonl` as `app.0.jsonl`, for worker 0.
+fn of_worker(path: &Path, worker: Option<usize>) -> PathBuf {
+    let Some(worker) = worker else { return path.to_path_buf() };
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!(".{worker}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
@@ -87,7 +101,7 @@ mod tests {
             max_bytes: Some(ByteSize::new(100)),
             format: LogFormat::Json,
         };
-        let (file, write) = LogFile::rolling(&rolling).unwrap();
+        let (file, write) = LogFile::rolling(&rolling, None).unwrap();
         for number in 0..40 {
             write(&format!("a line of the log, number {number:02}\n"));
         }
@@ -102,6 +116,14 @@ mod tests {
             let text = fs::read_to_string(&name).unwrap();
             assert!(text.len() <= 128 && text.lines().all(|line| line.len() == 28), "{name:?}: {text}");
         }
+    }
+
+    #[test]
+    fn each_worker_has_a_rolling_file_of_its_own() {
+        let named = |path: &str, worker| of_worker(Path::new(path), worker).display().to_string();
+        assert_eq!(named("logs/app.jsonl", None), "logs/app.jsonl");
+        assert_eq!(named("logs/app.jsonl", Some(2)), "logs/app.2.jsonl");
+        assert_eq!(named("app", Some(0)), "app.0");
     }
 
     #[test]
