@@ -377,3 +377,29 @@ async fn a_stop_is_over_within_its_grace_though_the_collector_hangs() {
     assert_eq!(output.status.code(), Some(143), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(told.elapsed() < Duration::from_millis(2500), "{:?}", told.elapsed());
 }
+
+#[tokio::test]
+async fn what_comes_with_a_trace_goes_on_with_it_and_does_what_its_sender_decided() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for sampled in ["01", "00"] {
+        let (collector, project) = (Collector::grpc().await, Project::new(&[]));
+        let endpoint = collector.endpoint();
+        let sent = format!("traceparent=00-{TRACE}-00f067aa0ba902b7-{sampled}");
+        let payload =
+            ["process-transaction", "observe", "--payload-json", r#"{"goes":"fine"}"#, "--metadata", &sent];
+        let output = project.run(&payload, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let seen = collector.seen();
+        let transactions: Vec<_> = seen.spans_named("transaction").collect();
+        let copy: Value = serde_json::from_str(project.read("copies.jsonl").trim()).unwrap();
+        let passed_on = copy["metadata"]["traceparent"].as_str().unwrap();
+        assert!(passed_on.contains(TRACE) && passed_on.ends_with(sampled), "{passed_on}");
+        match sampled {
+            "01" => {
+                assert_eq!(transactions[0].trace_id, TRACE);
+                assert_eq!(transactions[0].parent_id.as_deref(), Some("00f067aa0ba902b7"));
+            }
+            _ => assert!(seen.spans.is_empty(), "{:?}", seen.spans),
+        }
+    }
+}
