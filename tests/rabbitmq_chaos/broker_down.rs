@@ -31,7 +31,8 @@ async fn the_broker_is_stopped_for_three_seconds() {
 async fn the_broker_is_killed_twice_and_restarted() {
     let broker = Broker::start().await;
     let mut pipeline = Pipeline::new(&broker, broker.port(), "kill").pause(WORTH);
-    pipeline.fill(5000).await;
+    // More than a fast machine does between the two kills.
+    pipeline.fill(20_000).await;
     let running = pipeline.start().await;
     for _ in 0..2 {
         pipeline.goes_on(500).await;
