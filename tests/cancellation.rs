@@ -309,6 +309,8 @@ struct Dropping {
     shared: Arc<Shared>,
     queue: Arc<MemoryQueue>,
     after: Duration,
+    /// How many the loop that is dropped has fetched.
+    fetched: usize,
 }
 
 impl fmt::Debug for Dropping {
@@ -343,9 +345,9 @@ impl Consumer for Drops {
 
 impl Execute for Drops {
     async fn execute(&self, run: &Run) -> Result<()> {
-        let Dropping { queue, after, .. } = &*self.dropping_service;
+        let Dropping { queue, after, fetched, .. } = &*self.dropping_service;
         assert!(tokio::time::timeout(*after, run.consume(self, &self.consumer_policy)).await.is_err());
-        assert_eq!(queue.inspect().handed_out, AT_ONCE);
+        assert_eq!(queue.inspect().handed_out, *fetched);
         // What the dropped loop held comes back when this one settles.
         let others = (10..10 + 3 * AT_ONCE).map(|n| Transaction::new(n.to_string(), &n));
         queue.extend(others.collect::<Result<Vec<_>>>()?);
@@ -360,7 +362,7 @@ async fn a_loop_can_be_dropped_at_each_poll_of_a_handler() {
     for Moment { poll, after, at } in moments().await {
         let (shared, world) = (Shared::new(), World::with(AT_ONCE));
         let queue = Arc::clone(&world.input.queue);
-        let dropping = Dropping { shared: Arc::clone(&shared), queue, after };
+        let dropping = Dropping { shared: Arc::clone(&shared), queue, after, fetched: AT_ONCE };
         let config = Drops::config(DropsWiring { input: world.input.clone(), dropping });
         let report = end(ergon::testing::run(config)).await.unwrap();
         assert!(matches!(report.ended, Ended::Finished), "after poll {poll}: {:?}", report.ended);
@@ -369,4 +371,18 @@ async fn a_loop_can_be_dropped_at_each_poll_of_a_handler() {
         let queue = world.input.queue.inspect();
         assert_eq!((queue.acked, queue.waiting, queue.handed_out), (4 * AT_ONCE as u64, 0, 0));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_is_dropped_gives_back_what_it_fetched_ahead() {
+    const AHEAD: usize = 2;
+    let (shared, fetched) = (Shared::new(), AT_ONCE + AHEAD);
+    let world = World::with(fetched);
+    let queue = Arc::clone(&world.input.queue);
+    let dropping = Dropping { shared, queue, after: SECOND / 2, fetched };
+    let config = Drops::config(DropsWiring { input: world.input.clone(), dropping });
+    let config = config.consumer(|policy| (policy.batch_size, policy.prefetch) = (fetched, AHEAD));
+    end(ergon::testing::run(config)).await.unwrap();
+    let queue = world.input.queue.inspect();
+    assert_eq!((queue.acked, queue.waiting, queue.handed_out), ((fetched + 3 * AT_ONCE) as u64, 0, 0));
 }

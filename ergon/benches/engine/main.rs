@@ -5,8 +5,7 @@
 //! `cargo bench -p ergon --bench engine` prints a table; `-- --json` one JSON line for each row; `-- --memory` adds
 //! ten million transactions and what they cost in memory; `-- --idle` half a minute with an empty source;
 //! `-- --only blocking --way engine --at 8` leaves out all others. Each figure is the median of five interleaved
-//! rounds, or of as many as `--rounds` says. The allocations are the difference between a long and a short run, counted
-//! by the allocator.
+//! rounds, or of as many as `--rounds` says.
 
 #![allow(
     clippy::print_stdout,
@@ -45,6 +44,7 @@ const COMPARISONS: &[Comparison] = &[
             ("plain loop", |n| Box::pin(floors::plain_loop(n))),
             ("spawn + semaphore", |n| Box::pin(floors::spawn_semaphore(n))),
             ("engine", |n| Box::pin(tasks::noop(floors::TRANSACTIONS, n))),
+            ("engine, prefetch 64", |n| Box::pin(tasks::fetched_ahead(floors::TRANSACTIONS, n))),
         ],
     },
     Comparison {
@@ -129,7 +129,6 @@ fn main() {
             }
         }
     }
-    table.figure("allocations, async, at 64", tasks::allocations(64), "per transaction");
     if given("--idle") {
         let (busy, asked) = runtime.block_on(tasks::idle(Duration::from_secs(30)));
         table.figure("an empty source, streaming: busy", busy, "% of a core");

@@ -63,27 +63,20 @@ pub(crate) async fn noop(count: usize, concurrency: usize) -> Duration {
     run(count, concurrency, |input| Noop::config(NoopWiring { input })).await
 }
 
+/// As [`noop`], with deliveries fetched ahead.
+pub(crate) async fn fetched_ahead(count: usize, concurrency: usize) -> Duration {
+    run(count, concurrency, |input| {
+        Noop::config(NoopWiring { input }).consumer(|policy| policy.prefetch = 64)
+    })
+    .await
+}
+
 pub(crate) async fn blocking_noop(concurrency: usize) -> Duration {
     run(TRANSACTIONS, concurrency, |input| BlockingNoop::config(BlockingNoopWiring { input })).await
 }
 
 pub(crate) async fn waiting(concurrency: usize) -> Duration {
     run(WAITING, concurrency, |input| Wait::config(WaitWiring { input })).await
-}
-
-/// How often the engine and the memory source allocate for one transaction.
-pub(crate) fn allocations(concurrency: usize) -> f64 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let run = |count| {
-        let counted = allocation_counter::measure(|| {
-            runtime.block_on(noop(count, concurrency));
-        });
-        counted.count_total as f64
-    };
-    // What making a transaction costs is not the engine's.
-    let making = allocation_counter::measure(|| drop(transactions(1000))).count_total as f64 / 1000.0;
-    let (short, long) = (10_000, 110_000);
-    (run(long) - run(short)) / (long - short) as f64 - making
 }
 
 /// A source that makes its transactions when it is asked.

@@ -37,6 +37,10 @@ impl Delivery {
         (self.transaction, self.receipt)
     }
 
+    pub(crate) fn into_receipt(self) -> Receipt {
+        self.receipt
+    }
+
     pub(crate) fn receipt_mut(&mut self) -> &mut Receipt {
         &mut self.receipt
     }

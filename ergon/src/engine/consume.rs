@@ -4,6 +4,7 @@
 //! when there is none, so nothing is spawned, boxed or handed over for a single transaction.
 
 use std::future::poll_fn;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -20,11 +21,11 @@ use super::clock::Clock;
 use super::life::Life;
 use super::lived::Lived;
 use super::settle::{Call, Held, Settling, in_turn, settle};
-use super::slots::{Next, Running, Slots};
+use super::slots::{Fetched, Next, Running, Slots};
 use super::steps::Steps;
 use super::terms::Terms;
 use super::{drain, fetch, panic};
-use crate::connector::Input;
+use crate::connector::{Delivery, Input};
 use crate::error::{Error, ErrorKind};
 use crate::policy::ConsumerPolicy;
 use crate::task::{Monitor, Snapshot, Stop};
@@ -149,17 +150,37 @@ async fn watch_abort(run: &Loop) {
     std::future::pending::<()>().await;
 }
 
+/// A loop in the hands of those who work on it: its lanes and its settler. When the last of them is gone before its
+/// time, what the loop has and nobody holds is given back.
+#[derive(Debug)]
+pub(super) struct Hands(Arc<Loop>);
+
+impl Deref for Hands {
+    type Target = Loop;
+
+    fn deref(&self) -> &Loop {
+        &self.0
+    }
+}
+
+impl Drop for Hands {
+    fn drop(&mut self) {
+        let held = self.held().release_all().into_iter().map(Delivery::into_receipt);
+        self.slots.left().into_iter().chain(held).for_each(|receipt| self.input.give_back(receipt));
+    }
+}
+
 /// Runs the lanes to their end, and the settler to its end after them.
 async fn run_lanes<S: Steps>(steps: &Arc<S>, run: &Arc<Loop>) {
-    let lanes_ended = CancellationToken::new();
+    let (lanes_ended, run) = (CancellationToken::new(), Arc::new(Hands(Arc::clone(run))));
     let mut settler = JoinSet::new();
     let (handed_over, calls) = unbounded_channel();
     // It is set once: a loop runs once.
     let _ = run.handed_over.set(handed_over);
-    settler.spawn(settle(Arc::clone(run), calls, lanes_ended.clone()));
+    settler.spawn(settle(Arc::clone(&run), calls, lanes_ended.clone()));
     let mut lanes = JoinSet::new();
     for number in 0..run.terms.policy.concurrency {
-        let lane = lane(Arc::clone(steps), Arc::clone(run), number);
+        let lane = lane(Arc::clone(steps), Arc::clone(&run), number);
         if S::BLOCKING {
             lanes.spawn(on_threads(lane, &run.threads));
         } else {
@@ -168,13 +189,13 @@ async fn run_lanes<S: Steps>(steps: &Arc<S>, run: &Arc<Loop>) {
     }
     while let Some(ended) = lanes.join_next().await {
         if let Err(error) = ended {
-            died(run, &error);
+            died(&run, &error);
         }
     }
     lanes_ended.cancel();
     while let Some(ended) = settler.join_next().await {
         if let Err(error) = ended {
-            died(run, &error);
+            died(&run, &error);
         }
     }
 }
@@ -187,15 +208,16 @@ fn died(run: &Loop, error: &tokio::task::JoinError) {
 }
 
 /// Takes deliveries through their lives until there are no more.
-async fn lane<S: Steps>(steps: Arc<S>, run: Arc<Loop>, number: usize) {
-    let mut holding = Holding { run: &run, number, running: None };
+async fn lane<S: Steps>(steps: Arc<S>, hands: Arc<Hands>, number: usize) {
+    let run: &Loop = &hands;
+    let mut holding = Holding { run, number, running: None, fetched: None };
     let mut clock = Clock::starting_now();
     // Whether the clock still tells the time: reading it is dear.
     let mut waited = true;
     let mut quick = false;
     let mut laps = 0_u32;
     loop {
-        match run.slots.next(&mut holding.running, quick) {
+        match run.slots.next(&mut holding.running, holding.fetched.take(), quick) {
             Next::Run => {
                 if waited {
                     clock.mark = Instant::now();
@@ -206,11 +228,11 @@ async fn lane<S: Steps>(steps: Arc<S>, run: Arc<Loop>, number: usize) {
                 quick = whole && soon.is_some_and(|soon| clock.mark < soon);
             }
             Next::Settle => {
-                in_turn(&run).await;
+                in_turn(run).await;
                 waited = true;
             }
-            Next::Fetch(count) => {
-                fetch::fetch(&run, count).await;
+            Next::Fetch(asked) => {
+                holding.fetched = Some(Fetched { asked, deliveries: fetch::fetch(run, asked).await });
                 waited = true;
             }
             Next::Wait => {
@@ -234,6 +256,8 @@ struct Holding<'a> {
     /// The lane's.
     number: usize,
     running: Option<Running>,
+    /// For all lanes, until it is handed in.
+    fetched: Option<Fetched>,
 }
 
 impl Holding<'_> {
@@ -259,7 +283,9 @@ impl Holding<'_> {
 
 impl Drop for Holding<'_> {
     fn drop(&mut self) {
-        if let Some(receipt) = self.running.take().and_then(|running| running.settling.receipt) {
+        let running = self.running.take().and_then(|running| running.settling.receipt);
+        let fetched = self.fetched.take().into_iter().flat_map(|fetched| fetched.deliveries);
+        for receipt in running.into_iter().chain(fetched.map(Delivery::into_receipt)) {
             self.run.input.give_back(receipt);
         }
     }
@@ -320,18 +346,20 @@ mod tests {
     #[tokio::test]
     async fn a_delivery_that_is_dropped_in_its_lane_is_given_back_by_the_next_settle() {
         let queue = MemoryQueue::new();
-        queue.push(Transaction::new("a", &1).unwrap());
+        queue.extend(["running", "fetched"].map(|id| Transaction::new(id, &1).unwrap()));
         let input = Input::new(Arc::new(Memory::new(Arc::clone(&queue))), &Context::new("t", "input"));
         let stop = Stop::default();
         let terms = Terms::new(ConsumerPolicy::DEFAULT, None, &stop);
         let run = Loop::new("t", terms, input, &stop);
         let delivery = run.input.fetch_held(&FetchRequest::new(1)).await.unwrap().remove(0);
-        run.slots.fetched(1, vec![delivery]);
-        let mut holding = Holding { run: &run, number: 0, running: None };
-        assert!(matches!(run.slots.next(&mut holding.running, false), Next::Run));
+        let mut holding = Holding { run: &run, number: 0, running: None, fetched: None };
+        let fetched = Some(Fetched { asked: 1, deliveries: vec![delivery] });
+        assert!(matches!(run.slots.next(&mut holding.running, fetched, false), Next::Run));
+        let deliveries = run.input.fetch_held(&FetchRequest::new(1)).await.unwrap();
+        holding.fetched = Some(Fetched { asked: 1, deliveries });
         drop(holding);
-        assert_eq!(queue.inspect().handed_out, 1);
+        assert_eq!(queue.inspect().handed_out, 2);
         run.input.settle(Vec::new()).await.unwrap();
-        assert_eq!((queue.inspect().handed_out, queue.inspect().waiting), (0, 1));
+        assert_eq!((queue.inspect().handed_out, queue.inspect().waiting), (0, 2));
     }
 }

@@ -257,5 +257,6 @@ async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
     consume::leave(report, left)
 }
 
-/// How much longer than the grace of its loops an `execute` may take to end.
-const LAST_CALL: std::time::Duration = std::time::Duration::from_secs(2);
+/// How much longer than the grace of its loops an `execute` may take to end. Its `exit` and what is to be closed come
+/// after it, and the process ends in less than a second beyond the grace.
+const LAST_CALL: std::time::Duration = std::time::Duration::from_millis(300);

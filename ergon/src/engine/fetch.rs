@@ -26,13 +26,13 @@ const PATIENCE: RetryPolicy = RetryPolicy {
 };
 
 /// Fetches for all lanes: at most `asked` deliveries. Returns when there are some, or when the run is not to fetch.
-pub(super) async fn fetch(run: &Loop, asked: usize) {
+pub(super) async fn fetch(run: &Loop, asked: usize) -> Vec<Delivery> {
     let mut empty = 0_u32;
     let mut failed = 0_u32;
     loop {
         let has_paused = empty > 0 || failed > 0;
         if run.terms.drain.is_cancelled() || (has_paused && run.slots.has_ready()) {
-            return run.slots.fetched(asked, Vec::new());
+            return Vec::new();
         }
         let began = run.terms.trace.as_ref().map(|trace| (trace, SystemTime::now()));
         let (asked_at, meters) = (run.terms.meters.now(), &run.terms.meters);
@@ -40,7 +40,8 @@ pub(super) async fn fetch(run: &Loop, asked: usize) {
             Finished::Done(deliveries) if deliveries.is_empty() => {
                 Fetched { task: run.task, count: 0, asked_at, meters }.emit();
                 if !run.terms.policy.streaming {
-                    return run.slots.dry(asked);
+                    run.slots.dry();
+                    return deliveries;
                 }
                 (empty, failed) = (empty.saturating_add(1), 0);
                 pause(run, run.terms.policy.empty_queue.wait_after(empty)).await;
@@ -53,9 +54,9 @@ pub(super) async fn fetch(run: &Loop, asked: usize) {
                         delivery.receipt_mut().belongs_to(&batch);
                     }
                 }
-                return run.slots.fetched(asked, deliveries);
+                return deliveries;
             }
-            Finished::Interrupted => return run.slots.fetched(asked, Vec::new()),
+            Finished::Interrupted => return Vec::new(),
             // A source that waited for data, and got none within the limit, is empty, not broken; it is asked to wait
             // on.
             Finished::Failed(failure)
@@ -70,8 +71,8 @@ pub(super) async fn fetch(run: &Loop, asked: usize) {
                 let wait = PATIENCE.jittered_wait_after(failed, failure.retry_after(), fastrand::f64());
                 FetchFailed { task: run.task, error: &error, wait: (!ends).then_some(wait) }.emit();
                 if ends {
-                    run.slots.fetched(asked, Vec::new());
-                    return run.slots.close(Some(error));
+                    run.slots.close(Some(error));
+                    return Vec::new();
                 }
                 pause(run, wait).await;
             }

@@ -275,6 +275,7 @@ impl<'a, S: Steps> Life<'a, S> {
         let mut failure = None;
         let mut settled_as = disposition;
         if matches!(outcome, Outcome::Handled | Outcome::HandlerFailed) {
+            stand_apart(&mut self.scope, self.recording.as_deref());
             (failure, settled_as) = self.fail(disposition).await;
         }
         if let Some(recording) = self.recording.take() {
@@ -300,12 +301,14 @@ impl<'a, S: Steps> Life<'a, S> {
 
     /// What went wrong, and what becomes of the delivery: it is done if the dead-letter connector has it.
     async fn fail(&mut self, disposition: Disposition) -> (Option<Box<Failure>>, Disposition) {
-        let Some(error) = self.success.error.take().or(self.process.error.take()) else {
-            return (None, disposition);
+        let (step, run) = match &mut self.success {
+            run @ StepRun { error: Some(_), .. } => (Step::Success, run),
+            _ => (S::FIRST, &mut self.process),
         };
-        let handler = self.exception.error.take();
-        let mut failure =
-            Box::new(Failure { error, handler, exception: self.exception.elapsed, dead_lettered: false });
+        let Some(error) = run.error.take() else { return (None, disposition) };
+        let scope = self.scope.clone().map(|scope| Scope { step, attempt: run.attempts, ..scope });
+        let exception = StepRun { error: self.exception.error.take(), ..self.exception };
+        let mut failure = Box::new(Failure { error, scope, exception, dead_lettered: false });
         let (Disposition::Reject, Some(dead_letter)) = (disposition, &self.terms.dead_letter) else {
             return (Some(failure), disposition);
         };
@@ -343,8 +346,9 @@ impl<'a, S: Steps> Life<'a, S> {
             }
             Finished::Interrupted => false,
             Finished::Failed(error) => {
-                DeadLetterFailed { task: S::NAME, transaction_id: self.transaction.id(), error: &error }
-                    .emit();
+                let (task, transaction_id) = (S::NAME, self.transaction.id());
+                let told = || DeadLetterFailed { task, transaction_id, error: &error }.emit();
+                Scope::enter(&mut self.scope, told);
                 false
             }
         }

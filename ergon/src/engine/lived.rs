@@ -3,8 +3,8 @@
 use super::clock::Nanos;
 use super::lifecycle::Outcome;
 use crate::connector::Disposition;
-use crate::telemetry::Step;
 use crate::telemetry::metrics::Course;
+use crate::telemetry::{Scope, Step};
 use crate::transaction::TransactionError;
 
 /// How one step of a life went.
@@ -38,9 +38,10 @@ pub(super) struct Lived {
 pub(super) struct Failure {
     /// The error that ended process or success.
     pub(super) error: TransactionError,
-    /// The error that ended the exception handler.
-    pub(super) handler: Option<TransactionError>,
-    pub(super) exception: Option<Nanos>,
+    /// Where it went wrong, for the lines that tell of it: in which step, at which attempt, where in which trace.
+    pub(super) scope: Option<Scope>,
+    /// How its handler went.
+    pub(super) exception: StepRun,
     /// The dead-letter connector has it; the source is told that it is done.
     pub(super) dead_lettered: bool,
 }

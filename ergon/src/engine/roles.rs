@@ -17,8 +17,8 @@ use super::{panic, single};
 use crate::error::Error;
 use crate::policy::{ConsumerPolicy, Policies, ProducerPolicy};
 use crate::task::{
-    Assembly, BlockingConsumer, BlockingProducer, Consumer, Form, Outbound, Parts, Producer, Program,
-    Runnable, Setup, Task, TaskConfig,
+    BlockingConsumer, BlockingProducer, Consumer, Form, Outbound, Parts, Producer, Program, Runnable, Setup,
+    Task, TaskConfig,
 };
 use crate::telemetry::{Ended, RunReport, SingleReport, Tally};
 use crate::transaction::Transaction;
@@ -31,7 +31,7 @@ type Show<O> = fn(&O) -> Option<Value>;
 pub fn consumer<T, B>(policy: ConsumerPolicy, show: Show<T::Output>, build: B) -> TaskConfig
 where
     T: Consumer,
-    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+    B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: Some(policy), producer: None };
     let runs = move |task| Box::new(Consumes { steps: Arc::new(Consuming(task)), show }) as Box<dyn Runnable>;
@@ -42,7 +42,7 @@ where
 pub fn producer<T, B>(policy: ProducerPolicy, show: Show<T::Output>, build: B) -> TaskConfig
 where
     T: Producer,
-    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+    B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: None, producer: Some(policy) };
     let runs = move |task| Box::new(Produces { steps: Arc::new(Producing(task)), show }) as Box<dyn Runnable>;
@@ -59,7 +59,7 @@ pub fn hybrid<T, B>(
 where
     T: Consumer + Producer,
     <T as Consumer>::Output: Outbound,
-    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+    B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: Some(consumer), producer: Some(producer) };
     let runs =
@@ -71,7 +71,7 @@ where
 pub fn blocking_consumer<T, B>(policy: ConsumerPolicy, show: Show<T::Output>, build: B) -> TaskConfig
 where
     T: BlockingConsumer,
-    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+    B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: Some(policy), producer: None };
     let runs = move |task| {
@@ -84,7 +84,7 @@ where
 pub fn blocking_producer<T, B>(policy: ProducerPolicy, show: Show<T::Output>, build: B) -> TaskConfig
 where
     T: BlockingProducer,
-    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+    B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: None, producer: Some(policy) };
     let runs = move |task| {
@@ -103,7 +103,7 @@ pub fn blocking_hybrid<T, B>(
 where
     T: BlockingConsumer + BlockingProducer,
     <T as BlockingConsumer>::Output: Outbound,
-    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+    B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: Some(consumer), producer: Some(producer) };
     let runs = move |task| {
@@ -120,7 +120,7 @@ pub fn executor<T, B>(
 ) -> TaskConfig
 where
     T: Execute,
-    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+    B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer, producer };
     config(Form::Execute, policies, build, |task| Box::new(ExecuteTask(task)) as Box<dyn Runnable>)
@@ -129,7 +129,7 @@ where
 fn config<T: Task>(
     form: Form,
     policies: Policies,
-    build: impl Fn(&mut Parts) -> Result<T, Error> + Send + Sync + 'static,
+    build: impl Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
     runs: impl Fn(Arc<T>) -> Box<dyn Runnable> + Send + Sync + 'static,
 ) -> TaskConfig {
     TaskConfig::new::<T>(form, policies, Arc::new(Built { build, runs }))
@@ -143,12 +143,11 @@ struct Built<B, R> {
 
 impl<T, B, R> Program for Built<B, R>
 where
-    B: Fn(&mut Parts) -> Result<T, Error> + Send + Sync,
+    B: Fn(&mut Parts) -> Option<T> + Send + Sync,
     R: Fn(Arc<T>) -> Box<dyn Runnable> + Send + Sync,
 {
-    fn assemble(&self, mut parts: Parts) -> Result<Assembly, Error> {
-        let task = Arc::new((self.build)(&mut parts)?);
-        Ok(Assembly { parts, task: (self.runs)(task) })
+    fn assemble(&self, parts: &mut Parts) -> Option<Box<dyn Runnable>> {
+        (self.build)(parts).map(|task| (self.runs)(Arc::new(task)))
     }
 }
 

@@ -12,15 +12,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{at_once, far_future, guarded};
-use super::consume::Loop;
+use super::consume::{Hands, Loop};
 use super::lifecycle::Outcome;
-use super::lived::{Failure, Lived};
+use super::lived::{Failure, Lived, StepRun};
 use super::terms::Terms;
 use crate::connector::{ConnectorError, Delivery, Disposition, Fate, Input, Receipt, Settlement};
 use crate::error::{Error, ErrorKind};
 use crate::telemetry::event::{HandlerFailed, TransactionFailed, Unsettled};
 use crate::telemetry::metrics::{Batch, Meters};
-use crate::telemetry::{Refusal, Step, Tally};
+use crate::telemetry::{Refusal, Scope, Step, Tally};
 use crate::transaction::Transaction;
 
 /// How long the source may take to answer after the grace of a stop is over.
@@ -64,7 +64,7 @@ pub(super) async fn in_turn(run: &Loop) {
 /// Settles what no lane settles in its own turn, until no lane runs any more; then settles the rest, and gives back
 /// what is held.
 pub(super) async fn settle(
-    run: Arc<Loop>,
+    run: Arc<Hands>,
     mut handed_over: UnboundedReceiver<Call>,
     lanes_ended: CancellationToken,
 ) {
@@ -221,7 +221,7 @@ impl Terms {
 fn count((tally, batch): (&mut Tally, &mut Batch<'_>), transaction: &Transaction, lived: &Lived) {
     tally.retries += u64::from(lived.retries);
     tally.requeued += u64::from(returns(lived));
-    let exception = lived.failure.as_ref().and_then(|failure| failure.exception);
+    let exception = lived.failure.as_ref().and_then(|failure| failure.exception.elapsed);
     for (step, nanos) in
         [(lived.step, lived.first), (Step::Success, lived.success), (Step::Exception, exception)]
     {
@@ -293,10 +293,13 @@ fn report(task: &'static str, transaction: &Transaction, lived: &Lived) {
     let Some(failure) = &lived.failure else { return };
     let transaction_id = transaction.id();
     let disposition = if failure.dead_lettered { "dead_letter" } else { lived.disposition.as_str() };
-    TransactionFailed { task, transaction, error: &failure.error, disposition }.emit();
-    if let Some(error) = &failure.handler {
-        HandlerFailed { task, transaction_id, error, disposition }.emit();
-    }
+    let mut scope = failure.scope.clone();
+    Scope::enter(&mut scope, || {
+        TransactionFailed { task, transaction, error: &failure.error, disposition }.emit();
+    });
+    let StepRun { attempts, error: Some(error), .. } = &failure.exception else { return };
+    let mut scope = scope.map(|scope| Scope { step: Step::Exception, attempt: *attempts, ..scope });
+    Scope::enter(&mut scope, || HandlerFailed { task, transaction_id, error, disposition }.emit());
 }
 
 async fn at(due: Option<Instant>) {
@@ -335,7 +338,7 @@ impl Held {
         released
     }
 
-    fn release_all(&mut self) -> Vec<Delivery> {
+    pub(super) fn release_all(&mut self) -> Vec<Delivery> {
         self.0.drain().map(|later| later.delivery).collect()
     }
 }

@@ -9,6 +9,7 @@ use super::attempt::guarded;
 use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
 use super::life::Life;
+use super::lifecycle::{Event, Outcome};
 use super::lived::{Lived, StepRun};
 use super::panic;
 use super::steps::Steps;
@@ -49,8 +50,9 @@ async fn live<S: Steps>(
     let mut clock = Clock::starting_now();
     let mut lived = Lived::aborted();
     let mut life = Life::new(task, terms, transaction, None, (&mut lived, &mut clock));
+    let mut interrupted = false;
     if dry_run {
-        life.process().await;
+        interrupted = life.process().await == Event::Aborted;
     } else {
         life.live().await;
     }
@@ -64,6 +66,10 @@ async fn live<S: Steps>(
             _ => lived.disposition.as_str(),
         });
         report.error = lived.failure.map(|failed| failed.error).or(report.error);
+        interrupted = lived.outcome == Outcome::Aborted;
+    }
+    if interrupted {
+        report.error = Some(TransactionError::system("it was told to stop before it came to its end"));
     }
     if let Err(error) | Ok(Err(error)) = guarded(&mut None, task.exit()).await {
         report.error.get_or_insert(error);

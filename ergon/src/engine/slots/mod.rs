@@ -12,14 +12,14 @@ use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
-use hashbrown::hash_map::Entry;
+use hashbrown::hash_table::Entry;
 use tokio::sync::Notify;
 
 use super::settle::Settling;
-use crate::connector::Delivery;
+use crate::connector::{Delivery, Receipt};
 use crate::error::Error;
 use crate::policy::{ConsumerPolicy, Mode};
-use state::{State, Supply, Turn};
+use state::{State, Supply, Turn, Twins};
 
 /// What is finished may wait to be settled up to this many; beyond it, nothing new begins.
 const UNSETTLED: usize = 1024;
@@ -48,6 +48,13 @@ pub(super) struct Running {
     /// Stands for its id.
     key: u64,
     pub(super) settling: Settling,
+}
+
+/// What a lane fetched for all, when it asked for so many.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) asked: usize,
+    pub(super) deliveries: Vec<Delivery>,
 }
 
 /// The state of a run that its lanes, its fetcher and its settler share.
@@ -106,14 +113,17 @@ impl Slots {
         }
     }
 
-    /// Hands in what a lane finished, if it did, and says what it is to do next; what it is to run is put in the same
-    /// place.
+    /// Hands in what a lane finished, if it did, and what it fetched, and says what it is to do next; what it is to run
+    /// is put in the place of what it finished.
     ///
     /// If there is more to do, another lane is woken, and the settler if something is finished, unless the lane is
     /// `quick`: then it will be back sooner than the other comes, and settles itself. A quick lane that turns out to
     /// wait calls [`wake_another`](Self::wake_another).
-    pub(super) fn next(&self, lane: &mut Option<Running>, quick: bool) -> Next {
+    pub(super) fn next(&self, lane: &mut Option<Running>, fetched: Option<Fetched>, quick: bool) -> Next {
         let mut state = self.state();
+        if let Some(fetched) = fetched {
+            self.take_in(&mut state, fetched);
+        }
         if let Some(Running { key, settling }) = lane.take() {
             state.end(key);
             state.finish(settling);
@@ -162,24 +172,8 @@ impl Slots {
         state.waking = false;
     }
 
-    /// Takes in what a fetch of `asked` brought. The lane that fetched goes on as any other.
-    pub(super) fn fetched(&self, asked: usize, deliveries: Vec<Delivery>) {
-        let mut state = self.state();
-        state.fetching = false;
-        state.fetched = state.fetched.saturating_sub((asked as u64).saturating_sub(deliveries.len() as u64));
-        if state.source == Supply::Closed {
-            // The run was told to stop meanwhile.
-            for delivery in deliveries {
-                self.hand_back(&mut state, delivery);
-            }
-        } else {
-            state.ready.extend(deliveries);
-        }
-    }
-
     /// Takes in that the source has nothing more for a finite run.
-    pub(super) fn dry(&self, asked: usize) {
-        self.fetched(asked, Vec::new());
+    pub(super) fn dry(&self) {
         let mut state = self.state();
         if state.source == Supply::Open && !state.returned {
             state.source = Supply::Dry;
@@ -193,7 +187,7 @@ impl Slots {
         state.failure = state.failure.take().or(failure);
         let mut back: Vec<_> = state.ready.drain(..).collect();
         let waiting = back.len();
-        back.extend(state.running.values_mut().flat_map(std::mem::take));
+        back.extend(state.running.iter_mut().flat_map(|twins| std::mem::take(&mut twins.waiting)));
         // In the order in which the source handed them out, which a map does not keep.
         if let Some(twins) = back.get_mut(waiting..) {
             twins.sort_by_key(|twin| twin.receipt().tag());
@@ -270,6 +264,16 @@ impl Slots {
         }
     }
 
+    /// The receipts of all that no lane holds, when nobody is left to run or to settle it.
+    pub(super) fn left(&self) -> Vec<Receipt> {
+        let mut state = self.state();
+        let mut left: Vec<Receipt> = state.ready.drain(..).map(Delivery::into_receipt).collect();
+        let twins = state.running.iter_mut().flat_map(|twins| std::mem::take(&mut twins.waiting));
+        left.extend(twins.map(Delivery::into_receipt));
+        left.extend(state.finished.drain(..).filter_map(|settling| settling.receipt));
+        left
+    }
+
     /// Whether a delivery waits to run.
     pub(super) fn has_ready(&self) -> bool {
         !self.state().ready.is_empty()
@@ -298,6 +302,19 @@ impl Slots {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_in(&self, state: &mut State, Fetched { asked, deliveries }: Fetched) {
+        state.fetching = false;
+        state.fetched = state.fetched.saturating_sub((asked as u64).saturating_sub(deliveries.len() as u64));
+        if state.source == Supply::Closed {
+            // The run was told to stop meanwhile.
+            for delivery in deliveries {
+                self.hand_back(state, delivery);
+            }
+        } else {
+            state.ready.extend(deliveries);
+        }
     }
 
     /// Hands in a delivery that is not begun, to be given back.
@@ -332,14 +349,14 @@ impl Slots {
         }
         while let Some(delivery) = state.ready.pop_front() {
             let key = self.hasher.hash_one(delivery.transaction().id());
-            match state.running.entry(key) {
+            match state.running.entry(key, |twins| twins.key == key, |twins| twins.key) {
                 Entry::Vacant(free) => {
-                    free.insert(Vec::new());
+                    free.insert(Twins { key, waiting: Vec::new() });
                     *lane = Some(Running { key, settling: Settling::give_back(delivery) });
                     return Next::Run;
                 }
                 Entry::Occupied(mut twin) => {
-                    twin.get_mut().push(delivery);
+                    twin.get_mut().waiting.push(delivery);
                     state.twins += 1;
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use crate::connector::Delivery;
 use crate::engine::lifecycle::Outcome;
@@ -13,9 +13,8 @@ use crate::error::Error;
 pub(super) struct State {
     /// Fetched and not begun, in order.
     pub(super) ready: VecDeque<Delivery>,
-    /// What runs, by the hash of its id, with the deliveries of the same id that wait for it. Two ids of one hash
-    /// wait for each other without need; that is harmless.
-    pub(super) running: HashMap<u64, Vec<Delivery>, foldhash::fast::FixedState>,
+    /// What runs, by the hash of its id.
+    pub(super) running: HashTable<Twins>,
     /// Deliveries that wait for one of the same id.
     pub(super) twins: usize,
     /// Handed in and not yet taken to be settled.
@@ -42,6 +41,14 @@ pub(super) struct State {
     pub(super) given_back: u64,
     /// Why the run cannot go on.
     pub(super) failure: Option<Error>,
+}
+
+/// What runs, and the deliveries of the same id that wait for it.
+#[derive(Debug)]
+pub(super) struct Twins {
+    /// The hash of their id. Two ids of one hash wait for each other without need; that is harmless.
+    pub(super) key: u64,
+    pub(super) waiting: Vec<Delivery>,
 }
 
 /// Who settles. One at a time does, so that the source is in one call at most.
@@ -76,9 +83,10 @@ impl State {
 
     /// Ends a run of a delivery; one of the same id that waited for it comes next.
     pub(super) fn end(&mut self, key: u64) {
-        let twins = self.running.remove(&key).unwrap_or_default();
-        self.twins = self.twins.saturating_sub(twins.len());
-        for twin in twins.into_iter().rev() {
+        let Ok(ended) = self.running.find_entry(key, |twins| twins.key == key) else { return };
+        let (Twins { waiting, .. }, _) = ended.remove();
+        self.twins = self.twins.saturating_sub(waiting.len());
+        for twin in waiting.into_iter().rev() {
             self.ready.push_front(twin);
         }
     }
