@@ -2,26 +2,47 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::float_cmp,
     reason = "a test that panics fails; what is counted is whole"
 )]
 
+#[path = "telemetry/collectors.rs"]
+mod collectors;
+#[path = "telemetry/handed.rs"]
+mod handed;
+#[path = "telemetry/hostile.rs"]
+mod hostile;
+#[path = "telemetry/workers.rs"]
+mod workers;
+
 use std::fs;
 use std::process::{Output, Stdio};
-use std::time::Duration;
 
 use ergon_tests::otlp::{Collector, Seen, Series, Span, Status};
-use ergon_tests::until;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::Command;
-use tokio::time::{Instant, timeout};
 
 const OBSERVED: &str = env!("CARGO_BIN_EXE_observed");
+
+/// Where the tasks of the program read and write; the queue's address is given by who has a broker.
+const CONNECTORS: &str = r#"
+[lines]
+path = "lines.jsonl"
+[copies]
+path = "copies.jsonl"
+envelope = "always"
+[handed]
+name = "handed"
+[queue]
+url = "amqp://127.0.0.1"
+queue = "observed"
+passive = true
+"#;
 
 /// A folder to run the program in.
 struct Project(TempDir);
@@ -38,9 +59,7 @@ impl Project {
 
     /// Writes the settings, with more tables after them.
     fn settings(&self, more: &str) {
-        let connectors =
-            "[lines]\npath = \"lines.jsonl\"\n[copies]\npath = \"copies.jsonl\"\nenvelope = \"always\"\n";
-        fs::write(self.0.path().join("ergon.toml"), format!("{connectors}{more}")).unwrap();
+        fs::write(self.0.path().join("ergon.toml"), format!("{CONNECTORS}{more}")).unwrap();
     }
 
     fn read(&self, name: &str) -> String {
@@ -200,11 +219,10 @@ async fn the_outbound_transactions_of_a_hybrid_are_part_of_the_inbound_one() {
 
 #[tokio::test]
 async fn every_line_of_a_transaction_carries_its_ids_wherever_it_is_written() {
-    let (collector, project) = (Collector::grpc().await, Project::new(&["well"]));
+    let (collector, project) = (Collector::grpc().await, Project::new(&["well", "panics"]));
     let endpoint = collector.endpoint();
-    project.settings(
-        "[[telemetry.logs]]\nfile = { path = \"logs/app.jsonl\" }\n[[telemetry.logs]]\notlp = {}\n",
-    );
+    let handlers = ["console = {}", "file = { path = \"logs/app.jsonl\" }", "otlp = {}"];
+    project.settings(&handlers.map(|handler| format!("[[telemetry.logs]]\n{handler}\n")).concat());
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)];
     let output = project.run(&["run", "observe", "threads"], &variables).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -228,6 +246,15 @@ async fn every_line_of_a_transaction_carries_its_ids_wherever_it_is_written() {
         assert_eq!(span.name, if message == "looked up" { "lookup" } else { "process" });
         assert_eq!(Some(&*span.trace_id), line["trace_id"].as_str());
     }
+    let failed = said("transaction failed");
+    let mut spans = seen.spans_with("ergon.transaction.id", "lines.jsonl:2");
+    let span = spans.find(|span| span.attributes["ergon.task.name"] == "observe").unwrap();
+    assert_eq!((&failed["step"], &failed["attempt"]), (&"process".into(), &2.into()), "{failed}");
+    assert_eq!(
+        (failed["trace_id"].as_str(), failed["span_id"].as_str()),
+        (Some(&*span.trace_id), Some(&*span.span_id)),
+        "{failed}"
+    );
 }
 
 #[tokio::test]
@@ -246,15 +273,28 @@ async fn what_is_not_sampled_leaves_no_span_and_its_trace_goes_on_all_the_same()
 }
 
 #[tokio::test]
-async fn each_signal_can_be_switched_off() {
-    for (off, spans, logs) in [("OTEL_TRACES_ENABLED", false, true), ("OTEL_LOGS_ENABLED", true, false)] {
-        let (collector, project) = (Collector::grpc().await, Project::new(&["well"]));
-        let endpoint = collector.endpoint();
-        let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), (off, "false")];
-        project.run(&["run", "observe"], &variables).await;
-        let seen = collector.seen();
-        assert_eq!((!seen.spans.is_empty(), !seen.logs.is_empty()), (spans, logs), "{off}");
+async fn each_signal_can_be_switched_off_and_the_others_come() {
+    let switches = ["OTEL_TRACES_ENABLED", "OTEL_METRICS_ENABLED", "OTEL_LOGS_ENABLED"];
+    for off in switches {
+        for collector in [Collector::grpc().await, Collector::http().await] {
+            let project = Project::new(&["well"]);
+            let endpoint = collector.endpoint();
+            let variables = [
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", collector.protocol()),
+                (off, "false"),
+            ];
+            let output = project.run(&["run", "observe"], &variables).await;
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let seen = collector.seen();
+            let came = [!seen.spans.is_empty(), !seen.metrics.is_empty(), !seen.logs.is_empty()];
+            assert_eq!(came, switches.map(|switch| switch != off), "{off}: {seen:#?}");
+        }
     }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_and_nothing_is_said_without_a_collector() {
     let project = Project::new(&["well"]);
     let output = project.run(&["run", "observe"], &[]).await;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -294,59 +334,6 @@ async fn the_metrics_of_a_run_add_up_to_its_summary() {
     }
 }
 
-/// What a collector does, and how it is made to.
-type Fault = (&'static str, fn(&mut Collector));
-
-/// How a collector can fail.
-const FAULTS: [Fault; 4] = [
-    ("is not there", Collector::stop),
-    ("answers errors", |collector| collector.refuse()),
-    ("never answers", |collector| collector.hang()),
-    ("takes a byte a second", |collector| collector.one_byte_a_second()),
-];
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_fails_costs_no_transaction_and_at_most_two_seconds_at_the_end() {
-    const LINES: usize = 2000;
-    for (name, fail) in FAULTS {
-        let (mut collector, project) = (Collector::grpc().await, Project::new(&vec!["fine"; LINES]));
-        let endpoint = collector.endpoint();
-        fail(&mut collector);
-        let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_BSP_MAX_QUEUE_SIZE", "500")];
-        let child = project.command(&["--log-level", "warn", "run", "observe"], &variables).spawn().unwrap();
-        until("all lines are copied", Duration::from_secs(30), async || {
-            fs::read_to_string(project.0.path().join("copies.jsonl"))
-                .is_ok_and(|text| text.lines().count() == LINES)
-        })
-        .await;
-        let copied = Instant::now();
-        let output = timeout(Duration::from_secs(30), child.wait_with_output()).await.unwrap().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(0), "{name}: {told}");
-        assert!(copied.elapsed() < Duration::from_millis(3500), "{name}: {:?}", copied.elapsed());
-        // Once when it is noticed, and once at the end.
-        let lost =
-            told.lines().filter(|line| line.contains("telemetry was lost") && line.contains("signal=spans"));
-        assert!((1..=2).contains(&lost.count()), "{name}: {told}");
-        let lines = told.lines().filter(|line| line.contains("telemetry was lost")).count();
-        assert!(lines <= 6, "{name}: {told}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_comes_back_is_sent_to_again() {
-    let (mut collector, project) = (Collector::grpc().await, Project::new(&vec!["slowly"; 1000]));
-    let endpoint = collector.endpoint();
-    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "50")];
-    let mut child = project.command(&["--log-level", "warn", "run", "observe"], &variables).spawn().unwrap();
-    collector.until(|seen| seen.spans_named("transaction").count() > 0).await;
-    collector.stop();
-    collector.restart().await;
-    collector.forget();
-    collector.until(|seen| seen.spans_named("transaction").count() > 0).await;
-    child.start_kill().unwrap();
-}
-
 #[tokio::test]
 async fn a_payload_stands_in_a_line_only_when_the_settings_say_so() {
     let project = Project::new(&["panics"]);
@@ -356,26 +343,6 @@ async fn a_payload_stands_in_a_line_only_when_the_settings_say_so() {
     project.settings("[telemetry]\nlog_payloads = true\n");
     let loud = told(project.run(&["run", "observe"], &[]).await);
     assert!(loud.contains(r#"payload="{\"goes\":\"panics\"}""#), "{loud}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stop_is_over_within_its_grace_though_the_collector_hangs() {
-    let (collector, project) = (Collector::grpc().await, Project::new(&vec!["slowly"; 1000]));
-    let endpoint = collector.endpoint();
-    collector.hang();
-    project.settings("[tasks.observe.consumer]\nshutdown_grace = \"1s\"\n");
-    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)];
-    let child = project.command(&["--log-level", "warn", "run", "observe"], &variables).spawn().unwrap();
-    until("a line is copied", Duration::from_secs(30), async || {
-        fs::read_to_string(project.0.path().join("copies.jsonl")).is_ok_and(|text| !text.is_empty())
-    })
-    .await;
-    let told = Instant::now();
-    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
-    let output = timeout(Duration::from_secs(30), child.wait_with_output()).await.unwrap().unwrap();
-    assert_eq!(output.status.code(), Some(143), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(told.elapsed() < Duration::from_millis(2500), "{:?}", told.elapsed());
 }
 
 #[tokio::test]

@@ -1,9 +1,14 @@
 //! What it costs to be seen: async no-op transactions at concurrency 64, with telemetry off, measured, traced, logged;
-//! and the same three spans for each made by hand with the OpenTelemetry API.
+//! traced into a collector that takes all, and into ones that fail; and the same three spans for each made by hand with
+//! the OpenTelemetry API.
 //!
 //! `cargo bench -p ergon --bench telemetry --features opentelemetry` prints a table; `-- --json` one JSON line for each
-//! row; `-- --rounds 9` takes the median of nine interleaved rounds instead of five. Each round of each way is a process
-//! of its own, because a process is observed in one way for its whole life.
+//! row; `-- --rounds 9` takes the median of nine interleaved rounds instead of five; `-- --only collector` leaves out
+//! what has no such word in its name, but for `off`. Each round of each way is a process of its own, because a process
+//! is observed in one way for its whole life.
+//!
+//! A collector is one more process. So that its own work does not count, it looks at nothing that it is sent, and the
+//! processor time of the process that is observed stands beside the time that has passed.
 
 #![allow(
     clippy::print_stdout,
@@ -14,45 +19,72 @@
 )]
 #![allow(missing_docs, clippy::cast_precision_loss, clippy::indexing_slicing, reason = "figures for people")]
 
+mod collector;
 mod engine;
 mod hand;
 
 use std::process::Command;
 
+use collector::{Collector, Mood};
 use tokio::runtime::Handle;
 
-/// How many transactions a round has, and how many are in work at once.
+/// How many transactions a pass has, and how many are in work at once.
 const TRANSACTIONS: usize = 200_000;
 const CONCURRENCY: usize = 64;
+/// How many passes a round has: long enough for every queue to be full.
+const PASSES: usize = 10;
 
-/// A way of being seen; how one round of it is run, in microseconds for each transaction.
-type Way = (&'static str, fn(&Handle) -> f64);
+/// A way of being seen.
+struct Way {
+    name: &'static str,
+    /// What it is compared with.
+    beside: &'static str,
+    /// How one round of it is run, in microseconds for each transaction.
+    run: fn(&Handle) -> f64,
+}
 
-const WAYS: [Way; 13] = [
-    ("off", |_| engine::run()),
-    ("metrics", |_| {
+const fn way(name: &'static str, beside: &'static str, run: fn(&Handle) -> f64) -> Way {
+    Way { name, beside, run }
+}
+
+const OFF: &str = "off";
+const FEW: &str = "1 %, collector takes all";
+const ALL: &str = "all, collector takes all";
+const BY_HAND: &str = "by hand: no spans";
+
+const WAYS: &[Way] = &[
+    way(OFF, OFF, |_| engine::run()),
+    way("metrics", OFF, |_| {
         ergon::__private::observe::measure();
         engine::run()
     }),
-    ("traces, none sampled", |runtime| traced(0.0, runtime)),
-    ("traces, 1 % sampled", |runtime| traced(0.01, runtime)),
-    ("traces, all sampled", |runtime| traced(1.0, runtime)),
-    ("1 %, the collector is gone", |_| in_vain(0.01)),
-    ("all, the collector is gone", |_| in_vain(1.0)),
-    ("JSON logs, no line", |_| {
+    way("traces, none sampled", OFF, |runtime| traced(0.0, runtime)),
+    way("traces, 1 % sampled", OFF, |runtime| traced(0.01, runtime)),
+    way("traces, all sampled", OFF, |runtime| traced(1.0, runtime)),
+    way(FEW, FEW, |_| sent(0.01, Some(Mood::Takes))),
+    way("1 %, collector is gone", FEW, |_| sent(0.01, None)),
+    way("1 %, collector hangs", FEW, |_| sent(0.01, Some(Mood::Hangs))),
+    way("1 %, collector refuses", FEW, |_| sent(0.01, Some(Mood::Refuses))),
+    way("1 %, collector takes 1 B/s", FEW, |_| sent(0.01, Some(Mood::Slow))),
+    way(ALL, ALL, |_| sent(1.0, Some(Mood::Takes))),
+    way("all, collector is gone", ALL, |_| sent(1.0, None)),
+    way("all, collector hangs", ALL, |_| sent(1.0, Some(Mood::Hangs))),
+    way("all, collector refuses", ALL, |_| sent(1.0, Some(Mood::Refuses))),
+    way("all, collector takes 1 B/s", ALL, |_| sent(1.0, Some(Mood::Slow))),
+    way("JSON logs, no line", OFF, |_| {
         ergon::__private::observe::log("info", |_| {});
         engine::run()
     }),
-    ("JSON logs, a line each", |_| {
+    way("JSON logs, a line each", OFF, |_| {
         ergon::__private::observe::log("info", |line| {
             std::hint::black_box(line);
         });
         engine::run_with_a_line()
     }),
-    ("by hand: no spans", |_| hand::run(None)),
-    ("by hand: none sampled", |_| hand::run(Some(0.0))),
-    ("by hand: 1 % sampled", |_| hand::run(Some(0.01))),
-    ("by hand: all sampled", |_| hand::run(Some(1.0))),
+    way(BY_HAND, BY_HAND, |_| hand::run(None)),
+    way("by hand: none sampled", BY_HAND, |_| hand::run(Some(0.0))),
+    way("by hand: 1 % sampled", BY_HAND, |_| hand::run(Some(0.01))),
+    way("by hand: all sampled", BY_HAND, |_| hand::run(Some(1.0))),
 ];
 
 fn traced(ratio: f64, runtime: &Handle) -> f64 {
@@ -60,8 +92,11 @@ fn traced(ratio: f64, runtime: &Handle) -> f64 {
     engine::run()
 }
 
-fn in_vain(ratio: f64) -> f64 {
-    let _exports = ergon::__private::observe::trace_in_vain(ratio);
+/// Sends spans to a collector; without one, to where nobody listens.
+fn sent(ratio: f64, mood: Option<Mood>) -> f64 {
+    let collector = mood.map(Collector::start);
+    let url = collector.as_ref().map_or("http://127.0.0.1:1", |collector| &collector.url);
+    let _exports = ergon::__private::observe::trace_to(url, ratio);
     engine::run()
 }
 
@@ -70,50 +105,91 @@ fn given(name: &str) -> Option<String> {
     std::env::args().skip_while(|argument| argument != name).nth(1)
 }
 
+/// What is known of one way: microseconds that passed and that were worked for each transaction, and the peak in MiB.
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    passed: f64,
+    worked: f64,
+    peak: f64,
+}
+
 fn main() {
-    if let Some(way) = given("--way") {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (_, run) = WAYS.iter().find(|(name, _)| *name == way).unwrap();
-        println!("{} {}", run(runtime.handle()), peak());
-        return;
+    if let Some(mood) = given("--collector") {
+        collector::be(&mood);
+    }
+    if let Some(name) = given("--way") {
+        return one(&name);
     }
     let rounds = given("--rounds").and_then(|rounds| rounds.parse().ok()).unwrap_or(5);
-    let mut figures: Vec<Vec<f64>> = WAYS.iter().map(|_| Vec::new()).collect();
-    let mut peaks: Vec<Vec<f64>> = WAYS.iter().map(|_| Vec::new()).collect();
+    let only = given("--only").unwrap_or_default();
+    let chosen: Vec<&Way> = WAYS.iter().filter(|way| way.name == OFF || way.name.contains(&only)).collect();
+    let mut figures: Vec<Vec<Figures>> = chosen.iter().map(|_| Vec::new()).collect();
     for _ in 0..rounds {
-        for (index, (name, _)) in WAYS.iter().enumerate() {
-            let (micros, peak) = apart(name);
-            figures[index].push(micros);
-            peaks[index].push(peak);
+        for (way, figures) in chosen.iter().zip(&mut figures) {
+            figures.push(apart(way.name));
         }
     }
-    let medians: Vec<f64> = figures.iter_mut().map(|figures| median(figures)).collect();
-    let peaks: Vec<f64> = peaks.iter_mut().map(|peaks| median(peaks)).collect();
+    let medians: Vec<Figures> = figures.iter().map(|rounds| median(rounds)).collect();
     let json = std::env::args().any(|argument| argument == "--json");
     if !json {
-        println!("{:<28}{:>12}{:>16}{:>12}", "", "us each", "more than off", "peak MiB");
-    }
-    for (((name, _), micros), peak) in WAYS.iter().zip(&medians).zip(&peaks) {
-        let floor = if name.starts_with("by hand") { medians[9] } else { medians[0] };
-        let more = micros - floor;
-        if json {
-            println!("{}", serde_json::json!({"what": name, "us": micros, "more": more, "peak_mib": peak}));
-        } else {
-            println!("{name:<28}{micros:>12.3}{more:>16.3}{peak:>12.1}");
+        let of = ["us each", "more", "ratio", "worked", "ratio", "peak MiB", "more"];
+        print!("{:<28}", "");
+        for what in of {
+            print!("{what:>10}");
         }
+        println!();
+    }
+    for (way, own) in chosen.iter().zip(&medians) {
+        let of = |name| chosen.iter().position(|way| way.name == name).map_or(own, |index| &medians[index]);
+        row(way.name, own, of(way.beside), of(OFF), json);
     }
 }
 
-/// One round in a process of its own: microseconds, and the process's peak in MiB.
-fn apart(way: &str) -> (f64, f64) {
+fn row(name: &str, own: &Figures, beside: &Figures, off: &Figures, json: bool) {
+    let Figures { passed, worked, peak } = *own;
+    // Those by hand have floor and memory of their own.
+    let off = if name.starts_with("by hand") { beside } else { off };
+    let (more, ratio) = (passed - off.passed, passed / beside.passed);
+    let (worked_ratio, more_peak) = (worked / beside.worked, peak - off.peak);
+    if json {
+        let row = serde_json::json!({
+            "what": name, "us": passed, "more": more, "ratio": ratio, "worked_us": worked,
+            "worked_ratio": worked_ratio, "peak_mib": peak, "more_mib": more_peak
+        });
+        println!("{row}");
+    } else {
+        print!("{name:<28}{passed:>10.3}{more:>10.3}{ratio:>10.3}{worked:>10.3}{worked_ratio:>10.3}");
+        println!("{peak:>10.1}{more_peak:>10.1}");
+    }
+}
+
+/// Runs one round of a way in this process.
+fn one(name: &str) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let way = WAYS.iter().find(|way| way.name == name).unwrap();
+    let passed = (way.run)(runtime.handle());
+    println!("{passed} {} {}", worked(), peak());
+}
+
+/// One round in a process of its own.
+fn apart(way: &str) -> Figures {
     let output = Command::new(std::env::current_exe().unwrap()).args(["--way", way]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let mut figures = text.split_whitespace().filter_map(|figure| figure.parse().ok());
-    match (figures.next(), figures.next()) {
-        (Some(micros), Some(peak)) => (micros, peak),
+    let figures: Vec<f64> = text.split_whitespace().filter_map(|figure| figure.parse().ok()).collect();
+    match figures[..] {
+        [passed, worked, peak] => Figures { passed, worked, peak },
         _ => panic!("{text}{}", String::from_utf8_lossy(&output.stderr)),
     }
+}
+
+/// The processor time that this process has used, in microseconds for each transaction of the passes; filling the
+/// queue included.
+fn worked() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
+    // A tick is 10 ms.
+    ticks.sum::<f64>() * 1e4 / (TRANSACTIONS * PASSES) as f64
 }
 
 /// The most memory that this process had, in MiB.
@@ -123,7 +199,12 @@ fn peak() -> f64 {
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or_default() / 1024.0
 }
 
-fn median(figures: &mut [f64]) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+/// The median of each figure.
+fn median(rounds: &[Figures]) -> Figures {
+    let of = |figure: fn(&Figures) -> f64| {
+        let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        figures[figures.len() / 2]
+    };
+    Figures { passed: of(|f| f.passed), worked: of(|f| f.worked), peak: of(|f| f.peak) }
 }

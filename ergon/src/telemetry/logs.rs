@@ -58,10 +58,13 @@ where
     W: Fn(&str) + Send + Sync + 'static,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        attributes.record(&mut fields);
-        if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(fields);
+        let Some(span) = context.span(id) else { return };
+        let mut extensions = span.extensions_mut();
+        // Another handler that writes lines may have them already.
+        if extensions.get_mut::<Fields>().is_none() {
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            extensions.insert(fields);
         }
     }
 
@@ -207,7 +210,7 @@ impl Line<'_> {
         for (key, value) in self.all_fields() {
             object.entry(key).or_insert(value);
         }
-        let mut line = Value::Object(object).to_string();
+        let mut line = escaped(Value::Object(object).to_string());
         line.push('\n');
         line
     }
@@ -249,10 +252,33 @@ fn is_plain(text: &str) -> bool {
         && !text.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\'))
 }
 
-/// A character as it may stand in a line: a control character is escaped, so that content cannot forge a line or
-/// steer the terminal.
+/// Says whether a terminal obeys a character, or a reader may take it for the end of a line.
+fn is_obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// Escapes in JSON what JSON itself lets stand: DEL, the controls above ASCII, the separators of Unicode. They can stand
+/// in strings only.
+fn escaped(json: String) -> String {
+    if json.is_ascii() && !json.contains('\x7f') {
+        return json;
+    }
+    let mut line = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_obeyed(c) {
+            // Writing to a String cannot fail.
+            let _ = write!(line, "\\u{:04x}", u32::from(c));
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+/// A character as it may stand in a line: one that is obeyed is escaped, so that content cannot forge a line or steer
+/// the terminal.
 fn printable(c: char) -> impl Iterator<Item = char> {
-    let escaped = c.is_control().then(|| c.escape_default());
+    let escaped = is_obeyed(c).then(|| c.escape_default());
     let plain = escaped.is_none().then_some(c);
     escaped.into_iter().flatten().chain(plain)
 }
@@ -287,6 +313,9 @@ mod tests {
         }
     }
 
+    /// DEL, the 8-bit CSI, and three ends of a line that are not ASCII.
+    const OBEYED: &str = "é \u{7f} \u{9b}2J \u{85} \u{2028} \u{2029} \0";
+
     #[test]
     fn a_pretty_line_carries_the_ids_of_its_transaction() {
         let text = line("looked up", Some(&scope()), &[("sku", "A 1")]).pretty(false);
@@ -299,19 +328,20 @@ mod tests {
 
     #[test]
     fn a_json_line_is_one_object_whatever_is_in_it() {
-        let text = line("two\nlines \"q\"", Some(&scope()), &[("k", "\u{1b}[31m\n")]).json("shop");
-        assert_eq!(text.matches('\n').count(), 1);
+        let text =
+            line("two\nlines \"q\"", Some(&scope()), &[("k", "\u{1b}[31m\n"), ("l", OBEYED)]).json("shop");
+        assert_eq!(text.matches(is_obeyed).collect::<Vec<_>>(), ["\n"]);
         let object: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(object["message"], "two\nlines \"q\"");
         assert_eq!((&object["transaction_id"], &object["attempt"]), (&"a.csv:7".into(), &2.into()));
         assert_eq!((&object["service"], &object["k"]), (&"shop".into(), &"\u{1b}[31m\n".into()));
+        assert_eq!(object["l"], OBEYED);
     }
 
     #[test]
     fn content_cannot_forge_a_pretty_line() {
-        let text = line("a\n1970 ERROR b", None, &[("k", "x\ny\u{1b}[2J")]).pretty(false);
-        assert_eq!(text.matches('\n').count(), 1);
-        assert!(!text.contains('\u{1b}'), "{text:?}");
+        let text = line("a\n1970 ERROR b", None, &[("k", "x\ny\u{1b}[2J"), ("l", OBEYED)]).pretty(false);
+        assert_eq!(text.matches(is_obeyed).collect::<Vec<_>>(), ["\n"], "{text:?}");
     }
 
     #[test]
@@ -323,19 +353,26 @@ mod tests {
 
     #[test]
     fn the_fields_of_all_spans_around_a_line_are_shown() {
-        let lines = Arc::new(Mutex::new(String::new()));
-        let written = Arc::clone(&lines);
-        let options =
-            LogOptions { format: LogFormat::Json, colour: false, service: "shop".into(), worker: None };
-        let console = Console { options, write: move |line: &str| written.lock().unwrap().push_str(line) };
-        tracing::subscriber::with_default(Registry::default().with(console), || {
+        // Two handlers, as a console and a file.
+        let lines: [Arc<Mutex<String>>; 2] = Default::default();
+        let handler = |lines: &Arc<Mutex<String>>| {
+            let written = Arc::clone(lines);
+            let options =
+                LogOptions { format: LogFormat::Json, colour: false, service: "shop".into(), worker: None };
+            Console { options, write: move |line: &str| written.lock().unwrap().push_str(line) }
+        };
+        let subscriber = Registry::default().with(handler(&lines[0])).with(handler(&lines[1]));
+        tracing::subscriber::with_default(subscriber, || {
             let outer = tracing::info_span!("outer", customer = "c-1", late = tracing::field::Empty);
             outer.record("late", 7);
             let _outer = outer.entered();
             let _inner = tracing::info_span!("inner", line = 3).entered();
             tracing::warn!(count = 2, "low {}", "stock");
         });
-        let object: Value = serde_json::from_str(&lines.lock().unwrap()).unwrap();
+        let [first, second] = lines.each_ref().map(|lines| lines.lock().unwrap().clone());
+        let object: Value = serde_json::from_str(&first).unwrap();
+        let same: Value = serde_json::from_str(&second).unwrap();
+        assert_eq!((&object["late"], &object["line"]), (&same["late"], &same["line"]));
         let fields = ["customer", "late", "line", "count"].map(|key| object[key].clone());
         assert_eq!(Value::from(fields.to_vec()), serde_json::json!(["c-1", 7, 3, 2]));
         assert_eq!((&object["level"], &object["message"]), (&"WARN".into(), &"low stock".into()));

@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, reason = "a handler that panics is tested")]
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ impl Consumer for Observe {
     }
 }
 
-/// The same on threads.
+/// The same on threads; a line may wait until the file `gate` is there.
 #[ergon::task(connectors(input), consumer, blocking)]
 struct Threads;
 
@@ -72,8 +73,11 @@ impl BlockingConsumer for Threads {
     type Payload = Line;
     type Output = ();
 
-    fn process_transaction(&self, _: &Transaction<Line>) -> Result<()> {
+    fn process_transaction(&self, line: &Transaction<Line>) -> Result<()> {
         tracing::info!("on a thread");
+        while line.payload().goes == "gate" && !Path::new("gate").exists() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         Ok(())
     }
 }
@@ -104,10 +108,72 @@ impl Producer for Relay {
     }
 }
 
+/// Hands each line to another task of this process.
+#[ergon::task(connectors(input, output), consumer)]
+struct Hand;
+
+impl Consumer for Hand {
+    type Payload = Line;
+    type Output = ();
+
+    async fn process_transaction(&self, _: &Transaction<Line>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn handle_process_success(&self, line: &Transaction<Line>, (): &()) -> Result<()> {
+        self.output_connector.dispatch(line.forward()).await
+    }
+}
+
+/// Takes what was handed to it, for as long as it is let.
+#[ergon::task(connectors(input), consumer(streaming))]
+struct Take;
+
+impl Consumer for Take {
+    type Payload = Line;
+    type Output = ();
+
+    async fn process_transaction(&self, _: &Transaction<Line>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads messages that are to be lines.
+#[ergon::task(connectors(input), consumer)]
+struct Strict;
+
+impl Consumer for Strict {
+    type Payload = Line;
+    type Output = ();
+
+    async fn process_transaction(&self, _: &Transaction<Line>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes whatever a message holds into the log, in every way there is.
+#[ergon::task(connectors(input), consumer)]
+struct Raw;
+
+impl Consumer for Raw {
+    type Payload = Bytes;
+    type Output = ();
+
+    async fn process_transaction(&self, message: &Transaction<Bytes>) -> Result<()> {
+        let bytes = message.payload();
+        let text = String::from_utf8_lossy(bytes);
+        tracing::info!(?bytes, %text, "raw {text}");
+        async { tracing::info!("in a span of it") }.instrument(tracing::info_span!("looked at", %text)).await;
+        Err(TransactionError::business(format!("refused: {text}")))
+    }
+}
+
 #[derive(Clone, Deserialize)]
 struct Settings {
     lines: JsonLinesConfig,
     copies: JsonLinesConfig,
+    handed: MemoryConfig,
+    queue: RabbitMqConfig,
 }
 
 ergon::main! {
@@ -116,5 +182,9 @@ ergon::main! {
         Observe { input: lines, output: copies },
         Threads { input: lines },
         Relay { input: lines, output: copies },
+        Hand { input: lines, output: handed },
+        Take { input: handed },
+        Strict { input: queue },
+        Raw { input: queue },
     ],
 }

@@ -68,6 +68,14 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
+    /// How it is spoken to: what `OTEL_EXPORTER_OTLP_PROTOCOL` is set to.
+    pub fn protocol(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Grpc => "grpc",
+            Protocol::Http => "http/protobuf",
+        }
+    }
+
     /// What it was sent so far.
     pub fn seen(&self) -> Seen {
         self.seen.borrow().clone()

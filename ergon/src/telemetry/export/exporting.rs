@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::losses::Losses;
+use super::text;
 
 /// An exporter, guarded.
 #[derive(Debug)]
@@ -57,9 +58,9 @@ impl<E> Exporting<E> {
 
 impl<E: SpanExporter> SpanExporter for Exporting<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let count = batch.len();
-        let result = self.call(count, || self.exporter.export(batch));
-        self.losses.leave(count);
+        let texts: Vec<usize> = batch.iter().map(text::in_span).collect();
+        let result = self.call(texts.len(), || self.exporter.export(batch));
+        self.losses.leave(texts.into_iter());
         result
     }
 
@@ -74,9 +75,9 @@ impl<E: SpanExporter> SpanExporter for Exporting<E> {
 
 impl<E: LogExporter> LogExporter for Exporting<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        let count = batch.iter().count();
-        let result = self.call(count, || self.exporter.export(batch));
-        self.losses.leave(count);
+        let texts: Vec<usize> = batch.iter().map(|(line, _)| text::in_line(line)).collect();
+        let result = self.call(texts.len(), || self.exporter.export(batch));
+        self.losses.leave(texts.into_iter());
         result
     }
 
@@ -109,7 +110,11 @@ impl<E: PushMetricExporter> PushMetricExporter for Exporting<E> {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_sdk::trace::SpanExporter;
+    use opentelemetry::KeyValue;
+    use opentelemetry::logs::{LogRecord, Logger, LoggerProvider};
+    use opentelemetry::trace::{Span, Tracer, TracerProvider};
+    use opentelemetry_sdk::logs::SdkLoggerProvider;
+    use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter};
 
     use super::*;
 
@@ -131,9 +136,18 @@ mod tests {
         }
     }
 
+    impl LogExporter for Hanging {
+        async fn export(&self, _: LogBatch<'_>) -> OTelSdkResult {
+            std::future::pending().await
+        }
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    }
+
     fn exported<E: SpanExporter>(exporter: E) -> String {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = runtime();
         let losses = Arc::new(Losses::new("spans"));
         let exporting = Exporting::new(exporter, runtime.handle(), Duration::from_millis(20), losses);
         match futures_util::FutureExt::now_or_never(SpanExporter::export(&exporting, Vec::new())) {
@@ -150,5 +164,39 @@ mod tests {
         assert!(exported(Hanging).contains("timed out"));
         let refused = || Err(OTelSdkError::InternalFailure("refused".to_owned()));
         assert!(exported(Faulty(refused)).contains("refused"));
+    }
+
+    /// Eight MiB and a little, and the one that was let in before it was known.
+    const HELD: usize = 9;
+
+    #[test]
+    fn long_spans_and_long_lines_wait_in_bounded_memory_though_the_collector_hangs() {
+        const LONG: usize = 1 << 20;
+        let (runtime, resource) = (runtime(), Resource::builder_empty().build());
+        let queueing = crate::settings::plan::Queueing::default();
+        let exporting = |losses: &Arc<Losses>| {
+            Exporting::new(Hanging, runtime.handle(), Duration::from_secs(3600), Arc::clone(losses))
+        };
+        let (spans, lines) = (Arc::new(Losses::new("spans")), Arc::new(Losses::new("log lines")));
+        let queue = crate::telemetry::traces::Queue::new(exporting(&spans), &resource, queueing);
+        let shared = crate::telemetry::traces::Shared(Arc::new(queue));
+        let traces = SdkTracerProvider::builder().with_span_processor(shared).build();
+        let queue = super::super::lines::Queue::new(exporting(&lines), &resource, queueing);
+        let logs = SdkLoggerProvider::builder().with_log_processor(queue).build();
+        for _ in 0..100 {
+            let mut span = traces.tracer("long").start("long");
+            span.set_attribute(KeyValue::new("text", "x".repeat(LONG)));
+            span.end();
+            let logger = logs.logger("long");
+            let mut line = logger.create_log_record();
+            line.set_body("x".repeat(LONG).into());
+            logger.emit(line);
+        }
+        for losses in [&spans, &lines] {
+            assert_eq!(losses.untold(), 100 - HELD as u64, "{losses:?}");
+        }
+        // The threads that hang are left behind.
+        std::mem::forget((traces, logs));
+        runtime.shutdown_background();
     }
 }

@@ -14,6 +14,7 @@ use opentelemetry_sdk::logs::{
 
 use super::exporting::Exporting;
 use super::losses::Losses;
+use super::text;
 use crate::settings::plan::Queueing;
 use crate::telemetry::Scope;
 use crate::telemetry::traces;
@@ -50,6 +51,7 @@ impl LogProcessor for Queue {
             return;
         }
         Scope::with_current(|current| identify(record, current));
+        self.losses.hold(text::in_line(record));
         self.processor.emit(record, scope);
     }
 

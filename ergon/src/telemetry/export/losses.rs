@@ -6,6 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::telemetry::event::TelemetryLost;
 
+/// How much text of a thing is not counted: most have less, and so cost no counting.
+const SHORT: usize = 512;
+
+/// Beyond this much text that waits and is counted, what is new is lost, however few the things are.
+const MOST_TEXT: usize = 8 << 20;
+
 /// How long is kept silent after having told of a loss.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -16,6 +22,8 @@ pub(crate) struct Losses {
     signal: &'static str,
     /// Things that have a place in the queue, until the collector has them or they are lost.
     waiting: AtomicUsize,
+    /// The text in them beyond what is short, in bytes.
+    text: AtomicUsize,
     /// Lost since it was told of last.
     untold: AtomicU64,
     last: Mutex<Last>,
@@ -29,22 +37,39 @@ struct Last {
 
 impl Losses {
     pub(crate) fn new(signal: &'static str) -> Self {
-        Self { signal, waiting: AtomicUsize::new(0), untold: AtomicU64::new(0), last: Mutex::default() }
+        let (waiting, text, untold) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicU64::new(0));
+        Self { signal, waiting, text, untold, last: Mutex::default() }
     }
 
     /// Takes a place in a queue of `most`; `false` if there is none, and the thing is lost.
     #[inline]
     pub(crate) fn enter(&self, most: usize) -> bool {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) < most {
+        // As long as nothing is sent, each that comes is lost: that must cost one change of what threads share, not three.
+        let room =
+            self.waiting.load(Ordering::Relaxed) < most && self.text.load(Ordering::Relaxed) < MOST_TEXT;
+        if room && self.waiting.fetch_add(1, Ordering::Relaxed) < most {
             return true;
         }
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if room {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
         self.untold.fetch_add(1, Ordering::Relaxed);
         false
     }
 
-    /// Gives places back.
-    pub(crate) fn leave(&self, count: usize) {
+    /// Takes in how many bytes of text are in a thing that has a place.
+    #[inline]
+    pub(crate) fn hold(&self, text: usize) {
+        if text > SHORT {
+            self.text.fetch_add(text - SHORT, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives places back; of each how many bytes of text are in the thing.
+    pub(crate) fn leave(&self, texts: impl Iterator<Item = usize>) {
+        let (count, text) =
+            texts.fold((0, 0), |(count, sum), text| (count + 1, sum + text.saturating_sub(SHORT)));
+        self.text.fetch_sub(text, Ordering::Relaxed);
         self.waiting.fetch_sub(count, Ordering::Relaxed);
     }
 
@@ -73,7 +98,7 @@ impl Losses {
     }
 
     #[cfg(test)]
-    fn untold(&self) -> u64 {
+    pub(super) fn untold(&self) -> u64 {
         self.untold.load(Ordering::Relaxed)
     }
 }
@@ -81,6 +106,27 @@ impl Losses {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_text_leaves_no_room_before_the_places_are_taken() {
+        let losses = Losses::new("spans");
+        let long = MOST_TEXT / 4;
+        let enter = |text| {
+            let entered = losses.enter(100);
+            if entered {
+                losses.hold(text);
+            }
+            entered
+        };
+        // The first of them are counted a little shorter than they are.
+        assert_eq!((0..10).filter(|_| enter(long)).count(), 5);
+        assert!(!enter(1), "there is no room for a short one either");
+        losses.leave([long; 5].into_iter());
+        assert!((0..50).all(|_| enter(SHORT)));
+        losses.leave([SHORT; 50].into_iter());
+        let left = (losses.waiting.load(Ordering::Relaxed), losses.text.load(Ordering::Relaxed));
+        assert_eq!((left, losses.untold()), ((0, 0), 6));
+    }
 
     #[test]
     fn what_is_lost_is_told_at_once_then_once_a_minute_and_at_the_end() {
@@ -95,7 +141,7 @@ mod tests {
         assert_eq!(losses.untold(), 2);
         losses.tell(after(60), false);
         assert_eq!(losses.untold(), 0);
-        losses.leave(1);
+        losses.leave([0].into_iter());
         losses.failed(1, "refused".to_owned());
         losses.tell(after(61), true);
         assert_eq!(losses.untold(), 0);

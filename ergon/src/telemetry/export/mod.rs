@@ -9,6 +9,7 @@ mod lines;
 mod losses;
 mod otlp;
 mod resource;
+pub(crate) mod text;
 
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};

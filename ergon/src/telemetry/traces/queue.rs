@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::{
 };
 
 use crate::settings::plan::Queueing;
-use crate::telemetry::export::{Exporting, Losses};
+use crate::telemetry::export::{Exporting, Losses, text};
 
 /// Spans on their way to the exporter.
 ///
@@ -50,6 +50,7 @@ impl Queue {
 
     /// Hands over a span that has a place.
     pub(super) fn push(&self, span: SpanData) {
+        self.losses.hold(text::in_span(&span));
         self.processor.on_end(span);
     }
 }
