@@ -132,11 +132,15 @@ impl Task$N {
             policy,
             |output| (&&&Shown(output)).show(),
             move |parts| {
-                Ok(Self {
-                    input_connector: parts.source("input", &wiring.input)?,
-                    output_connector: parts.sink("output", &wiring.output)?,
-                    dlq_connector: parts.sink("dlq", &wiring.dlq)?,
-                    audit_connector: parts.sink("audit", &wiring.audit)?,
+                let input = parts.source("input", &wiring.input);
+                let output = parts.sink("output", &wiring.output);
+                let dlq = parts.sink("dlq", &wiring.dlq);
+                let audit = parts.sink("audit", &wiring.audit);
+                Some(Self {
+                    input_connector: input?,
+                    output_connector: output?,
+                    dlq_connector: dlq?,
+                    audit_connector: audit?,
                     consumer_policy: parts.consumer_policy(),
                 })
             },

@@ -62,6 +62,15 @@ impl Error {
         self
     }
 
+    /// Says first which task it is of, unless it does already.
+    pub(crate) fn of_task(mut self, task: &str) -> Self {
+        let name = format!("task `{task}`: ");
+        if !self.0.message.starts_with(&name) {
+            self.0.message.insert_str(0, &name);
+        }
+        self
+    }
+
     /// What it is about.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

@@ -105,8 +105,8 @@ pub use bytes::Bytes;
 pub use connector::Fsync;
 pub use connector::{
     Abilities, Connector, ConnectorConfig, ConnectorError, Context, Count, Delivery, Disposition, Duplex,
-    DuplexConfig, Fate, FetchById, FetchRequest, Health, Input, Lifecycle, Output, Receipt, Settlement,
-    Shard, Sink, SinkConfig, Source, SourceConfig, Usage,
+    DuplexConfig, Fate, FetchById, FetchRequest, Health, Input, Lifecycle, Output, Place, Receipt,
+    Settlement, Shard, Sink, SinkConfig, Source, SourceConfig, Usage,
 };
 pub use engine::{
     Concurrent, Execute, Run, RunConcurrently, block_on, run_concurrently, run_fn, run_fn_blocking, spawn,

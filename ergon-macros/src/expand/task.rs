@@ -196,20 +196,44 @@ fn show(task: &Task) -> TokenStream {
     }
 }
 
-/// The closure that builds the task out of parts.
+/// The closure that builds the task out of parts: all of them first, so that all that is wrong is known at once.
 fn build(task: &Task) -> TokenStream {
-    let connectors = task.connectors.iter().map(|connector| {
-        let (name, field) = (&connector.name, connector_field(connector));
-        let slot = name.to_string();
+    let built = task.connectors.iter().map(|connector| {
+        let (name, slot, local) = (&connector.name, connector.name.to_string(), local(&connector.name));
         let method = Ident::new(connector_method(connector), Span::call_site());
-        quote!(#field: parts.#method(#slot, &wiring.#name)?)
+        quote!(let #local = parts.#method(#slot, &wiring.#name);)
     });
-    let services = task.services.iter().map(|service| {
-        let (name, field) = (&service.name, service_field(service));
-        let slot = name.to_string();
-        quote!(#field: parts.service(#slot, &wiring.#name)?)
+    let served = task.services.iter().map(|service| {
+        let (name, slot, local) = (&service.name, service.name.to_string(), local(&service.name));
+        quote!(let #local = parts.service(#slot, &wiring.#name);)
     });
-    let own = task.fields.iter().map(|own| {
+    let connectors = task.connectors.iter().map(|connector| (connector_field(connector), &connector.name));
+    let slots = connectors.chain(task.services.iter().map(|service| (service_field(service), &service.name)));
+    let slots = slots.map(|(field, name)| {
+        let local = local(name);
+        quote!(#field: #local?)
+    });
+    let policies = policies(task).map(|policy| {
+        let field = policy_field(policy);
+        quote!(#field: parts.#field())
+    });
+    let own = own(task);
+    quote_spanned! {task.ident.span()=>
+        move |parts| {
+            #(#built)* #(#served)*
+            ::core::option::Option::Some(Self { #(#slots,)* #(#policies,)* #(#own,)* })
+        }
+    }
+}
+
+/// A variable that neither the user's own expressions nor the other names of the closure can be mixed up with.
+fn local(name: &Ident) -> Ident {
+    Ident::new(&name.to_string(), Span::mixed_site().located_at(name.span()))
+}
+
+/// The first values of the user's own fields.
+fn own(task: &Task) -> impl Iterator<Item = TokenStream> {
+    task.fields.iter().map(|own| {
         let name = &own.field.ident;
         let cfgs = own.field.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg"));
         let span = own.field.ty.span();
@@ -219,16 +243,7 @@ fn build(task: &Task) -> TokenStream {
             .as_ref()
             .map_or_else(|| quote_spanned!(span=> #ergon::__private::initial()), |init| quote!(#init));
         quote!(#(#cfgs)* #name: #init)
-    });
-    let policies = policies(task).map(|policy| {
-        let field = policy_field(policy);
-        quote!(#field: parts.#field())
-    });
-    quote_spanned! {task.ident.span()=>
-        move |parts| ::core::result::Result::Ok(Self {
-            #(#connectors,)* #(#services,)* #(#policies,)* #(#own,)*
-        })
-    }
+    })
 }
 
 /// The calls that tell the config what its slots are.

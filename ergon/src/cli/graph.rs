@@ -1,50 +1,330 @@
-//! The tasks and their connectors as a graph, for Mermaid and Graphviz.
+//! The tasks and the places they meet at as a graph, for Mermaid and Graphviz.
+
+use std::fmt::Write as _;
 
 use super::command::Described;
-use crate::task::Role;
+use crate::connector::Place;
+use crate::task::{Role, Slot};
 
-/// How a graph is written.
+/// How a graph is written. Nodes are named by their numbers: a name of the user's could be a word of the language.
 pub(super) struct Notation {
     head: &'static str,
     tail: &'static str,
-    /// A task and a connector: name, label.
-    task: fn(&str, &str) -> String,
-    connector: fn(&str, &str) -> String,
-    edge: fn(&str, &str, &str) -> String,
+    task: fn(usize, &str) -> String,
+    place: fn(usize, &str) -> String,
+    edge: fn(&Edge) -> String,
 }
 
 impl Notation {
     pub(super) const MERMAID: Self = Self {
         head: "flowchart LR\n",
         tail: "",
-        task: |id, label| format!("  {id}[\"{label}\"]\n"),
-        connector: |id, label| format!("  {id}[(\"{label}\")]\n"),
-        edge: |from, to, label| format!("  {from} -->|\"{label}\"| {to}\n"),
+        task: |number, label| format!("  task_{number}[\"{}\"]\n", mermaid(label)),
+        place: |number, label| format!("  place_{number}[(\"{}\")]\n", mermaid(label)),
+        edge: |edge| {
+            let (from, to) = edge.ends();
+            let arrow = if edge.way == Way::Rejected { "-.->" } else { "-->" };
+            format!("  {from} {arrow}|\"{}\"| {to}\n", mermaid(&edge.label))
+        },
     };
     pub(super) const DOT: Self = Self {
         head: "digraph ergon {\n  rankdir=LR;\n",
         tail: "}\n",
-        task: |id, label| format!("  {id} [shape=box, label=\"{label}\"];\n"),
-        connector: |id, label| format!("  {id} [shape=cylinder, label=\"{label}\"];\n"),
-        edge: |from, to, label| format!("  {from} -> {to} [label=\"{label}\"];\n"),
+        task: |number, label| format!("  task_{number} [shape=box, label=\"{}\"];\n", dot(label)),
+        place: |number, label| format!("  place_{number} [shape=cylinder, label=\"{}\"];\n", dot(label)),
+        edge: |edge| {
+            let (from, to) = edge.ends();
+            let style = if edge.way == Way::Rejected { ", style=dashed" } else { "" };
+            format!("  {from} -> {to} [label=\"{}\"{style}];\n", dot(&edge.label))
+        },
     };
 }
 
-/// The tasks as boxes between what they fetch from and what they dispatch to.
-pub(super) fn draw(tasks: &[Described<'_>], notation: &Notation) -> String {
-    let mut text = notation.head.to_owned();
-    for task in tasks {
-        let id = task.outline.name.replace('-', "_");
-        text.push_str(&(notation.task)(&id, task.outline.name));
-        for slot in &task.outline.slots {
-            let slot_id = format!("{id}__{}", slot.name);
-            text.push_str(&(notation.connector)(&slot_id, &format!("{} ({})", slot.name, slot.kind)));
-            let part = task.part(slot.name, slot.role);
-            let inward = matches!(slot.role, Role::Source) || part.starts_with("source");
-            let (from, to) = if inward { (&slot_id, &id) } else { (&id, &slot_id) };
-            text.push_str(&(notation.edge)(from, to, slot.role.as_str()));
+/// A text between quotes in Mermaid, which knows no escapes but the numbers of characters. What it could take for
+/// a sign of its own, or a part of HTML or Markdown, is written as one.
+fn mermaid(text: &str) -> String {
+    let mut escaped = String::new();
+    for character in text.chars() {
+        if character.is_alphanumeric() || " -_./,()".contains(character) {
+            escaped.push(character);
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(escaped, "#{};", u32::from(character));
         }
+    }
+    escaped
+}
+
+/// A text between quotes in DOT; Graphviz reads the entities of HTML in it.
+fn dot(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('&', "&amp;")
+}
+
+/// The tasks as boxes between the places they fetch from and dispatch to.
+pub(super) fn draw(tasks: &[Described<'_>], notation: &Notation) -> String {
+    let graph = Graph::of(tasks);
+    let mut text = notation.head.to_owned();
+    for (number, task) in (1..).zip(tasks) {
+        text.push_str(&(notation.task)(number, task.outline.name));
+    }
+    for (number, node) in (1..).zip(&graph.nodes) {
+        text.push_str(&(notation.place)(number, &graph.label(node)));
+    }
+    for edge in &graph.edges {
+        text.push_str(&(notation.edge)(edge));
     }
     text.push_str(notation.tail);
     text
+}
+
+/// What stands around the tasks, each once.
+#[derive(Default)]
+struct Graph<'a> {
+    nodes: Vec<Node<'a>>,
+    edges: Vec<Edge>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Node<'a> {
+    /// A place, with the kind of the connectors that lead to it.
+    Place(&'a Place, &'static str),
+    /// Behind this slot of a task is a place of which nothing is known.
+    Slot { task: usize, name: &'static str, kind: &'static str },
+}
+
+struct Edge {
+    task: usize,
+    place: usize,
+    way: Way,
+    label: String,
+}
+
+/// How transactions go.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// From the place to the task.
+    In,
+    /// From the task to the place.
+    Out,
+    /// The same, after they were rejected.
+    Rejected,
+}
+
+impl<'a> Graph<'a> {
+    fn of(tasks: &'a [Described<'_>]) -> Self {
+        let mut graph = Self::default();
+        for (number, task) in (1..).zip(tasks) {
+            for slot in &task.outline.slots {
+                if matches!(slot.role, Role::Source | Role::Duplex) {
+                    graph.join(number, slot, task.places.origins(slot.name), Way::In);
+                }
+                if slot.role != Role::Source {
+                    let rejected = task.part(slot.name, slot.role) == "dead letter";
+                    let way = if rejected { Way::Rejected } else { Way::Out };
+                    graph.join(number, slot, task.places.destinations(slot.name), way);
+                }
+            }
+        }
+        graph
+    }
+
+    /// Draws a slot's edges one way.
+    fn join(&mut self, task: usize, slot: &Slot, places: &'a [Place], way: Way) {
+        let unknown = [Node::Slot { task, name: slot.name, kind: slot.kind }];
+        let known = places.iter().map(|place| Node::Place(place, slot.kind));
+        let nodes: Vec<Node<'a>> = if places.is_empty() { unknown.into() } else { known.collect() };
+        for node in nodes {
+            let label = match way {
+                Way::In | Way::Out => slot.name.to_owned(),
+                Way::Rejected => format!("{} (dead letter)", slot.name),
+            };
+            let place = self.number(node);
+            self.edges.push(Edge { task, place, way, label });
+        }
+    }
+
+    /// The number of a node; the first is 1.
+    fn number(&mut self, node: Node<'a>) -> usize {
+        let found = self.nodes.iter().position(|other| *other == node);
+        let at = found.unwrap_or_else(|| {
+            self.nodes.push(node);
+            self.nodes.len() - 1
+        });
+        at + 1
+    }
+
+    fn label(&self, node: &Node<'_>) -> String {
+        match node {
+            Node::Slot { name, kind, .. } => format!("{name} ({kind})"),
+            Node::Place(place, kind) => match place.system().filter(|_| self.has_namesake(node)) {
+                Some(system) => format!("{place} ({kind}, {system})"),
+                None => format!("{place} ({kind})"),
+            },
+        }
+    }
+
+    /// Whether another place has the same name and kind.
+    fn has_namesake(&self, node: &Node<'_>) -> bool {
+        let words = |node: &Node<'_>| match node {
+            Node::Place(place, kind) => Some((place.name().to_owned(), *kind)),
+            Node::Slot { .. } => None,
+        };
+        self.nodes.iter().any(|other| other != node && words(other) == words(node))
+    }
+}
+
+impl Edge {
+    fn ends(&self) -> (String, String) {
+        let (task, place) = (format!("task_{}", self.task), format!("place_{}", self.place));
+        match self.way {
+            Way::In => (place, task),
+            Way::Out | Way::Rejected => (task, place),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{BillOrders, ran};
+    use crate::connector::memory::MemoryConfig;
+    use crate::policy::ConsumerPolicy;
+    use crate::prelude::*;
+    use crate::runner::fake::{fake, price_orders};
+
+    /// A sink that leads to this place.
+    #[derive(Clone)]
+    struct Berth(Place);
+
+    impl ConnectorConfig for Berth {
+        type Connector = Self;
+
+        fn build(&self, _: &crate::Context) -> Result<Self, ConnectorError> {
+            Ok(self.clone())
+        }
+    }
+
+    impl Connector for Berth {
+        const KIND: &'static str = "berth";
+    }
+
+    impl Sink for Berth {
+        async fn dispatch(&self, _: Vec<Transaction>) -> Result<(), ConnectorError> {
+            Ok(())
+        }
+
+        fn destinations(&self) -> Vec<Place> {
+            vec![self.0.clone()]
+        }
+    }
+
+    #[ergon::task(connectors(input, output, more), consumer())]
+    struct Ship;
+
+    impl Consumer for Ship {
+        type Payload = Value;
+        type Output = ();
+
+        async fn process_transaction(&self, _: &Transaction<Value>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[ergon::task(connectors(input: Duplex, back: Duplex), consumer(dead_letter = back))]
+    struct Ferry;
+
+    impl Consumer for Ferry {
+        type Payload = Value;
+        type Output = ();
+
+        async fn process_transaction(&self, _: &Transaction<Value>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn ship(output: Place, more: Place) -> TaskConfig {
+        Ship::config(ShipWiring { input: MemoryConfig::new("sea"), output: Berth(output), more: Berth(more) })
+    }
+
+    fn drawn(tasks: &[TaskConfig], format: &str) -> String {
+        let ran = ran(tasks, "", &["describe", "--format", format]);
+        assert_eq!((ran.code, ran.talk.as_str()), (0, ""));
+        ran.data
+    }
+
+    #[test]
+    fn tasks_are_joined_where_they_share_a_place() {
+        let policy = ConsumerPolicy { dead_letter: Some("dlq".into()), ..ConsumerPolicy::DEFAULT };
+        let tasks = [price_orders("met", policy), fake::<BillOrders>("met-out", ConsumerPolicy::DEFAULT)];
+        let expected = [
+            "flowchart LR",
+            "  task_1[\"price-orders\"]",
+            "  task_2[\"bill-orders\"]",
+            "  place_1[(\"met (memory)\")]",
+            "  place_2[(\"met-out (memory)\")]",
+            "  place_3[(\"dlq (stubborn)\")]",
+            "  place_4[(\"met-out-out (memory)\")]",
+            "  place_5[(\"dlq (stubborn)\")]",
+            "  place_1 -->|\"input\"| task_1",
+            "  task_1 -->|\"output\"| place_2",
+            "  task_1 -.->|\"dlq (dead letter)\"| place_3",
+            "  place_2 -->|\"input\"| task_2",
+            "  task_2 -->|\"output\"| place_4",
+            "  task_2 -->|\"dlq\"| place_5",
+        ];
+        assert_eq!(drawn(&tasks, "mermaid").lines().collect::<Vec<_>>(), expected);
+        let dot = drawn(&tasks, "dot");
+        let dashed = "  task_1 -> place_3 [label=\"dlq (dead letter)\", style=dashed];\n";
+        assert!(dot.contains(dashed), "{dot}");
+        assert!(dot.contains("  place_2 -> task_2 [label=\"input\"];\n"), "{dot}");
+    }
+
+    #[test]
+    fn a_duplex_leads_both_ways() {
+        let wiring =
+            FerryWiring { input: MemoryConfig::new("shore"), back: MemoryConfig::new("other-shore") };
+        let drawn = drawn(&[Ferry::config(wiring)], "mermaid");
+        let expected = [
+            "  place_1 -->|\"input\"| task_1",
+            "  task_1 -->|\"input\"| place_1",
+            "  place_2 -->|\"back\"| task_1",
+            "  task_1 -.->|\"back (dead letter)\"| place_2",
+        ];
+        assert_eq!(drawn.lines().skip(4).collect::<Vec<_>>(), expected, "{drawn}");
+    }
+
+    #[test]
+    fn names_of_any_characters_leave_the_graph_valid() {
+        let nasty = "a \"b\"|<i>&amp;#35;[c]`\\\nß\\";
+        let task = [ship(Place::new(nasty), Place::new("plain"))];
+        let mermaid = drawn(&task, "mermaid");
+        let label = "a #34;b#34;#124;#60;i#62;#38;amp#59;#35;35#59;#91;c#93;#96;#92;#92;nß#92; (berth)";
+        assert!(mermaid.contains(&format!("  place_2[(\"{label}\")]\n")), "{mermaid}");
+        let dot = drawn(&task, "dot");
+        let label = r#"a \"b\"|<i>&amp;amp;#35;[c]`\\\\nß\\ (berth)"#;
+        assert!(dot.contains(&format!("[shape=cylinder, label=\"{label}\"];\n")), "{dot}");
+    }
+
+    #[test]
+    fn places_of_one_name_are_told_apart_by_their_systems() {
+        let orders = || Place::new("orders");
+        let drawn = drawn(&[ship(orders().within("here"), orders().within("there"))], "dot");
+        assert!(drawn.contains("label=\"orders (berth, here)\""), "{drawn}");
+        assert!(drawn.contains("label=\"orders (berth, there)\""), "{drawn}");
+        assert!(drawn.contains("label=\"sea (memory)\""), "{drawn}");
+    }
+
+    #[test]
+    fn what_cannot_be_built_is_drawn_by_its_slots() {
+        let tasks = [
+            price_orders("never-built", ConsumerPolicy::DEFAULT),
+            fake::<BillOrders>("never-out", ConsumerPolicy::DEFAULT),
+        ];
+        let ran = ran(&tasks, "", &["describe", "--format", "mermaid"]);
+        assert_eq!(ran.code, 0, "{}", ran.talk);
+        let said = "warning: price-orders cannot be built, so its places are not shown; `check price-orders` says why\n";
+        assert_eq!(ran.talk, said);
+        assert!(ran.data.contains("  place_1[(\"input (memory)\")]\n"), "{}", ran.data);
+        assert!(ran.data.contains("  place_1 -->|\"input\"| task_1\n"), "{}", ran.data);
+        assert!(ran.data.contains("(\"never-out (memory)\")"), "{}", ran.data);
+    }
 }

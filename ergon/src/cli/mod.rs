@@ -11,6 +11,7 @@ mod output;
 mod policies;
 mod progress;
 mod project;
+mod screen;
 mod summary;
 mod telemetry;
 mod words;

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use indicatif::{MultiProgress, ProgressDrawTarget};
+use indicatif::MultiProgress;
 
 use super::args::Colour;
+use super::screen;
 use crate::error::{Error, ErrorKind};
 use crate::settings::{Problems, no_colour};
 
@@ -32,7 +33,7 @@ impl Output {
             Colour::Never => false,
             Colour::Auto => terminal && !no_colour(),
         };
-        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let bars = MultiProgress::with_draw_target(screen::bars());
         Self(Arc::new(Inner {
             data: Mutex::new(Box::new(io::stdout())),
             talk: Mutex::new(Box::new(io::stderr())),
@@ -124,6 +125,8 @@ fn describe(error: &Error, label: &str) -> String {
 #[cfg(test)]
 pub(crate) mod captured {
     //! Streams whose content a test can read.
+
+    use indicatif::ProgressDrawTarget;
 
     use super::*;
 

@@ -1,9 +1,11 @@
 //! Shows runs while they go on: a bar for each on a terminal, else a line now and then.
 
+use std::cmp::Ordering;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -51,22 +53,22 @@ impl Progress {
 }
 
 fn bar(run: &Watched) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_prefix(run.task);
-    bar.set_style(style("{prefix} {spinner} {human_pos}{msg}, {elapsed}"));
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(style("{spinner} {wide_msg}"));
+    measure(&bar, run);
     bar
 }
 
 fn style(template: &str) -> ProgressStyle {
     // The templates are constant; one that could not be read would show the default bar.
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.progress_chars("=> ")
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// Gives the bar an end as soon as one is known, and moves it as others are.
 fn measure(bar: &ProgressBar, run: &Watched) {
     let Some(total) = (run.total)() else { return };
     if bar.length().is_none() {
-        bar.set_style(style("{prefix} [{bar:30}] {human_pos}/{human_len}{msg}, ETA {eta}"));
+        bar.set_style(style("{wide_msg}"));
     }
     if bar.length() != Some(total) {
         bar.set_length(total);
@@ -81,9 +83,13 @@ async fn draw_bars(bars: Vec<ProgressBar>, runs: Vec<Watched>) {
         for (bar, run) in bars.iter().zip(&runs) {
             measure(bar, run);
             let snapshot = run.monitor.snapshot();
-            bar.set_message(format!(", {}{}", words::per_second(bar.per_sec()), trouble(&snapshot)));
             bar.set_position(snapshot.tally.processed);
-            bar.tick();
+            let (rate, left) = (words::per_second(bar.per_sec()), HumanDuration(bar.eta()));
+            let time = match bar.length() {
+                Some(_) => format!("ETA {left:#}"),
+                None => format!("{:#}", HumanDuration(bar.elapsed())),
+            };
+            bar.set_message(row(run, &snapshot, &rate, &time));
         }
     }
 }
@@ -111,6 +117,39 @@ fn line(run: &Watched, snapshot: &Snapshot, rate: &str) -> String {
     format!("{}: {processed}{of} processed, {rate}{}\n", run.task, trouble(snapshot))
 }
 
+/// `price-orders 3,200/9,994 [===>        ] 320/s, ETA 21s, 12 failed, 3 retries, 8 in flight`: what matters most
+/// stands first, for a narrow terminal shows no more than the beginning.
+fn row(run: &Watched, snapshot: &Snapshot, rate: &str, time: &str) -> String {
+    let done = snapshot.tally.processed;
+    let mut row = format!("{} {}", run.task, words::count(done));
+    if let Some(total) = (run.total)() {
+        // Writing to a String cannot fail.
+        let _ = write!(row, "/{} [{}]", words::count(total), gauge(done, total));
+    }
+    let _ = write!(row, " {rate}, {time}");
+    let (failed, retries) = (snapshot.tally.failed.total(), snapshot.tally.retries);
+    for (count, what) in [(failed, "failed"), (retries, "retries")] {
+        if count > 0 {
+            let _ = write!(row, ", {} {what}", words::count(count));
+        }
+    }
+    let _ = write!(row, ", {} in flight", words::count(snapshot.in_flight as u64));
+    row
+}
+
+/// How far it is: `===>        `.
+fn gauge(done: u64, total: u64) -> String {
+    const CELLS: u64 = 12;
+    let full = done.saturating_mul(CELLS).checked_div(total).unwrap_or_default().min(CELLS);
+    (0..CELLS)
+        .map(|cell| match cell.cmp(&full) {
+            Ordering::Less => '=',
+            Ordering::Equal => '>',
+            Ordering::Greater => ' ',
+        })
+        .collect()
+}
+
 /// What a user wants to see early: failures, retries, and how much is in flight.
 fn trouble(snapshot: &Snapshot) -> String {
     let n = words::count;
@@ -123,6 +162,7 @@ mod tests {
     use super::*;
     use crate::cli::output::captured::Captured;
     use crate::telemetry::Tally;
+    use crate::transaction::Category;
 
     #[tokio::test(start_paused = true)]
     async fn without_a_terminal_a_line_is_written_each_ten_seconds() {
@@ -140,5 +180,32 @@ mod tests {
             "price-orders: 3,200 of 9,994 processed, 320/s, 0 failed, 3 retries, 8 in flight\n\
              price-orders: 3,200 of 9,994 processed, 0/s, 0 failed, 3 retries, 8 in flight\n"
         );
+    }
+
+    #[test]
+    fn a_row_shows_first_how_far_it_is() {
+        let mut snapshot = Snapshot { in_flight: 8, ..Snapshot::default() };
+        snapshot.tally.processed = 3200;
+        let shown = |snapshot: &Snapshot, total: Option<u64>| {
+            let run =
+                Watched { task: "price-orders", total: Arc::new(move || total), monitor: Monitor::default() };
+            row(&run, snapshot, "320/s", "ETA 21s")
+        };
+        assert_eq!(
+            shown(&snapshot, Some(9994)),
+            "price-orders 3,200/9,994 [===>        ] 320/s, ETA 21s, 8 in flight"
+        );
+        snapshot.tally.retries = 3;
+        snapshot.tally.failed.add(Category::Business);
+        assert_eq!(
+            shown(&snapshot, None),
+            "price-orders 3,200 320/s, ETA 21s, 1 failed, 3 retries, 8 in flight"
+        );
+    }
+
+    #[test]
+    fn the_gauge_goes_from_nothing_to_all() {
+        let ends = [gauge(0, 10), gauge(10, 10), gauge(11, 10), gauge(0, 0)];
+        assert_eq!(ends, [">           ", "============", "============", ">           "]);
     }
 }

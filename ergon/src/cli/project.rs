@@ -1,7 +1,7 @@
 //! The tasks of a program, found by name, with the policies that the settings give them.
 
 use crate::error::{Error, ErrorKind};
-use crate::policy::{ConsumerLayer, Policies};
+use crate::policy::ConsumerLayer;
 use crate::runner::Plan;
 use crate::settings::{Flag, Framework, suggest};
 use crate::task::TaskConfig;
@@ -47,25 +47,18 @@ impl Project {
         })
     }
 
-    /// A task with its policies in force.
-    ///
-    /// # Errors
-    /// A policy that cannot be obeyed, blamed on whoever set the value.
-    pub(crate) fn plan(
-        &self,
-        task: &TaskConfig,
-        layer: &ConsumerLayer,
-        flags: &[Flag],
-    ) -> Result<Plan, Error> {
-        let policies = self.framework.policies(task.name(), &task.outline.policies, layer, flags)?;
-        Ok(Plan { config: task.clone(), policies })
+    /// A task with its policies in force; one that cannot be obeyed is blamed on whoever set the value.
+    pub(crate) fn plan(&self, task: &TaskConfig, layer: &ConsumerLayer, flags: &[Flag]) -> Plan {
+        let own = &task.outline.policies;
+        let (policies, wrong) = match self.framework.policies(task.name(), own, layer, flags) {
+            Ok(policies) => (policies, None),
+            Err(wrong) => (own.clone(), Some(wrong)),
+        };
+        Plan { config: task.clone(), policies, wrong }
     }
 
-    /// The policies in force when the command line changes nothing.
-    ///
-    /// # Errors
-    /// As of [`plan`](Self::plan).
-    pub(crate) fn policies(&self, task: &TaskConfig) -> Result<Policies, Error> {
-        self.plan(task, &ConsumerLayer::default(), &[]).map(|plan| plan.policies)
+    /// A task as it is when the command line changes nothing.
+    pub(crate) fn plain(&self, task: &TaskConfig) -> Plan {
+        self.plan(task, &ConsumerLayer::default(), &[])
     }
 }

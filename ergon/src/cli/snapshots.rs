@@ -1,11 +1,11 @@
 //! What each command prints, word for word; `INSTA_UPDATE=always` writes the expected text anew.
 
 use super::output::captured::Captured;
-use super::tests::{BillOrders, PACKAGE, Ran, ran, shop};
+use super::tests::{BillOrders, PACKAGE, Ran, fill, ran, shop};
 use super::*;
 use crate::connector::memory::MemoryQueue;
 use crate::policy::ConsumerPolicy;
-use crate::runner::fake::{fake, price_orders};
+use crate::runner::fake::{fake, price_orders, ship_orders};
 use crate::transaction::{Transaction, key};
 
 /// Exit code, standard output and standard error as one text.
@@ -28,6 +28,21 @@ fn timeless(ran: &Ran) -> String {
         _ => format!("{line}\n"),
     };
     whole(ran).lines().map(line).collect()
+}
+
+/// What a run says, without how long it took as a whole; the fake's steps always take the same time.
+fn run_said(ran: &Ran) -> String {
+    let line = |line: &str| match (line.split_once(" processed in "), line.split_once("; ")) {
+        (Some((count, _)), Some((_, why))) => format!("{count} processed in TIME (RATE); {why}\n"),
+        _ => format!("{line}\n"),
+    };
+    let mut text: String = whole(ran).lines().map(line).collect();
+    let pieces: Vec<_> = text.split("\"elapsed_seconds\":").map(str::to_owned).collect();
+    if let [first, rest @ ..] = pieces.as_slice() {
+        let rest = rest.iter().map(|piece| piece.split_once(',').unwrap().1);
+        text = rest.fold(first.clone(), |text, rest| format!("{text}\"elapsed_seconds\":TIME,{rest}"));
+    }
+    text.replace('\u{1b}', "ESC")
 }
 
 #[test]
@@ -62,6 +77,58 @@ fn a_policy_that_cannot_be_obeyed_is_one_problem_among_others() {
     let ill = price_orders("snap-policy", policy("dql"));
     let also_ill = fake::<BillOrders>("snap-policy stays-shut", policy("output"));
     insta::assert_snapshot!("check_policy", timeless(&ran(&[ill, also_ill], "", &["check"])));
+}
+
+#[test]
+fn all_that_cannot_be_built_is_told_at_once() {
+    let policy = ConsumerPolicy { dead_letter: Some("dql".into()), ..ConsumerPolicy::DEFAULT };
+    let ill = [ship_orders("snap-unbuilt", policy), price_orders("snap-unbuilt", ConsumerPolicy::DEFAULT)];
+    insta::assert_snapshot!("check_unbuilt", timeless(&ran(&ill, "", &["check"])));
+    let json = ["check", "ship-orders", "--format", "json"];
+    insta::assert_snapshot!("check_unbuilt_json", timeless(&ran(&ill, "", &json)));
+    let settings = "[tasks.price-orders.consumer]\nconcurrency = 0\n";
+    insta::assert_snapshot!("check_settings", timeless(&ran(&ill, settings, &["check", "price-orders"])));
+    insta::assert_snapshot!("run_unbuilt", whole(&ran(&ill, settings, &["run", "--all"])));
+    let json = ["run", "ship-orders", "--format", "json"];
+    insta::assert_snapshot!("run_unbuilt_json", whole(&ran(&ill, "", &json)));
+    let by_hand = ["process-transaction", "ship-orders", "--payload-json", "1"];
+    insta::assert_snapshot!("process_unbuilt", whole(&ran(&ill, "", &by_hand)));
+}
+
+#[test]
+fn run() {
+    // Even numbers succeed, odd ones are refused, and 13 breaks its handler.
+    let runs: [(&str, &[u64], &[&str]); 6] = [
+        ("well", &[2, 4, 6], &["price-orders"]),
+        ("refused", &[2, 3, 5, 7, 9, 11, 15, 17], &["price-orders"]),
+        ("broken_handler", &[2, 13], &["price-orders"]),
+        ("two", &[2, 3], &["--all"]),
+        ("quiet", &[2, 3], &["price-orders", "--quiet"]),
+        ("nothing_named", &[], &[]),
+    ];
+    for (name, numbers, arguments) in runs {
+        for format in ["text", "json"] {
+            let queue = format!("snap-run-{name}-{format}");
+            fill(&queue, numbers.iter().copied());
+            fill(&format!("{queue}-bills"), numbers.iter().take(1).copied());
+            let line = [&["run", "--format", format], arguments].concat();
+            insta::assert_snapshot!(format!("run_{name}_{format}"), run_said(&shop(&queue, "", &line)));
+        }
+    }
+}
+
+#[test]
+fn a_run_that_cannot_begin_or_end_well() {
+    for (name, line) in [
+        ("stays-shut", &["run", "--all"][..]),
+        ("stays-shut", &["run", "--all", "--color", "always"]),
+        ("stays-shut", &["run", "--all", "--format", "json"]),
+        ("stays-open", &["run", "price-orders"]),
+        ("stays-open", &["run", "price-orders", "--format", "json"]),
+    ] {
+        let shown = format!("run_{}_{}", name.replace('-', "_"), line.last().unwrap().replace('-', "_"));
+        insta::assert_snapshot!(shown, run_said(&shop(&format!("snap-run {name} {}", line.len()), "", line)));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::words;
+use crate::error::Error;
 use crate::runner::{Crewed, Exit, Finished};
 use crate::telemetry::{Ended, RunReport, Step, Tally};
 
@@ -118,8 +119,8 @@ fn one_line(message: &str) -> String {
     message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// All runs as one object: the counts of all together, and each run with its times.
-pub(crate) fn json(finished: &[Finished], exit: Exit) -> Value {
+/// All runs as one object: the counts of all together, what kept them from beginning, and each run with its times.
+pub(crate) fn json(finished: &[Finished], errors: &[Error], exit: Exit) -> Value {
     let mut total: Map<String, Value> =
         numbers(&Tally::default()).map(|(key, zero)| (key.to_owned(), zero.into())).collect();
     for (key, count) in finished.iter().flat_map(|run| numbers(&run.report.tally)) {
@@ -127,6 +128,7 @@ pub(crate) fn json(finished: &[Finished], exit: Exit) -> Value {
         total.insert(key.to_owned(), sum.into());
     }
     total.insert("exit_code".to_owned(), exit.code().into());
+    total.insert("errors".to_owned(), errors.iter().map(ToString::to_string).collect());
     total.insert("tasks".to_owned(), finished.iter().map(run).collect());
     Value::Object(total)
 }
@@ -208,7 +210,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::error::{Error, ErrorKind};
+    use crate::error::ErrorKind;
     use crate::telemetry::Refusal;
     use crate::transaction::Category;
 
@@ -267,7 +269,7 @@ price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
         let runs = [(Ended::SourceEmpty, Vec::new()), (failed, close)];
         let runs =
             runs.map(|(ended, close_errors)| Finished { report: report(ended), close_errors, crewed: None });
-        let object = json(&runs, Exit::Failure);
+        let object = json(&runs, &[], Exit::Failure);
         assert_eq!((&object["processed"], &object["exit_code"]), (&19988.into(), &1.into()));
         assert_eq!(object["tasks"][0]["failed_by_category"]["business"], 856);
         assert_eq!(object["tasks"][1]["errors"], json!(["the link died", "the disk is full"]));

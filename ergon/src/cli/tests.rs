@@ -55,14 +55,15 @@ pub(super) fn ran(tasks: &[TaskConfig], toml: &str, line: &[&str]) -> Ran {
         let loaded = settings::load::<Nothing>(&options)?;
         Ok((loaded.framework, tasks.to_vec()))
     };
-    let output = captured.output(arguments.global.quiet);
+    let colour = matches!(arguments.global.color, args::Colour::Always);
+    let output = captured.painted(arguments.global.quiet, colour);
     let exit = execute(&PACKAGE, &arguments, &output, &load);
     let place = format!("{}/", folder.path().display());
     let plain = |text: String| text.replace(&place, "");
     Ran { code: exit.code(), data: plain(captured.data.text()), talk: plain(captured.talk.text()) }
 }
 
-fn fill(queue: &str, numbers: impl IntoIterator<Item = u64>) {
+pub(super) fn fill(queue: &str, numbers: impl IntoIterator<Item = u64>) {
     let numbers = numbers.into_iter();
     let transactions = numbers.map(|number| Transaction::new(format!("n{number}"), &number).unwrap());
     MemoryQueue::named(queue).extend(transactions);
@@ -141,8 +142,10 @@ fn a_handler_failure_is_exit_code_1() {
 fn what_cannot_be_opened_is_told_and_nothing_runs() {
     fill("stays-shut", [2]);
     let ran = shop("stays-shut", "", &["run", "--all"]);
-    let one = "error: connector `dlq` (stubborn): it stays shut\n = hint: knock twice\n";
-    assert_eq!((ran.code, ran.talk), (2, one.repeat(2)));
+    let one = |task: &str| {
+        format!("error: task `{task}`: connector `dlq` (stubborn): it stays shut\n = hint: knock twice\n")
+    };
+    assert_eq!((ran.code, ran.talk), (2, one("price-orders") + &one("bill-orders")));
     assert_eq!(MemoryQueue::named("stays-shut").inspect().waiting, 1);
 }
 
@@ -293,22 +296,26 @@ fn describe_shows_the_policy_in_force() {
     let toml = "[tasks.price-orders.consumer]\nconcurrency = 8\n[tasks.price-orders.consumer.process]\nbackoff = '1s'\n";
     let ran = shop("describe", toml, &["describe"]);
     let text = ran.data.split("bill-orders").next().unwrap();
-    for part in ["input   memory (source, fetched from)", "concurrency = 8", "process.backoff = \"1s\""] {
+    for part in
+        ["input   memory (source, fetched from): describe\n", "concurrency = 8", "process.backoff = \"1s\""]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     let json = shop("describe", toml, &["describe", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json.data).unwrap();
     assert_eq!(json[0]["consumer"]["concurrency"], 8);
     assert_eq!(json[0]["consumer"]["from"], "input");
+    let places: Vec<_> = (0..3).map(|at| &json[0]["connectors"][at]["place"]).collect();
+    assert_eq!(places, [&"describe".into(), &"describe-out".into(), &serde_json::Value::Null]);
 }
 
 #[test]
 fn describe_draws_the_wiring() {
     let mermaid = shop("draw", "", &["describe", "--format", "mermaid"]).data;
-    assert!(mermaid.starts_with("flowchart LR\n  price_orders[\"price-orders\"]\n"), "{mermaid}");
-    assert!(mermaid.contains("  price_orders__input -->|\"source\"| price_orders\n"), "{mermaid}");
+    assert!(mermaid.starts_with("flowchart LR\n  task_1[\"price-orders\"]\n"), "{mermaid}");
+    assert!(mermaid.contains("  place_1 -->|\"input\"| task_1\n"), "{mermaid}");
     let dot = shop("draw", "", &["describe", "--format", "dot"]).data;
-    assert!(dot.contains("  price_orders -> price_orders__output [label=\"sink\"];\n"), "{dot}");
+    assert!(dot.contains("  task_1 -> place_2 [label=\"output\"];\n"), "{dot}");
     let wrong = shop("draw", "", &["list", "--format", "dot"]);
     assert_eq!(wrong.code, 2);
 }

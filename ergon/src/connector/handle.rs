@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 use super::gather::Gather;
 use super::receipt::Returned;
 use super::{
-    Abilities, Connector, ConnectorError, Context, Delivery, Disposition, FetchRequest, Health, Receipt,
-    Settlement, Sink, Source,
+    Abilities, Connector, ConnectorError, Context, Delivery, Disposition, FetchRequest, Health, Place,
+    Receipt, Settlement, Sink, Source,
 };
 use crate::telemetry::traces::Sending;
 use crate::transaction::{Result, Transaction, TransactionError};
@@ -65,6 +65,7 @@ trait AnySource: AnyConnector {
     fn fetch<'a>(&'a self, request: &'a FetchRequest)
     -> BoxFuture<'a, Result<Vec<Delivery>, ConnectorError>>;
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), ConnectorError>>;
+    fn origins(&self) -> Vec<Place>;
 }
 
 impl<C: Source> AnySource for C {
@@ -78,32 +79,41 @@ impl<C: Source> AnySource for C {
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), ConnectorError>> {
         Box::pin(Source::settle(self, settlements))
     }
+
+    fn origins(&self) -> Vec<Place> {
+        Source::origins(self)
+    }
 }
 
 pub(super) trait AnySink: AnyConnector {
     fn dispatch(&self, transactions: Vec<Transaction>) -> BoxFuture<'_, Result<(), ConnectorError>>;
+    fn destinations(&self) -> Vec<Place>;
 }
 
 impl<C: Sink> AnySink for C {
     fn dispatch(&self, transactions: Vec<Transaction>) -> BoxFuture<'_, Result<(), ConnectorError>> {
         Box::pin(Sink::dispatch(self, transactions))
     }
+
+    fn destinations(&self) -> Vec<Place> {
+        Sink::destinations(self)
+    }
 }
 
 /// The slot a handle is wired to, for messages: `input (excel)`.
 #[derive(Clone)]
-struct Place {
+struct Label {
     slot: Arc<str>,
     kind: &'static str,
 }
 
-impl Place {
+impl Label {
     fn new<C: Connector>(context: &Context) -> Self {
         Self { slot: context.slot.as_str().into(), kind: C::KIND }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.slot, self.kind)
     }
@@ -114,13 +124,13 @@ impl fmt::Display for Place {
 pub struct Input {
     source: Arc<dyn AnySource>,
     returned: Arc<Returned>,
-    place: Place,
+    label: Label,
 }
 
 impl Input {
     /// Wraps a source, for the slot that `context` names.
     pub fn new<S: Source>(source: Arc<S>, context: &Context) -> Self {
-        Self { source, returned: Arc::default(), place: Place::new::<S>(context) }
+        Self { source, returned: Arc::default(), label: Label::new::<S>(context) }
     }
 
     /// Fetches deliveries; one that is dropped is given back to the source when this handle settles next.
@@ -198,7 +208,12 @@ impl Input {
 
     /// What kind of connector it is.
     pub(crate) fn kind(&self) -> &'static str {
-        self.place.kind
+        self.label.kind
+    }
+
+    /// The places it fetches from; see [`Source::origins`].
+    pub fn origins(&self) -> Vec<Place> {
+        self.source.origins()
     }
 
     /// How the source is right now.
@@ -213,13 +228,13 @@ fn requeued(receipt: Receipt) -> Settlement {
 
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Input({})", self.place)
+        write!(f, "Input({})", self.label)
     }
 }
 
 impl fmt::Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place.fmt(f)
+        self.label.fmt(f)
     }
 }
 
@@ -229,13 +244,13 @@ pub struct Output {
     sink: Arc<dyn AnySink>,
     /// Where single transactions are collected, if several may go in one call.
     gather: Option<Arc<Gather>>,
-    place: Place,
+    label: Label,
 }
 
 impl Output {
     /// Wraps a sink, for the slot that `context` names.
     pub fn new<S: Sink>(sink: Arc<S>, context: &Context) -> Self {
-        Self { sink, gather: None, place: Place::new::<S>(context) }
+        Self { sink, gather: None, label: Label::new::<S>(context) }
     }
 
     /// Lets what is dispatched one by one, at the same time, go to the sink together: at most `most` in one call.
@@ -253,7 +268,7 @@ impl Output {
     /// When cancelled, the transaction may have been handed over or not.
     pub async fn dispatch(&self, mut transaction: Transaction) -> Result<()> {
         let Some(gather) = &self.gather else { return self.dispatch_transactions(vec![transaction]).await };
-        let sending = Sending::begin(self.place.kind, std::slice::from_mut(&mut transaction));
+        let sending = Sending::begin(self.label.kind, std::slice::from_mut(&mut transaction));
         let sent = gather.dispatch(transaction).await;
         sending.end(sent.as_ref().err());
         sent
@@ -269,7 +284,7 @@ impl Output {
     /// # Cancel safety
     /// When cancelled, any of them may have been handed over or not.
     pub async fn dispatch_transactions(&self, mut transactions: Vec<Transaction>) -> Result<()> {
-        let sending = Sending::begin(self.place.kind, &mut transactions);
+        let sending = Sending::begin(self.label.kind, &mut transactions);
         let sent = self.sink.dispatch(transactions).await.map_err(TransactionError::from);
         sending.end(sent.as_ref().err());
         sent
@@ -297,6 +312,11 @@ impl Output {
         Handle::current().block_on(self.dispatch_transactions(transactions))
     }
 
+    /// The places it dispatches to; see [`Sink::destinations`].
+    pub fn destinations(&self) -> Vec<Place> {
+        self.sink.destinations()
+    }
+
     /// How the sink is right now.
     pub fn health(&self) -> Health {
         self.sink.health()
@@ -305,13 +325,13 @@ impl Output {
 
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Output({})", self.place)
+        write!(f, "Output({})", self.label)
     }
 }
 
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place.fmt(f)
+        self.label.fmt(f)
     }
 }
 

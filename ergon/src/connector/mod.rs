@@ -12,6 +12,7 @@ mod gather;
 mod handle;
 mod held;
 mod letters;
+mod place;
 mod receipt;
 mod role;
 
@@ -34,6 +35,7 @@ pub(crate) use handle::AnyConnector;
 pub use handle::{Duplex, Input, Output};
 pub(crate) use held::Held;
 pub use letters::{Fate as LetterFate, Letters, TakeBack, Visitor};
+pub use place::Place;
 pub use receipt::Receipt;
 pub use role::{
     Connector, ConnectorConfig, Context, DuplexConfig, Health, Shard, Sink, SinkConfig, Source, SourceConfig,

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::{Abilities, ConnectorError, Delivery, FetchRequest, Settlement};
+use super::{Abilities, ConnectorError, Delivery, FetchRequest, Place, Settlement};
 use crate::transaction::Transaction;
 
 /// Adapts an external system to transactions.
@@ -106,6 +106,12 @@ pub trait Source: Connector {
         drop(settlements);
         std::future::ready(Ok(()))
     }
+
+    /// Names the places it fetches from, without asking the other side; may be called before `open`. Default: none
+    /// that is known.
+    fn origins(&self) -> Vec<Place> {
+        Vec::new()
+    }
 }
 
 /// Takes transactions.
@@ -123,6 +129,12 @@ pub trait Sink: Connector {
         &self,
         transactions: Vec<Transaction>,
     ) -> impl Future<Output = Result<(), ConnectorError>> + Send;
+
+    /// Names the places it dispatches to, without asking the other side; may be called before `open`. Default: none
+    /// that is known.
+    fn destinations(&self) -> Vec<Place> {
+        Vec::new()
+    }
 }
 
 /// Makes a connector; plain data, usually read from the settings.

@@ -70,13 +70,13 @@ pub fn log(level: &str, write: impl Fn(&str) + Send + Sync + 'static) {
     logs::install(vec![logs::lines(Directives::lenient(level, "bench").filter(), options, write)]);
 }
 
-/// Traces this share of all transactions into a collector that nobody runs.
+/// Traces this share of all transactions and sends the spans to the collector at this address.
 ///
 /// # Panics
-/// There are no threads to send from.
+/// The address is none, or there are no threads to send from.
 #[expect(clippy::expect_used, reason = "a benchmark may fail")]
-pub fn trace_in_vain(ratio: f64) -> impl Sized {
-    let endpoint = Endpoint { url: "http://127.0.0.1:1".to_owned(), ..Endpoint::default() };
+pub fn trace_to(url: &str, ratio: f64) -> impl Sized + use<> {
+    let endpoint = Endpoint { url: url.to_owned(), ..Endpoint::default() };
     let endpoints = Endpoints { traces: endpoint, ..Endpoints::default() };
     let sampler = SamplerPlan { ratio, parent_based: true };
     let plan = ExportPlan { traces: Target::Otlp, endpoints, sampler, ..ExportPlan::default() };

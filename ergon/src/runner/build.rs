@@ -8,9 +8,9 @@ use futures_util::future::join_all;
 use crate::connector::{AnyConnector, Input, Output, Shard};
 use crate::error::{Error, ErrorKind};
 use crate::policy::{ConsumerPolicy, Policies};
-use crate::service::{AnyService, ServiceError};
+use crate::service::AnyService;
 use crate::settings::suggest;
-use crate::task::{Assembly, Outline, Parts, Role, Runnable, Slot, TaskConfig, connector_error};
+use crate::task::{Outline, Parts, Role, Runnable, Slot, TaskConfig, connector_error, service_error};
 
 /// How long one connector or service may take to open.
 pub(super) const OPEN_WITHIN: Duration = Duration::from_secs(30);
@@ -22,6 +22,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) struct Plan {
     pub(crate) config: TaskConfig,
     pub(crate) policies: Policies,
+    /// Why the policies that were asked for cannot be obeyed; those above are the task's own then.
+    pub(crate) wrong: Option<Error>,
 }
 
 /// Which slots of a task have a part in a loop.
@@ -40,16 +42,26 @@ impl Slots {
     /// # Errors
     /// A name that is no slot, or a slot that cannot do what it is named for.
     pub(crate) fn of(outline: &Outline, policies: &Policies) -> Result<Self, Error> {
-        let (mut source, mut dead_letter, mut undeliverable) = (None, None, None);
-        if let Some(policy) = &policies.consumer {
-            let from = source_of(outline, policy)?;
-            source = Some(from);
-            dead_letter = dead_letter_of(outline, policy.dead_letter.as_deref(), Some(from))?;
-        }
-        if let Some(policy) = &policies.producer {
-            undeliverable = dead_letter_of(outline, policy.dead_letter.as_deref(), None)?;
-        }
-        Ok(Self { source, dead_letter, undeliverable })
+        let [source, dead_letter, undeliverable] = Self::each(outline, policies);
+        Ok(Self { source: source?, dead_letter: dead_letter?, undeliverable: undeliverable? })
+    }
+
+    /// Says of each slot that the policies name what is wrong with it.
+    pub(super) fn wrong(outline: &Outline, policies: &Policies) -> impl Iterator<Item = Error> {
+        Self::each(outline, policies).into_iter().filter_map(Result::err)
+    }
+
+    fn each(outline: &Outline, policies: &Policies) -> [Result<Option<Slot>, Error>; 3] {
+        let (consumer, producer) = (policies.consumer.as_ref(), policies.producer.as_ref());
+        let source = consumer.map(|policy| source_of(outline, policy)).transpose();
+        let fetched_from = source.as_ref().ok().copied().flatten();
+        let dead_letter = consumer.and_then(|policy| policy.dead_letter.as_deref());
+        let undeliverable = producer.and_then(|policy| policy.dead_letter.as_deref());
+        [
+            source,
+            dead_letter_of(outline, dead_letter, fetched_from),
+            dead_letter_of(outline, undeliverable, None),
+        ]
     }
 
     /// Whether there is a connector for what is rejected, in every role of the task.
@@ -117,16 +129,34 @@ fn policy_error(outline: &Outline, what: &str) -> Error {
 }
 
 impl Plan {
+    /// A task under its own policies.
+    pub(crate) fn new(config: TaskConfig) -> Self {
+        let policies = config.outline.policies.clone();
+        let wrong = policies.check().err();
+        let wrong = wrong.map(|(_, problem)| Error::new(ErrorKind::Policy, problem.to_string()));
+        Self { config, policies, wrong }
+    }
+
     /// Builds the task, its connectors and services, without touching anything outside.
     ///
     /// # Errors
-    /// A policy that names the wrong slot, or a config that can never work.
-    pub(crate) fn build(self, shard: Shard) -> Result<Built, Error> {
-        let Self { config, policies } = self;
-        let slots = Slots::of(&config.outline, &policies)?;
-        let parts = Parts::new(config.name(), shard, policies.clone());
-        let Assembly { parts, task } = config.program.assemble(parts)?;
-        Ok(Built { name: config.name(), policies, slots, task, parts })
+    /// All that is wrong: a policy that cannot be obeyed, or names the wrong slot; a config that can never work.
+    pub(crate) fn build(self, shard: Shard) -> Result<Built, Vec<Error>> {
+        let Self { config, policies, wrong } = self;
+        let slots = Slots::of(&config.outline, &policies);
+        let mut parts = Parts::new(config.name(), shard, policies.clone());
+        let task = config.program.assemble(&mut parts);
+        match (wrong, slots, task) {
+            (None, Ok(slots), Some(task)) => Ok(Built { name: config.name(), policies, slots, task, parts }),
+            (wrong, ..) => {
+                let unbuilt = parts.unbuilt.into_iter().map(|unbuilt| unbuilt.error);
+                Err(wrong
+                    .into_iter()
+                    .chain(Slots::wrong(&config.outline, &policies))
+                    .chain(unbuilt)
+                    .collect())
+            }
+        }
     }
 
     /// The warning due if nothing keeps a rejected transaction.
@@ -200,15 +230,9 @@ impl Built {
     pub(super) fn ends(&self, reach: Reach) -> Vec<End> {
         // A slot named in no policy may be fetched from by the task itself: that is no source of a loop.
         let source = self.slots.source;
-        let is_source = |slot: &str| source.is_some_and(|source| source.name == slot);
-        let connectors = self.parts.connectors.iter();
-        let end = |(slot, connector): &(&'static str, Arc<dyn AnyConnector>)| {
-            End::Connector(slot, Arc::clone(connector))
-        };
-        let sinks = connectors.clone().filter(|(slot, _)| !is_source(slot)).map(end);
-        let services =
-            self.parts.services.iter().map(|(name, service)| End::Service(name, Arc::clone(service)));
-        let sources = connectors.filter(|(slot, _)| is_source(slot)).map(end);
+        let (sources, sinks): (Vec<End>, Vec<End>) = End::connectors(&self.parts)
+            .partition(|end| source.is_some_and(|source| source.name == end.name()));
+        let (sources, sinks, services) = (sources.into_iter(), sinks.into_iter(), End::services(&self.parts));
         match reach {
             Reach::Whole => sinks.chain(services).chain(sources).collect(),
             // A duplex source is dispatched to as well.
@@ -268,6 +292,19 @@ pub(super) enum End {
 }
 
 impl End {
+    pub(super) fn connectors(parts: &Parts) -> impl Iterator<Item = Self> {
+        parts.connectors.iter().map(|(slot, connector)| Self::Connector(slot, Arc::clone(connector)))
+    }
+
+    pub(super) fn services(parts: &Parts) -> impl Iterator<Item = Self> {
+        parts.services.iter().map(|(name, service)| Self::Service(name, Arc::clone(service)))
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        let (Self::Connector(name, _) | Self::Service(name, _)) = self;
+        name
+    }
+
     async fn open(&self) -> Result<(), Error> {
         let open = async {
             match self {
@@ -314,27 +351,10 @@ impl End {
     }
 }
 
-pub(super) fn service_error(name: &str, error: &ServiceError) -> Error {
-    let made = Error::new(ErrorKind::Service, format!("service `{name}`: {error}"));
-    let made = match std::error::Error::source(error) {
-        Some(cause) => made.with_source(cause.to_string()),
-        None => made,
-    };
-    match error.hint() {
-        Some(hint) => made.with_hint(hint),
-        None => made,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::runner::fake::price_orders;
-
-    fn plan(config: TaskConfig) -> Plan {
-        let policies = config.outline.policies.clone();
-        Plan { config, policies }
-    }
 
     fn error(change: impl FnOnce(&mut ConsumerPolicy)) -> String {
         let config = price_orders("slots", ConsumerPolicy::DEFAULT).consumer(change);
@@ -365,10 +385,10 @@ mod tests {
     #[test]
     fn sinks_are_closed_first_and_the_source_last() {
         let config = price_orders("order", ConsumerPolicy::DEFAULT);
-        let built = plan(config).build(Shard::default()).unwrap();
+        let built = Plan::new(config).build(Shard::default()).unwrap();
         let names = |reach| {
             let ends = built.ends(reach).into_iter();
-            ends.map(|(End::Connector(name, _) | End::Service(name, _))| name).collect::<Vec<_>>()
+            ends.map(|end| end.name()).collect::<Vec<_>>()
         };
         assert_eq!(names(Reach::Whole), ["output", "dlq", "input"]);
         assert_eq!(names(Reach::WithoutSource), ["output", "dlq"]);
@@ -382,7 +402,7 @@ mod tests {
                 ConsumerPolicy { dead_letter: dead_letter.map(Into::into), ..ConsumerPolicy::DEFAULT };
             let mut config = price_orders("warned", policy);
             config.outline.slots[0].keeps_rejected = keeps_rejected;
-            plan(config).warning()
+            Plan::new(config).warning()
         };
         assert_eq!(
             warning(false, None).unwrap(),
@@ -395,7 +415,7 @@ mod tests {
 
     async fn open(queue: &str) -> Result<Opened, Vec<Error>> {
         let config = price_orders(queue, ConsumerPolicy::DEFAULT);
-        plan(config).build(Shard::default()).unwrap().open(Reach::Whole).await
+        Plan::new(config).build(Shard::default()).unwrap().open(Reach::Whole).await
     }
 
     #[tokio::test]

@@ -6,36 +6,60 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::build::{End, OPEN_WITHIN, Reach, service_error};
-use super::{Built, Opened};
-use crate::connector::{AnyConnector, ConnectorError, Delivery, Disposition, Input, Settlement};
+use super::build::{End, OPEN_WITHIN, Reach};
+use super::{Built, Opened, Plan, Slots};
+use crate::connector::{AnyConnector, ConnectorError, Delivery, Disposition, Input, Settlement, Shard};
 use crate::error::{Error, ErrorKind};
-use crate::task::{Monitor, Slot, Stop, connector_error};
+use crate::task::{Monitor, Parts, Slot, Stop, Unbuilt, connector_error, service_error};
 use crate::telemetry::SingleReport;
 
-/// What one connector or service said when it was tried.
+/// What one connector or service said when it was tried, or what is wrong with the policies.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    /// `connector` or `service`.
+    /// `connector`, `service` or `policy`.
     pub(crate) what: &'static str,
     pub(crate) name: &'static str,
-    pub(crate) elapsed: Duration,
+    /// How long it took; none if it could not be tried.
+    pub(crate) elapsed: Option<Duration>,
     pub(crate) error: Option<Error>,
 }
 
-impl Built {
-    /// Tries all connectors and services at once, each within its deadline; in the order of their declaration.
+impl Plan {
+    /// Tries all connectors and services at once, each within its deadline; what cannot even be built is told beside
+    /// what can. In the order of their declaration, and then what is wrong with the policies.
     pub(crate) async fn check(self) -> Vec<Checked> {
-        let ends = self.ends(Reach::Whole);
-        let mut checked = join_all(ends.iter().map(check)).await;
-        let slots: Vec<&str> = self.parts.connectors.iter().map(|(slot, _)| *slot).collect();
-        let declared = |name: &str| slots.iter().position(|slot| *slot == name).unwrap_or(usize::MAX);
-        checked.sort_by_key(|checked| (checked.what, declared(checked.name)));
+        let Self { config, policies, wrong } = self;
+        let mut parts = Parts::new(config.name(), Shard::default(), policies.clone());
+        // Whether or not all of it can be built: what is built is tried.
+        drop(config.program.assemble(&mut parts));
+        let ends = End::connectors(&parts).chain(End::services(&parts)).map(check);
+        let mut checked = join_all(ends).await;
+        checked.extend(parts.unbuilt.into_iter().map(Checked::from));
+        let slots = config.outline.slots.iter().map(|slot| ("connector", slot.name));
+        let declared: Vec<_> =
+            slots.chain(config.outline.services.iter().map(|(name, _)| ("service", *name))).collect();
+        checked.sort_by_key(|checked| declared.iter().position(|end| *end == (checked.what, checked.name)));
+        checked
+            .extend(wrong.into_iter().chain(Slots::wrong(&config.outline, &policies)).map(Checked::policy));
         checked
     }
+}
 
+impl Checked {
+    fn policy(error: Error) -> Self {
+        Self { what: "policy", name: "policy", elapsed: None, error: Some(error) }
+    }
+}
+
+impl From<Unbuilt> for Checked {
+    fn from(Unbuilt { what, name, error }: Unbuilt) -> Self {
+        Self { what, name, elapsed: None, error: Some(error) }
+    }
+}
+
+impl Built {
     /// Fetches one transaction by its id, runs it through the task, settles it, then closes everything. No report: it
-    /// was stopped. A dry run gives it back untouched.
+    /// was cancelled. A dry run gives it back untouched.
     ///
     /// # Errors
     /// What cannot be opened; a source that cannot find one by its id, or has none of this id.
@@ -46,7 +70,9 @@ impl Built {
         stop: Stop,
     ) -> Result<(Option<SingleReport>, Vec<Error>), Vec<Error>> {
         let reach = if dry_run { Reach::SourceAndProcess } else { Reach::Whole };
-        let opened = self.open(reach).await?;
+        let Some(opened) = self.open_unless_stopped(reach, &stop).await? else {
+            return Ok((None, Vec::new()));
+        };
         let work = async {
             let (input, delivery) = find(&opened, id).await?;
             let (transaction, receipt) = delivery.into_parts();
@@ -58,7 +84,7 @@ impl Built {
         };
         let done = tokio::select! {
             done = work => Some(done),
-            () = stop.drain.cancelled() => None,
+            () = stop.abort.cancelled() => None,
         };
         let mut errors = opened.close().await;
         match done {
@@ -123,15 +149,15 @@ fn unsettled(id: &str, input: &Input, error: ConnectorError) -> Error {
     Error::new(ErrorKind::Connector, what).with_source(error)
 }
 
-async fn check(end: &End) -> Checked {
+async fn check(end: End) -> Checked {
     let began = Instant::now();
-    let (what, name) = match end {
-        End::Connector(slot, _) => ("connector", *slot),
-        End::Service(name, _) => ("service", *name),
+    let what = match end {
+        End::Connector(..) => "connector",
+        End::Service(..) => "service",
     };
-    let tried = tokio::time::timeout(OPEN_WITHIN, tried(end)).await;
+    let tried = tokio::time::timeout(OPEN_WITHIN, tried(&end)).await;
     let error = tried.unwrap_or_else(|_| Err(end.late("open", OPEN_WITHIN))).err();
-    Checked { what, name, elapsed: began.elapsed(), error }
+    Checked { what, name: end.name(), elapsed: Some(began.elapsed()), error }
 }
 
 async fn tried(end: &End) -> Result<(), Error> {
@@ -155,12 +181,11 @@ mod tests {
 
     use super::*;
     use crate::connector::{
-        Abilities, Connector, ConnectorConfig, Context, FetchById, FetchRequest, Receipt, Shard, Source,
+        Abilities, Connector, ConnectorConfig, Context, FetchById, FetchRequest, Receipt, Source,
     };
     use crate::policy::{ConsumerPolicy, Policies};
-    use crate::runner::Plan;
-    use crate::runner::fake::price_orders;
-    use crate::task::{Assembly, Form, Parts, Program, Runnable, Setup, Task, TaskConfig};
+    use crate::runner::fake::{price_orders, ship_orders};
+    use crate::task::{Form, Program, Runnable, Setup, Task, TaskConfig};
     use crate::telemetry::RunReport;
     use crate::transaction::Transaction;
 
@@ -210,9 +235,9 @@ mod tests {
     }
 
     impl Program for Says {
-        fn assemble(&self, mut parts: Parts) -> Result<Assembly, Error> {
+        fn assemble(&self, parts: &mut Parts) -> Option<Box<dyn Runnable>> {
             parts.source("input", &self.0)?;
-            Ok(Assembly { parts, task: Box::new(Self(self.0.clone(), self.1)) })
+            Some(Box::new(Self(self.0.clone(), self.1)))
         }
     }
 
@@ -231,9 +256,8 @@ mod tests {
     async fn by_id(shelf: &Shelf, says: &'static str, id: &str, dry_run: bool) -> Result<(), Vec<Error>> {
         let policies = Policies { consumer: Some(ConsumerPolicy::DEFAULT), producer: None };
         let program = Arc::new(Says(shelf.clone(), Some(says)));
-        let config =
-            TaskConfig::new::<Says>(Form::Async, policies.clone(), program).__source::<Shelf>("input");
-        let built = Plan { config, policies }.build(Shard::default()).unwrap();
+        let config = TaskConfig::new::<Says>(Form::Async, policies, program).__source::<Shelf>("input");
+        let built = Plan::new(config).build(Shard::default()).unwrap();
         built.process_by_id(id, dry_run, Stop::default()).await.map(drop)
     }
 
@@ -257,12 +281,39 @@ mod tests {
         assert!(shelf.0.lock().unwrap().is_empty());
     }
 
+    #[tokio::test]
+    async fn what_cannot_be_built_is_told_beside_what_is_tried() {
+        let policy = ConsumerPolicy { dead_letter: Some("dql".into()), ..ConsumerPolicy::DEFAULT };
+        let plan = || Plan::new(ship_orders("unbuilt", policy.clone()));
+        let checked = plan().check().await;
+        let said: Vec<_> =
+            checked.iter().map(|end| (end.name, end.error.is_none(), end.elapsed.is_some())).collect();
+        let (well, unbuilt) = ((true, true), (false, false));
+        let names =
+            [("input", well), ("output", unbuilt), ("dlq", unbuilt), ("carrier", well), ("rival", unbuilt)];
+        let expected: Vec<_> = names
+            .into_iter()
+            .chain([("policy", unbuilt)])
+            .map(|(name, (ok, tried))| (name, ok, tried))
+            .collect();
+        assert_eq!(said, expected);
+        let told: Vec<_> =
+            plan().build(Shard::default()).err().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "task `ship-orders`: `dead_letter` names `dql`, which is no connector of the task",
+                "connector `output` (stubborn): there is no `region`",
+                "connector `dlq` (stubborn): there is no `bucket`",
+                "service `rival`: the means cannot be read",
+            ]
+        );
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_never_answers_is_late_beside_what_does() {
         let config = price_orders("never-opens", ConsumerPolicy::DEFAULT);
-        let policies = config.outline.policies.clone();
-        let built = Plan { config, policies }.build(Shard::default()).unwrap();
-        let checked = built.check().await;
+        let checked = Plan::new(config).check().await;
         let said: Vec<_> = checked.iter().map(|end| (end.name, end.error.is_none())).collect();
         assert_eq!(said, [("input", true), ("output", true), ("dlq", false)], "in the order of the task");
         let late = checked[2].error.as_ref().unwrap().to_string();

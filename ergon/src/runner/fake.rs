@@ -9,9 +9,9 @@ use crate::connector::memory::MemoryConfig;
 use crate::connector::{
     Connector, ConnectorConfig, ConnectorError, Context, Disposition, FetchRequest, Sink,
 };
-use crate::error::Error;
 use crate::policy::{ConsumerPolicy, Policies};
-use crate::task::{Assembly, Form, Parts, Program, Runnable, Setup, Snapshot, Task, TaskConfig};
+use crate::service::{Service, ServiceConfig, ServiceError};
+use crate::task::{Form, Parts, Program, Runnable, Setup, Snapshot, Task, TaskConfig};
 use crate::telemetry::{Ended, Refusal, RunReport, SingleReport, Step, StepReport, Tally};
 use crate::transaction::{Category, Transaction, TransactionError};
 
@@ -43,11 +43,14 @@ struct Fake {
 }
 
 impl Program for Fake {
-    fn assemble(&self, mut parts: Parts) -> Result<Assembly, Error> {
-        parts.source("input", &MemoryConfig::new(&self.queue))?;
-        parts.sink("output", &MemoryConfig::new(format!("{}-out", self.queue)))?;
-        parts.sink("dlq", &StubbornConfig(self.queue.clone()))?;
-        Ok(Assembly { parts, task: Box::new(FakeTask) })
+    fn assemble(&self, parts: &mut Parts) -> Option<Box<dyn Runnable>> {
+        let input = parts.source("input", &MemoryConfig::new(&self.queue));
+        let output = parts.sink("output", &MemoryConfig::new(format!("{}-out", self.queue)));
+        let dlq = parts.sink("dlq", &StubbornConfig(self.queue.clone()));
+        input?;
+        output?;
+        dlq?;
+        Some(Box::new(FakeTask))
     }
 }
 
@@ -73,7 +76,7 @@ impl Runnable for FakeTask {
             setup.inputs[0].1.settle(settlements).await.unwrap();
             let stopped = setup.stop.drain.is_cancelled();
             let ended = if stopped { Ended::Stopped { given_back: 0 } } else { Ended::SourceEmpty };
-            RunReport::new("price-orders", tally, began.elapsed(), ended)
+            RunReport::new(setup.task, tally, began.elapsed(), ended)
         })
     }
 
@@ -113,7 +116,7 @@ fn count(tally: &mut Tally, number: u64, id: &str) {
     tally.refuse(|| Refusal { id: id.to_owned(), category: Category::Business, message });
 }
 
-/// A sink that does not open, or does not close, when its queue is called so.
+/// A sink that cannot be built, does not open, or does not close, when its queue is called so.
 #[derive(Clone)]
 struct StubbornConfig(String);
 
@@ -123,6 +126,9 @@ impl ConnectorConfig for StubbornConfig {
     type Connector = Stubborn;
 
     fn build(&self, _: &Context) -> Result<Stubborn, ConnectorError> {
+        if self.0.contains("never-built") {
+            return Err(ConnectorError::permanent("it is never built"));
+        }
         Ok(Stubborn(self.0.clone()))
     }
 }
@@ -149,5 +155,75 @@ impl Connector for Stubborn {
 impl Sink for Stubborn {
     async fn dispatch(&self, _: Vec<Transaction>) -> Result<(), ConnectorError> {
         Ok(())
+    }
+}
+
+/// The name of a task that is wired to what cannot be built.
+pub(crate) struct ShipOrders;
+
+impl Task for ShipOrders {
+    const NAME: &'static str = "ship-orders";
+}
+
+/// A task whose source can be built and one of its services; its two sinks and the other service cannot.
+pub(crate) fn ship_orders(queue: &str, policy: ConsumerPolicy) -> TaskConfig {
+    let program = Shipping { queue: queue.to_owned() };
+    let policies = Policies { consumer: Some(policy), producer: None };
+    TaskConfig::new::<ShipOrders>(Form::Async, policies, Arc::new(program))
+        .__source::<MemoryConfig>("input")
+        .__sink::<Missing>("output")
+        .__sink::<Missing>("dlq")
+        .__service::<Carrier>("carrier")
+        .__service::<Carrier>("rival")
+}
+
+struct Shipping {
+    queue: String,
+}
+
+impl Program for Shipping {
+    fn assemble(&self, parts: &mut Parts) -> Option<Box<dyn Runnable>> {
+        let input = parts.source("input", &MemoryConfig::new(&self.queue));
+        let output = parts.sink("output", &Missing("region"));
+        let dlq = parts.sink("dlq", &Missing("bucket"));
+        let carrier = parts.service("carrier", &Carrier(None));
+        let rival = parts.service("rival", &Carrier(Some("paper plane")));
+        input?;
+        output?;
+        dlq?;
+        carrier?;
+        rival?;
+        Some(Box::new(FakeTask))
+    }
+}
+
+/// The config of a sink that lacks something.
+#[derive(Clone)]
+struct Missing(&'static str);
+
+impl ConnectorConfig for Missing {
+    type Connector = Stubborn;
+
+    fn build(&self, _: &Context) -> Result<Stubborn, ConnectorError> {
+        Err(ConnectorError::permanent(format!("there is no `{}`", self.0)).with_hint("name one"))
+    }
+}
+
+/// A service that ships by all means it knows.
+#[derive(Clone)]
+struct Carrier(Option<&'static str>);
+
+impl Service for Carrier {}
+
+impl ServiceConfig for Carrier {
+    type Service = Self;
+
+    fn build(&self) -> Result<Self, ServiceError> {
+        match self.0 {
+            Some(means) => {
+                Err(ServiceError::new("the means cannot be read").with_source(format!("`{means}`")))
+            }
+            None => Ok(self.clone()),
+        }
     }
 }

@@ -10,6 +10,7 @@ mod ends;
 pub(crate) mod exit;
 pub(crate) mod health;
 mod notify;
+mod places;
 #[cfg(target_os = "linux")]
 mod reap;
 mod restart;
@@ -29,6 +30,8 @@ pub(crate) use build::{Built, Opened, Plan, Reach, Slots};
 pub(crate) use control::Control;
 pub(crate) use ends::Checked;
 pub(crate) use exit::Exit;
+pub(crate) use places::Places;
 pub(crate) use seat::Seat;
-pub(crate) use signal::{Signal, Signals, arriving};
+pub(crate) use signal::Signal;
+use signal::arriving;
 pub(crate) use worker::{Crewed, Finished, open_all, runtime};

@@ -1,5 +1,6 @@
 //! Why a run is told to stop, and what follows: it drains, and whatever hangs, the process ends in time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -12,9 +13,9 @@ use super::{Exit, Signal};
 use crate::task::Stop;
 
 /// How long a process may take beyond the grace to give back, close and leave.
-pub(crate) const LAST: Duration = Duration::from_millis(800);
+pub(crate) const LAST: Duration = Duration::from_millis(600);
 /// The same of a worker, so that its supervisor is still there to see it leave.
-pub(crate) const LAST_OF_WORKER: Duration = Duration::from_millis(500);
+pub(crate) const LAST_OF_WORKER: Duration = Duration::from_millis(400);
 /// How long the last words may take to be written: nobody may be reading.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
@@ -49,7 +50,7 @@ pub(crate) struct Rules {
     pub(crate) on_first: Box<dyn FnOnce(&Reason) + Send>,
     /// Called at a signal after the first reason; none if further signals change nothing.
     pub(crate) on_second: Option<Box<dyn FnOnce(Signal) + Send>>,
-    /// Says that time is up.
+    /// Says that time is up, if something was still to be drained.
     pub(crate) last_words: Box<dyn FnOnce() + Send>,
     /// Called after that.
     pub(crate) leave: fn(Exit),
@@ -57,7 +58,14 @@ pub(crate) struct Rules {
 
 /// Remembers why the process stops.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Stopping(Arc<OnceLock<Reason>>);
+pub(crate) struct Stopping(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    reason: OnceLock<Reason>,
+    /// All that was to be drained came to its end. What is left is to write and send what is known of it.
+    over: AtomicBool,
+}
 
 impl Stopping {
     /// Obeys reasons as they come, on the runtime `on`, which must not be that of the handlers: they may hold it.
@@ -68,15 +76,20 @@ impl Stopping {
         rules: Rules,
     ) -> Self {
         let stopping = Self::default();
-        let first = Arc::clone(&stopping.0);
+        let state = Arc::clone(&stopping.0);
         on.spawn(async move {
             let Some(reason) = arriving.next().await else { return };
             let Rules { limit, on_first, mut on_second, last_words, leave } = rules;
             let exit = reason.exit();
             // Nobody else sets it.
-            let _ = first.set(reason.clone());
+            let _ = state.reason.set(reason.clone());
             stop.drain.cancel();
-            leave_after(limit, exit, last_words, leave);
+            let words = move || {
+                if !state.over.load(Ordering::Relaxed) {
+                    last_words();
+                }
+            };
+            leave_after(limit, exit, words, leave);
             on_first(&reason);
             while let Some(reason) = arriving.next().await {
                 if let (Reason::Signal(signal), Some(on_second)) = (reason, on_second.take()) {
@@ -89,13 +102,18 @@ impl Stopping {
 
     /// The first reason, if there was one.
     pub(crate) fn reason(&self) -> Option<Reason> {
-        self.0.get().cloned()
+        self.0.reason.get().cloned()
+    }
+
+    /// Takes in that nothing is left to be drained: if time runs out now, nothing was cut short.
+    pub(crate) fn over(&self) {
+        self.0.over.store(true, Ordering::Relaxed);
     }
 }
 
 /// Ends the process when time is up. On a thread that waits for nothing else: no lock, no stream and no runtime that
 /// somebody holds can keep it.
-fn leave_after(limit: Duration, exit: Exit, last_words: Box<dyn FnOnce() + Send>, leave: fn(Exit)) {
+fn leave_after(limit: Duration, exit: Exit, last_words: impl FnOnce() + Send + 'static, leave: fn(Exit)) {
     let ends = move || {
         thread::sleep(limit.saturating_sub(LAST_WORDS));
         let said = thread::Builder::new().name("ergon-last".to_owned()).spawn(last_words);

@@ -106,13 +106,12 @@ fn stall(task: &str, stalled: Duration, in_flight: usize) -> String {
     format!("{task}: no progress for {} with {in_flight} in flight", display(stalled))
 }
 
-/// Twice the time that a transaction may take, so that one that obeys its policy never looks like a stall.
+/// Twice the time that a transaction may take in any role, so that one that obeys its policy never looks like a stall.
 fn default_limit(policies: &Policies) -> Option<Duration> {
-    let longest = match &policies.consumer {
-        Some(policy) => policy.transaction_timeout?,
-        None => return None,
-    };
-    Some(longest.saturating_mul(2).max(STALL_AFTER))
+    let of_consumer = policies.consumer.as_ref().map(|policy| policy.transaction_timeout);
+    let of_producer = policies.producer.as_ref().map(|policy| policy.transaction_timeout);
+    let limits: Option<Vec<Duration>> = [of_consumer, of_producer].into_iter().flatten().collect();
+    Some(limits?.into_iter().max()?.saturating_mul(2).max(STALL_AFTER))
 }
 
 impl Watch {
@@ -160,7 +159,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::policy::ConsumerPolicy;
+    use crate::policy::{ConsumerPolicy, ProducerPolicy};
 
     fn policies(change: impl FnOnce(&mut ConsumerPolicy)) -> Policies {
         let mut policy = ConsumerPolicy::DEFAULT;
@@ -223,5 +222,21 @@ mod tests {
         assert_eq!(limit(Some(60)), Some(STALL_AFTER));
         assert_eq!(limit(Some(600)), Some(Duration::from_secs(1200)));
         assert_eq!(limit(None), None);
+    }
+
+    #[test]
+    fn a_producer_is_watched_like_a_consumer_and_a_hybrid_by_the_longer_of_its_limits() {
+        let producer = |timeout: Option<u64>| {
+            let transaction_timeout = timeout.map(Duration::from_secs);
+            Some(ProducerPolicy { transaction_timeout, ..ProducerPolicy::DEFAULT })
+        };
+        let alone = |timeout| default_limit(&Policies { consumer: None, producer: producer(timeout) });
+        assert_eq!(alone(Some(60)), Some(STALL_AFTER));
+        assert_eq!(alone(Some(600)), Some(Duration::from_secs(1200)));
+        assert_eq!(alone(None), None);
+        let both = |timeout| default_limit(&Policies { producer: producer(timeout), ..policies(|_| ()) });
+        assert_eq!(both(Some(600)), Some(Duration::from_secs(1200)));
+        assert_eq!(both(None), None, "its outbound transactions may take as long as they like");
+        assert_eq!(default_limit(&Policies { consumer: None, producer: None }), None);
     }
 }

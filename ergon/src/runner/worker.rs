@@ -44,13 +44,16 @@ pub(crate) fn runtime() -> io::Result<Runtime> {
 /// Opens all tasks, or none: what was opened beside one that failed is closed again.
 ///
 /// # Errors
-/// Each connector and service of any task that cannot be opened.
+/// Each connector and service of any task that cannot be opened; where there are several tasks, with the task's name.
 pub(crate) async fn open_all(tasks: Vec<Built>) -> Result<Vec<Opened>, Vec<Error>> {
+    let several = tasks.len() > 1;
     let mut opened = Vec::new();
     let mut errors = Vec::new();
-    for result in join_all(tasks.into_iter().map(|task| task.open(Reach::Whole))).await {
+    let open = |task: Built| async move { (task.name, task.open(Reach::Whole).await) };
+    for (name, result) in join_all(tasks.into_iter().map(open)).await {
         match result {
             Ok(task) => opened.push(task),
+            Err(found) if several => errors.extend(found.into_iter().map(|error| error.of_task(name))),
             Err(found) => errors.extend(found),
         }
     }
@@ -103,7 +106,23 @@ impl Opened {
 }
 
 impl Built {
-    /// Runs one transaction through the task, without a loop, then closes everything. No report: it was stopped.
+    /// Opens the task, unless it is told to stop before all is open.
+    ///
+    /// # Errors
+    /// What cannot be opened.
+    pub(super) async fn open_unless_stopped(
+        self,
+        reach: Reach,
+        stop: &Stop,
+    ) -> Result<Option<Opened>, Vec<Error>> {
+        tokio::select! {
+            biased;
+            () = stop.drain.cancelled() => Ok(None),
+            opened = Box::pin(self.open(reach)) => opened.map(Some),
+        }
+    }
+
+    /// Runs one transaction through the task, without a loop, then closes everything. No report: it was cancelled.
     ///
     /// # Errors
     /// What cannot be opened.
@@ -114,11 +133,13 @@ impl Built {
         stop: Stop,
     ) -> Result<(Option<SingleReport>, Vec<Error>), Vec<Error>> {
         let reach = if dry_run { Reach::ProcessOnly } else { Reach::WithoutSource };
-        let opened = self.open(reach).await?;
+        let Some(opened) = self.open_unless_stopped(reach, &stop).await? else {
+            return Ok((None, Vec::new()));
+        };
         let setup = opened.setup(stop.clone(), Monitor::default());
         let report = tokio::select! {
             report = opened.task.process(setup, transaction, dry_run) => Some(report),
-            () = stop.drain.cancelled() => None,
+            () = stop.abort.cancelled() => None,
         };
         Ok((report, opened.close().await))
     }

@@ -16,9 +16,9 @@ pub(crate) use config::{Form, Outline, Role, Slot};
 pub use consumer::Consumer;
 pub use outbound::Outbound;
 pub use parts::Parts;
-pub(crate) use parts::{connector_error, kind_of};
+pub(crate) use parts::{Unbuilt, connector_error, kind_of, service_error};
 pub use producer::Producer;
-pub(crate) use registry::{Assembly, Monitor, Program, Runnable, Setup, Snapshot, Stop};
+pub(crate) use registry::{Monitor, Program, Runnable, Setup, Snapshot, Stop};
 
 /// Business logic with a name; implemented by `#[ergon::task]`.
 #[diagnostic::on_unimplemented(

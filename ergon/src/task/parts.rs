@@ -9,11 +9,12 @@ use crate::connector::{
 };
 use crate::error::{Error, ErrorKind};
 use crate::policy::{ConsumerPolicy, Policies, ProducerPolicy};
-use crate::service::{AnyService, ServiceConfig};
+use crate::service::{AnyService, ServiceConfig, ServiceError};
 
 /// Builds the connectors and services of one task and remembers them, so that the runner can open and close them.
 ///
-/// The code that `#[ergon::task]` generates calls this once for each field.
+/// The code that `#[ergon::task]` generates calls this once for each field. What cannot be built is none, and why is
+/// remembered too: so all that is wrong is told at once.
 pub struct Parts {
     task: &'static str,
     shard: Shard,
@@ -22,6 +23,16 @@ pub struct Parts {
     pub(crate) outputs: Vec<(&'static str, Output)>,
     pub(crate) connectors: Vec<(&'static str, Arc<dyn AnyConnector>)>,
     pub(crate) services: Vec<(&'static str, Arc<dyn AnyService>)>,
+    pub(crate) unbuilt: Vec<Unbuilt>,
+}
+
+/// A connector or a service that its config cannot build.
+#[derive(Debug)]
+pub(crate) struct Unbuilt {
+    /// `connector` or `service`.
+    pub(crate) what: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) error: Error,
 }
 
 impl Parts {
@@ -34,52 +45,41 @@ impl Parts {
             outputs: Vec::new(),
             connectors: Vec::new(),
             services: Vec::new(),
+            unbuilt: Vec::new(),
         }
     }
 
     /// Builds the source of a slot.
-    ///
-    /// # Errors
-    /// The config's own error, with the slot's name.
-    pub fn source<C: SourceConfig>(&mut self, slot: &'static str, config: &C) -> Result<Input, Error> {
+    pub fn source<C: SourceConfig>(&mut self, slot: &'static str, config: &C) -> Option<Input> {
         let connector = self.build(slot, config, Usage::Source)?;
         let input = Input::new(connector, &self.context(slot));
         self.inputs.push((slot, input.clone()));
-        Ok(input)
+        Some(input)
     }
 
     /// Builds the sink of a slot.
-    ///
-    /// # Errors
-    /// The config's own error, with the slot's name.
-    pub fn sink<C: SinkConfig>(&mut self, slot: &'static str, config: &C) -> Result<Output, Error> {
+    pub fn sink<C: SinkConfig>(&mut self, slot: &'static str, config: &C) -> Option<Output> {
         let connector = self.build(slot, config, Usage::Sink)?;
         let output = Output::new(connector, &self.context(slot)).gathering(self.together());
         self.outputs.push((slot, output.clone()));
-        Ok(output)
+        Some(output)
     }
 
     /// Builds a connector that is both source and sink.
-    ///
-    /// # Errors
-    /// The config's own error, with the slot's name.
-    pub fn duplex<C: DuplexConfig>(&mut self, slot: &'static str, config: &C) -> Result<Duplex, Error> {
+    pub fn duplex<C: DuplexConfig>(&mut self, slot: &'static str, config: &C) -> Option<Duplex> {
         let connector = self.connector(slot, config)?;
         let duplex = Duplex::new(connector, &self.context(slot)).gathering(self.together());
         self.inputs.push((slot, duplex.input().clone()));
         self.outputs.push((slot, duplex.output().clone()));
-        Ok(duplex)
+        Some(duplex)
     }
 
     /// Builds a connector whose own methods the task calls.
-    ///
-    /// # Errors
-    /// The config's own error, with the slot's name.
     pub fn connector<C: ConnectorConfig>(
         &mut self,
         slot: &'static str,
         config: &C,
-    ) -> Result<Arc<C::Connector>, Error> {
+    ) -> Option<Arc<C::Connector>> {
         self.build(slot, config, Usage::Any)
     }
 
@@ -88,34 +88,26 @@ impl Parts {
         slot: &'static str,
         config: &C,
         usage: Usage,
-    ) -> Result<Arc<C::Connector>, Error> {
+    ) -> Option<Arc<C::Connector>> {
         let mut context = self.context(slot);
         context.usage = usage;
         let built = config.build(&context);
-        let connector = Arc::new(
-            built.map_err(|error| connector_error(slot, <C::Connector as Connector>::KIND, &error))?,
-        );
+        let built = built.map_err(|error| connector_error(slot, <C::Connector as Connector>::KIND, &error));
+        let connector = Arc::new(self.built("connector", slot, built)?);
         self.connectors.push((slot, Arc::clone(&connector) as Arc<dyn AnyConnector>));
-        Ok(connector)
+        Some(connector)
     }
 
     /// Builds a service.
-    ///
-    /// # Errors
-    /// The config's own error, with the service's name.
-    pub fn service<C: ServiceConfig>(
-        &mut self,
-        name: &'static str,
-        config: &C,
-    ) -> Result<Arc<C::Service>, Error> {
-        let service = config.build().map_err(|error| {
-            let hint = error.hint().map(str::to_owned);
-            let made = Error::new(ErrorKind::Service, format!("service `{name}`: {error}"));
-            with_hint(made, hint)
-        })?;
-        let service = Arc::new(service);
+    pub fn service<C: ServiceConfig>(&mut self, name: &'static str, config: &C) -> Option<Arc<C::Service>> {
+        let built = config.build().map_err(|error| service_error(name, &error));
+        let service = Arc::new(self.built("service", name, built)?);
         self.services.push((name, Arc::clone(&service) as Arc<dyn AnyService>));
-        Ok(service)
+        Some(service)
+    }
+
+    fn built<T>(&mut self, what: &'static str, name: &'static str, built: Result<T, Error>) -> Option<T> {
+        built.map_err(|error| self.unbuilt.push(Unbuilt { what, name, error })).ok()
     }
 
     /// The consumer's policy, with all its layers applied; the default if the task is no consumer.
@@ -153,17 +145,14 @@ impl fmt::Debug for Parts {
 
 /// The error of one slot's connector, in the user's words: which slot, which kind, what, and the hint.
 pub(crate) fn connector_error(slot: &str, kind: &str, error: &ConnectorError) -> Error {
-    let hint = error.hint().map(str::to_owned);
     let message = format!("connector `{slot}` ({kind}): {error}");
-    let cause = std::error::Error::source(error).map(ToString::to_string);
-    let made = Error::new(kind_of(error), message);
-    with_hint(
-        match cause {
-            Some(cause) => made.with_source(cause),
-            None => made,
-        },
-        hint,
-    )
+    explained(Error::new(kind_of(error), message), error, error.hint())
+}
+
+/// The same of a service.
+pub(crate) fn service_error(name: &str, error: &ServiceError) -> Error {
+    let message = format!("service `{name}`: {error}");
+    explained(Error::new(ErrorKind::Service, message), error, error.hint())
 }
 
 /// What trying again cannot mend is a matter of the settings.
@@ -171,9 +160,14 @@ pub(crate) fn kind_of(error: &ConnectorError) -> ErrorKind {
     if error.is_permanent() { ErrorKind::Refused } else { ErrorKind::Connector }
 }
 
-fn with_hint(error: Error, hint: Option<String>) -> Error {
+/// The error with the cause and the hint of the one it tells of.
+fn explained(made: Error, of: &dyn std::error::Error, hint: Option<&str>) -> Error {
+    let made = match of.source() {
+        Some(cause) => made.with_source(cause.to_string()),
+        None => made,
+    };
     match hint {
-        Some(hint) => error.with_hint(hint),
-        None => error,
+        Some(hint) => made.with_hint(hint),
+        None => made,
     }
 }

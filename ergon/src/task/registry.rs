@@ -15,14 +15,8 @@ use crate::transaction::Transaction;
 
 /// Builds a task, as often as it is to run.
 pub(crate) trait Program: Send + Sync {
-    /// Builds the task out of parts; touches no external system.
-    fn assemble(&self, parts: Parts) -> Result<Assembly, Error>;
-}
-
-/// A task that is built, and what it is built of.
-pub(crate) struct Assembly {
-    pub(crate) parts: Parts,
-    pub(crate) task: Box<dyn Runnable>,
+    /// Builds the task out of parts; touches no external system. None if a part could not be built: the parts know why.
+    fn assemble(&self, parts: &mut Parts) -> Option<Box<dyn Runnable>>;
 }
 
 /// A task that is built; its connectors and services are open.

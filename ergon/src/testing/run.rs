@@ -68,9 +68,7 @@ pub async fn start(config: TaskConfig) -> Result<Running, Error> {
 
 /// Builds a task under its own policies.
 pub(super) fn build(config: TaskConfig) -> Result<Built, Error> {
-    let policies = config.outline.policies.clone();
-    policies.check().map_err(|(_, problem)| Error::new(ErrorKind::Policy, problem.to_string()))?;
-    Plan { config, policies }.build(Shard::default())
+    Plan::new(config).build(Shard::default()).map_err(first)
 }
 
 /// A task that runs; made by [`start`].

@@ -1,6 +1,7 @@
 //! `check`: tries every connector and service, and tells all that is wrong.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -11,10 +12,9 @@ use crate::cli::args::Format;
 use crate::cli::output::Output;
 use crate::cli::project::Project;
 use crate::cli::words;
-use crate::connector::Shard;
 use crate::error::Error;
-use crate::policy::ConsumerLayer;
-use crate::runner::{Built, Checked, Exit, runtime};
+use crate::runner::{Checked, Exit, runtime};
+use crate::settings::Problems;
 use crate::task::{Outline, TaskConfig};
 
 /// Checks one task, or all.
@@ -35,7 +35,7 @@ pub(crate) fn check(
     let all = runtime.block_on(join_all(tasks.into_iter().map(|task| checked(project, task))));
     // What hangs past its deadline must not hold back the end.
     runtime.shutdown_background();
-    let problems = all.iter().flat_map(|task| &task.rows).filter(|row| row.error.is_some()).count();
+    let problems = all.iter().flat_map(|task| &task.rows).filter(|row| row.problem.is_some()).count();
     output.data(&match format {
         Format::Json => format!("{:#}\n", json(&all, problems)),
         _ => text(&all, problems),
@@ -50,66 +50,52 @@ struct Task {
     warning: Option<String>,
 }
 
-/// One thing that was tried.
+/// One thing that was tried, or one that is wrong.
 struct Row {
     what: &'static str,
-    name: String,
-    kind: String,
-    elapsed: Option<std::time::Duration>,
-    error: Option<Error>,
+    name: &'static str,
+    kind: &'static str,
+    elapsed: Option<Duration>,
+    problem: Option<Problem>,
+}
+
+/// Why something is not well.
+struct Problem {
+    /// From the outermost on; the first does not say again what the row says.
+    causes: Vec<String>,
+    hint: Option<String>,
 }
 
 async fn checked(project: &Project, config: &TaskConfig) -> Task {
-    let outline = &config.outline;
-    let plan = project.plan(config, &ConsumerLayer::default(), &[]);
-    let warning = plan.as_ref().ok().and_then(crate::runner::Plan::warning);
-    let rows = match plan.and_then(|plan| plan.build(Shard::default())) {
-        Ok(built) => tried(built, outline).await,
-        // Nothing can be tried of a task that cannot be built; the other tasks can.
-        Err(error) => vec![Row {
-            what: "task",
-            name: outline.name.to_owned(),
-            kind: String::new(),
-            elapsed: None,
-            error: Some(error),
-        }],
-    };
-    Task { name: outline.name, rows, warning }
+    let (name, plan) = (config.outline.name, project.plain(config));
+    let warning = plan.warning();
+    let checked = plan.check().await.into_iter();
+    Task { name, rows: checked.map(|checked| row(checked, &config.outline)).collect(), warning }
 }
 
-async fn tried(built: Built, outline: &Outline) -> Vec<Row> {
-    let row = |checked: Checked| {
-        let Checked { what, name, elapsed, error } = checked;
-        let slot = outline.slots.iter().find(|slot| slot.name == name && what == "connector");
-        let service = outline.services.iter().find(|(service, _)| *service == name);
-        let kind = slot.map(|slot| slot.kind).or(service.map(|(_, kind)| short_type(kind)));
-        Row {
-            what,
-            name: name.to_owned(),
-            kind: kind.unwrap_or_default().to_owned(),
-            elapsed: Some(elapsed),
-            error,
-        }
-    };
-    built.check().await.into_iter().map(row).collect()
+fn row(checked: Checked, outline: &Outline) -> Row {
+    let Checked { what, name, elapsed, error } = checked;
+    let slot = outline.slots.iter().find(|slot| slot.name == name && what == "connector");
+    let service = outline.services.iter().find(|(service, _)| *service == name && what == "service");
+    let kind = slot.map(|slot| slot.kind).or(service.map(|(_, kind)| short_type(kind))).unwrap_or_default();
+    let said = [
+        format!("{what} `{name}` ({kind}): "),
+        format!("{what} `{name}`: "),
+        format!("task `{}`: ", outline.name),
+    ];
+    Row { what, name, kind, elapsed, problem: error.map(|error| problem(&error, &said)) }
 }
 
-impl Row {
-    /// The causes from the outermost on, without the row's own name before the first.
-    fn causes(&self) -> Vec<String> {
-        let Self { what, name, kind, error, .. } = self;
-        let error = error.as_ref().map(|error| error as &dyn std::error::Error);
-        let mut causes: Vec<String> =
-            std::iter::successors(error, |error| error.source()).map(ToString::to_string).collect();
-        if let Some(first) = causes.first_mut() {
-            for prefix in [format!("{what} `{name}` ({kind}): "), format!("{what} `{name}`: ")] {
-                if let Some(rest) = first.strip_prefix(&prefix) {
-                    *first = rest.to_owned();
-                }
-            }
-        }
-        causes
-    }
+fn problem(error: &Error, said: &[String]) -> Problem {
+    let (first, source) = (error.to_string(), std::error::Error::source(error));
+    let first = said.iter().find_map(|said| first.strip_prefix(said)).unwrap_or(&first).to_owned();
+    let settings = source.and_then(|source| source.downcast_ref::<Problems>());
+    // What lies below an error of the settings is the error once more, with its line.
+    let causes = std::iter::successors(source.filter(|_| settings.is_none()), |cause| cause.source());
+    let causes = std::iter::once(first).chain(causes.map(ToString::to_string)).collect();
+    let advice = settings.into_iter().flat_map(Problems::iter).find_map(|problem| problem.hints.first());
+    let advice = advice.map(|advice| advice.trim_start_matches("hint: ").to_owned());
+    Problem { causes, hint: error.hint().map(str::to_owned).or(advice) }
 }
 
 fn text(tasks: &[Task], problems: usize) -> String {
@@ -119,17 +105,18 @@ fn text(tasks: &[Task], problems: usize) -> String {
         let _ = writeln!(text, "{}", task.name);
         let width =
             |of: fn(&Row) -> &str| task.rows.iter().map(|row| of(row).len()).max().unwrap_or_default();
-        let (names, kinds) = (width(|row| &row.name), width(|row| &row.kind));
+        let (names, kinds) = (width(|row| row.name), width(|row| row.kind));
         for row in &task.rows {
-            let state = if row.error.is_some() { "failed" } else { "ok" };
+            let state = if row.problem.is_some() { "failed" } else { "ok" };
             let took = row.elapsed.map(words::time).unwrap_or_default();
             let line = format!("  {state:<6}  {:<names$}  {:<kinds$}  {took:>6}", row.name, row.kind);
             let _ = writeln!(text, "{}", line.trim_end());
-            for (at, cause) in row.causes().into_iter().enumerate() {
+            let Some(Problem { causes, hint }) = &row.problem else { continue };
+            for (at, cause) in causes.iter().enumerate() {
                 let label = if at == 0 { "" } else { "because: " };
                 let _ = writeln!(text, "          {label}{}", cause.trim_end());
             }
-            if let Some(hint) = row.error.as_ref().and_then(Error::hint) {
+            if let Some(hint) = hint {
                 let _ = writeln!(text, "          hint: {hint}");
             }
         }
@@ -151,10 +138,10 @@ fn json(tasks: &[Task], problems: usize) -> Value {
             "what": row.what,
             "name": row.name,
             "kind": row.kind,
-            "ok": row.error.is_none(),
+            "ok": row.problem.is_none(),
             "elapsed_seconds": row.elapsed.map(|elapsed| elapsed.as_secs_f64()),
-            "causes": row.causes(),
-            "hint": row.error.as_ref().and_then(Error::hint),
+            "causes": row.problem.as_ref().map_or(&[][..], |problem| &problem.causes),
+            "hint": row.problem.as_ref().and_then(|problem| problem.hint.as_ref()),
         })
     };
     let task = |task: &Task| {

@@ -5,30 +5,41 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::list::short_type;
+use super::run::no_threads;
 use crate::cli::args::Format;
 use crate::cli::graph::{self, Notation};
 use crate::cli::output::Output;
 use crate::cli::policies::{self, Setting};
 use crate::cli::project::Project;
+use crate::connector::Shard;
 use crate::error::Error;
-use crate::runner::{Exit, Slots};
+use crate::runner::{Exit, Places, Plan, Slots, runtime};
 use crate::settings::{Framework, Origin};
 use crate::task::{Outline, Role, Slot};
 
 /// Shows the tasks.
 ///
 /// # Errors
-/// A policy that cannot be obeyed, or output that cannot be written.
+/// A policy that cannot be obeyed, output that cannot be written, or no threads to run on.
 pub(crate) fn describe(project: &Project, format: Format, output: &Output) -> Result<Exit, Error> {
+    // What a connector or a service is made of may need one.
+    let runtime = runtime().map_err(no_threads)?;
+    let inside = runtime.enter();
     let tasks = project.tasks.iter().map(|task| {
         let outline = &task.outline;
-        let policies = project.policies(task)?;
-        let slots = Slots::of(outline, &policies)?;
-        let settings = policies::settings(outline, &policies, &project.framework);
+        let mut plan = project.plain(task);
+        if let Some(wrong) = plan.wrong.take() {
+            return Err(wrong);
+        }
+        let slots = Slots::of(outline, &plan.policies)?;
+        let settings = policies::settings(outline, &plan.policies, &project.framework);
         let (workers, workers_layer) = workers(outline, &project.framework);
-        Ok(Described { outline, slots, settings, workers, workers_layer })
+        let places = places(plan, output);
+        Ok(Described { outline, slots, places, settings, workers, workers_layer })
     });
     let tasks: Vec<Described<'_>> = tasks.collect::<Result<_, Error>>()?;
+    drop(inside);
+    runtime.shutdown_background();
     let text = match format {
         Format::Text => tasks.iter().map(text).collect::<Vec<_>>().join("\n"),
         Format::Json => format!("{:#}\n", tasks.iter().map(json).collect::<Value>()),
@@ -43,6 +54,7 @@ pub(crate) fn describe(project: &Project, format: Format, output: &Output) -> Re
 pub(crate) struct Described<'a> {
     pub(crate) outline: &'a Outline,
     slots: Slots,
+    pub(crate) places: Places,
     settings: Vec<(&'static str, Vec<Setting>)>,
     workers: u32,
     workers_layer: String,
@@ -61,6 +73,28 @@ impl Described<'_> {
             role.as_str()
         }
     }
+
+    /// What a slot leads to, if its connector says.
+    fn place(&self, slot: &str) -> Option<String> {
+        let mut names: Vec<String> = Vec::new();
+        for place in self.places.origins(slot).iter().chain(self.places.destinations(slot)) {
+            let name = place.to_string();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+}
+
+/// Where the slots of a task lead; unknown if it cannot be built.
+fn places(plan: Plan, output: &Output) -> Places {
+    let name = plan.config.name();
+    let Ok(built) = plan.build(Shard::default()) else {
+        output.warn(&format!("{name} cannot be built, so its places are not shown; `check {name}` says why"));
+        return Places::default();
+    };
+    built.places()
 }
 
 /// How many worker processes run a task, and who said so.
@@ -83,7 +117,8 @@ fn text(task: &Described<'_>) -> String {
     // Writing to a String cannot fail, here and below.
     for slot in &outline.slots {
         let part = task.part(slot.name, slot.role);
-        let _ = writeln!(text, "  {:<width$}  {} ({part})", slot.name, slot.kind);
+        let place = task.place(slot.name).map(|place| format!(": {place}")).unwrap_or_default();
+        let _ = writeln!(text, "  {:<width$}  {} ({part}){place}", slot.name, slot.kind);
     }
     for (name, kind) in &outline.services {
         let _ = writeln!(text, "  {name:<width$}  {} (service)", short_type(kind));
@@ -102,10 +137,10 @@ fn text(task: &Described<'_>) -> String {
 
 fn json(task: &Described<'_>) -> Value {
     let outline = task.outline;
-    let connectors = outline
-        .slots
-        .iter()
-        .map(|slot| json!({"slot": slot.name, "kind": slot.kind, "role": slot.role.as_str()}));
+    let connectors = outline.slots.iter().map(|slot| {
+        let place = task.place(slot.name);
+        json!({"slot": slot.name, "kind": slot.kind, "role": slot.role.as_str(), "place": place})
+    });
     let services =
         outline.services.iter().map(|(name, kind)| json!({"name": name, "type": short_type(kind)}));
     let mut layers = Map::new();

@@ -4,18 +4,18 @@ use std::fmt::Write as _;
 use std::io::Read;
 use std::path::Path;
 
-use futures_util::stream::BoxStream;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
-use super::run::no_threads;
+use super::run::{no_threads, of_terminal, refused};
 use crate::cli::args::{Format, Process, ProcessById};
 use crate::cli::output::Output;
 use crate::cli::project::Project;
 use crate::cli::words;
 use crate::connector::Shard;
 use crate::error::{Error, ErrorKind};
-use crate::policy::ConsumerLayer;
-use crate::runner::{Built, Exit, Signal, Signals, arriving, runtime};
+use crate::runner::stopping::{Reason, Stopping};
+use crate::runner::{Built, Control, Exit, Plan, runtime};
 use crate::settings::{Origin, Problem, SourceFile, suggest};
 use crate::task::Stop;
 use crate::telemetry::SingleReport;
@@ -34,9 +34,9 @@ pub(crate) fn process(
     format: Format,
     output: &Output,
 ) -> Result<Exit, Error> {
-    let plan = project.plan(project.find(&process.task)?, &ConsumerLayer::default(), &[])?;
+    let plan = project.plain(project.find(&process.task)?);
     let work = Work::Given(transaction(process)?);
-    run(plan.build(Shard::default())?, work, process.dry_run, format, output)
+    run(plan, work, process.dry_run, format, output)
 }
 
 /// Runs one transaction that the task's source finds by its id.
@@ -49,9 +49,9 @@ pub(crate) fn process_by_id(
     format: Format,
     output: &Output,
 ) -> Result<Exit, Error> {
-    let plan = project.plan(project.find(&process.task)?, &ConsumerLayer::default(), &[])?;
+    let plan = project.plain(project.find(&process.task)?);
     let work = Work::ById(process.id.clone());
-    run(plan.build(Shard::default())?, work, process.dry_run, format, output)
+    run(plan, work, process.dry_run, format, output)
 }
 
 /// The transaction that is to be run.
@@ -60,51 +60,61 @@ enum Work {
     ById(String),
 }
 
-fn run(built: Built, work: Work, dry_run: bool, format: Format, output: &Output) -> Result<Exit, Error> {
+fn run(plan: Plan, work: Work, dry_run: bool, format: Format, output: &Output) -> Result<Exit, Error> {
+    let built = match plan.build(Shard::default()) {
+        Ok(built) => built,
+        Err(errors) => return Ok(refused(&errors, output)),
+    };
+    let (control, arriving) = Control::start().map_err(no_threads)?;
+    let stop = Stop::default();
+    let rules = of_terminal(output, built.policies.grace(), || "the transaction".to_owned(), || ());
+    let stopping = Stopping::obey(&control.handle, arriving, stop.clone(), rules);
     let runtime = runtime().map_err(no_threads)?;
-    let done = runtime.block_on(async {
-        let signals = arriving().map_err(no_threads)?;
-        Ok::<_, Error>(process_one(built, work, dry_run, signals).await)
-    })?;
+    let Done { report, errors } = runtime.block_on(process_one(built, work, dry_run, stop));
+    stopping.over();
     // A blocking handler that was given up may never return; it must not hold back the end.
     runtime.shutdown_background();
-    if let Some(report) = &done.report {
+    if let Some(report) = &report {
         output.data(&shown(report, format))?;
     }
-    for error in &done.errors {
+    for error in &errors {
         output.error(error);
     }
-    Ok(done.exit)
+    let succeeded = errors.is_empty() && report.as_ref().is_some_and(SingleReport::succeeded);
+    let ended = if succeeded { Exit::Success } else { Exit::Failure };
+    Ok(stopping.reason().as_ref().map_or(ended, Reason::exit))
 }
 
 /// What became of one transaction.
 struct Done {
-    /// None if it was stopped, or if something could not be opened.
+    /// None if it was cancelled, or if something could not be opened.
     report: Option<SingleReport>,
     /// What could not be opened or closed.
     errors: Vec<Error>,
-    exit: Exit,
 }
 
-/// Runs one transaction; a signal drops it where it is, and everything is closed in good order all the same.
-async fn process_one(built: Built, work: Work, dry_run: bool, arriving: BoxStream<'static, Signal>) -> Done {
-    let stop = Stop::default();
-    let signals = Signals::obey(arriving, stop.clone(), |_| (), |signal| Exit::Stopped(signal).now());
-    let processed = match work {
-        Work::Given(transaction) => built.process(transaction, dry_run, stop).await,
-        Work::ById(id) => built.process_by_id(&id, dry_run, stop).await,
+/// Runs one transaction, which has the grace of its task from when it is told to stop; then it is dropped where it is.
+/// Everything is closed in good order all the same.
+async fn process_one(built: Built, work: Work, dry_run: bool, stop: Stop) -> Done {
+    let (grace, told) = (built.policies.grace(), stop.clone());
+    let processed = async {
+        match work {
+            Work::Given(transaction) => built.process(transaction, dry_run, stop).await,
+            Work::ById(id) => built.process_by_id(&id, dry_run, stop).await,
+        }
     };
-    let (report, errors) = match processed {
-        Ok((report, errors)) => (report, errors),
-        Err(errors) => (None, errors),
+    let too_late = async {
+        told.drain.cancelled().await;
+        sleep(grace).await;
+        told.abort.cancel();
+        std::future::pending().await
     };
-    let succeeded = errors.is_empty() && report.as_ref().is_some_and(SingleReport::succeeded);
-    let exit = match signals.first() {
-        Some(signal) => Exit::Stopped(signal),
-        None if succeeded => Exit::Success,
-        None => Exit::Failure,
+    let processed = tokio::select! {
+        processed = processed => processed,
+        never = too_late => never,
     };
-    Done { report, errors, exit }
+    let (report, errors) = processed.unwrap_or_else(|errors| (None, errors));
+    Done { report, errors }
 }
 
 /// Makes the transaction that the command line describes.
@@ -237,23 +247,40 @@ fn json(report: &SingleReport) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::{StreamExt, stream};
+    use std::time::Duration;
+
+    use tokio::time::Instant;
 
     use super::*;
     use crate::policy::ConsumerPolicy;
-    use crate::runner::Plan;
     use crate::runner::fake::price_orders;
 
-    #[tokio::test]
-    async fn a_signal_stops_it_and_closes_what_is_open() {
+    async fn done(number: u64, stop: Stop) -> Done {
         let config = price_orders("one stays-open", ConsumerPolicy::DEFAULT);
-        let policies = config.outline.policies.clone();
-        let plan = Plan { config, policies };
-        let built = plan.build(Shard::default()).unwrap();
-        let arriving = stream::iter([Signal::Interrupt]).boxed();
-        let done =
-            process_one(built, Work::Given(Transaction::new("t", &99).unwrap()), false, arriving).await;
-        assert_eq!((done.report.is_none(), done.exit), (true, Exit::Stopped(Signal::Interrupt)));
+        let built = Plan::new(config).build(Shard::default()).unwrap();
+        process_one(built, Work::Given(Transaction::new("t", &number).unwrap()), false, stop).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_it_is_told_to_stop_it_has_the_grace_and_what_is_open_is_closed() {
+        let (stop, began) = (Stop::default(), Instant::now());
+        let told = stop.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(1)).await;
+            told.drain.cancel();
+        });
+        // The fake never comes to an end at 99.
+        let done = done(99, stop).await;
+        assert!(done.report.is_none());
         assert_eq!(done.errors[0].to_string(), "connector `dlq` (stubborn): the disk is full");
+        assert_eq!(began.elapsed(), Duration::from_secs(1) + ConsumerPolicy::DEFAULT.shutdown_grace);
+    }
+
+    #[tokio::test]
+    async fn what_is_told_to_stop_before_it_began_does_not_begin() {
+        let stop = Stop::default();
+        stop.drain.cancel();
+        let done = done(99, stop).await;
+        assert!(done.report.is_none() && done.errors.is_empty(), "{:?}", done.errors);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::records::Records;
 use super::written::{Style, write};
 use super::{Csv, CsvConfig};
-use crate::connector::file::{AppendFile, Batch, Mode, cells, in_order};
-use crate::connector::{ConnectorError, Shard, Sink};
+use crate::connector::file::{AppendFile, Batch, Mode, cells, in_order, place};
+use crate::connector::{ConnectorError, Place, Shard, Sink};
 use crate::transaction::Transaction;
 
 /// The file that is written to, and its columns.
@@ -28,6 +28,10 @@ impl Sink for Csv {
         }
         let out = Arc::clone(&self.out);
         finished(tokio::task::spawn_blocking(move || append(&out, &transactions)).await)
+    }
+
+    fn destinations(&self) -> Vec<Place> {
+        vec![place(&self.config.path)]
     }
 }
 

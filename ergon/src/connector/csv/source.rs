@@ -4,9 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use super::records::{Line, Records};
 use super::{Csv, CsvConfig};
-use crate::connector::file::{Closed, Outlet, find};
+use crate::connector::file::{Closed, Outlet, find, place};
 use crate::connector::{
-    ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Settlement, Shard, Source,
+    ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Place, Settlement, Shard, Source,
 };
 use crate::transaction::{Payload, Record, Transaction};
 
@@ -23,6 +23,10 @@ impl Source for Csv {
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
         self.feed.settle(&settlements);
         Ok(())
+    }
+
+    fn origins(&self) -> Vec<Place> {
+        vec![place(&self.config.path)]
     }
 }
 

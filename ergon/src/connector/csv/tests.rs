@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connector::file::ByteSize;
-use crate::connector::{ConnectorConfig, Count, Delivery, Fate, FetchRequest, Sink, Source};
+use crate::connector::{ConnectorConfig, Count, Delivery, Fate, FetchRequest, Place, Sink, Source};
 use crate::transaction::{Payload, Transaction};
 
 fn context(usage: Usage) -> Context {
@@ -234,4 +234,11 @@ async fn records_pass_from_file_to_file() {
         .await
         .unwrap_err();
     assert_eq!(std::fs::read_to_string(folder.path().join("out.csv")).unwrap(), read(&config));
+}
+
+#[test]
+fn who_reads_the_file_meets_who_writes_it() {
+    let connector = |path: &str| CsvConfig::new(path).build(&Context::new("task", "slot")).unwrap();
+    assert_eq!(connector("./out/orders.csv").origins(), [Place::new("out/orders.csv")]);
+    assert_eq!(connector("out/orders.csv").destinations(), [Place::new("out/orders.csv")]);
 }

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::partial::Partial;
 use super::{Excel, ExcelConfig, written};
-use crate::connector::{ConnectorError, Sink};
+use crate::connector::file::place;
+use crate::connector::{ConnectorError, Place, Sink};
 use crate::transaction::Transaction;
 
 impl Sink for Excel {
@@ -15,6 +16,10 @@ impl Sink for Excel {
             Some(partial) => partial.append(&transactions),
             None => Err(closed(&self.config)),
         }
+    }
+
+    fn destinations(&self) -> Vec<Place> {
+        vec![place(&self.config.path)]
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use super::rows::{Row, Rows, Table};
 use super::workbook::open_workbook;
 use super::{Excel, ExcelConfig};
-use crate::connector::file::{Closed, Outlet, find};
+use crate::connector::file::{Closed, Outlet, find, place};
 use crate::connector::{
-    ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Settlement, Shard, Source,
+    ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Place, Settlement, Shard, Source,
 };
 use crate::transaction::{Payload, Record, Transaction};
 
@@ -27,6 +27,10 @@ impl Source for Excel {
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
         self.feed.settle(&settlements);
         Ok(())
+    }
+
+    fn origins(&self) -> Vec<Place> {
+        vec![place(&self.config.path)]
     }
 }
 

@@ -8,12 +8,12 @@ mod feed;
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, absolute};
+use std::path::{Component, Path, PathBuf, absolute};
 use std::sync::Arc;
 
 #[cfg(any(feature = "json_lines", feature = "csv"))]
 use super::Shard;
-use super::{ConnectorError, Disposition, FetchRequest, Source};
+use super::{ConnectorError, Disposition, FetchRequest, Place, Source};
 use crate::transaction::Transaction;
 
 pub(crate) use crate::settings::ByteSize;
@@ -68,6 +68,22 @@ pub(crate) fn refuse_to_empty(shard: Shard) -> Result<(), ConnectorError> {
 /// The last part of a path: what ids and metadata name a file by.
 pub(crate) fn file_name(path: &Path) -> Arc<str> {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into()
+}
+
+/// A file as a place: one name for all ways to write its path. `..` takes a folder back without asking where a link
+/// leads; what is below the working folder is named from there.
+pub(crate) fn place(path: &Path) -> Place {
+    let mut direct = PathBuf::new();
+    for part in path.components() {
+        match (part, direct.components().next_back()) {
+            (Component::CurDir, _) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => drop(direct.pop()),
+            _ => direct.push(part),
+        }
+    }
+    let here = absolute(".").unwrap_or_default();
+    let below = direct.strip_prefix(here).unwrap_or(&direct);
+    Place::new(below.to_string_lossy())
 }
 
 /// Opens a file for reading; a folder is refused.
@@ -162,6 +178,19 @@ mod tests {
         assert!(error.message().contains(folder.path().to_str().unwrap()), "{error}");
         assert_eq!(error.hint(), Some("did you mean `orders.csv`?"));
         assert!(error.is_permanent());
+    }
+
+    #[test]
+    fn one_file_is_one_place_however_its_path_is_written() {
+        let name = |path: &str| place(Path::new(path)).name().to_owned();
+        for path in ["out/a.jsonl", "./out/a.jsonl", "out//./a.jsonl", "out/b/../a.jsonl"] {
+            assert_eq!(name(path), "out/a.jsonl", "{path}");
+        }
+        assert_eq!(name(absolute("out/a.jsonl").unwrap().to_str().unwrap()), "out/a.jsonl");
+        assert_eq!(name("../data/./b.csv"), "../data/b.csv");
+        assert_eq!(name("../../b.csv"), "../../b.csv");
+        assert_eq!(name("/nowhere/x/../b.csv"), "/nowhere/b.csv");
+        assert_ne!(name("out/a.jsonl"), name("a.jsonl"));
     }
 
     #[test]

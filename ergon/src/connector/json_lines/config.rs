@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::JsonLines;
-use crate::connector::file::{ByteSize, Fsync, refuse_to_empty};
-use crate::connector::{ConnectorConfig, ConnectorError, Context};
+use crate::connector::file::{ByteSize, Fsync, place, refuse_to_empty};
+use crate::connector::{ConnectorConfig, ConnectorError, Context, Place};
 use crate::settings::FilePath;
 
 /// Makes a [`JsonLines`] connector: a file with one JSON text on each line.
@@ -82,6 +82,11 @@ impl JsonLinesConfig {
     pub fn with_envelope(mut self, envelope: Envelope) -> Self {
         self.envelope = envelope;
         self
+    }
+
+    /// The file; else the standard stream, which is called so.
+    pub(super) fn place(&self, stream: &str) -> Place {
+        if self.is_standard_stream() { Place::new(stream) } else { place(&self.path) }
     }
 
     pub(super) fn is_standard_stream(&self) -> bool {

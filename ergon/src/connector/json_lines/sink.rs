@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{JsonLines, line};
 use crate::connector::file::{AppendFile, Batch, Mode};
-use crate::connector::{ConnectorError, Sink};
+use crate::connector::{ConnectorError, Place, Sink};
 use crate::transaction::Transaction;
 
 impl Sink for JsonLines {
@@ -26,6 +26,10 @@ impl Sink for JsonLines {
         }
         let out = Arc::clone(&self.out);
         finished(tokio::task::spawn_blocking(move || append(&out, batch)).await)
+    }
+
+    fn destinations(&self) -> Vec<Place> {
+        vec![self.config.place("standard output")]
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Envelope, JsonLines, line};
 use crate::connector::file::{ByteSize, Closed, Outlet, cannot, find, open};
 use crate::connector::{
-    ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Settlement, Shard, Source,
+    ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Place, Settlement, Shard, Source,
 };
 use crate::transaction::{ContentType, Payload, Record, Transaction};
 
@@ -36,6 +36,10 @@ impl Source for JsonLines {
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
         self.feed.settle(&settlements);
         Ok(())
+    }
+
+    fn origins(&self) -> Vec<Place> {
+        vec![self.config.place("standard input")]
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connector::file::{ByteSize, Fsync};
-use crate::connector::{ConnectorConfig, Count, Delivery, Disposition, FetchRequest, Sink, Source};
+use crate::connector::{ConnectorConfig, Count, Delivery, Disposition, FetchRequest, Place, Sink, Source};
 use crate::transaction::{ContentType, Payload, Transaction, key};
 
 fn context(usage: Usage) -> Context {
@@ -244,4 +244,14 @@ async fn a_full_disk_is_a_transient_error() {
 fn unknown_keys_are_refused() {
     let error = toml::from_str::<JsonLinesConfig>("path = 'a'\nfile = 'b'").unwrap_err();
     assert!(error.message().contains("unknown field `file`"), "{error}");
+}
+
+#[test]
+fn who_reads_the_file_meets_who_writes_it() {
+    let connector = |path: &str| JsonLinesConfig::new(path).build(&Context::new("task", "slot")).unwrap();
+    assert_eq!(connector("./out/orders.jsonl").origins(), [Place::new("out/orders.jsonl")]);
+    assert_eq!(connector("out/orders.jsonl").destinations(), [Place::new("out/orders.jsonl")]);
+    let stream = connector("-");
+    assert_eq!(stream.origins(), [Place::new("standard input")]);
+    assert_eq!(stream.destinations(), [Place::new("standard output")]);
 }

@@ -1,16 +1,18 @@
 //! The queue behind the memory connector.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::connector::{Delivery, Disposition, Held, Settlement};
+use crate::connector::{Delivery, Disposition, Held, Place, Settlement};
 use crate::transaction::Transaction;
 
 /// A queue with receipts, redelivery and dead letters.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemoryQueue {
+    place: Place,
     state: Mutex<State>,
     arrived: Notify,
 }
@@ -47,7 +49,12 @@ impl MemoryQueue {
     pub fn named(name: &str) -> Arc<Self> {
         static QUEUES: LazyLock<Mutex<HashMap<String, Arc<MemoryQueue>>>> = LazyLock::new(Mutex::default);
         let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(queues.entry(name.to_owned()).or_default())
+        let queue = queues.entry(name.to_owned()).or_insert_with(|| Arc::new(Self::at(Place::new(name))));
+        Arc::clone(queue)
+    }
+
+    fn at(place: Place) -> Self {
+        Self { place, state: Mutex::default(), arrived: Notify::new() }
     }
 
     /// Puts a transaction at the end.
@@ -86,6 +93,10 @@ impl MemoryQueue {
             acked: state.acked,
             dead_letters: state.dead_letters.clone(),
         }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.place.clone()
     }
 
     /// Hands out at most `max`.
@@ -134,5 +145,43 @@ impl MemoryQueue {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has no name, but a number to tell it by.
+impl Default for MemoryQueue {
+    fn default() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self::at(Place::new(format!("unnamed {number}")).within("queues without a name"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::memory::{Memory, MemoryConfig};
+    use crate::connector::{ConnectorConfig, Context, Sink, Source};
+
+    fn configured(name: &str) -> Memory {
+        MemoryConfig::new(name).build(&Context::new("task", "slot")).unwrap()
+    }
+
+    #[test]
+    fn who_shares_a_queue_is_at_one_place() {
+        let orders = configured("placed-orders");
+        assert_eq!(orders.origins(), [Place::new("placed-orders")]);
+        assert_eq!(orders.origins(), configured("placed-orders").destinations());
+        assert_ne!(orders.origins(), configured("placed-bills").destinations());
+    }
+
+    #[test]
+    fn a_queue_without_a_name_is_a_place_of_its_own() {
+        let (queue, other) = (MemoryQueue::new(), MemoryQueue::new());
+        let origins = |queue: &Arc<MemoryQueue>| Memory::new(Arc::clone(queue)).origins();
+        assert_eq!(origins(&queue), Memory::new(Arc::clone(&queue)).destinations());
+        assert_ne!(origins(&queue), origins(&other));
+        let alike = MemoryQueue::named(origins(&queue)[0].name());
+        assert_ne!(origins(&queue), origins(&alike), "a name can be any text");
     }
 }

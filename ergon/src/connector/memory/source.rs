@@ -1,7 +1,7 @@
 //! Fetching from a memory queue.
 
 use super::Memory;
-use crate::connector::{ConnectorError, Count, Delivery, FetchRequest, Settlement, Source};
+use crate::connector::{ConnectorError, Count, Delivery, FetchRequest, Place, Settlement, Source};
 
 impl Source for Memory {
     const KEEPS_REJECTED: bool = true;
@@ -16,6 +16,10 @@ impl Source for Memory {
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
         self.queue.settle(&settlements);
         Ok(())
+    }
+
+    fn origins(&self) -> Vec<Place> {
+        vec![self.queue.place()]
     }
 }
 

@@ -36,6 +36,7 @@ mod error;
 mod letters;
 mod link;
 mod message;
+mod places;
 mod publisher;
 mod publishing;
 mod receipt;

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::RabbitMq;
 use super::message::Outgoing;
-use crate::connector::{ConnectorError, Sink};
+use crate::connector::{ConnectorError, Place, Sink};
 use crate::transaction::Transaction;
 
 impl Sink for RabbitMq {
@@ -28,6 +28,10 @@ impl Sink for RabbitMq {
             failures.extend(failed.into_iter().map(|(at, error)| (original(at), error)));
         }
         if failures.is_empty() { Ok(()) } else { Err(ConnectorError::partial(failures)) }
+    }
+
+    fn destinations(&self) -> Vec<Place> {
+        self.published_to()
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::RabbitMq;
 use super::receipt::Verdict;
-use crate::connector::{ConnectorError, Count, Delivery, Disposition, FetchRequest, Settlement, Source};
+use crate::connector::{
+    ConnectorError, Count, Delivery, Disposition, FetchRequest, Place, Settlement, Source,
+};
 
 /// How long a fetch waits for a lost connection before it says so; the connection is tried for ever all the same.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,6 +55,10 @@ impl Source for RabbitMq {
             failures.extend(failed.filter_map(|(index, why)| Some((index, redelivered(&why?)))));
         }
         if failures.is_empty() { Ok(()) } else { Err(ConnectorError::partial(failures)) }
+    }
+
+    fn origins(&self) -> Vec<Place> {
+        self.consumed()
     }
 }
 

@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connector::{
     Connector, ConnectorConfig, ConnectorError, Context, Delivery, Disposition, DuplexConfig, FetchRequest,
-    Settlement, SinkConfig, Source, SourceConfig, Usage,
+    Place, Settlement, SinkConfig, Source, SourceConfig, Usage,
 };
 use crate::transaction::{Payload, Transaction};
 
@@ -222,6 +222,14 @@ fn same_keys(found: &[String], expected: &[String]) -> Result<(), Broken> {
     let doubled = found.windows(2).filter(|pair| matches!(pair, [a, b] if a == b)).count();
     let (found, expected) = (found.len(), expected.len());
     Err(format!("{found} transactions instead of {expected}: {missing} missing, {doubled} more than once"))
+}
+
+/// The first two are asked of one place, the third of another; who does not know its place says nothing.
+fn apart(places: [Result<Vec<Place>, Broken>; 3]) -> Result<(), Broken> {
+    let [here, again, there] = places;
+    let here = here?;
+    same("one place asked twice", &again?, &here)?;
+    same("another place has the same name", &(!here.is_empty() && there? == here), &false)
 }
 
 fn failed(what: &'static str) -> impl Fn(ConnectorError) -> Broken {

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{
-    Broken, Fixture, Outcome, context, decoded, failed, keys, rule, same, same_keys, sample, samples,
+    Broken, Fixture, Outcome, apart, context, decoded, failed, keys, rule, same, same_keys, sample, samples,
 };
-use crate::connector::{Connector, ConnectorConfig, Health, Output, SinkConfig, Usage};
+use crate::connector::{Connector, ConnectorConfig, Health, Output, Sink as _, SinkConfig, Usage};
 use crate::transaction::{ContentType, Payload, Transaction};
 
 pub(super) async fn rules<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Vec<Outcome> {
@@ -17,6 +17,7 @@ pub(super) async fn rules<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Vec<Ou
         rule("takes all", takes_all(fixture)).await,
         rule("takes several dispatches at once", takes_concurrent(fixture)).await,
         rule("takes none", takes_none(fixture)).await,
+        rule("tells places apart", tells_places_apart(fixture)).await,
     ];
     if can.large {
         outcomes.push(rule("carries 1 MiB", carries_large(fixture)).await);
@@ -129,4 +130,13 @@ async fn carries_metadata<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result
     same("id", &found.id(), &sent.id())?;
     same("parent", &found.parent_id(), &sent.parent_id())?;
     same("correlation", &found.correlation_id(), &sent.correlation_id())
+}
+
+async fn tells_places_apart<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
+    let here = fixture.filled("sink-place-here", Vec::new()).await;
+    let there = fixture.filled("sink-place-there", Vec::new()).await;
+    apart([&here, &here, &there].map(|config| {
+        let connector = config.build(&context(Usage::Sink)).map_err(failed("not built"))?;
+        Ok(connector.destinations())
+    }))
 }

@@ -9,12 +9,12 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    Broken, Fixture, Outcome, context, decoded, failed, keys, rule, same, same_keys, sample, samples,
+    Broken, Fixture, Outcome, apart, context, decoded, failed, keys, rule, same, same_keys, sample, samples,
     transactions,
 };
 use crate::connector::{
-    Connector, ConnectorConfig, Delivery, Disposition, FetchRequest, Health, Input, Shard, SourceConfig,
-    Usage,
+    Connector, ConnectorConfig, Delivery, Disposition, FetchRequest, Health, Input, Shard, Source as _,
+    SourceConfig, Usage,
 };
 use crate::transaction::{ContentType, Payload, Transaction};
 
@@ -33,6 +33,7 @@ pub(super) async fn rules<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<
         rule("serves several fetches at once", serves_concurrent_fetches(fixture)).await,
         rule("closes while a fetch waits", closes_while_fetching(fixture)).await,
         rule("is empty when there is nothing", empty_source(fixture)).await,
+        rule("tells places apart", tells_places_apart(fixture)).await,
     ];
     if can.large {
         outcomes.push(rule("carries 1 MiB", carries_large(fixture)).await);
@@ -345,4 +346,13 @@ async fn shared_by_two<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<
     same_keys(&keys(transactions(&found))?, &keys(&samples(100))?)?;
     first.connector.close().await.map_err(failed("not closed"))?;
     second.connector.close().await.map_err(failed("not closed"))
+}
+
+async fn tells_places_apart<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let here = fixture.filled("place-here", Vec::new()).await;
+    let there = fixture.filled("place-there", Vec::new()).await;
+    apart([&here, &here, &there].map(|config| {
+        let connector = config.build(&context(Usage::Source)).map_err(failed("not built"))?;
+        Ok(connector.origins())
+    }))
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::connector::memory::{Memory, MemoryConfig, MemoryQueue};
-use crate::connector::{self, Count, Disposition, Receipt, Settlement, Sink};
+use crate::connector::{self, Count, Disposition, Place, Receipt, Settlement, Sink};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
@@ -19,6 +19,8 @@ enum Fault {
     DropsMetadata,
     CutsPayload,
     LosesDispatched,
+    OneOrigin,
+    OneDestination,
 }
 
 #[derive(Clone)]
@@ -76,6 +78,10 @@ impl Source for Faulty {
         });
         self.0.settle(distorted.collect()).await
     }
+
+    fn origins(&self) -> Vec<Place> {
+        if self.1 == Fault::OneOrigin { vec![Place::new("the queue")] } else { self.0.origins() }
+    }
 }
 
 impl Sink for Faulty {
@@ -84,6 +90,10 @@ impl Sink for Faulty {
             transactions.pop();
         }
         self.0.dispatch(transactions).await
+    }
+
+    fn destinations(&self) -> Vec<Place> {
+        if self.1 == Fault::OneDestination { vec![Place::new("the queue")] } else { self.0.destinations() }
     }
 }
 
@@ -138,6 +148,8 @@ async fn each_fault_breaks_the_rule_that_is_there_for_it() {
         (Fault::DropsMetadata, "carries metadata"),
         (Fault::CutsPayload, "carries 1 MiB"),
         (Fault::LosesDispatched, "takes all"),
+        (Fault::OneOrigin, "tells places apart"),
+        (Fault::OneDestination, "tells places apart"),
     ];
     for (fault, rule) in expected {
         let fixture = FaultyQueues(fault);

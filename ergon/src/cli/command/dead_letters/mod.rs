@@ -7,13 +7,12 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use super::run::no_threads;
+use super::run::{no_threads, refused};
 use crate::cli::args::{DeadLetters, Format, LetterAction, Letters};
 use crate::cli::output::Output;
 use crate::cli::project::Project;
 use crate::connector::{AnyConnector, ConnectorError, LetterFate, Shard, Visitor};
 use crate::error::{Error, ErrorKind};
-use crate::policy::ConsumerLayer;
 use crate::runner::{Built, Exit, runtime};
 use crate::task::{Slot, connector_error};
 use crate::transaction::{Content, Transaction, key};
@@ -33,7 +32,10 @@ pub(crate) fn dead_letters(
         LetterAction::Replay(replay) => (&replay.letters, Some((replay.dry_run, replay.again))),
     };
     let config = project.find(&letters.task)?;
-    let built = project.plan(config, &ConsumerLayer::default(), &[])?.build(Shard::default())?;
+    let built = match project.plain(config).build(Shard::default()) {
+        Ok(built) => built,
+        Err(errors) => return Ok(refused(&errors, output)),
+    };
     let ends = Ends::of(&built, way.is_some())?;
     let mut search = Search::new(config.name(), letters, way, ends.origin.clone());
     let runtime = runtime().map_err(no_threads)?;

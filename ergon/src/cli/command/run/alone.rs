@@ -41,16 +41,18 @@ pub(super) fn run(built: Vec<Built>, listener: Option<TcpListener>, wish: Wish<'
     let place = Place { control, audience, listener, stall_after };
     let kept: Vec<bool> = built.iter().map(Built::dead_letters).collect();
     let runtime = runtime().map_err(no_threads)?;
-    let Ran { finished, exit, .. } = runtime.block_on(run_all(built, arriving, place));
+    let Ran { finished, refused, exit, .. } = runtime.block_on(run_all(built, arriving, place));
     // A blocking handler that was given up may never return; it must not hold back the end.
     runtime.shutdown_background();
     finished.iter().zip(kept).for_each(|(finished, kept)| tell(finished, kept, output));
-    write(&finished, exit, wish)
+    write(&finished, &refused, exit, wish)
 }
 
 /// What came of the runs.
 pub(super) struct Ran {
     pub(super) finished: Vec<Finished>,
+    /// What kept all of them from beginning.
+    pub(super) refused: Vec<Error>,
     pub(super) reason: Option<Reason>,
     pub(super) exit: Exit,
 }
@@ -65,21 +67,24 @@ pub(super) async fn run_all(built: Vec<Built>, arriving: BoxStream<'static, Reas
     let stopping = Stopping::obey(&place.control.handle, arriving, stop.clone(), rules);
     let audience = place.audience.clone();
     look_after(place, &watch, &stop, monitors.clone());
-    let over = |finished: Vec<Finished>, failed: Option<Exit>| {
+    let over = |finished: Vec<Finished>, refused: Vec<Error>| {
+        stopping.over();
         let reason = stopping.reason();
-        let exit = reason.as_ref().map(Reason::exit).or(failed);
-        let exit = exit.unwrap_or_else(|| Exit::of_runs(&finished, None));
-        Ran { finished, reason, exit }
+        let exit = match &reason {
+            None if !refused.is_empty() => Exit::of_errors(&refused),
+            reason => Exit::of_runs(&finished, reason.as_ref()),
+        };
+        Ran { finished, refused, reason, exit }
     };
     let opened = tokio::select! {
         opened = open_all(built) => opened,
-        () = stop.drain.cancelled() => return over(Vec::new(), None),
+        () = stop.drain.cancelled() => return over(Vec::new(), Vec::new()),
     };
     let opened = match opened {
         Ok(opened) => opened,
         Err(errors) => {
             audience.refused(&errors);
-            return over(Vec::new(), Some(Exit::of_errors(&errors)));
+            return over(Vec::new(), errors);
         }
     };
     let watched = join_all(opened.iter().zip(&monitors).map(|(task, monitor)| watched(task, monitor, &stop)));
@@ -92,7 +97,7 @@ pub(super) async fn run_all(built: Vec<Built>, arriving: BoxStream<'static, Reas
     if let Some(Reason::Stalled(why)) = stopping.reason() {
         blame(&mut finished, &why);
     }
-    over(finished, None)
+    over(finished, Vec::new())
 }
 
 /// Runs one of the tasks; it is watched from when it is open until it is over.
@@ -187,10 +192,10 @@ mod tests {
         // The fake waits at 99 until it is told to stop.
         let queue = MemoryQueue::named("signal");
         queue.extend([2, 99].map(|number: u64| Transaction::new(number.to_string(), &number).unwrap()));
-        let config = price_orders("signal", ConsumerPolicy::DEFAULT);
-        let policies = config.outline.policies.clone();
-        let plan = Plan { config, policies };
-        let built = vec![plan.build(Shard::default()).unwrap()];
+        // When its time is up the whole process ends: not before all other tests have.
+        let policy = ConsumerPolicy { shutdown_grace: Duration::from_secs(3600), ..ConsumerPolicy::DEFAULT };
+        let config = price_orders("signal", policy);
+        let built = vec![Plan::new(config).build(Shard::default()).unwrap()];
         let fetched = async move {
             while queue.inspect().handed_out == 0 {
                 tokio::task::yield_now().await;
@@ -205,7 +210,7 @@ mod tests {
         let Ran { finished, exit, .. } = run_all(built, arriving, place).await;
         assert_eq!((finished[0].report.tally.processed, exit), (2, Exit::Stopped(Signal::Interrupt)));
         let told = captured.talk.text();
-        let stopping = "stopping: draining 1 in flight (up to 25s); press Ctrl-C again to stop at once\n";
+        let stopping = "stopping: draining 1 in flight (up to 1h); press Ctrl-C again to stop at once\n";
         assert!(told.starts_with(stopping), "{told}");
     }
 }

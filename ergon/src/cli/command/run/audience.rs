@@ -92,7 +92,7 @@ impl Audience {
 
 /// What a person is told when a run stops: what is to be drained. `kill` ends what else there is to end, at the second
 /// signal.
-pub(super) fn of_terminal(
+pub(in crate::cli::command) fn of_terminal(
     output: &Output,
     grace: Duration,
     what: impl FnOnce() -> String + Send + 'static,

@@ -55,7 +55,7 @@ pub(super) fn run(
     });
     let Outcome { finished, exit } = outcome.map_err(no_threads)?;
     finished.iter().zip(kept).for_each(|(finished, kept)| tell(finished, kept, output));
-    write(&finished, exit, wish)
+    write(&finished, &[], exit, wish)
 }
 
 fn voice(output: &Output) -> Voice {

@@ -11,6 +11,8 @@ mod worker;
 
 use std::net::TcpListener;
 
+pub(super) use audience::of_terminal;
+
 use crate::cli::args::{Format, Run};
 use crate::cli::output::Output;
 use crate::cli::project::Project;
@@ -33,7 +35,7 @@ struct Wish<'a> {
 /// Runs tasks, or the part of them that a worker has.
 ///
 /// # Errors
-/// A task that is not there, a policy that cannot be obeyed, an address that is taken, or no threads to run on.
+/// A task that is not there, an address that is taken, or no threads to run on.
 pub(crate) fn run(
     project: &Project,
     (run, seat): (&Run, Option<&Seat>),
@@ -42,22 +44,22 @@ pub(crate) fn run(
 ) -> Result<Exit, Error> {
     let (layer, flags) = (run.layer(), run.flags());
     let plans = selected(project, run)?.into_iter().map(|task| project.plan(task, &layer, &flags));
-    let plans: Vec<Plan> = plans.collect::<Result<_, _>>()?;
+    let plans: Vec<Plan> = plans.collect();
     if let Some(seat) = seat {
         return worker::run(plans, seat, project, output);
     }
     let workers: Vec<usize> = plans.iter().map(|plan| workers(plan, project, run)).collect();
     let warnings: Vec<String> = plans.iter().filter_map(Plan::warning).collect();
     let shards = workers.iter().map(|count| Shard { index: 0, count: *count });
-    let built = match build(plans.into_iter().zip(shards), output) {
+    let wish = Wish { project, format, progress: !run.no_progress && !output.quiet(), output };
+    let built = match build(plans, shards) {
         Ok(built) => built,
-        Err(exit) => return Ok(exit),
+        Err(errors) => return write(&[], &errors, refused(&errors, output), wish),
     };
     let listener = health(project)?;
     for warning in &warnings {
         output.warn(warning);
     }
-    let wish = Wish { project, format, progress: !run.no_progress && !output.quiet(), output };
     if workers.iter().any(|count| *count > 1) {
         return crew::run(built.into_iter().zip(workers).collect(), listener, wish);
     }
@@ -90,12 +92,20 @@ fn health(project: &Project) -> Result<Option<TcpListener>, Error> {
     listener.map_err(|unheard| framework.health_refused(&unheard.what, unheard.hint))
 }
 
-/// Writes the summary as data, if that is asked for.
-fn write(finished: &[Finished], exit: Exit, wish: Wish<'_>) -> Result<Exit, Error> {
+/// Writes the summary as data, if that is asked for: what the runs came to, or what kept them from beginning.
+fn write(finished: &[Finished], errors: &[Error], exit: Exit, wish: Wish<'_>) -> Result<Exit, Error> {
     if wish.format == Format::Json {
-        wish.output.data(&format!("{}\n", summary::json(finished, exit)))?;
+        wish.output.data(&format!("{}\n", summary::json(finished, errors, exit)))?;
     }
     Ok(exit)
+}
+
+/// Tells why nothing can begin.
+pub(super) fn refused(errors: &[Error], output: &Output) -> Exit {
+    for error in errors {
+        output.error(error);
+    }
+    Exit::of_errors(errors)
 }
 
 /// The error of a system that gives no threads, or does not show its signals.
@@ -124,18 +134,20 @@ fn selected<'p>(project: &'p Project, run: &Run) -> Result<Vec<&'p TaskConfig>, 
     Ok(found)
 }
 
-/// Builds all tasks; tells of each that cannot be built, and then builds none.
-fn build(plans: impl Iterator<Item = (Plan, Shard)>, output: &Output) -> Result<Vec<Built>, Exit> {
-    let mut all = Vec::new();
-    let mut failed = None;
-    for (plan, shard) in plans {
+/// Builds all tasks.
+///
+/// # Errors
+/// All that is wrong with any of them; where there are several, with the task's name.
+fn build(plans: Vec<Plan>, shards: impl Iterator<Item = Shard>) -> Result<Vec<Built>, Vec<Error>> {
+    let several = plans.len() > 1;
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
+    for (plan, shard) in plans.into_iter().zip(shards) {
+        let name = plan.config.name();
         match plan.build(shard) {
             Ok(built) => all.push(built),
-            Err(error) => {
-                output.error(&error);
-                failed.get_or_insert(Exit::of_error(&error));
-            }
+            Err(wrong) if several => errors.extend(wrong.into_iter().map(|error| error.of_task(name))),
+            Err(wrong) => errors.extend(wrong),
         }
     }
-    failed.map_or(Ok(all), Err)
+    if errors.is_empty() { Ok(all) } else { Err(errors) }
 }

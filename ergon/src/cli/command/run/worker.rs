@@ -43,15 +43,15 @@ mod joined {
         let audience = Audience::Supervisor(Arc::clone(&link), output.clone());
         let built = match plan.build(seat.shard) {
             Ok(built) => built,
-            Err(error) => {
-                audience.refused(std::slice::from_ref(&error));
-                return Ok(Exit::of_error(&error));
+            Err(errors) => {
+                audience.refused(&errors);
+                return Ok(Exit::of_errors(&errors));
             }
         };
         let stall_after = project.framework.runner.stall_after();
         let place = Place { control, audience, listener: None, stall_after };
         let runtime = runtime().map_err(no_threads)?;
-        let Ran { finished, reason, exit } = runtime.block_on(run_all(vec![built], arriving, place));
+        let Ran { finished, reason, exit, .. } = runtime.block_on(run_all(vec![built], arriving, place));
         runtime.shutdown_background();
         if let Some(finished) = finished.first() {
             link.finish(&Message::Ended(Box::new(ending(finished, reason.as_ref(), streaming))));

@@ -7,7 +7,7 @@ use std::path::Path;
 use rust_xlsxwriter::{Workbook, Worksheet};
 
 use super::*;
-use crate::connector::{ConnectorConfig, Delivery, FetchRequest, Source};
+use crate::connector::{ConnectorConfig, Delivery, FetchRequest, Place, Sink, Source};
 
 /// Saves a workbook of one sheet and returns the config that reads it.
 fn book(folder: &Path, fill: impl FnOnce(&mut Worksheet)) -> ExcelConfig {
@@ -66,4 +66,11 @@ async fn all(source: &Excel) -> Vec<Delivery> {
 
 fn ids(deliveries: &[Delivery]) -> Vec<&str> {
     deliveries.iter().map(|delivery| delivery.transaction().id()).collect()
+}
+
+#[test]
+fn who_reads_the_file_meets_who_writes_it() {
+    let connector = |path: &str| ExcelConfig::new(path).build(&Context::new("task", "slot")).unwrap();
+    assert_eq!(connector("./out/orders.xlsx").origins(), [Place::new("out/orders.xlsx")]);
+    assert_eq!(connector("out/orders.xlsx").destinations(), [Place::new("out/orders.xlsx")]);
 }

@@ -19,12 +19,12 @@ pub(crate) struct AcmeApi {
     #[connector(default = 50)]
     page_size: usize,
     #[connector(skip)]
-    place: Mutex<Place>,
+    bookmark: Mutex<Bookmark>,
 }
 
 /// How far the bookings have been read.
 #[derive(Debug, Default)]
-struct Place {
+struct Bookmark {
     /// The number of the last booking that was read.
     after: u64,
     /// Whether the last page was read.
@@ -36,22 +36,22 @@ struct Place {
 impl Source for AcmeApi {
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
         let after = {
-            let mut place = self.place();
-            if let Some(again) = place.returned.pop_front() {
+            let mut bookmark = self.bookmark();
+            if let Some(again) = bookmark.returned.pop_front() {
                 return Ok(vec![delivery(again)]);
             }
-            if place.at_end || request.max() == 0 {
+            if bookmark.at_end || request.max() == 0 {
                 return Ok(Vec::new());
             }
-            place.after
+            bookmark.after
         };
         let Page { bookings, next } = self.client.page(after, self.page_size.min(request.max())).await?;
         let read: Result<Vec<_>> = bookings.iter().map(transaction).collect();
         let read =
             read.map_err(|error| ConnectorError::permanent("a booking is no JSON").with_source(error))?;
         // Only now: whoever gives up waiting for a page has read nothing.
-        let mut place = self.place();
-        (place.after, place.at_end) = (next.unwrap_or(after), next.is_none());
+        let mut bookmark = self.bookmark();
+        (bookmark.after, bookmark.at_end) = (next.unwrap_or(after), next.is_none());
         Ok(read.into_iter().map(delivery).collect())
     }
 
@@ -61,10 +61,14 @@ impl Source for AcmeApi {
                 matches!(settlement.disposition(), Disposition::Requeue | Disposition::RetryAfter(_));
             if let Some(again) = settlement.receipt().token::<Transaction>().filter(|_| given_back) {
                 let deliveries = again.deliveries().saturating_add(1);
-                self.place().returned.push_back(again.clone().with_deliveries(deliveries));
+                self.bookmark().returned.push_back(again.clone().with_deliveries(deliveries));
             }
         }
         Ok(())
+    }
+
+    fn origins(&self) -> Vec<Place> {
+        vec![Place::new("ACME")]
     }
 }
 
@@ -78,6 +82,10 @@ impl Sink for AcmeApi {
         }
         if failed.is_empty() { Ok(()) } else { Err(ConnectorError::partial(failed)) }
     }
+
+    fn destinations(&self) -> Vec<Place> {
+        vec![Place::new("ACME")]
+    }
 }
 
 impl AcmeApi {
@@ -88,8 +96,8 @@ impl AcmeApi {
         Ok(self.client.place(transaction.id(), &order).await?)
     }
 
-    fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    fn bookmark(&self) -> MutexGuard<'_, Bookmark> {
+        self.bookmark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,0 +1,71 @@
+//! Where on the outside a connector fetches from or dispatches to.
+
+use std::fmt::{self, Write as _};
+
+/// A place on the outside that transactions are fetched from or dispatched to: a queue, a file, a table.
+///
+/// What is dispatched to a place is fetched from it by every connector of the same [kind](super::Connector::KIND)
+/// whose place is equal; `describe` draws the tasks joined there. The name is the one by which people know the place,
+/// the same in each run; [`within`](Self::within) tells places of one name apart. Neither holds credentials: both are
+/// shown.
+///
+/// ```
+/// use ergon::Place;
+///
+/// let orders = Place::new("orders").within("acme.example");
+/// assert_eq!(orders.name(), "orders");
+/// assert_ne!(orders, Place::new("orders").within("other.example"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    name: String,
+    system: Option<String>,
+}
+
+impl Place {
+    /// Names a place.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), system: None }
+    }
+
+    /// Says which system the name belongs to: the address of a broker, a database.
+    #[must_use]
+    pub fn within(mut self, system: impl Into<String>) -> Self {
+        self.system = Some(system.into());
+        self
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The system that the name belongs to; `None` if there is only one.
+    pub fn system(&self) -> Option<&str> {
+        self.system.as_deref()
+    }
+}
+
+/// The name; a character that would steer a terminal is shown by its number.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.name.chars() {
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                f.write_char(character)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_does_not_steer_the_terminal() {
+        assert_eq!(Place::new("a\u{1b}[2J\nb ß").to_string(), "a\\u{1b}[2J\\nb ß");
+    }
+}
