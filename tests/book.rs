@@ -8,11 +8,12 @@
     reason = "a test"
 )]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use ergon::prelude::*;
 use serde::de::DeserializeOwned;
@@ -27,19 +28,24 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// All pages of a folder and of those below it, sorted.
-fn pages_of(folder: &Path) -> Vec<PathBuf> {
-    let mut pages = Vec::new();
+/// All files of a folder and of those below it whose name ends so, sorted.
+fn files_of(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            pages.extend(pages_of(&path));
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            pages.push(path);
+            files.extend(files_of(&path, ending));
+        } else if path.extension().is_some_and(|extension| extension == ending) {
+            files.push(path);
         }
     }
-    pages.sort();
-    pages
+    files.sort();
+    files
+}
+
+/// All pages of a folder and of those below it, sorted.
+fn pages_of(folder: &Path) -> Vec<PathBuf> {
+    files_of(folder, "md")
 }
 
 /// The pages of the book, and those at the root that lead to it.
@@ -279,6 +285,106 @@ fn every_page_with_rust_is_compiled() {
         );
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// What Python says of a text that it cannot parse.
+fn unparsed(python: &str) -> Option<String> {
+    let mut parser = Command::new("python3");
+    parser.args(["-c", "import ast, sys; ast.parse(sys.stdin.read())"]);
+    let mut parser = parser.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    parser.stdin.take().unwrap().write_all(python.as_bytes()).unwrap();
+    let output = parser.wait_with_output().unwrap();
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn all_python_can_be_parsed() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        println!("NOT TESTED: there is no python3 here");
+        return;
+    }
+    assert!(unparsed("def f(:\n").unwrap().contains("SyntaxError"));
+    let (mut count, mut problems) = (0, Vec::new());
+    for page in pages() {
+        for block in read(&page).1.iter().filter(|block| block.info == "python") {
+            count += 1;
+            let problem = unparsed(&block.text);
+            problems.extend(problem.map(|problem| format!("{}:{}: {problem}", shown(&page), block.line)));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(count > 0, "no block is found");
+}
+
+/// The names in a code.
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    let words = code.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    words.filter(|word| word.starts_with(|first: char| first.is_alphabetic() || first == '_'))
+}
+
+/// The code in the second column of the tables that lead from names of Python to names of Ergon.
+fn names_of_ergon(page: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut inside = false;
+    for line in page.lines() {
+        inside = line == "| Python | Ergon |" || inside && line.starts_with('|');
+        if inside {
+            let (_, ergon) = line.trim_matches('|').split_once(" | ").unwrap_or_default();
+            names.extend(ergon.split('`').skip(1).step_by(2));
+        }
+    }
+    names
+}
+
+/// What stands in the sources, but for comments, tests and what is written into new projects.
+fn code() -> String {
+    let folders = ["ergon/src", "ergon-macros/src"].map(|folder| files_of(&root().join(folder), "rs"));
+    let mut code = String::new();
+    let left_out = ["tests.rs", "fake.rs", "template"];
+    for file in folders.concat() {
+        if file.iter().any(|part| left_out.iter().any(|name| part == *name)) {
+            continue;
+        }
+        let text = fs::read_to_string(file).unwrap();
+        let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        code.extend(lines.flat_map(|line| [line, "\n"]));
+    }
+    code
+}
+
+/// Names that are not Ergon's: what readers call their own, and what is called in Rust and serde.
+const FOREIGN: [&str; 7] = ["ERGON_ORDERS__HOST", "Err", "PriceOrders", "XConfig", "acme_api", "fn", "serde"];
+
+/// Which names are not there: those that stand nowhere, and those that are called and are no function and no field.
+fn gone<'n>(names: &[&'n str], code: &str) -> BTreeSet<&'n str> {
+    let known: BTreeSet<_> = words(code).collect();
+    let declared = |name: &str| {
+        ["fn ", "pub "].iter().any(|word| {
+            let wanted = format!("{word}{name}");
+            let mut ends = code.match_indices(&wanted).map(|(at, found)| at + found.len());
+            ends.any(|end| code.as_bytes().get(end).is_some_and(|next| b"(<:".contains(next)))
+        })
+    };
+    let unknown = names.iter().flat_map(|name| words(name)).filter(|word| !known.contains(word));
+    let called = names.iter().flat_map(|name| {
+        let before = name.split('(').rev().skip(1);
+        before.filter_map(|before| words(before).last().filter(|word| before.ends_with(word)))
+    });
+    let undeclared = called.filter(|name| !declared(name));
+    unknown.chain(undeclared).filter(|name| !FOREIGN.contains(name)).collect()
+}
+
+#[test]
+fn every_name_that_a_name_of_python_leads_to_exists() {
+    let page = fs::read_to_string(root().join("docs/migrating.md")).unwrap();
+    let (names, code) = (names_of_ergon(&page), code());
+    assert!(names.len() > 80, "only {} are found", names.len());
+    assert_eq!(gone(&names, &code), BTreeSet::new());
+    let made_up =
+        "| Python | Ergon |\n|---|---|\n| `a` | `Nowhere::dispatch(known.known(x))` |\n\n| `b` | `c` |";
+    let there = "pub fn dispatch(x) { let known = x; }";
+    assert_eq!(gone(&names_of_ergon(made_up), there), BTreeSet::from(["Nowhere", "known"]));
 }
 
 #[test]

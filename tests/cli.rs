@@ -67,7 +67,11 @@ impl Project {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pipeline"));
+        self.program(env!("CARGO_BIN_EXE_pipeline"), arguments)
+    }
+
+    fn program(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ERGON") || name == "RUST_LOG")
         {
@@ -156,7 +160,17 @@ fn an_interrupt_drains_says_so_and_exits_130() {
     lines.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(project.copies().len(), 2, "what was in flight is finished, nothing else is begun");
-    assert!(rest.contains("2 processed"), "{rest}");
+    let summary = [
+        "copy-lines: 2 processed in ",
+        "  2 succeeded",
+        "  0 failed: 0 business, 0 system, 0 timeout",
+        "  0 refused, 0 dead-lettered",
+        "  0 retries, 0 requeued, 0 unknown",
+        "  step           count      p50      p95      p99      max",
+        "  process            2 ",
+        "  success            2 ",
+    ];
+    assert_in_turn(&rest, &summary);
 }
 
 #[test]
@@ -429,6 +443,64 @@ fn check_tells_all_problems_at_once_with_hints() {
     assert!(stderr(&typo).contains("did you mean `copy-lines`?"), "{}", stderr(&typo));
 }
 
+/// What the program `worker` says where none of its connectors can be built, and its service only in this folder.
+fn ill_wired(books: &str, arguments: &[&str]) -> Output {
+    let project = Project::new();
+    let address = "url = \"amqp://[\"\nqueue = \"orders\"";
+    let settings = format!(
+        "[input]\nurl = \"ftp://broker\"\nqueue = \"orders\"\n[output]\n{address}\n[dead]\n{address}\n\
+         [books]\nfolder = {books:?}\nwork_ms = 0\n"
+    );
+    project.write("ergon.toml", &settings);
+    project.program(env!("CARGO_BIN_EXE_worker"), arguments).output().unwrap()
+}
+
+/// Whether each line begins like the next of those that do.
+fn assert_in_turn(said: &str, beginnings: &[&str]) {
+    let mut lines = said.lines();
+    for beginning in beginnings {
+        assert!(
+            lines.any(|line| line.starts_with(beginning)),
+            "{beginning:?} is missing, or too early:\n{said}"
+        );
+    }
+}
+
+#[test]
+fn check_tells_all_that_cannot_be_built_and_tries_the_rest() {
+    let output = ill_wired(".", &["check"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let [input, out] =
+        ["`url` is no address of a broker: Invalid AMQP scheme", "`url` is no address of a broker"];
+    let (input, out) = (format!("          {input}"), format!("          {out}"));
+    let rows = ["  failed  input   rabbitmq", &input, "  failed  output  rabbitmq", &out, "  failed  dead "];
+    assert_in_turn(&stdout(&output), &rows);
+    assert_in_turn(&stdout(&output), &["  failed  dead ", "  ok      books   Books ", "3 problems"]);
+    let output = ill_wired("nowhere", &["check", "--format", "json"]);
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let books = &json["tasks"][0]["checks"][3];
+    assert_eq!(
+        (&json["problems"], &books["name"], &books["ok"]),
+        (&4.into(), &"books".into(), &false.into())
+    );
+    assert_eq!(books["causes"][0], "the ledger does not open");
+}
+
+#[test]
+fn a_run_tells_all_that_cannot_be_built_before_it_opens_anything() {
+    let output = ill_wired("nowhere", &["run", "work"]);
+    assert_eq!(output.status.code(), Some(2));
+    let errors = [
+        "error: connector `input` (rabbitmq): ",
+        " = hint: expected `amqp://",
+        "error: connector `output` (rabbitmq): ",
+        "error: connector `dead` (rabbitmq): ",
+        "error: service `books`: the ledger does not open",
+        " = because: ",
+    ];
+    assert_in_turn(&stderr(&output), &errors);
+}
+
 #[test]
 fn one_transaction_is_found_by_its_id_and_processed() {
     let project = Project::new();
@@ -506,6 +578,22 @@ fn colour_is_for_a_terminal_that_wants_it() {
     assert!(on_terminal(project.command(&never), 80).starts_with(plain));
     assert!(stderr(&project.run(&typo)).starts_with(plain));
     assert!(stderr(&project.run(&["run", "copy-line", "--color", "always"])).starts_with(red));
+}
+
+#[test]
+fn a_run_is_in_colour_only_on_a_terminal_that_wants_it() {
+    let project = Project::new();
+    project.write("lines.jsonl", "{\"n\":1,\"fails\":true}\n{\"n\":2}\n");
+    let is_colour =
+        |code: &str| code.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m');
+    let coloured = |shown: &str| shown.split("\u{1b}[").skip(1).any(is_colour);
+    let said = on_terminal(project.command(&["run", "copy-lines"]), 80);
+    assert!(coloured(&said) && said.contains("\u{1b}[33;1mwarning\u{1b}[0m: copy-lines: "), "{said}");
+    for columns in [40, 80] {
+        let plain = on_terminal(project.command(&["run", "copy-lines", "--color", "never"]), columns);
+        assert!(!coloured(&plain) && plain.contains("(business): this line fails"), "{plain}");
+    }
+    assert!(!coloured(&stderr(&project.run(&["run", "copy-lines"]))));
 }
 
 #[test]

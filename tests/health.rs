@@ -11,7 +11,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ergon_tests::crew::{PATIENCE, Site, send, wait};
 use rustix::process::Signal;
@@ -155,6 +155,40 @@ fn a_run_that_stands_still_is_ill_drains_and_fails_with_the_reason() {
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("error: lines: no progress for 1s with 1 in flight"), "{said}");
     assert!(said.contains("stall_after"), "{said}");
+}
+
+#[test]
+fn a_producer_whose_sink_hangs_is_ill_and_leaves_with_the_reason() {
+    let asked = asked("[tasks.makes.producer]\nshutdown_grace = \"200ms\"\n");
+    asked.site.lines(["nothing"; 3]);
+    let settings = [("ERGON_RUNNER__STALL_AFTER", "1s")];
+    let mut run = asked.site.start_with(&["run", "makes"], &settings);
+    let ill = asked.until("/healthz", 503);
+    assert!(ill.starts_with("makes: no progress for ") && ill.contains("with 2 in flight"), "{ill}");
+    let (status, _, said) = run.end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("error: makes: no progress for 1s with 2 in flight"), "{said}");
+}
+
+#[test]
+fn a_producer_that_has_nothing_to_produce_stays_alive() {
+    const STALL: Duration = Duration::from_millis(300);
+    let asked = asked("");
+    asked.site.lines(["nothing"; 3]);
+    asked.site.write("gate", "");
+    let settings = [("ERGON_RUNNER__STALL_AFTER", "300ms")];
+    let mut run = asked.site.start_with(&["run", "makes"], &settings);
+    asked.site.until_entries(6);
+    asked.until("/readyz", 200);
+    // Its stream waits from here on.
+    let began = Instant::now();
+    while began.elapsed() < STALL * 5 {
+        assert_eq!(asked.get("/healthz"), Some((200, "ok\n".to_owned())));
+    }
+    run.signal(Signal::TERM);
+    let (status, _, said) = run.end();
+    assert_eq!(status.code(), Some(143), "{said}");
+    assert!(!said.contains("no progress"), "{said}");
 }
 
 #[test]

@@ -153,6 +153,37 @@ async fn over_files_each_line_is_booked_or_kept_with_the_reason() {
     assert_eq!(project.systems.booked().await, BOOKED, "what is dispatched again is known by its key");
 }
 
+/// What is drawn of the project, as arrows from node to node; a task is called by its name.
+async fn drawn(settings: &str) -> Vec<(String, String)> {
+    let project = Project::new(settings, |settings| settings).await;
+    let mut command = project.command(&["describe", "--format", "dot"]);
+    let output = timeout(PATIENCE, command.stdout(Stdio::piped()).output()).await.unwrap().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut text = String::from_utf8(output.stdout).unwrap();
+    for number in 1..=4 {
+        let node = format!("task_{number}");
+        let line = text.lines().find(|line| line.trim().starts_with(&format!("{node} [")));
+        let name = line.unwrap().split('"').nth(1).unwrap().to_owned();
+        text = text.replace(&node, &name);
+    }
+    let arrows = text.lines().filter_map(|line| line.split(" [").next()?.trim().split_once(" -> "));
+    arrows.map(|(from, to)| (from.to_owned(), to.to_owned())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_tasks_are_drawn_as_one_graph() {
+    for settings in ["ergon.toml", "ergon.rabbitmq.toml"] {
+        let arrows = drawn(settings).await;
+        let from = |node: &str| -> BTreeSet<&str> {
+            arrows.iter().filter(|(from, _)| from == node).map(|(_, to)| to.as_str()).collect()
+        };
+        let next = |task: &str| -> Vec<&str> { from(task).into_iter().flat_map(from).collect() };
+        assert_eq!(next("order-ingestion"), ["order-enrichment"], "{settings}: {arrows:?}");
+        assert_eq!(next("order-enrichment"), ["order-dispatch"], "{settings}: {arrows:?}");
+        assert_eq!(next("order-dispatch"), ["booking-report"], "{settings}: {arrows:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_system_that_is_down_costs_nothing_but_time() {
     let project = Project::new("ergon.toml", |settings| settings).await;

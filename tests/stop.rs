@@ -9,14 +9,18 @@
     reason = "a test"
 )]
 
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ergon_tests::broker::{Broker, Queues};
 use ergon_tests::crew::{Running, Site, lives, wait};
+use ergon_tests::otlp::Collector;
 use ergon_tests::until;
 use rustix::process::Signal;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 const GRACE: Duration = Duration::from_millis(700);
 /// What a process may take beyond its grace.
@@ -45,6 +49,69 @@ enum Scene {
     Holds,
 }
 
+/// Where the process sends what is to be seen of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sends {
+    Nowhere,
+    /// To a collector that keeps all.
+    Well,
+    /// To one that takes all and never answers.
+    Unanswered,
+    /// To a port with which no connection ever comes about.
+    Swallowed,
+}
+
+/// A collector of each kind.
+struct Collectors {
+    well: Collector,
+    unanswered: Collector,
+    swallowed: Swallows,
+}
+
+impl Collectors {
+    async fn start() -> Self {
+        let unanswered = Collector::grpc().await;
+        unanswered.hang();
+        Self { well: Collector::grpc().await, unanswered, swallowed: Swallows::open().await }
+    }
+
+    fn endpoint(&self, sends: Sends) -> Option<String> {
+        match sends {
+            Sends::Nowhere => None,
+            Sends::Well => Some(self.well.endpoint()),
+            Sends::Unanswered => Some(self.unanswered.endpoint()),
+            Sends::Swallowed => Some(format!("http://{}", self.swallowed.address)),
+        }
+    }
+}
+
+/// A port whose queue of connections is full, and from which nobody takes one: the system drops whatever comes.
+struct Swallows {
+    address: SocketAddr,
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl Swallows {
+    async fn open() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queue = Vec::new();
+        while let Some(stream) = connect(address).await {
+            queue.push(stream);
+            assert!(queue.len() < 100, "the queue has no end");
+        }
+        Self { address, _listener: listener, _queue: queue }
+    }
+}
+
+/// A connection; none if there is no answer for long, though the other side is on this machine.
+async fn connect(address: SocketAddr) -> Option<TcpStream> {
+    timeout(Duration::from_secs(1), TcpStream::connect(address)).await.ok().map(Result::unwrap)
+}
+
 fn site(scene: Scene, work: Duration) -> Site {
     let site = Site::new(env!("CARGO_BIN_EXE_crew"), work, SETTINGS);
     let hangs = match scene {
@@ -62,14 +129,26 @@ fn start(site: &Site, task: &str) -> Running {
     site.start(&["run", task, "--log-level", "warn"])
 }
 
+/// How long a process takes that only waits for as long as a stop may take: on a busy machine nobody is on time.
+fn stopwatch() -> thread::JoinHandle<Duration> {
+    thread::spawn(|| {
+        let (began, limit) = (Instant::now(), (GRACE + BEYOND).as_secs_f64().to_string());
+        assert!(Command::new("sleep").arg(limit).status().unwrap().success());
+        began.elapsed()
+    })
+}
+
 /// Sends one signal at a moment that the seed chooses, and looks at what became of it.
-fn stopped_at(seed: u64) {
+fn stopped_at(seed: u64, collectors: &Collectors) {
     let mut random = fastrand::Rng::with_seed(seed);
     let scene = [Scene::Idle, Scene::Busy, Scene::Busy, Scene::Hangs, Scene::Holds][random.usize(..5)];
     let task = ["lines", "threads"][random.usize(..2)];
     let (signal, code) = if random.bool() { (Signal::TERM, 143) } else { (Signal::INT, 130) };
     let site = site(scene, Duration::from_millis(random.u64(0..4)));
-    let mut run = start(&site, task);
+    let sends = [Sends::Nowhere, Sends::Well, Sends::Unanswered, Sends::Swallowed][random.usize(..4)];
+    let endpoint = collectors.endpoint(sends);
+    let variables = endpoint.as_deref().map(|endpoint| ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint));
+    let mut run = site.start_with(&["run", task, "--log-level", "warn"], variables.as_slice());
     // Idle: all is done. Busy: any moment from the first line on. The others: somebody hangs already.
     let begun = match scene {
         Scene::Idle => 120,
@@ -81,10 +160,13 @@ fn stopped_at(seed: u64) {
         wait("the one that hangs", || site.counts().contains_key("lines.jsonl:41"));
     }
     run.signal(signal);
+    let limit = stopwatch();
     let (status, took, said) = run.end();
-    let what = format!("seed {seed}: {scene:?} {task} at {begun}: {said}");
+    let what = format!("seed {seed}: {scene:?} {task} {sends:?} at {begun}: {said}");
     assert_eq!(status.code(), Some(code), "{what}");
-    assert!(took < GRACE + BEYOND, "{took:?}; {what}");
+    assert!(took < GRACE + BEYOND || took < limit.join().unwrap(), "{took:?}; {what}");
+    let cut_short = said.contains("not all came to its end in time");
+    assert!(!cut_short || matches!(scene, Scene::Hangs | Scene::Holds), "only telemetry was late: {what}");
     let counts = site.counts();
     let unfinished = counts.values().filter(|(begun, ended)| begun != ended).count();
     assert!(counts.values().all(|(begun, _)| *begun == 1), "{counts:?}; {what}");
@@ -97,13 +179,20 @@ fn stopped_at(seed: u64) {
     assert!(expected.contains(&unfinished), "{unfinished} unfinished of {counts:?}; {what}");
 }
 
-#[test]
-fn two_hundred_signals_at_any_moment_lose_nothing_and_nobody_stays() {
-    let threads: Vec<_> =
-        (0..4).map(|part| thread::spawn(move || (0..50).for_each(|n| stopped_at(part * 50 + n)))).collect();
-    // All of them, so that one that fails does not hide another.
-    let failed = threads.into_iter().map(thread::JoinHandle::join).filter(Result::is_err).count();
+#[tokio::test]
+async fn two_hundred_signals_at_any_moment_lose_nothing_and_nobody_stays() {
+    let collectors = Collectors::start().await;
+    let failed = thread::scope(|scope| {
+        let part = |part: u64| (part * 50..(part + 1) * 50).for_each(|seed| stopped_at(seed, &collectors));
+        let parts: Vec<_> = (0..4).map(|n| scope.spawn(move || part(n))).collect();
+        // All of them, so that one that fails does not hide another.
+        parts.into_iter().map(thread::ScopedJoinHandle::join).filter(Result::is_err).count()
+    });
     assert_eq!(failed, 0);
+    let Collectors { well, unanswered, swallowed } = collectors;
+    assert!(!well.spans().is_empty() && well.seen().requests > 0, "nobody sent it anything");
+    assert!(unanswered.seen().requests > 0, "nobody sent it anything");
+    assert!(connect(swallowed.address).await.is_none(), "it took a connection");
 }
 
 #[test]
@@ -120,6 +209,106 @@ fn a_second_signal_ends_it_at_once() {
         assert_eq!(status.code(), Some(143), "{said}");
         assert!(took < Duration::from_secs(3), "{took:?} of a grace of 25 s: {said}");
     }
+}
+
+/// Both ways to have one transaction worked on by hand: the first line of the site, or the same as a payload.
+fn by_hand<'a>(task: &'a str, payload: &'a str) -> [Vec<&'a str>; 2] {
+    [
+        vec!["process-transaction", task, "--payload-json", payload],
+        vec!["process-transaction-by-id", task, "lines.jsonl:1"],
+    ]
+}
+
+#[test]
+fn one_transaction_by_hand_has_its_grace_and_no_more() {
+    for (does, task) in [("hang", "lines"), ("hold", "lines"), ("hold", "threads")] {
+        for arguments in by_hand(task, &format!("{{\"does\":\"{does}\"}}")) {
+            let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, SETTINGS);
+            site.lines([does]);
+            let mut run = site.start_with(&arguments, &ONE_THREAD);
+            site.until_entries(1);
+            run.signal(Signal::INT);
+            let (status, took, said) = run.end();
+            let what = format!("{arguments:?}: {said}");
+            assert_eq!(status.code(), Some(130), "{what}");
+            assert!(took > GRACE && took < GRACE + BEYOND, "{took:?}; {what}");
+            assert!(said.contains("stopping: draining the transaction (up to 700ms)"), "{what}");
+            // A blocking handler is given up; one that holds a thread of the runtime is what only the end can free.
+            let held = (does, task) == ("hold", "lines");
+            assert_eq!(said.contains("not all came to its end in time"), held, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_second_signal_ends_one_transaction_by_hand_at_once() {
+    for (does, task) in [("hang", "lines"), ("hold", "lines"), ("hold", "threads")] {
+        for arguments in by_hand(task, &format!("{{\"does\":\"{does}\"}}")) {
+            let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "");
+            site.lines([does]);
+            let mut run = site.start_with(&arguments, &ONE_THREAD);
+            site.until_entries(1);
+            run.signal(Signal::INT);
+            run.until_said("stopping");
+            run.signal(Signal::TERM);
+            let (status, took, said) = run.end();
+            assert_eq!(status.code(), Some(143), "{arguments:?}: {said}");
+            assert!(took < Duration::from_secs(3), "{took:?} of a grace of 25 s: {arguments:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn one_transaction_by_hand_may_come_to_its_end_within_the_grace() {
+    for arguments in by_hand("lines", "{\"does\":\"gate\"}") {
+        let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "");
+        site.lines(["gate"]);
+        let mut run = site.start(&arguments);
+        site.until_entries(1);
+        run.signal(Signal::TERM);
+        run.until_said("stopping");
+        site.write("gate", "");
+        let (status, _, said) = run.end();
+        assert_eq!(status.code(), Some(143), "{said}");
+        assert_eq!(site.counts().into_values().collect::<Vec<_>>(), [(1, 1)], "{said}");
+    }
+}
+
+#[test]
+fn one_transaction_by_hand_that_waits_to_be_tried_again_is_given_back_at_once() {
+    let process = "process = { timeout = \"50ms\", max_attempts = 2, backoff = \"1h\" }";
+    for arguments in by_hand("lines", "{\"does\":\"hang\"}") {
+        for dry in [&[][..], &["--dry-run"]] {
+            let settings = format!("[tasks.lines.consumer]\n{process}\n");
+            let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, &settings);
+            site.lines(["hang"]);
+            let arguments = [&arguments[..], dry].concat();
+            let mut command = site.command(&arguments);
+            let shown = std::fs::File::create(site.path().join("shown")).unwrap();
+            let mut run = Running::new(command.stdout(shown).stderr(Stdio::piped()).spawn().unwrap());
+            run.until_said("will be tried again");
+            run.signal(Signal::INT);
+            let (status, took, said) = run.end();
+            assert_eq!(status.code(), Some(130), "{said}");
+            assert!(took < Duration::from_secs(10), "{took:?} of a grace of 25 s: {said}");
+            let shown = std::fs::read_to_string(site.path().join("shown")).unwrap();
+            assert!(shown.contains("failed (system): it was told to stop before"), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn loops_of_a_task_of_its_own_have_the_grace_that_all_have_by_default() {
+    let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "");
+    site.lines(["gate"]);
+    let mut run = site.start(&["run", "own"]);
+    site.until_entries(1);
+    run.signal(Signal::TERM);
+    run.until_said("(up to 25s)");
+    site.write("gate", "");
+    let (status, _, said) = run.end();
+    assert_eq!(status.code(), Some(143), "{said}");
+    assert_eq!(site.counts().into_values().collect::<Vec<_>>(), [(1, 1)], "{said}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod broker_down;
 mod network;
 mod pipeline;
 mod refusals;
+mod stops;
 mod volume;
 
 use std::time::Duration;

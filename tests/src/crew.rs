@@ -36,7 +36,7 @@ impl Site {
         let (path, work_ms) = (site.path().display().to_string(), work.as_millis());
         let toml = format!(
             "{settings}\n[lines]\npath = \"lines.jsonl\"\n[rows]\npath = \"rows.xlsx\"\n\
-             [books]\nfolder = {path:?}\nwork_ms = {work_ms}\n"
+             [door]\ngate = \"gate\"\n[books]\nfolder = {path:?}\nwork_ms = {work_ms}\n"
         );
         site.write("ergon.toml", &toml);
         site
@@ -136,7 +136,11 @@ pub struct Running {
 }
 
 impl Running {
-    fn new(mut child: Child) -> Self {
+    /// Listens to a process whose standard error is piped.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn new(mut child: Child) -> Self {
         // Read on the side: a full pipe would hold the program up.
         let mut stderr = child.stderr.take().expect("it is piped");
         let said = Arc::<Mutex<Vec<u8>>>::default();

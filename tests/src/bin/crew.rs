@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ergon::prelude::*;
 use ergon_tests::ledger::{Ledger, Outcome};
+use futures_util::stream::{self, StreamExt};
 
 /// What to do; nothing by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
@@ -84,6 +85,20 @@ impl Books {
         Ok(does == Does::Gate)
     }
 
+    /// What the line says, without holding a thread unless it says so.
+    async fn work(&self, line: &Transaction<Line>) -> Result<()> {
+        self.ledger.start(line.id(), line.deliveries());
+        tracing::info!("at work");
+        if self.act(line.payload().does)? {
+            passed(&self.gate()).await;
+        }
+        if line.payload().does == Does::Hang {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(self.work).await;
+        Ok(())
+    }
+
     fn gate(&self) -> PathBuf {
         self.folder.join("gate")
     }
@@ -104,17 +119,7 @@ impl Consumer for Lines {
     type Output = ();
 
     async fn process_transaction(&self, line: &Transaction<Line>) -> Result<()> {
-        let books = &*self.books_service;
-        books.ledger.start(line.id(), line.deliveries());
-        tracing::info!("at work");
-        if books.act(line.payload().does)? {
-            passed(&books.gate()).await;
-        }
-        if line.payload().does == Does::Hang {
-            std::future::pending::<()>().await;
-        }
-        tokio::time::sleep(books.work).await;
-        Ok(())
+        self.books_service.work(line).await
     }
 
     async fn handle_process_success(&self, line: &Transaction<Line>, (): &()) -> Result<()> {
@@ -170,11 +175,79 @@ impl Consumer for Rows {
     }
 }
 
+/// A sink that takes what comes once the file `gate` is there.
+#[derive(Connector)]
+#[connector(sink)]
+struct Door {
+    gate: PathBuf,
+}
+
+impl Sink for Door {
+    async fn dispatch(&self, _: Vec<Transaction>) -> Result<(), ConnectorError> {
+        passed(&self.gate).await;
+        Ok(())
+    }
+}
+
+/// Produces the lines, then waits for more of them, which never come.
+#[ergon::task(connectors(output), services(books: Books), producer(concurrency = 2))]
+struct Makes;
+
+impl Producer for Makes {
+    type Payload = Line;
+    type Output = ();
+
+    fn transactions(&self) -> impl Stream<Item = Result<Transaction<Line>>> + Send {
+        let lines =
+            std::fs::read_to_string(self.books_service.folder.join("lines.jsonl")).unwrap_or_default();
+        let made = lines.lines().enumerate().map(|(index, line)| {
+            let line: Line = serde_json::from_str(line).business()?;
+            Transaction::typed(format!("made:{}", index + 1), line)
+        });
+        stream::iter(made.collect::<Vec<_>>()).chain(stream::pending())
+    }
+
+    async fn prepare_transaction(&self, line: &Transaction<Line>) -> Result<()> {
+        self.books_service.work(line).await
+    }
+
+    async fn handle_prepare_success(&self, line: &Transaction<Line>, (): &()) -> Result<()> {
+        self.output_connector.dispatch(line.forward()).await?;
+        self.books_service.ledger.end(line.id(), line.deliveries(), Outcome::Succeeded);
+        Ok(())
+    }
+}
+
+/// The lines, by loops of its own.
+#[ergon::task(execute, connectors(input), services(books: Books))]
+struct Own;
+
+impl Consumer for Own {
+    type Payload = Line;
+    type Output = ();
+
+    async fn process_transaction(&self, line: &Transaction<Line>) -> Result<()> {
+        self.books_service.work(line).await
+    }
+
+    async fn handle_process_success(&self, line: &Transaction<Line>, (): &()) -> Result<()> {
+        self.books_service.ledger.end(line.id(), line.deliveries(), Outcome::Succeeded);
+        Ok(())
+    }
+}
+
+impl Execute for Own {
+    async fn execute(&self, run: &Run) -> Result<()> {
+        run.consume(self, &ConsumerPolicy::DEFAULT).await.map(drop)
+    }
+}
+
 /// What the test writes into `ergon.toml`.
 #[derive(Clone, Deserialize)]
 struct Settings {
     lines: JsonLinesConfig,
     rows: ExcelConfig,
+    door: DoorConfig,
     books: BooksConfig,
 }
 
@@ -184,5 +257,7 @@ ergon::main! {
         Lines { input: lines, books: books },
         Threads { input: lines, books: books },
         Rows { input: rows, books: books },
+        Makes { output: door, books: books },
+        Own { input: lines, books: books },
     ],
 }
