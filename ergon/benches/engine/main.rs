@@ -4,7 +4,7 @@
 //!
 //! `cargo bench -p ergon --bench engine` prints a table; `-- --json` one JSON line for each row; `-- --memory` adds
 //! ten million transactions and what they cost in memory; `-- --idle` half a minute with an empty source;
-//! `-- --only blocking --way engine --at 8` leaves out all others. Each figure is the median of five interleaved
+//! `-- --only blocking --way engine --at 8` leaves out all others; a way is named whole. Each figure is the median of five interleaved
 //! rounds, or of as many as `--rounds` says.
 
 #![allow(
@@ -146,7 +146,8 @@ fn compare(
     runtime: &Runtime,
     table: &Table,
 ) {
-    let ways: Vec<&Way> = comparison.ways.iter().filter(|(name, _)| name.contains(&choice.way)).collect();
+    let ways: Vec<&Way> =
+        comparison.ways.iter().filter(|(name, _)| choice.way.is_empty() || *name == choice.way).collect();
     let mut figures: Vec<Vec<f64>> = ways.iter().map(|_| Vec::new()).collect();
     for _ in 0..choice.rounds {
         for ((_, way), figures) in ways.iter().zip(&mut figures) {

@@ -185,15 +185,7 @@ impl Slots {
         let mut state = self.state();
         state.source = Supply::Closed;
         state.failure = state.failure.take().or(failure);
-        let mut back: Vec<_> = state.ready.drain(..).collect();
-        let waiting = back.len();
-        back.extend(state.running.iter_mut().flat_map(|twins| std::mem::take(&mut twins.waiting)));
-        // In the order in which the source handed them out, which a map does not keep.
-        if let Some(twins) = back.get_mut(waiting..) {
-            twins.sort_by_key(|twin| twin.receipt().tag());
-        }
-        state.twins = 0;
-        for delivery in back {
+        for delivery in state.take_unbegun() {
             self.hand_back(&mut state, delivery);
         }
         drop(state);
@@ -267,9 +259,7 @@ impl Slots {
     /// The receipts of all that no lane holds, when nobody is left to run or to settle it.
     pub(super) fn left(&self) -> Vec<Receipt> {
         let mut state = self.state();
-        let mut left: Vec<Receipt> = state.ready.drain(..).map(Delivery::into_receipt).collect();
-        let twins = state.running.iter_mut().flat_map(|twins| std::mem::take(&mut twins.waiting));
-        left.extend(twins.map(Delivery::into_receipt));
+        let mut left: Vec<_> = state.take_unbegun().into_iter().map(Delivery::into_receipt).collect();
         left.extend(state.finished.drain(..).filter_map(|settling| settling.receipt));
         left
     }

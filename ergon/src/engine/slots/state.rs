@@ -81,6 +81,19 @@ impl State {
         self.finished.push(settling);
     }
 
+    /// Takes out all that is not begun: in the order in which it would have been, twins last.
+    pub(super) fn take_unbegun(&mut self) -> Vec<Delivery> {
+        let mut unbegun: Vec<_> = self.ready.drain(..).collect();
+        let ready = unbegun.len();
+        unbegun.extend(self.running.iter_mut().flat_map(|twins| std::mem::take(&mut twins.waiting)));
+        // In the order in which the source handed them out, which a map does not keep.
+        if let Some(twins) = unbegun.get_mut(ready..) {
+            twins.sort_by_key(|twin| twin.receipt().tag());
+        }
+        self.twins = 0;
+        unbegun
+    }
+
     /// Ends a run of a delivery; one of the same id that waited for it comes next.
     pub(super) fn end(&mut self, key: u64) {
         let Ok(ended) = self.running.find_entry(key, |twins| twins.key == key) else { return };
