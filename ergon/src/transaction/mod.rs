@@ -12,7 +12,9 @@ mod payload;
 mod record;
 mod text;
 
+use std::any::{Any, TypeId};
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
@@ -44,16 +46,16 @@ pub(crate) use text::Text;
 /// assert_eq!(line.correlation_id(), "order-1");
 /// # Ok::<(), TransactionError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Transaction<P = Payload> {
     shared: Arc<Shared>,
     /// How often the source has handed this transaction out, this time included; 1 at first.
     deliveries: u32,
-    payload: P,
+    /// None as long as it is undecoded: `P` is [`Payload`] then, and the shared one is meant.
+    payload: Option<P>,
 }
 
 /// What every clone, decoded form and forwarded copy of one transaction has in common.
-#[derive(Debug)]
 struct Shared {
     id: TransactionId,
     raw: Payload,
@@ -105,7 +107,8 @@ impl Transaction {
     /// # Errors
     /// A [`DecodeError`] that names the field and the position; the transaction itself is left as it is.
     pub fn decoded<T: Decode>(&self) -> Result<Transaction<T>, DecodeError> {
-        let payload = T::decode(&self.payload)?;
+        let stays = TypeId::of::<T>() == TypeId::of::<Payload>();
+        let payload = if stays { None } else { Some(T::decode(&self.shared.raw)?) };
         Ok(Transaction { shared: Arc::clone(&self.shared), deliveries: self.deliveries, payload })
     }
 
@@ -132,7 +135,7 @@ impl Transaction {
             correlation_id: self.shared.correlation_id.clone(),
             children: AtomicU32::new(0),
         };
-        Self { shared: Arc::new(shared), deliveries: self.deliveries, payload: self.payload.clone() }
+        Self { shared: Arc::new(shared), deliveries: self.deliveries, payload: None }
     }
 }
 
@@ -169,7 +172,7 @@ impl<P: Serialize> Transaction<P> {
     /// ```
     pub fn typed(id: impl Into<TransactionId>, payload: P) -> Result<Self> {
         let Transaction { shared, deliveries, .. } = Transaction::new(id, &payload)?;
-        Ok(Self { shared, deliveries, payload })
+        Ok(Self { shared, deliveries, payload: Some(payload) })
     }
 }
 
@@ -180,8 +183,11 @@ impl<P> Transaction<P> {
     }
 
     /// The payload.
-    pub fn payload(&self) -> &P {
-        &self.payload
+    pub fn payload(&self) -> &P
+    where
+        P: 'static,
+    {
+        self.payload.as_ref().unwrap_or_else(|| undecoded(&self.shared.raw))
     }
 
     /// What the source (or the sender) said about the payload: row, sheet, headers, and the like.
@@ -239,11 +245,7 @@ impl<P> Transaction<P> {
 
     /// Returns the same transaction with its payload as it was fetched, untouched: id and metadata stay.
     pub fn forward(&self) -> Transaction {
-        Transaction {
-            shared: Arc::clone(&self.shared),
-            deliveries: self.deliveries,
-            payload: self.shared.raw.clone(),
-        }
+        Transaction { shared: Arc::clone(&self.shared), deliveries: self.deliveries, payload: None }
     }
 
     /// Says whether the attempt that asks was given up: its time is over, or the run is to end at once. What it does
@@ -273,6 +275,29 @@ impl<P> Transaction<P> {
     /// The id in its shared form.
     pub(crate) fn shared_id(&self) -> &TransactionId {
         &self.shared.id
+    }
+}
+
+/// A payload as it was fetched, where that is the type that is asked for.
+#[expect(clippy::expect_used, reason = "only a transaction of undecoded payload has none of its own")]
+fn undecoded<P: 'static>(raw: &Payload) -> &P {
+    (raw as &dyn Any).downcast_ref().expect("the payload is undecoded")
+}
+
+impl<P: fmt::Debug + 'static> fmt::Debug for Transaction<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { id, raw: _, metadata, source, created_at, parent_id, correlation_id, children: _ } =
+            &*self.shared;
+        f.debug_struct("Transaction")
+            .field("id", id)
+            .field("payload", self.payload())
+            .field("metadata", metadata)
+            .field("deliveries", &self.deliveries)
+            .field("source", source)
+            .field("created_at", created_at)
+            .field("parent_id", parent_id)
+            .field("correlation_id", correlation_id)
+            .finish()
     }
 }
 
@@ -351,11 +376,9 @@ impl TransactionBuilder {
 
     /// Makes the transaction.
     pub fn build(self) -> Transaction {
-        let raw = self.payload.unwrap_or_default();
-        let payload = raw.clone();
         let shared = Shared {
             id: self.id.unwrap_or_else(TransactionId::generate),
-            raw,
+            raw: self.payload.unwrap_or_default(),
             metadata: self.metadata,
             source: self.source,
             created_at: self.created_at.unwrap_or_else(SystemTime::now),
@@ -363,7 +386,7 @@ impl TransactionBuilder {
             correlation_id: self.correlation_id,
             children: AtomicU32::new(0),
         };
-        Transaction { shared: Arc::new(shared), deliveries: self.deliveries.unwrap_or(1), payload }
+        Transaction { shared: Arc::new(shared), deliveries: self.deliveries.unwrap_or(1), payload: None }
     }
 }
 
