@@ -12,7 +12,8 @@ use crate::ledger::{Ledger, Left, Verdict};
 /// What the queues are for.
 const ROLES: [&str; 3] = ["input", "output", "dead"];
 
-/// Three quorum queues, which count how often a message was delivered.
+/// Three durable queues; that of the input is a quorum queue, which counts how often a message was delivered. The others
+/// are not: one in which little happened may not answer for a minute after its broker was killed.
 #[derive(Debug)]
 pub struct Queues {
     client: Client,
@@ -26,7 +27,8 @@ impl Queues {
     pub async fn declare(broker: &Broker) -> Self {
         let client = Client::connect(&broker.url()).await.expect("the broker answers");
         for role in ROLES {
-            client.declare(role, &[("x-queue-type", "quorum")]).await.expect("a queue is declared");
+            let kind = if role == "input" { "quorum" } else { "classic" };
+            client.declare(role, &[("x-queue-type", kind)]).await.expect("a queue is declared");
         }
         Self { client }
     }
