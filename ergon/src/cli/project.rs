@@ -47,12 +47,12 @@ impl Project {
         })
     }
 
-    /// A task with its policies in force; one that cannot be obeyed is blamed on whoever set the value.
+    /// A task with its policies in force; what of them cannot be obeyed is blamed on whoever set the value.
     pub(crate) fn plan(&self, task: &TaskConfig, layer: &ConsumerLayer, flags: &[Flag]) -> Plan {
         let own = &task.outline.policies;
         let (policies, wrong) = match self.framework.policies(task.name(), own, layer, flags) {
-            Ok(policies) => (policies, None),
-            Err(wrong) => (own.clone(), Some(wrong)),
+            Ok(policies) => (policies, Vec::new()),
+            Err(wrong) => (own.clone(), wrong),
         };
         Plan { config: task.clone(), policies, wrong }
     }

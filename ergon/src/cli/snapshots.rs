@@ -86,8 +86,9 @@ fn all_that_cannot_be_built_is_told_at_once() {
     insta::assert_snapshot!("check_unbuilt", timeless(&ran(&ill, "", &["check"])));
     let json = ["check", "ship-orders", "--format", "json"];
     insta::assert_snapshot!("check_unbuilt_json", timeless(&ran(&ill, "", &json)));
-    let settings = "[tasks.price-orders.consumer]\nconcurrency = 0\n";
+    let settings = "[tasks.price-orders.consumer]\nconcurrency = 0\nprocess.jitter = 2\n";
     insta::assert_snapshot!("check_settings", timeless(&ran(&ill, settings, &["check", "price-orders"])));
+    insta::assert_snapshot!("describe_impossible", whole(&ran(&ill, settings, &["describe"])));
     insta::assert_snapshot!("run_unbuilt", whole(&ran(&ill, settings, &["run", "--all"])));
     let json = ["run", "ship-orders", "--format", "json"];
     insta::assert_snapshot!("run_unbuilt_json", whole(&ran(&ill, "", &json)));

@@ -85,27 +85,28 @@ impl ConsumerPolicy {
     /// # Errors
     /// The first rule that does not hold, with its key: `process.max_attempts`.
     pub fn check(&self) -> Result<(), PolicyProblem> {
+        self.problems().next().map_or(Ok(()), Err)
+    }
+
+    /// All rules that do not hold.
+    pub(super) fn problems(&self) -> impl Iterator<Item = PolicyProblem> + use<> {
         let counts = [
-            ("concurrency", self.concurrency as u64),
-            ("batch_size", self.batch_size as u64),
-            ("max_deliveries", u64::from(self.max_deliveries)),
+            ("concurrency", self.concurrency == 0),
+            ("batch_size", self.batch_size == 0),
+            ("max_deliveries", self.max_deliveries == 0),
         ];
-        for (key, count) in counts {
-            if count == 0 {
-                return Err(PolicyProblem::new(key, "must be at least 1"));
-            }
-        }
-        self.empty_queue.check().map_err(|problem| problem.within("empty_queue"))?;
         let steps = [
-            ("fetch", &self.fetch),
-            ("process", &self.process),
-            ("success", &self.success),
-            ("exception", &self.exception),
+            ("fetch", self.fetch),
+            ("process", self.process),
+            ("success", self.success),
+            ("exception", self.exception),
         ];
-        for (step, policy) in steps {
-            policy.check().map_err(|problem| problem.within(step))?;
-        }
-        Ok(())
+        let none = counts.into_iter().filter(|(_, none)| *none);
+        let of_waits = self.empty_queue.problems().map(|problem| problem.within("empty_queue"));
+        let of_steps = steps
+            .into_iter()
+            .flat_map(|(step, policy)| policy.problems().map(move |problem| problem.within(step)));
+        none.map(|(key, _)| PolicyProblem::new(key, "must be at least 1")).chain(of_waits).chain(of_steps)
     }
 }
 
@@ -161,14 +162,10 @@ impl EmptyQueuePolicy {
         self.as_retry().wait_after(n, None)
     }
 
-    fn check(&self) -> Result<(), PolicyProblem> {
-        if self.backoff.is_zero() {
-            return Err(PolicyProblem::new(
-                "backoff",
-                "must be more than 0: the source would be asked without pause",
-            ));
-        }
-        self.as_retry().check()
+    fn problems(&self) -> impl Iterator<Item = PolicyProblem> + use<> {
+        let rule = "must be more than 0: the source would be asked without pause";
+        let no_pause = self.backoff.is_zero().then(|| PolicyProblem::new("backoff", rule));
+        no_pause.into_iter().chain(self.as_retry().problems())
     }
 
     fn as_retry(&self) -> RetryPolicy {

@@ -66,11 +66,16 @@ impl ProducerPolicy {
     /// # Errors
     /// The first rule that does not hold, with its key: `prepare.max_attempts`.
     pub fn check(&self) -> Result<(), PolicyProblem> {
+        self.problems().next().map_or(Ok(()), Err)
+    }
+
+    /// All rules that do not hold.
+    pub(super) fn problems(&self) -> impl Iterator<Item = PolicyProblem> + use<> {
         let named = |problem: PolicyProblem| match problem.key().strip_prefix("process.") {
             Some(key) => PolicyProblem::of(format!("prepare.{key}"), problem.rule()),
             None => problem,
         };
-        self.to_loop().check().map_err(named)
+        self.to_loop().problems().map(named)
     }
 
     /// The policy of the loop that runs it: its stream is the source, its `prepare` the loop's `process`.

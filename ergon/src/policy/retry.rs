@@ -77,21 +77,35 @@ impl RetryPolicy {
     /// # Errors
     /// The first rule that does not hold.
     pub const fn check(&self) -> Result<(), PolicyProblem> {
-        if self.max_attempts == 0 {
-            return Err(PolicyProblem::new("max_attempts", "must be at least 1"));
+        match self.broken() {
+            [Some((key, rule)), ..]
+            | [None, Some((key, rule)), ..]
+            | [None, None, Some((key, rule)), _]
+            | [None, None, None, Some((key, rule))] => Err(PolicyProblem::new(key, rule)),
+            [None, None, None, None] => Ok(()),
         }
-        if self.backoff_multiplier.is_nan() || self.backoff_multiplier < 1.0 {
-            return Err(PolicyProblem::new("backoff_multiplier", "must be at least 1"));
-        }
-        if self.jitter.is_nan() || self.jitter < 0.0 || self.jitter > 1.0 {
-            return Err(PolicyProblem::new("jitter", "must be from 0 to 1"));
-        }
-        if let Some(cap) = self.backoff_cap
-            && cap.as_nanos() < self.backoff.as_nanos()
-        {
-            return Err(PolicyProblem::new("backoff_cap", "must not be smaller than `backoff`"));
-        }
-        Ok(())
+    }
+
+    /// All rules that do not hold.
+    pub(super) fn problems(&self) -> impl Iterator<Item = PolicyProblem> + use<> {
+        self.broken().into_iter().flatten().map(|(key, rule)| PolicyProblem::new(key, rule))
+    }
+
+    /// The key and the rule of each that does not hold.
+    const fn broken(&self) -> [Option<(&'static str, &'static str)>; 4] {
+        let no_attempt = self.max_attempts == 0;
+        let shrinks = self.backoff_multiplier.is_nan() || self.backoff_multiplier < 1.0;
+        let no_share = self.jitter.is_nan() || self.jitter < 0.0 || self.jitter > 1.0;
+        let capped_below = match self.backoff_cap {
+            Some(cap) => cap.as_nanos() < self.backoff.as_nanos(),
+            None => false,
+        };
+        [
+            if no_attempt { Some(("max_attempts", "must be at least 1")) } else { None },
+            if shrinks { Some(("backoff_multiplier", "must be at least 1")) } else { None },
+            if no_share { Some(("jitter", "must be from 0 to 1")) } else { None },
+            if capped_below { Some(("backoff_cap", "must not be smaller than `backoff`")) } else { None },
+        ]
     }
 
     fn computed_wait(&self, attempt: u32) -> Duration {

@@ -18,14 +18,11 @@ impl Policies {
         consumer.max(self.producer.as_ref().map(|policy| policy.shutdown_grace)).unwrap_or_default()
     }
 
-    /// Says what makes one of them impossible: the role, and the problem.
-    pub(crate) fn check(&self) -> Result<(), (&'static str, PolicyProblem)> {
-        if let Some(policy) = &self.consumer {
-            policy.check().map_err(|problem| ("consumer", problem))?;
-        }
-        if let Some(policy) = &self.producer {
-            policy.check().map_err(|problem| ("producer", problem))?;
-        }
-        Ok(())
+    /// All that makes them impossible: the role, and the problem.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = (&'static str, PolicyProblem)> {
+        let consumer = self.consumer.iter().flat_map(ConsumerPolicy::problems);
+        let producer = self.producer.iter().flat_map(ProducerPolicy::problems);
+        let consumer = consumer.map(|problem| ("consumer", problem));
+        consumer.chain(producer.map(|problem| ("producer", problem)))
     }
 }

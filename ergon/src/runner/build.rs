@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     pub(crate) config: TaskConfig,
     pub(crate) policies: Policies,
     /// Why the policies that were asked for cannot be obeyed; those above are the task's own then.
-    pub(crate) wrong: Option<Error>,
+    pub(crate) wrong: Vec<Error>,
 }
 
 /// Which slots of a task have a part in a loop.
@@ -132,8 +132,8 @@ impl Plan {
     /// A task under its own policies.
     pub(crate) fn new(config: TaskConfig) -> Self {
         let policies = config.outline.policies.clone();
-        let wrong = policies.check().err();
-        let wrong = wrong.map(|(_, problem)| Error::new(ErrorKind::Policy, problem.to_string()));
+        let problems = policies.problems();
+        let wrong = problems.map(|(_, problem)| Error::new(ErrorKind::Policy, problem.to_string())).collect();
         Self { config, policies, wrong }
     }
 
@@ -146,9 +146,11 @@ impl Plan {
         let slots = Slots::of(&config.outline, &policies);
         let mut parts = Parts::new(config.name(), shard, policies.clone());
         let task = config.program.assemble(&mut parts);
-        match (wrong, slots, task) {
-            (None, Ok(slots), Some(task)) => Ok(Built { name: config.name(), policies, slots, task, parts }),
-            (wrong, ..) => {
+        match (slots, task) {
+            (Ok(slots), Some(task)) if wrong.is_empty() => {
+                Ok(Built { name: config.name(), policies, slots, task, parts })
+            }
+            _ => {
                 let unbuilt = parts.unbuilt.into_iter().map(|unbuilt| unbuilt.error);
                 Err(wrong
                     .into_iter()

@@ -134,14 +134,14 @@ impl Framework {
     /// The policies in force: the task's own, changed by the settings, then by the command line.
     ///
     /// # Errors
-    /// The first rule that does not hold, blamed on whoever set the value.
+    /// Each rule that does not hold, blamed on whoever set the value.
     pub(crate) fn policies(
         &self,
         task: &str,
         base: &Policies,
         command_line: &ConsumerLayer,
         flags: &[Flag],
-    ) -> Result<Policies, Error> {
+    ) -> Result<Policies, Vec<Error>> {
         let mut policies = base.clone();
         let table = self.table(task);
         if let Some(policy) = &mut policies.consumer {
@@ -155,8 +155,10 @@ impl Framework {
             // The options of the command line are the consumer's.
             table.producer.clone().apply(policy);
         }
-        policies.check().map_err(|(role, problem)| self.blame(task, role, &problem, flags))?;
-        Ok(policies)
+        let problems = policies.problems();
+        let errors: Vec<_> =
+            problems.map(|(role, problem)| self.blame(task, role, &problem, flags)).collect();
+        if errors.is_empty() { Ok(policies) } else { Err(errors) }
     }
 
     /// The error of an address where nobody can be answered.

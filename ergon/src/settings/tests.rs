@@ -122,7 +122,7 @@ fn policy_error(place: &Place, command_line: &ConsumerLayer, flags: &[Flag]) -> 
     let loaded = place.load().unwrap_or_else(|error| panic!("{}", shown(&error)));
     let base = Policies { consumer: Some(ConsumerPolicy::DEFAULT), producer: None };
     let policy = loaded.framework.policies("price-orders", &base, command_line, flags);
-    place.say(&policy.expect_err("the policy is wrong"))
+    policy.expect_err("the policy is wrong").iter().map(|error| place.say(error)).collect()
 }
 
 const GOOD: &str = "[orders]\npath = 'orders.csv'\n";
@@ -338,6 +338,26 @@ ergon.toml:5:15: tasks.price-orders.consumer.concurrency: must be at least 1, fo
   |               ^
 "
     );
+}
+
+#[test]
+fn every_value_that_breaks_a_rule_is_told() {
+    let toml = "[orders]\npath = 'a'\n[tasks.price-orders.consumer]\nbatch_size = 0\n\
+                process = { max_attempts = 0, jitter = 2.0 }\n";
+    let place = Place::with(toml).variable("ERGON_TASKS__PRICE_ORDERS__CONSUMER__EMPTY_QUEUE__BACKOFF", "0s");
+    let layer = ConsumerLayer::default().concurrency(Some(0));
+    let told = policy_error(&place, &layer, &[("concurrency", "--concurrency 0".to_owned())]);
+    let told: Vec<_> = told.lines().filter(|line| line.contains(": tasks.")).collect();
+    let expected = [
+        "--concurrency 0: tasks.price-orders.consumer.concurrency: must be at least 1",
+        "ergon.toml:4:14: tasks.price-orders.consumer.batch_size: must be at least 1, found 0",
+        "environment variable ERGON_TASKS__PRICE_ORDERS__CONSUMER__EMPTY_QUEUE__BACKOFF: \
+         tasks.price-orders.consumer.empty_queue.backoff: must be more than 0: the source would be asked without \
+         pause, found \"0s\"",
+        "ergon.toml:5:28: tasks.price-orders.consumer.process.max_attempts: must be at least 1, found 0",
+        "ergon.toml:5:40: tasks.price-orders.consumer.process.jitter: must be from 0 to 1, found 2",
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]

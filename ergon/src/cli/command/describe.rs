@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::list::short_type;
-use super::run::no_threads;
+use super::run::{no_threads, refused};
 use crate::cli::args::Format;
 use crate::cli::graph::{self, Notation};
 use crate::cli::output::Output;
@@ -20,26 +20,25 @@ use crate::task::{Outline, Role, Slot};
 /// Shows the tasks.
 ///
 /// # Errors
-/// A policy that cannot be obeyed, output that cannot be written, or no threads to run on.
+/// Output that cannot be written, or no threads to run on.
 pub(crate) fn describe(project: &Project, format: Format, output: &Output) -> Result<Exit, Error> {
     // What a connector or a service is made of may need one.
     let runtime = runtime().map_err(no_threads)?;
     let inside = runtime.enter();
-    let tasks = project.tasks.iter().map(|task| {
-        let outline = &task.outline;
+    let (mut tasks, mut wrong) = (Vec::new(), Vec::new());
+    for task in &project.tasks {
         let mut plan = project.plain(task);
-        if let Some(wrong) = plan.wrong.take() {
-            return Err(wrong);
+        wrong.append(&mut plan.wrong);
+        match Slots::of(&task.outline, &plan.policies) {
+            Ok(slots) => tasks.push(described(&task.outline, slots, plan, (&project.framework, output))),
+            Err(error) => wrong.push(error),
         }
-        let slots = Slots::of(outline, &plan.policies)?;
-        let settings = policies::settings(outline, &plan.policies, &project.framework);
-        let (workers, workers_layer) = workers(outline, &project.framework);
-        let places = places(plan, output);
-        Ok(Described { outline, slots, places, settings, workers, workers_layer })
-    });
-    let tasks: Vec<Described<'_>> = tasks.collect::<Result<_, Error>>()?;
+    }
     drop(inside);
     runtime.shutdown_background();
+    if !wrong.is_empty() {
+        return Ok(refused(&wrong, output));
+    }
     let text = match format {
         Format::Text => tasks.iter().map(text).collect::<Vec<_>>().join("\n"),
         Format::Json => format!("{:#}\n", tasks.iter().map(json).collect::<Value>()),
@@ -48,6 +47,18 @@ pub(crate) fn describe(project: &Project, format: Format, output: &Output) -> Re
     };
     output.data(&text)?;
     Ok(Exit::Success)
+}
+
+fn described<'a>(
+    outline: &'a Outline,
+    slots: Slots,
+    plan: Plan,
+    (framework, output): (&Framework, &Output),
+) -> Described<'a> {
+    let settings = policies::settings(outline, &plan.policies, framework);
+    let (workers, workers_layer) = workers(outline, framework);
+    let places = places(plan, output);
+    Described { outline, slots, places, settings, workers, workers_layer }
 }
 
 /// A task, and what is in force for it.
