@@ -31,11 +31,15 @@ fn config(mut settings: Value) -> RabbitMqConfig {
     serde_json::from_value(settings).expect("a config")
 }
 
-async fn opened(config: &RabbitMqConfig, usage: Usage) -> Result<RabbitMq, ConnectorError> {
+fn built(config: &RabbitMqConfig, usage: Usage) -> Result<RabbitMq, ConnectorError> {
     let mut context = Context::new("test", "queue");
     context.usage = usage;
     context.at_once = 100;
-    let connector = config.build(&context)?;
+    config.build(&context)
+}
+
+async fn opened(config: &RabbitMqConfig, usage: Usage) -> Result<RabbitMq, ConnectorError> {
+    let connector = built(config, usage)?;
     connector.open().await?;
     Ok(connector)
 }
@@ -310,6 +314,28 @@ async fn what_the_broker_refuses_is_named() {
     let exchange = config(json!({ "publish": { "exchange": name("no-exchange"), "routing_key": "a" } }));
     let error = opened(&exchange, Usage::Sink).await.expect_err("not there");
     assert!(error.is_permanent() && error.message().contains("no-exchange"), "{error}");
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_of_a_queue_takes_nothing_from_it() {
+    let config = config(json!({ "queue": name("checked"), "declare": { "kind": "quorum" } }));
+    open(&config, Usage::Sink).await.dispatch(vec![numbered("waiting")]).await.expect("published");
+    for usage in [Usage::Source, Usage::Sink, Usage::Any] {
+        built(&config, usage).expect("built").check().await.expect("all is well");
+    }
+    let deliveries = fetch(&source(&config).await, 1).await;
+    assert_eq!(deliveries[0].transaction().deliveries(), 1, "it is handed out for the first time");
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_tells_what_the_broker_refuses() {
+    let missing = config(json!({ "queue": name("missing"), "passive": true }));
+    for usage in [Usage::Source, Usage::Sink] {
+        let error = built(&missing, usage).expect("built").check().await.expect_err("there is no such queue");
+        assert!(error.is_permanent() && error.message().contains("NOT_FOUND - no queue"), "{error}");
+    }
 }
 
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]

@@ -75,8 +75,18 @@ impl Dial {
         }
     }
 
+    /// The error of a broker that is silent.
+    pub(super) fn no_answer(&self) -> ConnectorError {
+        let (address, within) = (&self.address, humantime::format_duration(self.within));
+        ConnectorError::transient(format!("no answer from {address} within {within}"))
+    }
+
     fn failed(&self, error: &Error) -> ConnectorError {
         let address = &self.address;
+        if let ErrorKind::ParsingError(_) = error.kind() {
+            return ConnectorError::transient(format!("what answers at {address} does not speak AMQP"))
+                .with_hint("see host and port; RabbitMQ's own is 5672, and 15672 is for browsers");
+        }
         let ErrorKind::IOError(io) = error.kind() else {
             let what = format!("connect as `{}` to vhost `{}`", address.username(), address.vhost());
             return error::failed(&what, address, error);
@@ -86,10 +96,7 @@ impl Dial {
                 ConnectorError::transient(format!("nothing listens at {address}"))
                     .with_hint("start the broker, or see host and port")
             }
-            io::ErrorKind::TimedOut => {
-                let within = humantime::format_duration(self.within);
-                ConnectorError::transient(format!("no answer from {address} within {within}"))
-            }
+            io::ErrorKind::TimedOut => self.no_answer(),
             // A broker ends the connection without a word when the vhost is no good, or TLS meets a plain port.
             io::ErrorKind::ConnectionAborted | io::ErrorKind::UnexpectedEof => {
                 ConnectorError::transient(format!("{address} ended the connection while it was set up"))

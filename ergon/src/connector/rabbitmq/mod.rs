@@ -50,6 +50,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use super::{Abilities, Connector, ConnectorError, Context, Health, Shard, Usage};
 use address::Address;
@@ -192,6 +193,19 @@ impl Connector for RabbitMq {
         Ok(())
     }
 
+    /// Tries once: who asks wants to know how it is now. Takes nothing from a queue: whatever is handed out and given
+    /// back counts one delivery more.
+    async fn check(&self) -> Result<(), ConnectorError> {
+        if self.usage == Usage::Source {
+            self.warn_of_loss();
+        }
+        let wire = self.dial.connect("check").await?;
+        let declaring = topology::declare(&self.config, &self.dial, &wire, self.usage);
+        let declared = timeout(self.dial.within, declaring).await;
+        wire.leave(self.dial.within).await;
+        declared.unwrap_or_else(|_| Err(self.dial.no_answer()))
+    }
+
     fn health(&self) -> Health {
         let consuming = self.consuming.get().map_or(Health::Healthy, Link::health);
         match (consuming, self.publishing.get()) {
@@ -214,5 +228,55 @@ impl Connector for RabbitMq {
 impl fmt::Debug for RabbitMq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RabbitMq").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+    use std::thread;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::connector::ConnectorConfig;
+
+    /// What a check of a source says of this address, in time.
+    async fn checked(address: SocketAddr) -> (String, String) {
+        let config = RabbitMqConfig::new(format!("amqp://{address}"), "orders");
+        let mut context = Context::new("task", "slot");
+        context.usage = Usage::Source;
+        let connector = config.build(&context).unwrap();
+        let checked = timeout(OPEN_WITHIN / 2, connector.check()).await.expect("it is not tried again");
+        let error = checked.unwrap_err();
+        let message = error.message().replace(&address.to_string(), "ADDRESS");
+        (message, error.hint().unwrap_or_default().to_owned())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_check_tells_at_once_that_nobody_is_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let (message, hint) = checked(address).await;
+        assert_eq!(message, "nothing listens at amqp://ADDRESS");
+        assert_eq!(hint, "start the broker, or see host and port");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_answers_otherwise_than_a_broker_is_told_of() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answering = thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            // The header of the protocol.
+            socket.read_exact(&mut [0; 8]).unwrap();
+            socket.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").unwrap();
+        });
+        let (message, hint) = checked(address).await;
+        assert_eq!(message, "what answers at amqp://ADDRESS does not speak AMQP");
+        assert_eq!(hint, "see host and port; RabbitMQ's own is 5672, and 15672 is for browsers");
+        answering.join().unwrap();
     }
 }
