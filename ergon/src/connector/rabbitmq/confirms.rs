@@ -1,8 +1,12 @@
 //! Which published messages came back; pure.
 //!
 //! The broker returns a message that no queue takes before it confirms it. The client keeps what was returned in order,
-//! and attaches the first of it to the next confirm it sees, whichever message that is for. So what came back is found
+//! and attaches the first of it to the next confirm it gets, whichever message that is for. So what came back is found
 //! by its id, and a message whose confirm carries another's is decided only when none can be left to come.
+//!
+//! Confirms are seen in another order than the client got them, but all it had got when the first was seen are seen
+//! together. So one without a returned message says of all in earlier batches that none is left, and of itself; not of
+//! the others in its batch, which may have come after it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -29,8 +33,6 @@ pub(super) struct Confirm {
     pub(super) attached: Option<(ShortString, String)>,
     /// Whether the broker refuses the message.
     pub(super) nacked: bool,
-    /// Whether no other message is on its way.
-    pub(super) last: bool,
 }
 
 /// Decides messages by their confirms.
@@ -47,26 +49,42 @@ impl<T> Confirms<T> {
         Self { returned: HashMap::new(), undecided: Vec::new() }
     }
 
-    /// Takes in a confirm; hands each message that is decided by it to `decided`.
-    pub(super) fn take(&mut self, item: T, confirm: Confirm, mut decided: impl FnMut(T, Decision)) {
-        let Confirm { id, attached, nacked, last } = confirm;
-        let none_left = attached.is_none();
-        if let Some((id, reason)) = attached {
-            self.returned.entry(id).or_default().push(reason);
+    /// Takes in the confirms that were seen together, and whether no other message is on its way; hands each message
+    /// that is decided by them to `decided`.
+    pub(super) fn take(
+        &mut self,
+        batch: Vec<(T, Confirm)>,
+        last: bool,
+        mut decided: impl FnMut(T, Decision),
+    ) {
+        let mut none_left = last;
+        let (mut certain, mut open) = (Vec::new(), Vec::new());
+        for (item, Confirm { id, attached, nacked }) in batch {
+            let alone = attached.is_none();
+            none_left |= alone;
+            if let Some((id, reason)) = attached {
+                self.returned.entry(id).or_default().push(reason);
+            }
+            if nacked {
+                decided(item, Decision::Refused);
+            } else if alone || last {
+                certain.push((id, item));
+            } else {
+                open.push((id, item));
+            }
         }
-        if nacked {
-            decided(item, Decision::Refused);
-        } else if none_left || self.returned.contains_key(&id) {
+        let earlier = if none_left { std::mem::take(&mut self.undecided) } else { Vec::new() };
+        for (id, item) in earlier.into_iter().chain(certain) {
             let decision = self.decide(&id);
             decided(item, decision);
-        } else {
-            self.undecided.push((id, item));
         }
-        // The client had no returned message left: all that were confirmed before can be decided.
-        if none_left || last {
-            for (id, item) in std::mem::take(&mut self.undecided) {
+        // After those that are certain: one of the same id would take what is theirs.
+        for (id, item) in open {
+            if self.returned.contains_key(&id) {
                 let decision = self.decide(&id);
                 decided(item, decision);
+            } else {
+                self.undecided.push((id, item));
             }
         }
     }
@@ -97,31 +115,38 @@ mod tests {
         Nacked,
     }
 
-    /// Plays broker and client: unroutable messages are returned in an order of their own, some ahead of time, and all
-    /// are confirmed in another; what was returned waits for the next confirm.
-    fn decisions(ids: &[u8], fates: &[Fate], order: &[usize], ahead: &[bool]) -> Vec<Option<Decision>> {
+    /// Plays broker and client: unroutable messages are returned as many confirms ahead of their own as `ahead` says, the
+    /// later ones first; what was returned waits for the next confirm. A batch ends after a confirm of `ends`; what is in
+    /// it is seen backwards.
+    fn decisions(
+        ids: &[u8],
+        fates: &[Fate],
+        order: &[usize],
+        ahead: &[usize],
+        ends: &[bool],
+    ) -> Vec<Option<Decision>> {
         let short = |index: usize| ShortString::from(format!("id-{}", ids[index]));
         let (mut confirms, mut waiting) = (Confirms::new(), VecDeque::new());
         let mut was_returned = vec![false; ids.len()];
         let mut decided = vec![None; ids.len()];
+        let mut batch = Vec::new();
         for (position, index) in order.iter().enumerate() {
-            let early = order[position..].iter().rev().filter(|later| ahead[**later] || *later == index);
-            for message in early {
+            let later = order[position..].iter().enumerate().rev();
+            for (_, message) in later.filter(|(confirms, message)| *confirms <= ahead[**message]) {
                 if fates[*message] == Fate::Unroutable
                     && !std::mem::replace(&mut was_returned[*message], true)
                 {
                     waiting.push_back((short(*message), format!("reason {}", ids[*message])));
                 }
             }
-            let confirm = Confirm {
-                id: short(*index),
-                attached: waiting.pop_front(),
-                nacked: fates[*index] == Fate::Nacked,
-                last: position + 1 == order.len(),
-            };
-            confirms.take(*index, confirm, |item: usize, decision| {
-                assert!(decided[item].replace(decision).is_none(), "{item} is decided twice");
-            });
+            let (attached, nacked) = (waiting.pop_front(), fates[*index] == Fate::Nacked);
+            batch.insert(0, (*index, Confirm { id: short(*index), attached, nacked }));
+            let last = position + 1 == order.len();
+            if ends[position] || last {
+                confirms.take(std::mem::take(&mut batch), last, |item: usize, decision| {
+                    assert!(decided[item].replace(decision).is_none(), "{item} is decided twice");
+                });
+            }
         }
         assert!(confirms.undecided.is_empty());
         decided
@@ -137,10 +162,11 @@ mod tests {
         fn every_message_is_decided_rightly(
             fates in prop::collection::vec(fate(), 12),
             order in Just((0..12_usize).collect::<Vec<_>>()).prop_shuffle(),
-            ahead in prop::collection::vec(any::<bool>(), 12),
+            ahead in prop::collection::vec(0..4_usize, 12),
+            ends in prop::collection::vec(any::<bool>(), 12),
         ) {
             let ids: Vec<u8> = (0..12).collect();
-            for (index, decision) in decisions(&ids, &fates, &order, &ahead).into_iter().enumerate() {
+            for (index, decision) in decisions(&ids, &fates, &order, &ahead, &ends).into_iter().enumerate() {
                 let expected = match fates[index] {
                     Fate::Routed => Decision::Taken,
                     Fate::Unroutable => Decision::Returned(format!("reason {index}")),
@@ -156,11 +182,12 @@ mod tests {
             ids in prop::collection::vec(0..3_u8, 12),
             unroutable in prop::collection::vec(any::<bool>(), 12),
             order in Just((0..12_usize).collect::<Vec<_>>()).prop_shuffle(),
-            ahead in prop::collection::vec(any::<bool>(), 12),
+            ahead in prop::collection::vec(0..4_usize, 12),
+            ends in prop::collection::vec(any::<bool>(), 12),
         ) {
             let fates: Vec<Fate> =
                 unroutable.iter().map(|lost| if *lost { Fate::Unroutable } else { Fate::Routed }).collect();
-            let decided = decisions(&ids, &fates, &order, &ahead);
+            let decided = decisions(&ids, &fates, &order, &ahead, &ends);
             for id in 0..3 {
                 let count = |is: &dyn Fn(usize) -> bool| (0..12).filter(|index| ids[*index] == id && is(*index)).count();
                 let told = count(&|index| matches!(decided[index], Some(Decision::Returned(_))));

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -62,7 +64,8 @@ struct Item {
     id: ShortString,
 }
 
-type Confirming = BoxFuture<'static, (Item, Result<Confirmation, Error>)>;
+type Confirmed = (Item, Result<Confirmation, Error>);
+type Confirming = BoxFuture<'static, Confirmed>;
 
 /// Publishes what it is asked to, for as long as the session lives.
 pub(super) struct Publisher {
@@ -77,6 +80,7 @@ pub(super) struct Publisher {
     waiting: VecDeque<u64>,
     deadlines: VecDeque<(Instant, u64)>,
     in_flight: FuturesUnordered<Confirming>,
+    woken: Arc<Woken>,
     confirms: Confirms<Item>,
 }
 
@@ -92,6 +96,7 @@ impl Publisher {
             waiting: VecDeque::new(),
             deadlines: VecDeque::new(),
             in_flight: FuturesUnordered::new(),
+            woken: Arc::default(),
             confirms: Confirms::new(),
         }
     }
@@ -106,7 +111,7 @@ impl Publisher {
             tokio::select! {
                 biased;
                 () = pulse.over() => break,
-                Some((item, result)) = self.in_flight.next() => self.confirmed(item, result),
+                Some(first) = self.in_flight.next() => self.confirmed(first),
                 request = requests.recv() => match request {
                     Some(request) => self.accept(request),
                     None => break,
@@ -169,27 +174,24 @@ impl Publisher {
         }));
     }
 
-    fn confirmed(&mut self, item: Item, result: Result<Confirmation, Error>) {
-        let nacked = matches!(result, Ok(Confirmation::Nack(_)));
-        let attached = match result {
-            Ok(confirmation) => confirmation.take_message(),
-            Err(error) => {
-                let why = error::words(&error);
-                self.pulse.stop(why.clone());
-                return self.settle(&item, Some(unknown(&why)));
+    /// Takes in a confirm, with all others that the client has got by now.
+    fn confirmed(&mut self, first: Confirmed) {
+        let mut batch = Vec::new();
+        let mut next = Some(first);
+        while let Some((item, result)) = next {
+            match result {
+                Ok(confirmation) => batch.push(self.confirm(item, confirmation)),
+                Err(error) => {
+                    let why = error::words(&error);
+                    self.pulse.stop(why.clone());
+                    self.settle(&item, Some(unknown(&why)));
+                }
             }
-        };
-        let confirm = Confirm {
-            id: item.id.clone(),
-            attached: attached.map(|message| {
-                let id = message.delivery.properties.message_id().clone().unwrap_or_default();
-                (id, self.reason(&message))
-            }),
-            nacked,
-            last: self.in_flight.is_empty(),
-        };
+            next = next_ready(&mut self.in_flight, &self.woken);
+        }
+        let last = self.in_flight.is_empty();
         let mut confirms = std::mem::replace(&mut self.confirms, Confirms::new());
-        confirms.take(item, confirm, |item, decision| {
+        confirms.take(batch, last, |item, decision| {
             let error = match decision {
                 Decision::Taken => None,
                 Decision::Returned(reason) => Some(unroutable(&reason)),
@@ -198,6 +200,16 @@ impl Publisher {
             self.settle(&item, error);
         });
         self.confirms = confirms;
+    }
+
+    fn confirm(&self, item: Item, confirmation: Confirmation) -> (Item, Confirm) {
+        let nacked = matches!(confirmation, Confirmation::Nack(_));
+        let attached = confirmation.take_message().map(|message| {
+            let id = message.delivery.properties.message_id().clone().unwrap_or_default();
+            (id, self.reason(&message))
+        });
+        let id = item.id.clone();
+        (item, Confirm { id, attached, nacked })
     }
 
     /// Why a message was returned. If it was for the queue that this session declared, that was deleted: another session
@@ -300,4 +312,57 @@ fn refused() -> ConnectorError {
 fn unroutable(reason: &str) -> ConnectorError {
     ConnectorError::permanent(reason)
         .with_hint("declare the queue, bind it to the exchange, or set `publish.mandatory = false`")
+}
+
+/// One of those that are done; `None` only when there is none left: each that was done before one that was returned is
+/// among them.
+fn next_ready<F: Future>(in_flight: &mut FuturesUnordered<F>, woken: &Arc<Woken>) -> Option<F::Output> {
+    let waker = Waker::from(Arc::clone(woken));
+    loop {
+        match in_flight.poll_next_unpin(&mut Context::from_waker(&waker)) {
+            Poll::Ready(next) => return next,
+            // It pauses at times, though more is ready, and wakes whoever polls it.
+            Poll::Pending if woken.0.swap(false, Ordering::AcqRel) => (),
+            Poll::Pending => return None,
+        }
+    }
+}
+
+/// Whether somebody was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+
+    use super::*;
+
+    #[test]
+    fn all_that_are_done_are_taken_also_when_they_have_to_be_polled_often() {
+        let mut in_flight = FuturesUnordered::<BoxFuture<'_, usize>>::new();
+        for number in 0..100 {
+            let mut polls = 0;
+            in_flight.push(Box::pin(poll_fn(move |context| {
+                polls += 1;
+                if polls > number % 4 {
+                    return Poll::Ready(number);
+                }
+                context.waker().wake_by_ref();
+                Poll::Pending
+            })));
+        }
+        in_flight.push(Box::pin(pending()));
+        let woken = Arc::default();
+        let mut taken: Vec<_> = std::iter::from_fn(|| next_ready(&mut in_flight, &woken)).collect();
+        taken.sort_unstable();
+        assert_eq!(taken, (0..100).collect::<Vec<_>>());
+        assert_eq!(in_flight.len(), 1);
+    }
 }
