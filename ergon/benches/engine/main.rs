@@ -4,8 +4,8 @@
 //!
 //! `cargo bench -p ergon --bench engine` prints a table; `-- --json` one JSON line for each row; `-- --memory` adds
 //! ten million transactions and what they cost in memory; `-- --idle` half a minute with an empty source;
-//! `-- --only blocking --way engine --at 8` leaves out all others; a way is named whole. Each figure is the median of five interleaved
-//! rounds, or of as many as `--rounds` says.
+//! `-- --only blocking --way engine --at 8` leaves out all others; a way is named whole. Each figure is the median of
+//! five interleaved rounds, or of as many as `--rounds` says.
 
 #![allow(
     clippy::print_stdout,
