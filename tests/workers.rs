@@ -165,6 +165,17 @@ fn settings_that_cannot_work_are_told_once_and_nobody_is_started_again() {
 }
 
 #[test]
+fn of_several_tasks_each_tells_once_what_does_not_open() {
+    let output = site("").run(&["run", "lines", "threads", "--workers", "2"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for task in ["lines", "threads"] {
+        let told = format!("error: task `{task}`: connector `input`");
+        assert_eq!(said.matches(&told).count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn a_stop_is_passed_on_and_what_is_in_flight_is_finished() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let site = site("");

@@ -72,8 +72,8 @@ pub(crate) struct Crew {
     orders: mpsc::UnboundedSender<Reason>,
     restarts: Mutex<Restarts>,
     began: Instant,
-    /// What was told already: all workers of a task fail alike.
-    told: Mutex<Vec<Fault>>,
+    /// What was told already, and of which task: all workers of one fail alike.
+    told: Mutex<Vec<(&'static str, Fault)>>,
 }
 
 /// One place of a worker, whoever has it at present.
@@ -198,7 +198,7 @@ impl Crew {
             let began = Instant::now();
             let left = self.run_once(worker, address, stopping).await.unwrap_or_else(Left::not_started);
             worker.record.left();
-            self.tell(&worker.record);
+            self.tell(worker);
             if self.stop.drain.is_cancelled() || !left.is_replaced() {
                 return left;
             }
@@ -220,12 +220,14 @@ impl Crew {
         }
     }
 
-    /// Tells why a worker could not begin, unless another failed alike.
-    fn tell(&self, record: &Record) {
+    /// Tells why a worker could not begin, unless another of its task failed alike.
+    fn tell(&self, worker: &Worker) {
+        let (task, several) = (worker.post.task, self.posts.len() > 1);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        for fault in record.faults() {
+        for fault in worker.record.faults().into_iter().map(|fault| (task, fault)) {
             if !told.contains(&fault) {
-                (self.voice.error)(&Error::from(&fault));
+                let error = Error::from(&fault.1);
+                (self.voice.error)(&if several { error.of_task(task) } else { error });
                 told.push(fault);
             }
         }
