@@ -73,8 +73,13 @@ impl<T> Confirms<T> {
                 open.push((id, item));
             }
         }
-        let earlier = if none_left { std::mem::take(&mut self.undecided) } else { Vec::new() };
-        for (id, item) in earlier.into_iter().chain(certain) {
+        let earlier = std::mem::take(&mut self.undecided);
+        if none_left {
+            certain.extend(earlier);
+        } else {
+            open.extend(earlier);
+        }
+        for (id, item) in certain {
             let decision = self.decide(&id);
             decided(item, decision);
         }
@@ -146,6 +151,8 @@ mod tests {
                 confirms.take(std::mem::take(&mut batch), last, |item: usize, decision| {
                     assert!(decided[item].replace(decision).is_none(), "{item} is decided twice");
                 });
+                let known = |(id, _): &(ShortString, usize)| confirms.returned.contains_key(id);
+                assert!(!confirms.undecided.iter().any(known), "what came back is told at once");
             }
         }
         assert!(confirms.undecided.is_empty());
