@@ -241,3 +241,16 @@ async fn lanes_that_are_woken_together_finish_before_what_they_did_is_settled() 
     let calls = calls(&world);
     assert!(calls.len() <= 8, "{calls:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_never_waits_lets_others_run_on_its_thread() {
+    let (world, ran_on) = quick(20_000);
+    let running = world.start().await;
+    while ran_on.lock().unwrap().is_empty() {
+        task::yield_now().await;
+    }
+    running.stop();
+    running.wait().await.unwrap();
+    let begun = ran_on.lock().unwrap().len();
+    assert!(begun < 20_000, "the stop came when all was done");
+}

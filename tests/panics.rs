@@ -252,3 +252,35 @@ async fn a_panic_in_the_drop_of_a_handler_that_ended_is_that_attempts_error() {
     assert_eq!((report.tally.failed.system, report.tally.retries, report.tally.succeeded), (2, 4, 0));
     assert_eq!(world.input.queue.inspect().dead_letters.len(), 2);
 }
+
+/// A handler that panics when it is polled, and when it is dropped after that.
+struct PanicsTwice(PanicsWhenDropped);
+
+impl Future for PanicsTwice {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        panic!("polled badly")
+    }
+}
+
+#[ergon::task(connectors(input))]
+struct HandlesBadly;
+
+impl Consumer for HandlesBadly {
+    type Payload = String;
+    type Output = ();
+
+    #[expect(refining_impl_trait, reason = "nothing may stand between the engine and this future")]
+    fn process_transaction(&self, _: &Transaction<String>) -> PanicsTwice {
+        PanicsTwice(PanicsWhenDropped)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_drop_of_a_handler_that_panicked_is_survived() {
+    let world = World::with(3);
+    let wiring = HandlesBadlyWiring { input: world.input.clone() };
+    let report = ergon::testing::run(HandlesBadly::config(wiring)).await.unwrap();
+    assert_eq!((report.tally.processed, report.tally.failed.system), (3, 3), "{:?}", report.ended);
+}

@@ -150,8 +150,11 @@ impl Input {
 
     /// Fetches deliveries whose receipts do not come back by themselves; what is dropped must be passed to
     /// [`give_back`](Self::give_back). Spares the engine a count on every receipt.
-    pub(crate) async fn fetch_held(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
-        self.source.fetch(request).await
+    pub(crate) fn fetch_held<'a>(
+        &'a self,
+        request: &'a FetchRequest,
+    ) -> BoxFuture<'a, Result<Vec<Delivery>, ConnectorError>> {
+        self.source.fetch(request)
     }
 
     /// Gives a delivery back to the source, when this handle settles next.

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
@@ -223,28 +223,46 @@ impl Attempts<'_> {
     where
         F: Future<Output = Result<T>>,
     {
-        let limit = self.policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let (limit, whole) = match (limit, self.deadline) {
-            (Some(attempt), Some(whole)) if whole < attempt => (Some(whole), true),
-            (None, Some(whole)) => (Some(whole), true),
-            (limit, _) => (limit, false),
-        };
-        // The handler's future is made and dropped inside, so that a panic of its drop is guarded too.
-        let attempt = async { self.alarm.within(limit, f()).await };
-        match guarded(self.scope, attempt).await {
-            Ok(Some(result)) => result,
-            Ok(None) if whole => Err(self.time_is_over()),
-            Ok(None) => {
-                let limit = crate::policy::duration::display(self.policy.timeout.unwrap_or_default());
-                Err(TransactionError::timeout(format!("{} took longer than its limit of {limit}", self.name)))
-            }
-            Err(panicked) => Err(panicked),
-        }
+        let (limit, whole) = self.limit();
+        let Self { scope, alarm, policy, name, .. } = self;
+        let mut attempt = pin!(None);
+        let ended = poll_fn(|context| {
+            // Made, polled and dropped inside, so that a panic of any of them is caught.
+            let polled = inside(scope, || {
+                if attempt.is_none() {
+                    attempt.set(Some(f()));
+                }
+                let running = attempt.as_mut().as_pin_mut();
+                let polled = running.map_or(Poll::Pending, |attempt| attempt.poll(context));
+                if polled.is_ready() {
+                    attempt.set(None);
+                }
+                polled
+            });
+            let error = match (polled, limit) {
+                (Ok(Poll::Ready(result)), _) => return Poll::Ready(result),
+                (Ok(Poll::Pending), None) => return Poll::Pending,
+                (Ok(Poll::Pending), Some(limit)) => {
+                    ready!(alarm.poll_until(limit, context));
+                    timed_out(name, policy, whole)
+                }
+                (Err(panicked), _) => panicked,
+            };
+            Poll::Ready(Err(inside(scope, || attempt.set(None)).err().unwrap_or(error)))
+        });
+        ended.await
     }
 
-    fn time_is_over(&self) -> TransactionError {
-        let message = format!("the transaction's time limit ran out in {}", self.name);
-        TransactionError::timeout(message)
+    /// When the next attempt has to be over, and whether that is the end of the whole.
+    #[inline]
+    fn limit(&self) -> (Option<Instant>, bool) {
+        let Some(timeout) = self.policy.timeout else { return (self.deadline, true) };
+        let own = Instant::now().checked_add(timeout);
+        match (own, self.deadline) {
+            (Some(own), Some(whole)) if own <= whole => (Some(own), false),
+            (own, None) => (own, false),
+            (_, whole) => (whole, true),
+        }
     }
 
     /// When the next attempt begins; `None` if there is none.
@@ -284,22 +302,38 @@ impl Attempts<'_> {
             (true, _) => Some(Finished::Interrupted),
             (false, Some(_)) => {
                 self.meters.timed_out(self.name);
-                Some(Finished::Failed(self.time_is_over()))
+                Some(Finished::Failed(timed_out(self.name, self.policy, true)))
             }
             (false, None) => None,
         }
     }
 }
 
+/// What an attempt came to that took too long: longer than its own limit, or than that of the whole.
+#[cold]
+fn timed_out(name: &str, policy: &RetryPolicy, whole: bool) -> TransactionError {
+    if whole {
+        return TransactionError::timeout(format!("the transaction's time limit ran out in {name}"));
+    }
+    let limit = crate::policy::duration::display(policy.timeout.unwrap_or_default());
+    TransactionError::timeout(format!("{name} took longer than its limit of {limit}"))
+}
+
 /// Runs a future of the task's inside a scope; its panic, or that of its drop, is returned as a system error.
 pub(super) async fn guarded<F: Future>(scope: &mut Option<Scope>, future: F) -> Result<F::Output> {
     let mut future = pin!(future);
-    poll_fn(|context| match panic::guard(|| Scope::enter(scope, || future.as_mut().poll(context))) {
+    poll_fn(|context| match inside(scope, || future.as_mut().poll(context)) {
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
         Ok(Poll::Pending) => Poll::Pending,
         Err(panicked) => Poll::Ready(Err(panicked)),
     })
     .await
+}
+
+/// Runs code of the task's inside a scope; its panic is returned as a system error.
+#[inline]
+fn inside<R>(scope: &mut Option<Scope>, code: impl FnOnce() -> R) -> Result<R> {
+    panic::guard(|| Scope::enter(scope, code))
 }
 
 /// Polls a future one time; `None` if it is not done by that.

@@ -61,7 +61,7 @@ impl Alarm {
     }
 
     /// Ready when `limit` is over; until then the timer is set to it, or to an earlier time.
-    fn poll_until(&mut self, limit: Instant, context: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_until(&mut self, limit: Instant, context: &mut Context<'_>) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(limit)));
         if timer.deadline() > limit {
             timer.as_mut().reset(limit);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -242,10 +243,10 @@ async fn lane<S: Steps>(steps: Arc<S>, hands: Arc<Hands>, number: usize) {
             Next::End => return,
         }
         // Lets others run on this thread once in a while, also when nothing here ever waits; a quick lane less often,
-        // because it may go on on another thread then.
+        // because that wakes another thread, to look for work, and it may go on there.
         laps = laps.wrapping_add(1);
-        if !quick || laps.is_multiple_of(7) {
-            tokio::task::coop::consume_budget().await;
+        if !quick || laps.is_multiple_of(16) {
+            consume_budget().await;
         }
     }
 }

@@ -15,6 +15,7 @@ thread_local! {
 }
 
 /// Runs code of the task's; its panic is returned as a system error.
+#[inline]
 pub(super) fn guard<R>(code: impl FnOnce() -> R) -> Result<R, TransactionError> {
     GUARDED.set(GUARDED.get().saturating_add(1));
     let result = panic::catch_unwind(AssertUnwindSafe(code));

@@ -66,6 +66,7 @@ impl Scope {
 
     /// Runs `code` inside `scope`; what was current before is current again after it, and after a panic. Without a
     /// scope of its own, the code belongs to what is current.
+    #[inline]
     pub(crate) fn enter<R>(scope: &mut Option<Self>, code: impl FnOnce() -> R) -> R {
         if scope.is_none() {
             return code();

@@ -302,6 +302,8 @@ impl Slots {
             for delivery in deliveries {
                 self.hand_back(state, delivery);
             }
+        } else if state.ready.is_empty() {
+            state.ready = deliveries.into();
         } else {
             state.ready.extend(deliveries);
         }

@@ -95,9 +95,13 @@ impl State {
     }
 
     /// Ends a run of a delivery; one of the same id that waited for it comes next.
+    #[inline]
     pub(super) fn end(&mut self, key: u64) {
         let Ok(ended) = self.running.find_entry(key, |twins| twins.key == key) else { return };
         let (Twins { waiting, .. }, _) = ended.remove();
+        if waiting.is_empty() {
+            return;
+        }
         self.twins = self.twins.saturating_sub(waiting.len());
         for twin in waiting.into_iter().rev() {
             self.ready.push_front(twin);
