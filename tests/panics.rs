@@ -10,13 +10,18 @@
 
 use std::future::Ready;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ergon::OnHandlerFailure;
 use ergon::prelude::*;
-use ergon_tests::World;
+use ergon::telemetry::Ended;
+use ergon::testing::{self, Script};
+use ergon_tests::{LogConfig, LogService, World};
 use tokio::time::sleep;
+
+const MS: Duration = Duration::from_millis(1);
 
 struct PanicsWhenDropped;
 
@@ -118,7 +123,7 @@ impl Consumer for MakesBombs {
 async fn a_panic_in_the_drop_of_what_was_made_changes_no_outcome() {
     let world = World::with(3);
     let wiring = MakesBombsWiring { input: world.input.clone() };
-    let report = ergon::testing::run(MakesBombs::config(wiring)).await.unwrap();
+    let report = testing::run(MakesBombs::config(wiring)).await.unwrap();
     assert_eq!((report.tally.succeeded, report.tally.handler_failures), (3, 0));
     assert_eq!(world.input.queue.inspect().acked, 3);
 }
@@ -281,6 +286,237 @@ impl Consumer for HandlesBadly {
 async fn a_panic_in_the_drop_of_a_handler_that_panicked_is_survived() {
     let world = World::with(3);
     let wiring = HandlesBadlyWiring { input: world.input.clone() };
-    let report = ergon::testing::run(HandlesBadly::config(wiring)).await.unwrap();
+    let report = testing::run(HandlesBadly::config(wiring)).await.unwrap();
     assert_eq!((report.tally.processed, report.tally.failed.system), (3, 3), "{:?}", report.ended);
+}
+
+/// A payload that panics when it is dropped.
+struct BombPayload;
+
+impl<'de> Deserialize<'de> for BombPayload {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        u32::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+impl Drop for BombPayload {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "payload dropped badly");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_panics_when_it_is_dropped_changes_no_failure() {
+    #[ergon::task(connectors(input), services(log), consumer())]
+    struct Drp;
+    impl Consumer for Drp {
+        type Payload = BombPayload;
+        type Output = ();
+        async fn process_transaction(&self, _: &Transaction<BombPayload>) -> Result<()> {
+            Err(TransactionError::business("bad"))
+        }
+        async fn handle_process_exception(
+            &self,
+            n: &Transaction,
+            _: &TransactionError,
+        ) -> Result<Disposition> {
+            self.log_service.say(n.id());
+            Ok(Disposition::Reject)
+        }
+    }
+    let input = Script::new();
+    input.push_json("a", &1);
+    input.push_json("b", &1);
+    let log = LogConfig::default();
+    let report =
+        testing::run(Drp::config(DrpWiring { input: input.clone(), log: log.clone() })).await.unwrap();
+    assert!(matches!(report.ended, Ended::SourceEmpty), "{:?}", report.ended);
+    assert_eq!(input.rejected(), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_panics_when_it_is_dropped_after_an_await_changes_no_failure() {
+    #[ergon::task(connectors(input), services(log), consumer(max_deliveries = 3))]
+    struct Drp;
+    impl Consumer for Drp {
+        type Payload = BombPayload;
+        type Output = ();
+        async fn process_transaction(&self, _: &Transaction<BombPayload>) -> Result<()> {
+            sleep(MS).await;
+            Err(TransactionError::business("bad"))
+        }
+        async fn handle_process_exception(
+            &self,
+            n: &Transaction,
+            _: &TransactionError,
+        ) -> Result<Disposition> {
+            self.log_service.say(n.id());
+            Ok(Disposition::Reject)
+        }
+    }
+    let input = Script::new();
+    input.push_json("a", &1);
+    let log = LogConfig::default();
+    testing::run(Drp::config(DrpWiring { input: input.clone(), log: log.clone() })).await.unwrap();
+    assert_eq!(log.all(), ["a"]);
+}
+
+/// An error that panics when it is dropped.
+#[derive(Debug)]
+struct DropsBadly;
+
+impl std::fmt::Display for DropsBadly {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("bad")
+    }
+}
+
+impl std::error::Error for DropsBadly {}
+
+impl Drop for DropsBadly {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "error dropped badly");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_panics_when_it_is_dropped_changes_no_outcome() {
+    #[ergon::task(connectors(input), consumer())]
+    struct Drp;
+    impl Consumer for Drp {
+        type Payload = u32;
+        type Output = ();
+        async fn process_transaction(&self, _: &Transaction<u32>) -> Result<()> {
+            Err::<(), _>(DropsBadly).business()
+        }
+    }
+    let input = Script::new();
+    input.push_json("a", &1);
+    input.push_json("b", &1);
+    let report = testing::run(Drp::config(DrpWiring { input: input.clone() })).await.unwrap();
+    assert!(matches!(report.ended, Ended::SourceEmpty), "{:?}", report.ended);
+    assert_eq!(input.rejected(), ["a", "b"]);
+}
+
+/// An error whose cause panics when it is shown.
+#[derive(Debug, thiserror::Error)]
+#[error("top")]
+struct CausedBadly(#[source] ShownBadly);
+
+#[derive(Debug)]
+struct ShownBadly;
+
+impl std::fmt::Display for ShownBadly {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("cannot be shown")
+    }
+}
+
+impl std::error::Error for ShownBadly {}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_whose_cause_panics_when_it_is_shown_changes_no_outcome() {
+    #[ergon::task(connectors(input), consumer())]
+    struct C;
+    impl Consumer for C {
+        type Payload = u32;
+        type Output = ();
+        async fn process_transaction(&self, _: &Transaction<u32>) -> Result<()> {
+            Err::<(), _>(CausedBadly(ShownBadly)).business()
+        }
+    }
+    let input = Script::new();
+    input.push_json("a", &1);
+    testing::run(C::config(CWiring { input: input.clone() })).await.unwrap();
+    assert_eq!(input.rejected(), ["a"]);
+}
+
+/// An output that panics when it is dropped.
+struct Loud;
+
+impl Drop for Loud {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "output dropped badly");
+    }
+}
+
+#[tokio::test]
+async fn a_late_output_that_panics_when_it_is_dropped_frees_its_thread() {
+    #[ergon::task(connectors(input), consumer(concurrency = 2, process(timeout = "50ms")), blocking)]
+    struct B;
+    impl BlockingConsumer for B {
+        type Payload = u32;
+        type Output = Loud;
+        fn process_transaction(&self, n: &Transaction<u32>) -> Result<Loud> {
+            std::thread::sleep(if n.id() == "a" { 100 * MS } else { 20 * MS });
+            if n.id() == "a" { Ok(Loud) } else { Err(TransactionError::business("no")) }
+        }
+    }
+    let input = Script::new();
+    input.push_json("a", &1);
+    for n in 0..20 {
+        input.push_json(&n.to_string(), &1);
+    }
+    let report = testing::run(B::config(BWiring { input: input.clone() })).await.unwrap();
+    assert_eq!(report.tally.abandoned_threads, 0, "the thread has returned long ago");
+}
+
+/// A connector that remembers that it was closed, and panics then if it is the output.
+struct Closes {
+    slot: String,
+    closed: Arc<Mutex<Vec<String>>>,
+}
+
+#[derive(Clone, Default)]
+struct ClosesConfig(Arc<Mutex<Vec<String>>>);
+
+impl ConnectorConfig for ClosesConfig {
+    type Connector = Closes;
+
+    fn build(&self, context: &ergon::Context) -> std::result::Result<Closes, ConnectorError> {
+        Ok(Closes { slot: context.slot.clone(), closed: Arc::clone(&self.0) })
+    }
+}
+
+impl Connector for Closes {
+    const KIND: &'static str = "closes";
+
+    async fn close(&self) -> std::result::Result<(), ConnectorError> {
+        self.closed.lock().unwrap().push(self.slot.clone());
+        assert_eq!(self.slot, "input", "closed badly");
+        Ok(())
+    }
+}
+
+impl Source for Closes {
+    async fn fetch(&self, _: &FetchRequest) -> std::result::Result<Vec<Delivery>, ConnectorError> {
+        Ok(Vec::new())
+    }
+}
+
+impl Sink for Closes {
+    async fn dispatch(&self, _: Vec<Transaction>) -> std::result::Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+#[ergon::task(connectors(input, output))]
+struct Closing;
+
+impl Consumer for Closing {
+    type Payload = u32;
+    type Output = ();
+
+    async fn process_transaction(&self, _: &Transaction<u32>) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_that_panics_when_it_is_closed_keeps_no_other_open() {
+    let closed = ClosesConfig::default();
+    let wiring = ClosingWiring { input: closed.clone(), output: closed.clone() };
+    let error = testing::run(Closing::config(wiring)).await.unwrap_err();
+    assert_eq!(*closed.0.lock().unwrap(), ["output", "input"]);
+    assert_eq!(error.to_string(), "connector `output` (closes): panicked when it was closed");
 }

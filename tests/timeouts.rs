@@ -15,6 +15,7 @@ use std::time::Duration;
 use ergon::ErrorKind;
 use ergon::prelude::*;
 use ergon::telemetry::Ended;
+use ergon::testing::{self, Script};
 use ergon_tests::World;
 use tokio::time::{Instant, sleep};
 
@@ -510,4 +511,29 @@ async fn no_handler_ends_twice_whatever_runs_out_when() {
         assert_eq!(outcome, expected, "seed {seed}: {ended:?} {report:?} {:?}", world.log());
         assert_eq!(report.tally.succeeded, u64::from(ended == "ps"), "seed {seed}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_off_after_the_run_limit_is_work_left() {
+    #[ergon::task(connectors(input), consumer(timeout = "1s"))]
+    struct C;
+    impl Consumer for C {
+        type Payload = u32;
+        type Output = ();
+        async fn process_transaction(&self, _: &Transaction<u32>) -> Result<()> {
+            sleep(2 * SECOND).await;
+            Err(TransactionError::business("x"))
+        }
+        async fn handle_process_exception(
+            &self,
+            _: &Transaction,
+            _: &TransactionError,
+        ) -> Result<Disposition> {
+            Ok(Disposition::RetryAfter(Duration::from_millis(5)))
+        }
+    }
+    let input = Script::new();
+    input.push_json("a", &1);
+    let report = testing::run(C::config(CWiring { input: input.clone() })).await.unwrap();
+    assert!(input.waiting().is_empty() || matches!(report.ended, Ended::Failed(_)));
 }

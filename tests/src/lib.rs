@@ -43,6 +43,7 @@ pub mod crew;
 mod flaky;
 pub mod lab;
 pub mod ledger;
+mod log;
 pub mod otlp;
 mod probe;
 pub mod simulation;
@@ -50,5 +51,6 @@ mod until;
 pub mod web;
 
 pub use flaky::{Faults, Flaky, FlakyConfig};
+pub use log::{LogConfig, LogService};
 pub use probe::{Probe, World};
 pub use until::until;

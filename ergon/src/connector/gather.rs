@@ -90,10 +90,22 @@ struct Calling(Arc<Gather>);
 impl Calling {
     async fn run(self) {
         while let Some(waiting) = self.0.next() {
-            let (transactions, done): (Vec<_>, Vec<_>) =
+            let (transactions, mut done): (Vec<_>, Vec<_>) =
                 waiting.into_iter().map(|waiting| (waiting.transaction, waiting.done)).unzip();
-            let result = self.0.sink.dispatch(transactions).await;
-            tell(done, result);
+            let given_up = async {
+                for done in &mut done {
+                    done.closed().await;
+                }
+            };
+            // A call that nobody waits for any more ends, as one that is not gathered does at its time limit.
+            let result = tokio::select! {
+                biased;
+                result = self.0.sink.dispatch(transactions) => Some(result),
+                () = given_up => None,
+            };
+            if let Some(result) = result {
+                tell(done, result);
+            }
         }
     }
 }

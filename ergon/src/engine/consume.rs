@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::abort::Abort;
 use super::attempt::guarded;
@@ -59,6 +60,8 @@ pub(super) struct Loop {
     held: Mutex<Held>,
     /// What made the run drain, if it did.
     cause: OnceLock<drain::Cause>,
+    /// Tells, when it is dropped, that the loop is gone, and has given back what it held.
+    _there: TaskTrackerToken,
 }
 
 impl Loop {
@@ -76,6 +79,7 @@ impl Loop {
             handed_over: OnceLock::new(),
             held: Mutex::default(),
             cause: OnceLock::new(),
+            _there: stop.loops.token(),
         }
     }
 
@@ -125,7 +129,7 @@ pub(super) async fn consume<S: Steps>(steps: &Arc<S>, run: Loop, monitor: &Monit
     panic::install_hook();
     let run = Arc::new(run);
     let looked_at = Arc::clone(&run);
-    monitor.attach(move || looked_at.snapshot());
+    let _looked = monitor.attach(move || looked_at.snapshot());
     let ConsumerPolicy { concurrency, batch_size, streaming, .. } = run.terms.policy;
     run.watch_levels();
     RunStarted { task: S::NAME, concurrency, batch_size, streaming }.emit();

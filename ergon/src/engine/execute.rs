@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::attempt::guarded;
 use super::consume::{self, Loop, consume};
@@ -96,8 +96,8 @@ impl Run {
     /// `task` is the task itself: `self`.
     ///
     /// # Errors
-    /// A policy that cannot be obeyed, a source that fails for good, or a time limit with work left. What was in
-    /// flight is given back.
+    /// A policy that cannot be obeyed, dead letters that would go to the source itself, a source that fails for good,
+    /// or a time limit with work left. What was in flight is given back.
     ///
     /// # Cancel safety
     /// When dropped, what is in flight is dropped and given back.
@@ -130,7 +130,7 @@ impl Run {
         transactions: impl Stream<Item = Result<Transaction<T::Payload>>> + Send,
         policy: &ProducerPolicy,
     ) -> Result<RunReport> {
-        let pull = |feeder: Feeder<T::Payload>| feeder.pull(transactions);
+        let pull = |feeder: Feeder<T::Payload>| feeder.pull(|| transactions);
         self.produce_by(Producing(self.shared(task)?), pull, policy).await
     }
 
@@ -162,6 +162,11 @@ impl Run {
     async fn consume_by<S: Steps>(&self, steps: S, policy: &ConsumerPolicy) -> Result<RunReport> {
         policy.check().map_err(|problem| TransactionError::business(problem.to_string()))?;
         let input = self.setup.source(policy).map_err(failed)?;
+        if self.setup.goes_round(policy) {
+            let message =
+                "`dead_letter` names the source itself: a rejected transaction would be fetched again";
+            return Err(TransactionError::business(message));
+        }
         let mut terms = terms(&self.setup, policy.clone()).map_err(failed)?;
         terms.outward = None;
         let run = Loop::new(S::NAME, terms, input, &self.setup.stop);
@@ -229,6 +234,16 @@ impl<T: Execute> Runnable for ExecuteTask<T> {
     }
 }
 
+/// Gives back what loops held that the task dropped. A source that does not answer does not hold up the end.
+async fn give_back_dropped(setup: &Setup) {
+    // The lanes of a loop that was dropped are dropped by the runtime, a moment later.
+    setup.stop.loops.close();
+    let _ = timeout(LAST_CALL, setup.stop.loops.wait()).await;
+    for (_, input) in &setup.inputs {
+        let _ = timeout(LAST_CALL, guarded(&mut None, input.settle(Vec::new()))).await;
+    }
+}
+
 /// Runs a task's own `execute`; after a stop it has the grace of its policies to end.
 async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
     panic::install_hook();
@@ -237,7 +252,7 @@ async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
     let run = Run { setup, task: Box::new(Arc::clone(task)), given_back: Mutex::new(0) };
     let too_late = async {
         stop.drain.cancelled().await;
-        sleep(grace + LAST_CALL).await;
+        sleep(grace.saturating_add(LAST_CALL)).await;
     };
     let mut outside = None;
     let executed = tokio::select! {
@@ -245,6 +260,7 @@ async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
         executed = guarded(&mut outside, task.execute(&run)) => executed.and_then(|executed| executed),
         () = too_late => Ok(()),
     };
+    give_back_dropped(&run.setup).await;
     let given_back = *run.given_back.lock().unwrap_or_else(PoisonError::into_inner);
     let ended = match executed {
         Err(error) => Ended::Failed(Error::new(ErrorKind::Task, format!("execute: {error}"))),

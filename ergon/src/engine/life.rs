@@ -10,6 +10,7 @@ use super::clock::Clock;
 use super::lifecycle::{Action, Event, Lifecycle, Outcome};
 use super::lived::{Failure, Lived, StepRun};
 use super::panic;
+use super::produce::Through;
 use super::steps::Steps;
 use super::terms::Terms;
 use crate::connector::{Disposition, Output, Receipt};
@@ -162,9 +163,14 @@ impl<'a, S: Steps> Life<'a, S> {
             }
             Finished::Failed(error) => {
                 self.process.error = Some(error);
+                // What it was given may panic when it is dropped; that changes nothing of what became of it.
+                let _ = panic::guard(|| drop(transaction));
                 Event::Failed
             }
-            Finished::Interrupted => Event::Aborted,
+            Finished::Interrupted => {
+                let _ = panic::guard(|| drop(transaction));
+                Event::Aborted
+            }
         }
     }
 
@@ -174,16 +180,16 @@ impl<'a, S: Steps> Life<'a, S> {
             return Event::Completed;
         };
         stand_apart(&mut self.scope, self.recording.as_deref());
-        let through = self.clock.alarm.within(self.deadline, self.steps.outward(outward, output));
+        let steps = self.steps;
+        let through = async { self.clock.alarm.within(self.deadline, steps.outward(outward, output)).await };
         let through = guarded(&mut self.scope, through).await;
         self.clock.lap();
         if let Some(recording) = &mut self.recording {
             recording.resume();
         }
         match through {
-            Ok(Some(Ok(()))) => Event::Completed,
-            // Some of them were given up on the way, because the run is to end.
-            _ if self.terms.drain.is_cancelled() => Event::Aborted,
+            Ok(Some(Ok(Through::Whole))) => Event::Completed,
+            Ok(Some(Ok(Through::GivenUp))) => Event::Aborted,
             Ok(Some(Err(error))) | Err(error) => {
                 self.process.error = Some(error);
                 Event::Failed

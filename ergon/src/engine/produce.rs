@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use futures_util::future::OptionFuture;
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
@@ -12,6 +13,7 @@ use super::clock::Clock;
 use super::concurrently::run_concurrently;
 use super::consume::{Loop, consume};
 use super::life::Life;
+use super::lifecycle::Outcome;
 use super::lived::Lived;
 use super::panic;
 use super::steps::{BlockingProducing, Producing, Steps};
@@ -24,26 +26,29 @@ use crate::task::{BlockingProducer, Producer, Setup};
 use crate::telemetry::RunReport;
 use crate::transaction::{Decode, Result, Transaction, TransactionError};
 
-/// Asks for at most so many transactions; the answer is what the stream has ready, at least one unless it is over.
-struct Request<P> {
+/// Asks for at most so many transactions; what the stream has ready is put on the shelf, at least one unless it is over.
+struct Request {
     most: usize,
-    answer: oneshot::Sender<Result<Vec<Transaction<P>>>>,
+    answer: oneshot::Sender<()>,
 }
 
 /// What pulls the stream, when it is asked to.
 pub(super) struct Feeder<P> {
-    asked: mpsc::Receiver<Request<P>>,
-    panicked: Panicked,
+    asked: mpsc::Receiver<Request>,
+    shelf: Arc<Shelf<P>>,
 }
 
-/// Why the stream cannot be pulled any more.
-type Panicked = Arc<OnceLock<TransactionError>>;
+/// What was pulled and nobody has fetched yet, and what was given back: a fetch that is cancelled loses neither.
+struct Shelf<P> {
+    ready: Mutex<VecDeque<(Arc<Transaction<P>>, u32)>>,
+    /// Why the stream cannot be pulled any more.
+    failed: OnceLock<TransactionError>,
+}
 
 /// A stream as a source: what is given back is handed out again, what is acked or rejected is gone.
 pub(super) struct StreamSource<P> {
-    requests: mpsc::Sender<Request<P>>,
-    given_back: Mutex<VecDeque<(Arc<Transaction<P>>, u32)>>,
-    panicked: Panicked,
+    requests: mpsc::Sender<Request>,
+    shelf: Arc<Shelf<P>>,
 }
 
 /// The steps of a producer, and what it produces.
@@ -54,7 +59,7 @@ pub(super) trait Pull: Steps {
 
 impl<T: Producer> Pull for Producing<T> {
     async fn pull(self: &Arc<Self>, feeder: Feeder<T::Payload>) {
-        feeder.pull(self.0.transactions()).await;
+        feeder.pull(|| self.0.transactions()).await;
     }
 }
 
@@ -78,41 +83,52 @@ pub(super) async fn produce<S: Steps, F: Future<Output = ()>>(
     setup: &Setup,
 ) -> RunReport {
     let (input, feeder) = feed(S::NAME);
-    let pull = async {
+    let mut pull = pin!(Some(async {
         pull(feeder).await;
         std::future::pending().await
-    };
+    }));
     let run = Loop::new(S::NAME, terms, input, &setup.stop);
-    tokio::select! {
-        biased;
-        report = consume(steps, run, &setup.monitor) => report,
-        never = pull => never,
-    }
+    let report = {
+        let never = OptionFuture::from(pull.as_mut().as_pin_mut());
+        tokio::select! {
+            biased;
+            report = consume(steps, run, &setup.monitor) => report,
+            Some(never) = never => never,
+        }
+    };
+    // The stream may panic when it is dropped; that changes nothing of what became of its transactions.
+    let _ = panic::guard(|| pull.set(None));
+    report
 }
 
 /// Makes a source and the feeder that answers it.
 pub(super) fn feed<P: Send + Sync + 'static>(task: &str) -> (Input, Feeder<P>) {
     let (requests, asked) = mpsc::channel(1);
-    let panicked = Panicked::default();
-    let source = StreamSource { requests, given_back: Mutex::default(), panicked: Arc::clone(&panicked) };
-    (Input::new(Arc::new(source), &Context::new(task, "transactions")), Feeder { asked, panicked })
+    let shelf = Arc::new(Shelf { ready: Mutex::default(), failed: OnceLock::new() });
+    let source = StreamSource { requests, shelf: Arc::clone(&shelf) };
+    (Input::new(Arc::new(source), &Context::new(task, "transactions")), Feeder { asked, shelf })
 }
 
 impl<P> Feeder<P> {
-    /// Pulls a stream until nobody asks any more; one that panics is not asked again.
-    pub(super) async fn pull(self, stream: impl Stream<Item = Result<Transaction<P>>>) {
-        let Self { mut asked, panicked } = self;
+    /// Pulls a stream until nobody asks any more, or it fails.
+    pub(super) async fn pull<S>(self, make: impl FnOnce() -> S)
+    where
+        S: Stream<Item = Result<Transaction<P>>>,
+    {
+        let Self { mut asked, shelf } = self;
         let answering = async {
-            let mut stream = pin!(stream.fuse());
-            let mut failed = None;
+            let mut stream = pin!(make().fuse());
             while let Some(Request { most, answer }) = asked.recv().await {
-                let taken = take_ready(stream.as_mut(), most, &mut failed).await;
-                // Nobody waits for it when the run ends meanwhile.
-                let _ = answer.send(taken);
+                // What was pulled for a fetch that was cancelled meanwhile comes first.
+                if shelf.ready().is_empty() {
+                    take_ready(stream.as_mut(), most, &shelf).await;
+                }
+                // Nobody waits for it when its fetch was cancelled; the next one finds it.
+                let _ = answer.send(());
             }
         };
         if let Err(error) = guarded(&mut None, answering).await {
-            panicked.get_or_init(|| error);
+            shelf.failed.get_or_init(|| error);
         }
     }
 
@@ -121,67 +137,62 @@ impl<P> Feeder<P> {
     where
         I: Iterator<Item = Result<Transaction<P>>>,
     {
-        let Self { mut asked, panicked } = self;
+        let Self { mut asked, shelf } = self;
         let answering = || {
             let mut items = items().fuse();
-            let mut failed = None;
             while let Some(Request { most, answer }) = asked.blocking_recv() {
-                let taken = match failed.take() {
-                    Some(error) => Err(error),
-                    None => gather(items.by_ref().take(most), &mut failed),
-                };
-                let _ = answer.send(taken);
+                if shelf.ready().is_empty() {
+                    shelf.gather(items.by_ref().take(most));
+                }
+                let _ = answer.send(());
             }
         };
         if let Err(error) = panic::guard(answering) {
-            panicked.get_or_init(|| error);
+            shelf.failed.get_or_init(|| error);
         }
     }
 }
 
-/// What comes before the first error, which is kept for the next time; the error itself if it comes first.
-fn gather<P>(
-    items: impl Iterator<Item = Result<Transaction<P>>>,
-    failed: &mut Option<TransactionError>,
-) -> Result<Vec<Transaction<P>>> {
-    let mut taken = Vec::new();
-    for item in items {
-        match item {
-            Ok(transaction) => taken.push(transaction),
-            Err(error) if taken.is_empty() => return Err(error),
-            Err(error) => {
-                *failed = Some(error);
-                break;
+impl<P> Shelf<P> {
+    fn ready(&self) -> MutexGuard<'_, VecDeque<(Arc<Transaction<P>>, u32)>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one after the other, so that what came before an error or a panic stays; nothing after an error.
+    fn gather(&self, items: impl Iterator<Item = Result<Transaction<P>>>) {
+        if self.failed.get().is_some() {
+            return;
+        }
+        for item in items {
+            match item {
+                Ok(transaction) => self.ready().push_back((Arc::new(transaction), 1)),
+                Err(error) => return drop(self.failed.set(error)),
             }
         }
     }
-    Ok(taken)
 }
 
 /// Waits for one, and takes what is there beside it.
 async fn take_ready<P>(
     mut stream: Pin<&mut impl Stream<Item = Result<Transaction<P>>>>,
     most: usize,
-    failed: &mut Option<TransactionError>,
-) -> Result<Vec<Transaction<P>>> {
-    if let Some(error) = failed.take() {
-        return Err(error);
-    }
-    let Some(first) = stream.next().await else { return Ok(Vec::new()) };
+    shelf: &Shelf<P>,
+) {
+    let Some(first) = stream.next().await else { return };
     let ready = std::iter::from_fn(|| stream.next().now_or_never().flatten());
-    gather(std::iter::once(first).chain(ready).take(most), failed)
+    shelf.gather(std::iter::once(first).chain(ready).take(most));
 }
 
 impl<P: Send + Sync + 'static> StreamSource<P> {
-    fn again(&self, most: usize) -> Vec<Delivery> {
-        let mut given_back = self.given_back.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = given_back.len().min(most);
-        given_back.drain(..count).map(|(transaction, deliveries)| delivery(transaction, deliveries)).collect()
+    fn take(&self, most: usize) -> Vec<Delivery> {
+        let mut ready = self.shelf.ready();
+        let count = ready.len().min(most);
+        ready.drain(..count).map(|(transaction, deliveries)| delivery(transaction, deliveries)).collect()
     }
 
-    fn broken(&self) -> ConnectorError {
-        let why = self.panicked.get().map_or("nothing makes the transactions", TransactionError::message);
-        ConnectorError::permanent(why)
+    fn failed(&self) -> Option<ConnectorError> {
+        let error = self.shelf.failed.get()?;
+        Some(ConnectorError::permanent(error.to_string()).with_source(error.clone()))
     }
 }
 
@@ -197,23 +208,27 @@ impl<P: Send + Sync + 'static> Connector for StreamSource<P> {
 
 impl<P: Send + Sync + 'static> Source for StreamSource<P> {
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
-        let again = self.again(request.max());
-        if !again.is_empty() {
-            return Ok(again);
+        let there = self.take(request.max());
+        if !there.is_empty() {
+            return Ok(there);
+        }
+        if let Some(failed) = self.failed() {
+            return Err(failed);
         }
         let (answer, answered) = oneshot::channel();
         let asked = self.requests.send(Request { most: request.max(), answer }).await;
-        match (asked, answered.await) {
-            (Ok(()), Ok(Ok(taken))) => {
-                Ok(taken.into_iter().map(|transaction| delivery(Arc::new(transaction), 1)).collect())
-            }
-            (Ok(()), Ok(Err(error))) => Err(ConnectorError::permanent(error.to_string()).with_source(error)),
-            _ => Err(self.broken()),
+        let ended = asked.is_err() || answered.await.is_err();
+        // No await from here on: what was pulled is handed out.
+        let taken = self.take(request.max());
+        match (taken.is_empty(), self.failed()) {
+            (true, Some(failed)) => Err(failed),
+            (true, None) if ended => Err(ConnectorError::permanent("nothing makes the transactions")),
+            _ => Ok(taken),
         }
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
-        let mut given_back = self.given_back.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut given_back = self.shelf.ready();
         for settlement in settlements {
             if matches!(settlement.disposition(), Disposition::Requeue | Disposition::RetryAfter(_)) {
                 let receipt = settlement.receipt();
@@ -241,22 +256,32 @@ pub(super) async fn outward<S: Steps>(
     producer: &S,
     terms: &Terms,
     transactions: &[Transaction],
-) -> Result<()> {
+) -> Result<Through> {
     let one = |transaction: Transaction| async move {
         let mut clock = Clock::starting_now();
         let mut lived = Lived::aborted();
         Life::new(producer, terms, &transaction, None, (&mut lived, &mut clock)).live().await;
         terms.count(S::NAME, &transaction, &lived);
-        match lived.disposition {
-            Disposition::Ack => Ok(()),
-            disposition => {
+        match (lived.outcome, lived.disposition) {
+            (Outcome::Aborted, _) => Ok(Through::GivenUp),
+            (_, Disposition::Ack) => Ok(Through::Whole),
+            (_, disposition) => {
                 Err(not_through(&transaction, disposition, lived.failure.map(|failure| failure.error)))
             }
         }
     };
     // A producer that blocks has the one thread of the lane.
     let limit = if S::BLOCKING { 1 } else { terms.policy.concurrency };
-    run_concurrently(transactions.iter().cloned(), limit, one).await.into_result().map(drop)
+    let through = run_concurrently(transactions.iter().cloned(), limit, one).await.into_result()?;
+    Ok(if through.contains(&Through::GivenUp) { Through::GivenUp } else { Through::Whole })
+}
+
+/// How far a hybrid's outbound transactions came, if none of them failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Through {
+    Whole,
+    /// Some were given up on the way, because the run is to end.
+    GivenUp,
 }
 
 /// Why the inbound transaction of a hybrid has failed; in the category of the outbound one's error.

@@ -15,7 +15,7 @@ use super::attempt::{at_once, far_future, guarded};
 use super::consume::{Hands, Loop};
 use super::lifecycle::Outcome;
 use super::lived::{Failure, Lived, StepRun};
-use super::terms::Terms;
+use super::terms::{STREAM, Terms};
 use crate::connector::{ConnectorError, Delivery, Disposition, Fate, Input, Receipt, Settlement};
 use crate::error::{Error, ErrorKind};
 use crate::telemetry::event::{HandlerFailed, TransactionFailed, Unsettled};
@@ -261,7 +261,7 @@ fn returns(lived: &Lived) -> bool {
 
 /// Counts what the source took, and says what it did not take.
 fn record(run: &Loop, settling: Vec<Settling>, result: &Result<(), ConnectorError>) {
-    let mut returned = false;
+    let (mut returned, mut back) = (false, 0);
     let mut tally = run.terms.tally.lock().unwrap_or_else(PoisonError::into_inner);
     let (meters, mut batch) = (&run.terms.meters, run.terms.meters.batch(&tally));
     for (index, Settling { transaction, lived, .. }) in settling.iter().enumerate() {
@@ -278,6 +278,7 @@ fn record(run: &Loop, settling: Vec<Settling>, result: &Result<(), ConnectorErro
             }
             _ => {
                 returned |= returns(lived);
+                back += u64::from(returns(lived) && lived.outcome != Outcome::Aborted);
                 batch.settled(lived.disposition.as_str());
                 count((&mut tally, &mut batch), transaction, lived);
             }
@@ -285,6 +286,11 @@ fn record(run: &Loop, settling: Vec<Settling>, result: &Result<(), ConnectorErro
     }
     batch.end(&tally);
     drop(tally);
+    if run.terms.drain.is_cancelled() {
+        run.slots.left_to_do(back);
+    } else if run.input.kind() == STREAM {
+        run.slots.not_pulled(back);
+    }
     run.slots.settled(settling, returned);
 }
 

@@ -1,8 +1,10 @@
 //! From a task's config to a task whose connectors and services are open.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use crate::connector::{AnyConnector, Input, Output, Shard};
@@ -335,21 +337,27 @@ impl End {
                 }
             }
         };
-        match tokio::time::timeout(CLOSE_WITHIN, close).await {
-            Ok(result) => result,
+        // One that panics does not keep the others from being closed.
+        match tokio::time::timeout(CLOSE_WITHIN, AssertUnwindSafe(close).catch_unwind()).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(self.error("panicked when it was closed")),
             Err(_) => Err(self.late("close", CLOSE_WITHIN)),
         }
     }
 
     pub(super) fn late(&self, what_for: &str, limit: Duration) -> Error {
-        let (kind, what) = match self {
-            Self::Connector(slot, connector) => {
-                (ErrorKind::Connector, format!("connector `{slot}` ({})", connector.kind()))
-            }
-            Self::Service(name, _) => (ErrorKind::Service, format!("service `{name}`")),
-        };
-        Error::new(kind, format!("{what}: did not {what_for} within {} seconds", limit.as_secs()))
+        self.error(&format!("did not {what_for} within {} seconds", limit.as_secs()))
             .with_hint("see whether the other side can be reached from here")
+    }
+
+    fn error(&self, what: &str) -> Error {
+        match self {
+            Self::Connector(slot, connector) => {
+                let kind = connector.kind();
+                Error::new(ErrorKind::Connector, format!("connector `{slot}` ({kind}): {what}"))
+            }
+            Self::Service(name, _) => Error::new(ErrorKind::Service, format!("service `{name}`: {what}")),
+        }
     }
 }
 

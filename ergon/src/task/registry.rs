@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Parts;
 use crate::connector::{Input, Output};
@@ -56,6 +57,12 @@ impl Setup {
         })
     }
 
+    /// Whether a policy's dead letters would go to where it fetches from.
+    pub(crate) fn goes_round(&self, policy: &ConsumerPolicy) -> bool {
+        let first = self.inputs.first().map(|(slot, _)| *slot);
+        policy.dead_letter.is_some() && policy.dead_letter.as_deref() == policy.from.as_deref().or(first)
+    }
+
     /// The dead-letter connector that a policy names, if it names one.
     ///
     /// # Errors
@@ -79,11 +86,36 @@ pub(crate) struct Stop {
     pub(crate) drain: CancellationToken,
     /// Cancel what is in flight, now.
     pub(crate) abort: CancellationToken,
+    /// The loops that are not gone, those included that were dropped and whose lanes still go.
+    pub(crate) loops: TaskTracker,
 }
 
 /// Lets somebody look at a run while it goes on.
 #[derive(Clone, Default)]
-pub(crate) struct Monitor(Arc<Mutex<Vec<Look>>>);
+pub(crate) struct Monitor(Arc<Mutex<Looks>>);
+
+/// The loops that run, by number, and what those that are over came to.
+#[derive(Default)]
+struct Looks {
+    over: Tally,
+    next: u64,
+    running: Vec<(u64, Look)>,
+}
+
+/// A loop that is looked at; when it is dropped, what the loop came to is added to what is over.
+pub(crate) struct Looked {
+    monitor: Monitor,
+    number: u64,
+}
+
+impl Drop for Looked {
+    fn drop(&mut self) {
+        let mut looks = self.monitor.looks();
+        let Some(at) = looks.running.iter().position(|(number, _)| *number == self.number) else { return };
+        let (_, look) = looks.running.remove(at);
+        looks.over.add(&look().tally);
+    }
+}
 
 type Look = Box<dyn Fn() -> Snapshot + Send + Sync>;
 
@@ -96,14 +128,20 @@ pub(crate) struct Snapshot {
 
 impl Monitor {
     /// Called by each loop of the run when it begins.
-    pub(crate) fn attach(&self, look: impl Fn() -> Snapshot + Send + Sync + 'static) {
-        self.looks().push(Box::new(look));
+    pub(crate) fn attach(&self, look: impl Fn() -> Snapshot + Send + Sync + 'static) -> Looked {
+        let mut looks = self.looks();
+        looks.next += 1;
+        let number = looks.next;
+        looks.running.push((number, Box::new(look)));
+        Looked { monitor: self.clone(), number }
     }
 
     /// What the run has done so far, all its loops together; nothing before it began.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut whole = Snapshot::default();
-        for look in self.looks().iter() {
+        let looks = self.looks();
+        whole.tally.add(&looks.over);
+        for (_, look) in &looks.running {
             let Snapshot { tally, in_flight } = look();
             whole.tally.add(&tally);
             whole.in_flight += in_flight;
@@ -111,13 +149,13 @@ impl Monitor {
         whole
     }
 
-    fn looks(&self) -> MutexGuard<'_, Vec<Look>> {
+    fn looks(&self) -> MutexGuard<'_, Looks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Monitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Monitor").field("loops", &self.looks().len()).finish()
+        f.debug_struct("Monitor").field("loops", &self.looks().running.len()).finish()
     }
 }

@@ -1,6 +1,7 @@
 //! What happens in a run, as data: one struct for each event, one `emit` for each struct, so that log line, span and
 //! metric cannot drift apart.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,14 +14,20 @@ use crate::transaction::{Category, Transaction, TransactionError};
 
 /// The causes of an error, from the nearest, as one line.
 pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
+    let mut line = said(error);
     let mut next = error.source();
     while let Some(cause) = next {
         line.push_str(": ");
-        line.push_str(&cause.to_string());
+        line.push_str(&said(cause));
         next = cause.source();
     }
     line
+}
+
+/// What an error says of itself; one of the task's own may panic at that.
+fn said(error: &(dyn std::error::Error + 'static)) -> String {
+    let said = std::panic::catch_unwind(AssertUnwindSafe(|| error.to_string()));
+    said.unwrap_or_else(|_| "an error that panics when it is shown".to_owned())
 }
 
 /// A run begins.

@@ -107,6 +107,7 @@ impl Tally {
     pub(crate) fn add(&mut self, other: &Self) {
         let sums = [
             (&mut self.fetched, other.fetched),
+            (&mut self.requeued, other.requeued),
             (&mut self.processed, other.processed),
             (&mut self.succeeded, other.succeeded),
             (&mut self.failed.business, other.failed.business),
@@ -127,7 +128,6 @@ impl Tally {
     /// Adds what the outbound transactions of a hybrid came to, beside what they mean for the inbound ones.
     pub(crate) fn add_outbound(&mut self, outbound: &Self) {
         self.retries += outbound.retries;
-        self.requeued += outbound.requeued;
         self.dead_lettered += outbound.dead_lettered;
         let room = REMEMBERED.saturating_sub(self.refusals.len());
         self.refusals.extend(outbound.refusals.iter().take(room).cloned());

@@ -76,8 +76,12 @@ impl Partial {
     fn row(&mut self, transaction: &Transaction) -> Result<Vec<Value>, ConnectorError> {
         let cells = cells(transaction)?;
         for (name, value) in &cells {
-            let length = value.as_str().map_or(0, |text| text.encode_utf16().count());
-            if length > LONGEST_TEXT {
+            let length = match value {
+                Value::String(text) => text.encode_utf16().count(),
+                Value::Array(_) | Value::Object(_) => value.to_string().encode_utf16().count(),
+                _ => 0,
+            };
+            if length.max(name.encode_utf16().count()) > LONGEST_TEXT {
                 let id = transaction.id();
                 let message = format!("transaction `{id}` has {length} characters in `{name}`");
                 return Err(ConnectorError::permanent(message)

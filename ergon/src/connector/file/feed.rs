@@ -37,6 +37,8 @@ struct Reading<T> {
 #[derive(Debug)]
 enum Stage<T> {
     NotBegun,
+    /// The reader has not said yet that it is ready.
+    Opening(mpsc::Receiver<Message<T>>),
     Running(mpsc::Receiver<Message<T>>),
     Ended,
     Failed(ConnectorError),
@@ -110,7 +112,10 @@ impl<T: Send + 'static> Feed<T> {
     {
         let mut reading = self.reading.lock().await;
         if matches!(reading.stage, Stage::NotBegun) {
-            reading.stage = Stage::Running(spawn(read)?);
+            reading.stage = Stage::Opening(spawn(read)?);
+        }
+        // Whoever began to wait may have been cancelled.
+        while matches!(reading.stage, Stage::Opening(_)) {
             reading.receive().await;
         }
         match &reading.stage {
@@ -211,7 +216,7 @@ impl<T: Send + 'static> Feed<T> {
 impl<T> Reading<T> {
     /// Waits for the reader's next message, and takes it in.
     async fn receive(&mut self) {
-        if let Stage::Running(receiver) = &mut self.stage {
+        if let Stage::Opening(receiver) | Stage::Running(receiver) = &mut self.stage {
             let message = receiver.recv().await;
             self.take_in(message);
         }
@@ -230,7 +235,12 @@ impl<T> Reading<T> {
 
     fn take_in(&mut self, message: Option<Message<T>>) {
         match message {
-            Some(Message::Ready) => {}
+            Some(Message::Ready) => {
+                self.stage = match std::mem::replace(&mut self.stage, Stage::Ended) {
+                    Stage::Opening(receiver) => Stage::Running(receiver),
+                    other => other,
+                }
+            }
             Some(Message::Items(items)) => self.items.extend(items),
             Some(Message::End) => self.stage = Stage::Ended,
             Some(Message::Failed(error)) => self.stage = Stage::Failed(error),

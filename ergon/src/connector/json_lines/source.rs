@@ -155,7 +155,8 @@ impl<R: Read> Lines<R> {
     pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
         let mut content = Vec::new();
         // Two more than a line may have: those of its end.
-        let limit = self.max.saturating_add(2);
+        let mark = if self.number == 0 { BYTE_ORDER_MARK.len() as u64 } else { 0 };
+        let limit = self.max.saturating_add(2).saturating_add(mark);
         if self.reader.by_ref().take(limit).read_until(b'\n', &mut content)? == 0 {
             return Ok(None);
         }

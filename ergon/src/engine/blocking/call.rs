@@ -82,6 +82,8 @@ fn work<R: Send + 'static>(
     Box::new(move || {
         let called = panic::guard(|| Scope::enter(&mut scope, || cancellable(&cancelled, code)));
         *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(called.and_then(|called| called));
+        // A result that nobody waits for any more may panic when it is dropped.
+        let _ = panic::guard(|| drop(result));
     })
 }
 

@@ -15,6 +15,7 @@ use foldhash::fast::RandomState;
 use hashbrown::hash_table::Entry;
 use tokio::sync::Notify;
 
+use super::panic;
 use super::settle::Settling;
 use crate::connector::{Delivery, Receipt};
 use crate::error::Error;
@@ -210,7 +211,8 @@ impl Slots {
     /// handed out again.
     pub(super) fn settled(&self, mut settled: Vec<Settling>, returned: bool) {
         let count = settled.len();
-        settled.clear();
+        // An error of the task's may panic when it is dropped; the source has been told already.
+        let _ = panic::guard(|| settled.clear());
         let mut state = self.state();
         state.spare = settled;
         state.settling = state.settling.saturating_sub(count);
@@ -229,6 +231,18 @@ impl Slots {
         if wake {
             self.work.notify_one();
         }
+    }
+
+    /// Takes in that so many were given back to a stream, which nobody else has: fetching them again is not pulling
+    /// them again.
+    pub(super) fn not_pulled(&self, count: u64) {
+        let mut state = self.state();
+        state.fetched = state.fetched.saturating_sub(count);
+    }
+
+    /// Takes in that so many were given back by their handlers while the run was to end: it does not try them again.
+    pub(super) fn left_to_do(&self, count: u64) {
+        self.state().given_back += count;
     }
 
     /// Takes in that one of the finished is held back until its time.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Steps;
 use crate::connector::{Disposition, Receipt};
 use crate::engine::blocking::Call;
-use crate::engine::produce::{outward, typed};
+use crate::engine::produce::{Through, outward, typed};
 use crate::engine::terms::Terms;
 use crate::task::{BlockingConsumer, BlockingProducer, Outbound};
 use crate::telemetry::Step;
@@ -152,7 +152,7 @@ where
         self.consumer.first(transaction)
     }
 
-    fn outward(&self, terms: &Terms, output: &Self::Output) -> impl Future<Output = Result<()>> + Send {
+    fn outward(&self, terms: &Terms, output: &Self::Output) -> impl Future<Output = Result<Through>> + Send {
         outward(&self.producer, terms, output.transactions())
     }
 

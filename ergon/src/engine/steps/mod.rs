@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 pub(super) use blocking::{BlockingConsuming, BlockingHybrid, BlockingProducing};
 
-use super::produce::{outward, typed};
+use super::produce::{Through, outward, typed};
 use super::terms::Terms;
 use crate::connector::{Disposition, Receipt};
 use crate::task::{Consumer, Outbound, Producer};
@@ -44,9 +44,9 @@ pub(super) trait Steps: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Output>> + Send;
 
     /// Takes what the first step made through the steps of another role: a hybrid's producer. The others do nothing.
-    fn outward(&self, terms: &Terms, output: &Self::Output) -> impl Future<Output = Result<()>> + Send {
+    fn outward(&self, terms: &Terms, output: &Self::Output) -> impl Future<Output = Result<Through>> + Send {
         let _ = (terms, output);
-        std::future::ready(Ok(()))
+        std::future::ready(Ok(Through::Whole))
     }
 
     /// The success step.
@@ -217,7 +217,7 @@ where
         self.consumer.first(transaction)
     }
 
-    fn outward(&self, terms: &Terms, output: &Self::Output) -> impl Future<Output = Result<()>> + Send {
+    fn outward(&self, terms: &Terms, output: &Self::Output) -> impl Future<Output = Result<Through>> + Send {
         outward(&self.producer, terms, output.transactions())
     }
 
