@@ -129,7 +129,7 @@ pub(super) async fn consume<S: Steps>(steps: &Arc<S>, run: Loop, monitor: &Monit
     panic::install_hook();
     let run = Arc::new(run);
     let looked_at = Arc::clone(&run);
-    let _looked = monitor.attach(move || looked_at.snapshot());
+    let _looked = monitor.attach_loop(move || looked_at.snapshot());
     let ConsumerPolicy { concurrency, batch_size, streaming, .. } = run.terms.policy;
     run.watch_levels();
     RunStarted { task: S::NAME, concurrency, batch_size, streaming }.emit();

@@ -102,7 +102,16 @@ struct Looks {
     running: Vec<(u64, Look)>,
 }
 
+impl Looks {
+    fn add(&mut self, look: Look) -> u64 {
+        self.next = self.next.wrapping_add(1);
+        self.running.push((self.next, look));
+        self.next
+    }
+}
+
 /// A loop that is looked at; when it is dropped, what the loop came to is added to what is over.
+#[must_use]
 pub(crate) struct Looked {
     monitor: Monitor,
     number: u64,
@@ -127,12 +136,14 @@ pub(crate) struct Snapshot {
 }
 
 impl Monitor {
-    /// Called by each loop of the run when it begins.
-    pub(crate) fn attach(&self, look: impl Fn() -> Snapshot + Send + Sync + 'static) -> Looked {
-        let mut looks = self.looks();
-        looks.next += 1;
-        let number = looks.next;
-        looks.running.push((number, Box::new(look)));
+    /// Looks at something for as long as there is a monitor.
+    pub(crate) fn attach(&self, look: impl Fn() -> Snapshot + Send + Sync + 'static) {
+        self.looks().add(Box::new(look));
+    }
+
+    /// Looks at a loop until what is returned is dropped; called by each loop of the run when it begins.
+    pub(crate) fn attach_loop(&self, look: impl Fn() -> Snapshot + Send + Sync + 'static) -> Looked {
+        let number = self.looks().add(Box::new(look));
         Looked { monitor: self.clone(), number }
     }
 

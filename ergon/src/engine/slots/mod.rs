@@ -4,6 +4,7 @@
 //!
 //! Invariant: at most `concurrency` deliveries run, no two of one id, and no more than `limit` are ever asked for.
 
+mod rules;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -19,11 +20,9 @@ use super::panic;
 use super::settle::Settling;
 use crate::connector::{Delivery, Receipt};
 use crate::error::Error;
-use crate::policy::{ConsumerPolicy, Mode};
+use crate::policy::ConsumerPolicy;
+use rules::Rules;
 use state::{State, Supply, Turn, Twins};
-
-/// What is finished may wait to be settled up to this many; beyond it, nothing new begins.
-const UNSETTLED: usize = 1024;
 
 /// As many does a quick lane finish before it settles them; that takes it a fraction of a millisecond.
 const SETTLED_TOGETHER: usize = 128;
@@ -74,16 +73,6 @@ pub(super) struct Slots {
     pub(super) released: Notify,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Rules {
-    concurrency: usize,
-    batch_size: usize,
-    prefetch: usize,
-    whole_batches: bool,
-    limit: u64,
-    unsettled: usize,
-}
-
 /// How much there is to do, at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
@@ -95,18 +84,10 @@ pub(super) struct Load {
 
 impl Slots {
     pub(super) fn new(policy: &ConsumerPolicy) -> Self {
-        let rules = Rules {
-            concurrency: policy.concurrency,
-            batch_size: policy.batch_size,
-            prefetch: policy.prefetch,
-            whole_batches: policy.mode == Mode::Batch,
-            limit: policy.limit.unwrap_or(u64::MAX),
-            unsettled: policy.concurrency.saturating_mul(4).max(UNSETTLED),
-        };
         Self {
             state: Mutex::default(),
             hasher: RandomState::default(),
-            rules,
+            rules: Rules::of(policy),
             work: Notify::new(),
             due: Notify::new(),
             refill: Notify::new(),
