@@ -6,7 +6,7 @@ use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, Field, Fields, Ident, ItemStruct, Lit, Path, Type};
 
 use super::policy;
-use crate::diagnostics::{Problems, suggestion};
+use crate::diagnostics::{Problems, nearest, suggestion};
 use crate::model::{Connector, Form, OwnField, Policy, Role, Service, ServiceType, Task};
 use crate::parse::{Entry, TaskInput, Value};
 
@@ -20,7 +20,7 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     let TaskInput { entries, item } = input;
     check_sections(&entries, problems);
     check_shape(&item, problems);
-    let section = |name: &str| entries.iter().find(|entry| entry.key == name);
+    let section = |name: &str| section(&entries, name);
     let ergon = section("crate").and_then(|entry| crate_path(entry, problems)).unwrap_or_else(super::ergon);
     let name = section("name").and_then(|entry| task_name(entry, problems));
     let (consumer, producer) = (section("consumer"), section("producer"));
@@ -81,6 +81,12 @@ fn form(blocking: Option<&Entry>, execute: Option<&Entry>, problems: &mut Proble
             Form::Execute
         }
     }
+}
+
+/// The section of this name, or the one that was probably meant to be: so a misspelt name is the only mistake told.
+fn section<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
+    let meant = |entry: &&Entry| nearest(&entry.key.to_string(), SECTIONS) == Some(name);
+    entries.iter().find(|entry| entry.key == name).or_else(|| entries.iter().find(meant))
 }
 
 fn check_sections(entries: &[Entry], problems: &mut Problems) {

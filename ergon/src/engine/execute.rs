@@ -95,6 +95,9 @@ impl Run {
     /// Consumes from the source that the policy names, until it is empty, the limit is reached, or the run is stopped.
     /// `task` is the task itself: `self`.
     ///
+    /// Two loops that run at once know nothing of each other: each has a `concurrency` of its own, and a transaction
+    /// that the source hands out twice may be in both.
+    ///
     /// # Errors
     /// A policy that cannot be obeyed, dead letters that would go to the source itself, a source that fails for good,
     /// or a time limit with work left. What was in flight is given back.
