@@ -128,6 +128,21 @@ fn workers_that_are_killed_from_outside_are_replaced() {
 }
 
 #[test]
+fn what_a_worker_wrote_before_it_died_stays() {
+    let site = site("[tasks.lines]\nworkers = 2\n");
+    site.lines(["nothing"; 2]);
+    let does = |does: &str| format!("{{\"does\":\"{does}\"}}\n");
+    site.write("copied.jsonl", &(does("nothing").repeat(9) + &does("abort-once")));
+    site.write("copies.jsonl", "of an earlier run\n");
+    let output = site.run(&quiet(&["copies", "lines"]));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let copies = std::fs::read_to_string(site.path().join("copies.jsonl")).unwrap();
+    // Of the first worker two were in flight at most; the second began with the first line again.
+    assert!((18..=19).contains(&copies.lines().count()), "{copies}");
+    assert!(!copies.contains("earlier"), "each run begins anew: {copies}");
+}
+
+#[test]
 fn a_worker_that_is_told_to_stop_by_another_drains_and_is_replaced() {
     let site = site("");
     site.lines((0..20).map(|n| if n < 2 { "gate" } else { "nothing" }));

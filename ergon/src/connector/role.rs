@@ -170,6 +170,9 @@ pub struct Context {
     pub at_once: usize,
     /// Whether a connector of the task's own takes what the task rejects, so that it never comes to the source.
     pub dead_lettered: bool,
+    /// Whether what stands at the other side already belongs to the same work: a worker that takes the place of one
+    /// that died goes on with its output. Nothing of it may be removed then, whatever the config says.
+    pub resumes: bool,
 }
 
 /// What a connector is wired as: a connector that can be both must not make a file that it is to read.
@@ -194,6 +197,7 @@ impl Context {
             usage: Usage::default(),
             at_once: 1,
             dead_lettered: false,
+            resumes: false,
         }
     }
 }

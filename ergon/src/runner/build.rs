@@ -144,9 +144,22 @@ impl Plan {
     /// # Errors
     /// All that is wrong: a policy that cannot be obeyed, or names the wrong slot; a config that can never work.
     pub(crate) fn build(self, shard: Shard) -> Result<Built, Vec<Error>> {
+        self.built(shard, false)
+    }
+
+    /// The same for what goes on with the outputs there are: none of them is emptied.
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build).
+    pub(crate) fn resume(self, shard: Shard) -> Result<Built, Vec<Error>> {
+        self.built(shard, true)
+    }
+
+    fn built(self, shard: Shard, resumes: bool) -> Result<Built, Vec<Error>> {
         let Self { config, policies, wrong } = self;
         let slots = Slots::of(&config.outline, &policies);
         let mut parts = Parts::new(config.name(), shard, policies.clone());
+        parts.resumes = resumes;
         let task = config.program.assemble(&mut parts);
         match (slots, task) {
             (Ok(slots), Some(task)) if wrong.is_empty() => {

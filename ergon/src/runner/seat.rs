@@ -16,6 +16,8 @@ pub(crate) struct Seat {
     pub(crate) address: String,
     /// Whether what it says ends on a terminal that shows colour.
     pub(crate) colour: bool,
+    /// Whether another worked here before it and died: what that one wrote must stay.
+    pub(crate) resumes: bool,
 }
 
 impl Seat {
@@ -27,8 +29,9 @@ impl Seat {
 
 impl fmt::Display for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { task, shard: Shard { index, count }, supervisor, address, colour } = self;
-        write!(f, "{task}:{index}:{count}:{supervisor}:{}:{address}", u8::from(*colour))
+        let Self { task, shard: Shard { index, count }, supervisor, address, colour, resumes } = self;
+        let (colour, resumes) = (u8::from(*colour), u8::from(*resumes));
+        write!(f, "{task}:{index}:{count}:{supervisor}:{colour}:{resumes}:{address}")
     }
 }
 
@@ -37,8 +40,10 @@ impl FromStr for Seat {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || "only a supervisor writes this option".to_owned();
-        let parts: Vec<&str> = text.splitn(6, ':').collect();
-        let [task, index, count, supervisor, colour, address] = parts[..] else { return Err(wrong()) };
+        let parts: Vec<&str> = text.splitn(7, ':').collect();
+        let [task, index, count, supervisor, colour, resumes, address] = parts[..] else {
+            return Err(wrong());
+        };
         let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
         Ok(Self {
             task: task.to_owned(),
@@ -46,6 +51,7 @@ impl FromStr for Seat {
             supervisor: supervisor.parse().map_err(|_| wrong())?,
             address: address.to_owned(),
             colour: colour == "1",
+            resumes: resumes == "1",
         })
     }
 }
@@ -58,13 +64,15 @@ mod tests {
 
     fn seat(index: usize, count: usize) -> Seat {
         let address = "/tmp/a:b/c".to_owned();
-        Seat { task: "orders".into(), shard: Shard { index, count }, supervisor: 7, address, colour: true }
+        let shard = Shard { index, count };
+        Seat { task: "orders".into(), shard, supervisor: 7, address, colour: true, resumes: index > 0 }
     }
 
     #[test]
     fn a_seat_is_read_as_it_was_written() {
-        let seat = seat(3, 4);
-        assert_eq!(seat.to_string().parse(), Ok(seat));
+        for seat in [seat(0, 4), seat(3, 4)] {
+            assert_eq!(seat.to_string().parse(), Ok(seat));
+        }
         assert!("orders:1".parse::<Seat>().is_err());
     }
 

@@ -19,6 +19,8 @@ pub struct Parts {
     task: &'static str,
     shard: Shard,
     policies: Policies,
+    /// Whether the connectors go on with what others wrote before; see [`Context::resumes`].
+    pub(crate) resumes: bool,
     pub(crate) inputs: Vec<(&'static str, Input)>,
     pub(crate) outputs: Vec<(&'static str, Output)>,
     pub(crate) connectors: Vec<(&'static str, Arc<dyn AnyConnector>)>,
@@ -41,6 +43,7 @@ impl Parts {
             task,
             shard,
             policies,
+            resumes: false,
             inputs: Vec::new(),
             outputs: Vec::new(),
             connectors: Vec::new(),
@@ -128,6 +131,7 @@ impl Parts {
     fn context(&self, slot: &'static str) -> Context {
         let mut context = Context::new(self.task, slot);
         context.shard = self.shard;
+        context.resumes = self.resumes;
         if let Some(policy) = &self.policies.consumer {
             context.at_once = policy.concurrency.saturating_add(policy.prefetch);
             context.dead_lettered = policy.dead_letter.is_some();

@@ -175,6 +175,23 @@ impl Consumer for Rows {
     }
 }
 
+/// Copies lines into a file that each run begins anew.
+#[ergon::task(connectors(input, output), services(books: Books), consumer(concurrency = 2, batch_size = 4))]
+struct Copies;
+
+impl Consumer for Copies {
+    type Payload = Line;
+    type Output = ();
+
+    async fn process_transaction(&self, line: &Transaction<Line>) -> Result<()> {
+        self.books_service.work(line).await
+    }
+
+    async fn handle_process_success(&self, line: &Transaction<Line>, (): &()) -> Result<()> {
+        self.output_connector.dispatch(line.forward()).await
+    }
+}
+
 /// A sink that takes what comes once the file `gate` is there.
 #[derive(Connector)]
 #[connector(sink)]
@@ -247,6 +264,8 @@ impl Execute for Own {
 struct Settings {
     lines: JsonLinesConfig,
     rows: ExcelConfig,
+    copied: JsonLinesConfig,
+    copies: JsonLinesConfig,
     door: DoorConfig,
     books: BooksConfig,
 }
@@ -257,6 +276,7 @@ ergon::main! {
         Lines { input: lines, books: books },
         Threads { input: lines, books: books },
         Rows { input: rows, books: books },
+        Copies { input: copied, output: copies, books: books },
         Makes { output: door, books: books },
         Own { input: lines, books: books },
     ],

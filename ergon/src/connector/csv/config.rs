@@ -98,6 +98,7 @@ impl ConnectorConfig for CsvConfig {
         if !self.append {
             refuse_to_empty(context.shard)?;
         }
-        Ok(Csv::new(self.clone(), delimiter, context))
+        let append = self.append || context.resumes;
+        Ok(Csv::new(Self { append, ..self.clone() }, delimiter, context))
     }
 }

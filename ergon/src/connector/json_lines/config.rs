@@ -107,6 +107,7 @@ impl ConnectorConfig for JsonLinesConfig {
         if !self.append {
             refuse_to_empty(context.shard)?;
         }
-        Ok(JsonLines::new(self.clone(), context))
+        let append = self.append || context.resumes;
+        Ok(JsonLines::new(Self { append, ..self.clone() }, context))
     }
 }

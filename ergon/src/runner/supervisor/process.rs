@@ -53,6 +53,7 @@ impl Crew {
         self.shared.alive.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
         self.shared.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
         let _ = timeout(READ_AFTER, heard).await;
+        worker.record.lived();
         let _ = timeout(READ_AFTER, join_all(forwarded.into_iter().flatten())).await;
         Ok(Left::new(status?, worker.record.ending(), self.stop.drain.is_cancelled()))
     }
@@ -64,6 +65,7 @@ impl Crew {
             supervisor: std::process::id(),
             address: address.to_owned(),
             colour: self.voice.colour,
+            resumes: worker.record.may_have_written(),
         };
         let mut command = Command::new(program()?);
         command.arg(format!("--as-worker={seat}")).args(std::env::args_os().skip(1)).kill_on_drop(true);

@@ -26,6 +26,8 @@ struct Books {
     /// How many there are to process, if it has said so.
     total: Option<u64>,
     begun: bool,
+    /// Whether one of those that were in this place may have written something.
+    wrote: bool,
     vitals: Vitals,
     /// What it measured, as it last said.
     metrics: Option<String>,
@@ -43,6 +45,7 @@ impl Record {
             in_flight: 0,
             total: None,
             begun: false,
+            wrote: false,
             vitals: Vitals::default(),
             metrics: None,
             faults: Vec::new(),
@@ -73,6 +76,18 @@ impl Record {
                 books.ending = Some(*ending);
             }
         }
+    }
+
+    /// A worker was there, whatever came of it. Only one that said why it could not begin has surely written nothing:
+    /// the word of one that began may have died with it.
+    pub(super) fn lived(&self) {
+        let mut books = self.books();
+        books.wrote |= books.faults.is_empty();
+    }
+
+    /// Whether what the next one finds may be the work of one that was here before it.
+    pub(super) fn may_have_written(&self) -> bool {
+        self.books().wrote
     }
 
     /// The worker is dead, and another takes its place.
@@ -183,6 +198,19 @@ mod tests {
         let whole = merged(records.iter());
         assert_eq!((whole.tally.processed, whole.in_flight, whole.tally.abandoned_threads), (18, 5, 3));
         assert_eq!((records[0].restarts(), records[1].restarts()), (1, 0));
+    }
+
+    #[test]
+    fn only_one_that_could_not_begin_has_surely_written_nothing() {
+        let record = Record::new();
+        let fault = Fault::from(&crate::error::Error::new(crate::error::ErrorKind::Connector, "no broker"));
+        record.heed(Message::Refused { faults: vec![fault] });
+        record.lived();
+        record.replaced();
+        assert!(!record.may_have_written());
+        record.lived();
+        record.replaced();
+        assert!(record.may_have_written(), "it died without a word");
     }
 
     #[test]

@@ -41,7 +41,8 @@ mod joined {
         let (control, arriving) = Control::start().map_err(no_threads)?;
         let link = Arc::new(Link::join(seat, control.orders.clone()).map_err(no_supervisor)?);
         let audience = Audience::Supervisor(Arc::clone(&link), output.clone());
-        let built = match plan.build(seat.shard) {
+        let built = if seat.resumes { plan.resume(seat.shard) } else { plan.build(seat.shard) };
+        let built = match built {
             Ok(built) => built,
             Err(errors) => {
                 audience.refused(&errors);
