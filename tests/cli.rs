@@ -554,6 +554,24 @@ fn on_terminal(mut command: Command, columns: u16) -> String {
 }
 
 #[test]
+fn a_transaction_by_hand_is_added_to_what_runs_wrote() {
+    let project = Project::new();
+    project.write("ergon.toml", &SETTINGS.replace("\"copies.jsonl\"", "\"copies.jsonl\"\nappend = false"));
+    project.run(&["run", "copy-lines"]);
+    assert_eq!(project.run(&["run", "copy-lines"]).status.code(), Some(0));
+    assert_eq!(project.copies().len(), 10, "each run begins anew");
+    let one = ["process-transaction", "copy-lines", "--payload-json", r#"{"n":41}"#];
+    for (command, copies) in [
+        (&one[..], 11),
+        (&["process-transaction-by-id", "copy-lines", "lines.jsonl:3"], 12),
+        (&["process-transaction-by-id", "copy-lines", "lines.jsonl:99"], 12),
+    ] {
+        let output = project.run(command);
+        assert_eq!(project.copies().len(), copies, "{command:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn help_fits_the_terminal() {
     let project = Project::new();
     let width = |columns: u16| {

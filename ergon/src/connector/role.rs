@@ -171,7 +171,8 @@ pub struct Context {
     /// Whether a connector of the task's own takes what the task rejects, so that it never comes to the source.
     pub dead_lettered: bool,
     /// Whether what stands at the other side already belongs to the same work: a worker that takes the place of one
-    /// that died goes on with its output. Nothing of it may be removed then, whatever the config says.
+    /// that died goes on with its output, a transaction that is processed by hand is added to that of a run. Nothing of
+    /// it may be removed then, whatever the config says.
     pub resumes: bool,
 }
 

@@ -61,7 +61,8 @@ enum Work {
 }
 
 fn run(plan: Plan, work: Work, dry_run: bool, format: Format, output: &Output) -> Result<Exit, Error> {
-    let built = match plan.build(Shard::default()) {
+    // One transaction more: it is written beside what runs before it left behind.
+    let built = match plan.resume(Shard::default()) {
         Ok(built) => built,
         Err(errors) => return Ok(refused(&errors, output)),
     };
