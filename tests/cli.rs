@@ -554,6 +554,21 @@ fn on_terminal(mut command: Command, columns: u16) -> String {
 }
 
 #[test]
+fn a_run_that_does_not_begin_leaves_the_outputs_as_they_are() {
+    let project = Project::new();
+    let settings = SETTINGS.replace("\"copies.jsonl\"", "\"copies.jsonl\"\nappend = false");
+    project.write("ergon.toml", &settings.replace("\"lines.jsonl\"", "\"nope.jsonl\""));
+    project.write("copies.jsonl", "of yesterday\n");
+    let output = project.run(&["run", "copy-lines"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert_eq!(project.copies(), ["of yesterday"]);
+    project.write("ergon.toml", &settings);
+    project.write("lines.jsonl", "");
+    assert_eq!(project.run(&["run", "copy-lines"]).status.code(), Some(0));
+    assert!(project.copies().is_empty(), "a run that wrote nothing has an empty output");
+}
+
+#[test]
 fn a_transaction_by_hand_is_added_to_what_runs_wrote() {
     let project = Project::new();
     project.write("ergon.toml", &SETTINGS.replace("\"copies.jsonl\"", "\"copies.jsonl\"\nappend = false"));

@@ -19,6 +19,7 @@ use crate::transaction::{Result, Transaction, TransactionError};
 pub(crate) trait AnyConnector: Send + Sync {
     fn kind(&self) -> &'static str;
     fn open(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
+    fn begin(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
     fn close(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
     fn check(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
     fn offers(&self) -> Abilities<'_>;
@@ -34,6 +35,10 @@ impl<C: Connector> AnyConnector for C {
 
     fn open(&self) -> BoxFuture<'_, Result<(), ConnectorError>> {
         Box::pin(Connector::open(self))
+    }
+
+    fn begin(&self) -> BoxFuture<'_, Result<(), ConnectorError>> {
+        Box::pin(Connector::begin(self))
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), ConnectorError>> {

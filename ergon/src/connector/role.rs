@@ -26,6 +26,16 @@ pub trait Connector: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
+    /// Called once when everything that a run needs is open, before the first fetch or dispatch: only now is it sure
+    /// that the run takes place. What cannot be taken back belongs here and not in [`open`](Self::open): a sink that
+    /// begins its file anew empties it now, so a run that cannot begin leaves everything as it was. Default: nothing.
+    ///
+    /// # Errors
+    /// Why it cannot begin.
+    fn begin(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Writes out what is held back and lets go of the external system. Called once, after the last settle.
     ///
     /// # Errors

@@ -290,6 +290,17 @@ impl Opened {
         connectors.collect()
     }
 
+    /// Begins the run, now that everything is open; what cannot begin is closed.
+    pub(crate) async fn begin(self) -> Result<Self, Vec<Error>> {
+        let begun = join_all(self.ends.iter().map(End::begin)).await;
+        let mut errors: Vec<Error> = begun.into_iter().filter_map(Result::err).collect();
+        if errors.is_empty() {
+            return Ok(self);
+        }
+        errors.extend(self.close().await);
+        Err(errors)
+    }
+
     /// Closes sinks, services and the source, in this order; says what could not be closed.
     pub(crate) async fn close(self) -> Vec<Error> {
         // The task goes first: what it still holds must not be in use when its connectors close.
@@ -336,6 +347,14 @@ impl End {
         match tokio::time::timeout(OPEN_WITHIN, open).await {
             Ok(result) => result,
             Err(_) => Err(self.late("open", OPEN_WITHIN)),
+        }
+    }
+
+    async fn begin(&self) -> Result<(), Error> {
+        let Self::Connector(slot, connector) = self else { return Ok(()) };
+        match tokio::time::timeout(OPEN_WITHIN, connector.begin()).await {
+            Ok(result) => result.map_err(|error| connector_error(slot, connector.kind(), &error)),
+            Err(_) => Err(self.late("begin", OPEN_WITHIN)),
         }
     }
 

@@ -41,16 +41,25 @@ pub(crate) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("ergon").build()
 }
 
-/// Opens all tasks, or none: what was opened beside one that failed is closed again.
+/// Opens all tasks and begins, or none: what was opened beside one that failed is closed again.
 ///
 /// # Errors
 /// Each connector and service of any task that cannot be opened; where there are several tasks, with the task's name.
 pub(crate) async fn open_all(tasks: Vec<Built>) -> Result<Vec<Opened>, Vec<Error>> {
-    let several = tasks.len() > 1;
+    let open = |task: Built| async move { (task.name, task.open(Reach::Whole).await) };
+    let opened = all_or_none(join_all(tasks.into_iter().map(open)).await).await?;
+    // Only now is it sure that there is a run: an output that it begins anew keeps its content until here.
+    let begin = |task: Opened| async move { (task.name, task.begin().await) };
+    all_or_none(join_all(opened.into_iter().map(begin)).await).await
+}
+
+async fn all_or_none(
+    results: Vec<(&'static str, Result<Opened, Vec<Error>>)>,
+) -> Result<Vec<Opened>, Vec<Error>> {
+    let several = results.len() > 1;
     let mut opened = Vec::new();
     let mut errors = Vec::new();
-    let open = |task: Built| async move { (task.name, task.open(Reach::Whole).await) };
-    for (name, result) in join_all(tasks.into_iter().map(open)).await {
+    for (name, result) in results {
         match result {
             Ok(task) => opened.push(task),
             Err(found) if several => errors.extend(found.into_iter().map(|error| error.of_task(name))),
@@ -106,7 +115,7 @@ impl Opened {
 }
 
 impl Built {
-    /// Opens the task, unless it is told to stop before all is open.
+    /// Opens the task and begins, unless it is told to stop before all is open.
     ///
     /// # Errors
     /// What cannot be opened.
@@ -118,7 +127,7 @@ impl Built {
         tokio::select! {
             biased;
             () = stop.drain.cancelled() => Ok(None),
-            opened = Box::pin(self.open(reach)) => opened.map(Some),
+            opened = Box::pin(async { self.open(reach).await?.begin().await }) => opened.map(Some),
         }
     }
 

@@ -94,12 +94,16 @@ impl Connector for Csv {
         }
     }
 
+    async fn begin(&self) -> Result<(), ConnectorError> {
+        self.begin_writing()
+    }
+
     async fn close(&self) -> Result<(), ConnectorError> {
         self.feed.close();
         self.finish_writing().await
     }
 
-    /// A sink may empty its file when it opens; a check only finds out whether it could be written.
+    /// A sink makes its file when it opens; a check only finds out whether it could be written.
     async fn check(&self) -> Result<(), ConnectorError> {
         match self.usage {
             Usage::Sink => writable(&self.config.path, self.config.create),

@@ -55,6 +55,11 @@ impl Csv {
         Ok(())
     }
 
+    /// Empties the file, if it is open and to be emptied.
+    pub(super) fn begin_writing(&self) -> Result<(), ConnectorError> {
+        lock(&self.out).as_mut().map_or(Ok(()), |out| out.file.begin())
+    }
+
     pub(super) async fn finish_writing(&self) -> Result<(), ConnectorError> {
         let Some(mut out) = lock(&self.out).take() else { return Ok(()) };
         finished(tokio::task::spawn_blocking(move || out.file.finish()).await)

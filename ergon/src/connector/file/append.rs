@@ -13,7 +13,7 @@ use crate::connector::ConnectorError;
 pub(crate) struct Mode {
     /// Make the file, and the folders above it, if it is not there.
     pub(crate) create: bool,
-    /// Keep what is in it; else it is emptied.
+    /// Keep what is in it; else it is emptied when the run begins.
     pub(crate) append: bool,
     pub(crate) fsync: Fsync,
     /// A line break between two double quotes ends no line.
@@ -60,6 +60,8 @@ pub(crate) struct AppendFile {
     out: Out,
     fsync: Fsync,
     quotes: bool,
+    /// What is in the file is of an earlier run, and is to go.
+    stale: bool,
     /// The file may end in the middle of a line: the next write starts a fresh one.
     torn: bool,
 }
@@ -78,11 +80,13 @@ impl AppendFile {
             out: Out::Stdout(io::stdout()),
             fsync: Fsync::Never,
             quotes: false,
+            stale: false,
             torn: false,
         }
     }
 
-    /// Opens a file; if a process died while it wrote the last line, what comes next starts a fresh one.
+    /// Opens a file, and leaves in it what is there: the run may yet not begin. If a process died while it wrote the
+    /// last line, what comes next starts a fresh one.
     pub(crate) fn open(path: &Path, mode: Mode) -> Result<Self, ConnectorError> {
         let failed = |error| cannot("open for writing", path, error);
         if mode.create
@@ -92,15 +96,22 @@ impl AppendFile {
         }
         let file = OpenOptions::new().append(true).create(mode.create).open(path).map_err(failed)?;
         let regular = file.metadata().map_err(failed)?.is_file();
-        if regular && !mode.append {
-            file.set_len(0).map_err(failed)?;
+        let (fsync, quotes, stale) = (mode.fsync, mode.quotes, regular && !mode.append);
+        Ok(Self { path: path.to_owned(), out: Out::File(file), fsync, quotes, stale, torn: regular })
+    }
+
+    /// Empties the file, if it is to be emptied: once, when the run begins, or at the first write.
+    pub(crate) fn begin(&mut self) -> Result<(), ConnectorError> {
+        if let (Out::File(file), true) = (&self.out, self.stale) {
+            file.set_len(0).map_err(|error| cannot("empty", &self.path, error))?;
         }
-        let (fsync, quotes) = (mode.fsync, mode.quotes);
-        Ok(Self { path: path.to_owned(), out: Out::File(file), fsync, quotes, torn: regular })
+        self.stale = false;
+        Ok(())
     }
 
     /// Writes all lines with one call to the system; an item that is not in the file as a whole line is reported.
     pub(crate) fn append(&mut self, batch: Batch) -> Result<(), ConnectorError> {
+        self.begin()?;
         self.mend().map_err(|error| cannot("write to", &self.path, error))?;
         let mut written = 0;
         while let Some(rest) = batch.bytes.get(written..).filter(|rest| !rest.is_empty()) {
@@ -144,6 +155,7 @@ impl AppendFile {
     /// Writes a line of headings if the file is empty, though several processes may try at once; says whether it was.
     #[cfg(feature = "csv")]
     pub(crate) fn head(&mut self, line: &[u8]) -> Result<bool, ConnectorError> {
+        self.begin()?;
         let failed = |error| cannot("write to", &self.path, error);
         let Out::File(file) = &self.out else { return Ok(false) };
         file.lock().map_err(failed)?;

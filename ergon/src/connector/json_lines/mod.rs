@@ -82,12 +82,16 @@ impl Connector for JsonLines {
         }
     }
 
+    async fn begin(&self) -> Result<(), ConnectorError> {
+        self.begin_writing()
+    }
+
     async fn close(&self) -> Result<(), ConnectorError> {
         self.feed.close();
         self.finish_writing().await
     }
 
-    /// A sink may empty its file when it opens; a check only finds out whether it could be written.
+    /// A sink makes its file when it opens; a check only finds out whether it could be written.
     async fn check(&self) -> Result<(), ConnectorError> {
         match self.usage {
             Usage::Sink if !self.config.is_standard_stream() => {

@@ -57,6 +57,11 @@ impl JsonLines {
         Ok(())
     }
 
+    /// Empties the file, if it is open and to be emptied.
+    pub(super) fn begin_writing(&self) -> Result<(), ConnectorError> {
+        lock(&self.out).as_mut().map_or(Ok(()), AppendFile::begin)
+    }
+
     pub(super) async fn finish_writing(&self) -> Result<(), ConnectorError> {
         let Some(mut file) = lock(&self.out).take() else { return Ok(()) };
         finished(tokio::task::spawn_blocking(move || file.finish()).await)

@@ -221,6 +221,34 @@ async fn append_and_create_are_obeyed() {
 }
 
 #[tokio::test]
+async fn a_file_is_emptied_when_the_run_begins_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = with(folder.path(), "1\n");
+    config.append = false;
+    let written = || std::fs::read_to_string(folder.path().join("orders.jsonl")).unwrap();
+    // Something else did not open.
+    sink(&config).await.close().await.unwrap();
+    assert_eq!(written(), "1\n");
+
+    let mut context = context(Usage::Sink);
+    context.resumes = true;
+    let next = config.build(&context).unwrap();
+    next.open().await.unwrap();
+    next.begin().await.unwrap();
+    next.dispatch(vec![Transaction::new("a", &2).unwrap()]).await.unwrap();
+    assert_eq!(written(), "1\n2\n", "it goes on with what another wrote");
+
+    let begun = sink(&config).await;
+    begun.begin().await.unwrap();
+    assert_eq!(written(), "", "also if nothing is written");
+    for id in ["a", "b"] {
+        begun.dispatch(vec![Transaction::new(id, &3).unwrap()]).await.unwrap();
+    }
+    begun.close().await.unwrap();
+    assert_eq!(written(), "3\n3\n");
+}
+
+#[tokio::test]
 async fn a_dispatch_after_close_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = with(folder.path(), "");

@@ -60,6 +60,7 @@ async fn open<F: Fixture<Config: SinkConfig>>(fixture: &F, place: &str) -> Resul
     let context = context(Usage::Sink);
     let connector = Arc::new(config.build(&context).map_err(failed("not built"))?);
     connector.open().await.map_err(failed("not opened"))?;
+    connector.begin().await.map_err(failed("not begun"))?;
     same("health after open", &connector.health(), &Health::Healthy)?;
     let output = Output::new(Arc::clone(&connector), &context);
     Ok(Opened { config, connector, output })

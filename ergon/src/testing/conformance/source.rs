@@ -62,6 +62,7 @@ impl<C: crate::connector::Source> Opened<C> {
         context.shard = shard;
         let connector = Arc::new(config.build(&context).map_err(failed("not built"))?);
         connector.open().await.map_err(failed("not opened"))?;
+        connector.begin().await.map_err(failed("not begun"))?;
         same("health after open", &connector.health(), &Health::Healthy)?;
         let input = Input::new(Arc::clone(&connector), &context);
         Ok(Self { connector, input })
