@@ -554,6 +554,29 @@ fn on_terminal(mut command: Command, columns: u16) -> String {
 }
 
 #[test]
+fn a_file_that_is_read_is_not_written_to_by_the_same_task() {
+    let project = Project::new();
+    for append in ["", "\nappend = false"] {
+        let same = format!("\"./lines.jsonl\"{append}");
+        project.write("ergon.toml", &SETTINGS.replace("\"copies.jsonl\"", &same));
+        let output = project.run(&["run", "copy-lines"]);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        let told = "connector `output` (json-lines): would write to lines.jsonl, which `input` reads";
+        assert!(stderr(&output).contains(told), "{}", stderr(&output));
+        let output = project.run(&["check"]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = stdout(&output);
+        let told =
+            "          would write to lines.jsonl, which `input` reads\n          hint: name another file";
+        assert!(said.contains("  failed  output ") && said.contains(told), "{said}");
+        assert_eq!(
+            std::fs::read_to_string(project.0.path().join("lines.jsonl")).unwrap().lines().count(),
+            10
+        );
+    }
+}
+
+#[test]
 fn a_run_that_does_not_begin_leaves_the_outputs_as_they_are() {
     let project = Project::new();
     let settings = SETTINGS.replace("\"copies.jsonl\"", "\"copies.jsonl\"\nappend = false");

@@ -320,6 +320,11 @@ impl Output {
         Handle::current().block_on(self.dispatch_transactions(transactions))
     }
 
+    /// What kind of connector it is.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.label.kind
+    }
+
     /// The places it dispatches to; see [`Sink::destinations`].
     pub fn destinations(&self) -> Vec<Place> {
         self.sink.destinations()

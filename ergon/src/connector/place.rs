@@ -20,12 +20,25 @@ use std::fmt::{self, Write as _};
 pub struct Place {
     name: String,
     system: Option<String>,
+    /// A file has one content for all: who writes to it changes what another reads.
+    file: bool,
 }
 
 impl Place {
     /// Names a place.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), system: None }
+        Self { name: name.into(), system: None, file: false }
+    }
+
+    /// Names a file.
+    #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
+    pub(crate) fn file(name: impl Into<String>) -> Self {
+        Self { file: true, ..Self::new(name) }
+    }
+
+    /// Says whether it is a file.
+    pub(crate) fn is_file(&self) -> bool {
+        self.file
     }
 
     /// Says which system the name belongs to: the address of a broker, a database.

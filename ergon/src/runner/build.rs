@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
+use super::places::entangled;
 use crate::connector::{AnyConnector, Input, Output, Shard};
 use crate::error::{Error, ErrorKind};
 use crate::policy::{ConsumerPolicy, Policies};
@@ -142,7 +143,8 @@ impl Plan {
     /// Builds the task, its connectors and services, without touching anything outside.
     ///
     /// # Errors
-    /// All that is wrong: a policy that cannot be obeyed, or names the wrong slot; a config that can never work.
+    /// All that is wrong: a policy that cannot be obeyed, or names the wrong slot; a config that can never work; a file
+    /// that is both read and written to.
     pub(crate) fn build(self, shard: Shard) -> Result<Built, Vec<Error>> {
         self.built(shard, false)
     }
@@ -161,8 +163,9 @@ impl Plan {
         let mut parts = Parts::new(config.name(), shard, policies.clone());
         parts.resumes = resumes;
         let task = config.program.assemble(&mut parts);
+        let entangled = entangled(&parts);
         match (slots, task) {
-            (Ok(slots), Some(task)) if wrong.is_empty() => {
+            (Ok(slots), Some(task)) if wrong.is_empty() && entangled.is_empty() => {
                 Ok(Built { name: config.name(), policies, slots, task, parts })
             }
             _ => {
@@ -171,6 +174,7 @@ impl Plan {
                     .into_iter()
                     .chain(Slots::wrong(&config.outline, &policies))
                     .chain(unbuilt)
+                    .chain(entangled.into_iter().map(|(_, error)| error))
                     .collect())
             }
         }

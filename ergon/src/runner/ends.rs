@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::build::{End, OPEN_WITHIN, Reach};
+use super::places::entangled;
 use super::{Built, Opened, Plan, Slots};
 use crate::connector::{AnyConnector, ConnectorError, Delivery, Disposition, Input, Settlement, Shard};
 use crate::error::{Error, ErrorKind};
@@ -32,9 +33,17 @@ impl Plan {
         let mut parts = Parts::new(config.name(), Shard::default(), policies.clone());
         // Whether or not all of it can be built: what is built is tried.
         drop(config.program.assemble(&mut parts));
+        let entangled = entangled(&parts);
         let ends = End::connectors(&parts).chain(End::services(&parts)).map(check);
         let mut checked = join_all(ends).await;
         checked.extend(parts.unbuilt.into_iter().map(Checked::from));
+        for (slot, error) in entangled {
+            let sink = checked.iter_mut().find(|end| end.what == "connector" && end.name == slot);
+            // One that does not even open has said why.
+            if let Some(sink) = sink {
+                sink.error.get_or_insert(error);
+            }
+        }
         let slots = config.outline.slots.iter().map(|slot| ("connector", slot.name));
         let declared: Vec<_> =
             slots.chain(config.outline.services.iter().map(|(name, _)| ("service", *name))).collect();

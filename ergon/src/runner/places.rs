@@ -2,6 +2,8 @@
 
 use super::Built;
 use crate::connector::Place;
+use crate::error::{Error, ErrorKind};
+use crate::task::Parts;
 
 /// The places behind the slots of a task.
 #[derive(Debug, Default)]
@@ -36,4 +38,27 @@ impl Places {
 
 fn of<'a>(all: &'a [(&'static str, Vec<Place>)], slot: &str) -> &'a [Place] {
     all.iter().find(|(name, _)| *name == slot).map_or(&[], |(_, places)| places)
+}
+
+/// Finds each sink that would write to a file which another connector of the task reads: it would empty the input, or
+/// make it grow while it is read. A queue is another matter: what is dispatched to it is a message of its own.
+pub(super) fn entangled(parts: &Parts) -> Vec<(&'static str, Error)> {
+    let mut found = Vec::new();
+    for (slot, output) in &parts.outputs {
+        let written = output.destinations();
+        let reads = |place: &Place| place.is_file() && written.contains(place);
+        let others = parts.inputs.iter().filter(|(name, _)| name != slot);
+        let both = others.filter_map(|(name, input)| Some((name, input.origins().into_iter().find(reads)?)));
+        for (input, place) in both {
+            let what = format!(
+                "connector `{slot}` ({}): would write to {place}, which `{input}` reads",
+                output.kind()
+            );
+            found.push((
+                *slot,
+                Error::new(ErrorKind::Refused, what).with_hint("name another file for one of them"),
+            ));
+        }
+    }
+    found
 }

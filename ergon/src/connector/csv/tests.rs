@@ -239,6 +239,6 @@ async fn records_pass_from_file_to_file() {
 #[test]
 fn who_reads_the_file_meets_who_writes_it() {
     let connector = |path: &str| CsvConfig::new(path).build(&Context::new("task", "slot")).unwrap();
-    assert_eq!(connector("./out/orders.csv").origins(), [Place::new("out/orders.csv")]);
-    assert_eq!(connector("out/orders.csv").destinations(), [Place::new("out/orders.csv")]);
+    assert_eq!(connector("./out/orders.csv").origins(), [Place::file("out/orders.csv")]);
+    assert_eq!(connector("out/orders.csv").destinations(), [Place::file("out/orders.csv")]);
 }

@@ -83,7 +83,9 @@ pub(crate) fn place(path: &Path) -> Place {
     }
     let here = absolute(".").unwrap_or_default();
     let below = direct.strip_prefix(here).unwrap_or(&direct);
-    Place::new(below.to_string_lossy())
+    let name = below.to_string_lossy();
+    // A device keeps nothing: what is written to `/dev/null` is not what is read there.
+    if direct.starts_with("/dev") { Place::new(name) } else { Place::file(name) }
 }
 
 /// Opens a file for reading; a folder is refused.

@@ -277,8 +277,8 @@ fn unknown_keys_are_refused() {
 #[test]
 fn who_reads_the_file_meets_who_writes_it() {
     let connector = |path: &str| JsonLinesConfig::new(path).build(&Context::new("task", "slot")).unwrap();
-    assert_eq!(connector("./out/orders.jsonl").origins(), [Place::new("out/orders.jsonl")]);
-    assert_eq!(connector("out/orders.jsonl").destinations(), [Place::new("out/orders.jsonl")]);
+    assert_eq!(connector("./out/orders.jsonl").origins(), [Place::file("out/orders.jsonl")]);
+    assert_eq!(connector("out/orders.jsonl").destinations(), [Place::file("out/orders.jsonl")]);
     let stream = connector("-");
     assert_eq!(stream.origins(), [Place::new("standard input")]);
     assert_eq!(stream.destinations(), [Place::new("standard output")]);

@@ -71,6 +71,6 @@ fn ids(deliveries: &[Delivery]) -> Vec<&str> {
 #[test]
 fn who_reads_the_file_meets_who_writes_it() {
     let connector = |path: &str| ExcelConfig::new(path).build(&Context::new("task", "slot")).unwrap();
-    assert_eq!(connector("./out/orders.xlsx").origins(), [Place::new("out/orders.xlsx")]);
-    assert_eq!(connector("out/orders.xlsx").destinations(), [Place::new("out/orders.xlsx")]);
+    assert_eq!(connector("./out/orders.xlsx").origins(), [Place::file("out/orders.xlsx")]);
+    assert_eq!(connector("out/orders.xlsx").destinations(), [Place::file("out/orders.xlsx")]);
 }
