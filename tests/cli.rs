@@ -577,6 +577,28 @@ fn a_file_that_is_read_is_not_written_to_by_the_same_task() {
 }
 
 #[test]
+fn a_pipe_is_read_whole_by_one_worker_and_refused_to_several() {
+    let project = Project::new();
+    project.write("ergon.toml", &SETTINGS.replace("\"lines.jsonl\"", "\"/dev/stdin\""));
+    let run = |workers: &str| {
+        let mut command =
+            project.command(&["run", "copy-lines", "--log-level", "warn", "--workers", workers]);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // More than a pipe and a reader's buffer hold. Of several workers none listens.
+        let lines = "{\"n\":1}\n".repeat(30_000);
+        let _ = child.stdin.take().unwrap().write_all(lines.as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    let output = run("3");
+    let told = "/dev/stdin is no regular file and cannot be shared by several workers";
+    assert!(stderr(&output).contains(told), "{}", stderr(&output));
+    assert_eq!((output.status.code(), project.copies().len()), (Some(2), 0));
+    let output = run("1");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(project.copies().len(), 30_000, "nothing else reads from it");
+}
+
+#[test]
 fn a_run_that_does_not_begin_leaves_the_outputs_as_they_are() {
     let project = Project::new();
     let settings = SETTINGS.replace("\"copies.jsonl\"", "\"copies.jsonl\"\nappend = false");

@@ -41,7 +41,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::file::{Feed, file_name, writable};
+use super::file::{Feed, file_name, is_stream, writable};
 use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
 use records::Line;
 use sink::Out;
@@ -115,6 +115,11 @@ impl Connector for Csv {
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        Abilities::none().count(self).fetch_by_id(self)
+        // Whoever reads a stream once more takes what is in it away from the fetches.
+        if is_stream(&self.config.path) {
+            Abilities::none()
+        } else {
+            Abilities::none().count(self).fetch_by_id(self)
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::records::{Line, Records};
 use super::{Csv, CsvConfig};
-use crate::connector::file::{Closed, Outlet, find, place};
+use crate::connector::file::{Closed, Outlet, find, place, refuse_to_share};
 use crate::connector::{
     ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Place, Settlement, Shard, Source,
 };
@@ -54,7 +54,12 @@ impl Csv {
     pub(super) async fn start_reading(&self) -> Result<(), ConnectorError> {
         let (config, delimiter, shard) = (self.config.clone(), self.delimiter, self.shard);
         let names = Arc::clone(&self.names);
-        self.feed.start(move |outlet| read(Records::new(&config, delimiter, shard)?, &names, outlet)).await
+        self.feed
+            .start(move |outlet| {
+                refuse_to_share(&config.path, shard)?;
+                read(Records::new(&config, delimiter, shard)?, &names, outlet)
+            })
+            .await
     }
 
     fn transaction(&self, names: &Arc<[String]>, line: Line) -> Transaction {

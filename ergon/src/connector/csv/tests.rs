@@ -242,3 +242,14 @@ fn who_reads_the_file_meets_who_writes_it() {
     assert_eq!(connector("./out/orders.csv").origins(), [Place::file("out/orders.csv")]);
     assert_eq!(connector("out/orders.csv").destinations(), [Place::file("out/orders.csv")]);
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_can_be_read_only_once_is_not_shared() {
+    let mut context = context(Usage::Source);
+    context.shard.count = 2;
+    let source = CsvConfig::new("/dev/null").build(&context).unwrap();
+    let error = source.open().await.unwrap_err();
+    assert!(error.is_permanent(), "{error}");
+    assert_eq!(error.message(), "/dev/null is no regular file and cannot be shared by several workers");
+}

@@ -65,6 +65,22 @@ pub(crate) fn refuse_to_empty(shard: Shard) -> Result<(), ConnectorError> {
     Err(ConnectorError::permanent(message).with_hint("set `append = true`, or `workers = 1`"))
 }
 
+/// Says whether a path leads to what can be read only once: a pipe, a terminal.
+#[cfg(any(feature = "json_lines", feature = "csv"))]
+pub(crate) fn is_stream(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+/// Refuses to read a stream by several workers: each would pass over the others' share of what happens to come to it.
+#[cfg(any(feature = "json_lines", feature = "csv"))]
+pub(crate) fn refuse_to_share(path: &Path, shard: Shard) -> Result<(), ConnectorError> {
+    if shard.count <= 1 || !is_stream(path) {
+        return Ok(());
+    }
+    let message = format!("{} is no regular file and cannot be shared by several workers", shown(path));
+    Err(ConnectorError::permanent(message).with_hint("set `workers = 1`, or name a file"))
+}
+
 /// The last part of a path: what ids and metadata name a file by.
 pub(crate) fn file_name(path: &Path) -> Arc<str> {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into()

@@ -19,7 +19,7 @@ use crate::settings::FilePath;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JsonLinesConfig {
-    /// The file; `-` is standard input for a source, standard output for a sink.
+    /// The file; `-` is standard input for a source, standard output for a sink. A pipe is for one worker only.
     pub path: FilePath,
     /// Sink: makes the file, and the folders above it, if they are not there. Default: true.
     #[serde(default = "yes")]

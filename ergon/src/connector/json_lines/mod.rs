@@ -35,7 +35,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex};
 
-use super::file::{AppendFile, Feed, file_name, writable};
+use super::file::{AppendFile, Feed, file_name, is_stream, writable};
 use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
 use source::Line;
 
@@ -105,7 +105,8 @@ impl Connector for JsonLines {
     }
 
     fn abilities(&self) -> Abilities<'_> {
-        if self.config.is_standard_stream() {
+        // Whoever reads a stream once more takes what is in it away from the fetches.
+        if self.config.is_standard_stream() || is_stream(&self.config.path) {
             Abilities::none()
         } else {
             Abilities::none().count(self).fetch_by_id(self).letters(self).take_back(self)

@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::{Envelope, JsonLines, line};
-use crate::connector::file::{ByteSize, Closed, Outlet, cannot, find, open};
+use crate::connector::file::{ByteSize, Closed, Outlet, cannot, find, open, refuse_to_share};
 use crate::connector::{
     ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Place, Settlement, Shard, Source,
 };
@@ -76,6 +76,7 @@ impl JsonLines {
                 if standard_input {
                     return read(Lines::new(io::stdin().lock(), max), &path, shard, outlet);
                 }
+                refuse_to_share(&path, shard)?;
                 read(Lines::new(open(&path)?, max), &path, shard, outlet)
             })
             .await
