@@ -11,7 +11,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -94,7 +94,7 @@ impl Project {
 
     fn wait_for(&self, name: &str) {
         let file = self.0.path().join(name);
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         while !file.exists() {
             assert!(began.elapsed() < Duration::from_secs(60), "{name} did not come");
             std::thread::sleep(Duration::from_millis(2));
@@ -688,4 +688,24 @@ fn completions_and_the_man_page_are_written_without_a_project() {
     shell.stdin.take().unwrap().write_all(&bash.stdout).unwrap();
     assert!(shell.wait().unwrap().success());
     assert!(stdout(&bash).contains("dead-letters"));
+}
+
+#[test]
+fn nobody_counts_where_no_total_is_shown() {
+    let project = Project::new();
+    let lines = project.0.path().join("lines.jsonl");
+    std::fs::remove_file(&lines).unwrap();
+    // Whoever counted would open the pipe as well, and take lines out of it or wait for more.
+    let made = Command::new("mkfifo").arg(&lines).status().unwrap();
+    assert!(made.success());
+    let writer = std::thread::spawn(move || {
+        let mut pipe = File::options().write(true).open(lines).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        pipe.write_all(b"{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n").unwrap();
+    });
+    let began = Instant::now();
+    let output = project.run(&["run", "copy-lines", "--quiet"]);
+    writer.join().unwrap();
+    assert_eq!((output.status.code(), project.copies().len()), (Some(0), 3), "{}", stderr(&output));
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }

@@ -2,14 +2,13 @@
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 
 use super::audience::{Audience, tell};
+use super::counting::{beside, watched};
 use super::{Wish, no_threads, write};
-use crate::cli::progress::Watched;
 use crate::error::{Error, ErrorKind};
 use crate::policy::duration::Limit;
 use crate::runner::health::{self, Look};
@@ -18,9 +17,6 @@ use crate::runner::watch::{Subject, Watch};
 use crate::runner::{Built, Control, Exit, Finished, Opened, attend, open_all, runtime};
 use crate::task::{Monitor, Stop};
 use crate::telemetry::Ended;
-
-/// How long a source may take to say how many there are; a bar without an end is better than a late start.
-const COUNT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where a run takes place: who looks after it, and who hears of it.
 pub(super) struct Place {
@@ -87,10 +83,13 @@ pub(super) async fn run_all(built: Vec<Built>, arriving: BoxStream<'static, Reas
             return over(Vec::new(), errors);
         }
     };
-    let watched = join_all(opened.iter().zip(&monitors).map(|(task, monitor)| watched(task, monitor, &stop)));
-    let progress = audience.begun(watched.await);
+    let (shown, counting): (Vec<_>, Vec<_>) =
+        opened.iter().zip(&monitors).map(|(task, monitor)| watched(task, monitor)).unzip();
+    let progress = audience.begun(shown);
+    let counting = counting.into_iter().flatten().filter(|_| audience.shows_progress());
+    let counting = join_all(counting.map(|task| task.find_out(|total| audience.counted(total))));
     let runs = opened.into_iter().zip(monitors).map(|(task, monitor)| run_one(task, monitor, &watch, &stop));
-    let mut finished: Vec<Finished> = join_all(runs).await;
+    let mut finished: Vec<Finished> = beside(join_all(runs), counting).await;
     if let Some(progress) = progress {
         progress.finish();
     }
@@ -156,24 +155,10 @@ fn look_after(place: Place, watch: &Arc<Mutex<Watch>>, stop: &Stop, monitors: Ve
     }));
 }
 
-/// What the progress shows of a task; asks the source how many there are.
-async fn watched(task: &Opened, monitor: &Monitor, stop: &Stop) -> Watched {
-    let policy = task.policies.consumer.as_ref();
-    let pending = async {
-        let count = tokio::time::timeout(COUNT_WITHIN, task.input()?.count()).await;
-        count.ok().and_then(Result::ok).flatten()
-    };
-    let pending = tokio::select! {
-        pending = pending => pending,
-        () = stop.drain.cancelled() => None,
-    };
-    let (streaming, limit) = policy.map_or((true, None), |policy| (policy.streaming, policy.limit));
-    let total = pending.filter(|_| !streaming).map(|pending| pending.min(limit.unwrap_or(u64::MAX)));
-    Watched { task: task.name, total: Arc::new(move || total), monitor: monitor.clone() }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::{StreamExt, stream};
     use tokio::runtime::Handle;
     use tokio::sync::mpsc;

@@ -21,8 +21,9 @@ use crate::telemetry::Ended;
 pub(super) enum Audience {
     /// Whoever reads standard error; with progress, or without.
     Terminal(Output, bool),
+    /// The process that started this one; it shows progress, or does not.
     #[cfg(unix)]
-    Supervisor(Arc<Link>, Output),
+    Supervisor(Arc<Link>, Output, bool),
 }
 
 impl Audience {
@@ -31,7 +32,7 @@ impl Audience {
         match self {
             Self::Terminal(output, _) => errors.iter().for_each(|error| output.error(error)),
             #[cfg(unix)]
-            Self::Supervisor(link, _) => {
+            Self::Supervisor(link, ..) => {
                 link.finish(&Message::Refused { faults: errors.iter().map(Fault::from).collect() });
             }
         }
@@ -42,10 +43,30 @@ impl Audience {
         match self {
             Self::Terminal(output, progress) => progress.then(|| Progress::start(output, runs)),
             #[cfg(unix)]
-            Self::Supervisor(link, _) => {
+            Self::Supervisor(link, ..) => {
                 link.send(&Message::Begun { total: runs.iter().map(|run| (run.total)()).sum() });
                 None
             }
+        }
+    }
+
+    /// Whether anybody is shown how far the run is.
+    pub(super) fn shows_progress(&self) -> bool {
+        match self {
+            Self::Terminal(_, progress) => *progress,
+            #[cfg(unix)]
+            Self::Supervisor(.., progress) => *progress,
+        }
+    }
+
+    /// It is known how many a task has to process.
+    pub(super) fn counted(&self, total: u64) {
+        match self {
+            // The bar looks by itself.
+            Self::Terminal(..) => (),
+            // A worker runs one task.
+            #[cfg(unix)]
+            Self::Supervisor(link, ..) => link.send(&Message::Begun { total: Some(total) }),
         }
     }
 
@@ -54,7 +75,7 @@ impl Audience {
         match self {
             Self::Terminal(..) => drop(vitals),
             #[cfg(unix)]
-            Self::Supervisor(link, _) => {
+            Self::Supervisor(link, ..) => {
                 for snapshot in monitors.iter().map(Monitor::snapshot) {
                     let vitals = vitals.clone();
                     link.send(&Message::Progress {
@@ -79,7 +100,7 @@ impl Audience {
                 of_terminal(output, grace, in_flight, || ())
             }
             #[cfg(unix)]
-            Self::Supervisor(_, output) => Rules {
+            Self::Supervisor(_, output, _) => Rules {
                 limit: grace.saturating_add(LAST_OF_WORKER),
                 on_first: Box::new(|_| ()),
                 on_second: None,

@@ -5,6 +5,7 @@
 
 mod alone;
 mod audience;
+mod counting;
 #[cfg(unix)]
 mod crew;
 mod worker;
@@ -45,13 +46,13 @@ pub(crate) fn run(
     let (layer, flags) = (run.layer(), run.flags());
     let plans = selected(project, run)?.into_iter().map(|task| project.plan(task, &layer, &flags));
     let plans: Vec<Plan> = plans.collect();
+    let wish = Wish { project, format, progress: !run.no_progress && !output.quiet(), output };
     if let Some(seat) = seat {
-        return worker::run(plans, seat, project, output);
+        return worker::run(plans, seat, wish);
     }
     let workers: Vec<usize> = plans.iter().map(|plan| workers(plan, project, run)).collect();
     let warnings: Vec<String> = plans.iter().filter_map(Plan::warning).collect();
     let shards = workers.iter().map(|count| Shard { index: 0, count: *count });
-    let wish = Wish { project, format, progress: !run.no_progress && !output.quiet(), output };
     let built = match build(plans, shards) {
         Ok(built) => built,
         Err(errors) => return write(&[], &errors, refused(&errors, output), wish),

@@ -1,12 +1,11 @@
 //! Runs one task in this process for a supervisor, and tells it how that goes.
 
-use crate::cli::output::Output;
-use crate::cli::project::Project;
+use super::Wish;
 use crate::error::{Error, ErrorKind};
 use crate::runner::{Exit, Plan, Seat};
 
 #[cfg(not(unix))]
-pub(super) fn run(_: Vec<Plan>, _: &Seat, _: &Project, _: &Output) -> Result<Exit, Error> {
+pub(super) fn run(_: Vec<Plan>, _: &Seat, _: Wish<'_>) -> Result<Exit, Error> {
     Err(Error::new(ErrorKind::Usage, "workers are not to be had on this system"))
 }
 
@@ -20,19 +19,14 @@ mod joined {
     use super::super::alone::{Place, Ran, run_all};
     use super::super::audience::Audience;
     use super::super::no_threads;
-    use super::{Error, ErrorKind, Exit, Output, Plan, Project, Seat};
+    use super::{Error, ErrorKind, Exit, Plan, Seat, Wish};
     use crate::runner::stopping::Reason;
     use crate::runner::supervisor::{End, Ending, Fault, Link, Message};
     use crate::runner::{Control, Finished, runtime};
     use crate::telemetry::Ended;
 
     /// Runs the share of its task that a worker has.
-    pub(crate) fn run(
-        plans: Vec<Plan>,
-        seat: &Seat,
-        project: &Project,
-        output: &Output,
-    ) -> Result<Exit, Error> {
+    pub(crate) fn run(plans: Vec<Plan>, seat: &Seat, wish: Wish<'_>) -> Result<Exit, Error> {
         let plan = plans.into_iter().find(|plan| plan.config.name() == seat.task);
         let mut plan = plan.ok_or_else(|| {
             Error::new(ErrorKind::Usage, format!("this program does not run the task `{}`", seat.task))
@@ -40,7 +34,7 @@ mod joined {
         let streaming = share(&mut plan, seat);
         let (control, arriving) = Control::start().map_err(no_threads)?;
         let link = Arc::new(Link::join(seat, control.orders.clone()).map_err(no_supervisor)?);
-        let audience = Audience::Supervisor(Arc::clone(&link), output.clone());
+        let audience = Audience::Supervisor(Arc::clone(&link), wish.output.clone(), wish.progress);
         let built = if seat.resumes { plan.resume(seat.shard) } else { plan.build(seat.shard) };
         let built = match built {
             Ok(built) => built,
@@ -49,7 +43,7 @@ mod joined {
                 return Ok(Exit::of_errors(&errors));
             }
         };
-        let stall_after = project.framework.runner.stall_after();
+        let stall_after = wish.project.framework.runner.stall_after();
         let place = Place { control, audience, listener: None, stall_after };
         let runtime = runtime().map_err(no_threads)?;
         let Ran { finished, reason, exit, .. } = runtime.block_on(run_all(vec![built], arriving, place));
