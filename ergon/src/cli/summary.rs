@@ -11,9 +11,22 @@ use crate::telemetry::{Ended, RunReport, Step, Tally};
 
 /// How many refused transactions are named.
 const NAMED: usize = 5;
+/// How many reasons are told to programs.
+const REASONS: usize = 5;
+
+/// Where what a task refuses is to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Nowhere: only the summary names it.
+    Nowhere,
+    /// Where no command of this program can look.
+    OutOfSight,
+    /// Where `dead-letters` can list it.
+    InSight,
+}
 
 /// The summary of one run in words.
-pub(crate) fn text(finished: &Finished, dead_letter: bool) -> String {
+pub(crate) fn text(finished: &Finished, kept: Kept) -> String {
     let RunReport { task, tally, elapsed, ended } = &finished.report;
     let processed = words::count(tally.processed);
     let (took, rate) = (words::time(*elapsed), words::rate(tally.processed, *elapsed));
@@ -23,9 +36,10 @@ pub(crate) fn text(finished: &Finished, dead_letter: bool) -> String {
         let _ = writeln!(text, "  {line}");
     }
     times(tally, &mut text);
-    if !dead_letter {
+    if kept == Kept::Nowhere {
         refusals(tally, &mut text);
     }
+    most_often(task, tally, kept, &mut text);
     text
 }
 
@@ -114,6 +128,22 @@ fn refusals(tally: &Tally, text: &mut String) {
     }
 }
 
+/// What most were refused for, so that nobody has to look for it when it is all of them.
+fn most_often(task: &str, tally: &Tally, kept: Kept, text: &mut String) {
+    let Some((message, count)) = tally.reasons().into_iter().next() else { return };
+    // The list says it already.
+    if kept == Kept::Nowhere && (count == 1 || tally.refused <= NAMED as u64) {
+        return;
+    }
+    // Where no two are alike, none of them is the most frequent.
+    let which = if count > 1 { "most often" } else { "such as" };
+    let count = if count > 1 { format!(" ({})", words::count(count)) } else { String::new() };
+    let where_all_are =
+        if kept == Kept::InSight { format!("; `dead-letters list {task}` shows all") } else { String::new() };
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "  {which}: {}{count}{where_all_are}", one_line(message));
+}
+
 /// A message in one line, whatever is in it.
 fn one_line(message: &str) -> String {
     message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -161,6 +191,9 @@ fn run(finished: &Finished) -> Value {
         json!({"id": refusal.id, "category": refusal.category.as_str(), "message": refusal.message})
     });
     object.insert("refusals".to_owned(), refusals.collect());
+    let reasons = tally.reasons().into_iter().take(REASONS);
+    let reasons = reasons.map(|(message, count)| json!({"message": message, "count": count}));
+    object.insert("reasons".to_owned(), reasons.collect());
     Value::Object(object)
 }
 
@@ -237,7 +270,7 @@ mod tests {
     #[test]
     fn the_summary_says_all_that_counts() {
         assert_eq!(
-            text(&finished(Ended::SourceEmpty), false),
+            text(&finished(Ended::SourceEmpty), Kept::Nowhere),
             "\
 price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
   9,138 succeeded
@@ -253,13 +286,34 @@ price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
     orders.csv:3 (business): quantity is 0 or less
     orders.csv:4 (business): quantity is 0 or less
     and 851 more
+  most often: quantity is 0 or less (856)
 "
         );
     }
 
     #[test]
-    fn kept_refusals_are_not_listed() {
-        assert!(!text(&finished(Ended::LimitReached), true).contains("refused:"));
+    fn kept_refusals_are_not_listed_but_what_most_of_them_are_for_is() {
+        let last = |kept: Kept| {
+            let text = text(&finished(Ended::LimitReached), kept);
+            assert!(!text.contains("refused:"), "{text}");
+            text.lines().last().unwrap().to_owned()
+        };
+        let reason = "  most often: quantity is 0 or less (856)";
+        assert_eq!(last(Kept::InSight), format!("{reason}; `dead-letters list price-orders` shows all"));
+        assert_eq!(last(Kept::OutOfSight), reason);
+    }
+
+    #[test]
+    fn reasons_that_all_differ_are_told_by_an_example() {
+        let mut all_differ = finished(Ended::SourceEmpty);
+        let tally = &mut all_differ.report.tally;
+        *tally = Tally::default();
+        for id in ["a", "b"] {
+            let refusal =
+                Refusal { id: id.to_owned(), category: Category::Business, message: format!("{id} is odd") };
+            tally.refuse(|| refusal);
+        }
+        assert_eq!(text(&all_differ, Kept::OutOfSight).lines().last(), Some("  such as: a is odd"));
     }
 
     #[test]
@@ -274,5 +328,7 @@ price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
         assert_eq!(object["tasks"][0]["failed_by_category"]["business"], 856);
         assert_eq!(object["tasks"][1]["errors"], json!(["the link died", "the disk is full"]));
         assert_eq!(object["tasks"][1]["steps"]["process"]["count"], 1);
+        let reasons = json!([{"message": "quantity is 0\nor less", "count": 856}]);
+        assert_eq!(object["tasks"][0]["reasons"], reasons);
     }
 }

@@ -217,11 +217,6 @@ pub(crate) enum Reach {
 }
 
 impl Built {
-    /// Whether a connector takes what is rejected.
-    pub(crate) fn dead_letters(&self) -> bool {
-        self.slots.dead_letter.is_some() || self.slots.undeliverable.is_some()
-    }
-
     /// Opens connectors and services, all at once.
     ///
     /// # Errors

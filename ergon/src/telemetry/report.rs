@@ -1,5 +1,6 @@
 //! What a run adds up to: counts, times, and why it ended.
 
+mod reasons;
 mod wire;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use self::reasons::Reasons;
 use super::Step;
 use crate::error::Error;
 use crate::transaction::Category;
@@ -45,6 +47,7 @@ pub struct Tally {
     pub abandoned_threads: u64,
     /// The first few refused transactions.
     pub refusals: Vec<Refusal>,
+    reasons: Reasons,
     process: StepTimes,
     prepare: StepTimes,
     success: StepTimes,
@@ -95,11 +98,13 @@ impl Tally {
         self.times_mut(step).record(elapsed);
     }
 
-    /// Counts a refused transaction; the first few are remembered.
+    /// Counts a refused transaction and its reason; the first few are remembered.
     pub(crate) fn refuse(&mut self, refusal: impl FnOnce() -> Refusal) {
+        let refusal = refusal();
         self.refused += 1;
+        self.reasons.add(&refusal.message, 1);
         if self.refusals.len() < REMEMBERED {
-            self.refusals.push(refusal());
+            self.refusals.push(refusal);
         }
     }
 
@@ -134,6 +139,13 @@ impl Tally {
         for step in Step::ALL {
             self.times_mut(step).add(outbound.times(step));
         }
+        self.reasons.add_all(&outbound.reasons);
+    }
+
+    /// The messages of the errors that transactions were refused for, the most frequent first, and how often each came
+    /// up. Only so many are told apart, by how they begin.
+    pub fn reasons(&self) -> Vec<(&str, u64)> {
+        self.reasons.by_frequency()
     }
 
     /// How long a step took.

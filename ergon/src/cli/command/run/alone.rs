@@ -8,7 +8,8 @@ use futures_util::stream::BoxStream;
 
 use super::audience::{Audience, tell};
 use super::counting::{beside, watched};
-use super::{Wish, no_threads, write};
+use super::{Wish, kept, no_threads, write};
+use crate::cli::summary::Kept;
 use crate::error::{Error, ErrorKind};
 use crate::policy::duration::Limit;
 use crate::runner::health::{self, Look};
@@ -35,7 +36,7 @@ pub(super) fn run(built: Vec<Built>, listener: Option<TcpListener>, wish: Wish<'
     let audience = Audience::Terminal(output.clone(), wish.progress);
     let stall_after = wish.project.framework.runner.stall_after();
     let place = Place { control, audience, listener, stall_after };
-    let kept: Vec<bool> = built.iter().map(Built::dead_letters).collect();
+    let kept: Vec<Kept> = built.iter().map(kept).collect();
     let runtime = runtime().map_err(no_threads)?;
     let Ran { finished, refused, exit, .. } = runtime.block_on(run_all(built, arriving, place));
     // A blocking handler that was given up may never return; it must not hold back the end.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::cli::output::Output;
 use crate::cli::progress::{Progress, Watched};
-use crate::cli::{summary, words};
+use crate::cli::summary::{self, Kept};
+use crate::cli::words;
 use crate::error::Error;
 use crate::policy::duration::display;
 use crate::runner::stopping::{LAST, LAST_OF_WORKER, Reason, Rules};
@@ -152,8 +153,8 @@ fn late(output: &Output) -> Box<dyn FnOnce() + Send> {
 }
 
 /// Tells what a run came to.
-pub(super) fn tell(finished: &Finished, dead_letter: bool, output: &Output) {
-    output.talk(&summary::text(finished, dead_letter));
+pub(super) fn tell(finished: &Finished, kept: Kept, output: &Output) {
+    output.talk(&summary::text(finished, kept));
     if let Ended::Failed(error) = &finished.report.ended {
         output.error(error);
     }

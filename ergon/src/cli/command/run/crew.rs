@@ -5,9 +5,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use super::audience::{of_terminal, tell};
-use super::{Wish, no_threads, write};
+use super::{Wish, kept, no_threads, write};
 use crate::cli::output::Output;
 use crate::cli::progress::{Progress, Watched};
+use crate::cli::summary::Kept;
 use crate::error::Error;
 use crate::runner::health::{self, Look};
 use crate::runner::stopping::Stopping;
@@ -23,7 +24,7 @@ pub(super) fn run(
 ) -> Result<Exit, Error> {
     let output = wish.output;
     let (control, arriving) = Control::start().map_err(no_threads)?;
-    let kept: Vec<bool> = tasks.iter().map(|(task, _)| task.dead_letters()).collect();
+    let kept: Vec<Kept> = tasks.iter().map(|(task, _)| kept(task)).collect();
     let posts: Vec<Post> = tasks
         .iter()
         .map(|(task, workers)| Post { task: task.name, workers: *workers, grace: task.policies.grace() })

@@ -17,7 +17,7 @@ pub(super) use audience::of_terminal;
 use crate::cli::args::{Format, Run};
 use crate::cli::output::Output;
 use crate::cli::project::Project;
-use crate::cli::summary;
+use crate::cli::summary::{self, Kept};
 use crate::connector::Shard;
 use crate::error::{Error, ErrorKind};
 use crate::runner::{Built, Exit, Finished, Plan, Seat, health};
@@ -84,6 +84,15 @@ fn workers(plan: &Plan, project: &Project, run: &Run) -> usize {
     let workers =
         run.workers.or_else(|| project.framework.workers(name)).unwrap_or(plan.config.outline.workers);
     usize::try_from(workers).unwrap_or(1).max(1)
+}
+
+/// Where what a task rejects goes, and whether a command can show it.
+fn kept(built: &Built) -> Kept {
+    match built.dead_letter() {
+        None => Kept::Nowhere,
+        Some((_, connector)) if connector.offers().letters.is_some() => Kept::InSight,
+        Some(_) => Kept::OutOfSight,
+    }
 }
 
 /// Takes the address where this process answers how it is, if the settings name one.
