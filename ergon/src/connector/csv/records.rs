@@ -7,6 +7,7 @@ use std::sync::Arc;
 use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use super::CsvConfig;
+use super::limited::Limited;
 use crate::connector::file::{cannot, open, shown};
 use crate::connector::{ConnectorError, Shard};
 
@@ -30,6 +31,9 @@ pub(super) struct Records<'a> {
     /// The first record, where it had to be read to learn how many columns there are.
     first: Option<ByteRecord>,
     record: ByteRecord,
+    /// Where in the file the record and what is passed over before it begin.
+    begins: u64,
+    delimiter: u8,
     number: u64,
     /// Where the record begins, counted from 1.
     line: u64,
@@ -39,10 +43,8 @@ pub(super) struct Records<'a> {
 impl<'a> Records<'a> {
     /// Opens the file and reads its header.
     pub(super) fn new(config: &'a CsvConfig, delimiter: u8, shard: Shard) -> Result<Self, ConnectorError> {
-        let limit = config.max_record.bytes();
-        let file = Limited { inner: open(&config.path)?, limit, left: limit, total: 0, last: 0, crlf: None };
-        let mut reader =
-            ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(file);
+        let file = Limited::new(open(&config.path)?, config.max_record.bytes());
+        let mut reader = reader(delimiter, file);
         let mut first = ByteRecord::new();
         let any = reader.read_byte_record(&mut first).map_err(|error| failed(config, 0, error))?;
         let names = match (any, config.headers) {
@@ -57,6 +59,8 @@ impl<'a> Records<'a> {
             names: names.into(),
             first,
             record: ByteRecord::new(),
+            begins: 0,
+            delimiter,
             number: 0,
             line: 1,
             shard,
@@ -81,9 +85,10 @@ impl<'a> Records<'a> {
             return Ok(true);
         }
         // What the reader has read ahead counts for the record, so the limit is not exact to the byte.
+        let (before, begins) = (self.reader.position().line(), self.reader.position().byte());
+        self.begins = begins;
         let source = self.reader.get_mut();
-        source.left = source.limit;
-        let before = self.reader.position().line();
+        (source.left, source.needed) = (source.limit, begins);
         let read = self.reader.read_byte_record(&mut self.record);
         self.line = before.max(self.first_line());
         read.map_err(|error| failed(self.config, self.number, error))
@@ -105,6 +110,9 @@ impl<'a> Records<'a> {
         let mut reason = |what: String| {
             let _ = broken.get_or_insert(format!("record {} (line {line}) {what}", self.number));
         };
+        if self.is_open() {
+            reason("has a double quote that is never closed".to_owned());
+        }
         let (found, expected) = (self.record.len(), self.names.len());
         if found != expected {
             reason(format!("has {found} cells, expected {expected}"));
@@ -125,6 +133,27 @@ impl<'a> Records<'a> {
         }
         Line { number: self.number, begins: line, cells, broken }
     }
+
+    /// The bytes of the record, and of what was passed over before it.
+    fn raw(&self) -> &[u8] {
+        self.reader.get_ref().between(self.begins, self.reader.position().byte())
+    }
+
+    /// Whether the file ends within the quotes of this record: all that follows a quote which is never closed became
+    /// one cell. A quote in a cell that does not begin with one is an ordinary letter, so only the library can tell:
+    /// within quotes, one more line belongs to the same record.
+    fn is_open(&self) -> bool {
+        let (end, total) = (self.reader.position().byte(), self.reader.get_ref().total);
+        if end < total || !self.raw().contains(&b'"') {
+            return false;
+        }
+        let continued = self.raw().chain(b"\n.".as_slice());
+        reader(self.delimiter, continued).byte_records().count() == 1
+    }
+}
+
+fn reader<R: Read>(delimiter: u8, from: R) -> Reader<R> {
+    ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(from)
 }
 
 fn header(config: &CsvConfig, record: &ByteRecord) -> Result<Vec<String>, ConnectorError> {
@@ -163,35 +192,4 @@ fn failed(config: &CsvConfig, after: u64, error: csv::Error) -> ConnectorError {
         .with_hint("look for a double quote that is never closed; else raise `max_record`");
     }
     cannot("read on in", &config.path, io::Error::other(error))
-}
-
-/// Stops a record that never ends: an open quote would take the rest of the file for one cell.
-struct Limited<R> {
-    inner: R,
-    limit: u64,
-    left: u64,
-    total: u64,
-    last: u8,
-    /// Whether lines end with carriage return and line feed; known after the first.
-    crlf: Option<bool>,
-}
-
-impl<R: Read> Read for Limited<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        let read = self.inner.read(buffer)?;
-        self.left = self.left.saturating_sub(read as u64);
-        self.total += read as u64;
-        let bytes = buffer.get(..read).unwrap_or_default();
-        if self.crlf.is_none()
-            && let Some(end) = bytes.iter().position(|byte| *byte == b'\n')
-        {
-            let before = end.checked_sub(1).and_then(|at| bytes.get(at)).copied().unwrap_or(self.last);
-            self.crlf = Some(before == b'\r');
-        }
-        self.last = bytes.last().copied().unwrap_or(self.last);
-        Ok(read)
-    }
 }

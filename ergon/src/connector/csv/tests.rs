@@ -102,6 +102,42 @@ async fn a_record_that_does_not_fit_is_a_delivery_that_does_not_decode() {
 }
 
 #[tokio::test]
+async fn a_quote_that_is_never_closed_is_told_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    for end in ["", "\n", "\"\"", "\"\"\r\n"] {
+        let content = format!("id,name\n1,one\n2,\"two\n3,three\n4,four{end}");
+        let deliveries = all(&with(folder.path(), content)).await;
+        assert_eq!(deliveries.len(), 2);
+        deliveries[0].transaction().decode::<Value>().unwrap();
+        let expected = "payload: record 2 (line 3) has a double quote that is never closed, in orders.csv";
+        assert_eq!(why(&deliveries[1]), expected);
+        let kept = deliveries[1].transaction().payload().to_bytes().unwrap();
+        let kept: Value = serde_json::from_slice(&kept).unwrap();
+        let end = end.replace("\"\"", "\"");
+        assert_eq!(kept, json!({"id": "2", "name": format!("two\n3,three\n4,four{end}")}));
+    }
+}
+
+#[tokio::test]
+async fn a_quote_that_is_a_letter_or_closed_ends_a_file_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = [
+        ("5\" nail", "5\" nail"),
+        ("a\"\"\"b", "a\"\"\"b"),
+        ("\"x\"", "x"),
+        ("\"x\ny\"\"\"", "x\ny\""),
+        ("x\"", "x\""),
+    ];
+    for (cell, read) in cases {
+        for end in ["", "\n", "\r\n", "\n\n"] {
+            let deliveries = all(&with(folder.path(), format!("id,name\n1,{cell}{end}"))).await;
+            let value: Value = deliveries[0].transaction().decode().unwrap();
+            assert_eq!((deliveries.len(), value), (1, json!({"id": "1", "name": read})), "{cell:?} {end:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_line_of_a_record_is_the_one_an_editor_shows() {
     let folder = tempfile::tempdir().unwrap();
     for end in ["\n", "\r\n"] {
