@@ -152,11 +152,13 @@ impl Payload {
     pub fn content_type(&self) -> &ContentType {
         match self.0.as_ref() {
             Repr::Body { content_type, .. } => content_type,
-            Repr::Value(_) | Repr::Record(_) | Repr::Records(_) => &ContentType::Json,
+            Repr::Record(record) => record.raw().map_or(&ContentType::Json, |(content_type, _)| content_type),
+            Repr::Value(_) | Repr::Records(_) => &ContentType::Json,
         }
     }
 
-    /// The content as a body: the bytes as they came, or the value written as JSON.
+    /// The content as a body: the bytes as they came, or the value written as JSON. A row that is no text, such as one
+    /// of a CSV file in another encoding, is the bytes that stand in the file.
     ///
     /// # Errors
     /// A [`DecodeError`] if a row holds a cell that is itself an error (`#DIV/0!`).
@@ -164,7 +166,10 @@ impl Payload {
         let written = match self.0.as_ref() {
             Repr::Body { bytes, .. } => return Ok(bytes.clone()),
             Repr::Value(value) => serde_json::to_vec(value),
-            Repr::Record(record) => serde_json::to_vec(record),
+            Repr::Record(record) => match record.raw() {
+                Some((_, bytes)) => return Ok(bytes.clone()),
+                None => serde_json::to_vec(record),
+            },
             Repr::Records(records) => serde_json::to_vec(records),
         };
         written.map(Bytes::from).map_err(|error| DecodeError::new(error.to_string()))

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::de::value::{Error as CellError, StrDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use serde::ser::{self, Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
-use super::Text;
+use super::{ContentType, Text};
 
 /// One row of a table: the names of its columns, shared by all rows, and its cells.
 ///
@@ -39,10 +40,11 @@ pub struct Record {
 enum Cells {
     Typed(Vec<Value>),
     Text(Vec<String>),
-    /// A typed row in which one cell is itself an error: the row cannot be decoded, and this says why.
+    /// A row in which one cell is itself an error: the row cannot be decoded, and this says why.
     Broken {
         cells: Vec<Value>,
         reason: String,
+        raw: Option<(ContentType, Bytes)>,
     },
 }
 
@@ -60,7 +62,24 @@ impl Record {
 
     /// Makes a row that does not decode, for `reason`, such as a cell that holds `#DIV/0!`; its cells are kept.
     pub fn broken(names: Arc<[String]>, cells: Vec<Value>, reason: impl Into<String>) -> Self {
-        Self { names, cells: Cells::Broken { cells, reason: reason.into() } }
+        Self { names, cells: Cells::Broken { cells, reason: reason.into(), raw: None } }
+    }
+
+    /// Keeps the bytes of a row that does not decode, where its cells cannot hold them: they are the payload's bytes.
+    #[cfg(feature = "csv")]
+    pub(crate) fn with_raw(mut self, content_type: ContentType, bytes: Bytes) -> Self {
+        if let Cells::Broken { raw, .. } = &mut self.cells {
+            *raw = Some((content_type, bytes));
+        }
+        self
+    }
+
+    /// The bytes of a row whose cells cannot hold them.
+    pub(crate) fn raw(&self) -> Option<(&ContentType, &Bytes)> {
+        match &self.cells {
+            Cells::Broken { raw: Some((content_type, bytes)), .. } => Some((content_type, bytes)),
+            _ => None,
+        }
     }
 
     /// The names of the columns.

@@ -3,7 +3,8 @@
 //! Source: record by record, never the whole file; a cell becomes what the task's field asks for (a number, a flag,
 //! `None` if it is empty). A transaction's id is `file:record`, records counted from 1 without the header; the metadata
 //! says `file`, `record` and `line`. A record with more or fewer cells than the header, one
-//! that is not UTF-8, or one with a double quote that is never closed is a delivery that does not decode. A file of no bytes has no records. Several workers share the records by their number.
+//! that is not UTF-8, or one with a double quote that is never closed is a delivery that does not decode; where its bytes
+//! are no text, they are kept as they are. A file of no bytes has no records. Several workers share the records by their number.
 //!
 //! Sink: the header is that of the file, or the names in the first transaction; a transaction without one of them leaves
 //! the cell empty, one with another is refused. Lists and maps are written as JSON.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use super::CsvConfig;
@@ -21,6 +22,8 @@ pub(super) struct Line {
     pub(super) cells: Vec<String>,
     /// Why it cannot be decoded.
     pub(super) broken: Option<String>,
+    /// As it stands in the file, where the cells do not say all of it.
+    pub(super) raw: Option<Bytes>,
 }
 
 /// Reads a file record by record, of which one worker's share is kept.
@@ -117,7 +120,7 @@ impl<'a> Records<'a> {
         if found != expected {
             reason(format!("has {found} cells, expected {expected}"));
         }
-        let mut cells = Vec::with_capacity(found);
+        let (mut cells, mut raw) = (Vec::with_capacity(found), None);
         for (column, cell) in self.record.iter().enumerate() {
             match std::str::from_utf8(cell) {
                 Ok(text) => cells.push(text.to_owned()),
@@ -128,10 +131,11 @@ impl<'a> Records<'a> {
                         error.valid_up_to()
                     ));
                     cells.push(String::from_utf8_lossy(cell).into_owned());
+                    raw = Some(Bytes::copy_from_slice(trimmed(self.raw())));
                 }
             }
         }
-        Line { number: self.number, begins: line, cells, broken }
+        Line { number: self.number, begins: line, cells, broken, raw }
     }
 
     /// The bytes of the record, and of what was passed over before it.
@@ -154,6 +158,14 @@ impl<'a> Records<'a> {
 
 fn reader<R: Read>(delimiter: u8, from: R) -> Reader<R> {
     ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(from)
+}
+
+/// A record without the ends of lines around it.
+fn trimmed(raw: &[u8]) -> &[u8] {
+    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let begins = raw.iter().position(|byte| !is_end(byte)).unwrap_or(raw.len());
+    let ends = raw.iter().rposition(|byte| !is_end(byte)).map_or(begins, |last| last + 1);
+    raw.get(begins..ends).unwrap_or_default()
 }
 
 fn header(config: &CsvConfig, record: &ByteRecord) -> Result<Vec<String>, ConnectorError> {

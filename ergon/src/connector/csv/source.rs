@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+
 use super::records::{Line, Records};
 use super::{Csv, CsvConfig};
 use crate::connector::file::{Closed, Outlet, find, place, refuse_to_share};
@@ -75,7 +77,11 @@ impl Csv {
                 let more = (names.len() + 1..=line.cells.len()).map(|column| format!("column_{column}"));
                 let names: Vec<String> = names.iter().cloned().chain(more).collect();
                 let cells = line.cells.into_iter().map(Into::into).collect();
-                Record::broken(names.into(), cells, format!("{reason}, in {}", self.file))
+                let record = Record::broken(names.into(), cells, format!("{reason}, in {}", self.file));
+                match line.raw {
+                    Some(raw) => record.with_raw("text/csv".into(), raw),
+                    None => record,
+                }
             }
         };
         made.payload(Payload::record(record)).build()
@@ -92,7 +98,8 @@ fn read(
         return Ok(Err(Closed));
     }
     while let Some(line) = records.next()? {
-        let bytes = line.cells.iter().map(String::len).sum();
+        let raw = line.raw.as_ref().map_or(0, Bytes::len);
+        let bytes = line.cells.iter().map(String::len).sum::<usize>() + raw;
         if outlet.push(line, bytes).is_err() {
             return Ok(Err(Closed));
         }

@@ -102,6 +102,39 @@ async fn a_record_that_does_not_fit_is_a_delivery_that_does_not_decode() {
 }
 
 #[tokio::test]
+async fn what_is_no_text_keeps_its_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    for end in [b"\n".as_slice(), b"\r\n"] {
+        for last in [b"".as_slice(), end] {
+            let lines = [b"a,b".as_slice(), b"1,\xff", b"", b"\"\xfe\n\",2", b"3,4"];
+            let deliveries = all(&with(folder.path(), [lines.join(end).as_slice(), last].concat())).await;
+            let payload = |index: usize| deliveries[index].transaction().payload();
+            assert_eq!(payload(0).to_bytes().unwrap(), b"1,\xff".as_slice());
+            assert_eq!(payload(1).to_bytes().unwrap(), b"\"\xfe\n\",2".as_slice());
+            assert_eq!(payload(0).content_type().as_str(), "text/csv");
+            assert_eq!(payload(2).decode::<Value>().unwrap(), json!({"a": "3", "b": "4"}));
+        }
+    }
+    // The first record is read before its turn where nothing names the columns.
+    let config = CsvConfig { headers: false, ..with(folder.path(), b"\n1,\xff\n2,3\n") };
+    assert_eq!(all(&config).await[0].transaction().payload().to_bytes().unwrap(), b"1,\xff".as_slice());
+}
+
+#[tokio::test]
+async fn bytes_of_a_long_file_are_those_of_the_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut content = b"a,b\n".to_vec();
+    for number in 0..5000 {
+        content.extend(format!("{number},").bytes().chain([0xff, b'\n']));
+    }
+    let deliveries = all(&with(folder.path(), content)).await;
+    for (number, delivery) in deliveries.iter().enumerate() {
+        let expected: Vec<u8> = format!("{number},").bytes().chain([0xff]).collect();
+        assert_eq!(delivery.transaction().payload().to_bytes().unwrap(), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_quote_that_is_never_closed_is_told_and_nothing_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     for end in ["", "\n", "\"\"", "\"\"\r\n"] {

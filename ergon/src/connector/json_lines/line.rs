@@ -77,7 +77,10 @@ fn json(payload: &Payload) -> serde_json::Result<(Box<RawValue>, Option<&str>)> 
     match payload.content() {
         Content::Body(content_type, bytes) => body(content_type, bytes),
         Content::Value(value) => Ok((serde_json::value::to_raw_value(value)?, None)),
-        Content::Record(record) => Ok((serde_json::value::to_raw_value(record)?, None)),
+        Content::Record(record) => match record.raw() {
+            Some((content_type, bytes)) => body(content_type, bytes),
+            None => Ok((serde_json::value::to_raw_value(record)?, None)),
+        },
         Content::Records(records) => Ok((serde_json::value::to_raw_value(records)?, None)),
     }
 }
