@@ -401,3 +401,19 @@ async fn letters_in_a_quorum_queue_outlive_more_looks_than_its_limit() {
     assert_eq!(project.json(&IN_QUEUE)["replayed"], json!(["a", "b"]));
     assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 0);
 }
+
+#[test]
+fn a_field_that_no_letter_has_is_told_and_matches_nothing() {
+    let project = Project::run_once();
+    for (condition, told) in [
+        ("categry=business", "a letter has no field `categry`; did you mean `category`?"),
+        (
+            "payload=1",
+            "a letter has no field `payload`; there is `id`, `error`, `category`, `attempts`, `replays`, `payload.<key>` and `metadata.<key>`",
+        ),
+    ] {
+        let output = project.run(&["dead-letters", "list", "file-orders", "--where", condition]);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()));
+        assert!(stderr(&output).contains(told), "{}", stderr(&output));
+    }
+}

@@ -222,6 +222,9 @@ impl LetterAction {
     }
 }
 
+/// What can be asked of a letter, besides what is in its payload and its metadata.
+const FIELDS: [&str; 5] = ["id", "error", "category", "attempts", "replays"];
+
 /// Which letters.
 #[derive(Debug, Args)]
 pub(crate) struct Letters {
@@ -229,7 +232,7 @@ pub(crate) struct Letters {
     pub(crate) task: String,
     /// Only those whose field has this value: `id`, `error`, `category`, `attempts`, `replays`, `payload.sku`,
     /// `metadata.line`; can be given several times, and all must hold
-    #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = pair)]
+    #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = condition)]
     pub(crate) conditions: Vec<(String, String)>,
     /// At most this many, the oldest first [default: all]
     #[arg(long, value_name = "N", value_parser = whole::<usize>)]
@@ -253,6 +256,19 @@ fn pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
     let (key, value) = pair.ok_or_else(|| "expected KEY=VALUE".to_owned())?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// What `--where` says: a field that no letter has would match none, and look as if there were none.
+fn condition(text: &str) -> Result<(String, String), String> {
+    let (field, value) = pair(text)?;
+    let within =
+        |whole: &str| field.strip_prefix(whole).is_some_and(|rest| rest.starts_with('.') && rest.len() > 1);
+    if FIELDS.contains(&field.as_str()) || within("payload") || within("metadata") {
+        return Ok((field, value));
+    }
+    let known = FIELDS.into_iter().chain(["payload.<key>", "metadata.<key>"]);
+    let hint = suggest::hint(&field, known).unwrap_or_default();
+    Err(format!("a letter has no field `{field}`; {hint}"))
 }
 
 /// All that can be written, under the program's own name, with examples.
