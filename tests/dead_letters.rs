@@ -417,3 +417,14 @@ fn a_field_that_no_letter_has_is_told_and_matches_nothing() {
         assert!(stderr(&output).contains(told), "{}", stderr(&output));
     }
 }
+
+#[test]
+fn letters_of_one_payload_go_back_each() {
+    let project = Project::new();
+    project.write("orders.jsonl", &[orders()[1].as_str(), &orders()[1]].concat());
+    assert_eq!(project.run(&["run", "file-orders"]).status.code(), Some(0));
+    let rehearsed = project.json(&["dead-letters", "replay", "file-orders", "--dry-run"]);
+    let sent = project.json(&REPLAY);
+    assert_eq!((&sent["replayed"], &sent["skipped"]), (&rehearsed["replayed"], &json!([])));
+    assert_eq!(sent["replayed"], json!(["orders.jsonl:1", "orders.jsonl:2"]));
+}

@@ -215,6 +215,31 @@ fn a_replayed_transaction_carries_the_count_and_not_the_reason() {
     assert!(back.iter().all(|back| back.metadata().len() == 1), "{back:?}");
 }
 
+#[test]
+fn of_two_letters_of_one_id_one_goes_back_and_a_rehearsal_says_so() {
+    for rehearsed in [true, false] {
+        let queue = format!("twins-{rehearsed}");
+        let config = price_orders(
+            &queue,
+            ConsumerPolicy { dead_letter: Some("output".into()), ..ConsumerPolicy::DEFAULT },
+        );
+        let box_of = MemoryQueue::named(&format!("{queue}-out"));
+        box_of.extend(["a", "b", "a"].map(|id| Transaction::new(id, &id).unwrap()));
+        let line = ["dead-letters", "replay", "price-orders", "--dry-run"];
+        let said = ran(&[config], "", if rehearsed { &line } else { &line[..3] });
+        let told = if rehearsed {
+            ["would send back a", "would send back b", "skipped a: another letter of this id would go first"]
+        } else {
+            ["sent back a", "sent back b", "skipped a: another letter of this id was just sent back"]
+        };
+        assert_eq!(said.data.lines().collect::<Vec<_>>(), told);
+        assert!(
+            said.talk
+                .ends_with("; 1 letter skipped: `--again` sends back each of several letters of one id\n")
+        );
+    }
+}
+
 /// Help as it is wrapped for a terminal this wide.
 fn help(words: &[&str], width: usize) -> String {
     let mut command = args::command(&PACKAGE).term_width(width);

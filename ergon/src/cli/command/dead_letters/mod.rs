@@ -2,6 +2,7 @@
 
 mod told;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -132,14 +133,26 @@ struct Search<'a> {
     origin: Option<End>,
     /// Those that are wanted; of a replay: that were sent back.
     found: Vec<Transaction>,
-    /// Were sent back before, and are not again.
-    skipped: Vec<Transaction>,
+    /// Do not go back, and why not.
+    skipped: Vec<(Transaction, Skipped)>,
     failed: Vec<(Transaction, Error)>,
+    /// The ids of those that go back.
+    going: HashSet<String>,
+}
+
+/// Why a letter does not go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Skipped {
+    /// It was sent back before, and rejected again.
+    SentBefore,
+    /// Another letter of its id goes back: the same transaction must not come twice.
+    TwinGoes,
 }
 
 impl<'a> Search<'a> {
     fn new(task: &'static str, wanted: &'a Letters, way: Option<(bool, bool)>, origin: Option<End>) -> Self {
-        Self { task, wanted, way, origin, found: Vec::new(), skipped: Vec::new(), failed: Vec::new() }
+        let (found, skipped, failed) = (Vec::new(), Vec::new(), Vec::new());
+        Self { task, wanted, way, origin, found, skipped, failed, going: HashSet::new() }
     }
 
     /// Several tasks may share one connector for their letters.
@@ -162,16 +175,19 @@ impl<'a> Search<'a> {
         if !self.wants(&letter) {
             return LetterFate::Kept;
         }
+        if matches!(self.way, Some((_, false)))
+            && let Some(why) = self.skips(&letter)
+        {
+            self.skipped.push((letter, why));
+            return LetterFate::Kept;
+        }
         let fate = match self.way {
-            Some((_, again)) if replays(&letter) > 0 && !again => {
-                self.skipped.push(letter);
-                return LetterFate::Kept;
-            }
             Some((false, _)) => self.send_back(&letter).await,
             Some((true, _)) | None => Ok(LetterFate::Kept),
         };
         match fate {
             Ok(fate) => {
+                self.going.insert(letter.id().to_owned());
                 self.found.push(letter);
                 fate
             }
@@ -180,6 +196,12 @@ impl<'a> Search<'a> {
                 LetterFate::Kept
             }
         }
+    }
+
+    /// Asked of a rehearsal in the same words, so that it says what the replay would do.
+    fn skips(&self, letter: &Transaction) -> Option<Skipped> {
+        let twin = self.going.contains(letter.id()).then_some(Skipped::TwinGoes);
+        twin.or_else(|| (replays(letter) > 0).then_some(Skipped::SentBefore))
     }
 
     async fn send_back(&self, letter: &Transaction) -> Result<LetterFate, Error> {

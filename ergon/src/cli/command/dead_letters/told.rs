@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{End, Ends, Search, field_of, payload, replays};
+use super::{End, Ends, Search, Skipped, field_of, payload, replays};
 use crate::cli::args::{Format, LetterAction};
 use crate::cli::words;
 use crate::error::Error;
@@ -23,7 +23,8 @@ pub(super) fn told(search: &Search<'_>, action: &LetterAction, format: Format) -
             let failed = search.failed.iter();
             let failed: Value =
                 failed.map(|(letter, error)| json!({"id": letter.id(), "error": chain(error)})).collect();
-            let (replayed, skipped) = (ids(&search.found), ids(&search.skipped));
+            let skipped: Value = search.skipped.iter().map(|(letter, _)| letter.id()).collect();
+            let replayed = ids(&search.found);
             let dry_run = replay.dry_run;
             format!(
                 "{:#}\n",
@@ -120,11 +121,14 @@ fn sent(search: &Search<'_>, dry_run: bool) -> String {
     for letter in &search.found {
         let _ = writeln!(text, "{verb} {}", plain(letter.id()));
     }
-    for letter in &search.skipped {
-        let times =
-            if replays(letter) == 1 { "once".to_owned() } else { format!("{} times", replays(letter)) };
-        let _ =
-            writeln!(text, "skipped {}: sent back {times} before, and rejected again", plain(letter.id()));
+    for (letter, why) in &search.skipped {
+        let why = match (why, replays(letter)) {
+            (Skipped::TwinGoes, _) if dry_run => "another letter of this id would go first".to_owned(),
+            (Skipped::TwinGoes, _) => "another letter of this id was just sent back".to_owned(),
+            (Skipped::SentBefore, 1) => "sent back once before, and rejected again".to_owned(),
+            (Skipped::SentBefore, times) => format!("sent back {times} times before, and rejected again"),
+        };
+        let _ = writeln!(text, "skipped {}: {why}", plain(letter.id()));
     }
     for (letter, error) in &search.failed {
         let _ = writeln!(text, "failed {}: {}", plain(letter.id()), plain(&chain(error)));
@@ -150,11 +154,13 @@ pub(super) fn summary(search: &Search<'_>, ends: &Ends) -> String {
         let _ = write!(text, ", {} did not", letters(search.failed.len()));
     }
     if !search.skipped.is_empty() {
-        let _ = write!(
-            text,
-            "; {} skipped: `--again` sends back what was sent back before",
-            letters(search.skipped.len())
-        );
+        let twins = search.skipped.iter().filter(|(_, why)| *why == Skipped::TwinGoes).count();
+        let which = match twins {
+            0 => "back what was sent back before",
+            all if all == search.skipped.len() => "back each of several letters of one id",
+            _ => "them back as well",
+        };
+        let _ = write!(text, "; {} skipped: `--again` sends {which}", letters(search.skipped.len()));
     }
     text + "\n"
 }
