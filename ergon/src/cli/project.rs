@@ -17,7 +17,7 @@ impl Project {
     /// Checks that every name is a task's, and that no two tasks share one.
     ///
     /// # Errors
-    /// A name used twice, or settings for a task that does not exist.
+    /// A name used twice, or settings for a task that does not exist, or for a role that it does not have.
     pub(crate) fn new(framework: Framework, tasks: Vec<TaskConfig>) -> Result<Self, Error> {
         let names: Vec<&str> = tasks.iter().map(TaskConfig::name).collect();
         let twice = names
@@ -28,7 +28,8 @@ impl Project {
             let error = Error::new(ErrorKind::Usage, format!("two tasks are called `{name}`"));
             return Err(error.with_hint("give one of them another name: `#[ergon::task(name = \"...\")]`"));
         }
-        framework.check_tasks(&names)?;
+        let policies = tasks.iter().map(|task| (task.name(), &task.outline.policies));
+        framework.check_tasks(&policies.collect::<Vec<_>>())?;
         Ok(Self { framework, tasks })
     }
 

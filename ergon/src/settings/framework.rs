@@ -113,21 +113,18 @@ impl Framework {
         }
     }
 
-    /// Refuses tables of tasks that do not exist.
+    /// Refuses tables of tasks that do not exist, and policies of a role that a task does not have.
     ///
     /// # Errors
     /// Each of them, with its place.
-    pub(crate) fn check_tasks(&self, names: &[&str]) -> Result<(), Error> {
-        let entries = self.tasks_tree.entries().iter();
-        let unknown = entries.filter(|entry| !names.iter().any(|name| entry.is(name))).map(|entry| {
-            let what = format!("there is no task `{}`", entry.key);
-            let problem = Problem::new(entry.key_origin.clone(), format!("tasks.{}", entry.key), what);
-            match suggest::hint(&entry.key, names.iter().copied()) {
-                Some(hint) => problem.with_hint(format!("hint: {hint}")),
-                None => problem,
+    pub(crate) fn check_tasks(&self, tasks: &[(&str, &Policies)]) -> Result<(), Error> {
+        let mut problems = Vec::new();
+        for entry in self.tasks_tree.entries() {
+            match tasks.iter().find(|(name, _)| entry.is(name)) {
+                Some((_, policies)) => problems.extend(without_role(entry, policies)),
+                None => problems.push(no_task(entry, tasks)),
             }
-        });
-        let problems: Vec<Problem> = unknown.collect();
+        }
         if problems.is_empty() { Ok(()) } else { Err(problems.into()) }
     }
 
@@ -246,6 +243,35 @@ impl LogLevel {
             None => problem.into(),
         }
     }
+}
+
+fn no_task(entry: &Entry, tasks: &[(&str, &Policies)]) -> Problem {
+    let what = format!("there is no task `{}`", entry.key);
+    let problem = Problem::new(entry.key_origin.clone(), format!("tasks.{}", entry.key), what);
+    match suggest::hint(&entry.key, tasks.iter().map(|(name, _)| *name)) {
+        Some(hint) => problem.with_hint(format!("hint: {hint}")),
+        None => problem,
+    }
+}
+
+/// The policies that would be read and never obeyed.
+fn without_role(task: &Entry, policies: &Policies) -> Vec<Problem> {
+    let roles = [
+        ("consumer", policies.consumer.is_some(), "does not consume"),
+        ("producer", policies.producer.is_some(), "does not produce"),
+    ];
+    let there = roles.iter().find(|(_, has, _)| *has).map(|(role, ..)| role);
+    let missing = roles.iter().filter(|(_, has, _)| !has);
+    let found = missing.filter_map(|(role, _, not)| {
+        let table = task.node.entries().iter().find(|entry| entry.is(role))?;
+        let path = format!("tasks.{}.{role}", task.key);
+        let problem = Problem::new(table.key_origin.clone(), path, format!("the task {not}"));
+        Some(match there {
+            Some(there) => problem.with_hint(format!("hint: what it obeys stands under `{there}`")),
+            None => problem,
+        })
+    });
+    found.collect()
 }
 
 fn collect<T: Default>(read: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> T {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::*;
-use crate::policy::{ConsumerLayer, ConsumerPolicy, Policies};
+use crate::policy::{ConsumerLayer, ConsumerPolicy, Policies, ProducerPolicy};
 
 #[derive(Debug, Deserialize, PartialEq)]
 struct Settings {
@@ -313,7 +313,8 @@ ergon.toml:4:1: tasks.price-orders.consumer: unknown key `concurency`
 #[test]
 fn the_table_of_a_task_that_does_not_exist_is_found() {
     let place = Place::with("[orders]\npath = 'a'\n[tasks.price-order.consumer]\nconcurrency = 4\n");
-    let error = place.load().unwrap().framework.check_tasks(&["price-orders"]).unwrap_err();
+    let policies = Policies { consumer: Some(ConsumerPolicy::DEFAULT), producer: None };
+    let error = place.load().unwrap().framework.check_tasks(&[("price-orders", &policies)]).unwrap_err();
     assert_eq!(
         place.say(&error),
         "\
@@ -324,6 +325,31 @@ ergon.toml:3:8: tasks.price-order: there is no task `price-order`
   = hint: did you mean `price-orders`?
 "
     );
+}
+
+#[test]
+fn a_policy_of_a_role_that_the_task_does_not_have_is_refused() {
+    let place = Place::with(
+        "[orders]\npath = 'a'\n[tasks.price-orders.producer]\nconcurrency = 4\n[tasks.price-orders.consumer]\n",
+    );
+    let framework = place.load().unwrap().framework;
+    let (consumer, producer) = (Some(ConsumerPolicy::DEFAULT), Some(ProducerPolicy::DEFAULT));
+    let told = |consumer: Option<ConsumerPolicy>, producer: Option<ProducerPolicy>| {
+        framework.check_tasks(&[("price-orders", &Policies { consumer, producer })])
+    };
+    told(consumer.clone(), producer.clone()).unwrap();
+    assert_eq!(
+        place.say(&told(consumer, None).unwrap_err()),
+        "\
+ergon.toml:3:21: tasks.price-orders.producer: the task does not produce
+  |
+3 | [tasks.price-orders.producer]
+  |                     ^^^^^^^^
+  = hint: what it obeys stands under `consumer`
+"
+    );
+    let error = place.say(&told(None, producer).unwrap_err());
+    assert!(error.contains("tasks.price-orders.consumer: the task does not consume\n"), "{error}");
 }
 
 #[test]
