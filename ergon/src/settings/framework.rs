@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -83,7 +82,20 @@ struct TaskTable {
     consumer: ConsumerLayer,
     producer: ProducerLayer,
     /// How many worker processes run the task.
-    workers: Option<NonZeroU32>,
+    workers: Option<Workers>,
+}
+
+/// How many worker processes there are.
+#[derive(Debug, Clone, Copy)]
+struct Workers(u32);
+
+impl<'de> Deserialize<'de> for Workers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? {
+            0 => Err(de::Error::invalid_value(de::Unexpected::Unsigned(0), &"at least 1")),
+            workers => Ok(Self(workers)),
+        }
+    }
 }
 
 /// A value that the command line sets, as it was written: `concurrency`, `--concurrency 0`.
@@ -166,7 +178,7 @@ impl Framework {
 
     /// How many worker processes the settings give a task.
     pub(crate) fn workers(&self, task: &str) -> Option<u32> {
-        self.table(task)?.workers.map(NonZeroU32::get)
+        self.table(task)?.workers.map(|workers| workers.0)
     }
 
     /// Who set a key of a task in the settings or in the environment; `keys` begins with the role, or is `workers`.

@@ -457,7 +457,7 @@ fn a_task_has_at_least_one_worker() {
     assert_eq!(
         error,
         "\
-ergon.toml:4:11: tasks.price-orders.workers: expected a nonzero u32, found 0
+ergon.toml:4:11: tasks.price-orders.workers: expected at least 1, found 0
   |
 4 | workers = 0
   |           ^

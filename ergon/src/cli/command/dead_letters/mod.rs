@@ -67,8 +67,9 @@ impl Ends {
     fn of(built: &Built, replay: bool) -> Result<Self, Error> {
         let Some(letters) = built.dead_letter() else {
             let what = format!("task `{}` names no connector for what it rejects", built.name);
+            let role = if built.policies.consumer.is_some() { "consumer" } else { "producer" };
             return Err(Error::new(ErrorKind::Connector, what)
-                .with_hint("wire one and name it: `consumer(dead_letter = ...)`"));
+                .with_hint(format!("wire one and name it: `{role}(dead_letter = ...)`")));
         };
         if letters.1.offers().letters.is_none() {
             return Err(unable(letters.0, "cannot show what lies in it")
