@@ -14,6 +14,9 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+/// Where a project could get `ergon` from; nothing is fetched as long as nothing is built.
+const GIT: &str = "https://example.com/ergon.git";
+
 /// The repository.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -159,7 +162,7 @@ fn what_is_there_is_never_overwritten() {
     std::fs::create_dir_all(project.join("src")).unwrap();
     std::fs::write(project.join("src/main.rs"), "mine").unwrap();
     std::fs::write(project.join("data"), "a file where a folder would be").unwrap();
-    let output = ergon(folder.path(), &["new", "my-app"]);
+    let output = ergon(folder.path(), &["new", "my-app", "--ergon-git", GIT]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         stderr(&output),
@@ -176,7 +179,7 @@ fn a_second_project_in_the_same_place_changes_nothing() {
     let project = made(folder.path());
     let before = files(&project);
     std::fs::write(project.join("ergon.toml"), "# mine\n").unwrap();
-    assert_eq!(ergon(folder.path(), &["init", "my-app"]).status.code(), Some(1));
+    assert_eq!(ergon(folder.path(), &["init", "my-app", "--ergon-git", GIT]).status.code(), Some(1));
     assert_eq!(files(&project), before);
     assert_eq!(std::fs::read_to_string(project.join("ergon.toml")).unwrap(), "# mine\n");
 }
@@ -187,15 +190,12 @@ fn the_present_folder_gives_its_name() {
     let present = folder.path().join("order-flow");
     std::fs::create_dir(&present).unwrap();
     std::fs::write(present.join("notes.txt"), "mine").unwrap();
-    let output = ergon(&present, &["bootstrap", "."]);
+    let output = ergon(&present, &["bootstrap", ".", "--ergon-git", GIT]);
     assert!(output.status.success(), "{}", stderr(&output));
     let manifest = std::fs::read_to_string(present.join("Cargo.toml")).unwrap();
     assert!(manifest.contains("name = \"order-flow\""), "{manifest}");
-    assert!(
-        manifest
-            .contains("ergon = { version = \"0.1\", features = [\"cli\", \"health\", \"opentelemetry\"] }"),
-        "{manifest}"
-    );
+    let from = format!("ergon = {{ git = {GIT:?}, features = [\"cli\", \"health\", \"opentelemetry\"] }}");
+    assert!(manifest.contains(&from), "{manifest}");
     assert!(present.join("notes.txt").exists());
 }
 
@@ -204,7 +204,7 @@ fn a_folder_that_cannot_be_written_to_is_named() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("notes"), "a file").unwrap();
     for place in ["notes", "notes/app"] {
-        let output = ergon(folder.path(), &["new", "my-app", place]);
+        let output = ergon(folder.path(), &["new", "my-app", place, "--ergon-git", GIT]);
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).starts_with("error: "), "{}", stderr(&output));
         assert!(stderr(&output).contains("notes"), "{}", stderr(&output));
@@ -229,6 +229,17 @@ fn a_bad_name_is_refused_with_the_reason_before_anything_is_written() {
         assert_eq!(output.status.code(), Some(2), "{name}");
     }
     assert_eq!(files(&project), before);
+}
+
+#[test]
+fn a_project_that_could_not_be_built_is_not_made() {
+    let folder = TempDir::new().unwrap();
+    let output = ergon(folder.path(), &["new", "my-app"]);
+    assert_eq!(output.status.code(), Some(2));
+    for part in ["in no registry yet", "`--ergon-path FOLDER`", "`--ergon-git URL`"] {
+        assert!(stderr(&output).contains(part), "{}", stderr(&output));
+    }
+    assert!(files(folder.path()).is_empty());
 }
 
 #[test]

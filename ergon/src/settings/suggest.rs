@@ -6,7 +6,9 @@ pub(crate) fn similar<'c>(name: &str, candidates: impl IntoIterator<Item = &'c s
     let wanted = plain(name);
     let distances = candidates.into_iter().map(|candidate| {
         let known = plain(candidate);
-        let allowed = wanted.chars().count().max(known.chars().count()).div_ceil(3);
+        let letters = wanted.chars().count().max(known.chars().count());
+        // Of a name of one letter none may differ.
+        let allowed = letters.div_ceil(3).min(letters.saturating_sub(1));
         (strsim::damerau_levenshtein(&wanted, &known), allowed, candidate)
     });
     let close = distances.filter(|(distance, allowed, _)| distance <= allowed);
@@ -42,6 +44,7 @@ mod tests {
         assert_eq!(similar("batch-size", known), Some("batch_size"));
         assert_eq!(similar("porcess", known), Some("process"));
         assert_eq!(similar("colour", known), None);
+        assert_eq!(similar("a", ["b"]), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
     version,
     disable_help_subcommand = true,
     arg_required_else_help = true,
-    after_help = "Examples:\n  ergon new my-app\n  cd my-app && cargo run -- run example-task\n  ergon generate task price-orders"
+    after_help = "Examples:\n  ergon new my-app --ergon-path ~/ergon/ergon\n  cd my-app && cargo run -- run example-task\n  ergon generate task price-orders"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -24,7 +24,7 @@ pub(crate) enum Command {
     /// Make a project that compiles, runs on a sample file and passes its tests
     #[command(
         visible_aliases = ["init", "bootstrap"],
-        after_help = "Examples:\n  ergon new my-app                 makes the folder my-app\n  ergon new my-app work/app        makes it in another folder\n  ergon new .                      fills the present folder, and takes its name\n  ergon new my-app --ergon-path ~/ergon/ergon\n\nNo file is ever overwritten: if one is in the way, nothing is written."
+        after_help = "Examples:\n  ergon new my-app --ergon-path ~/ergon/ergon            makes the folder my-app\n  ergon new my-app work/app --ergon-path ~/ergon/ergon   makes it in another folder\n  ergon new . --ergon-path ~/ergon/ergon                 fills the present folder\n\nErgon is in no registry yet: say with --ergon-path or --ergon-git where it is.\n\nNo file is ever overwritten: if one is in the way, nothing is written."
     )]
     New(New),
     /// Add a task, a connector or a service to the project
@@ -63,7 +63,7 @@ pub(crate) struct New {
 #[derive(Debug, Default, Args)]
 #[group(multiple = false)]
 pub(crate) struct From {
-    /// Take the crate `ergon` from this folder [default: the registry]
+    /// Take the crate `ergon` from this folder: `ergon` in the repository
     #[arg(long, value_name = "FOLDER")]
     pub(crate) ergon_path: Option<PathBuf>,
     /// Take the crate `ergon` from this git repository

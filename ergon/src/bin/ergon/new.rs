@@ -48,9 +48,14 @@ fn dependency(from: &args::From) -> Result<String, Trouble> {
     let place = match (&from.ergon_path, &from.ergon_git) {
         (Some(path), _) => format!("path = {:?}", crate_folder(path)?),
         (None, Some(url)) => format!("git = {url:?}"),
+        // A version of a registry would be one that is not there, and the project would not build.
         (None, None) => {
-            let (major, minor) = (env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
-            format!("version = \"{major}.{minor}\"")
+            return Err(Trouble::usage(
+                "where the project gets the crate `ergon` from is not said; it is in no registry yet",
+            )
+            .with_hint(
+                "add `--ergon-path FOLDER`, the folder `ergon` of the repository, or `--ergon-git URL`",
+            ));
         }
     };
     Ok(format!("ergon = {{ {place}, features = [\"cli\", \"health\", \"opentelemetry\"] }}"))

@@ -14,6 +14,7 @@ use std::sync::Arc;
 #[cfg(any(feature = "json_lines", feature = "csv"))]
 use super::Shard;
 use super::{ConnectorError, Disposition, FetchRequest, Place, Source};
+use crate::settings::suggest::similar;
 use crate::transaction::Transaction;
 
 pub(crate) use crate::settings::ByteSize;
@@ -160,18 +161,33 @@ fn missing(path: &Path) -> String {
     let (Some(folder), Some(name)) = (full.parent(), full.file_name()) else {
         return "correct the path".to_owned();
     };
+    // The system may say so of a folder in which nothing can be made; no other name is meant then.
+    if full.exists() {
+        return "nothing can be made there; name another folder".to_owned();
+    }
     let Ok(entries) = folder.read_dir() else {
         return format!("there is no folder {}; correct the path", folder.display());
     };
     let names: Vec<String> =
         entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    match closest(&name.to_string_lossy(), names.iter().map(String::as_str)) {
+    match closest_file(&name.to_string_lossy(), &names) {
         Some(near) => format!("did you mean `{near}`?"),
         None => {
             "correct the path; a relative one counts from the settings file, else from the working folder"
                 .to_owned()
         }
     }
+}
+
+/// The file whose name is most like this one. An ending that both have makes them no more alike.
+fn closest_file<'a>(name: &str, files: &'a [String]) -> Option<&'a str> {
+    let part = |name: &'a str| name.rsplit_once('.').unwrap_or((name, ""));
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
+    let like = |file: &&'a str| match part(file) {
+        (other, same) if same.eq_ignore_ascii_case(ending) => similar(stem, [other]).is_some(),
+        _ => similar(name, [*file]).is_some(),
+    };
+    closest(name, files.iter().map(String::as_str).filter(like))
 }
 
 /// The candidate that is most like `name`, if one is like it at all.
@@ -196,6 +212,33 @@ mod tests {
         assert!(error.message().contains(folder.path().to_str().unwrap()), "{error}");
         assert_eq!(error.hint(), Some("did you mean `orders.csv`?"));
         assert!(error.is_permanent());
+    }
+
+    #[test]
+    fn only_a_slip_of_the_hand_is_taken_for_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["e.xlsx", "orders.csv", "Sales.xlsx"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let hint = |name: &str| {
+            let error = open(&folder.path().join(name)).unwrap_err();
+            error.hint().unwrap().split('`').nth(1).map(str::to_owned)
+        };
+        for (name, meant) in
+            [("sale.xlsx", "Sales.xlsx"), ("ordres.csv", "orders.csv"), ("orders.cvs", "orders.csv")]
+        {
+            assert_eq!(hint(name).as_deref(), Some(meant), "{name}");
+        }
+        for name in ["nope.xlsx", "a.xlsx", "readme.csv"] {
+            assert_eq!(hint(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_where_nothing_can_be_made_is_not_offered_instead_of_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = cannot("make a file in", folder.path(), io::ErrorKind::NotFound.into());
+        assert_eq!(error.hint(), Some("nothing can be made there; name another folder"));
     }
 
     #[test]
