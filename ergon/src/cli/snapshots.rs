@@ -156,6 +156,17 @@ fn process_transaction() {
     insta::assert_snapshot!("process_by_id", whole(&shop("snap-process", "", &line)));
 }
 
+#[test]
+fn a_source_that_finds_none_by_its_id_is_told_before_anything_is_opened() {
+    let said = shop("stays-shut-by-id", "", &["process-transaction-by-id", "price-orders", "o-1"]);
+    assert!(
+        said.talk.starts_with("error: connector `input` (memory) cannot find a transaction"),
+        "{}",
+        said.talk
+    );
+    assert!(!said.talk.contains("it stays shut"), "{}", said.talk);
+}
+
 /// Runs a command of dead letters; three lie in the queue, the second was sent back once before, the third speaks to
 /// the terminal.
 fn letters(queue: &str, line: &[&str]) -> Ran {

@@ -74,7 +74,7 @@ pub trait Lifecycle: Send + Sync {
 #[derive(Clone, Copy, Default)]
 pub struct Abilities<'a> {
     count: Option<&'a dyn DynCount>,
-    fetch_by_id: Option<&'a dyn DynFetchById>,
+    pub(crate) fetch_by_id: Option<&'a dyn DynFetchById>,
     pub(crate) letters: Option<&'a dyn DynLetters>,
     pub(crate) take_back: Option<&'a dyn DynTakeBack>,
 }
@@ -151,7 +151,7 @@ impl<C: Count> DynCount for C {
     }
 }
 
-trait DynFetchById: Send + Sync {
+pub(crate) trait DynFetchById: Send + Sync {
     fn fetch_by_id<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Delivery>, ConnectorError>>;
 }
 

@@ -78,6 +78,12 @@ impl Built {
         dry_run: bool,
         stop: Stop,
     ) -> Result<(Option<SingleReport>, Vec<Error>), Vec<Error>> {
+        // To wait for a broker first would be in vain.
+        if let Some((slot, source)) = self.origin()
+            && source.offers().fetch_by_id.is_none()
+        {
+            return Err(vec![finds_none(slot)]);
+        }
         let reach = if dry_run { Reach::SourceAndProcess } else { Reach::Whole };
         let Some(opened) = self.open_unless_stopped(reach, &stop).await? else {
             return Ok((None, Vec::new()));
@@ -132,16 +138,22 @@ async fn find(opened: &Opened, id: &str) -> Result<(Input, Delivery), Error> {
         let what = format!("task `{}` fetches nothing, so there is nothing to find by its id", opened.name);
         return Err(Error::new(ErrorKind::Connector, what));
     };
-    let failed = |what: &str| {
-        Error::new(ErrorKind::Connector, format!("connector `{}` ({}) {what}", slot.name, slot.kind))
-    };
+    let failed = |what: &str| failed(slot, what);
     let found = input.fetch_by_id(id).await;
     match found.map_err(|error| failed(&format!("cannot look for `{id}`")).with_source(error))? {
         Some(Some(delivery)) => Ok((input.clone(), delivery)),
         Some(None) => Err(failed(&format!("has no transaction `{id}`"))),
-        None => Err(failed("cannot find a transaction by its id")
-            .with_hint("give the payload instead: `process-transaction <TASK> --payload-file <FILE>`")),
+        None => Err(finds_none(slot)),
     }
+}
+
+fn failed(slot: Slot, what: &str) -> Error {
+    Error::new(ErrorKind::Connector, format!("connector `{}` ({}) {what}", slot.name, slot.kind))
+}
+
+fn finds_none(slot: Slot) -> Error {
+    failed(slot, "cannot find a transaction by its id")
+        .with_hint("give the payload instead: `process-transaction <TASK> --payload-file <FILE>`")
 }
 
 /// What the source is told of a transaction that was run by hand.
