@@ -78,12 +78,9 @@ async fn what_no_cell_can_hold_is_refused_when_it_is_dispatched() {
         let path = dir.path().join("a.xlsx");
         let mut context = Context::new("t", "output");
         context.usage = Usage::Sink;
-        let sink = ExcelConfig::new(path.clone()).build(&context).unwrap();
+        let sink = ExcelConfig::new(path).build(&context).unwrap();
         sink.open().await.unwrap();
-        let sent = sink.dispatch(vec![Transaction::new("a", &payload).unwrap()]).await;
-        let closed = sink.close().await;
-        let again = ExcelConfig::new(path.clone()).build(&context).unwrap();
-        again.open().await.unwrap();
-        assert!(sent.is_err() || closed.is_ok());
+        assert!(sink.dispatch(vec![Transaction::new("a", &payload).unwrap()]).await.is_err());
+        sink.close().await.unwrap();
     }
 }

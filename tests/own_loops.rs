@@ -16,6 +16,7 @@ use ergon::prelude::*;
 use ergon::telemetry::Ended;
 use ergon::testing::{self, Script};
 use ergon_tests::{LogConfig, LogService};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 const MS: Duration = Duration::from_millis(1);
@@ -23,18 +24,23 @@ const MS: Duration = Duration::from_millis(1);
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_loop_that_is_dropped_last_gives_back_what_it_held() {
     #[ergon::task(connectors(input), consumer(concurrency = 2, batch_size = 4, prefetch = 2), execute)]
-    struct Exe;
+    struct Exe {
+        begun: Notify,
+    }
     impl Consumer for Exe {
         type Payload = u32;
         type Output = ();
         async fn process_transaction(&self, _: &Transaction<u32>) -> Result<()> {
+            self.begun.notify_one();
             std::future::pending().await
         }
     }
     impl Execute for Exe {
         async fn execute(&self, run: &Run) -> Result<()> {
-            let _ = tokio::time::timeout(20 * MS, run.consume(self, &self.consumer_policy)).await;
-            Ok(())
+            tokio::select! {
+                report = run.consume(self, &self.consumer_policy) => report.map(drop),
+                () = self.begun.notified() => Ok(()),
+            }
         }
     }
     let input = Script::new();
@@ -42,7 +48,7 @@ async fn a_loop_that_is_dropped_last_gives_back_what_it_held() {
         input.push_json(&format!("a{n}"), &1);
     }
     testing::run(Exe::config(ExeWiring { input: input.clone() })).await.unwrap();
-    assert!(input.handed_out().is_empty());
+    assert_eq!((input.handed_out().len(), input.waiting().len()), (0, 6));
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,7 +76,7 @@ async fn a_loop_that_is_over_leaves_no_memory_behind() {
     impl Execute for Many {
         async fn execute(&self, run: &Run) -> Result<()> {
             for n in 0..3000 {
-                MemoryQueue::named("h9").push(Transaction::new("x", &1)?);
+                MemoryQueue::named("own-loops-memory").push(Transaction::new("x", &1)?);
                 run.consume(self, &self.consumer_policy).await?;
                 if n % 1000 == 0 {
                     STATM.lock().unwrap().push(rss());
@@ -80,7 +86,7 @@ async fn a_loop_that_is_over_leaves_no_memory_behind() {
             Ok(())
         }
     }
-    testing::run(Many::config(ManyWiring { input: MemoryConfig::new("h9") })).await.unwrap();
+    testing::run(Many::config(ManyWiring { input: MemoryConfig::new("own-loops-memory") })).await.unwrap();
     let seen = STATM.lock().unwrap().clone();
     assert!(seen[3].saturating_sub(seen[1]) < 50_000, "each loop would leave 150 KiB: {seen:?} KiB");
 }
