@@ -599,6 +599,25 @@ fn a_pipe_is_read_whole_by_one_worker_and_refused_to_several() {
 }
 
 #[test]
+fn a_run_whose_reader_leaves_gives_back_what_nobody_read_and_refuses_nothing() {
+    let project = Project::new();
+    project.write("ergon.toml", &SETTINGS.replace("\"copies.jsonl\"", "\"-\""));
+    // More than a pipe holds.
+    project.lines(0..50_000);
+    let arguments = ["run", "copy-lines", "--log-level", "error"];
+    let mut child =
+        project.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("{\"n\":"), "{first}");
+    let output = child.wait_with_output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: nobody reads standard output any more"), "{said}");
+    assert!(said.contains("0 failed") && said.contains("0 refused"), "{said}");
+}
+
+#[test]
 fn a_run_that_does_not_begin_leaves_the_outputs_as_they_are() {
     let project = Project::new();
     let settings = SETTINGS.replace("\"copies.jsonl\"", "\"copies.jsonl\"\nappend = false");

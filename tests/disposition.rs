@@ -274,3 +274,47 @@ async fn a_finite_run_ends_when_poison_is_not_taken_by_the_dead_letter_connector
     assert_eq!(error.to_string(), said);
     assert_eq!((processed(&world), world.input.queue.inspect().waiting), (3, 1));
 }
+
+/// What a sink says that takes nothing any more.
+fn gone() -> TransactionError {
+    ConnectorError::gone("the reader has left").into()
+}
+
+fn assert_gone(report: &RunReport) {
+    let Ended::Failed(error) = &report.ended else { panic!("{:?}", report.ended) };
+    assert_eq!(error.to_string(), "the reader has left");
+    assert_eq!(error.hint(), Some("what was not taken by then was given back"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_is_gone_ends_the_run_whichever_step_finds_out_and_what_it_did_not_take_is_given_back() {
+    let ok = |_| async { Ok(()) };
+    let tried = |policy: &mut ConsumerPolicy| {
+        for step in [&mut policy.process, &mut policy.success, &mut policy.exception] {
+            *step = RetryPolicy { max_attempts: 5, backoff: SECOND, ..RetryPolicy::DEFAULT };
+        }
+    };
+    let in_process = World::with(3).process(|_| async { Err(gone()) });
+    let in_success = World::with(3).process(ok).success(|_| async { Err(gone()) });
+    let refuse = |_| async { Err(TransactionError::business("no")) };
+    let in_exception = World::with(3).process(refuse).exception(|_| async { Err(gone()) });
+    for (world, last) in
+        [(in_process, "process 0"), (in_success, "success 0"), (in_exception, "exception:business 0")]
+    {
+        let world = world.policy(tried);
+        let report = run(&world).await;
+        assert_gone(&report);
+        assert_eq!(world.log().last().unwrap(), last, "it is not tried again, and no handler sees it");
+        assert_eq!((report.tally.processed, world.input.queue.inspect().waiting), (0, 3), "{last}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_connector_that_is_gone_ends_the_run_and_the_transaction_is_given_back() {
+    let world = lettered(Disposition::Reject);
+    world.letters.faults.dispatches.lock().unwrap().push_back(ConnectorError::gone("the reader has left"));
+    let report = run(&world).await;
+    assert_gone(&report);
+    let (input, letters) = (world.input.queue.inspect(), world.letters.queue.inspect());
+    assert_eq!((input.waiting, input.acked, letters.waiting), (1, 0, 0));
+}

@@ -617,3 +617,52 @@ async fn a_producer_holds_no_more_of_an_endless_stream_than_its_slots() {
     let (most, left) = (script.0.most.load(Ordering::SeqCst), script.0.running.load(Ordering::SeqCst));
     assert!(most <= 4 * 4 && left == 0, "{most} are held at once, {left} in the end");
 }
+
+#[tokio::test]
+async fn a_derived_connector_hands_opening_beginning_and_closing_on_in_this_order() {
+    static SAID: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    type Done = std::result::Result<(), ConnectorError>;
+    fn say(what: &'static str) {
+        SAID.lock().unwrap().push(what);
+    }
+
+    #[derive(Connector)]
+    #[connector(source, lifecycle)]
+    struct Door {}
+    impl Lifecycle for Door {
+        async fn open(&self) -> Done {
+            say("open");
+            Ok(())
+        }
+        async fn begin(&self) -> Done {
+            say("begin");
+            Ok(())
+        }
+        async fn close(&self) -> Done {
+            say("close");
+            Ok(())
+        }
+        async fn check(&self) -> Done {
+            say("check");
+            Ok(())
+        }
+    }
+    impl Source for Door {
+        async fn fetch(&self, _: &FetchRequest) -> std::result::Result<Vec<Delivery>, ConnectorError> {
+            say("fetch");
+            Ok(Vec::new())
+        }
+    }
+    #[ergon::task(connectors(input))]
+    struct Through;
+    impl Consumer for Through {
+        type Payload = String;
+        type Output = ();
+        async fn process_transaction(&self, _: &Transaction<String>) -> Result<()> {
+            Ok(())
+        }
+    }
+    testing::run(Through::config(ThroughWiring { input: DoorConfig {} })).await.unwrap();
+    Connector::check(&Door {}).await.unwrap();
+    assert_eq!(*SAID.lock().unwrap(), ["open", "begin", "fetch", "close", "check"]);
+}

@@ -69,17 +69,19 @@ fn connector_impl(model: &Configured) -> TokenStream {
     }
 }
 
-/// Hands opening, closing and health on to the user's `impl Lifecycle`.
+/// Hands all that has to do with opening and closing on to the user's `impl Lifecycle`.
 fn lifecycle(model: &Configured) -> TokenStream {
     let ergon = &model.ergon;
+    let handed_on = ["open", "begin", "close", "check"].map(|name| {
+        let name = format_ident!("{name}");
+        quote! {
+            async fn #name(&self) -> ::core::result::Result<(), #ergon::ConnectorError> {
+                #ergon::Lifecycle::#name(self).await
+            }
+        }
+    });
     quote! {
-        async fn open(&self) -> ::core::result::Result<(), #ergon::ConnectorError> {
-            #ergon::Lifecycle::open(self).await
-        }
-
-        async fn close(&self) -> ::core::result::Result<(), #ergon::ConnectorError> {
-            #ergon::Lifecycle::close(self).await
-        }
+        #(#handed_on)*
 
         fn health(&self) -> #ergon::Health {
             #ergon::Lifecycle::health(self)

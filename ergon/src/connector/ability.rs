@@ -43,12 +43,31 @@ pub trait Lifecycle: Send + Sync {
         std::future::ready(Ok(()))
     }
 
+    /// Called once when everything that a run needs is open; what cannot be taken back belongs here. Default: nothing.
+    ///
+    /// # Errors
+    /// Why it cannot begin.
+    fn begin(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Lets go of the external system; called once, after the last settle.
     ///
     /// # Errors
     /// What could not be written.
     fn close(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         std::future::ready(Ok(()))
+    }
+
+    /// Finds out whether [`open`](Self::open) would succeed, for the command `check`. Default: opens and closes.
+    ///
+    /// # Errors
+    /// Those of `open` and `close`.
+    fn check(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
+        async {
+            self.open().await?;
+            self.close().await
+        }
     }
 
     /// Says how the connector is right now, without asking the external system.

@@ -26,6 +26,7 @@ struct Inner {
 enum Kind {
     Transient,
     Permanent,
+    Gone,
     Unknown,
     Partial(Vec<(usize, ConnectorError)>),
 }
@@ -54,6 +55,15 @@ impl ConnectorError {
     /// Makes an error that trying again cannot mend: bad credentials, no such file. It ends the run.
     pub fn permanent(message: impl Into<String>) -> Self {
         Self::new(Kind::Permanent, message)
+    }
+
+    /// Makes the error of a sink that takes nothing any more, whatever is tried: the reader of a pipe has left. It says
+    /// nothing about the transaction: no handler sees it, the delivery is given back, and the run ends with it.
+    ///
+    /// That holds for a handler that passes the error on with `?`. One that makes another error of it has it treated
+    /// as any other.
+    pub fn gone(message: impl Into<String>) -> Self {
+        Self::new(Kind::Gone, message)
     }
 
     /// Makes the error of a call whose fate nobody knows: the link died before the other side could answer.
@@ -101,16 +111,25 @@ impl ConnectorError {
     /// Says whether trying again cannot mend it.
     pub fn is_permanent(&self) -> bool {
         match &self.0.kind {
-            Kind::Permanent => true,
+            Kind::Permanent | Kind::Gone => true,
             Kind::Transient | Kind::Unknown => false,
             Kind::Partial(failures) => failures.iter().any(|(_, error)| error.is_permanent()),
+        }
+    }
+
+    /// Says whether the other side takes nothing any more.
+    pub fn is_gone(&self) -> bool {
+        match &self.0.kind {
+            Kind::Gone => true,
+            Kind::Partial(failures) => failures.iter().any(|(_, error)| error.is_gone()),
+            Kind::Transient | Kind::Permanent | Kind::Unknown => false,
         }
     }
 
     /// Says what is known about the item with this index in the failed call.
     pub fn fate(&self, index: usize) -> Fate {
         match &self.0.kind {
-            Kind::Transient | Kind::Permanent => Fate::NotDone,
+            Kind::Transient | Kind::Permanent | Kind::Gone => Fate::NotDone,
             Kind::Unknown => Fate::Unknown,
             Kind::Partial(failures) => match failures.iter().find(|(failed, _)| *failed == index) {
                 Some((_, error)) => error.fate(0),
@@ -125,6 +144,7 @@ impl fmt::Debug for ConnectorError {
         let kind = match self.0.kind {
             Kind::Transient => "transient",
             Kind::Permanent => "permanent",
+            Kind::Gone => "gone",
             Kind::Unknown => "unknown",
             Kind::Partial(_) => "partial",
         };

@@ -6,9 +6,9 @@ use std::task::{Poll, ready};
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::clock::Alarm;
+use super::drain::Drain;
 use super::panic;
 use crate::policy::RetryPolicy;
 use crate::telemetry::Scope;
@@ -137,8 +137,8 @@ pub(super) struct Attempts<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Waits<'a> {
     Always,
-    /// Not when the run is to stop: that ends a wait.
-    Unless(&'a CancellationToken),
+    /// Not when the run is to stop: that ends a wait. An error that ends the run orders it.
+    Unless(&'a Drain),
     /// On the thread, which nothing else runs on.
     Blocking,
 }
@@ -148,7 +148,7 @@ pub(super) enum Waits<'a> {
 pub(super) enum Finished<T> {
     Done(T),
     Failed(TransactionError),
-    /// A wait between two attempts was ended by a stop.
+    /// A wait between two attempts was ended by a stop, or the attempt's error ends the run.
     Interrupted,
 }
 
@@ -178,6 +178,11 @@ impl Attempts<'_> {
                 Ok(value) => return self.end(Finished::Done(value)),
                 Err(error) => error,
             };
+            if let Waits::Unless(drain) = self.waits
+                && drain.is_ordered_by(&error)
+            {
+                return self.end(Finished::Interrupted);
+            }
             let Some(due) = self.next_attempt(&error) else { return self.end(Finished::Failed(error)) };
             self.end_attempt(Some(&error));
             if let Some(interrupted) = self.wait_until(due).await {

@@ -1,11 +1,56 @@
 //! How a run stops: fetch no more, hand back what has not begun, let the rest finish within the grace, then cancel it.
 
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::consume::Loop;
+use crate::connector::ConnectorError;
 use crate::error::{Error, ErrorKind};
 use crate::telemetry::Ended;
 use crate::telemetry::event::Stopping;
+use crate::transaction::TransactionError;
+
+/// Tells all that belongs to a loop to fetch no more, to wait for no further attempt, and to finish what is in flight.
+#[derive(Debug, Clone)]
+pub(super) struct Drain {
+    order: CancellationToken,
+    /// Why the run cannot go on, if a connector is gone.
+    gone: Arc<OnceLock<String>>,
+}
+
+impl Drain {
+    /// One that is ordered by this token.
+    pub(super) fn by(order: CancellationToken) -> Self {
+        Self { order, gone: Arc::default() }
+    }
+
+    /// Orders it if the error says that a connector is gone; says whether it does.
+    pub(super) fn is_ordered_by(&self, error: &TransactionError) -> bool {
+        let gone = error.downcast_ref::<ConnectorError>().filter(|error| error.is_gone());
+        if let Some(gone) = gone {
+            self.gone.get_or_init(|| gone.message().to_owned());
+            self.order.cancel();
+        }
+        gone.is_some()
+    }
+
+    /// Why the run cannot go on, if a connector is gone.
+    pub(super) fn gone(&self) -> Option<Error> {
+        let message = self.gone.get()?;
+        Some(Error::new(ErrorKind::Connector, message).with_hint("what was not taken by then was given back"))
+    }
+}
+
+impl Deref for Drain {
+    type Target = CancellationToken;
+
+    fn deref(&self) -> &CancellationToken {
+        &self.order
+    }
+}
 
 /// What made a run drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +71,10 @@ pub(super) async fn watch(run: &Loop) {
     };
     let cause = tokio::select! {
         biased;
-        () = run.terms.drain.cancelled() => Cause::Stop,
+        () = run.terms.drain.cancelled() => {
+            run.terms.drain.gone().into_iter().for_each(|gone| run.slots.close(Some(gone)));
+            Cause::Stop
+        }
         () = over => Cause::TimeLimit,
         () = run.threads.all_stuck() => {
             run.slots.close(Some(all_stuck(run)));

@@ -69,7 +69,9 @@ async fn live<S: Steps>(
         interrupted = lived.outcome == Outcome::Aborted;
     }
     if interrupted {
-        report.error = Some(TransactionError::system("it was told to stop before it came to its end"));
+        let told = "it was told to stop before it came to its end".to_owned();
+        let why = terms.drain.gone().map_or(told, |gone| gone.to_string());
+        report.error = Some(TransactionError::system(why));
     }
     if let Err(error) | Ok(Err(error)) = guarded(&mut None, task.exit()).await {
         report.error.get_or_insert(error);

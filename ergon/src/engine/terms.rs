@@ -2,8 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use tokio_util::sync::CancellationToken;
-
+use super::drain::Drain;
 use crate::connector::{Disposition, Output};
 use crate::policy::{ConsumerPolicy, OnHandlerFailure};
 use crate::task::Stop;
@@ -20,7 +19,7 @@ pub(super) struct Terms {
     pub(super) policy: ConsumerPolicy,
     pub(super) dead_letter: Option<Output>,
     /// Ends waits between attempts: fetch no more, finish what is in flight.
-    pub(super) drain: CancellationToken,
+    pub(super) drain: Drain,
     /// What the lives came to.
     pub(super) tally: Mutex<Tally>,
     /// How the lives are traced, if they are.
@@ -33,7 +32,7 @@ pub(super) struct Terms {
 
 impl Terms {
     pub(super) fn new(policy: ConsumerPolicy, dead_letter: Option<Output>, stop: &Stop) -> Self {
-        let drain = stop.drain.child_token();
+        let drain = Drain::by(stop.drain.child_token());
         Self {
             policy,
             dead_letter,

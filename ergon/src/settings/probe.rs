@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::de::{Deserializer, Error as _, Visitor};
 
+use super::duration::is_duration;
 use super::fault::{Fault, Missing};
 use super::problem::Problem;
 use super::reader::FILE_PATH;
@@ -27,6 +28,7 @@ pub(super) enum Shape {
     Text,
     Path,
     Number,
+    Duration,
     Flag,
     List,
     Table(&'static [&'static str]),
@@ -108,11 +110,11 @@ impl<'de> Deserializer<'de> for &Probe {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         _: V,
     ) -> Result<V::Value, Fault> {
-        self.saw(Shape::Table(fields))
+        self.saw(if is_duration(name, fields) { Shape::Duration } else { Shape::Table(fields) })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -133,6 +135,7 @@ impl Shape {
             Self::Text => format!("`{field} = \"...\"`"),
             Self::Path => format!("`{field} = \"path/of/the/file\"`"),
             Self::Number => format!("`{field} = 1` (a number)"),
+            Self::Duration => format!("`{field} = \"30s\"` (a duration)"),
             Self::Flag => format!("`{field} = true` or `{field} = false`"),
             Self::List => format!("`{field} = [...]`"),
             Self::Table(_) => format!("`{field} = {{ ... }}`"),

@@ -5,6 +5,7 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
+use super::duration::{self, is_duration};
 use super::fault::{Fault, Missing, unknown_key};
 use super::probe::{Probe, Shape};
 use super::problem::Problem;
@@ -110,7 +111,7 @@ impl<'de> Reader<'de, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let Value::Table(entries) = &self.node.value else { return self.visit(visitor) };
+        let entries = self.node.entries();
         let unknown: Vec<Problem> = entries
             .iter()
             .filter(|entry| !fields.iter().any(|field| entry.is(field)))
@@ -221,11 +222,16 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.place(self.compound().visit_struct(fields, visitor))
+        let reader = self.compound();
+        self.place(match &reader.node.value {
+            Value::Table(_) => reader.visit_struct(fields, visitor),
+            _ if is_duration(name, fields) => duration::read(reader, visitor),
+            _ => reader.visit(visitor),
+        })
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(

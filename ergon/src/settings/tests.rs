@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -434,6 +435,46 @@ found \"an hour\"
   |           ^^^^^^^^^
 "
     );
+}
+
+#[derive(Debug, Deserialize)]
+struct Paced {
+    crm: Pace,
+}
+
+#[derive(Debug, Deserialize)]
+struct Pace {
+    pause: Duration,
+    at_most: Option<Duration>,
+}
+
+#[test]
+fn a_duration_of_the_standard_library_is_read_as_people_write_it() {
+    let place = Place::with("[crm]\npause = '1m 30s'\n").variable("ERGON_CRM__AT_MOST", "250ms");
+    let Paced { crm } = load(&place.options()).unwrap().settings;
+    assert_eq!((crm.pause, crm.at_most), (Duration::from_secs(90), Some(Duration::from_millis(250))));
+    let place = Place::with("[crm]\npause = { secs = 1, nanos = 5 }\n");
+    let Paced { crm } = load(&place.options()).unwrap().settings;
+    assert_eq!(crm.pause, Duration::new(1, 5));
+}
+
+#[test]
+fn a_duration_of_the_standard_library_shows_how_it_is_written() {
+    let error = |toml: &str| {
+        let place = Place::with(toml);
+        place.say(&load::<Paced>(&place.options()).expect_err("it is wrong"))
+    };
+    assert_eq!(
+        error("[crm]\npause = 5\n"),
+        "\
+ergon.toml:2:9: crm.pause: expected a duration such as \"500ms\", \"30s\" or \"1h\", found 5
+  |
+2 | pause = 5
+  |         ^
+"
+    );
+    let missing = error("[crm]\nat_most = '5s'\n");
+    assert!(missing.contains("write `pause = \"30s\"` (a duration) below [crm]"), "{missing}");
 }
 
 #[test]

@@ -142,6 +142,9 @@ impl AppendFile {
 
     /// The error of a write that stopped half-way: the lines that are not whole in the file are not done.
     fn stopped(&mut self, batch: Batch, written: usize, error: io::Error) -> ConnectorError {
+        if matches!(self.out, Out::Stdout(_)) && error.kind() == io::ErrorKind::BrokenPipe {
+            return ConnectorError::gone("nobody reads standard output any more");
+        }
         self.torn = written > 0;
         let message = format!("cannot write to {}: {error}", shown(&self.path));
         let lost: Vec<_> = batch.lines.iter().filter(|(_, end)| *end > written).collect();
