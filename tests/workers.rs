@@ -283,6 +283,25 @@ fn workers_have_shards_of_their_own() {
     }
 }
 
+#[test]
+fn a_producer_that_asks_for_its_share_makes_each_item_once_and_one_that_does_not_is_warned_of() {
+    for (shares, made, warned) in [("true", 20, 0), ("false", 10, 1)] {
+        let site = site("");
+        site.write("gate", "");
+        site.lines(["nothing"; 20]);
+        // Each worker has half of the limit.
+        let mut command = site.command(&["run", "makes", "--workers", "2", "--limit", "20"]);
+        let output = command.env("ERGON_BOOKS__SHARES", shares).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let counts = site.counts();
+        let times = 20 / made;
+        assert_eq!(counts.len(), made, "{counts:?}");
+        assert!(counts.values().all(|count| *count == (times, times)), "{counts:?}");
+        assert_eq!(said.matches("each worker makes the whole stream").count(), warned, "{said}");
+    }
+}
+
 #[cfg_attr(not(rabbitmq_server), ignore = "rabbitmq-server was not found when this was built")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_kills_its_workers_is_dead_lettered_with_the_reason() {

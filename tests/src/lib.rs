@@ -31,6 +31,10 @@ mod errors {}
 mod policies {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/running.md")]
+mod running {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/settings.md")]
 mod settings {}
 

@@ -15,6 +15,7 @@ mod letters;
 mod place;
 mod receipt;
 mod role;
+mod shard;
 
 #[cfg(feature = "csv")]
 pub mod csv;
@@ -38,6 +39,7 @@ pub use letters::{Fate as LetterFate, Letters, TakeBack, Visitor};
 pub use place::Place;
 pub use receipt::Receipt;
 pub use role::{
-    Connector, ConnectorConfig, Context, DuplexConfig, Health, Shard, Sink, SinkConfig, Source, SourceConfig,
+    Connector, ConnectorConfig, Context, DuplexConfig, Health, Sink, SinkConfig, Source, SourceConfig,
     Usage,
 };
+pub use shard::Shard;

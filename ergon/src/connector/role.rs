@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::{Abilities, ConnectorError, Delivery, FetchRequest, Place, Settlement};
+use super::{Abilities, ConnectorError, Delivery, FetchRequest, Place, Settlement, Shard};
 use crate::transaction::Transaction;
 
 /// Adapts an external system to transactions.
@@ -210,46 +210,6 @@ impl Context {
             dead_lettered: false,
             resumes: false,
         }
-    }
-}
-
-/// Which share of the work is this worker's: those whose index, modulo `count`, is `index`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shard {
-    /// This worker's index, from 0.
-    pub index: usize,
-    /// How many workers there are, at least 1.
-    pub count: usize,
-}
-
-impl Shard {
-    /// Says whether the item with this index, counted from 0, is this worker's.
-    ///
-    /// ```
-    /// let second = ergon::Shard { index: 1, count: 2 };
-    /// assert!(!second.owns(0) && second.owns(1) && second.owns(3));
-    /// ```
-    pub fn owns(self, item: u64) -> bool {
-        item % (self.count.max(1) as u64) == self.index as u64
-    }
-}
-
-impl Shard {
-    /// This worker's share of a whole that belongs to no worker in particular; the shares of all add up to it.
-    ///
-    /// ```
-    /// let second = ergon::Shard { index: 1, count: 2 };
-    /// assert_eq!(second.share(9), 4);
-    /// ```
-    pub fn share(self, whole: u64) -> u64 {
-        let (index, count) = (self.index as u64, self.count.max(1) as u64);
-        whole / count + u64::from(index < whole % count)
-    }
-}
-
-impl Default for Shard {
-    fn default() -> Self {
-        Self { index: 0, count: 1 }
     }
 }
 

@@ -20,10 +20,11 @@ use super::steps::{BlockingProducing, Producing, Steps};
 use super::terms::{STREAM, Terms};
 use crate::connector::{
     Connector, ConnectorError, Context, Delivery, Disposition, FetchRequest, Input, Receipt, Settlement,
-    Source,
+    Shard, Source,
 };
 use crate::task::{BlockingProducer, Producer, Setup};
 use crate::telemetry::RunReport;
+use crate::telemetry::event::MadeByAll;
 use crate::transaction::{Decode, Result, Transaction, TransactionError};
 
 /// Asks for at most so many transactions; what the stream has ready is put on the shelf, at least one unless it is over.
@@ -36,6 +37,7 @@ struct Request {
 pub(super) struct Feeder<P> {
     asked: mpsc::Receiver<Request>,
     shelf: Arc<Shelf<P>>,
+    task: &'static str,
 }
 
 /// What was pulled and nobody has fetched yet, and what was given back: a fetch that is cancelled loses neither.
@@ -102,11 +104,11 @@ pub(super) async fn produce<S: Steps, F: Future<Output = ()>>(
 }
 
 /// Makes a source and the feeder that answers it.
-pub(super) fn feed<P: Send + Sync + 'static>(task: &str) -> (Input, Feeder<P>) {
+pub(super) fn feed<P: Send + Sync + 'static>(task: &'static str) -> (Input, Feeder<P>) {
     let (requests, asked) = mpsc::channel(1);
     let shelf = Arc::new(Shelf { ready: Mutex::default(), failed: OnceLock::new() });
     let source = StreamSource { requests, shelf: Arc::clone(&shelf) };
-    (Input::new(Arc::new(source), &Context::new(task, "transactions")), Feeder { asked, shelf })
+    (Input::new(Arc::new(source), &Context::new(task, "transactions")), Feeder { asked, shelf, task })
 }
 
 impl<P> Feeder<P> {
@@ -115,7 +117,8 @@ impl<P> Feeder<P> {
     where
         S: Stream<Item = Result<Transaction<P>>>,
     {
-        let Self { mut asked, shelf } = self;
+        let Self { mut asked, shelf, task } = self;
+        let mut begins = Some(task);
         let answering = async {
             let mut stream = pin!(make().fuse());
             while let Some(Request { most, answer }) = asked.recv().await {
@@ -123,6 +126,7 @@ impl<P> Feeder<P> {
                 if shelf.ready().is_empty() {
                     take_ready(stream.as_mut(), most, &shelf).await;
                 }
+                begins.take().map(tell_of_workers);
                 // Nobody waits for it when its fetch was cancelled; the next one finds it.
                 let _ = answer.send(());
             }
@@ -137,19 +141,28 @@ impl<P> Feeder<P> {
     where
         I: Iterator<Item = Result<Transaction<P>>>,
     {
-        let Self { mut asked, shelf } = self;
+        let Self { mut asked, shelf, task } = self;
+        let mut begins = Some(task);
         let answering = || {
             let mut items = items().fuse();
             while let Some(Request { most, answer }) = asked.blocking_recv() {
                 if shelf.ready().is_empty() {
                     shelf.gather(items.by_ref().take(most));
                 }
+                begins.take().map(tell_of_workers);
                 let _ = answer.send(());
             }
         };
         if let Err(error) = panic::guard(answering) {
             shelf.failed.get_or_init(|| error);
         }
+    }
+}
+
+/// Says so if each of several workers makes all: by now the stream has asked which share is its own, if it ever does.
+fn tell_of_workers(task: &'static str) {
+    if let Some(workers) = Shard::all_do_all() {
+        MadeByAll { task, workers }.emit();
     }
 }
 

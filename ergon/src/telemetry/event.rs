@@ -248,6 +248,22 @@ impl Stopping {
     }
 }
 
+/// Several workers each make all that a producer makes.
+pub(crate) struct MadeByAll {
+    pub(crate) task: &'static str,
+    pub(crate) workers: usize,
+}
+
+impl MadeByAll {
+    pub(crate) fn emit(self) {
+        let Self { task, workers } = self;
+        warn!(
+            task,
+            workers, "each worker makes the whole stream; share it by `Shard::current()`, or set `workers = 1`"
+        );
+    }
+}
+
 /// Some of what was to be seen could not be exported.
 #[cfg(feature = "opentelemetry")]
 pub(crate) struct TelemetryLost<'a> {

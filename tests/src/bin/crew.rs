@@ -43,6 +43,8 @@ struct Books {
     ledger: Ledger,
     folder: PathBuf,
     work: Duration,
+    /// Whether what is made is shared with the other workers.
+    shares: bool,
 }
 
 impl Service for Books {}
@@ -54,6 +56,8 @@ struct BooksConfig {
     /// How long each takes.
     #[serde(default)]
     work_ms: u64,
+    #[serde(default)]
+    shares: bool,
 }
 
 impl ServiceConfig for BooksConfig {
@@ -63,7 +67,7 @@ impl ServiceConfig for BooksConfig {
         let ledger = Ledger::open(&self.folder);
         let ledger =
             ledger.map_err(|error| ServiceError::new("the ledger does not open").with_source(error))?;
-        Ok(Books { ledger, folder: self.folder.clone(), work: Duration::from_millis(self.work_ms) })
+        Ok(Books { ledger, folder: self.folder.clone(), work: Duration::from_millis(self.work_ms), shares: self.shares })
     }
 }
 
@@ -217,7 +221,9 @@ impl Producer for Makes {
     fn transactions(&self) -> impl Stream<Item = Result<Transaction<Line>>> + Send {
         let lines =
             std::fs::read_to_string(self.books_service.folder.join("lines.jsonl")).unwrap_or_default();
-        let made = lines.lines().enumerate().map(|(index, line)| {
+        let mine = self.books_service.shares.then(Shard::current).unwrap_or_default();
+        let made = lines.lines().enumerate().filter(|(index, _)| mine.owns(*index as u64));
+        let made = made.map(|(index, line)| {
             let line: Line = serde_json::from_str(line).business()?;
             Transaction::typed(format!("made:{}", index + 1), line)
         });

@@ -32,6 +32,7 @@ mod joined {
             Error::new(ErrorKind::Usage, format!("this program does not run the task `{}`", seat.task))
         })?;
         let streaming = share(&mut plan, seat);
+        seat.shard.take_place();
         let (control, arriving) = Control::start().map_err(no_threads)?;
         let link = Arc::new(Link::join(seat, control.orders.clone()).map_err(no_supervisor)?);
         let audience = Audience::Supervisor(Arc::clone(&link), wish.output.clone(), wish.progress);
