@@ -14,8 +14,10 @@ pub(super) enum Kind {
     Flag,
     Time,
     MaybeTime,
-    /// A time, or `"none"`.
-    TimeOrNone,
+    /// A time that is not nothing.
+    TimeLimit,
+    /// The same, or `"none"`.
+    TimeLimitOrNone,
     /// One of some words: the enum, and its words with their variants.
     OneOf(&'static str, &'static [(&'static str, &'static str)]),
     /// The name of a connector with one of these abilities.
@@ -40,8 +42,8 @@ pub(super) const CONSUMER: &[(&str, Kind)] = &[
     ("mode", Kind::OneOf("Mode", MODES)),
     ("streaming", Kind::Flag),
     ("limit", Kind::Limit),
-    ("timeout", Kind::MaybeTime),
-    ("transaction_timeout", Kind::TimeOrNone),
+    ("timeout", Kind::TimeLimit),
+    ("transaction_timeout", Kind::TimeLimitOrNone),
     ("empty_queue", Kind::EmptyQueue),
     ("fetch", Kind::Retry),
     ("process", Kind::Retry),
@@ -58,8 +60,8 @@ pub(super) const PRODUCER: &[(&str, Kind)] = &[
     ("concurrency", Kind::Count),
     ("batch_size", Kind::Count),
     ("limit", Kind::Limit),
-    ("timeout", Kind::MaybeTime),
-    ("transaction_timeout", Kind::TimeOrNone),
+    ("timeout", Kind::TimeLimit),
+    ("transaction_timeout", Kind::TimeLimitOrNone),
     ("prepare", Kind::Retry),
     ("success", Kind::Retry),
     ("exception", Kind::Retry),
@@ -71,7 +73,7 @@ pub(super) const PRODUCER: &[(&str, Kind)] = &[
 
 pub(super) const RETRY: &[(&str, Kind)] = &[
     ("max_attempts", Kind::Count),
-    ("timeout", Kind::MaybeTime),
+    ("timeout", Kind::TimeLimit),
     ("backoff", Kind::Time),
     ("backoff_multiplier", Kind::Number(1.0, f64::MAX)),
     ("backoff_cap", Kind::MaybeTime),
@@ -87,6 +89,11 @@ pub(super) const EMPTY_QUEUE: &[(&str, Kind)] = &[
 /// The keys that a step takes.
 pub(super) fn retry_keys() -> impl Iterator<Item = &'static str> {
     RETRY.iter().map(|(key, _)| *key)
+}
+
+/// Whether it is a key of some policy or of one of its steps.
+pub(super) fn is_policy_key(name: &str) -> bool {
+    [CONSUMER, PRODUCER, RETRY].into_iter().flatten().any(|(key, _)| *key == name)
 }
 
 /// Where a key belongs that is none here.

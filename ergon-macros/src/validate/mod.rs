@@ -5,6 +5,7 @@ mod configured;
 mod enveloped;
 mod keys;
 mod main;
+mod meant;
 mod policy;
 mod task;
 

@@ -101,10 +101,15 @@ impl Checker<'_> {
             Kind::Flag => self.flag(entry).map(SettingValue::Flag),
             Kind::Time => self.time(entry).map(SettingValue::Time),
             Kind::MaybeTime => self.time(entry).map(|time| SettingValue::MaybeTime(Some(time))),
-            Kind::TimeOrNone if text(entry).is_some_and(|text| text.value() == "none") => {
+            Kind::TimeLimit => {
+                self.limit(entry, "leave it out").map(|time| SettingValue::MaybeTime(Some(time)))
+            }
+            Kind::TimeLimitOrNone if text(entry).is_some_and(|text| text.value() == "none") => {
                 Some(SettingValue::MaybeTime(None))
             }
-            Kind::TimeOrNone => self.time(entry).map(|time| SettingValue::MaybeTime(Some(time))),
+            Kind::TimeLimitOrNone => {
+                self.limit(entry, "write \"none\"").map(|time| SettingValue::MaybeTime(Some(time)))
+            }
             Kind::OneOf(name, words) => {
                 self.one_of(entry, words).map(|word| SettingValue::Variant(name, word))
             }
@@ -186,6 +191,17 @@ impl Checker<'_> {
             self.problems.at(text, message);
         }
         time
+    }
+
+    /// A time limit: nobody could keep one of nothing.
+    fn limit(&mut self, entry: &Entry, without: &str) -> Option<Duration> {
+        let limit = self.time(entry)?;
+        if limit.is_zero() {
+            let message = format!("`{}` must be longer than 0s; for no limit, {without}", entry.key);
+            self.problems.at(&text(entry), message);
+            return None;
+        }
+        Some(limit)
     }
 
     fn one_of(&mut self, entry: &Entry, words: &[(&str, &'static str)]) -> Option<&'static str> {

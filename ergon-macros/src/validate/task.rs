@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, Field, Fields, Ident, ItemStruct, Lit, Path, Type};
 
+use super::meant::as_meant;
 use super::policy;
 use crate::diagnostics::{Problems, nearest, suggestion};
 use crate::model::{Connector, Form, OwnField, Policy, Role, Service, ServiceType, Task};
@@ -18,6 +19,7 @@ const ROLES: [&str; 3] = ["Source", "Sink", "Duplex"];
 /// Makes the model of a task; with mistakes it is the nearest one, for the stand-in.
 pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     let TaskInput { entries, item } = input;
+    let entries = as_meant(entries, problems);
     check_sections(&entries, problems);
     check_shape(&item, problems);
     let section = |name: &str| section(&entries, name);
@@ -84,7 +86,7 @@ fn form(blocking: Option<&Entry>, execute: Option<&Entry>, problems: &mut Proble
 }
 
 /// The section of this name, or the one that was probably meant to be: so a misspelt name is the only mistake told.
-fn section<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
+pub(super) fn section<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
     let meant = |entry: &&Entry| nearest(&entry.key.to_string(), SECTIONS) == Some(name);
     entries.iter().find(|entry| entry.key == name).or_else(|| entries.iter().find(meant))
 }

@@ -39,7 +39,6 @@ pub use letters::{Fate as LetterFate, Letters, TakeBack, Visitor};
 pub use place::Place;
 pub use receipt::Receipt;
 pub use role::{
-    Connector, ConnectorConfig, Context, DuplexConfig, Health, Sink, SinkConfig, Source, SourceConfig,
-    Usage,
+    Connector, ConnectorConfig, Context, DuplexConfig, Health, Sink, SinkConfig, Source, SourceConfig, Usage,
 };
 pub use shard::Shard;

@@ -214,16 +214,31 @@ impl Context {
 }
 
 /// A config whose connector is a [`Source`]; implemented by itself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no config of a source",
+    label = "nothing can be fetched from where this is wired",
+    note = "wire a config such as `JsonLinesConfig`, or the config that `#[derive(Connector)]` made for your connector"
+)]
 pub trait SourceConfig: ConnectorConfig<Connector: Source> {}
 
 impl<C: ConnectorConfig<Connector: Source>> SourceConfig for C {}
 
 /// A config whose connector is a [`Sink`]; implemented by itself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no config of a sink",
+    label = "nothing can be dispatched to where this is wired",
+    note = "wire a config such as `JsonLinesConfig`, or the config that `#[derive(Connector)]` made for your connector"
+)]
 pub trait SinkConfig: ConnectorConfig<Connector: Sink> {}
 
 impl<C: ConnectorConfig<Connector: Sink>> SinkConfig for C {}
 
 /// A config whose connector is both a [`Source`] and a [`Sink`]; implemented by itself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no config of a source and sink",
+    label = "nothing can be fetched from and dispatched to where this is wired",
+    note = "wire a config such as `JsonLinesConfig`, or the config that `#[derive(Connector)]` made for your connector"
+)]
 pub trait DuplexConfig: ConnectorConfig<Connector: Source + Sink> {}
 
 impl<C: ConnectorConfig<Connector: Source + Sink>> DuplexConfig for C {}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::problem::NO_TIME;
 use super::{PolicyProblem, RetryPolicy};
 
 /// How a consumer fetches, processes and settles its transactions.
@@ -101,12 +102,17 @@ impl ConsumerPolicy {
             ("success", self.success),
             ("exception", self.exception),
         ];
+        let limits = [("timeout", self.timeout), ("transaction_timeout", self.transaction_timeout)];
         let none = counts.into_iter().filter(|(_, none)| *none);
+        let no_time = limits.into_iter().filter(|(_, limit)| limit.is_some_and(|limit| limit.is_zero()));
         let of_waits = self.empty_queue.problems().map(|problem| problem.within("empty_queue"));
         let of_steps = steps
             .into_iter()
             .flat_map(|(step, policy)| policy.problems().map(move |problem| problem.within(step)));
-        none.map(|(key, _)| PolicyProblem::new(key, "must be at least 1")).chain(of_waits).chain(of_steps)
+        none.map(|(key, _)| PolicyProblem::new(key, "must be at least 1"))
+            .chain(no_time.map(|(key, _)| PolicyProblem::new(key, NO_TIME)))
+            .chain(of_waits)
+            .chain(of_steps)
     }
 }
 

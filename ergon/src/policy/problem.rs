@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+/// The rule that a time limit of nothing breaks: nobody could keep it, and elsewhere it means that there is none.
+pub(super) const NO_TIME: &str = "must be longer than 0s";
+
 /// Names the key of a policy whose value cannot be obeyed, and the rule it breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyProblem {

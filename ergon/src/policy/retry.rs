@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::PolicyProblem;
+use super::problem::NO_TIME;
 
 /// How often a step is attempted, how long one attempt may take, and how long to wait before the next.
 ///
@@ -80,9 +81,10 @@ impl RetryPolicy {
         match self.broken() {
             [Some((key, rule)), ..]
             | [None, Some((key, rule)), ..]
-            | [None, None, Some((key, rule)), _]
-            | [None, None, None, Some((key, rule))] => Err(PolicyProblem::new(key, rule)),
-            [None, None, None, None] => Ok(()),
+            | [None, None, Some((key, rule)), ..]
+            | [None, None, None, Some((key, rule)), _]
+            | [None, None, None, None, Some((key, rule))] => Err(PolicyProblem::new(key, rule)),
+            [None, None, None, None, None] => Ok(()),
         }
     }
 
@@ -92,7 +94,7 @@ impl RetryPolicy {
     }
 
     /// The key and the rule of each that does not hold.
-    const fn broken(&self) -> [Option<(&'static str, &'static str)>; 4] {
+    const fn broken(&self) -> [Option<(&'static str, &'static str)>; 5] {
         let no_attempt = self.max_attempts == 0;
         let shrinks = self.backoff_multiplier.is_nan() || self.backoff_multiplier < 1.0;
         let no_share = self.jitter.is_nan() || self.jitter < 0.0 || self.jitter > 1.0;
@@ -100,7 +102,9 @@ impl RetryPolicy {
             Some(cap) => cap.as_nanos() < self.backoff.as_nanos(),
             None => false,
         };
+        let no_time = matches!(self.timeout, Some(limit) if limit.is_zero());
         [
+            if no_time { Some(("timeout", NO_TIME)) } else { None },
             if no_attempt { Some(("max_attempts", "must be at least 1")) } else { None },
             if shrinks { Some(("backoff_multiplier", "must be at least 1")) } else { None },
             if no_share { Some(("jitter", "must be from 0 to 1")) } else { None },

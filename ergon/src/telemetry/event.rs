@@ -259,7 +259,8 @@ impl MadeByAll {
         let Self { task, workers } = self;
         warn!(
             task,
-            workers, "each worker makes the whole stream; share it by `Shard::current()`, or set `workers = 1`"
+            workers,
+            "each worker makes the whole stream; share it by `Shard::current()`, or set `workers = 1`"
         );
     }
 }

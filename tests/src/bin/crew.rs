@@ -67,7 +67,12 @@ impl ServiceConfig for BooksConfig {
         let ledger = Ledger::open(&self.folder);
         let ledger =
             ledger.map_err(|error| ServiceError::new("the ledger does not open").with_source(error))?;
-        Ok(Books { ledger, folder: self.folder.clone(), work: Duration::from_millis(self.work_ms), shares: self.shares })
+        Ok(Books {
+            ledger,
+            folder: self.folder.clone(),
+            work: Duration::from_millis(self.work_ms),
+            shares: self.shares,
+        })
     }
 }
 
