@@ -577,6 +577,25 @@ fn a_file_that_is_read_is_not_written_to_by_the_same_task() {
 }
 
 #[test]
+fn a_file_that_is_read_is_not_written_to_by_another_name() {
+    let project = Project::new();
+    let at = |name: &str| project.0.path().join(name);
+    std::fs::create_dir(at("folder")).unwrap();
+    std::os::unix::fs::symlink("lines.jsonl", at("symbolic.jsonl")).unwrap();
+    std::os::unix::fs::symlink("..", at("folder/back")).unwrap();
+    std::fs::hard_link(at("lines.jsonl"), at("hard.jsonl")).unwrap();
+    for other in ["symbolic.jsonl", "folder/back/lines.jsonl", "hard.jsonl"] {
+        let same = format!("\"{other}\"\nappend = false");
+        project.write("ergon.toml", &SETTINGS.replace("\"copies.jsonl\"", &same));
+        let output = project.run(&["run", "copy-lines"]);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        let told = format!("would write to {other}, the same file as lines.jsonl, which `input` reads");
+        assert!(stderr(&output).contains(&told), "{}", stderr(&output));
+        assert_eq!(std::fs::read_to_string(at("lines.jsonl")).unwrap().lines().count(), 10);
+    }
+}
+
+#[test]
 fn a_pipe_is_read_whole_by_one_worker_and_refused_to_several() {
     let project = Project::new();
     project.write("ergon.toml", &SETTINGS.replace("\"lines.jsonl\"", "\"/dev/stdin\""));

@@ -9,6 +9,7 @@
 )]
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ergon::connector::memory::{MemoryConfig, MemoryQueue};
@@ -49,6 +50,56 @@ async fn a_loop_that_is_dropped_last_gives_back_what_it_held() {
     }
     testing::run(Exe::config(ExeWiring { input: input.clone() })).await.unwrap();
     assert_eq!((input.handed_out().len(), input.waiting().len()), (0, 6));
+}
+
+/// Whatever the machine does, what the first loop held is there for the second.
+async fn what_was_dropped_comes_again() {
+    #[ergon::task(connectors(input), services(log), consumer(concurrency = 2, prefetch = 2), execute)]
+    struct Again {
+        hangs: AtomicBool,
+        begun: Notify,
+    }
+    impl Consumer for Again {
+        type Payload = u32;
+        type Output = ();
+        async fn process_transaction(&self, n: &Transaction<u32>) -> Result<()> {
+            if self.hangs.load(Ordering::SeqCst) {
+                self.begun.notify_one();
+                std::future::pending::<()>().await;
+            }
+            self.log_service.say(n.id().to_owned());
+            Ok(())
+        }
+    }
+    impl Execute for Again {
+        async fn execute(&self, run: &Run) -> Result<()> {
+            self.hangs.store(true, Ordering::SeqCst);
+            tokio::select! {
+                report = run.consume(self, &self.consumer_policy) => drop(report?),
+                () = self.begun.notified() => (),
+            }
+            self.hangs.store(false, Ordering::SeqCst);
+            run.consume(self, &self.consumer_policy).await.map(drop)
+        }
+    }
+    let (log, input) = (LogConfig::default(), Script::new());
+    for n in 0..6 {
+        input.push_json(&format!("a{n}"), &1);
+    }
+    testing::run(Again::config(AgainWiring { input: input.clone(), log: log.clone() })).await.unwrap();
+    let mut done = log.all();
+    done.sort();
+    assert_eq!(done, ["a0", "a1", "a2", "a3", "a4", "a5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dropped_loop_held_comes_again_in_the_next() {
+    what_was_dropped_comes_again().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_dropped_loop_held_comes_again_in_the_next_on_several_threads() {
+    what_was_dropped_comes_again().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -352,6 +352,46 @@ async fn a_message_too_large_is_refused_before_it_is_sent() {
     );
 }
 
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_no_frame_holds_are_refused_and_take_nobody_along() {
+    let config = config(json!({ "queue": name("headers") }));
+    let sink = open(&config, Usage::Sink).await;
+    let large = numbered("large").annotate([("note", "x".repeat(200_000))]);
+    let fits = numbered("fits").annotate([("note", "x".repeat(120_000))]);
+    let (large, beside, fits) = tokio::join!(
+        sink.dispatch(vec![large]),
+        sink.dispatch(vec![numbered("beside")]),
+        sink.dispatch(vec![fits])
+    );
+    let error = large.expect_err("no frame holds it");
+    assert!(
+        error.is_permanent() && error.message().contains("the largest is `note` with 200005 bytes"),
+        "{error}"
+    );
+    beside.expect("published");
+    fits.expect("published");
+    // What a refused transaction says is never too long.
+    let letter = numbered("letter").annotate([("ergon-error", "x".repeat(200_000))]);
+    sink.dispatch(vec![letter]).await.expect("published");
+    let delivered = fetch(&source(&config).await, 3).await;
+    let letter = delivered.iter().find(|delivery| delivery.transaction().id() == "letter").expect("it came");
+    let said = letter.transaction().metadata().text("ergon-error").expect("a text");
+    assert!(said.ends_with("x… (200000 bytes in all)") && said.len() < 9000, "{}", said.len());
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_message_id_is_none() {
+    let config = config(json!({ "queue": name("empty.id") }));
+    let sink = open(&config, Usage::Sink).await;
+    let of = |body: &str| Transaction::builder().id("").payload(Payload::text(body)).build();
+    sink.dispatch(vec![of("one"), of("two")]).await.expect("published");
+    let delivered = fetch(&source(&config).await, 2).await;
+    let ids: Vec<_> = delivered.iter().map(|delivery| delivery.transaction().id()).collect();
+    assert!(ids[0] != ids[1] && ids.iter().all(|id| id.contains("empty.id:")), "{ids:?}");
+}
+
 /// Acks what is even, rejects what is odd.
 #[ergon::task(connectors(input), consumer(concurrency = 16))]
 struct Halve;

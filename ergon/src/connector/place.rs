@@ -36,9 +36,10 @@ impl Place {
         Self { file: true, ..Self::new(name) }
     }
 
-    /// Says whether it is a file.
-    pub(crate) fn is_file(&self) -> bool {
-        self.file
+    /// Says whether both are one file, though links may lead there; a file that is not there yet is none other.
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        let linked = || same_file::is_same_file(&self.name, &other.name).unwrap_or(false);
+        self.file && other.file && (self == other || linked())
     }
 
     /// Says which system the name belongs to: the address of a broker, a database.

@@ -3,11 +3,12 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use super::attempt::guarded;
 use super::consume::{self, Loop, consume};
@@ -17,7 +18,7 @@ use super::roles::terms;
 use super::steps::{BlockingConsuming, BlockingProducing, Consuming, Producing, Steps};
 use crate::error::{Error, ErrorKind};
 use crate::policy::{ConsumerPolicy, ProducerPolicy};
-use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, Runnable, Setup, Task};
+use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, Runnable, Setup, Stop, Task};
 use crate::telemetry::{Ended, RunReport, SingleReport, Tally};
 use crate::transaction::{Result, Transaction, TransactionError};
 
@@ -89,6 +90,20 @@ pub struct Run {
     task: Box<dyn Any + Send + Sync>,
     /// Deliveries that were given back because a loop was to end.
     given_back: Mutex<u64>,
+    /// Loops that were dropped, and may hold something yet.
+    dropped: Mutex<Vec<TaskTracker>>,
+}
+
+/// A loop that is dropped before its end, unless it says otherwise.
+struct Going<'r> {
+    run: &'r Run,
+    stop: Stop,
+}
+
+impl Drop for Going<'_> {
+    fn drop(&mut self) {
+        self.run.dropped().push(self.stop.loops.clone());
+    }
 }
 
 impl Run {
@@ -103,7 +118,8 @@ impl Run {
     /// or a time limit with work left. What was in flight is given back.
     ///
     /// # Cancel safety
-    /// When dropped, what is in flight is dropped and given back.
+    /// When dropped, what is in flight is dropped. It is given back before the next loop begins, or at the end of
+    /// `execute`.
     pub async fn consume<T: Consumer>(&self, task: &T, policy: &ConsumerPolicy) -> Result<RunReport> {
         self.consume_by(Consuming(self.shared(task)?), policy).await
     }
@@ -172,7 +188,8 @@ impl Run {
         }
         let mut terms = terms(&self.setup, policy.clone()).map_err(failed)?;
         terms.outward = None;
-        let run = Loop::new(S::NAME, terms, input, &self.setup.stop);
+        let going = self.begin().await;
+        let run = Loop::new(S::NAME, terms, input, &going.stop);
         self.ended(consume(&Arc::new(steps), run, &self.setup.monitor).await)
     }
 
@@ -185,7 +202,34 @@ impl Run {
         policy.check().map_err(|problem| TransactionError::business(problem.to_string()))?;
         let mut terms = terms(&self.setup, policy.to_loop()).map_err(failed)?;
         terms.outward = None;
-        self.ended(produce(&Arc::new(steps), pull, terms, &self.setup).await)
+        let going = self.begin().await;
+        self.ended(produce(&Arc::new(steps), pull, terms, (&going.stop, &self.setup.monitor)).await)
+    }
+
+    /// Begins a loop, when what was dropped before it is given back.
+    async fn begin(&self) -> Going<'_> {
+        self.give_back_dropped().await;
+        Going { run: self, stop: Stop { loops: TaskTracker::new(), ..self.setup.stop.clone() } }
+    }
+
+    /// Gives back what loops held that the task dropped. A source that does not answer does not hold up the run.
+    async fn give_back_dropped(&self) {
+        let dropped = std::mem::take(&mut *self.dropped());
+        if dropped.is_empty() {
+            return;
+        }
+        for loops in dropped {
+            // The lanes of a loop that was dropped are dropped by the runtime, a moment later.
+            loops.close();
+            let _ = timeout(LAST_CALL, loops.wait()).await;
+        }
+        for (_, input) in &self.setup.inputs {
+            let _ = timeout(LAST_CALL, guarded(&mut None, input.settle(Vec::new()))).await;
+        }
+    }
+
+    fn dropped(&self) -> MutexGuard<'_, Vec<TaskTracker>> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ended(&self, report: RunReport) -> Result<RunReport> {
@@ -237,22 +281,13 @@ impl<T: Execute> Runnable for ExecuteTask<T> {
     }
 }
 
-/// Gives back what loops held that the task dropped. A source that does not answer does not hold up the end.
-async fn give_back_dropped(setup: &Setup) {
-    // The lanes of a loop that was dropped are dropped by the runtime, a moment later.
-    setup.stop.loops.close();
-    let _ = timeout(LAST_CALL, setup.stop.loops.wait()).await;
-    for (_, input) in &setup.inputs {
-        let _ = timeout(LAST_CALL, guarded(&mut None, input.settle(Vec::new()))).await;
-    }
-}
-
 /// Runs a task's own `execute`; after a stop it has the grace of its policies to end.
 async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
     panic::install_hook();
     let (stop, monitor, began) = (setup.stop.clone(), setup.monitor.clone(), Instant::now());
     let grace = setup.policies.grace();
-    let run = Run { setup, task: Box::new(Arc::clone(task)), given_back: Mutex::new(0) };
+    let task_itself = Box::new(Arc::clone(task));
+    let run = Run { setup, task: task_itself, given_back: Mutex::new(0), dropped: Mutex::default() };
     let too_late = async {
         stop.drain.cancelled().await;
         sleep(grace.saturating_add(LAST_CALL)).await;
@@ -263,7 +298,7 @@ async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
         executed = guarded(&mut outside, task.execute(&run)) => executed.and_then(|executed| executed),
         () = too_late => Ok(()),
     };
-    give_back_dropped(&run.setup).await;
+    run.give_back_dropped().await;
     let given_back = *run.given_back.lock().unwrap_or_else(PoisonError::into_inner);
     let ended = match executed {
         Err(error) => Ended::Failed(Error::new(ErrorKind::Task, format!("execute: {error}"))),

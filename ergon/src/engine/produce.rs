@@ -22,7 +22,7 @@ use crate::connector::{
     Connector, ConnectorError, Context, Delivery, Disposition, FetchRequest, Input, Receipt, Settlement,
     Shard, Source,
 };
-use crate::task::{BlockingProducer, Producer, Setup};
+use crate::task::{BlockingProducer, Monitor, Producer, Stop};
 use crate::telemetry::RunReport;
 use crate::telemetry::event::MadeByAll;
 use crate::transaction::{Decode, Result, Transaction, TransactionError};
@@ -82,19 +82,19 @@ pub(super) async fn produce<S: Steps, F: Future<Output = ()>>(
     steps: &Arc<S>,
     pull: impl FnOnce(Feeder<S::Payload>) -> F,
     terms: Terms,
-    setup: &Setup,
+    (stop, monitor): (&Stop, &Monitor),
 ) -> RunReport {
     let (input, feeder) = feed(S::NAME);
     let mut pull = pin!(Some(async {
         pull(feeder).await;
         std::future::pending().await
     }));
-    let run = Loop::new(S::NAME, terms, input, &setup.stop);
+    let run = Loop::new(S::NAME, terms, input, stop);
     let report = {
         let never = OptionFuture::from(pull.as_mut().as_pin_mut());
         tokio::select! {
             biased;
-            report = consume(steps, run, &setup.monitor) => report,
+            report = consume(steps, run, monitor) => report,
             Some(never) = never => never,
         }
     };

@@ -190,7 +190,10 @@ impl<S: Pull> Runnable for Produces<S> {
             panic::install_hook();
             let policy = setup.policies.producer.clone().unwrap_or_default().to_loop();
             let report = match terms(&setup, policy) {
-                Ok(terms) => produce(&self.steps, |feeder| self.steps.pull(feeder), terms, &setup).await,
+                Ok(terms) => {
+                    let pull = |feeder| self.steps.pull(feeder);
+                    produce(&self.steps, pull, terms, (&setup.stop, &setup.monitor)).await
+                }
                 Err(error) => not_begun::<S>(error),
             };
             consume::leave(report, consume::exit(&self.steps).await)

@@ -46,18 +46,20 @@ pub(super) fn entangled(parts: &Parts) -> Vec<(&'static str, Error)> {
     let mut found = Vec::new();
     for (slot, output) in &parts.outputs {
         let written = output.destinations();
-        let reads = |place: &Place| place.is_file() && written.contains(place);
-        let others = parts.inputs.iter().filter(|(name, _)| name != slot);
-        let both = others.filter_map(|(name, input)| Some((name, input.origins().into_iter().find(reads)?)));
-        for (input, place) in both {
-            let what = format!(
-                "connector `{slot}` ({}): would write to {place}, which `{input}` reads",
-                output.kind()
-            );
-            found.push((
-                *slot,
-                Error::new(ErrorKind::Refused, what).with_hint("name another file for one of them"),
-            ));
+        for (input, read) in parts.inputs.iter().filter(|(name, _)| name != slot) {
+            let read = read.origins();
+            let both = written
+                .iter()
+                .find_map(|written| Some((written, read.iter().find(|read| read.is_same_file(written))?)));
+            if let Some((written, read)) = both {
+                let same = if written == read { String::new() } else { format!("the same file as {read}, ") };
+                let what = format!(
+                    "connector `{slot}` ({}): would write to {written}, {same}which `{input}` reads",
+                    output.kind()
+                );
+                let error = Error::new(ErrorKind::Refused, what);
+                found.push((*slot, error.with_hint("name another file for one of them")));
+            }
         }
     }
     found

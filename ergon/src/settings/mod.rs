@@ -3,6 +3,7 @@
 //! `ergon.toml`, `.env` and the process environment become one tree in which every value knows its place; the user's
 //! `Settings` and the framework's own tables are read out of it.
 
+mod dotenv;
 mod duration;
 mod fault;
 mod framework;

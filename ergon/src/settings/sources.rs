@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::dotenv;
 use super::problem::Problem;
 use super::tree::{Node, Origin, SourceFile, Value, Variable};
 
@@ -73,7 +74,7 @@ pub(super) fn gather(options: &Options) -> Result<Sources, Vec<Problem>> {
     };
     let mut variables =
         match find_dotenv(options, &process, file.as_ref()).map_err(|problem| vec![problem])? {
-            Some(dotenv) => parse_dotenv(&dotenv).map_err(|problem| vec![problem])?,
+            Some(dotenv) => dotenv::parse(&dotenv).map_err(|problem| vec![problem])?,
             None => Vec::new(),
         };
     variables.extend(process);
@@ -181,45 +182,6 @@ fn read_file(path: &Path, place: &Origin) -> Result<Arc<SourceFile>, Problem> {
 /// The whole path, as the operating system sees it.
 fn shown(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string()
-}
-
-/// Reads the lines `NAME=value`.
-fn parse_dotenv(file: &Arc<SourceFile>) -> Result<Vec<Setting>, Problem> {
-    let variables = dotenvy::from_read_iter(file.text.as_bytes());
-    variables
-        .map(|variable| match variable {
-            Ok((name, text)) => {
-                let origin = assignment(file, &name);
-                Ok(Setting { name, text, origin })
-            }
-            Err(dotenvy::Error::LineParse(line, _)) => {
-                let start = file.text.find(line.trim_end()).unwrap_or_default();
-                let place = Origin::Span(Arc::clone(file), start..start + line.trim_end().len());
-                Err(Problem::new(place, "", "not a line of the form NAME=value")
-                    .with_hint("hint: a value with spaces, quotes or # goes in quotes"))
-            }
-            Err(error) => Err(Problem::new(Origin::File(Arc::clone(file)), "", error.to_string())),
-        })
-        .collect()
-}
-
-/// Where a variable's value stands; the last line that sets it is the one that counts.
-fn assignment(file: &Arc<SourceFile>, name: &str) -> Origin {
-    let mut start = 0;
-    let mut found = None;
-    for line in file.text.split_inclusive('\n') {
-        let text = line.trim_start();
-        let text = text.strip_prefix("export ").map_or(text, str::trim_start);
-        if let Some(value) = text.strip_prefix(name).and_then(|rest| rest.trim_start().strip_prefix('=')) {
-            let end = start + line.trim_end().len();
-            found = Some((start + line.len() - value.len()).min(end)..end);
-        }
-        start += line.len();
-    }
-    match found {
-        Some(span) => Origin::Span(Arc::clone(file), span),
-        None => Origin::File(Arc::clone(file)),
-    }
 }
 
 /// Says whether the environment asks for text without colour.

@@ -86,7 +86,7 @@ pub(crate) struct Stop {
     pub(crate) drain: CancellationToken,
     /// Cancel what is in flight, now.
     pub(crate) abort: CancellationToken,
-    /// The loops that are not gone, those included that were dropped and whose lanes still go.
+    /// The loops that are not gone: one that was dropped is there until its lanes are.
     pub(crate) loops: TaskTracker,
 }
 

@@ -10,8 +10,9 @@ use lapin::message::Delivery as Message;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, ShortString};
 use serde_json::{Map, Number, Value};
 
-use super::{RabbitMqConfig, key, topology};
+use super::{RabbitMqConfig, key, room, topology};
 use crate::connector::{ConnectorError, Delivery, Receipt};
+use crate::transaction::key::{ATTEMPTS, CATEGORY, ERROR, REPLAYS, TASK};
 use crate::transaction::{ContentType, Metadata, Payload, Transaction};
 
 /// Headers that carry what a transaction has and a message has no property for.
@@ -33,6 +34,7 @@ pub(super) fn delivery(message: Message, queue: &Arc<str>, epoch: u64) -> Delive
     let text = |name: &str| headers.and_then(|headers| headers.inner().get(name)).and_then(text);
     let id = text(header::ID)
         .or_else(|| properties.message_id().as_ref().map(ToString::to_string))
+        .filter(|id| !id.is_empty())
         .unwrap_or_else(|| made_up(queue, &data, headers));
     let mut builder = Transaction::builder()
         .id(id)
@@ -44,8 +46,9 @@ pub(super) fn delivery(message: Message, queue: &Arc<str>, epoch: u64) -> Delive
         builder = builder.parent_id(parent);
     }
     let correlation = text(header::CORRELATION);
-    if let Some(correlation) =
-        correlation.or_else(|| properties.correlation_id().as_ref().map(ToString::to_string))
+    if let Some(correlation) = correlation
+        .or_else(|| properties.correlation_id().as_ref().map(ToString::to_string))
+        .filter(|id| !id.is_empty())
     {
         builder = builder.correlation_id(correlation);
     }
@@ -127,7 +130,6 @@ fn metadata(
 
 /// Headers of ours that are metadata: why a dead letter was rejected, and how often it was sent back.
 fn is_dead_letter_key(name: &str) -> bool {
-    use crate::transaction::key::{ATTEMPTS, CATEGORY, ERROR, REPLAYS, TASK};
     [ATTEMPTS, CATEGORY, ERROR, REPLAYS, TASK].contains(&name)
 }
 
@@ -143,7 +145,7 @@ impl Outgoing {
     /// The message of a transaction.
     ///
     /// # Errors
-    /// A transaction that cannot be one: too large, no bytes, no routing key.
+    /// A transaction that cannot be one: too large, too much metadata, no bytes, no routing key.
     pub(super) fn of(transaction: &Transaction, config: &RabbitMqConfig) -> Result<Self, ConnectorError> {
         let (publish, id) = (&config.publish, transaction.id());
         let body = transaction.payload().to_bytes().map_err(|error| {
@@ -206,6 +208,7 @@ fn properties(transaction: &Transaction, config: &RabbitMqConfig) -> Result<Basi
     // The broker reads a table of headers for each message, which costs it a tenth of its time: without any, the seconds
     // of the timestamp have to do.
     if !headers.inner().is_empty() {
+        room::check(transaction.id(), &headers)?;
         let millis = i64::try_from(created.as_millis()).unwrap_or(i64::MAX);
         headers.insert(header::CREATED.into(), AMQPValue::LongLongInt(millis));
         properties = properties.with_headers(headers);
@@ -227,7 +230,8 @@ fn headers(metadata: &Metadata) -> FieldTable {
     let mut headers = FieldTable::default();
     for (name, value) in metadata.iter().filter(|(name, _)| !name.starts_with("amqp.")) {
         if let (Ok(short), false) = (ShortString::try_new(name), is_the_brokers(name)) {
-            headers.insert(short, field(value));
+            let error = value.as_str().filter(|_| name == ERROR).map(room::shortened);
+            headers.insert(short, error.map_or_else(|| field(value), |error| field(&error.into())));
         }
     }
     headers

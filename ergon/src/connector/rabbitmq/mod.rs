@@ -41,6 +41,7 @@ mod publisher;
 mod publishing;
 mod receipt;
 mod returns;
+mod room;
 mod sink;
 mod source;
 mod topology;

@@ -58,7 +58,7 @@ impl Client {
                 ServiceError::new("no HTTP client can be made").with_source(error.without_url())
             })?;
         let (timeout, retry, max_response) = (config.timeout, config.retry, config.max_response);
-        let secrets = Arc::new(Secrets::of(&config.auth));
+        let secrets = Arc::new(Secrets::of(config));
         Ok(Self { base, http, timeout, retry, max_response, secrets })
     }
 }

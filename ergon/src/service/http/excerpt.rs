@@ -1,21 +1,32 @@
 //! The beginning of a body, as it may stand in an error.
 
+use std::cmp::Reverse;
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use reqwest::Url;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use secrecy::{ExposeSecret, SecretString};
+use url::form_urlencoded::byte_serialize;
 
-use super::Auth;
+use super::{Auth, HttpConfig};
 
 /// How many characters of a body are shown.
 const SHOWN: usize = 300;
 
-/// What the service authenticates with; servers like to repeat it in their answers.
-#[derive(Default)]
+/// A value of fewer characters is no secret: striking out each `2` would leave nothing to read.
+const SHORTEST: usize = 4;
+
+/// What must not be shown though a server repeats it in its answer, each in all the ways it may be written; the longest
+/// first, as one may stand within another.
+#[derive(Clone, Default)]
 pub(super) struct Secrets(Vec<SecretString>);
 
 impl Secrets {
-    pub(super) fn of(auth: &Auth) -> Self {
-        let secrets = match auth {
+    /// What all requests of a service are sent with.
+    pub(super) fn of(config: &HttpConfig) -> Self {
+        let auth = match &config.auth {
             Auth::None => Vec::new(),
             Auth::Bearer(secret) | Auth::Header { value: secret, .. } => vec![secret.clone()],
             Auth::Basic { username, password } => {
@@ -23,13 +34,47 @@ impl Secrets {
                 vec![password.clone(), SecretString::from(pair)]
             }
         };
-        Self(secrets.into_iter().filter(|secret| !secret.expose_secret().is_empty()).collect())
+        let auth = auth.iter().map(ExposeSecret::expose_secret);
+        Self::default()
+            .and(auth)
+            .and(config.headers.values().map(ExposeSecret::expose_secret).filter(is_long))
+    }
+
+    /// The same with what a request is sent with beside it: the values of its query, and of its own headers.
+    pub(super) fn of_request(self: &Arc<Self>, url: &Url, headers: &HeaderMap) -> Arc<Self> {
+        let own = headers.iter().filter(|(name, _)| !PLAIN.contains(name));
+        let own: Vec<_> = own.filter_map(|(_, value)| value.to_str().ok()).filter(is_long).collect();
+        let query: Vec<_> =
+            url.query_pairs().map(|(_, value)| value).filter(|value| is_long(&&**value)).collect();
+        if own.is_empty() && query.is_empty() {
+            return Arc::clone(self);
+        }
+        Arc::new(Self::clone(self).and(own).and(query.iter().map(AsRef::as_ref)))
+    }
+
+    fn and<'s>(mut self, secrets: impl IntoIterator<Item = &'s str>) -> Self {
+        for secret in secrets.into_iter().filter(|secret| !secret.is_empty()) {
+            let json = serde_json::Value::from(secret).to_string();
+            let encoded: String = byte_serialize(secret.as_bytes()).collect();
+            let percent = encoded.replace('+', "%20");
+            self.0.extend([secret, json.trim_matches('"'), &encoded, &percent].map(SecretString::from));
+        }
+        self.0.sort_by_key(|secret| Reverse(secret.expose_secret().len()));
+        self.0.dedup_by(|one, other| one.expose_secret() == other.expose_secret());
+        self
     }
 
     /// The same text without the secrets.
     pub(super) fn strike(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose_secret(), "[secret]"))
     }
+}
+
+/// Headers of a request that say what it is, not who sends it.
+const PLAIN: [HeaderName; 2] = [CONTENT_TYPE, HeaderName::from_static("idempotency-key")];
+
+fn is_long(value: &&str) -> bool {
+    value.chars().count() >= SHORTEST
 }
 
 /// The beginning of a body on one line, without control characters and secrets.
@@ -63,9 +108,28 @@ mod tests {
 
     #[test]
     fn what_the_server_repeats_of_our_credentials_is_struck_out() {
-        let basic = Secrets::of(&Auth::basic("me", "pass word"));
+        let of = |auth: Auth| Secrets::of(&HttpConfig { auth, ..HttpConfig::new("http://localhost") });
+        let basic = of(Auth::basic("me", "pass word"));
         let shown = excerpt(b"no user me/pass word (bWU6cGFzcyB3b3Jk)", &basic);
         assert_eq!(shown, "no user me/[secret] ([secret])");
-        assert_eq!(excerpt(b"a", &Secrets::of(&Auth::bearer(""))), "a");
+        assert_eq!(excerpt(b"a", &of(Auth::bearer(""))), "a");
+        let bearer = of(Auth::bearer("a\"b/c d"));
+        assert_eq!(
+            excerpt(br#"a\"b/c d, a%22b%2Fc%20d, a%22b%2Fc+d"#, &bearer),
+            "[secret], [secret], [secret]"
+        );
+    }
+
+    #[test]
+    fn what_the_server_repeats_of_a_request_is_struck_out() {
+        let mut config = HttpConfig::new("http://localhost");
+        config.headers.insert("X-Api-Key".to_owned(), SecretString::from("of-the-config"));
+        let url = "http://localhost/a?token=of-the-query&page=2".parse().unwrap();
+        let own =
+            [("x-own", "of-the-request"), ("content-type", "text/plain"), ("idempotency-key", "order-1")];
+        let own = own.map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        let secrets = Arc::new(Secrets::of(&config)).of_request(&url, &HeaderMap::from_iter(own));
+        let said = b"of-the-config, of-the-query, of-the-request, text/plain, order-1, 2";
+        assert_eq!(excerpt(said, &secrets), "[secret], [secret], [secret], text/plain, order-1, 2");
     }
 }

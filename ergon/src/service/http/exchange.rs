@@ -76,7 +76,7 @@ impl Exchange {
     }
 
     fn asked(&self) -> Asked {
-        let secrets = Arc::clone(&self.service.client().secrets);
+        let secrets = self.service.client().secrets.of_request(&self.url, &self.headers);
         Asked { method: self.method.clone(), url: shown_url(&self.url).into(), secrets }
     }
 
