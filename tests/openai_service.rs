@@ -96,6 +96,9 @@ async fn an_answer_that_does_not_fit_is_told_with_its_place() {
         "the answer does not fit the schema at `lines[0]`, line 2 column 26; it begins with: {\"product\"";
     assert!(error.to_string().starts_with(start), "{error}");
     assert_eq!(error.category(), Category::System);
+    let server = telling("{\"is_urgent\": true}{\"is_urgent\": false} or so").await;
+    let error = service(&server).extract::<Line>("?", Schema::of::<Line>()).await.unwrap_err();
+    assert!(error.to_string().contains("the schema behind its end, line 1 column 20"), "{error}");
 }
 
 #[tokio::test]
@@ -150,6 +153,13 @@ async fn embeddings_come_in_the_order_of_the_texts() {
     assert_eq!((&body["model"], &body["input"]), (&json!("text-embedding-3-small"), &json!(["a", "b"])));
     let error = service(&server).embed(["a"]).await.unwrap_err();
     assert_eq!(error.to_string(), "the answer has no text", "one too many");
+    let server = Server::start(|_, _| {
+        let one = json!({"index": 0, "object": "embedding", "embedding": [0.5]});
+        let usage = json!({"prompt_tokens": 1, "total_tokens": 1});
+        json(&json!({"object": "list", "model": "m", "data": [one, one], "usage": usage}))
+    })
+    .await;
+    assert!(service(&server).embed(["a", "b"]).await.is_err(), "one text twice, and one not at all");
 }
 
 #[tokio::test]

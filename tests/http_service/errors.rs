@@ -215,6 +215,33 @@ async fn a_redirect_that_would_lose_the_body_is_refused() {
     assert_eq!((error.kind(), server.asked().len()), (Kind::Redirect, 1));
 }
 
+#[tokio::test]
+async fn a_redirect_of_what_has_no_body_loses_none() {
+    let server = Server::start(|_, _| answer("301 Moved Permanently", "location: /b", "")).await;
+    let error = service(&server).post("a").send().await.unwrap_err();
+    assert!(error.to_string().ends_with("301 Moved Permanently, which would make it a GET"), "{error}");
+}
+
+#[tokio::test]
+async fn a_head_has_no_body_that_could_be_too_large() {
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\n";
+    let server = Server::start(|_, _| vec![Step::Send(head.to_vec())]).await;
+    let answer = service(&server).request("HEAD".parse().unwrap(), "large").send().await.unwrap();
+    assert_eq!(answer.headers()["content-length"], "999999999");
+}
+
+#[tokio::test]
+async fn a_status_whose_body_does_not_come_is_that_status_all_the_same() {
+    let refused = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 3600\r\ncontent-length: 100\r\n\r\nslow";
+    let server = Server::start(|_, _| vec![Step::Send(refused.to_vec()), Step::Hang]).await;
+    let mut config = HttpConfig::new(server.url());
+    config.timeout = Duration::from_secs(2);
+    let error = config.build().unwrap().get("a").send().await.unwrap_err();
+    assert_eq!((error.kind(), server.asked().len()), (Kind::Status(429), 1), "{error}");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)));
+    assert!(error.to_string().ends_with("answered 429 Too Many Requests: slow"), "{error}");
+}
+
 #[test]
 fn a_config_that_can_never_work_is_named() {
     let refused = |change: fn(&mut HttpConfig)| {

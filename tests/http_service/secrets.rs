@@ -92,7 +92,7 @@ async fn credentials_do_not_travel_to_another_host() {
         let server = Server::start(move |_, _| answer(status, &target, "")).await;
         let service = config(&server).with_auth(Auth::header("X-Api-Key", "s3cret")).build().unwrap();
         let error = service.get("").send().await.unwrap_err();
-        let expected = format!("redirects to another host, {}", elsewhere.url());
+        let expected = format!("redirects to another protocol or port, {}", elsewhere.url());
         assert!(error.to_string().ends_with(&expected), "{error}");
         assert_eq!((error.kind(), error.category()), (Kind::Redirect, Category::Business));
         assert!(!told(&error).contains("s3cret"));

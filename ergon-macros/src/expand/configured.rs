@@ -146,7 +146,8 @@ fn config_field(model: &Configured, field: &ConfiguredField) -> Option<TokenStre
 }
 
 fn default_ident(field: &Ident) -> Ident {
-    format_ident!("default_{field}")
+    // Not `{field}`: a raw name would keep its `r#` in the middle.
+    format_ident!("default_{}", field)
 }
 
 fn default_fn(field: &ConfiguredField) -> Option<TokenStream> {

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Expr, Ident, Token, Type, parenthesized, token};
+use syn::{Expr, Ident, Lit, Token, Type, parenthesized, token};
 
 use crate::diagnostics::Problems;
 
@@ -57,7 +57,12 @@ fn entry(input: ParseStream<'_>, problems: &mut Problems) -> syn::Result<Entry> 
         input.parse::<Token![=]>()?;
         Value::Is(input.parse()?)
     } else if input.peek(Token![:]) {
-        input.parse::<Token![:]>()?;
+        let colon = input.parse::<Token![:]>()?;
+        if input.peek(Lit) || input.peek(Token![-]) {
+            let message =
+                format!("a value stands behind `=`; write `{key} = {}`", input.parse::<TokenTree>()?);
+            return Err(syn::Error::new(colon.span, message));
+        }
         Value::Typed(input.parse()?)
     } else if input.peek(token::Paren) {
         let inside;

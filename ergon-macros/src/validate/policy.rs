@@ -147,6 +147,10 @@ impl Checker<'_> {
             self.problems.at(number, format!("`{}` must be at most {}", entry.key, u32::MAX));
             return None;
         }
+        if entry.key == "concurrency" && count > MOST_AT_ONCE {
+            self.problems.at(number, format!("`concurrency` must be at most {MOST_AT_ONCE}"));
+            return None;
+        }
         if count < least {
             self.problems.at(number, format!("`{}` must be at least {least}", entry.key));
             return None;
@@ -274,6 +278,9 @@ impl Checker<'_> {
         None
     }
 }
+
+/// The same as at run time.
+const MOST_AT_ONCE: u64 = 100_000;
 
 fn text(entry: &Entry) -> Option<&syn::LitStr> {
     match &entry.value {

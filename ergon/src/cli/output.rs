@@ -8,6 +8,7 @@ use indicatif::MultiProgress;
 
 use super::args::Colour;
 use super::screen;
+use super::words;
 use crate::error::{Error, ErrorKind};
 use crate::settings::{Problems, no_colour};
 
@@ -111,13 +112,13 @@ fn describe(error: &Error, label: &str) -> String {
             problems.iter().map(|problem| format!("{label}: {}\n{}", problem.headline(), problem.details()));
         return shown.collect();
     }
-    let mut text = format!("{label}: {error}\n");
+    let mut text = format!("{label}: {}\n", words::set_in(&error.to_string()));
     for cause in std::iter::successors(source, |cause| cause.source()) {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, " = because: {}", cause.to_string().trim_end());
+        let _ = writeln!(text, " = because: {}", words::set_in(&cause.to_string()));
     }
     if let Some(hint) = error.hint() {
-        let _ = writeln!(text, " = hint: {hint}");
+        let _ = writeln!(text, " = hint: {}", words::set_in(hint));
     }
     text
 }
@@ -186,6 +187,12 @@ mod tests {
             describe(&error, "error"),
             "error: connector `input` (csv): cannot open\n = because: no such file\n = hint: see `path`\n"
         );
+    }
+
+    #[test]
+    fn what_others_say_in_an_error_steers_no_terminal() {
+        let error = Error::new(ErrorKind::Connector, "fetch: \u{1b}[2J\nerror: fake").with_source("a\u{7}b");
+        assert_eq!(describe(&error, "error"), "error: fetch:  [2J\n   error: fake\n = because: a b\n");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::words;
+use super::words::{self, one_line};
 use crate::error::Error;
 use crate::runner::{Crewed, Exit, Finished};
 use crate::telemetry::{Ended, RunReport, Step, Tally};
@@ -52,7 +52,7 @@ fn reason(ended: &Ended) -> String {
         Ended::Stopped { given_back } => format!("stopped, {} given back", words::count(*given_back)),
         Ended::TimeLimit => "the time limit ran out".to_owned(),
         Ended::Finished => "finished".to_owned(),
-        Ended::Failed(error) => format!("failed: {error}"),
+        Ended::Failed(error) => format!("failed: {}", one_line(&error.to_string())),
     }
 }
 
@@ -120,7 +120,8 @@ fn refusals(tally: &Tally, text: &mut String) {
     let shown = tally.refusals.iter().take(NAMED);
     for refusal in shown.clone() {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "    {} ({}): {}", refusal.id, refusal.category, one_line(&refusal.message));
+        let (id, message) = (one_line(&refusal.id), one_line(&refusal.message));
+        let _ = writeln!(text, "    {id} ({}): {message}", refusal.category);
     }
     let rest = tally.refused.saturating_sub(shown.len() as u64);
     if rest > 0 {
@@ -142,11 +143,6 @@ fn most_often(task: &str, tally: &Tally, kept: Kept, text: &mut String) {
         if kept == Kept::InSight { format!("; `dead-letters list {task}` shows all") } else { String::new() };
     // Writing to a String cannot fail.
     let _ = writeln!(text, "  {which}: {}{count}{where_all_are}", one_line(message));
-}
-
-/// A message in one line, whatever is in it.
-fn one_line(message: &str) -> String {
-    message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// All runs as one object: the counts of all together, what kept them from beginning, and each run with its times.

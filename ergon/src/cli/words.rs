@@ -58,9 +58,26 @@ pub(crate) fn time(elapsed: Duration) -> String {
     format!("{value:.digits$}{unit}")
 }
 
+/// A text in one line that steers no terminal, whatever is in it.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The same in the lines it has: each but the first stands further in, so that none is taken for a line of ours.
+pub(crate) fn set_in(text: &str) -> String {
+    text.trim_end().lines().map(one_line).collect::<Vec<_>>().join("\n   ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_of_others_steers_no_terminal_and_is_no_line_of_ours() {
+        let text = "no\u{1b}]0;x\u{7}\nerror: fake\n";
+        assert_eq!(one_line(text), "no ]0;x  error: fake ");
+        assert_eq!(set_in(text), "no ]0;x \n   error: fake");
+    }
 
     #[test]
     fn counts_have_separators() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::problem::NO_TIME;
+use super::problem::{MOST_AT_ONCE, NO_TIME};
 use super::{PolicyProblem, RetryPolicy};
 
 /// How a consumer fetches, processes and settles its transactions.
@@ -20,7 +20,7 @@ use super::{PolicyProblem, RetryPolicy};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumerPolicy {
-    /// How many transactions are in process, success and exception at once; at least 1. Default 1: in order.
+    /// How many transactions are in process, success and exception at once; from 1 to 100,000. Default 1: in order.
     pub concurrency: usize,
     /// How many deliveries one fetch may bring; at least 1. Default 1.
     pub batch_size: usize,
@@ -102,6 +102,8 @@ impl ConsumerPolicy {
             ("success", self.success),
             ("exception", self.exception),
         ];
+        let too_many = (self.concurrency > MOST_AT_ONCE)
+            .then(|| PolicyProblem::new("concurrency", "must be at most 100000"));
         let limits = [("timeout", self.timeout), ("transaction_timeout", self.transaction_timeout)];
         let none = counts.into_iter().filter(|(_, none)| *none);
         let no_time = limits.into_iter().filter(|(_, limit)| limit.is_some_and(|limit| limit.is_zero()));
@@ -110,6 +112,7 @@ impl ConsumerPolicy {
             .into_iter()
             .flat_map(|(step, policy)| policy.problems().map(move |problem| problem.within(step)));
         none.map(|(key, _)| PolicyProblem::new(key, "must be at least 1"))
+            .chain(too_many)
             .chain(no_time.map(|(key, _)| PolicyProblem::new(key, NO_TIME)))
             .chain(of_waits)
             .chain(of_steps)
@@ -199,6 +202,12 @@ mod tests {
         let process = RetryPolicy { max_attempts: 0, ..RetryPolicy::DEFAULT };
         let policy = ConsumerPolicy { process, ..ConsumerPolicy::DEFAULT };
         assert_eq!(policy.check().unwrap_err().to_string(), "`process.max_attempts` must be at least 1");
+    }
+
+    #[test]
+    fn no_more_at_once_than_there_can_be_lanes() {
+        let policy = ConsumerPolicy { concurrency: 100_001, ..ConsumerPolicy::DEFAULT };
+        assert_eq!(policy.check().unwrap_err().to_string(), "`concurrency` must be at most 100000");
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::telemetry::{RunReport, Tally};
 ///
 /// Its policy is that of the attribute and of [`TaskConfig`]; no settings are read, no logs or signals set up.
 ///
+/// A streaming task does not end by itself, so neither does this: start it by [`start`](crate::testing::start), or let
+/// it end at the first empty fetch by `config.consumer(|policy| policy.streaming = false)`.
+///
 /// # Errors
 /// What could not be built, opened or closed. A run that began and failed says so in [`RunReport::ended`].
 ///

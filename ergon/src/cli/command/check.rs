@@ -114,10 +114,10 @@ fn text(tasks: &[Task], problems: usize) -> String {
             let Some(Problem { causes, hint }) = &row.problem else { continue };
             for (at, cause) in causes.iter().enumerate() {
                 let label = if at == 0 { "" } else { "because: " };
-                let _ = writeln!(text, "          {label}{}", cause.trim_end());
+                let _ = writeln!(text, "          {label}{}", words::one_line(cause.trim_end()));
             }
             if let Some(hint) = hint {
-                let _ = writeln!(text, "          hint: {hint}");
+                let _ = writeln!(text, "          hint: {}", words::one_line(hint));
             }
         }
         if let Some(warning) = &task.warning {

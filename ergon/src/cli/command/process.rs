@@ -199,12 +199,13 @@ fn shown(report: &SingleReport, format: Format) -> String {
 fn text(report: &SingleReport) -> String {
     let outcome = match &report.error {
         None => "succeeded".to_owned(),
-        Some(error) => format!("failed ({}): {}", error.category(), chain(error)),
+        Some(error) => format!("failed ({}): {}", error.category(), words::one_line(&chain(error))),
     };
-    let mut text = format!("{}: {outcome}\n", report.id);
+    let mut text = format!("{}: {outcome}\n", words::one_line(&report.id));
     for step in &report.steps {
         let attempts = if step.attempts == 1 { "attempt" } else { "attempts" };
-        let error = step.error.as_deref().map(|error| format!("  {error}")).unwrap_or_default();
+        let error =
+            step.error.as_deref().map(|error| format!("  {}", words::one_line(error))).unwrap_or_default();
         let (name, took) = (step.step.as_str(), words::time(step.elapsed));
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {name:<10} {} {attempts:<8} {took:>7}{error}", step.attempts);

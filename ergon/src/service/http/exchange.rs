@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::address::shown_url;
@@ -24,6 +24,9 @@ use crate::transaction::TransactionError;
 const MOST_REDIRECTS: usize = 5;
 /// How much of the body is kept that comes with an error.
 const KEPT: ByteSize = ByteSize::new(8 * 1024);
+
+/// How long the body is waited for that comes with an error, and at most a quarter of what the attempt may take.
+const REASON: Duration = Duration::from_secs(2);
 
 /// A request that can be sent as often as needed.
 pub(super) struct Exchange {
@@ -59,7 +62,10 @@ impl Exchange {
             let asked = this.asked();
             let answer = this.answer(&asked).await?;
             let (status, headers) = (answer.status(), answer.headers().clone());
-            let body = Body::new(answer, &asked, this.limit()).at_most(this.service.max_response())?;
+            let body = Body::new(answer, &asked, this.limit());
+            // The answer to a HEAD says how much a GET would bring, and brings nothing.
+            let body =
+                if this.method == Method::HEAD { body } else { body.at_most(this.service.max_response())? };
             Ok(Response::new(status, headers, collected(body).await?, asked))
         })
         .await
@@ -137,7 +143,7 @@ impl Exchange {
             let Some(next) = location(&answer) else { return Err(self.refused(answer, asked).await) };
             (method, body) = followed(asked, answer.status(), method, body)?;
             if next.origin() != url.origin() {
-                return Err(failure::led_elsewhere(asked, &next));
+                return Err(failure::led_elsewhere(asked, (&url, &next)));
             }
             url = next;
         }
@@ -147,8 +153,9 @@ impl Exchange {
     /// The error of a status.
     async fn refused(&self, answer: reqwest::Response, asked: &Asked) -> HttpError {
         let (status, wait) = (answer.status(), retry_after(answer.headers()));
-        // Whatever part of the body comes is better than none.
-        let body = beginning(Body::new(answer, asked, self.limit())).await;
+        // Whatever part of the body comes is better than none, and the status counts though none comes.
+        let within = (self.limit() / 4).min(REASON);
+        let body = beginning(Body::new(answer, asked, self.limit()), Instant::now() + within).await;
         failure::status(asked, status, &excerpt(&body, &asked.secrets)).with_answer(body, wait)
     }
 }
@@ -173,7 +180,7 @@ fn followed(
     match (status.as_u16(), method.is_safe()) {
         (307 | 308, _) | (_, true) => Ok((method, body)),
         (303, false) => Ok((Method::GET, Bytes::new())),
-        _ => Err(failure::would_lose_the_body(asked, status)),
+        _ => Err(failure::would_be_another(asked, status, &body)),
     }
 }
 
@@ -186,12 +193,12 @@ async fn collected(mut body: Body) -> Result<Bytes, HttpError> {
     Ok(whole.into())
 }
 
-/// The beginning of a body, as far as it comes.
-async fn beginning(mut body: Body) -> Bytes {
+/// The beginning of a body, as far as it comes until then.
+async fn beginning(mut body: Body, until: Instant) -> Bytes {
     let mut kept = Vec::new();
     let most = usize::try_from(KEPT.bytes()).unwrap_or(usize::MAX);
     while kept.len() < most
-        && let Ok(Some(piece)) = body.next_piece().await
+        && let Ok(Ok(Some(piece))) = timeout_at(until, body.next_piece()).await
     {
         kept.extend_from_slice(&piece);
     }

@@ -66,9 +66,10 @@ pub(super) fn too_large(asked: &Asked, max: ByteSize, announced: Option<u64>) ->
 }
 
 /// Of a redirect to another host: our credentials have no business there.
-pub(super) fn led_elsewhere(asked: &Asked, next: &Url) -> HttpError {
+pub(super) fn led_elsewhere(asked: &Asked, (from, next): (&Url, &Url)) -> HttpError {
     let origin = next.origin().ascii_serialization();
-    HttpError::new(HttpErrorKind::Redirect, format!("{asked} redirects to another host, {origin}"))
+    let other = if from.host() == next.host() { "protocol or port" } else { "host" };
+    HttpError::new(HttpErrorKind::Redirect, format!("{asked} redirects to another {other}, {origin}"))
         .with_hint("if that is right, set `base_url` to it")
 }
 
@@ -77,13 +78,11 @@ pub(super) fn circling(asked: &Asked, most: usize) -> HttpError {
     HttpError::new(HttpErrorKind::Redirect, format!("{asked} redirects more than {most} times"))
 }
 
-/// Of a redirect after which clients send no body any more.
-pub(super) fn would_lose_the_body(asked: &Asked, status: StatusCode) -> HttpError {
-    HttpError::new(
-        HttpErrorKind::Redirect,
-        format!("{asked} redirects with {status}, which would lose the body"),
-    )
-    .with_hint("ask for the path that it redirects to")
+/// Of a redirect after which clients ask by GET, without a body.
+pub(super) fn would_be_another(asked: &Asked, status: StatusCode, body: &[u8]) -> HttpError {
+    let loss = if body.is_empty() { "make it a GET" } else { "lose the body" };
+    HttpError::new(HttpErrorKind::Redirect, format!("{asked} redirects with {status}, which would {loss}"))
+        .with_hint("ask for the path that it redirects to")
 }
 
 /// Whether the server's certificate is what is wrong.

@@ -133,7 +133,8 @@ impl OpenaiService {
         let request = self.http.post("embeddings").json(&request).repeatable();
         let CreateEmbeddingResponse { mut data, .. } = request.receive().await?;
         data.sort_by_key(|embedding| embedding.index);
-        if data.len() != wanted {
+        let in_order = data.iter().map(|embedding| embedding.index as usize).eq(0..wanted);
+        if !in_order {
             return Err(OpenaiError::Empty);
         }
         Ok(data.into_iter().map(|embedding| embedding.embedding).collect())
@@ -175,12 +176,16 @@ fn check_end(reason: Option<FinishReason>, refusal: Option<&str>) -> Result<(), 
 
 fn decoded<T: DeserializeOwned>(text: &str) -> Result<T, OpenaiError> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let field = error.path().to_string();
-        let source = error.into_inner();
-        let place = format!("at `{field}`, line {} column {}", source.line(), source.column());
+    let mismatch = |place: String, source: serde_json::Error| {
+        let place = format!("{place}, line {} column {}", source.line(), source.column());
         OpenaiError::Mismatch { place, begins: beginning(text), source: Arc::new(source) }
-    })
+    };
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let field = error.path().to_string();
+        mismatch(format!("at `{field}`"), error.into_inner())
+    })?;
+    reader.end().map_err(|error| mismatch("behind its end".to_owned(), error))?;
+    Ok(value)
 }
 
 /// The beginning of a text, on one line.

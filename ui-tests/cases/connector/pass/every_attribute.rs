@@ -23,6 +23,8 @@ pub struct AcmeApi {
     shared: Arc<AcmeClient>,
     #[connector(default = 100)]
     page_size: usize,
+    #[connector(default = 7)]
+    r#type: u32,
     name: String,
     #[connector(skip)]
     cursor: Mutex<u64>,
@@ -61,9 +63,10 @@ impl Lifecycle for AcmeApi {
 fn main() {
     let client = AcmeClientConfig { url: "https://acme.example".to_owned() };
     assert_eq!(client.build().unwrap().url, "https://acme.example");
-    let config = AcmeApiConfig { client: client.clone(), shared: client, page_size: 7, name: "a".to_owned() };
+    let config = AcmeApiConfig { client: client.clone(), shared: client, page_size: 7, r#type: 8, name: "a".to_owned() };
+    assert_eq!(config.r#type, 8);
     let api = config.build(&Context::new("task", "input")).unwrap();
-    assert_eq!((api.page_size, api.name.as_str(), api.client.url == api.shared.url), (7, "a", true));
+    assert_eq!((api.page_size + api.r#type as usize, api.name.as_str(), api.client.url == api.shared.url), (15, "a", true));
     assert_eq!((AcmeApi::KIND, *api.cursor.lock().unwrap()), ("acme-api", 0));
     assert!(!format!("{config:?}").contains("acme.example"), "a config shows no values");
 }
