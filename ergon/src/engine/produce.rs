@@ -126,7 +126,7 @@ impl<P> Feeder<P> {
                 if shelf.ready().is_empty() {
                     take_ready(stream.as_mut(), most, &shelf).await;
                 }
-                begins.take().map(tell_of_workers);
+                begins.take().into_iter().for_each(tell_of_workers);
                 // Nobody waits for it when its fetch was cancelled; the next one finds it.
                 let _ = answer.send(());
             }
@@ -149,7 +149,7 @@ impl<P> Feeder<P> {
                 if shelf.ready().is_empty() {
                     shelf.gather(items.by_ref().take(most));
                 }
-                begins.take().map(tell_of_workers);
+                begins.take().into_iter().for_each(tell_of_workers);
                 let _ = answer.send(());
             }
         };
