@@ -382,6 +382,30 @@ async fn metadata_that_no_frame_holds_are_refused_and_take_nobody_along() {
 
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
 #[tokio::test(flavor = "multi_thread")]
+async fn metadata_come_as_they_went_or_are_refused() {
+    let config = config(json!({ "queue": name("metadata") }));
+    let sink = open(&config, Usage::Sink).await;
+    let refused = [
+        ("amqp.publish.routing_key", json!(7), "its `amqp.publish.routing_key` is 7, expected a text"),
+        ("amqp.publish.priority", json!("5"), "expected a number from 0 to 255"),
+        ("amqp.publish.expiration", json!("1s"), "expected a number of milliseconds"),
+        ("", json!(1), "a name of 256 bytes, longer than the 255"),
+    ];
+    for (key, value, told) in refused {
+        let key = if key.is_empty() { "n".repeat(256) } else { key.to_owned() };
+        let error = sink.dispatch(vec![numbered("a").annotate([(key, value)])]).await.expect_err(told);
+        assert!(error.is_permanent() && error.message().contains(told), "{error}");
+    }
+    let goes = [("ergon-shop", json!("Columbus")), ("most", json!(u64::MAX)), ("half", json!(0.5))];
+    sink.dispatch(vec![numbered("a").annotate(goes)]).await.expect("published");
+    let delivered = fetch(&source(&config).await, 1).await;
+    let metadata = delivered[0].transaction().metadata();
+    let came = ["ergon-shop", "most", "half"].map(|key| metadata.get(key).cloned().unwrap_or_default());
+    assert_eq!(came, [json!("Columbus"), json!("18446744073709551615"), json!(0.5)]);
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_empty_message_id_is_none() {
     let config = config(json!({ "queue": name("empty.id") }));
     let sink = open(&config, Usage::Sink).await;

@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value};
 
 use super::{RabbitMqConfig, key, room, topology};
 use crate::connector::{ConnectorError, Delivery, Receipt};
-use crate::transaction::key::{ATTEMPTS, CATEGORY, ERROR, REPLAYS, TASK};
+use crate::transaction::key::ERROR;
 use crate::transaction::{ContentType, Metadata, Payload, Transaction};
 
 /// Headers that carry what a transaction has and a message has no property for.
@@ -23,6 +23,8 @@ mod header {
     pub(super) const CORRELATION: &str = "ergon-correlation-id";
     /// When the transaction was made: milliseconds since 1970.
     pub(super) const CREATED: &str = "ergon-created-at";
+    /// Those that are no metadata.
+    pub(super) const IN_THE_TRANSACTION: [&str; 4] = [ID, PARENT, CORRELATION, CREATED];
     /// How often the message was delivered before; counted by quorum queues.
     pub(super) const DELIVERY_COUNT: &str = "x-delivery-count";
 }
@@ -121,16 +123,11 @@ fn metadata(
         metadata.insert(key::TIMESTAMP, *timestamp);
     }
     for (name, value) in properties.headers().iter().flatten() {
-        if !name.as_str().starts_with("ergon-") || is_dead_letter_key(name.as_str()) {
+        if !header::IN_THE_TRANSACTION.contains(&name.as_str()) {
             metadata.insert(name.as_str().to_owned(), json(value));
         }
     }
     metadata
-}
-
-/// Headers of ours that are metadata: why a dead letter was rejected, and how often it was sent back.
-fn is_dead_letter_key(name: &str) -> bool {
-    [ATTEMPTS, CATEGORY, ERROR, REPLAYS, TASK].contains(&name)
 }
 
 /// A message to publish.
@@ -158,7 +155,7 @@ impl Outgoing {
                 "transaction `{id}` has {size} bytes, more than `publish.max_message` = {most} allows"
             )));
         }
-        let own_key = transaction.metadata().text(key::PUBLISH_ROUTING_KEY);
+        let own_key = own(transaction, key::PUBLISH_ROUTING_KEY, Value::as_str, "a text")?;
         let by_default = || config.routing_key().or((!publish.exchange.is_empty()).then_some(""));
         let Some(routing_key) = own_key.or_else(by_default) else {
             return Err(ConnectorError::permanent(format!("transaction `{id}` has no routing key"))
@@ -175,7 +172,7 @@ impl Outgoing {
 
 fn properties(transaction: &Transaction, config: &RabbitMqConfig) -> Result<BasicProperties, ConnectorError> {
     let (publish, metadata) = (&config.publish, transaction.metadata());
-    let mut headers = headers(metadata);
+    let mut headers = headers(transaction.id(), metadata)?;
     let id = message_id(transaction, &mut headers);
     let created = transaction.created_at().duration_since(UNIX_EPOCH).unwrap_or_default();
     if let Some(parent) = transaction.parent_id() {
@@ -196,12 +193,13 @@ fn properties(transaction: &Transaction, config: &RabbitMqConfig) -> Result<Basi
             headers.insert(header::CORRELATION.into(), AMQPValue::LongString(whole.into()));
         }
     }
-    let priority = metadata.get(key::PUBLISH_PRIORITY).and_then(Value::as_u64);
+    let priority = own(transaction, key::PUBLISH_PRIORITY, Value::as_u64, "a number from 0 to 255")?;
     let priority = priority.map(|own| u8::try_from(own).unwrap_or(u8::MAX)).or(publish.priority);
     if let Some(priority) = priority {
         properties = properties.with_priority(priority);
     }
-    let expiration = metadata.get(key::PUBLISH_EXPIRATION).and_then(Value::as_u64).map(Duration::from_millis);
+    let expiration = own(transaction, key::PUBLISH_EXPIRATION, Value::as_u64, "a number of milliseconds")?;
+    let expiration = expiration.map(Duration::from_millis);
     if let Some(expiration) = expiration.or(publish.expiration) {
         properties = properties.with_expiration(expiration.as_millis().to_string().as_str().into());
     }
@@ -225,16 +223,37 @@ fn message_id(transaction: &Transaction, headers: &mut FieldTable) -> ShortStrin
     })
 }
 
+/// What the metadata of a transaction say of its message, in place of the config.
+fn own<'t, T>(
+    transaction: &'t Transaction,
+    key: &str,
+    read: impl FnOnce(&'t Value) -> Option<T>,
+    expected: &str,
+) -> Result<Option<T>, ConnectorError> {
+    let Some(value) = transaction.metadata().get(key).filter(|value| !value.is_null()) else {
+        return Ok(None);
+    };
+    read(value).map(Some).ok_or_else(|| {
+        let id = transaction.id();
+        ConnectorError::permanent(format!("transaction `{id}`: its `{key}` is {value}, expected {expected}"))
+    })
+}
+
 /// All metadata but what speaks of a message itself: how another message came is not how this one goes.
-fn headers(metadata: &Metadata) -> FieldTable {
+fn headers(id: &str, metadata: &Metadata) -> Result<FieldTable, ConnectorError> {
     let mut headers = FieldTable::default();
-    for (name, value) in metadata.iter().filter(|(name, _)| !name.starts_with("amqp.")) {
-        if let (Ok(short), false) = (ShortString::try_new(name), is_the_brokers(name)) {
-            let error = value.as_str().filter(|_| name == ERROR).map(room::shortened);
-            headers.insert(short, error.map_or_else(|| field(value), |error| field(&error.into())));
-        }
+    let gone = |name: &str| name.starts_with("amqp.") || is_the_brokers(name);
+    for (name, value) in metadata.iter().filter(|(name, _)| !gone(name)) {
+        let short = ShortString::try_new(name).map_err(|_| {
+            let length = name.len();
+            ConnectorError::permanent(format!(
+                "transaction `{id}` has metadata with a name of {length} bytes, longer than the 255 of a header's"
+            ))
+        })?;
+        let error = value.as_str().filter(|_| name == ERROR).map(room::shortened);
+        headers.insert(short, error.map_or_else(|| field(value), |error| field(&error.into())));
     }
-    headers
+    Ok(headers)
 }
 
 /// Counts and histories that the broker keeps in a message: a copy would be taken for its own.
@@ -316,7 +335,8 @@ pub(super) fn field(value: &Value) -> AMQPValue {
 fn numeral(number: &Number) -> AMQPValue {
     match (number.as_i64(), number.as_f64()) {
         (Some(integer), _) => AMQPValue::LongLongInt(integer),
-        (None, Some(float)) => AMQPValue::Double(float),
-        (None, None) => AMQPValue::LongString(number.to_string().as_str().into()),
+        (None, Some(float)) if !number.is_u64() => AMQPValue::Double(float),
+        // A header has no number as large: its digits are all there.
+        _ => AMQPValue::LongString(number.to_string().as_str().into()),
     }
 }
