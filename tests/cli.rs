@@ -148,6 +148,17 @@ fn the_summary_can_be_one_json_object_on_stdout() {
 }
 
 #[test]
+fn the_summary_as_json_is_alone_on_stdout_whatever_the_logs_are_to_do() {
+    let project = Project::new();
+    project
+        .write("ergon.toml", &format!("{SETTINGS}[[telemetry.logs]]\nconsole = {{ stream = \"stdout\" }}\n"));
+    let output = project.run(&["--format", "json", "run", "copy-lines"]);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["succeeded"], stderr(&output).matches("copying").count()), (&10.into(), 10));
+    assert_eq!(stdout(&project.run(&["run", "copy-lines"])).matches("copying").count(), 10);
+}
+
+#[test]
 fn an_interrupt_drains_says_so_and_exits_130() {
     let project = Project::gated("");
     let mut child = project.start();

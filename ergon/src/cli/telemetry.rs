@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Package;
-use super::args::Global;
+use super::args::{Format, Global};
 use super::output::Output;
 use crate::error::{Error, ErrorKind};
 use crate::runner::Seat;
@@ -170,6 +170,8 @@ impl Start<'_> {
         (stream, format): (Stream, LogFormat),
     ) -> LogLayer {
         let output = self.output.clone();
+        // What a program reads there is one JSON document, and nothing else.
+        let stream = if self.global.format == Format::Text { stream } else { Stream::Stderr };
         logs::lines(directives.filter(), self.options(plan, format), move |line| match stream {
             Stream::Stderr => output.write(line),
             // A pipe that is closed wants no more lines.
