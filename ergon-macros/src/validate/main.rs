@@ -49,7 +49,13 @@ fn twice(key: &syn::Ident, problems: &mut Problems) {
     problems.at(key, format!("`{key}` is given twice; keep one of them"));
 }
 
-/// No task stands twice, no slot is wired twice.
+/// Whether it is named as a type is; a function that makes a config is not.
+fn is_type(task: &Wired) -> bool {
+    let last = task.path.segments.last().map(|segment| segment.ident.to_string());
+    last.is_some_and(|name| name.starts_with(char::is_uppercase))
+}
+
+/// No task stands twice, none is without its slots, no slot is wired twice.
 fn check_tasks(tasks: &[Wired], problems: &mut Problems) {
     let mut seen = std::collections::HashSet::new();
     for task in tasks {
@@ -59,6 +65,10 @@ fn check_tasks(tasks: &[Wired], problems: &mut Problems) {
                 &task.path,
                 format!("`{path}` is listed twice; a task runs once, with `concurrency` as wanted"),
             );
+        }
+        if task.slots.is_none() && is_type(task) {
+            let fields = "a field of the settings for each slot";
+            problems.at(&task.path, format!("`{path}` is a task; wire it: `{path} {{ input: … }}`, {fields}"));
         }
         let mut slots = std::collections::HashSet::new();
         for (slot, _) in task.slots.iter().flatten() {
