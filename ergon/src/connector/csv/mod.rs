@@ -76,7 +76,7 @@ impl Csv {
             usage: context.usage,
             file: file_name(&config.path),
             names: Arc::default(),
-            feed: Feed::default(),
+            feed: Feed::new(&config.path),
             out: Arc::default(),
             total: tokio::sync::OnceCell::new(),
             config,

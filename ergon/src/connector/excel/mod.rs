@@ -90,7 +90,7 @@ impl Excel {
             usage: context.usage,
             file: file_name(&config.path),
             table: Arc::default(),
-            feed: Feed::default(),
+            feed: Feed::new(&config.path),
             out: Arc::default(),
             total: tokio::sync::OnceCell::new(),
             config,

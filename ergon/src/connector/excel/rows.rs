@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use calamine::{Cell, DataRef, XlsxCellReader};
+use calamine::{Cell, DataRef, XlsxCellReader, XlsxError};
 use serde_json::Value;
 
 use super::workbook::Workbook;
@@ -78,10 +79,13 @@ impl<'a> Cells<'a> {
 
     fn advance(&mut self) -> Result<(), ConnectorError> {
         let stopped = |cause| error::stopped(self.path, &self.sheet, self.row, cause);
-        self.next = self.reader.next_cell().map_err(stopped)?;
+        // The library may panic at content that no program writes; after that nothing more is asked of it.
+        let next = catch_unwind(AssertUnwindSafe(|| self.reader.next_cell()));
+        let panicked = XlsxError::Unexpected("the library that reads workbooks panicked there");
+        self.next = next.unwrap_or(Err(panicked)).map_err(stopped)?;
         let row = self.next_row().unwrap_or(self.row);
         if row < self.row {
-            return Err(stopped(calamine::XlsxError::Unexpected("rows are not in order")));
+            return Err(stopped(XlsxError::Unexpected("rows are not in order")));
         }
         self.row = row;
         Ok(())

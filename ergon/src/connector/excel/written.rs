@@ -116,6 +116,13 @@ fn date(text: &str) -> Option<ExcelDateTime> {
         text.len() == shape.len() && text.chars().zip(shape.chars()).all(alike)
     };
     TIMES.iter().find(fits)?;
+    // As a date it would not come back as the text that it is: the source leaves out what is zero, and the library takes
+    // an hour 24 for the next day.
+    let within = |place: std::ops::Range<usize>, most: &str| text.get(place).is_none_or(|part| part <= most);
+    let is_time = within(11..13, "23") && within(14..16, "59") && within(17..19, "59");
+    if !is_time || text.ends_with("T00:00:00") || text.ends_with(".000") {
+        return None;
+    }
     // Excel counts days from 1900, and takes that year for a leap year.
     if text < "1900-03-01" { None } else { ExcelDateTime::parse_from_str(text).ok() }
 }
@@ -130,6 +137,9 @@ mod tests {
         assert!(dates.iter().all(|text| date(text).is_some()));
         let texts =
             ["2016-11-8", "2016-13-01", "2023-02-29", "1899-12-31", "10:30:00", "2016-11-08 ", "20161108xx"];
+        let not_alike =
+            ["2024-01-01T24:00:00", "2024-01-01T00:00:00", "2024-01-01T10:30:00.000", "2024-01-01T10:60:00"];
+        let texts = texts.into_iter().chain(not_alike);
         for text in texts {
             assert!(date(text).is_none(), "{text}");
         }

@@ -1,12 +1,14 @@
 //! A file that is read once, front to back, on a thread of its own; its items become deliveries on demand.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::shown;
 use crate::connector::{ConnectorError, Delivery, Held, Settlement};
 use crate::transaction::Transaction;
 
@@ -29,6 +31,8 @@ pub(crate) struct Feed<T> {
 
 #[derive(Debug)]
 struct Reading<T> {
+    /// Which file it is, for messages.
+    file: String,
     stage: Stage<T>,
     /// Read and not yet handed out.
     items: VecDeque<T>,
@@ -90,9 +94,10 @@ impl<T> Outlet<T> {
     }
 }
 
-impl<T> Default for Feed<T> {
-    fn default() -> Self {
-        let reading = Reading { stage: Stage::NotBegun, items: VecDeque::new() };
+impl<T: Send + 'static> Feed<T> {
+    /// Makes the feed of a file that is not read yet.
+    pub(crate) fn new(file: &Path) -> Self {
+        let reading = Reading { file: shown(file), stage: Stage::NotBegun, items: VecDeque::new() };
         Self {
             held: Mutex::default(),
             reading: tokio::sync::Mutex::new(reading),
@@ -100,9 +105,7 @@ impl<T> Default for Feed<T> {
             closed: CancellationToken::new(),
         }
     }
-}
 
-impl<T: Send + 'static> Feed<T> {
     /// Starts the reader unless it was started before, and waits until it is ready.
     ///
     /// `read` returns at the end of the file, or early when the feed is closed.
@@ -245,7 +248,10 @@ impl<T> Reading<T> {
             Some(Message::End) => self.stage = Stage::Ended,
             Some(Message::Failed(error)) => self.stage = Stage::Failed(error),
             // A reader says how it ends, unless it panics: that must not look like the end of the file.
-            None => self.stage = Stage::Failed(ConnectorError::permanent("the reader of the file panicked")),
+            None => {
+                let message = format!("the reader of {} panicked", self.file);
+                self.stage = Stage::Failed(ConnectorError::permanent(message));
+            }
         }
     }
 }
@@ -298,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_panics_is_no_end() {
-        let feed = Feed::default();
+        let feed = Feed::new(Path::new("/a"));
         let read = |outlet: &mut Outlet<u32>| {
             let _ = outlet.ready().and_then(|()| outlet.push(1, 1)).and_then(|()| outlet.flush());
             panic!("a fault in a library");
@@ -306,12 +312,12 @@ mod tests {
         feed.start(read).await.unwrap();
         assert_eq!(feed.fetch(10, 1, transaction).await.unwrap().len(), 1);
         let error = feed.fetch(10, 1, transaction).await.unwrap_err();
-        assert_eq!(error.message(), "the reader of the file panicked");
+        assert_eq!(error.message(), "the reader of /a panicked");
     }
 
     #[tokio::test]
     async fn an_error_comes_after_what_was_read_before_it_and_stays() {
-        let feed = Feed::default();
+        let feed = Feed::new(Path::new("/a"));
         let read = |outlet: &mut Outlet<u32>| {
             let _ = outlet.ready().and_then(|()| outlet.push(1, 1));
             Err(ConnectorError::permanent("bad sector").with_hint("buy a disk"))
@@ -326,7 +332,7 @@ mod tests {
 
     #[tokio::test]
     async fn closing_ends_the_reader() {
-        let (feed, (ended, end)) = (Feed::default(), std::sync::mpsc::channel());
+        let (feed, (ended, end)) = (Feed::new(Path::new("/a")), std::sync::mpsc::channel());
         let read = move |outlet: &mut Outlet<u32>| {
             let _ = outlet.ready();
             while outlet.push(1, 1).is_ok() {}

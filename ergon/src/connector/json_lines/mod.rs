@@ -62,7 +62,7 @@ impl JsonLines {
             shard: context.shard,
             usage: context.usage,
             file: file_name(&config.path),
-            feed: Feed::default(),
+            feed: Feed::new(&config.path),
             out: Arc::default(),
             total: tokio::sync::OnceCell::new(),
             config,
