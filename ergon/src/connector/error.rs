@@ -72,7 +72,7 @@ impl ConnectorError {
     }
 
     /// Makes the error of a call with many items in which some failed: their indices in the call, and why.
-    /// All others are done.
+    /// All others are done. The hint is that of the first.
     pub fn partial(failures: Vec<(usize, ConnectorError)>) -> Self {
         let message = match failures.as_slice() {
             [(_, only)] => only.0.message.clone(),
@@ -81,7 +81,10 @@ impl ConnectorError {
             }
             [] => "no item failed".to_owned(),
         };
-        Self::new(Kind::Partial(failures), message)
+        let hint = failures.first().and_then(|(_, first)| first.0.hint.clone());
+        let mut error = Self::new(Kind::Partial(failures), message);
+        error.0.hint = hint;
+        error
     }
 
     /// Adds what the user can do about it.
