@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
@@ -21,6 +22,7 @@ pub(crate) trait AnyConnector: Send + Sync {
     fn open(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
     fn begin(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
     fn close(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
+    fn closes_within(&self) -> Duration;
     fn check(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
     fn offers(&self) -> Abilities<'_>;
     fn health(&self) -> Health;
@@ -43,6 +45,10 @@ impl<C: Connector> AnyConnector for C {
 
     fn close(&self) -> BoxFuture<'_, Result<(), ConnectorError>> {
         Box::pin(Connector::close(self))
+    }
+
+    fn closes_within(&self) -> Duration {
+        Connector::closes_within(self)
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), ConnectorError>> {

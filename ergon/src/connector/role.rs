@@ -1,6 +1,7 @@
 //! The traits a connector implements, and the configs that make one.
 
 use std::future::Future;
+use std::time::Duration;
 
 use super::{Abilities, ConnectorError, Delivery, FetchRequest, Place, Settlement, Shard};
 use crate::transaction::Transaction;
@@ -42,6 +43,14 @@ pub trait Connector: Send + Sync + 'static {
     /// What could not be written.
     fn close(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         std::future::ready(Ok(()))
+    }
+
+    /// How long [`close`](Self::close) may take before it is given up; asked just before it is called. A connector that
+    /// writes out only then what it was given names a time that suits how much it is. Default: 30 seconds.
+    ///
+    /// A process that is told to stop does not wait for it beyond its grace.
+    fn closes_within(&self) -> Duration {
+        Duration::from_secs(30)
     }
 
     /// Finds out whether [`open`](Self::open) would succeed, and leaves everything as it is; instead of `open`, for the

@@ -17,7 +17,7 @@ use crate::task::{Outline, Parts, Role, Runnable, Slot, TaskConfig, connector_er
 
 /// How long one connector or service may take to open.
 pub(super) const OPEN_WITHIN: Duration = Duration::from_secs(30);
-/// The same for closing it.
+/// How long a service may take to close; a connector says how long it may.
 const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 
 /// A task and its policies in force.
@@ -369,10 +369,14 @@ impl End {
             }
         };
         // One that panics does not keep the others from being closed.
-        match tokio::time::timeout(CLOSE_WITHIN, AssertUnwindSafe(close).catch_unwind()).await {
+        let limit = match self {
+            Self::Connector(_, connector) => connector.closes_within(),
+            Self::Service(..) => CLOSE_WITHIN,
+        };
+        match tokio::time::timeout(limit, AssertUnwindSafe(close).catch_unwind()).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(self.error("panicked when it was closed")),
-            Err(_) => Err(self.late("close", CLOSE_WITHIN)),
+            Err(_) => Err(self.late("close", limit)),
         }
     }
 
