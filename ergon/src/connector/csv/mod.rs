@@ -36,6 +36,7 @@ mod limited;
 mod records;
 mod sink;
 mod source;
+mod torn;
 mod written;
 
 #[cfg(test)]
@@ -90,7 +91,7 @@ impl Connector for Csv {
     async fn open(&self) -> Result<(), ConnectorError> {
         match self.usage {
             Usage::Source => self.start_reading().await,
-            Usage::Sink => self.start_writing(),
+            Usage::Sink => self.start_writing().await,
             // Nobody knows yet which side is used, and a source must not make or empty the file.
             Usage::Any => Ok(()),
         }

@@ -50,24 +50,42 @@ impl<'a> Records<'a> {
         let mut reader = reader(delimiter, file);
         let mut first = ByteRecord::new();
         let any = reader.read_byte_record(&mut first).map_err(|error| failed(config, 0, error))?;
-        let names = match (any, config.headers) {
-            (false, _) => Vec::new(),
-            (true, true) => header(config, &first)?,
-            (true, false) => (1..=first.len()).map(|column| format!("column_{column}")).collect(),
-        };
-        let first = (any && !config.headers).then_some(first);
-        Ok(Self {
+        let mut records = Self {
             config,
             reader,
-            names: names.into(),
-            first,
-            record: ByteRecord::new(),
+            names: Arc::default(),
+            first: None,
+            record: first,
             begins: 0,
             delimiter,
             number: 0,
             line: 1,
             shard,
-        })
+        };
+        if any {
+            records.learn_names()?;
+        }
+        Ok(records)
+    }
+
+    /// Makes the names of the columns of the first record, which was just read.
+    fn learn_names(&mut self) -> Result<(), ConnectorError> {
+        if !self.config.headers {
+            self.names = (1..=self.record.len()).map(|column| format!("column_{column}")).collect();
+            self.first = Some(std::mem::take(&mut self.record));
+            return Ok(());
+        }
+        if self.is_open() {
+            let before = self.raw().iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+            let line = 1 + before.filter(|byte| **byte == b'\n').count();
+            let file = shown(&self.config.path);
+            let message =
+                format!("{file} has a double quote in its header (line {line}) that is never closed");
+            return Err(ConnectorError::permanent(message)
+                .with_hint("close it; as it is, all that follows belongs to the header"));
+        }
+        self.names = header(self.config, &self.record)?.into();
+        Ok(())
     }
 
     /// Reads up to the next record that is to be handed out.
@@ -156,7 +174,7 @@ impl<'a> Records<'a> {
     }
 }
 
-fn reader<R: Read>(delimiter: u8, from: R) -> Reader<R> {
+pub(super) fn reader<R: Read>(delimiter: u8, from: R) -> Reader<R> {
     ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(from)
 }
 

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::records::Records;
+use super::torn::ending;
 use super::written::{Style, write};
 use super::{Csv, CsvConfig};
-use crate::connector::file::{AppendFile, Batch, Mode, cells, in_order, place};
+use crate::connector::file::{AppendFile, Batch, Mode, cells, in_order, named, place};
 use crate::connector::{ConnectorError, Place, Shard, Sink};
 use crate::transaction::Transaction;
 
@@ -21,7 +22,7 @@ pub(super) struct Out {
 
 impl Sink for Csv {
     async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
-        self.start_writing()?;
+        self.start_writing().await?;
         // Without fsync a write only copies to the system's memory; sending it to another thread would cost more.
         if !lock(&self.out).as_ref().is_some_and(|out| out.file.may_wait()) {
             return append(&self.out, &transactions);
@@ -37,7 +38,7 @@ impl Sink for Csv {
 
 impl Csv {
     /// Opens the file for writing, unless it is open.
-    pub(super) fn start_writing(&self) -> Result<(), ConnectorError> {
+    pub(super) async fn start_writing(&self) -> Result<(), ConnectorError> {
         let config = &self.config;
         if self.feed.is_closed() {
             return Err(ConnectorError::permanent(format!(
@@ -45,13 +46,14 @@ impl Csv {
                 config.path
             )));
         }
-        let mut out = lock(&self.out);
-        if out.is_none() {
-            let (create, append, fsync) = (config.create, config.append, config.fsync);
-            let file = AppendFile::open(&config.path, Mode { create, append, fsync, quotes: true })?;
-            let style = Style { delimiter: self.delimiter, raw: config.raw };
-            *out = Some(Out { file, config: config.clone(), style, names: None });
+        if lock(&self.out).is_some() {
+            return Ok(());
         }
+        let mode = Mode { create: config.create, append: config.append, fsync: config.fsync };
+        let file = AppendFile::reach(&config.path, mode).await?;
+        let style = Style { delimiter: self.delimiter, raw: config.raw };
+        // Another dispatch may have been faster.
+        lock(&self.out).get_or_insert(Out { file, config: config.clone(), style, names: None });
         Ok(())
     }
 
@@ -73,14 +75,15 @@ impl Out {
         for transaction in transactions {
             batch.add(|line| self.line(transaction, line));
         }
-        self.file.append(batch)
+        let (delimiter, max) = (self.style.delimiter, self.config.max_record.bytes());
+        self.file.append_records(batch, |file| ending(file, delimiter, max))
     }
 
     fn line(&mut self, transaction: &Transaction, line: &mut Vec<u8>) -> Result<(), ConnectorError> {
         let cells = cells(transaction)?;
         let names = match &self.names {
             Some(names) => Arc::clone(names),
-            None => self.decide_on(cells.keys().cloned().collect())?,
+            None => self.decide_on(cells.keys().cloned().collect(), transaction)?,
         };
         let row = in_order(cells, &names, transaction)?;
         write(&row, self.style, line)
@@ -88,17 +91,23 @@ impl Out {
     }
 
     /// Takes the columns of the file if it has some, else makes these its columns.
-    fn decide_on(&mut self, names: Vec<String>) -> Result<Arc<[String]>, ConnectorError> {
+    fn decide_on(
+        &mut self,
+        names: Vec<String>,
+        transaction: &Transaction,
+    ) -> Result<Arc<[String]>, ConnectorError> {
+        named(&names, transaction)?;
         let mut names: Arc<[String]> = names.into();
         if self.config.headers {
             let row: Vec<_> = names.iter().map(|name| name.as_str().into()).collect();
-            let (mut head, style) = (Vec::new(), Style { raw: true, ..self.style });
-            write(&row, style, &mut head).map_err(|error| {
+            let mut head = Vec::new();
+            write(&row, self.style, &mut head).map_err(|error| {
                 ConnectorError::permanent("the header cannot be written").with_source(error)
             })?;
             head.push(b'\n');
             if !self.file.head(&head)? {
-                names = Records::new(&self.config, self.style.delimiter, Shard::default())?.names;
+                let there = Records::new(&self.config, self.style.delimiter, Shard::default())?.names;
+                names = there.iter().map(|name| self.style.meant(name).to_owned()).collect();
             }
         }
         self.names = Some(Arc::clone(&names));

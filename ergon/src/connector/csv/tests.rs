@@ -285,11 +285,98 @@ async fn no_text_becomes_a_formula() {
 #[tokio::test]
 async fn after_half_a_record_comes_a_fresh_one() {
     let folder = tempfile::tempdir().unwrap();
-    for (torn, whole) in [("a,b\n1,2\n3", "a,b\n1,2\n3\n"), ("a,b\n1,\"x\ny", "a,b\n1,\"x\ny\"\n")] {
+    // What there is, what of it is whole, and what is kept aside.
+    let cases = [
+        ("a,b\n1,2\n3", "a,b\n1,2\n", "3\n"),
+        ("a,b\r\n1,2\r\n3", "a,b\r\n1,2\r\n", "3\n"),
+        ("a,b\n1,\"x\ny", "a,b\n", "1,\"x\ny\n"),
+        ("a,b\n1,5\" pipe\n2,\"a,b", "a,b\n1,5\" pipe\n", "2,\"a,b\n"),
+        ("a,b\n1,2\n3,4", "a,b\n1,2\n3,4\n", ""),
+        ("a,b\n1,5\" pipe", "a,b\n1,5\" pipe\n", ""),
+        ("a,b\n1,\"x\ny\"", "a,b\n1,\"x\ny\"\n", ""),
+        ("a,b\n1,2,3", "a,b\n1,2,3\n", ""),
+        ("a,b", "a,b\n", ""),
+    ];
+    for (torn, whole, aside) in cases {
         let config = with(folder.path(), torn);
         write(&config, [json!({"a": 8, "b": 9})]).await.unwrap();
-        assert_eq!(read(&config), format!("{whole}8,9\n"));
+        assert_eq!(read(&config), format!("{whole}8,9\n"), "{torn:?}");
+        let kept = folder.path().join("orders.csv.torn");
+        assert_eq!(std::fs::read_to_string(&kept).unwrap_or_default(), aside, "{torn:?}");
+        let _ = std::fs::remove_file(kept);
     }
+}
+
+#[tokio::test]
+async fn a_quote_that_was_left_open_far_above_is_not_taken_for_half_a_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let torn = format!("a,b\n1,\"x\n{}3,4", "1,2\n".repeat(100));
+    let config = CsvConfig { max_record: ByteSize::new(100), ..with(folder.path(), &torn) };
+    let error = write(&config, [json!({"a": 8, "b": 9})]).await.unwrap_err();
+    assert!(error.message().contains("orders.csv"), "{error}");
+    assert_eq!(read(&config), torn);
+}
+
+#[tokio::test]
+async fn a_header_that_no_source_would_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = CsvConfig::new(folder.path().join("out.csv"));
+    let sink = open(&config, Usage::Sink).await;
+    for value in [json!({}), json!({"a": 1, "": 2}), json!({" ": 1})] {
+        let error = sink.dispatch(vec![Transaction::new("t", &value).unwrap()]).await.unwrap_err();
+        assert!(error.is_permanent() && error.hint().is_some(), "{error:?}");
+    }
+    sink.dispatch(vec![Transaction::new("t", &json!({"a": 1})).unwrap()]).await.unwrap();
+    assert_eq!(read(&config), "a\n1\n");
+}
+
+#[tokio::test]
+async fn no_name_becomes_a_formula() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = CsvConfig::new(folder.path().join("out.csv"));
+    let value = || json!({"=cmd|' /C calc'!A1": 1, "-5": 2, "name": 3});
+    for _ in 0..2 {
+        write(&config, [value()]).await.unwrap();
+    }
+    assert_eq!(read(&config), "\"'=cmd|' /C calc'!A1\",\"-5\",\"name\"\n1,2,3\n1,2,3\n");
+    let raw = CsvConfig { raw: true, append: false, ..config };
+    write(&raw, [value()]).await.unwrap();
+    assert!(read(&raw).starts_with("=cmd|' /C calc'!A1,-5,"), "{}", read(&raw));
+}
+
+#[tokio::test]
+async fn a_quote_that_is_never_closed_in_the_header_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = with(folder.path(), "\n\"id,name\n1,a\n2,b\n");
+    let error = refused(&config).await;
+    let told = "orders.csv has a double quote in its header (line 2) that is never closed";
+    assert!(error.message().ends_with(told), "{error}");
+    let before = read(&config);
+    assert!(write(&config, [json!({"id": 1})]).await.is_err());
+    assert_eq!(read(&config), before);
+}
+
+#[tokio::test]
+async fn a_writer_waits_for_the_end_of_anothers_record() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let config = with(folder.path(), "a,b\n");
+    // Another process in the midst of a write.
+    let mut other = std::fs::File::options().append(true).open(&config.path).unwrap();
+    other.lock().unwrap();
+    other.write_all(b"1,\"x").unwrap();
+    let (writing, begun) = (config.clone(), Arc::new(std::sync::Barrier::new(2)));
+    let here = Arc::clone(&begun);
+    let writer = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        here.wait();
+        runtime.block_on(write(&writing, [json!({"a": 2, "b": 3})])).unwrap();
+    });
+    begun.wait();
+    other.write_all(b" y\"\n").unwrap();
+    other.unlock().unwrap();
+    writer.join().unwrap();
+    assert_eq!(read(&config), "a,b\n1,\"x y\"\n2,3\n");
 }
 
 #[tokio::test]

@@ -11,6 +11,14 @@ pub(super) struct Style {
     pub(super) raw: bool,
 }
 
+impl Style {
+    /// The name that a column of the file has in transactions: without the apostrophe that was put before it.
+    pub(super) fn meant(self, name: &str) -> &str {
+        let bare = name.strip_prefix('\'').filter(|bare| !self.raw && looks_like_formula(bare));
+        bare.unwrap_or(name)
+    }
+}
+
 /// Writes one record, without the line's end.
 pub(super) fn write(row: &[Value], style: Style, line: &mut Vec<u8>) -> Result<(), csv::Error> {
     let mut guarded = false;
@@ -49,6 +57,9 @@ fn text(value: &Value) -> String {
 
 /// Says whether a spreadsheet would take this for a formula.
 fn may_be_run(value: &Value, text: &str) -> bool {
-    let number = value.is_number() || text.parse::<f64>().is_ok();
-    !number && text.starts_with(['=', '+', '-', '@', '\t', '\r'])
+    !value.is_number() && looks_like_formula(text)
+}
+
+fn looks_like_formula(text: &str) -> bool {
+    text.parse::<f64>().is_err() && text.starts_with(['=', '+', '-', '@', '\t', '\r'])
 }

@@ -42,7 +42,7 @@ impl Partial {
         let mut path = workbook.as_os_str().to_owned();
         path.push(".partial");
         let path = PathBuf::from(path);
-        let mode = Mode { create: true, append: true, fsync: Fsync::End, quotes: false };
+        let mode = Mode { create: true, append: true, fsync: Fsync::End };
         let file = AppendFile::open(&path, mode)?;
         let (mut names, mut rows) = (None, 0);
         let mut lines = Lines::open(&path)?;

@@ -2,10 +2,10 @@
 #![cfg_attr(not(feature = "json_lines"), allow(dead_code, reason = "the other connectors use a part of it"))]
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Fsync, cannot, shown};
+use super::{Fsync, cannot, pipe, shown};
 use crate::connector::ConnectorError;
 
 /// How a file is opened for writing.
@@ -16,8 +16,16 @@ pub(crate) struct Mode {
     /// Keep what is in it; else it is emptied when the run begins.
     pub(crate) append: bool,
     pub(crate) fsync: Fsync,
-    /// A line break between two double quotes ends no line.
-    pub(crate) quotes: bool,
+}
+
+/// How a file of records ends that does not end with a line.
+#[cfg(feature = "csv")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// With a record that is whole as far as can be told: it lacks nothing but its line's end.
+    Unended,
+    /// With half a record, from here on.
+    Half(u64),
 }
 
 /// The items of one dispatch as whole lines, to be written in one go.
@@ -26,6 +34,8 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     /// For each line, the item it is of, and where in `bytes` it ends.
     lines: Vec<(usize, usize)>,
+    /// How many items there were.
+    items: usize,
     /// The items that cannot be a line, and why.
     refused: Vec<(usize, ConnectorError)>,
 }
@@ -33,17 +43,30 @@ pub(crate) struct Batch {
 impl Batch {
     /// Adds the next item as a line, or remembers why it cannot be one.
     pub(crate) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), ConnectorError>) {
-        let (item, start) = (self.lines.len() + self.refused.len(), self.bytes.len());
+        self.offer(|line| write(line).map(|()| true));
+    }
+
+    /// The same for an item that may need no line because it has one: then `write` returns false.
+    pub(crate) fn offer(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<bool, ConnectorError>) {
+        let (item, start) = (self.items, self.bytes.len());
+        self.items += 1;
         match write(&mut self.bytes) {
-            Ok(()) => {
+            Ok(true) => {
                 self.bytes.push(b'\n');
                 self.lines.push((item, self.bytes.len()));
             }
+            Ok(false) => self.bytes.truncate(start),
             Err(error) => {
                 self.bytes.truncate(start);
                 self.refused.push((item, error));
             }
         }
+    }
+
+    /// Where each line ends.
+    #[cfg(feature = "csv")]
+    pub(super) fn ends(&self) -> impl Iterator<Item = u64> {
+        self.lines.iter().map(|(_, end)| *end as u64)
     }
 
     /// How many lines there are.
@@ -56,18 +79,19 @@ impl Batch {
 /// A file that whole lines are appended to; by several processes at once, if need be.
 #[derive(Debug)]
 pub(crate) struct AppendFile {
-    path: PathBuf,
-    out: Out,
+    pub(super) path: PathBuf,
+    pub(super) out: Out,
     fsync: Fsync,
-    quotes: bool,
+    /// It is no pipe and no device.
+    regular: bool,
     /// What is in the file is of an earlier run, and is to go.
     stale: bool,
     /// The file may end in the middle of a line: the next write starts a fresh one.
-    torn: bool,
+    pub(super) torn: bool,
 }
 
 #[derive(Debug)]
-enum Out {
+pub(super) enum Out {
     File(File),
     Stdout(io::Stdout),
 }
@@ -79,7 +103,7 @@ impl AppendFile {
             path: "-".into(),
             out: Out::Stdout(io::stdout()),
             fsync: Fsync::Never,
-            quotes: false,
+            regular: false,
             stale: false,
             torn: false,
         }
@@ -95,9 +119,28 @@ impl AppendFile {
             std::fs::create_dir_all(folder).map_err(|error| cannot("make the folder", folder, error))?;
         }
         let file = OpenOptions::new().append(true).create(mode.create).open(path).map_err(failed)?;
-        let regular = file.metadata().map_err(failed)?.is_file();
-        let (fsync, quotes, stale) = (mode.fsync, mode.quotes, regular && !mode.append);
-        Ok(Self { path: path.to_owned(), out: Out::File(file), fsync, quotes, stale, torn: regular })
+        Self::over(file, path, mode)
+    }
+
+    /// The same where the path may lead to a named pipe: then this waits until somebody reads from it.
+    pub(crate) async fn reach(path: &Path, mode: Mode) -> Result<Self, ConnectorError> {
+        match pipe::reach(path).await? {
+            Some(pipe) => Self::over(pipe, path, mode),
+            None => Self::open(path, mode),
+        }
+    }
+
+    fn over(file: File, path: &Path, mode: Mode) -> Result<Self, ConnectorError> {
+        let metadata = file.metadata().map_err(|error| cannot("open for writing", path, error))?;
+        let regular = metadata.is_file();
+        Ok(Self {
+            path: path.to_owned(),
+            out: Out::File(file),
+            fsync: if regular { mode.fsync } else { Fsync::Never },
+            regular,
+            stale: regular && !mode.append,
+            torn: regular,
+        })
     }
 
     /// Empties the file, if it is to be emptied: once, when the run begins, or at the first write.
@@ -110,9 +153,34 @@ impl AppendFile {
     }
 
     /// Writes all lines with one call to the system; an item that is not in the file as a whole line is reported.
+    ///
+    /// Where several processes write, the system puts one call after the other. One that looks for the end of a file
+    /// while another is in the midst of a call ends a line that needs no end: a blank line, which readers pass over.
     pub(crate) fn append(&mut self, batch: Batch) -> Result<(), ConnectorError> {
         self.begin()?;
-        self.mend().map_err(|error| cannot("write to", &self.path, error))?;
+        self.end_line().map_err(|error| cannot("write to", &self.path, error))?;
+        self.write(batch)
+    }
+
+    /// The same for lines that may hold line ends within quotes: a process at a time, and none finds a record that is
+    /// half written. `ending` tells how a file ends that does not end with a line.
+    #[cfg(feature = "csv")]
+    pub(crate) fn append_records(
+        &mut self,
+        batch: Batch,
+        ending: impl FnOnce(File) -> io::Result<Ending>,
+    ) -> Result<(), ConnectorError> {
+        self.begin()?;
+        if !self.regular {
+            return self.write(batch);
+        }
+        self.locked(|this| {
+            this.mend(ending)?;
+            this.write_or_cut(batch)
+        })
+    }
+
+    pub(super) fn write(&mut self, batch: Batch) -> Result<(), ConnectorError> {
         let mut written = 0;
         while let Some(rest) = batch.bytes.get(written..).filter(|rest| !rest.is_empty()) {
             match self.out.write(rest) {
@@ -129,11 +197,10 @@ impl AppendFile {
     }
 
     /// Ends the line in whose midst the file ends, if a process died or the disk was full there.
-    fn mend(&mut self) -> io::Result<()> {
+    fn end_line(&mut self) -> io::Result<()> {
         if self.torn {
-            let end = missing_end(&self.path, self.quotes)?;
-            if !end.is_empty() {
-                self.out.write(end)?;
+            if unended(&self.path)?.is_some() {
+                self.out.write(b"\n")?;
             }
             self.torn = false;
         }
@@ -142,13 +209,15 @@ impl AppendFile {
 
     /// The error of a write that stopped half-way: the lines that are not whole in the file are not done.
     fn stopped(&mut self, batch: Batch, written: usize, error: io::Error) -> ConnectorError {
-        if matches!(self.out, Out::Stdout(_)) && error.kind() == io::ErrorKind::BrokenPipe {
-            return ConnectorError::gone("nobody reads standard output any more");
+        if !self.regular && error.kind() == io::ErrorKind::BrokenPipe {
+            let stdout = matches!(self.out, Out::Stdout(_));
+            let name = if stdout { "standard output".to_owned() } else { shown(&self.path) };
+            return ConnectorError::gone(format!("nobody reads {name} any more"));
         }
         self.torn = written > 0;
         let message = format!("cannot write to {}: {error}", shown(&self.path));
         let lost: Vec<_> = batch.lines.iter().filter(|(_, end)| *end > written).collect();
-        if lost.len() == batch.lines.len() {
+        if lost.len() == batch.lines.len() && batch.items == lost.len() {
             return cannot("write to", &self.path, error);
         }
         let lost = lost.into_iter().map(|(item, _)| (*item, ConnectorError::transient(message.clone())));
@@ -159,13 +228,18 @@ impl AppendFile {
     #[cfg(feature = "csv")]
     pub(crate) fn head(&mut self, line: &[u8]) -> Result<bool, ConnectorError> {
         self.begin()?;
-        let failed = |error| cannot("write to", &self.path, error);
-        let Out::File(file) = &self.out else { return Ok(false) };
-        file.lock().map_err(failed)?;
-        let empty = file.metadata().map_err(failed)?.len() == 0;
-        let written = if empty { (&*file).write_all(line) } else { Ok(()) };
-        file.unlock().and(written).map_err(failed)?;
-        Ok(empty)
+        let Out::File(_) = &self.out else { return Ok(false) };
+        self.locked(|this| {
+            let failed = |error| cannot("write to", &this.path, error);
+            let Out::File(file) = &this.out else { return Ok(false) };
+            let empty = file.metadata().map_err(failed)?.len() == 0;
+            if empty && let Err(error) = (&*file).write_all(line) {
+                // Half a header would name the columns of all that comes after it.
+                let _ = file.set_len(0);
+                return Err(failed(error));
+            }
+            Ok(empty)
+        })
     }
 
     /// Writes the file through to the disk, as far as the mode asks for it.
@@ -182,7 +256,7 @@ impl AppendFile {
 
     /// Says whether a write may wait for another program, or for the disk.
     pub(crate) fn may_wait(&self) -> bool {
-        self.fsync == Fsync::Each || matches!(self.out, Out::Stdout(_))
+        self.fsync == Fsync::Each || !self.regular
     }
 }
 
@@ -200,38 +274,22 @@ impl Out {
     }
 }
 
-/// What has to be written so that the file's last line is at its end.
-fn missing_end(path: &Path, quotes: bool) -> io::Result<&'static [u8]> {
+/// The file and its length, if it does not end with a line's end.
+pub(super) fn unended(path: &Path) -> io::Result<Option<(File, u64)>> {
     let mut file = match File::open(path) {
         // A file that may be written and not read: nothing can be known, so nothing is mended.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(b""),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
         opened => opened?,
     };
-    if file.metadata()?.len() == 0 {
-        return Ok(b"");
+    let length = file.metadata()?.len();
+    if length == 0 {
+        return Ok(None);
     }
     file.seek(SeekFrom::End(-1))?;
     let mut last = [0];
     file.read_exact(&mut last)?;
-    if last == *b"\n" {
-        return Ok(b"");
-    }
     file.rewind()?;
-    Ok(if quotes && has_open_quote(file)? { b"\"\n" } else { b"\n" })
-}
-
-fn has_open_quote(file: File) -> io::Result<bool> {
-    let mut reader = BufReader::new(file);
-    let mut open = false;
-    loop {
-        let chunk = reader.fill_buf()?;
-        if chunk.is_empty() {
-            return Ok(open);
-        }
-        open = chunk.iter().fold(open, |open, byte| open != (*byte == b'"'));
-        let length = chunk.len();
-        reader.consume(length);
-    }
+    Ok((last != *b"\n").then_some((file, length)))
 }
 
 #[cfg(test)]
@@ -243,9 +301,9 @@ mod tests {
     fn a_write_that_stops_half_way_says_which_items_are_not_done() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        let mode = Mode { create: true, append: true, fsync: Fsync::Never, quotes: false };
+        let mode = Mode { create: true, append: true, fsync: Fsync::Never };
         let mut file = AppendFile::open(&path, mode).unwrap();
-        file.mend().unwrap();
+        file.end_line().unwrap();
         let mut batch = Batch::default();
         for line in ["one", "", "two", "three"] {
             batch.add(|bytes| {

@@ -23,6 +23,19 @@ pub(crate) fn cells(transaction: &Transaction) -> Result<Map<String, Value>, Con
     }
 }
 
+/// Refuses names that no header can have: no source would read the file again.
+pub(crate) fn named(names: &[String], transaction: &Transaction) -> Result<(), ConnectorError> {
+    let wrong = match names {
+        [] => "has no names",
+        names if names.iter().any(|name| name.trim().is_empty()) => "has a blank name",
+        _ => return Ok(()),
+    };
+    let message =
+        format!("transaction `{}` {wrong}, and would make the header of the file", transaction.id());
+    Err(ConnectorError::permanent(message)
+        .with_hint("the first transaction decides on the columns; name each of them"))
+}
+
 /// Puts the cells in the order of the columns; a name that no column has is refused.
 pub(crate) fn in_order(
     mut cells: Map<String, Value>,

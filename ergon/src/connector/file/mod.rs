@@ -5,6 +5,9 @@ mod append;
 #[cfg(any(feature = "csv", feature = "excel"))]
 mod columns;
 mod feed;
+mod pipe;
+#[cfg(any(feature = "csv", feature = "excel"))]
+mod shared;
 
 use std::fs::File;
 use std::io;
@@ -18,9 +21,11 @@ use crate::settings::suggest::similar;
 use crate::transaction::Transaction;
 
 pub(crate) use crate::settings::ByteSize;
+#[cfg(feature = "csv")]
+pub(crate) use append::Ending;
 pub(crate) use append::{AppendFile, Batch, Mode};
 #[cfg(any(feature = "csv", feature = "excel"))]
-pub(crate) use columns::{cells, in_order};
+pub(crate) use columns::{cells, in_order, named};
 pub(crate) use feed::{Closed, Feed, Outlet};
 
 /// When a sink asks the system to write a file through to the disk.
@@ -115,8 +120,12 @@ pub(crate) fn open(path: &Path) -> Result<File, ConnectorError> {
     Ok(file)
 }
 
-/// Finds out whether a file can be written, or made where it is not there, and leaves everything as it is.
+/// Finds out whether a file can be written, or made where it is not there, and leaves everything as it is. A named pipe
+/// is not tried: whoever reads from it would take that for the end.
 pub(crate) fn writable(path: &Path, create: bool) -> Result<(), ConnectorError> {
+    if pipe::is_pipe(path) {
+        return Ok(());
+    }
     match File::options().append(true).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound && create => {

@@ -50,7 +50,7 @@ impl Letters for JsonLines {
 /// alone; how often it was sent back is remembered beside the letters.
 impl TakeBack for JsonLines {
     async fn take_back(&self, transaction: Transaction) -> Result<(), ConnectorError> {
-        let mode = Mode { create: false, append: true, fsync: Fsync::Each, quotes: false };
+        let mode = Mode { create: false, append: true, fsync: Fsync::Each };
         let envelope = match self.config.envelope {
             Envelope::Always => Envelope::Always,
             Envelope::Auto | Envelope::Never => Envelope::Never,

@@ -76,7 +76,7 @@ impl Connector for JsonLines {
     async fn open(&self) -> Result<(), ConnectorError> {
         match self.usage {
             Usage::Source => self.start_reading().await,
-            Usage::Sink => self.start_writing(),
+            Usage::Sink => self.start_writing().await,
             // Nobody knows yet which side is used, and a source must not make or empty the file.
             Usage::Any => Ok(()),
         }

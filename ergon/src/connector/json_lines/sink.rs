@@ -19,7 +19,7 @@ impl Sink for JsonLines {
                 })
             });
         }
-        self.start_writing()?;
+        self.start_writing().await?;
         // Without fsync a write only copies to the system's memory; sending it to another thread would cost more.
         if !lock(&self.out).as_ref().is_some_and(AppendFile::may_wait) {
             return append(&self.out, batch);
@@ -35,25 +35,25 @@ impl Sink for JsonLines {
 
 impl JsonLines {
     /// Opens the file for writing, unless it is open.
-    pub(super) fn start_writing(&self) -> Result<(), ConnectorError> {
+    pub(super) async fn start_writing(&self) -> Result<(), ConnectorError> {
         if self.feed.is_closed() {
             return Err(ConnectorError::permanent(format!(
                 "{} was closed before this dispatch",
                 self.config.path
             )));
         }
-        let mut out = lock(&self.out);
-        if out.is_none() {
-            let config = &self.config;
-            let mode =
-                Mode { create: config.create, append: config.append, fsync: config.fsync, quotes: false };
-            let standard_output = config.is_standard_stream();
-            *out = Some(if standard_output {
-                AppendFile::stdout()
-            } else {
-                AppendFile::open(&config.path, mode)?
-            });
+        if lock(&self.out).is_some() {
+            return Ok(());
         }
+        let config = &self.config;
+        let opened = if config.is_standard_stream() {
+            AppendFile::stdout()
+        } else {
+            let mode = Mode { create: config.create, append: config.append, fsync: config.fsync };
+            AppendFile::reach(&config.path, mode).await?
+        };
+        // Another dispatch may have been faster.
+        lock(&self.out).get_or_insert(opened);
         Ok(())
     }
 

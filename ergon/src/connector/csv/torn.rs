@@ -1,0 +1,59 @@
+//! The end of a file that does not end with a line: of a crash, or of a program that leaves out the last line end.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use csv::ByteRecord;
+
+use super::records::reader;
+use crate::connector::file::Ending;
+
+/// How the file's last record ends. It is half a one if the file ends within its quotes, or if it has fewer cells than
+/// the first record. Of any other nobody can say that it is not whole.
+///
+/// # Errors
+/// Half a record of more than `max` bytes: that is a quote which was never closed, and what follows are good records.
+pub(super) fn ending(mut file: File, delimiter: u8, max: u64) -> io::Result<Ending> {
+    let length = file.metadata()?.len();
+    let (mut record, mut columns, mut cells, mut begins) = (ByteRecord::new(), None, 0, 0);
+    let mut records = reader(delimiter, BufReader::new(file.try_clone()?));
+    loop {
+        let before = records.position().byte();
+        if !records.read_byte_record(&mut record)? {
+            break;
+        }
+        (cells, begins) = (record.len(), before);
+        columns.get_or_insert(cells);
+    }
+    let begins = begins + line_ends(&mut file, begins)?;
+    if columns.is_none_or(|columns| cells >= columns) && !is_open(&mut file, begins, delimiter)? {
+        return Ok(Ending::Unended);
+    }
+    let half = length.saturating_sub(begins);
+    if half > max {
+        let what = format!("a double quote is never closed, {half} bytes before the end of the file");
+        return Err(io::Error::other(what));
+    }
+    Ok(Ending::Half(begins))
+}
+
+/// How many line ends are passed over before the record.
+fn line_ends(file: &mut File, from: u64) -> io::Result<u64> {
+    file.seek(SeekFrom::Start(from))?;
+    let mut passed = 0;
+    for byte in BufReader::new(file).bytes() {
+        if !matches!(byte?, b'\r' | b'\n') {
+            break;
+        }
+        passed += 1;
+    }
+    Ok(passed)
+}
+
+/// Whether the file ends within quotes: then one more line belongs to the same record. A quote in a cell that does not
+/// begin with one is an ordinary letter, so only the library can tell.
+fn is_open(file: &mut File, from: u64, delimiter: u8) -> io::Result<bool> {
+    file.seek(SeekFrom::Start(from))?;
+    let continued = BufReader::new(file).chain(b"\n.".as_slice());
+    Ok(reader(delimiter, continued).byte_records().count() == 1)
+}
