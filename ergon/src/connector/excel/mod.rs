@@ -11,8 +11,9 @@
 //! other text stays text and never becomes a formula; a whole number that Excel would round becomes text. The header is
 //! made of the names in the first transaction; one with another name is refused. While the run lasts, the rows stand
 //! in `<path>.partial`, one JSON line each, and the workbook appears whole when the sink is closed, in the place of an
-//! older one. After a crash the older workbook is untouched, and the next run begins with the rows in `.partial`;
-//! remove that file to begin afresh. One worker only.
+//! older one. After a crash the older workbook is untouched, and the next run begins with the rows in `.partial`,
+//! leaving out those that its source brings once more, with the same id and content; remove that file to begin afresh.
+//! What goes on with the output of a run keeps the rows of its workbook. One sink at a time; one worker only.
 //!
 //! ```
 //! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Source};
@@ -47,10 +48,12 @@
 mod cell;
 mod config;
 mod error;
+mod lines;
 mod partial;
 mod rows;
 mod sink;
 mod source;
+mod taken;
 mod workbook;
 mod written;
 
@@ -58,11 +61,12 @@ mod written;
 mod tests;
 
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use super::file::{Feed, file_name, writable};
 use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
-use partial::Partial;
 use rows::{Row, Table};
+use sink::Out;
 
 pub use config::{DateFormat, ExcelConfig, Filter};
 
@@ -78,7 +82,9 @@ pub struct Excel {
     table: Arc<OnceLock<Table>>,
     feed: Feed<Row>,
     /// Opened by `open` or by the first dispatch.
-    out: Arc<Mutex<Option<Partial>>>,
+    out: Arc<Mutex<Out>>,
+    /// The workbook that there is belongs to the same work: its rows are kept.
+    resumes: bool,
     /// How many rows are this worker's; counted when it is first asked for.
     total: tokio::sync::OnceCell<u64>,
 }
@@ -88,6 +94,7 @@ impl Excel {
         Self {
             shard: context.shard,
             usage: context.usage,
+            resumes: context.resumes,
             file: file_name(&config.path),
             table: Arc::default(),
             feed: Feed::new(&config.path),
@@ -110,9 +117,21 @@ impl Connector for Excel {
         }
     }
 
+    /// From now on, closing finishes the workbook. A run that cannot begin leaves the rows of an unfinished one where
+    /// they are.
+    async fn begin(&self) -> Result<(), ConnectorError> {
+        self.begin_writing();
+        Ok(())
+    }
+
     async fn close(&self) -> Result<(), ConnectorError> {
         self.feed.close();
         self.finish_writing().await
+    }
+
+    /// A little longer than what it allows itself, so that its own words are heard.
+    fn closes_within(&self) -> Duration {
+        self.finishes_within() + Duration::from_secs(1)
     }
 
     /// A sink may empty its file when it opens; a check only finds out whether it could be written.

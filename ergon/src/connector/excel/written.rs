@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rust_xlsxwriter::{ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 use serde_json::Value;
 
-use super::partial::Lines;
+use super::lines::Lines;
 use super::{DateFormat, ExcelConfig};
 use crate::connector::ConnectorError;
 use crate::connector::file::{cannot, shown};

@@ -76,6 +76,8 @@ async fn a_crash_loses_no_row() {
     std::fs::write(&partial, content + "[\"hal").unwrap();
 
     let next = sink(&config).await;
+    let error = next.dispatch(rows([json!({"id": 3, "new": 1})])).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("out.xlsx.partial"), "{error:?}");
     next.dispatch(rows([json!({"id": 3})])).await.unwrap();
     next.close().await.unwrap();
     assert_eq!(back(&config).await, [json!({"id": 1}), json!({"id": 2}), json!({"id": 3})]);
@@ -132,4 +134,145 @@ async fn what_cannot_be_written_is_found_at_open() {
     shared.shard.count = 2;
     let error = config.build(&shared).unwrap().open().await.unwrap_err();
     assert_eq!(error.message(), "2 workers cannot write to one workbook");
+}
+
+async fn resuming(config: &ExcelConfig) -> Excel {
+    let mut context = context();
+    (context.usage, context.resumes) = (Usage::Sink, true);
+    let sink = config.build(&context).unwrap();
+    sink.open().await.unwrap();
+    sink.begin().await.unwrap();
+    sink
+}
+
+#[tokio::test]
+async fn what_goes_on_with_an_output_keeps_the_rows_of_its_workbook() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ExcelConfig::new(folder.path().join("out.xlsx"));
+    let first = json!({"id": 1, "day": "2016-11-08", "text": "2024-01-01T00:00:00", "part": 0.5});
+    for value in [first.clone(), json!({"id": 2}), json!({"id": 3})] {
+        let sink = resuming(&config).await;
+        sink.dispatch(rows([value])).await.unwrap();
+        sink.close().await.unwrap();
+    }
+    // Without a dispatch the workbook stays as it is.
+    resuming(&config).await.close().await.unwrap();
+    let found = back(&config).await;
+    assert_eq!((found.len(), &found[0], &found[2]["id"]), (3, &first, &json!(3)));
+    assert_eq!(files(folder.path()), ["out.xlsx"]);
+
+    let error = resuming(&config).await.dispatch(rows([json!({"other": 1})])).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("out.xlsx"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_copy_that_is_not_whole_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = column(folder.path(), ["a", "b"]);
+    let partial = folder.path().join("book.xlsx.partial");
+    std::fs::write(&partial, "\"copying\"\n[\"id\",\"value\"]\n[1,\"a\"]\n").unwrap();
+    let sink = resuming(&config).await;
+    sink.dispatch(rows([json!({"id": 3})])).await.unwrap();
+    drop(sink);
+    // It crashed with a whole copy: that is gone on with, and not copied once more.
+    let sink = resuming(&config).await;
+    sink.dispatch(rows([json!({"id": 4})])).await.unwrap();
+    sink.close().await.unwrap();
+    let ids: Vec<_> = back(&config).await.iter().map(|row| row["id"].clone()).collect();
+    assert_eq!(ids, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_run_that_never_begins_leaves_the_rows_of_an_unfinished_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = column(folder.path(), ["old"]);
+    let crashed = sink(&config).await;
+    crashed.dispatch(rows([json!({"id": 1})])).await.unwrap();
+    drop(crashed);
+    sink(&config).await.close().await.unwrap();
+    assert_eq!(back(&config).await, [json!({"id": 1, "value": "old"})]);
+    assert_eq!(files(folder.path()), ["book.xlsx", "book.xlsx.partial"]);
+
+    let next = sink(&config).await;
+    next.begin().await.unwrap();
+    next.close().await.unwrap();
+    assert_eq!(back(&config).await, [json!({"id": 1})]);
+}
+
+#[tokio::test]
+async fn one_sink_at_a_time_writes_a_workbook() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ExcelConfig::new(folder.path().join("out.xlsx"));
+    let first = sink(&config).await;
+    first.dispatch(rows([json!({"id": 1})])).await.unwrap();
+    let second = config.build(&Context { usage: Usage::Sink, ..context() }).unwrap();
+    let error = second.open().await.unwrap_err();
+    assert!(error.is_permanent() && error.hint().is_some(), "{error:?}");
+    let (message, book) = (error.message(), config.path.display().to_string());
+    assert_eq!(message, format!("another sink is writing to {book}: it holds {book}.partial"));
+    second.close().await.unwrap();
+    first.dispatch(rows([json!({"id": 2})])).await.unwrap();
+    first.close().await.unwrap();
+    assert_eq!(back(&config).await.len(), 2);
+    sink(&config).await.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_that_a_crash_left_are_not_written_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ExcelConfig::new(folder.path().join("out.xlsx"));
+    let made = |rows: &[(&str, u32)]| -> Vec<Transaction> {
+        rows.iter().map(|(id, n)| Transaction::new(*id, &json!({"n": n})).unwrap()).collect()
+    };
+    let crashed = sink(&config).await;
+    crashed.dispatch(made(&[("a", 1), ("b", 2), ("b", 2), ("", 4)])).await.unwrap();
+    drop(crashed);
+    let next = sink(&config).await;
+    // `a` once more, and then again by itself; of `b` both; another content under a known id; rows without an id.
+    next.dispatch(made(&[("a", 1), ("b", 2), ("b", 2), ("a", 1), ("b", 3), ("", 4), ("c", 5)]))
+        .await
+        .unwrap();
+    next.close().await.unwrap();
+    let found: Vec<_> = back(&config).await.iter().map(|row| row["n"].clone()).collect();
+    assert_eq!(found, [1, 2, 2, 4, 1, 3, 4, 5]);
+}
+
+#[tokio::test]
+async fn a_header_that_no_source_would_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ExcelConfig::new(folder.path().join("out.xlsx"));
+    let sink = sink(&config).await;
+    for value in [json!({}), json!({"a": 1, "": 2}), json!({" ": 1})] {
+        let error = sink.dispatch(rows([value])).await.unwrap_err();
+        assert!(error.is_permanent() && error.hint().is_some(), "{error:?}");
+    }
+    sink.dispatch(rows([json!({"a": 1})])).await.unwrap();
+    sink.close().await.unwrap();
+    assert_eq!(back(&config).await, [json!({"a": 1})]);
+}
+
+#[tokio::test]
+async fn a_workbook_that_cannot_be_finished_says_where_its_rows_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ExcelConfig::new(folder.path().join("out.xlsx"));
+    let sink = sink(&config).await;
+    sink.dispatch(rows([json!({"id": 1})])).await.unwrap();
+    std::fs::create_dir(folder.path().join("out.xlsx")).unwrap();
+    std::fs::write(folder.path().join("out.xlsx/full"), "").unwrap();
+    let error = sink.close().await.unwrap_err();
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("out.xlsx.partial") && hint.contains("nothing is lost"), "{hint}");
+    assert!(folder.path().join("out.xlsx.partial").exists());
+}
+
+#[tokio::test]
+async fn a_large_workbook_has_more_time_to_be_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ExcelConfig::new(folder.path().join("out.xlsx"));
+    let sink = sink(&config).await;
+    let small = sink.closes_within();
+    sink.dispatch(rows([json!({"id": "x".repeat(30_000)})])).await.unwrap();
+    let more = (0..70).map(|id| json!({"id": format!("{id}{}", "x".repeat(30_000))}));
+    sink.dispatch(rows(more)).await.unwrap();
+    assert!(sink.closes_within() >= small + Duration::from_secs(20), "{:?}", sink.closes_within());
 }

@@ -1,0 +1,95 @@
+//! The lines of an unfinished workbook: its columns first, then a row on each.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::connector::ConnectorError;
+use crate::connector::file::cannot;
+
+/// What follows is copied from the workbook, up to [`COPIED`]; without that, it is no whole copy.
+pub(super) const COPYING: &str = "\"copying\"";
+pub(super) const COPIED: &str = "\"copied\"";
+
+/// A row, and the transaction that it was made of. Rows of a workbook stand there without an id, as their cells alone.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Saved<'a> {
+    pub(super) id: Cow<'a, str>,
+    pub(super) row: Cow<'a, [Value]>,
+}
+
+/// What a line says.
+#[derive(Debug)]
+pub(super) enum Line {
+    Names(Vec<String>),
+    Row(Vec<Value>),
+    Copying,
+    Copied,
+}
+
+/// The lines of an unfinished workbook, read from the front.
+pub(super) struct Lines {
+    path: PathBuf,
+    lines: std::io::Split<BufReader<File>>,
+    /// The columns were read.
+    named: bool,
+}
+
+/// Where the rows of a workbook stand until it is finished.
+pub(super) fn beside(workbook: &Path) -> PathBuf {
+    let mut path = workbook.as_os_str().to_owned();
+    path.push(".partial");
+    path.into()
+}
+
+impl Lines {
+    pub(super) fn open(path: &Path) -> Result<Self, ConnectorError> {
+        let file = File::open(path).map_err(|error| cannot("read", path, error))?;
+        Ok(Self { path: path.to_owned(), lines: BufReader::new(file).split(b'\n'), named: false })
+    }
+
+    /// The cells of the next row.
+    pub(super) fn row(&mut self) -> Result<Option<Vec<Value>>, ConnectorError> {
+        while let Some((line, _)) = self.next()? {
+            if let Line::Row(row) = line {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next line that is whole, and its bytes: half a line is of a dispatch that never returned.
+    pub(super) fn next(&mut self) -> Result<Option<(Line, Vec<u8>)>, ConnectorError> {
+        for bytes in &mut self.lines {
+            let bytes = bytes.map_err(|error| cannot("read", &self.path, error))?;
+            if let Some(line) = parse(&bytes, self.named) {
+                self.named |= matches!(line, Line::Names(_));
+                return Ok(Some((line, bytes)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn parse(bytes: &[u8], named: bool) -> Option<Line> {
+    match bytes.first()? {
+        b'{' => {
+            let saved = serde_json::from_slice::<Saved<'_>>(bytes).ok()?;
+            Some(Line::Row(saved.row.into_owned()))
+        }
+        b'[' if named => serde_json::from_slice(bytes).ok().map(Line::Row),
+        b'[' => serde_json::from_slice(bytes).ok().map(Line::Names),
+        _ if bytes == COPYING.as_bytes() => Some(Line::Copying),
+        _ if bytes == COPIED.as_bytes() => Some(Line::Copied),
+        _ => None,
+    }
+}
+
+pub(super) fn json<T: Serialize + ?Sized>(value: &T, line: &mut Vec<u8>) -> Result<(), ConnectorError> {
+    serde_json::to_writer(line, value)
+        .map_err(|error| ConnectorError::permanent("the row cannot be written").with_source(error))
+}
