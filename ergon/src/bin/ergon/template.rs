@@ -119,4 +119,29 @@ mod tests {
             assert!(!text.contains("{{"), "{text}");
         }
     }
+
+    /// The crates that the code of a page names, at the beginning of a path.
+    fn crates(page: &str) -> Vec<String> {
+        let blocks = page.split("\n```").skip(1).step_by(2).filter(|block| block.starts_with("rust"));
+        let inline = page.split('`').skip(1).step_by(2);
+        let starts = blocks.flat_map(str::lines).filter_map(|line| line.trim_start().strip_prefix("use "));
+        let starts = starts.chain(inline.filter(|code| code.starts_with("tracing::")));
+        let named = starts.filter_map(|path| path.split_once("::")).map(|(name, _)| name.to_owned());
+        named.filter(|name| !["std", "super", "ergon", "crate"].contains(&name.as_str())).collect()
+    }
+
+    #[test]
+    fn a_project_has_every_library_that_the_guide_uses() {
+        let (_, manifest) = PROJECT.iter().find(|(path, _)| *path == "Cargo.toml").unwrap();
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let mut used = Vec::new();
+        for page in ["tasks", "language", "migrating", "policies", "errors", "settings"] {
+            used.extend(crates(&std::fs::read_to_string(docs.join(page).with_extension("md")).unwrap()));
+        }
+        assert!(used.iter().any(|name| name == "tracing"), "{used:?}");
+        for name in used {
+            let line = format!("\n{} = ", name.replace('_', "-"));
+            assert!(manifest.contains(&line), "{name} is no dependency of a new project");
+        }
+    }
 }
