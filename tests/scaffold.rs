@@ -110,6 +110,7 @@ fn a_new_project_builds_runs_and_passes_its_tests_and_so_does_what_is_generated(
         ["generate", "connector", "acme-api"],
         ["generate", "connector", "zebra"],
         ["generate", "service", "crm"],
+        ["generate", "service", "geo-codes"],
     ] {
         let output = ergon(&project.join("src"), &what);
         assert!(output.status.success(), "{what:?}: {}", stderr(&output));

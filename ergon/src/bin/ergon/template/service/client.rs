@@ -9,7 +9,7 @@ use ergon::prelude::*;
 use super::errors::CallError;
 use super::schemas::Answer;
 
-/// Calls {{type}}.
+/// Calls {{title}}.
 #[derive(Debug, Service)]
 pub(crate) struct {{type}}Client {
     url: String,

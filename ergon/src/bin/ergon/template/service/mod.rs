@@ -1,4 +1,4 @@
-//! {{type}}: say here what tasks ask it.
+//! {{title}}: say here what tasks ask it.
 
 mod client;
 mod errors;

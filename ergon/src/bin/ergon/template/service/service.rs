@@ -6,7 +6,7 @@ use super::client::{{{type}}Client, {{type}}ClientConfig};
 use super::errors::CallError;
 use super::schemas::Answer;
 
-/// Asks {{type}}. A task names it: `services(crm: {{type}}Service)`.
+/// Asks {{title}}. A task names it: `services({{module}}: {{type}}Service)`.
 #[derive(Debug, Service)]
 pub(crate) struct {{type}}Service {
     #[service(service)]
