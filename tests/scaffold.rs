@@ -117,14 +117,38 @@ fn a_new_project_builds_runs_and_passes_its_tests_and_so_does_what_is_generated(
     }
     cargo(&project, &["fmt", "--check"]);
     cargo(&project, &["clippy", "--all-targets", "--", "-D", "warnings"]);
+    write_the_calls_of(&project.join("src/connectors/acme_api"));
+    std::fs::write(project.join("tests/producer.rs"), a_producer_of_the_guide()).unwrap();
     let said = cargo(&project, &["test"]);
     for task in ["price_orders", "bill"] {
         let test = format!("{task}::task::tests::what_is_good_goes_out_and_what_is_not_is_refused ... ok");
         assert!(said.contains(&test), "{said}");
     }
+    for test in ["acme_api::rules::a_generated_connector_keeps_the_rules", "producer_compiles"] {
+        assert!(said.contains(&format!("{test} ... ok")), "{test}: {said}");
+    }
     let said = cargo(&project, &["run", "--", "run", "price-orders"]);
     assert!(said.contains("price-orders: 3 processed") && said.contains("1 dead-lettered"), "{said}");
     assert_eq!(lines(&project.join("out/price_orders.jsonl")), 2);
+}
+
+/// Puts calls that reach lists in this process in the place of those that a project writes, and tries the rules of a
+/// connector on them.
+fn write_the_calls_of(connector: &Path) {
+    let from = root().join("tests/scaffold");
+    std::fs::copy(from.join("acme_service.rs"), connector.join("service.rs")).unwrap();
+    std::fs::copy(from.join("acme_rules.rs"), connector.join("rules.rs")).unwrap();
+    let module = std::fs::read_to_string(connector.join("mod.rs")).unwrap();
+    std::fs::write(connector.join("mod.rs"), module + "\n#[cfg(test)]\nmod rules;\n").unwrap();
+}
+
+/// The producer of the reference, which logs as the page on migrating says.
+fn a_producer_of_the_guide() -> String {
+    let page = std::fs::read_to_string(root().join("docs/language.md")).unwrap();
+    let (_, rest) = page.split_once("### A producer").unwrap();
+    let (_, block) = rest.split_once("```rust\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    format!("{block}\n#[test]\nfn producer_compiles() {{\n    tracing::info!(\"it does\");\n}}\n")
 }
 
 #[test]

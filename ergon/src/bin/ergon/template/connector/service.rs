@@ -16,7 +16,7 @@ pub(crate) struct {{type}}Client {
 }
 
 impl {{type}}Client {
-    /// At most `most` records that come after the one with this number.
+    /// At most `most` records that come after the one with this number, in the order of their numbers.
     pub(crate) async fn page(&self, after: u64, most: usize) -> Result<Vec<Record>, CallError> {
         Err(self.not_written(&format!("records?after={after}&most={most}")))
     }
