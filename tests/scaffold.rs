@@ -249,9 +249,26 @@ fn a_bad_name_is_refused_with_the_reason_before_anything_is_written() {
     assert!(files(folder.path()).is_empty());
     let project = made(folder.path());
     let before = files(&project);
-    for name in ["fn", "9", "Ö"] {
+    for name in ["fn", "fn-", "9", "Ö"] {
         let output = ergon(&project, &["generate", "task", name]);
         assert_eq!(output.status.code(), Some(2), "{name}");
+    }
+    // What is a module or a type of the project already, or of what is generated.
+    for (what, names) in [
+        (
+            "task",
+            "constants errors helpers schemas config task settings consumer transaction incoming script",
+        ),
+        ("connector", "connector errors schemas service record sink source tasks transaction"),
+        ("service", "client errors schemas service runner telemetry"),
+    ] {
+        for name in names.split(' ') {
+            let output = ergon(&project, &["generate", what, name]);
+            assert_eq!(output.status.code(), Some(2), "{what} {name}");
+            let refused = format!("error: `{name}` cannot be the name of a {what}: ");
+            assert!(stderr(&output).starts_with(&refused), "{}", stderr(&output));
+            assert!(stderr(&output).contains(&format!("call it `{name}-")), "{}", stderr(&output));
+        }
     }
     assert_eq!(files(&project), before);
 }
@@ -288,8 +305,44 @@ fn what_was_generated_once_is_refused_and_nothing_changes() {
         let again = ergon(&project, &line);
         assert_eq!(again.status.code(), Some(1));
         assert!(stderr(&again).contains("/mod.rs\n"), "{}", stderr(&again));
+        assert!(stderr(&again).ends_with("move them away, or choose another name\n"), "{}", stderr(&again));
         assert_eq!(files(&project), before);
         assert_eq!(std::fs::read_to_string(project.join("src/main.rs")).unwrap(), main);
+    }
+}
+
+#[test]
+fn what_is_generated_again_after_its_folder_was_deleted_is_added_once() {
+    let folder = TempDir::new().unwrap();
+    let project = made(folder.path());
+    let edited = ["src/main.rs", "src/settings.rs", "src/tasks/mod.rs", "src/services/mod.rs", "ergon.toml"];
+    let texts = || edited.map(|file| std::fs::read_to_string(project.join(file)).unwrap());
+    let again = || {
+        for what in ["task", "service"] {
+            let output = ergon(&project, &["generate", what, "bill"]);
+            assert!(output.status.success(), "{}", stderr(&output));
+        }
+        (texts(), files(&project))
+    };
+    let before = again();
+    for folder in ["src/tasks/bill", "src/services/bill"] {
+        std::fs::remove_dir_all(project.join(folder)).unwrap();
+    }
+    assert_eq!(again(), before);
+
+    std::fs::remove_dir_all(project.join("src/tasks/bill")).unwrap();
+    let settings = project.join("ergon.toml");
+    let less = before.0[4].replace("\n[bill_output]\npath = \"out/bill.jsonl\"\nappend = false\n", "");
+    assert_ne!(less, before.0[4]);
+    std::fs::write(&settings, less).unwrap();
+    let output = ergon(&project, &["generate", "task", "bill"]);
+    let told = stdout(&output);
+    for part in ["kept     src/main.rs: ", "kept     data/bill.jsonl: ", "changed  ergon.toml\n"] {
+        assert!(told.contains(part), "{told}");
+    }
+    let text = std::fs::read_to_string(&settings).unwrap();
+    for table in ["[bill_input]", "[bill_output]", "[bill_refused]"] {
+        assert_eq!(text.matches(table).count(), 1, "{text}");
     }
 }
 

@@ -10,13 +10,15 @@ use super::trouble::Trouble;
 #[derive(Debug)]
 pub(crate) struct NewFiles {
     folder: PathBuf,
+    /// What can be done instead of moving away what is in the way.
+    instead: &'static str,
     files: Vec<(PathBuf, String)>,
 }
 
 impl NewFiles {
-    /// Files in a folder, which is made if it is not there.
-    pub(crate) fn of(folder: PathBuf) -> Self {
-        Self { folder, files: Vec::new() }
+    /// Files in a folder, which is made if it is not there; `instead` is what helps if something is in their way.
+    pub(crate) fn of(folder: PathBuf, instead: &'static str) -> Self {
+        Self { folder, instead, files: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, path: impl Into<PathBuf>, text: String) {
@@ -48,7 +50,7 @@ impl NewFiles {
         }
         let what =
             format!("{folder} has files that are in the way; nothing was written{}", in_the_way.concat());
-        Err(Trouble::failed(what).with_hint("move them away, or name another folder"))
+        Err(Trouble::failed(what).with_hint(format!("move them away, or {}", self.instead)))
     }
 
     /// Makes all files, or none: what was made is taken away again when one cannot be.
@@ -63,7 +65,7 @@ impl NewFiles {
             if let Err(error) = make(&path, text, &mut made) {
                 take_away(&made);
                 let what = format!("cannot write {}: {error}; nothing was written", path.display());
-                return Err(Trouble::failed(what).with_hint("name a folder that you may write to"));
+                return Err(Trouble::failed(what).with_hint("it must be a folder that you may write to"));
             }
         }
         Ok(())
@@ -115,7 +117,7 @@ mod tests {
     fn when_one_file_cannot_be_made_none_is_left() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("mine"), "1").unwrap();
-        let mut files = NewFiles::of(folder.path().to_owned());
+        let mut files = NewFiles::of(folder.path().to_owned(), "name another folder");
         files.add("a/b/c.rs", "text".to_owned());
         files.add("n".repeat(300), "text".to_owned());
         let said = files.write().unwrap_err().to_string();

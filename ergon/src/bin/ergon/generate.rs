@@ -4,20 +4,21 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::args::{Generate, Named};
-use super::files::{self, NewFiles};
+use super::edit::{Addition, Edit};
+use super::files::NewFiles;
 use super::name::Name;
 use super::template::{self, Row};
 use super::trouble::Trouble;
 
-/// What every marked line begins with.
-const MARK: &str = "// ergon:";
+/// What stands above the module of an adapter, which no task uses yet.
+const UNUSED: &str = "#[allow(\n    dead_code,\n    unused_imports,\n    reason = \"until a task uses it: then remove this\"\n)]\n";
 
 /// Adds one; says what was made and changed, and what is left to do by hand.
 pub(crate) fn generate(what: &Generate) -> Result<String, Trouble> {
     match what {
         Generate::Task(named) => task(named),
-        Generate::Connector(named) => adapter(named, "connector", "connectors", template::CONNECTOR),
-        Generate::Service(named) => adapter(named, "service", "services", template::SERVICE),
+        Generate::Connector(named) => adapter(named, "connector", template::CONNECTOR),
+        Generate::Service(named) => adapter(named, "service", template::SERVICE),
     }
 }
 
@@ -25,32 +26,35 @@ fn task(named: &Named) -> Result<String, Trouble> {
     let project = Project::find(named)?;
     let name = Name::new(&named.name, "task")?;
     let module = &name.module;
-    let mut files = project.part("tasks", &name, template::TASK);
-    files.add(format!("data/{module}.jsonl"), template::TASK_SAMPLE.to_owned());
-    let edits = [
-        project.above_mark("src/tasks/mod.rs", format!("pub(crate) mod {module};\n"))?,
-        project.above_mark("src/main.rs", format!("tasks::{module}::config,\n"))?,
-        project.above_mark("src/settings.rs", template::of_part(template::TASK_SETTINGS, &name))?,
-        project.at_end("ergon.toml", &template::of_part(template::TASK_TABLES, &name))?,
+    let mut files = project.part("task", &name, template::TASK)?;
+    let sample = format!("data/{module}.jsonl");
+    let mut edits = vec![
+        project.above_mark("src/tasks/mod.rs", &[Addition::module(module, "")])?,
+        project.above_mark("src/main.rs", &[Addition::registration(module)])?,
+        project.above_mark("src/settings.rs", &Addition::fields(template::TASK_SETTINGS, &name))?,
+        project.at_end("ergon.toml", &Addition::tables(template::TASK_TABLES, &name))?,
     ];
+    if project.0.join(&sample).exists() {
+        edits.push(Edit::kept(&sample));
+    } else {
+        files.add(&sample, template::TASK_SAMPLE.to_owned());
+    }
     files.write()?;
-    let next = format!("\n  cargo run -- run {}   # its sample is data/{module}.jsonl\n", name.kebab);
+    let next = format!("\n  cargo run -- run {}   # its sample is {sample}\n", name.kebab);
     told(&files, &edits, &next)
 }
 
-fn adapter(named: &Named, what: &str, folder: &str, rows: &[Row]) -> Result<String, Trouble> {
+fn adapter(named: &Named, what: &str, rows: &[Row]) -> Result<String, Trouble> {
     let project = Project::find(named)?;
     let name = Name::new(named.name.trim_end_matches("-service").trim_end_matches("_service"), what)?;
     let Name { module, camel, .. } = &name;
-    let files = project.part(folder, &name, rows);
-    let line = format!(
-        "#[allow(\n    dead_code,\n    unused_imports,\n    reason = \"until a task uses it: then remove this\"\n)]\npub(crate) mod {module};\n\n"
-    );
-    let edits = [project.above_mark(&format!("src/{folder}/mod.rs"), line)?];
+    let files = project.part(what, &name, rows)?;
+    let line = Addition::module(module, UNUSED);
+    let edits = [project.above_mark(&format!("src/{what}s/mod.rs"), &[line])?];
     files.write()?;
     let config = if what == "service" { format!("{camel}ServiceConfig") } else { format!("{camel}Config") };
     let next = format!(
-        "\n  to use it: in src/settings.rs `pub(crate) {module}: crate::{folder}::{module}::{config},`, in ergon.toml\n  `[{module}.client]` with `url = \"...\"`, and `settings.{module}.clone()` in the config of a task\n"
+        "\n  to use it: in src/settings.rs `pub(crate) {module}: crate::{what}s::{module}::{config},`, in ergon.toml\n  `[{module}.client]` with `url = \"...\"`, and `settings.{module}.clone()` in the config of a task\n"
     );
     told(&files, &edits, &next)
 }
@@ -76,36 +80,26 @@ impl Project {
         found.map(|folder| Self(folder.to_owned())).ok_or_else(|| lost(&present))
     }
 
-    /// The files of a part, in its own folder.
-    fn part(&self, folder: &str, name: &Name, rows: &[Row]) -> NewFiles {
-        let mut files = NewFiles::of(self.0.clone());
-        for (path, text) in rows {
-            files.add(format!("src/{folder}/{}/{path}", name.module), template::of_part(text, name));
+    /// The files of a part, in its own folder; refused if its name would not do there.
+    fn part(&self, what: &str, name: &Name, rows: &[Row]) -> Result<NewFiles, Trouble> {
+        name.check_within(what, rows)?;
+        let folder = format!("src/{what}s/{}", name.module);
+        if self.0.join(format!("{folder}.rs")).exists() {
+            return Err(name.refused(what, &format!("{folder}.rs is there already, a module of this name")));
         }
-        files
+        let mut files = NewFiles::of(self.0.clone(), "choose another name");
+        for (path, text) in rows {
+            files.add(format!("{folder}/{path}"), template::of_part(text, name));
+        }
+        Ok(files)
     }
 
-    /// Lines that go above a file's marked line, as far in as that line is.
-    fn above_mark(&self, path: &str, lines: String) -> Result<Edit, Trouble> {
-        let text = self.read(path)?;
-        let changed = marked(&text).map(|(before, indent, after)| {
-            let lines = indented(&lines, indent);
-            // A module stands among its neighbours in the order of the alphabet, as the formatter wants it.
-            let later = |line: &&str| line.starts_with("pub(crate) mod ") && **line > *lines;
-            let neighbours = before.split_inclusive('\n').rev();
-            let is_module = lines.starts_with("pub(crate) mod ");
-            let pushed: usize = neighbours.take_while(|line| is_module && later(line)).map(str::len).sum();
-            let (before, pushed) = before.split_at_checked(before.len() - pushed).unwrap_or((before, ""));
-            format!("{before}{lines}{pushed}{after}")
-        });
-        Ok(Edit { path: path.to_owned(), file: self.0.join(path), lines, changed })
+    fn above_mark(&self, path: &str, additions: &[Addition]) -> Result<Edit, Trouble> {
+        Ok(Edit::above_mark(path, self.0.join(path), &self.read(path)?, additions))
     }
 
-    fn at_end(&self, path: &str, lines: &str) -> Result<Edit, Trouble> {
-        let text = self.read(path)?;
-        let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-        let changed = Some(format!("{text}{gap}{lines}"));
-        Ok(Edit { path: path.to_owned(), file: self.0.join(path), lines: lines.to_owned(), changed })
+    fn at_end(&self, path: &str, additions: &[Addition]) -> Result<Edit, Trouble> {
+        Ok(Edit::at_end(path, self.0.join(path), &self.read(path)?, additions))
     }
 
     fn read(&self, path: &str) -> Result<String, Trouble> {
@@ -116,59 +110,16 @@ impl Project {
     }
 }
 
-/// What stands before a file's marked line, how far in that line is, and the rest from it on.
-fn marked(text: &str) -> Option<(&str, &str, &str)> {
-    let mut before = 0;
-    for line in text.split_inclusive('\n') {
-        let content = line.trim_start();
-        if content.starts_with(MARK) {
-            let (above, rest) = text.split_at_checked(before)?;
-            let (indent, _) = line.split_at_checked(line.len() - content.len())?;
-            return Some((above, indent, rest));
-        }
-        before += line.len();
-    }
-    None
-}
-
-/// Lines as far in as their neighbours; those that are further in already stay.
-fn indented(lines: &str, indent: &str) -> String {
-    let line = |line: &str| if line.starts_with(' ') { line.to_owned() } else { format!("{indent}{line}") };
-    lines.split_inclusive('\n').map(line).collect()
-}
-
-/// A change of a file.
-struct Edit {
-    path: String,
-    file: PathBuf,
-    lines: String,
-    /// The file as it becomes; none if the line that says where is gone.
-    changed: Option<String>,
-}
-
 /// Makes the changes, and says what was made, what was changed and what is left to do.
 fn told(files: &NewFiles, edits: &[Edit], next: &str) -> Result<String, Trouble> {
     let mut text = String::new();
-    // Writing to a String cannot fail, here and below.
+    // Writing to a String cannot fail.
     for path in files.paths() {
         let _ = writeln!(text, "made     {}", path.display());
     }
     let mut by_hand = String::new();
     for edit in edits {
-        match &edit.changed {
-            Some(changed) => {
-                files::replace(&edit.file, changed)?;
-                let _ = writeln!(text, "changed  {}", edit.path);
-            }
-            None => {
-                let _ = write!(
-                    by_hand,
-                    "\n{} has no line that begins with `{MARK}`; add by hand:\n{}",
-                    edit.path,
-                    indented(&edit.lines, "    ")
-                );
-            }
-        }
+        edit.make(&mut text, &mut by_hand)?;
     }
     Ok(text + &by_hand + next)
 }

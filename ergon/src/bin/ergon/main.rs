@@ -1,6 +1,7 @@
 //! `ergon`: makes a project, and adds tasks, connectors and services to it.
 
 mod args;
+mod edit;
 mod files;
 mod generate;
 mod name;

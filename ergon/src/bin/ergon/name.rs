@@ -12,13 +12,15 @@ const KEYWORDS: [&str; 53] = [
 ];
 
 /// What a package cannot be called: Cargo's own folders and crates, and the crates that the project uses.
-const TAKEN: [&str; 16] = [
+const TAKEN: [&str; 19] = [
     "alloc",
     "build",
     "core",
     "deps",
     "ergon",
     "examples",
+    "futures-util",
+    "futures_util",
     "incremental",
     "proc-macro",
     "proc_macro",
@@ -29,7 +31,17 @@ const TAKEN: [&str; 16] = [
     "test",
     "thiserror",
     "tokio",
+    "tracing",
 ];
+
+/// The tables of `ergon.toml` that are Ergon's own: an adapter is configured in a table of its name.
+const TABLES: [&str; 3] = ["runner", "tasks", "telemetry"];
+
+/// What the fields of a generated task begin or end with: Clippy wants none to repeat the name of the task.
+const SLOTS: [&str; 4] = ["connector", "input", "output", "refused"];
+
+/// A letter that no word of a template has.
+const OWN: &str = "ø";
 
 /// Longer ones would break the lines of what is generated.
 const LONGEST: usize = 30;
@@ -74,6 +86,36 @@ impl Name {
             title: capital(&title),
         })
     }
+
+    /// Refuses a name whose module or type would be taken for another one in the files of a template, each a path and
+    /// a text.
+    pub(crate) fn check_within(&self, what: &str, template: &[(&str, &str)]) -> Result<(), Trouble> {
+        let module = self.module.as_str();
+        if template.iter().any(|(path, _)| path.strip_suffix(".rs") == Some(module)) {
+            return Err(self.refused(what, &format!("a file of its own is called {module}.rs")));
+        }
+        if module.strip_suffix('s') == Some(what) {
+            return Err(self.refused(what, "the folder above it is called so"));
+        }
+        if what == "task" && SLOTS.contains(&module) {
+            return Err(self.refused(what, "its fields, such as `input_connector`, would repeat it"));
+        }
+        if what != "task" && TABLES.contains(&module) {
+            return Err(self.refused(what, &format!("`[{module}]` in ergon.toml belongs to Ergon")));
+        }
+        let code: String = template.iter().map(|(_, text)| code(text)).collect();
+        let (own, other): (Vec<&str>, Vec<&str>) = words(&code).partition(|word| word.starts_with(OWN));
+        let mut own = own.into_iter().map(|word| word.replace(OWN, &self.camel));
+        match own.find(|word| other.contains(&word.as_str())) {
+            Some(word) => Err(self.refused(what, &format!("`{word}` means something else in its files"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Says that something cannot have this name, and which one it could have.
+    pub(crate) fn refused(&self, what: &str, why: &str) -> Trouble {
+        refused(&self.kebab, what, why).with_hint(longer(&self.kebab, what))
+    }
 }
 
 fn check(name: &str, what: &str) -> Result<(), Trouble> {
@@ -92,8 +134,8 @@ fn check(name: &str, what: &str) -> Result<(), Trouble> {
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
         return Err(refused("it does not begin with a letter"));
     }
-    if KEYWORDS.contains(&name) {
-        let hint = format!("call it `{name}-{what}`, for example");
+    if KEYWORDS.contains(&name.trim_matches(['-', '_'])) {
+        let hint = longer(name.trim_matches(['-', '_']), what);
         return Err(refused("it is a word of Rust").with_hint(hint));
     }
     if name.len() > LONGEST {
@@ -104,6 +146,22 @@ fn check(name: &str, what: &str) -> Result<(), Trouble> {
 
 fn refused(name: &str, what: &str, why: &str) -> Trouble {
     Trouble::usage(format!("`{name}` cannot be the name of a {what}: {why}"))
+}
+
+/// A longer name that can be had. The ending of a service is cut off, so it would not help.
+fn longer(name: &str, what: &str) -> String {
+    let ending = if what == "service" { "api" } else { what };
+    format!("call it `{name}-{ending}`, for example")
+}
+
+/// The lines of a template that are no comment, with a letter in the place of the type's name.
+fn code(template: &str) -> String {
+    let lines = template.split_inclusive('\n').filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<String>().replace("{{type}}", OWN)
+}
+
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'))
 }
 
 /// The name as it could be written: `MyApp` and `my app` become `my-app`.
@@ -143,6 +201,36 @@ mod tests {
         };
         assert_eq!(Name::new("price-orders", "task").unwrap(), expected);
         assert_eq!(Name::new("price_orders", "task").unwrap(), expected);
+    }
+
+    #[test]
+    fn a_name_that_its_own_files_use_otherwise_is_refused() {
+        let rows = [
+            (
+                "task.rs",
+                "// Refunds\nuse super::errors::Refusal;\nstruct {{type}};\nimpl Consumer for {{type}}",
+            ),
+            ("errors.rs", "struct {{type}}Error"),
+        ];
+        let said = |name: &str, what: &str| {
+            let checked = Name::new(name, what).unwrap().check_within(what, &rows);
+            checked.map_err(|trouble| trouble.to_string())
+        };
+        let refused = |name: &str, what: &str, why: &str, longer: &str| {
+            let hint = format!("call it `{longer}`, for example");
+            let text = format!("error: `{name}` cannot be the name of a {what}: {why}\n = hint: {hint}\n");
+            assert_eq!(said(name, what), Err(text));
+        };
+        refused("errors", "task", "a file of its own is called errors.rs", "errors-task");
+        refused("consumer", "task", "`Consumer` means something else in its files", "consumer-task");
+        refused("tasks", "task", "the folder above it is called so", "tasks-task");
+        refused("input", "task", "its fields, such as `input_connector`, would repeat it", "input-task");
+        refused("runner", "service", "`[runner]` in ergon.toml belongs to Ergon", "runner-api");
+        for good in ["runner", "refunds", "refusals", "bill"] {
+            assert_eq!(said(good, "task"), Ok(()), "{good}");
+        }
+        let trailing = Name::new("fn_", "service").unwrap_err().to_string();
+        assert!(trailing.contains("a word of Rust\n = hint: call it `fn-api`"), "{trailing}");
     }
 
     #[test]

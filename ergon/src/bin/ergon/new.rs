@@ -13,7 +13,7 @@ pub(crate) fn new(new: &New) -> Result<String, Trouble> {
     let (name, folder) = named(new)?;
     name::project(&name)?;
     let dependency = dependency(&new.from)?;
-    let mut files = NewFiles::of(folder.clone());
+    let mut files = NewFiles::of(folder.clone(), "name another folder");
     for (path, text) in template::PROJECT {
         files.add(*path, template::of_project(text, &name, &dependency));
     }
