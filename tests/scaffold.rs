@@ -410,6 +410,11 @@ fn the_image_is_built_in_stages_and_does_not_run_as_root() {
     );
     assert!(of("RUN").iter().filter(|run| run.contains("cargo build")).all(|run| run.contains("--locked")));
 
+    let project = file.parent().unwrap();
+    for text in [&text, &std::fs::read_to_string(project.join("README.md")).unwrap()] {
+        assert!(text.contains("--ergon-git"), "an image sees nothing outside of the project: {text}");
+    }
+
     let hadolint = Command::new("hadolint").args([OsStr::new("--no-color"), file.as_os_str()]).output();
     if let Ok(linted) = hadolint {
         assert!(linted.status.success(), "{}{}", stdout(&linted), stderr(&linted));
