@@ -15,7 +15,9 @@ const PREFIX: &str = "ERGON_";
 /// What stands between the keys in such a name.
 const SEPARATOR: &str = "__";
 /// Variables with the prefix that are no keys.
-const NOT_KEYS: [&str; 2] = ["ERGON_CONFIG", "ERGON_LOG"];
+const NOT_KEYS: [&str; 2] = [CONFIG, "ERGON_LOG"];
+/// The variable that names the settings file.
+const CONFIG: &str = "ERGON_CONFIG";
 
 /// Where to look.
 #[derive(Debug, Clone, Default)]
@@ -67,16 +69,20 @@ pub(super) struct Sources {
 /// Reads all sources.
 pub(super) fn gather(options: &Options) -> Result<Sources, Vec<Problem>> {
     let process = process_variables(&options.environment)?;
-    let (file, searched) = find_file(options, &process).map_err(|problem| vec![problem])?;
+    let one = |problem| vec![problem];
+    let working_folder = Some(options.working_folder.as_path());
+    let mut variables = read_dotenv(options, &process, working_folder).map_err(one)?;
+    let named = named(&process, CONFIG).or_else(|| named(variables.as_deref()?, CONFIG));
+    let (file, searched) = find_file(options, named).map_err(one)?;
+    if variables.is_none() {
+        let beside = file.as_ref().map(|file| file.folder.as_path());
+        variables = read_dotenv(options, &process, beside).map_err(one)?;
+    }
     let mut tree = match &file {
-        Some(file) => Node::parse(file).map_err(|problem| vec![problem])?,
+        Some(file) => Node::parse(file).map_err(one)?,
         None => Node::table(Origin::Nowhere),
     };
-    let mut variables =
-        match find_dotenv(options, &process, file.as_ref()).map_err(|problem| vec![problem])? {
-            Some(dotenv) => dotenv::parse(&dotenv).map_err(|problem| vec![problem])?,
-            None => Vec::new(),
-        };
+    let mut variables = variables.unwrap_or_default();
     variables.extend(process);
     let problems = set_all(&mut tree, &variables);
     if problems.is_empty() { Ok(Sources { tree, variables, searched }) } else { Err(problems) }
@@ -115,19 +121,19 @@ fn process_variables(environment: &[(OsString, OsString)]) -> Result<Vec<Setting
 }
 
 fn named<'v>(variables: &'v [Setting], name: &str) -> Option<&'v Setting> {
-    variables.iter().find(|setting| setting.name == name && !setting.text.is_empty())
+    variables.iter().rfind(|setting| setting.name == name && !setting.text.is_empty())
 }
 
-/// The settings file: the one that is named, else the first that is there.
+/// The settings file: the one that the command line or a variable names, else the first that is there.
 fn find_file(
     options: &Options,
-    process: &[Setting],
+    variable: Option<&Setting>,
 ) -> Result<(Option<Arc<SourceFile>>, Vec<String>), Problem> {
     if let Some(config) = &options.config {
         let place = Origin::Flag(format!("--config {}", config.display()));
         return read_file(&options.working_folder.join(config), &place).map(|file| (Some(file), Vec::new()));
     }
-    if let Some(config) = named(process, "ERGON_CONFIG") {
+    if let Some(config) = variable {
         let path = options.working_folder.join(&config.text);
         return read_file(&path, &config.origin).map(|file| (Some(file), Vec::new()));
     }
@@ -146,21 +152,18 @@ fn find_file(
     Ok((None, searched))
 }
 
-/// The file of variables: the one that `ENV_FILE` names, else `.env` in the working folder or beside the settings.
-fn find_dotenv(
+/// What the file of variables says: the one that `ENV_FILE` names, else `.env` in this folder; none if there is none.
+fn read_dotenv(
     options: &Options,
     process: &[Setting],
-    file: Option<&Arc<SourceFile>>,
-) -> Result<Option<Arc<SourceFile>>, Problem> {
-    if let Some(name) = named(process, "ENV_FILE") {
-        return read_file(&options.working_folder.join(&name.text), &name.origin).map(Some);
-    }
-    let folders = [Some(options.working_folder.clone()), file.map(|file| file.folder.clone())];
-    let mut paths = folders.into_iter().flatten().map(|folder| folder.join(".env"));
-    match paths.find(|path| path.is_file()) {
-        Some(path) => read_file(&path, &Origin::Flag(path.display().to_string())).map(Some),
-        None => Ok(None),
-    }
+    folder: Option<&Path>,
+) -> Result<Option<Vec<Setting>>, Problem> {
+    let file = match (named(process, "ENV_FILE"), folder.map(|folder| folder.join(".env"))) {
+        (Some(name), _) => read_file(&options.working_folder.join(&name.text), &name.origin)?,
+        (None, Some(path)) if path.is_file() => read_file(&path, &Origin::Flag(path.display().to_string()))?,
+        _ => return Ok(None),
+    };
+    dotenv::parse(&file).map(Some)
 }
 
 /// Reads a file; `place` is who named it.

@@ -530,6 +530,16 @@ fn a_file_that_a_variable_names_is_blamed_on_it() {
 }
 
 #[test]
+fn a_file_that_the_variables_file_names_is_taken_and_blamed_on_it() {
+    let place = Place::with("").file("other.toml", GOOD).file(".env", "ERGON_CONFIG=other.toml\n");
+    assert!(place.settings().orders.path.0.ends_with("orders.csv"), "of other.toml");
+    let error = Place::with(GOOD).file(".env", "ERGON_CONFIG=gone.toml\n").error();
+    assert!(error.starts_with(".env:1:14: there is no such file\n"), "{error}");
+    let own = Place::with("").file("other.toml", GOOD).file(".env", "ERGON_CONFIG=gone.toml\n");
+    assert!(own.variable("ERGON_CONFIG", "other.toml").load().is_ok(), "the environment wins");
+}
+
+#[test]
 fn a_line_that_sets_no_variable_is_shown() {
     let error = Place::with(GOOD).file(".env", "A=1\nthis is no variable\n").error();
     assert_eq!(
