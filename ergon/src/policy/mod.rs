@@ -15,6 +15,7 @@ pub use consumer::{ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure};
 #[cfg(feature = "http")]
 pub(crate) use layer::RetryLayer;
 pub use layer::{ConsumerLayer, ProducerLayer};
+pub(crate) use problem::NO_TIME;
 pub use problem::PolicyProblem;
 pub use producer::ProducerPolicy;
 pub use retry::RetryPolicy;

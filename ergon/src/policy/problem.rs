@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// The rule that a time limit of nothing breaks: nobody could keep it, and elsewhere it means that there is none.
-pub(super) const NO_TIME: &str = "must be longer than 0s";
+pub(crate) const NO_TIME: &str = "must be longer than 0s";
 
 /// The most that may be in process at once: each has a lane of its own, made when the run begins.
 pub(super) const MOST_AT_ONCE: usize = 100_000;

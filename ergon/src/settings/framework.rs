@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -14,7 +15,7 @@ use super::telemetry::Telemetry;
 use super::tree::{Entry, Node, Origin};
 use crate::error::Error;
 use crate::policy::duration::Limit;
-use crate::policy::{ConsumerLayer, Policies, PolicyProblem, ProducerLayer};
+use crate::policy::{ConsumerLayer, NO_TIME, Policies, PolicyProblem, ProducerLayer};
 
 /// What the framework itself was told.
 #[derive(Debug)]
@@ -48,6 +49,14 @@ impl Runner {
     /// After which time without progress a run is given up, if the settings say so.
     pub(crate) fn stall_after(&self) -> Option<Limit> {
         self.stall_after
+    }
+
+    /// What cannot be obeyed: whoever works at all would stand still for that long.
+    fn problem(&self, tree: &Node) -> Option<Problem> {
+        let nothing = self.stall_after.is_some_and(|limit| limit.0 == Some(Duration::ZERO));
+        let node = tree.find(["stall_after"]).filter(|_| nothing)?;
+        let what = format!("{NO_TIME}, found {}", node.describe());
+        Some(Problem::new(node.origin.clone(), "runner.stall_after", what))
     }
 }
 
@@ -107,7 +116,8 @@ impl Framework {
         let telemetry_tree = sources.take("telemetry");
         let telemetry = collect(reader::read(&telemetry_tree, "telemetry"), problems);
         let runner_tree = sources.take("runner");
-        let runner = collect(reader::read(&runner_tree, "runner"), problems);
+        let runner: Runner = collect(reader::read(&runner_tree, "runner"), problems);
+        problems.extend(runner.problem(&runner_tree));
         let tasks_tree = sources.take("tasks");
         let read = |entry: &Entry| {
             let table = reader::read(&entry.node, &format!("tasks.{}", entry.key));
