@@ -22,8 +22,8 @@ const WAIT: RetryPolicy = RetryPolicy {
 /// The restarts of all workers. Times are counted from any fixed moment.
 #[derive(Debug, Default)]
 pub(crate) struct Restarts {
-    /// When each of the last restarts was or is due.
-    due: Vec<Duration>,
+    /// When each of the last restarts was.
+    begun: Vec<Duration>,
 }
 
 /// How often one worker died in a row.
@@ -34,7 +34,7 @@ impl Restarts {
     /// A worker died at `now` after it `lived` so long: how long to wait before another takes its place; none if that
     /// would be one too many. `random` is from 0 to 1.
     pub(crate) fn after(
-        &mut self,
+        &self,
         streak: &mut Streak,
         now: Duration,
         lived: Duration,
@@ -42,15 +42,22 @@ impl Restarts {
     ) -> Option<Duration> {
         streak.0 = if lived >= WELL_AFTER { 1 } else { streak.0.saturating_add(1) };
         let wait = WAIT.jittered_wait_after(streak.0, None, random);
-        let due = now.saturating_add(wait);
-        // One that is due later than this may have been counted before it.
-        self.due.retain(|then| then.saturating_add(WINDOW) > now);
-        let near = self.due.iter().filter(|then| then.saturating_add(WINDOW) > due).count();
-        if near >= MOST {
-            return None;
+        (self.within(now.saturating_add(wait)) < MOST).then_some(wait)
+    }
+
+    /// That wait is over: whether another may take the place now. Others may have been quicker, and taken the last.
+    pub(crate) fn begin(&mut self, now: Duration) -> bool {
+        self.begun.retain(|then| then.saturating_add(WINDOW) > now);
+        let may = self.begun.len() < MOST;
+        if may {
+            self.begun.push(now);
         }
-        self.due.push(due);
-        Some(wait)
+        may
+    }
+
+    /// How many of them are in the stretch of time that ends then.
+    fn within(&self, end: Duration) -> usize {
+        self.begun.iter().filter(|then| then.saturating_add(WINDOW) > end).count()
     }
 }
 
@@ -62,7 +69,7 @@ mod tests {
 
     #[test]
     fn each_death_in_a_row_waits_longer_up_to_a_cap() {
-        let (mut restarts, mut streak) = (Restarts::default(), Streak::default());
+        let (restarts, mut streak) = (Restarts::default(), Streak::default());
         let waits = [0, 60, 120, 180, 240, 300, 360].map(|now| {
             let now = Duration::from_secs(now);
             restarts.after(&mut streak, now, Duration::ZERO, 0.5).unwrap().as_millis()
@@ -72,7 +79,7 @@ mod tests {
 
     #[test]
     fn who_lived_well_begins_anew() {
-        let (mut restarts, mut streak) = (Restarts::default(), Streak::default());
+        let (restarts, mut streak) = (Restarts::default(), Streak::default());
         let mut wait = |lived| restarts.after(&mut streak, Duration::ZERO, lived, 0.5).unwrap().as_millis();
         assert_eq!([Duration::ZERO, Duration::ZERO, WELL_AFTER].map(&mut wait), [200, 400, 200]);
     }
@@ -84,15 +91,15 @@ mod tests {
         ) {
             let mut restarts = Restarts::default();
             let mut streaks = [Streak::default(); 4];
-            let (mut now, mut begun) = (0, Vec::new());
+            let (mut now, mut begun, mut due) = (0, Vec::new(), Vec::<Duration>::new());
             for (gap, lived, worker, random) in deaths {
                 now += gap;
                 let (at, lived) = (Duration::from_millis(now), Duration::from_millis(lived));
-                if let Some(wait) = restarts.after(&mut streaks[worker], at, lived, random) {
-                    begun.push(at + wait);
-                }
+                due.sort();
+                let later = due.split_off(due.partition_point(|then| *then <= at));
+                begun.extend(std::mem::replace(&mut due, later).into_iter().filter(|then| restarts.begin(*then)));
+                due.extend(restarts.after(&mut streaks[worker], at, lived, random).map(|wait| at + wait));
             }
-            begun.sort();
             for eleven in begun.windows(MOST + 1) {
                 prop_assert!(eleven[MOST] >= eleven[0] + WINDOW, "{eleven:?}");
             }
@@ -102,8 +109,18 @@ mod tests {
     #[test]
     fn ten_in_a_minute_are_allowed_and_the_eleventh_is_not() {
         let mut restarts = Restarts::default();
-        let mut die = || restarts.after(&mut Streak::default(), Duration::ZERO, Duration::ZERO, 0.5);
-        assert!((0..MOST).all(|_| die().is_some()));
-        assert_eq!(die(), None);
+        let die =
+            |restarts: &Restarts| restarts.after(&mut Streak::default(), Duration::ZERO, Duration::ZERO, 0.5);
+        assert!((0..MOST).all(|_| die(&restarts).is_some_and(|wait| restarts.begin(wait))));
+        assert_eq!(die(&restarts), None);
+    }
+
+    #[test]
+    fn of_two_that_wait_for_the_last_place_one_has_it() {
+        let mut restarts = Restarts::default();
+        assert!((1..MOST).all(|_| restarts.begin(Duration::ZERO)));
+        let die = || restarts.after(&mut Streak::default(), Duration::ZERO, Duration::ZERO, 0.5);
+        let waits = [die(), die()].map(Option::unwrap);
+        assert_eq!(waits.map(|wait| restarts.begin(wait)), [true, false]);
     }
 }

@@ -104,7 +104,7 @@ impl Left {
         }
         let last = format!("worker {name} {}", self.how());
         if self.given_up {
-            let what = format!("workers die too often: more than {MOST} restarts within a minute");
+            let what = format!("workers die too often: one died after {MOST} restarts within a minute");
             let error = Error::new(ErrorKind::Task, what).with_source(format!("the last one to die: {last}"));
             return Ended::Failed(
                 error.with_hint("see what it wrote last; what was in flight is handed out again"),

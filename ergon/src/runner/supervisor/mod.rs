@@ -13,7 +13,7 @@ mod record;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -202,22 +202,31 @@ impl Crew {
             if self.stop.drain.is_cancelled() || !left.is_replaced() {
                 return left;
             }
-            let wait = {
-                let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
-                restarts.after(&mut streak, self.began.elapsed(), began.elapsed(), fastrand::f64())
-            };
-            let Some(wait) = wait else {
-                // Whoever obeys is there as long as the process.
-                let _ = self.orders.send(Reason::GivenUp);
-                return left.given_up();
-            };
+            let lived = began.elapsed();
+            let wait = self.restarts().after(&mut streak, self.began.elapsed(), lived, fastrand::f64());
+            let Some(wait) = wait else { return self.give_up(left) };
             worker.record.vacant();
             WorkerDied { task: worker.post.task, worker: worker.index, how: &left.how(), wait }.emit();
             tokio::select! {
-                () = tokio::time::sleep(wait) => worker.record.replaced(),
+                () = tokio::time::sleep(wait) => (),
                 () = self.stop.drain.cancelled() => return left,
             }
+            if !self.restarts().begin(self.began.elapsed()) {
+                return self.give_up(left);
+            }
+            worker.record.replaced();
         }
+    }
+
+    fn restarts(&self) -> MutexGuard<'_, Restarts> {
+        self.restarts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts no more workers, and stops those there are.
+    fn give_up(&self, left: Left) -> Left {
+        // Whoever obeys is there as long as the process.
+        let _ = self.orders.send(Reason::GivenUp);
+        left.given_up()
     }
 
     /// Tells why a worker could not begin, unless another of its task failed alike.
