@@ -354,6 +354,34 @@ impl Consumer for Tells {
     }
 }
 
+/// Its `exit` never comes to its end.
+#[ergon::task(connectors(input))]
+struct Stays;
+
+impl Consumer for Stays {
+    type Payload = String;
+    type Output = ();
+
+    async fn process_transaction(&self, _: &Transaction<String>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn exit(&self) -> Result<()> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exit_hook_that_never_ends_is_given_up_and_told() {
+    let world = World::with(2);
+    let began = Instant::now();
+    let wiring = StaysWiring { input: world.input.clone() };
+    let report = ergon::testing::run(Stays::config(wiring)).await.unwrap();
+    let Ended::Failed(error) = &report.ended else { panic!("{:?}", report.ended) };
+    assert_eq!(error.to_string(), "the exit hook of `stays` failed: it did not end within 30 seconds");
+    assert_eq!((began.elapsed().as_secs(), report.tally.succeeded), (30, 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn exit_comes_first_then_sinks_services_and_the_source_are_closed() {
     // By a stop in whose grace the work ends, by one that cuts it off, and at the end of a run.

@@ -131,6 +131,35 @@ fn it_answers_while_handlers_hold_every_thread() {
 }
 
 #[test]
+fn a_connector_that_panics_when_it_is_asked_is_not_well() {
+    let asked = asked("[tasks.brittle.consumer]\nstreaming = true\n[clay]\npanics = \"health\"\n");
+    let mut run = asked.site.start(&["run", "brittle"]);
+    let unready = "brittle: connector `input`: panicked at tests/src/bin/crew.rs:";
+    wait("the reason", || {
+        asked.get("/readyz").is_some_and(|(status, body)| {
+            status == 503 && body.starts_with(unready) && body.ends_with("cracked in health\n")
+        })
+    });
+    assert_eq!(asked.get("/healthz"), Some((200, "ok\n".to_owned())), "its loop goes on");
+    run.signal(Signal::TERM);
+    let (status, _, said) = run.end();
+    assert_eq!(status.code(), Some(143), "{said}");
+    assert!(!said.contains("thread '"), "{said}");
+}
+
+#[test]
+fn a_stall_after_nothing_is_refused() {
+    let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "[runner]\nstall_after = \"0s\"\n");
+    site.lines(["nothing"]);
+    let output = site.run(&["run", "lines"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let told = "ergon.toml:2:15: runner.stall_after: must be longer than 0s, found \"0s\"";
+    assert!(said.contains(told), "{said}");
+    assert!(site.pids().is_empty(), "nothing began");
+}
+
+#[test]
 fn it_answers_under_load() {
     let asked = asked(STREAMING);
     asked.site.lines(vec!["nothing"; 5000]);

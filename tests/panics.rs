@@ -18,6 +18,7 @@ use ergon::OnHandlerFailure;
 use ergon::prelude::*;
 use ergon::telemetry::Ended;
 use ergon::testing::{self, Script};
+use ergon_tests::crew::Site;
 use ergon_tests::{LogConfig, LogService, World};
 use tokio::time::sleep;
 
@@ -518,5 +519,60 @@ async fn a_connector_that_panics_when_it_is_closed_keeps_no_other_open() {
     let wiring = ClosingWiring { input: closed.clone(), output: closed.clone() };
     let error = testing::run(Closing::config(wiring)).await.unwrap_err();
     assert_eq!(*closed.0.lock().unwrap(), ["output", "input"]);
-    assert_eq!(error.to_string(), "connector `output` (closes): panicked when it was closed");
+    let error = error.to_string();
+    assert!(error.starts_with("connector `output` (closes): panicked at tests/panics.rs:"), "{error}");
+    assert!(error.contains("closed badly"), "{error}");
+}
+
+fn crew(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "");
+    site.lines(["nothing"]);
+    let output = site.command(arguments).envs(environment.iter().copied()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_panic_while_all_is_built_opened_or_begun_is_the_error_of_its_slot_beside_the_others() {
+    let place = "panicked at tests/src/bin/crew.rs:";
+    for stage in ["build", "open", "begin"] {
+        let environment = [("ERGON_CLAY__PANICS", stage)];
+        let (code, shown, said) = crew(&["--format", "json", "run", "brittle"], &environment);
+        assert_eq!(code, Some(1), "{said}");
+        let errors = serde_json::from_str::<Value>(&shown).unwrap()["errors"].to_string();
+        let connector = format!("connector `input` (clay): {place}");
+        assert!(errors.contains(&connector) && said.contains(&format!("error: {connector}")), "{said}");
+        assert!(errors.contains(&format!("cracked in {stage}")), "{errors}");
+        // A service does not begin.
+        assert_eq!(errors.contains(&format!("service `clay`: {place}")), stage != "begin", "{errors}");
+        assert!(!said.contains("thread '"), "{said}");
+        let (code, shown, said) = crew(&["check", "brittle"], &environment);
+        let failed = shown.matches(place).count();
+        assert_eq!(
+            (code, failed),
+            if stage == "begin" { (Some(0), 0) } else { (Some(1), 2) },
+            "{shown}{said}"
+        );
+    }
+}
+
+#[test]
+fn a_panic_in_a_constructor_of_a_task_is_its_error() {
+    let environment = [("CREW_BUILDS", "panics")];
+    for workers in ["1", "2"] {
+        let arguments = ["--format", "json", "run", "builds", "--workers", workers];
+        let (code, shown, said) = crew(&arguments, &environment);
+        assert_eq!(code, Some(1), "{said}");
+        let errors = &serde_json::from_str::<Value>(&shown).unwrap()["errors"];
+        let error = errors[0].as_str().unwrap();
+        assert!(error.starts_with("task `builds`: panicked at tests/src/bin/crew.rs:"), "{error}");
+        assert!(
+            error.ends_with(": no bricks") && said.contains(error) && !said.contains("thread '"),
+            "{said}"
+        );
+    }
+    let (code, shown, said) = crew(&["check", "builds"], &environment);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(shown.contains("  failed  builds") && shown.contains(": no bricks"), "{shown}");
+    assert!(shown.contains("  ok      input"), "what can be built is tried: {shown}");
 }

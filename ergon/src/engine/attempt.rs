@@ -9,13 +9,12 @@ use tokio::time::{Instant, sleep_until};
 
 use super::clock::Alarm;
 use super::drain::Drain;
-use super::panic;
 use crate::policy::RetryPolicy;
 use crate::telemetry::Scope;
 use crate::telemetry::event::AttemptFailed;
 use crate::telemetry::metrics::{End, Meters};
 use crate::telemetry::traces::Recording;
-use crate::transaction::{Result, TransactionError};
+use crate::transaction::{Result, TransactionError, panic};
 
 /// Runs `f` under a retry policy: each attempt limited in time, a panic made an error, business errors not retried,
 /// waits in between.

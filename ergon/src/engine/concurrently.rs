@@ -10,8 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::panic;
-use crate::transaction::{Result, TransactionError};
+use crate::transaction::{Result, TransactionError, panic};
 
 /// Runs `f` for each item, at most `limit` at once, and collects every result in the order of the items.
 ///

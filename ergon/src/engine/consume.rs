@@ -26,7 +26,7 @@ use super::settle::{Call, Held, Settling, in_turn, settle};
 use super::slots::{Fetched, Next, Running, Slots};
 use super::steps::Steps;
 use super::terms::Terms;
-use super::{drain, fetch, panic};
+use super::{drain, fetch};
 use crate::connector::{Delivery, Input};
 use crate::error::{Error, ErrorKind};
 use crate::policy::ConsumerPolicy;
@@ -34,7 +34,7 @@ use crate::task::{Monitor, Snapshot, Stop};
 use crate::telemetry::event::{LaneDied, RunStarted};
 use crate::telemetry::metrics::Levels;
 use crate::telemetry::{Ended, RunReport};
-use crate::transaction::Result;
+use crate::transaction::{Result, TransactionError, panic};
 
 /// A life that is over before another thread could have been woken. After one, a lane takes the next delivery without
 /// waking another lane for the rest.
@@ -325,11 +325,26 @@ impl Loop {
     }
 }
 
+/// How long an `exit` hook may take.
+const EXIT_WITHIN: Duration = Duration::from_secs(30);
+
 /// Calls the task's `exit` hook.
 pub(super) async fn exit<S: Steps>(steps: &Arc<S>) -> Result<()> {
     let task = Arc::clone(steps);
     let exit = async move { guarded(&mut None, task.exit()).await.and_then(|left| left) };
-    if S::BLOCKING { on_threads(exit, &Threads::new(1)).await } else { exit.await }
+    if S::BLOCKING { bounded(on_threads(exit, &Threads::new(1))).await } else { bounded(exit).await }
+}
+
+/// Waits for an `exit` hook, as long as one may take.
+pub(super) async fn bounded(exit: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut exit = Box::pin(exit);
+    let left = tokio::time::timeout(EXIT_WITHIN, exit.as_mut()).await;
+    // One that is given up may panic when it is dropped.
+    let _ = panic::guard(|| drop(exit));
+    left.unwrap_or_else(|_| {
+        let what = format!("it did not end within {} seconds", EXIT_WITHIN.as_secs());
+        Err(TransactionError::timeout(what))
+    })
 }
 
 /// A run that ended well failed all the same if its exit hook did.

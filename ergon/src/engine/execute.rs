@@ -12,7 +12,6 @@ use tokio_util::task::TaskTracker;
 
 use super::attempt::guarded;
 use super::consume::{self, Loop, consume};
-use super::panic;
 use super::produce::{Feeder, Pull, produce};
 use super::roles::terms;
 use super::steps::{BlockingConsuming, BlockingProducing, Consuming, Producing, Steps};
@@ -20,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::policy::{ConsumerPolicy, ProducerPolicy};
 use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, Runnable, Setup, Stop, Task};
 use crate::telemetry::{Ended, RunReport, SingleReport, Tally};
-use crate::transaction::{Result, Transaction, TransactionError};
+use crate::transaction::{Result, Transaction, TransactionError, panic};
 
 /// A task that says itself what is consumed and produced, and when: `#[ergon::task(…, execute)]`.
 ///
@@ -307,8 +306,8 @@ async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
     };
     let tally: Tally = monitor.snapshot().tally;
     let report = RunReport::new(T::NAME, tally, began.elapsed(), ended);
-    let left = guarded(&mut None, task.exit()).await.and_then(|left| left);
-    consume::leave(report, left)
+    let exit = async { guarded(&mut None, task.exit()).await.and_then(|left| left) };
+    consume::leave(report, consume::bounded(exit).await)
 }
 
 /// How much longer than the grace of its loops an `execute` may take to end. Its `exit` and what is to be closed come

@@ -9,7 +9,6 @@ use super::attempt::{Attempts, Finished, Waits, guarded};
 use super::clock::Clock;
 use super::lifecycle::{Action, Event, Lifecycle, Outcome};
 use super::lived::{Failure, Lived, StepRun};
-use super::panic;
 use super::produce::Through;
 use super::steps::Steps;
 use super::terms::Terms;
@@ -20,7 +19,7 @@ use crate::telemetry::metrics::{Course, End};
 use crate::telemetry::propagation::Place;
 use crate::telemetry::traces::{Ending, Recording};
 use crate::telemetry::{Scope, Step};
-use crate::transaction::{Transaction, TransactionError, key};
+use crate::transaction::{Transaction, TransactionError, key, panic};
 
 /// How the dead-letter connector is retried before the delivery is given back.
 const DEAD_LETTER: RetryPolicy = RetryPolicy {

@@ -15,7 +15,6 @@ mod fetch;
 mod life;
 mod lifecycle;
 mod lived;
-mod panic;
 mod produce;
 mod roles;
 mod settle;

@@ -15,7 +15,6 @@ use super::consume::{Loop, consume};
 use super::life::Life;
 use super::lifecycle::Outcome;
 use super::lived::Lived;
-use super::panic;
 use super::steps::{BlockingProducing, Producing, Steps};
 use super::terms::{STREAM, Terms};
 use crate::connector::{
@@ -25,7 +24,7 @@ use crate::connector::{
 use crate::task::{BlockingProducer, Monitor, Producer, Stop};
 use crate::telemetry::RunReport;
 use crate::telemetry::event::MadeByAll;
-use crate::transaction::{Decode, Result, Transaction, TransactionError};
+use crate::transaction::{Decode, Result, Transaction, TransactionError, panic};
 
 /// Asks for at most so many transactions; what the stream has ready is put on the shelf, at least one unless it is over.
 struct Request {

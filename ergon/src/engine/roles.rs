@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use super::consume::{self, Loop, consume};
 use super::execute::{Execute, ExecuteTask};
 use super::produce::{Pull, produce};
+use super::single::{self, Given};
 use super::steps::{
     BlockingConsuming, BlockingHybrid, BlockingProducing, Consuming, Hybrid, Producing, Steps,
 };
 use super::terms::Terms;
-use super::{panic, single};
 use crate::error::Error;
 use crate::policy::{ConsumerPolicy, Policies, ProducerPolicy};
 use crate::task::{
@@ -21,7 +21,7 @@ use crate::task::{
     Task, TaskConfig,
 };
 use crate::telemetry::{Ended, RunReport, SingleReport, Tally};
-use crate::transaction::Transaction;
+use crate::transaction::{Transaction, panic};
 
 /// How the output of the first step is shown by `process-transaction`.
 type Show<O> = fn(&O) -> Option<Value>;
@@ -174,7 +174,8 @@ impl<S: Steps> Runnable for Consumes<S> {
     fn process(&self, setup: Setup, transaction: Transaction, dry_run: bool) -> BoxFuture<'_, SingleReport> {
         let policy = setup.policies.consumer.clone().unwrap_or_default();
         let terms = terms(&setup, policy);
-        Box::pin(single::process(Arc::clone(&self.steps), terms, self.show, transaction, dry_run))
+        let given = Given { transaction, dry_run, abort: setup.stop.abort.clone() };
+        Box::pin(single::process(Arc::clone(&self.steps), terms, self.show, given))
     }
 }
 
@@ -203,7 +204,8 @@ impl<S: Pull> Runnable for Produces<S> {
     fn process(&self, setup: Setup, transaction: Transaction, dry_run: bool) -> BoxFuture<'_, SingleReport> {
         let policy = setup.policies.producer.clone().unwrap_or_default().to_loop();
         let terms = terms(&setup, policy);
-        Box::pin(single::process(Arc::clone(&self.steps), terms, self.show, transaction, dry_run))
+        let given = Given { transaction, dry_run, abort: setup.stop.abort.clone() };
+        Box::pin(single::process(Arc::clone(&self.steps), terms, self.show, given))
     }
 }
 

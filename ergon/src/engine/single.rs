@@ -4,63 +4,72 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
-use super::attempt::guarded;
 use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
+use super::consume;
 use super::life::Life;
 use super::lifecycle::{Event, Outcome};
 use super::lived::{Lived, StepRun};
-use super::panic;
 use super::steps::Steps;
 use super::terms::Terms;
 use crate::error::Error;
-use crate::telemetry::{SingleReport, Step, StepReport};
-use crate::transaction::{Transaction, TransactionError};
+use crate::telemetry::{GIVEN_BACK, SingleReport, Step, StepReport};
+use crate::transaction::{Transaction, TransactionError, panic};
 
-/// Takes one transaction through its life; only through the first step if `dry_run`.
+/// A transaction that is given by hand.
+pub(super) struct Given {
+    pub(super) transaction: Transaction,
+    /// Whether it goes through the first step only.
+    pub(super) dry_run: bool,
+    /// Tells that it is to be given back wherever it is.
+    pub(super) abort: CancellationToken,
+}
+
+/// Takes one transaction through its life, and calls the task's `exit` hook after it.
 pub(super) async fn process<S: Steps>(
     steps: Arc<S>,
     terms: Result<Terms, Error>,
     show: fn(&S::Output) -> Option<Value>,
-    transaction: Transaction,
-    dry_run: bool,
+    given: Given,
 ) -> SingleReport {
     panic::install_hook();
     let terms = match terms {
         Ok(terms) => terms.watched(S::NAME, "command-line", true),
         Err(error) => {
-            let mut report = SingleReport::new(transaction.id());
+            let mut report = SingleReport::new(given.transaction.id());
             report.error = Some(TransactionError::system(error.to_string()));
             return report;
         }
     };
-    let whole = async move { live(steps.as_ref(), &terms, show, &transaction, dry_run).await };
-    if S::BLOCKING { on_threads(whole, &Threads::new(1)).await } else { whole.await }
+    let task = Arc::clone(&steps);
+    let whole = async move { live(task.as_ref(), &terms, show, &given).await };
+    let mut report = if S::BLOCKING { on_threads(whole, &Threads::new(1)).await } else { whole.await };
+    // On a thread of its own: a step that was given up may hold the other.
+    if let Err(error) = consume::exit(&steps).await {
+        report.error.get_or_insert(error);
+    }
+    report
 }
 
 async fn live<S: Steps>(
     task: &S,
     terms: &Terms,
     show: fn(&S::Output) -> Option<Value>,
-    transaction: &Transaction,
-    dry_run: bool,
+    given: &Given,
 ) -> SingleReport {
+    let Given { transaction, dry_run, abort } = given;
     let mut report = SingleReport::new(transaction.id());
     let mut clock = Clock::starting_now();
     let mut lived = Lived::aborted();
     let mut life = Life::new(task, terms, transaction, None, (&mut lived, &mut clock));
-    let mut interrupted = false;
-    if dry_run {
-        interrupted = life.process().await == Event::Aborted;
-    } else {
-        life.live().await;
-    }
+    let mut interrupted = !lives(&mut life, *dry_run, abort).await;
     report.output = life.output().and_then(|output| panic::guard(|| show(output)).ok().flatten());
     report.steps = steps(&life);
     report.error = life.process.error.take();
     drop(life);
-    if !dry_run {
+    if !*dry_run {
         report.disposition = Some(match &lived.failure {
             Some(failed) if failed.dead_lettered => "dead_letter",
             _ => lived.disposition.as_str(),
@@ -69,14 +78,29 @@ async fn live<S: Steps>(
         interrupted = lived.outcome == Outcome::Aborted;
     }
     if interrupted {
-        let told = "it was told to stop before it came to its end".to_owned();
-        let why = terms.drain.gone().map_or(told, |gone| gone.to_string());
+        let why = terms.drain.gone().map_or_else(|| GIVEN_BACK.to_owned(), |gone| gone.to_string());
         report.error = Some(TransactionError::system(why));
     }
-    if let Err(error) | Ok(Err(error)) = guarded(&mut None, task.exit()).await {
-        report.error.get_or_insert(error);
-    }
     report
+}
+
+/// Lives a life, or its first step; says whether that came to its end.
+async fn lives<S: Steps>(life: &mut Life<'_, S>, dry_run: bool, abort: &CancellationToken) -> bool {
+    let mut living = Box::pin(async {
+        if dry_run {
+            return life.process().await != Event::Aborted;
+        }
+        life.live().await;
+        true
+    });
+    let whole = tokio::select! {
+        biased;
+        whole = living.as_mut() => whole,
+        () = abort.cancelled() => false,
+    };
+    // A handler that is cancelled may panic when it is dropped.
+    let _ = panic::guard(|| drop(living));
+    whole
 }
 
 fn steps<S: Steps>(life: &Life<'_, S>) -> Vec<StepReport> {

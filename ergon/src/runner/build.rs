@@ -1,10 +1,8 @@
 //! From a task's config to a task whose connectors and services are open.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::places::entangled;
@@ -14,6 +12,7 @@ use crate::policy::{ConsumerPolicy, Policies};
 use crate::service::AnyService;
 use crate::settings::suggest;
 use crate::task::{Outline, Parts, Role, Runnable, Slot, TaskConfig, connector_error, service_error};
+use crate::transaction::panic::caught_in;
 
 /// How long one connector or service may take to open.
 pub(super) const OPEN_WITHIN: Duration = Duration::from_secs(30);
@@ -162,7 +161,7 @@ impl Plan {
         let slots = Slots::of(&config.outline, &policies);
         let mut parts = Parts::new(config.name(), shard, policies.clone());
         parts.resumes = resumes;
-        let task = config.program.assemble(&mut parts);
+        let task = parts.task(config.program.as_ref());
         let entangled = entangled(&parts);
         match (slots, task) {
             (Ok(slots), Some(task)) if wrong.is_empty() && entangled.is_empty() => {
@@ -343,7 +342,7 @@ impl End {
                 }
             }
         };
-        match tokio::time::timeout(OPEN_WITHIN, open).await {
+        match tokio::time::timeout(OPEN_WITHIN, self.caught(open)).await {
             Ok(result) => result,
             Err(_) => Err(self.late("open", OPEN_WITHIN)),
         }
@@ -351,8 +350,11 @@ impl End {
 
     async fn begin(&self) -> Result<(), Error> {
         let Self::Connector(slot, connector) = self else { return Ok(()) };
-        match tokio::time::timeout(OPEN_WITHIN, connector.begin()).await {
-            Ok(result) => result.map_err(|error| connector_error(slot, connector.kind(), &error)),
+        let begin = async {
+            connector.begin().await.map_err(|error| connector_error(slot, connector.kind(), &error))
+        };
+        match tokio::time::timeout(OPEN_WITHIN, self.caught(begin)).await {
+            Ok(result) => result,
             Err(_) => Err(self.late("begin", OPEN_WITHIN)),
         }
     }
@@ -373,11 +375,15 @@ impl End {
             Self::Connector(_, connector) => connector.closes_within(),
             Self::Service(..) => CLOSE_WITHIN,
         };
-        match tokio::time::timeout(limit, AssertUnwindSafe(close).catch_unwind()).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(self.error("panicked when it was closed")),
+        match tokio::time::timeout(limit, self.caught(close)).await {
+            Ok(result) => result,
             Err(_) => Err(self.late("close", limit)),
         }
+    }
+
+    /// Runs what is called of it; a panic is its error as any other.
+    pub(super) async fn caught(&self, call: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+        caught_in(call).await.unwrap_or_else(|said| Err(self.error(&said)))
     }
 
     pub(super) fn late(&self, what_for: &str, limit: Duration) -> Error {

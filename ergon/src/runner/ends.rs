@@ -12,12 +12,12 @@ use super::{Built, Opened, Plan, Slots};
 use crate::connector::{AnyConnector, ConnectorError, Delivery, Disposition, Input, Settlement, Shard};
 use crate::error::{Error, ErrorKind};
 use crate::task::{Monitor, Parts, Slot, Stop, Unbuilt, connector_error, service_error};
-use crate::telemetry::SingleReport;
+use crate::telemetry::{GIVEN_BACK, SingleReport};
 
 /// What one connector or service said when it was tried, or what is wrong with the policies.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    /// `connector`, `service` or `policy`.
+    /// `connector`, `service`, `task` or `policy`.
     pub(crate) what: &'static str,
     pub(crate) name: &'static str,
     /// How long it took; none if it could not be tried.
@@ -32,7 +32,7 @@ impl Plan {
         let Self { config, policies, wrong } = self;
         let mut parts = Parts::new(config.name(), Shard::default(), policies.clone());
         // Whether or not all of it can be built: what is built is tried.
-        drop(config.program.assemble(&mut parts));
+        drop(parts.task(config.program.as_ref()));
         let entangled = entangled(&parts);
         let ends = End::connectors(&parts).chain(End::services(&parts)).map(check);
         let mut checked = join_all(ends).await;
@@ -47,7 +47,9 @@ impl Plan {
         let slots = config.outline.slots.iter().map(|slot| ("connector", slot.name));
         let declared: Vec<_> =
             slots.chain(config.outline.services.iter().map(|(name, _)| ("service", *name))).collect();
-        checked.sort_by_key(|checked| declared.iter().position(|end| *end == (checked.what, checked.name)));
+        let place = |checked: &Checked| declared.iter().position(|end| *end == (checked.what, checked.name));
+        // The task itself comes after all it is built of.
+        checked.sort_by_key(|checked| place(checked).unwrap_or(declared.len()));
         checked
             .extend(wrong.into_iter().chain(Slots::wrong(&config.outline, &policies)).map(Checked::policy));
         checked
@@ -68,7 +70,7 @@ impl From<Unbuilt> for Checked {
 
 impl Built {
     /// Fetches one transaction by its id, runs it through the task, settles it, then closes everything. No report: it
-    /// was cancelled. A dry run gives it back untouched.
+    /// was told to stop before it began. A dry run gives it back untouched.
     ///
     /// # Errors
     /// What cannot be opened; a source that cannot find one by its id, or has none of this id.
@@ -89,7 +91,11 @@ impl Built {
             return Ok((None, Vec::new()));
         };
         let work = async {
-            let (input, delivery) = find(&opened, id).await?;
+            let (input, delivery) = tokio::select! {
+                biased;
+                found = find(&opened, id) => found?,
+                () = stop.abort.cancelled() => return Err(Error::new(ErrorKind::Task, GIVEN_BACK)),
+            };
             let (transaction, receipt) = delivery.into_parts();
             let setup = opened.setup(stop.clone(), Monitor::default());
             let report = opened.task.process(setup, transaction, dry_run).await;
@@ -97,18 +103,14 @@ impl Built {
             let settled = input.settle(vec![settlement]).await;
             Ok((report, settled.map_err(|error| unsettled(id, &input, error)).err()))
         };
-        let done = tokio::select! {
-            done = work => Some(done),
-            () = stop.abort.cancelled() => None,
-        };
+        let done = work.await;
         let mut errors = opened.close().await;
         match done {
-            None => Ok((None, errors)),
-            Some(Ok((report, unsettled))) => {
+            Ok((report, unsettled)) => {
                 errors.extend(unsettled);
                 Ok((Some(report), errors))
             }
-            Some(Err(error)) => {
+            Err(error) => {
                 errors.insert(0, error);
                 Err(errors)
             }
@@ -176,7 +178,7 @@ async fn check(end: End) -> Checked {
         End::Connector(..) => "connector",
         End::Service(..) => "service",
     };
-    let tried = tokio::time::timeout(OPEN_WITHIN, tried(&end)).await;
+    let tried = tokio::time::timeout(OPEN_WITHIN, end.caught(tried(&end))).await;
     let error = tried.unwrap_or_else(|_| Err(end.late("open", OPEN_WITHIN))).err();
     Checked { what, name: end.name(), elapsed: Some(began.elapsed()), error }
 }

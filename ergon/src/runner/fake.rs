@@ -80,12 +80,13 @@ impl Runnable for FakeTask {
         })
     }
 
-    fn process(&self, _: Setup, transaction: Transaction, _: bool) -> BoxFuture<'_, SingleReport> {
+    fn process(&self, setup: Setup, transaction: Transaction, _: bool) -> BoxFuture<'_, SingleReport> {
         Box::pin(async move {
             let mut report = SingleReport::new(transaction.id());
             let number: Result<u64, _> = transaction.decode();
             if matches!(number, Ok(99)) {
-                return std::future::pending().await;
+                setup.stop.abort.cancelled().await;
+                return SingleReport::given_back(transaction.id());
             }
             let error = number.as_ref().err().map(ToString::to_string);
             report.steps.push(StepReport::new(Step::Process, 1, Duration::from_millis(2), error));

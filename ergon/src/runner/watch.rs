@@ -10,6 +10,7 @@ use crate::connector::{AnyConnector, Health};
 use crate::policy::Policies;
 use crate::policy::duration::{Limit, display};
 use crate::task::{Monitor, Snapshot, Stop};
+use crate::transaction::panic::caught;
 
 /// How long nothing may go on by default, though there is work.
 const STALL_AFTER: Duration = Duration::from_secs(300);
@@ -94,9 +95,11 @@ impl Subject {
 
     fn unready(&self) -> Option<String> {
         let Some(connectors) = &self.connectors else { return Some(format!("{}: starting", self.task)) };
-        connectors.iter().find_map(|(slot, connector)| match connector.health() {
-            Health::Healthy => None,
-            Health::Unhealthy(reason) => Some(format!("{}: connector `{slot}`: {reason}", self.task)),
+        connectors.iter().find_map(|(slot, connector)| {
+            match caught(|| connector.health()).unwrap_or_else(Health::Unhealthy) {
+                Health::Healthy => None,
+                Health::Unhealthy(reason) => Some(format!("{}: connector `{slot}`: {reason}", self.task)),
+            }
         })
     }
 }

@@ -131,7 +131,8 @@ impl Built {
         }
     }
 
-    /// Runs one transaction through the task, without a loop, then closes everything. No report: it was cancelled.
+    /// Runs one transaction through the task, without a loop, then closes everything. No report: it was told to stop
+    /// before it began.
     ///
     /// # Errors
     /// What cannot be opened.
@@ -145,11 +146,8 @@ impl Built {
         let Some(opened) = self.open_unless_stopped(reach, &stop).await? else {
             return Ok((None, Vec::new()));
         };
-        let setup = opened.setup(stop.clone(), Monitor::default());
-        let report = tokio::select! {
-            report = opened.task.process(setup, transaction, dry_run) => Some(report),
-            () = stop.abort.cancelled() => None,
-        };
-        Ok((report, opened.close().await))
+        let setup = opened.setup(stop, Monitor::default());
+        let report = opened.task.process(setup, transaction, dry_run).await;
+        Ok((Some(report), opened.close().await))
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::{Program, Runnable};
 use crate::connector::{
     AnyConnector, Connector, ConnectorConfig, ConnectorError, Context, Duplex, DuplexConfig, Input, Output,
     Shard, SinkConfig, SourceConfig, Usage,
@@ -10,6 +11,7 @@ use crate::connector::{
 use crate::error::{Error, ErrorKind};
 use crate::policy::{ConsumerPolicy, Policies, ProducerPolicy};
 use crate::service::{AnyService, ServiceConfig, ServiceError};
+use crate::transaction::panic::caught;
 
 /// Builds the connectors and services of one task and remembers them, so that the runner can open and close them.
 ///
@@ -28,10 +30,10 @@ pub struct Parts {
     pub(crate) unbuilt: Vec<Unbuilt>,
 }
 
-/// A connector or a service that its config cannot build.
+/// A connector or a service that its config cannot build, or the task itself.
 #[derive(Debug)]
 pub(crate) struct Unbuilt {
-    /// `connector` or `service`.
+    /// `connector`, `service` or `task`.
     pub(crate) what: &'static str,
     pub(crate) name: &'static str,
     pub(crate) error: Error,
@@ -94,7 +96,8 @@ impl Parts {
     ) -> Option<Arc<C::Connector>> {
         let mut context = self.context(slot);
         context.usage = usage;
-        let built = config.build(&context);
+        let built =
+            caught(|| config.build(&context)).unwrap_or_else(|said| Err(ConnectorError::transient(said)));
         let built = built.map_err(|error| connector_error(slot, <C::Connector as Connector>::KIND, &error));
         let connector = Arc::new(self.built("connector", slot, built)?);
         self.connectors.push((slot, Arc::clone(&connector) as Arc<dyn AnyConnector>));
@@ -103,10 +106,21 @@ impl Parts {
 
     /// Builds a service.
     pub fn service<C: ServiceConfig>(&mut self, name: &'static str, config: &C) -> Option<Arc<C::Service>> {
-        let built = config.build().map_err(|error| service_error(name, &error));
+        let built = caught(|| config.build()).unwrap_or_else(|said| Err(ServiceError::new(said)));
+        let built = built.map_err(|error| service_error(name, &error));
         let service = Arc::new(self.built("service", name, built)?);
         self.services.push((name, Arc::clone(&service) as Arc<dyn AnyService>));
         Some(service)
+    }
+
+    /// Lets a program build its task out of these parts; a panic of the task's own constructors is why there is none.
+    pub(crate) fn task(&mut self, program: &dyn Program) -> Option<Box<dyn Runnable>> {
+        let name = self.task;
+        caught(|| program.assemble(self)).unwrap_or_else(|said| {
+            let error = Error::new(ErrorKind::Task, format!("task `{name}`: {said}"));
+            self.unbuilt.push(Unbuilt { what: "task", name, error });
+            None
+        })
     }
 
     fn built<T>(&mut self, what: &'static str, name: &'static str, built: Result<T, Error>) -> Option<T> {

@@ -285,9 +285,18 @@ pub struct StepReport {
     pub error: Option<String>,
 }
 
+/// Why a transaction was given back that was begun.
+pub(crate) const GIVEN_BACK: &str = "it was told to stop before it came to its end";
+
 impl SingleReport {
     pub(crate) fn new(id: &str) -> Self {
         Self { id: id.to_owned(), output: None, error: None, disposition: None, steps: Vec::new() }
+    }
+
+    /// Tells of a transaction that was given back in the middle of a step.
+    pub(crate) fn given_back(id: &str) -> Self {
+        let error = Some(crate::transaction::TransactionError::system(GIVEN_BACK));
+        Self { error, disposition: Some("requeue"), ..Self::new(id) }
     }
 
     /// Says whether the transaction succeeded; one that failed and was handled did not.

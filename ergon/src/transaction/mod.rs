@@ -8,6 +8,7 @@ mod cancel;
 mod error;
 mod id;
 mod metadata;
+pub(crate) mod panic;
 mod payload;
 mod record;
 mod text;

@@ -270,6 +270,159 @@ impl Execute for Own {
     }
 }
 
+/// A task whose constructor does what `CREW_BUILDS` says.
+#[ergon::task(connectors(input), services(books: Books))]
+struct Builds {
+    #[init(built())]
+    _built: (),
+}
+
+impl Consumer for Builds {
+    type Payload = Line;
+    type Output = ();
+
+    async fn process_transaction(&self, line: &Transaction<Line>) -> Result<()> {
+        self.books_service.work(line).await
+    }
+}
+
+/// Panics, or never comes to its end: always, or only in a worker, and says first that it is there.
+fn built() {
+    let worker = std::env::args().any(|argument| argument.starts_with("--as-worker"));
+    let does = std::env::var("CREW_BUILDS");
+    assert!(does.as_deref() != Ok("panics"), "no {}", "bricks");
+    match does.as_deref() {
+        Ok("hangs") => (),
+        Ok("hangs-in-a-worker") if worker => (),
+        _ => return,
+    }
+    // The test waits for the file; without it, it says so.
+    drop(File::create(format!("building-{}", std::process::id())));
+    thread::sleep(Duration::MAX);
+}
+
+/// A connector, and a service, that panics at what the settings say.
+#[derive(Clone, Default, Deserialize)]
+struct Clay {
+    #[serde(default)]
+    panics: String,
+}
+
+impl Clay {
+    fn at(&self, stage: &str) {
+        assert!(self.panics != stage, "cracked in {stage}");
+    }
+}
+
+impl ConnectorConfig for Clay {
+    type Connector = Self;
+
+    fn build(&self, _: &ergon::Context) -> Result<Self, ConnectorError> {
+        self.at("build");
+        Ok(self.clone())
+    }
+}
+
+impl Connector for Clay {
+    const KIND: &'static str = "clay";
+
+    async fn open(&self) -> Result<(), ConnectorError> {
+        self.at("open");
+        Ok(())
+    }
+
+    async fn begin(&self) -> Result<(), ConnectorError> {
+        self.at("begin");
+        Ok(())
+    }
+
+    fn health(&self) -> Health {
+        self.at("health");
+        Health::Healthy
+    }
+}
+
+impl Source for Clay {
+    async fn fetch(&self, _: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        Ok(Vec::new())
+    }
+
+    async fn settle(&self, _: Vec<Settlement>) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+impl ServiceConfig for Clay {
+    type Service = Self;
+
+    fn build(&self) -> Result<Self, ServiceError> {
+        self.at("build");
+        Ok(self.clone())
+    }
+}
+
+impl Service for Clay {
+    async fn open(&self) -> Result<(), ServiceError> {
+        self.at("open");
+        Ok(())
+    }
+}
+
+/// A task of clay.
+#[ergon::task(connectors(input), services(clay: Clay))]
+struct Brittle;
+
+impl Consumer for Brittle {
+    type Payload = Line;
+    type Output = ();
+
+    async fn process_transaction(&self, _: &Transaction<Line>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A task that says when its `exit` is called, which does not come to its end if `CREW_EXIT` is `hangs`.
+#[ergon::task(connectors(input), services(books: Books), consumer(concurrency = 1))]
+struct Leaves;
+
+impl Consumer for Leaves {
+    type Payload = Line;
+    type Output = ();
+
+    async fn process_transaction(&self, line: &Transaction<Line>) -> Result<()> {
+        self.books_service.work(line).await
+    }
+
+    async fn exit(&self) -> Result<()> {
+        self.books_service.ledger.end("exit", 1, Outcome::Succeeded);
+        if std::env::var("CREW_EXIT").is_ok_and(|does| does == "hangs") {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+}
+
+/// The same on threads.
+#[ergon::task(blocking, connectors(input), services(books: Books), consumer(concurrency = 1))]
+struct LeavesThreads;
+
+impl BlockingConsumer for LeavesThreads {
+    type Payload = Line;
+    type Output = ();
+
+    fn process_transaction(&self, line: &Transaction<Line>) -> Result<()> {
+        ergon::block_on(self.books_service.work(line))
+    }
+
+    fn exit(&self) -> Result<()> {
+        self.books_service.ledger.end("exit", 1, Outcome::Succeeded);
+        if std::env::var("CREW_EXIT").is_ok_and(|does| does == "hangs") {
+            thread::sleep(Duration::MAX);
+        }
+        Ok(())
+    }
+}
+
 /// What the test writes into `ergon.toml`.
 #[derive(Clone, Deserialize)]
 struct Settings {
@@ -279,6 +432,8 @@ struct Settings {
     copies: JsonLinesConfig,
     door: DoorConfig,
     books: BooksConfig,
+    #[serde(default)]
+    clay: Clay,
 }
 
 ergon::main! {
@@ -290,5 +445,9 @@ ergon::main! {
         Copies { input: copied, output: copies, books: books },
         Makes { output: door, books: books },
         Own { input: lines, books: books },
+        Builds { input: lines, books: books },
+        Brittle { input: clay, clay: clay },
+        Leaves { input: lines, books: books },
+        LeavesThreads { input: lines, books: books },
     ],
 }

@@ -88,14 +88,14 @@ fn run(plan: Plan, work: Work, dry_run: bool, format: Format, output: &Output) -
 
 /// What became of one transaction.
 struct Done {
-    /// None if it was cancelled, or if something could not be opened.
+    /// None if it was told to stop before it began, or if something could not be opened.
     report: Option<SingleReport>,
     /// What could not be opened or closed.
     errors: Vec<Error>,
 }
 
-/// Runs one transaction, which has the grace of its task from when it is told to stop; then it is dropped where it is.
-/// Everything is closed in good order all the same.
+/// Runs one transaction, which has the grace of its task from when it is told to stop; then it is given back where it
+/// is. The task's exit and what is open have their turn all the same.
 async fn process_one(built: Built, work: Work, dry_run: bool, stop: Stop) -> Done {
     let (grace, told) = (built.policies.grace(), stop.clone());
     let processed = async {
@@ -273,7 +273,8 @@ mod tests {
         });
         // The fake never comes to an end at 99.
         let done = done(99, stop).await;
-        assert!(done.report.is_none());
+        let report = done.report.unwrap();
+        assert_eq!(report.error.unwrap().to_string(), "it was told to stop before it came to its end");
         assert_eq!(done.errors[0].to_string(), "connector `dlq` (stubborn): the disk is full");
         assert_eq!(began.elapsed(), Duration::from_secs(1) + ConsumerPolicy::DEFAULT.shutdown_grace);
     }

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::seat::{InCall, Seat, Work};
-use crate::engine::panic;
 use crate::telemetry::Scope;
-use crate::transaction::{Result, cancellable};
+use crate::transaction::{Result, cancellable, panic};
 
 /// A call of blocking code, made by the thread of the future that waits for it. A panic is its error.
 ///

@@ -16,11 +16,11 @@ use foldhash::fast::RandomState;
 use hashbrown::hash_table::Entry;
 use tokio::sync::Notify;
 
-use super::panic;
 use super::settle::Settling;
 use crate::connector::{Delivery, Receipt};
 use crate::error::Error;
 use crate::policy::ConsumerPolicy;
+use crate::transaction::panic;
 use rules::Rules;
 use state::{State, Supply, Turn, Twins};
 

@@ -2,10 +2,13 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::pin::pin;
 use std::sync::Once;
+use std::task::Poll;
 
-use crate::transaction::TransactionError;
+use super::TransactionError;
 
 thread_local! {
     /// How many guards of this module are around the running code.
@@ -14,19 +17,42 @@ thread_local! {
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs code of the task's; its panic is returned as a system error.
+/// Runs code of the task's; its panic is returned as a system error. The [hook](install_hook) stands already.
 #[inline]
-pub(super) fn guard<R>(code: impl FnOnce() -> R) -> Result<R, TransactionError> {
+pub(crate) fn guard<R>(code: impl FnOnce() -> R) -> Result<R, TransactionError> {
+    unwinding(code).map_err(TransactionError::system)
+}
+
+/// Runs code of a task, a connector or a service, outside of any transaction; its panic is returned in words.
+pub(crate) fn caught<R>(code: impl FnOnce() -> R) -> Result<R, String> {
+    install_hook();
+    unwinding(code)
+}
+
+/// The same for a future, until it is done.
+pub(crate) async fn caught_in<F: Future>(future: F) -> Result<F::Output, String> {
+    install_hook();
+    let mut future = pin!(future);
+    poll_fn(|context| match unwinding(|| future.as_mut().poll(context)) {
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(panicked) => Poll::Ready(Err(panicked)),
+    })
+    .await
+}
+
+#[inline]
+fn unwinding<R>(code: impl FnOnce() -> R) -> Result<R, String> {
     GUARDED.set(GUARDED.get().saturating_add(1));
     let result = panic::catch_unwind(AssertUnwindSafe(code));
     GUARDED.set(GUARDED.get().saturating_sub(1));
-    result.map_err(into_error)
+    result.map_err(into_words)
 }
 
 /// Makes guarded panics remember their place instead of printing; all others print as before.
 ///
 /// Done once for a process; the hook that stood before is kept and called.
-pub(super) fn install_hook() {
+pub(crate) fn install_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
@@ -40,7 +66,7 @@ pub(super) fn install_hook() {
     });
 }
 
-fn into_error(payload: Box<dyn Any + Send>) -> TransactionError {
+fn into_words(payload: Box<dyn Any + Send>) -> String {
     let said = match payload.downcast::<String>() {
         Ok(text) => Some(*text),
         Err(payload) => match payload.downcast::<&'static str>() {
@@ -53,8 +79,8 @@ fn into_error(payload: Box<dyn Any + Send>) -> TransactionError {
     };
     let said = said.unwrap_or_else(|| "a value that is no text".to_owned());
     match PLACE.take() {
-        Some(place) => TransactionError::system(format!("panicked at {place}: {said}")),
-        None => TransactionError::system(format!("panicked: {said}")),
+        Some(place) => format!("panicked at {place}: {said}"),
+        None => format!("panicked: {said}"),
     }
 }
 
@@ -82,7 +108,7 @@ mod tests {
         install_hook();
         let error = guard(|| panic!("no {}", "stock")).unwrap_err();
         let message = error.message();
-        assert!(message.starts_with("panicked at ergon/src/engine/panic.rs:"), "{message}");
+        assert!(message.starts_with("panicked at ergon/src/transaction/panic.rs:"), "{message}");
         assert!(message.ends_with(": no stock"), "{message}");
     }
 
