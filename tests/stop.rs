@@ -10,6 +10,7 @@
 )]
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use ergon_tests::crew::{Running, Site, lives, wait};
 use ergon_tests::otlp::Collector;
 use ergon_tests::until;
 use rustix::process::Signal;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -322,6 +324,79 @@ fn handlers_that_hold_every_thread_cannot_hold_the_process() {
     assert_eq!(status.code(), Some(143), "{said}");
     assert!(took > GRACE && took < GRACE + BEYOND, "{took:?}: {said}");
     assert!(said.contains("not all came to its end in time"), "{said}");
+}
+
+#[test]
+fn a_constructor_that_hangs_is_left_at_once() {
+    for arguments in [vec!["run", "builds"], vec!["run", "builds", "--workers", "2"]]
+        .into_iter()
+        .chain(by_hand("builds", "{}"))
+    {
+        let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "");
+        site.lines(["nothing"]);
+        let mut run = site.start_with(&arguments, &[("CREW_BUILDS", "hangs")]);
+        wait("the constructor", || !site.building().is_empty());
+        run.signal(Signal::TERM);
+        let (status, took, said) = run.end();
+        assert_eq!(status.code(), Some(143), "{arguments:?}: {said}");
+        assert!(took < Duration::from_secs(5), "{took:?} of a grace of 25 s: {arguments:?}");
+    }
+}
+
+/// What a run that is started with `--format json` and told to stop writes to standard output.
+fn json_of(site: &Site, arguments: &[&str], environment: &[(&str, &str)]) -> (Running, std::path::PathBuf) {
+    let path = site.path().join("shown");
+    let mut command = site.command(&[&["--format", "json"], arguments].concat());
+    command.envs(environment.iter().copied()).stdout(std::fs::File::create(&path).unwrap());
+    (Running::new(command.stderr(Stdio::piped()).spawn().unwrap()), path)
+}
+
+fn json_in(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"))
+}
+
+#[test]
+fn one_transaction_by_hand_that_is_cut_short_is_told_as_given_back_and_exit_is_called() {
+    for (does, task) in [("hang", "leaves"), ("hang", "leaves-threads")] {
+        for arguments in by_hand(task, &format!("{{\"does\":\"{does}\"}}")) {
+            let settings = format!("[tasks.{task}.consumer]\nshutdown_grace = \"700ms\"\n");
+            let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, &settings);
+            site.lines([does]);
+            let (mut run, shown) = json_of(&site, &arguments, &[]);
+            site.until_entries(1);
+            run.signal(Signal::INT);
+            let (status, took, said) = run.end();
+            assert_eq!(status.code(), Some(130), "{arguments:?}: {said}");
+            assert!(took < GRACE + BEYOND, "{took:?}: {said}");
+            let report = json_in(&shown);
+            assert_eq!((&report["outcome"], &report["disposition"]), (&"failed".into(), &"requeue".into()));
+            let told = "it was told to stop before it came to its end";
+            assert_eq!(report["error"]["message"], told, "{report}");
+            assert!(site.counts().contains_key("exit"), "its exit hook was not called: {:?}", site.counts());
+        }
+    }
+}
+
+#[test]
+fn what_a_stop_cuts_short_is_told_all_the_same() {
+    for (task, does) in [("leaves", "nothing"), ("leaves-threads", "nothing"), ("lines", "hold")] {
+        let settings = format!("[tasks.{task}.consumer]\nshutdown_grace = \"700ms\"\n");
+        let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, &settings);
+        site.lines([does]);
+        let (mut run, shown) = json_of(&site, &["run", task], &[ONE_THREAD[0], ("CREW_EXIT", "hangs")]);
+        // A line that is held, or one and the exit hook.
+        site.until_entries(if task == "lines" { 1 } else { 2 });
+        run.signal(Signal::INT);
+        let (status, took, said) = run.end();
+        assert_eq!(status.code(), Some(130), "{said}");
+        assert!(took < GRACE + BEYOND, "{took:?}: {said}");
+        let summary = json_in(&shown);
+        assert_eq!(summary["exit_code"], 130, "{summary}");
+        let error = summary["tasks"][0]["errors"].to_string();
+        assert!(error.contains("not all came to its end in time"), "{summary}");
+        assert!(said.contains("1 fetched") || said.contains("processed"), "there is a summary: {said}");
+    }
 }
 
 #[test]

@@ -260,6 +260,22 @@ fn no_worker_outlives_a_supervisor_that_is_killed() {
 }
 
 #[test]
+fn workers_that_hang_while_they_are_built_leave_when_told_to_and_with_their_supervisor() {
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let site = site("[tasks.builds.consumer]\nshutdown_grace = \"500ms\"\n");
+        let mut run =
+            site.start_with(&["run", "builds", "--workers", "2"], &[("CREW_BUILDS", "hangs-in-a-worker")]);
+        wait("two workers", || site.building().len() == 2);
+        run.signal(signal);
+        let (_, took, said) = run.end();
+        assert!(took < Duration::from_millis(1500), "{took:?}: {said}");
+        let began = Instant::now();
+        wait("the end of the workers", || !site.building().into_iter().any(lives));
+        assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    }
+}
+
+#[test]
 fn the_index_of_its_worker_stands_in_each_line() {
     let site = site("[telemetry]\nformat = \"json\"\n");
     site.lines(["nothing"; 20]);

@@ -119,6 +119,13 @@ impl Site {
         counts
     }
 
+    /// The processes whose constructors hang.
+    pub fn building(&self) -> Vec<u32> {
+        let files = fs::read_dir(self.path()).expect("the folder is there");
+        let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
+        names.filter_map(|name| name.strip_prefix("building-")?.parse().ok()).collect()
+    }
+
     /// The processes that wrote something down.
     pub fn pids(&self) -> Vec<u32> {
         let mut pids: Vec<u32> = self.ledger.entries().into_iter().map(|Entry(_, _, pid, ..)| pid).collect();

@@ -27,7 +27,7 @@ pub(crate) mod fake;
 
 pub(crate) use attend::attend;
 pub(crate) use build::{Built, Opened, Plan, Reach, Slots};
-pub(crate) use control::Control;
+pub(crate) use control::{Control, Obeying};
 pub(crate) use ends::Checked;
 pub(crate) use exit::Exit;
 pub(crate) use places::Places;

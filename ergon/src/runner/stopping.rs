@@ -1,7 +1,7 @@
 //! Why a run is told to stop, and what follows: it drains, and whatever hangs, the process ends in time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -16,8 +16,10 @@ use crate::task::Stop;
 pub(crate) const LAST: Duration = Duration::from_millis(600);
 /// The same of a worker, so that its supervisor is still there to see it leave.
 pub(crate) const LAST_OF_WORKER: Duration = Duration::from_millis(400);
-/// How long the last words may take to be written: nobody may be reading.
+/// How long before its time is up a process says its last words.
 const LAST_WORDS: Duration = Duration::from_millis(50);
+/// How long they may take to be written: nobody may be reading.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(200);
 
 /// Why a run is to stop before its work is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,10 +52,10 @@ pub(crate) struct Rules {
     pub(crate) on_first: Box<dyn FnOnce(&Reason) + Send>,
     /// Called at a signal after the first reason; none if further signals change nothing.
     pub(crate) on_second: Option<Box<dyn FnOnce(Signal) + Send>>,
-    /// Says that time is up, if something was still to be drained.
-    pub(crate) last_words: Box<dyn FnOnce() + Send>,
+    /// Says that time is up and what is known, if something was still to be drained.
+    pub(crate) last_words: Box<dyn FnOnce(Exit) + Send>,
     /// Called after that.
-    pub(crate) leave: fn(Exit),
+    pub(crate) leave: Box<dyn FnOnce(Exit) + Send>,
 }
 
 /// Remembers why the process stops.
@@ -63,7 +65,8 @@ pub(crate) struct Stopping(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     reason: OnceLock<Reason>,
-    /// All that was to be drained came to its end. What is left is to write and send what is known of it.
+    /// All that was to be drained came to its end, and what is left is to write and send what is known of it; or time
+    /// ran out before, and the last words are said. Whoever sets it speaks.
     over: AtomicBool,
 }
 
@@ -85,8 +88,8 @@ impl Stopping {
             let _ = state.reason.set(reason.clone());
             stop.drain.cancel();
             let words = move || {
-                if !state.over.load(Ordering::Relaxed) {
-                    last_words();
+                if !state.over.swap(true, Ordering::Relaxed) {
+                    last_words(exit);
                 }
             };
             leave_after(limit, exit, words, leave);
@@ -105,20 +108,34 @@ impl Stopping {
         self.0.reason.get().cloned()
     }
 
-    /// Takes in that nothing is left to be drained: if time runs out now, nothing was cut short.
+    /// Takes in that nothing is left to be drained: if time runs out now, nothing was cut short. If it ran out before,
+    /// this never returns: the last words are said already, and the process is about to end.
     pub(crate) fn over(&self) {
-        self.0.over.store(true, Ordering::Relaxed);
+        while self.0.over.swap(true, Ordering::Relaxed) {
+            thread::park();
+        }
     }
 }
 
 /// Ends the process when time is up. On a thread that waits for nothing else: no lock, no stream and no runtime that
 /// somebody holds can keep it.
-fn leave_after(limit: Duration, exit: Exit, last_words: impl FnOnce() + Send + 'static, leave: fn(Exit)) {
+fn leave_after(
+    limit: Duration,
+    exit: Exit,
+    last_words: impl FnOnce() + Send + 'static,
+    leave: impl FnOnce(Exit) + Send + 'static,
+) {
     let ends = move || {
         thread::sleep(limit.saturating_sub(LAST_WORDS));
-        let said = thread::Builder::new().name("ergon-last".to_owned()).spawn(last_words);
-        thread::sleep(LAST_WORDS);
-        drop(said);
+        let (said, waits) = mpsc::channel();
+        let speaks = move || {
+            last_words();
+            // Who waits for it has left if it took too long.
+            let _ = said.send(());
+        };
+        // Without a thread to spare nothing is said, and nobody waits.
+        let _ = thread::Builder::new().name("ergon-last".to_owned()).spawn(speaks);
+        let _ = waits.recv_timeout(WRITTEN_WITHIN);
         leave(exit);
     };
     // Without a thread to spare, the run ends by itself or by a second signal.
@@ -141,8 +158,8 @@ mod tests {
             on_second: second.then(|| -> Box<dyn FnOnce(Signal) + Send> {
                 Box::new(move |signal| again.send(format!("again {signal:?}")).unwrap())
             }),
-            last_words: Box::new(move || words.send("last".to_owned()).unwrap()),
-            leave: |_| (),
+            last_words: Box::new(move |_| words.send("last".to_owned()).unwrap()),
+            leave: Box::new(drop),
         }
     }
 

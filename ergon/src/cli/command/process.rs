@@ -7,15 +7,15 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::run::{no_threads, of_terminal, refused};
+use super::run::{LATE, no_threads, of_terminal, refused};
 use crate::cli::args::{Format, Process, ProcessById};
 use crate::cli::output::Output;
 use crate::cli::project::Project;
 use crate::cli::words;
 use crate::connector::Shard;
 use crate::error::{Error, ErrorKind};
-use crate::runner::stopping::{Reason, Stopping};
-use crate::runner::{Built, Control, Exit, Plan, runtime};
+use crate::runner::stopping::Reason;
+use crate::runner::{Built, Control, Exit, Obeying, Plan, runtime};
 use crate::settings::{Origin, Problem, SourceFile, suggest};
 use crate::task::Stop;
 use crate::telemetry::SingleReport;
@@ -61,15 +61,17 @@ enum Work {
 }
 
 fn run(plan: Plan, work: Work, dry_run: bool, format: Format, output: &Output) -> Result<Exit, Error> {
-    // One transaction more: it is written beside what runs before it left behind.
-    let built = match plan.resume(Shard::default()) {
-        Ok(built) => built,
-        Err(errors) => return Ok(refused(&errors, output)),
-    };
     let (control, arriving) = Control::start().map_err(no_threads)?;
-    let stop = Stop::default();
-    let rules = of_terminal(output, built.policies.grace(), || "the transaction".to_owned(), || ());
-    let stopping = Stopping::obey(&control.handle, arriving, stop.clone(), rules);
+    let words = cut_short(&work, format, output);
+    let rules = of_terminal(output, plan.policies.grace(), || "the transaction".to_owned(), words);
+    let obeying = Obeying::new(control, arriving, Stop::default(), rules);
+    // One transaction more: it is written beside what runs before it left behind.
+    let built = match obeying.build(|| plan.resume(Shard::default())).map_err(no_threads)? {
+        Some(Ok(built)) => built,
+        Some(Err(errors)) => return Ok(refused(&errors, output)),
+        None => return Ok(obeying.exit()),
+    };
+    let Obeying { stop, stopping, .. } = obeying;
     let runtime = runtime().map_err(no_threads)?;
     let Done { report, errors } = runtime.block_on(process_one(built, work, dry_run, stop));
     stopping.over();
@@ -84,6 +86,20 @@ fn run(plan: Plan, work: Work, dry_run: bool, format: Format, output: &Output) -
     let succeeded = errors.is_empty() && report.as_ref().is_some_and(SingleReport::succeeded);
     let ended = if succeeded { Exit::Success } else { Exit::Failure };
     Ok(stopping.reason().as_ref().map_or(ended, Reason::exit))
+}
+
+/// Tells of a transaction that time is up, and that it is given back.
+fn cut_short(work: &Work, format: Format, output: &Output) -> Box<dyn FnOnce(Exit) + Send> {
+    let id = match work {
+        Work::Given(transaction) => transaction.id().to_owned(),
+        Work::ById(id) => id.clone(),
+    };
+    let output = output.clone();
+    Box::new(move |_| {
+        // Whoever is told has the rest of the time; nobody else can be told that it cannot be written.
+        let _ = output.data(&shown(&SingleReport::given_back(&id), format));
+        output.warn(LATE);
+    })
 }
 
 /// What became of one transaction.

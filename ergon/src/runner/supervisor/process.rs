@@ -23,7 +23,7 @@ use crate::runner::{Seat, Signal};
 use crate::telemetry::worker::{WorkerKilled, WorkerStarted};
 
 /// How long a worker may take beyond its grace before it is killed. It leaves by itself a little earlier.
-const KILLED_AFTER: Duration = Duration::from_millis(650);
+const KILLED_AFTER: Duration = Duration::from_millis(500);
 /// How long what a worker wrote may be read after its end; a process that it started may hold the other end.
 const READ_AFTER: Duration = Duration::from_millis(500);
 

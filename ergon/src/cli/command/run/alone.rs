@@ -1,27 +1,30 @@
 //! Runs tasks in this process.
 
 use std::net::TcpListener;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
-use futures_util::stream::BoxStream;
 
 use super::audience::{Audience, tell};
 use super::counting::{beside, watched};
-use super::{Wish, kept, no_threads, write};
+use super::{Ready, Wish, kept, no_threads, ready, write};
+use crate::cli::args::Format;
 use crate::cli::summary::Kept;
 use crate::error::{Error, ErrorKind};
 use crate::policy::duration::Limit;
 use crate::runner::health::{self, Look};
-use crate::runner::stopping::{Reason, Stopping};
+use crate::runner::stopping::{Reason, Rules};
 use crate::runner::watch::{Subject, Watch};
-use crate::runner::{Built, Control, Exit, Finished, Opened, attend, open_all, runtime};
+use crate::runner::{Built, Control, Exit, Finished, Obeying, Opened, Plan, attend, open_all, runtime};
 use crate::task::{Monitor, Stop};
 use crate::telemetry::Ended;
 
 /// Where a run takes place: who looks after it, and who hears of it.
 pub(super) struct Place {
-    pub(super) control: Control,
+    pub(super) obeying: Obeying,
+    /// What shows each run, in the order of the tasks.
+    pub(super) monitors: Vec<Monitor>,
     pub(super) audience: Audience,
     /// Where those are answered who ask how the process is.
     pub(super) listener: Option<TcpListener>,
@@ -30,19 +33,34 @@ pub(super) struct Place {
 }
 
 /// Runs tasks and tells of it.
-pub(super) fn run(built: Vec<Built>, listener: Option<TcpListener>, wish: Wish<'_>) -> Result<Exit, Error> {
+pub(super) fn run(plans: Vec<Plan>, wish: Wish<'_>) -> Result<Exit, Error> {
     let output = wish.output;
     let (control, arriving) = Control::start().map_err(no_threads)?;
     let audience = Audience::Terminal(output.clone(), wish.progress);
+    let monitors: Vec<Monitor> = plans.iter().map(|_| Monitor::default()).collect();
+    let obeying =
+        Obeying::new(control, arriving, Stop::default(), rules(&audience, &plans, &monitors, wish.format));
+    let workers = vec![1; plans.len()];
+    let Ready { built, listener } = match ready(plans, &workers, &obeying, wish)? {
+        ControlFlow::Continue(ready) => ready,
+        ControlFlow::Break(exit) => return Ok(exit),
+    };
     let stall_after = wish.project.framework.runner.stall_after();
-    let place = Place { control, audience, listener, stall_after };
+    let place = Place { obeying, monitors, audience, listener, stall_after };
     let kept: Vec<Kept> = built.iter().map(kept).collect();
     let runtime = runtime().map_err(no_threads)?;
-    let Ran { finished, refused, exit, .. } = runtime.block_on(run_all(built, arriving, place));
+    let Ran { finished, refused, exit, .. } = runtime.block_on(run_all(built, place));
     // A blocking handler that was given up may never return; it must not hold back the end.
     runtime.shutdown_background();
     finished.iter().zip(kept).for_each(|(finished, kept)| tell(finished, kept, output));
     write(&finished, &refused, exit, wish)
+}
+
+/// What happens when tasks that are planned, and run then, are told to stop.
+pub(super) fn rules(audience: &Audience, plans: &[Plan], monitors: &[Monitor], format: Format) -> Rules {
+    let grace = plans.iter().map(|plan| plan.policies.grace()).max().unwrap_or_default();
+    let names = plans.iter().map(|plan| plan.config.name());
+    audience.rules(grace, names.zip(monitors.iter().cloned()).collect(), format)
 }
 
 /// What came of the runs.
@@ -55,15 +73,12 @@ pub(super) struct Ran {
 }
 
 /// Opens, runs and closes all tasks.
-pub(super) async fn run_all(built: Vec<Built>, arriving: BoxStream<'static, Reason>, place: Place) -> Ran {
-    let stop = Stop::default();
-    let monitors: Vec<Monitor> = built.iter().map(|_| Monitor::default()).collect();
-    let grace = built.iter().map(|task| task.policies.grace()).max().unwrap_or_default();
-    let rules = place.audience.rules(grace, monitors.clone());
+pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Ran {
+    let Obeying { stop, stopping, .. } = &place.obeying;
+    let (stop, stopping) = (stop.clone(), stopping.clone());
+    let (audience, monitors) = (place.audience.clone(), place.monitors.clone());
     let watch = watch(&built, &monitors, &stop, place.stall_after);
-    let stopping = Stopping::obey(&place.control.handle, arriving, stop.clone(), rules);
-    let audience = place.audience.clone();
-    look_after(place, &watch, &stop, monitors.clone());
+    look_after(place, &watch);
     let over = |finished: Vec<Finished>, refused: Vec<Error>| {
         stopping.over();
         let reason = stopping.reason();
@@ -135,8 +150,9 @@ fn watch(
 }
 
 /// Watches from a thread that no handler can hold: answers who asks, reports, and gives up what stands still.
-fn look_after(place: Place, watch: &Arc<Mutex<Watch>>, stop: &Stop, monitors: Vec<Monitor>) {
-    let Place { control: Control { handle, orders }, audience, listener, .. } = place;
+fn look_after(place: Place, watch: &Arc<Mutex<Watch>>) {
+    let Place { obeying, monitors, audience, listener, .. } = place;
+    let Obeying { control: Control { handle, orders }, stop, .. } = obeying;
     let looked_at = Arc::clone(watch);
     let look: Look = Arc::new(move || looked_at.lock().unwrap_or_else(PoisonError::into_inner).look());
     if let Some(listener) = listener {
@@ -169,8 +185,8 @@ mod tests {
     use crate::connector::Shard;
     use crate::connector::memory::MemoryQueue;
     use crate::policy::ConsumerPolicy;
+    use crate::runner::Signal;
     use crate::runner::fake::price_orders;
-    use crate::runner::{Plan, Signal};
     use crate::transaction::Transaction;
 
     #[tokio::test]
@@ -180,8 +196,8 @@ mod tests {
         queue.extend([2, 99].map(|number: u64| Transaction::new(number.to_string(), &number).unwrap()));
         // When its time is up the whole process ends: not before all other tests have.
         let policy = ConsumerPolicy { shutdown_grace: Duration::from_secs(3600), ..ConsumerPolicy::DEFAULT };
-        let config = price_orders("signal", policy);
-        let built = vec![Plan::new(config).build(Shard::default()).unwrap()];
+        let plan = Plan::new(price_orders("signal", policy));
+        let built = vec![Plan::new(plan.config.clone()).build(Shard::default()).unwrap()];
         let fetched = async move {
             while queue.inspect().handed_out == 0 {
                 tokio::task::yield_now().await;
@@ -191,9 +207,12 @@ mod tests {
         let captured = Captured::default();
         let control = Control { handle: Handle::current(), orders: mpsc::unbounded_channel().0 };
         let audience = Audience::Terminal(captured.output(false), true);
-        let place = Place { control, audience, listener: None, stall_after: None };
         let arriving = stream::once(fetched).chain(stream::pending()).boxed();
-        let Ran { finished, exit, .. } = run_all(built, arriving, place).await;
+        let monitors = vec![Monitor::default()];
+        let rules = rules(&audience, &[plan], &monitors, Format::Text);
+        let obeying = Obeying::new(control, arriving, Stop::default(), rules);
+        let place = Place { obeying, monitors, audience, listener: None, stall_after: None };
+        let Ran { finished, exit, .. } = run_all(built, place).await;
         assert_eq!((finished[0].report.tally.processed, exit), (2, Exit::Stopped(Signal::Interrupt)));
         let told = captured.talk.text();
         let stopping = "stopping: draining 1 in flight (up to 1h); press Ctrl-C again to stop at once\n";

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::cli::args::Format;
 use crate::cli::output::Output;
 use crate::cli::progress::{Progress, Watched};
 use crate::cli::summary::{self, Kept};
 use crate::cli::words;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::policy::duration::display;
 use crate::runner::stopping::{LAST, LAST_OF_WORKER, Reason, Rules};
 #[cfg(unix)]
@@ -15,7 +18,7 @@ use crate::runner::supervisor::{Fault, Link, Message};
 use crate::runner::watch::Vitals;
 use crate::runner::{Exit, Finished, Signal};
 use crate::task::Monitor;
-use crate::telemetry::Ended;
+use crate::telemetry::{Ended, RunReport};
 
 /// Who hears of a run.
 #[derive(Clone)]
@@ -91,14 +94,15 @@ impl Audience {
     }
 
     /// What happens when the run is told to stop.
-    pub(super) fn rules(&self, grace: Duration, monitors: Vec<Monitor>) -> Rules {
+    pub(super) fn rules(&self, grace: Duration, runs: Vec<(&'static str, Monitor)>, format: Format) -> Rules {
         match self {
             Self::Terminal(output, _) => {
+                let monitors: Vec<Monitor> = runs.iter().map(|(_, monitor)| monitor.clone()).collect();
                 let in_flight = move || {
                     let count: usize = monitors.iter().map(|monitor| monitor.snapshot().in_flight).sum();
                     format!("{} in flight", words::count(count as u64))
                 };
-                of_terminal(output, grace, in_flight, || ())
+                of_terminal(output, grace, in_flight, cut_short(output, runs, format))
             }
             #[cfg(unix)]
             Self::Supervisor(_, output, _) => Rules {
@@ -106,21 +110,21 @@ impl Audience {
                 on_first: Box::new(|_| ()),
                 on_second: None,
                 last_words: late(output),
-                leave: |exit| exit.now(),
+                leave: Box::new(|exit| exit.now()),
             },
         }
     }
 }
 
-/// What a person is told when a run stops: what is to be drained. `kill` ends what else there is to end, at the second
-/// signal.
+/// What a person is told when a run stops: what is to be drained, and at last what is known of what did not come to its
+/// end.
 pub(in crate::cli::command) fn of_terminal(
     output: &Output,
     grace: Duration,
     what: impl FnOnce() -> String + Send + 'static,
-    kill: impl FnOnce() + Send + 'static,
+    last_words: Box<dyn FnOnce(Exit) + Send>,
 ) -> Rules {
-    let (talk, bars, words) = (output.clone(), output.clone(), late(output));
+    let (talk, bars) = (output.clone(), output.clone());
     let on_first = move |reason: &Reason| {
         let (what, grace) = (what(), display(grace));
         let why = match reason {
@@ -132,7 +136,6 @@ pub(in crate::cli::command) fn of_terminal(
         ));
     };
     let on_second = move |signal: Signal| {
-        kill();
         // The terminal is given back clean; if that fails there is nothing left to do.
         let _ = bars.bars().clear();
         Exit::Stopped(signal).now()
@@ -141,15 +144,45 @@ pub(in crate::cli::command) fn of_terminal(
         limit: grace.saturating_add(LAST),
         on_first: Box::new(on_first),
         on_second: Some(Box::new(on_second)),
-        last_words: words,
-        leave: |exit| exit.now(),
+        last_words,
+        leave: Box::new(|exit| exit.now()),
     }
 }
 
+/// What is said when time is up.
+pub(in crate::cli::command) const LATE: &str =
+    "not all came to its end in time; what was not settled is handed out again";
+
 /// Says that time is up.
-fn late(output: &Output) -> Box<dyn FnOnce() + Send> {
+fn late(output: &Output) -> Box<dyn FnOnce(Exit) + Send> {
     let output = output.clone();
-    Box::new(move || output.warn("not all came to its end in time; what was not settled is handed out again"))
+    Box::new(move |_| output.warn(LATE))
+}
+
+/// Tells of runs that time is up, and what they have done.
+pub(super) fn cut_short(
+    output: &Output,
+    runs: Vec<(&'static str, Monitor)>,
+    format: Format,
+) -> Box<dyn FnOnce(Exit) + Send> {
+    let (output, began) = (output.clone(), Instant::now());
+    Box::new(move |exit| {
+        let finished: Vec<Finished> = runs
+            .iter()
+            .map(|(task, monitor)| {
+                let ended = Ended::Failed(Error::new(ErrorKind::Task, LATE));
+                let report = RunReport::new(*task, monitor.snapshot().tally, began.elapsed(), ended);
+                Finished { report, close_errors: Vec::new(), crewed: None }
+            })
+            .collect();
+        if format == Format::Json {
+            // Whoever is told has the rest of the time; nobody else can be told that it cannot be written.
+            let _ = output.data(&format!("{}\n", summary::json(&finished, &[], exit)));
+        }
+        for finished in &finished {
+            tell(finished, Kept::OutOfSight, &output);
+        }
+    })
 }
 
 /// Tells what a run came to.

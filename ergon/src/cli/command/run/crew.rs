@@ -1,44 +1,38 @@
 //! Supervises the processes that run the tasks, and tells of all of them together.
 
 use std::io::{self, IsTerminal};
-use std::net::TcpListener;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::audience::{of_terminal, tell};
-use super::{Wish, kept, no_threads, write};
+use super::audience::{cut_short, of_terminal, tell};
+use super::{Ready, Wish, kept, no_threads, ready, write};
 use crate::cli::output::Output;
 use crate::cli::progress::{Progress, Watched};
 use crate::cli::summary::Kept;
 use crate::error::Error;
 use crate::runner::health::{self, Look};
-use crate::runner::stopping::Stopping;
+use crate::runner::stopping::Rules;
 use crate::runner::supervisor::{Crew, Lines, Outcome, Post, Voice};
-use crate::runner::{Built, Control, Exit, attend};
+use crate::runner::{Control, Exit, Obeying, Plan, Signal, attend};
 use crate::task::Stop;
 
 /// Runs each task in so many processes.
-pub(super) fn run(
-    tasks: Vec<(Built, usize)>,
-    listener: Option<TcpListener>,
-    wish: Wish<'_>,
-) -> Result<Exit, Error> {
+pub(super) fn run(plans: Vec<Plan>, workers: &[usize], wish: Wish<'_>) -> Result<Exit, Error> {
     let output = wish.output;
     let (control, arriving) = Control::start().map_err(no_threads)?;
-    let kept: Vec<Kept> = tasks.iter().map(|(task, _)| kept(task)).collect();
-    let posts: Vec<Post> = tasks
-        .iter()
-        .map(|(task, workers)| Post { task: task.name, workers: *workers, grace: task.policies.grace() })
-        .collect();
-    // They were built to find what is wrong with them; it is the workers that run them.
-    drop(tasks);
-    let grace = posts.iter().map(|post| post.grace).max().unwrap_or_default();
+    let posts: Vec<Post> = plans.iter().zip(workers).map(|(plan, workers)| post(plan, *workers)).collect();
     let stop = Stop::default();
     let crew = Crew::new(posts.clone(), voice(output), stop.clone(), control.orders.clone());
     let watched: Vec<Watched> = posts.iter().map(|post| watched(&crew, post)).collect();
-    let workers: usize = posts.iter().map(|post| post.workers).sum();
-    let processes = crew.shared();
-    let rules = of_terminal(output, grace, move || format!("{workers} workers"), move || processes.kill());
-    let stopping = Stopping::obey(&control.handle, arriving, stop.clone(), rules);
+    let obeying = Obeying::new(control, arriving, stop, rules(&crew, &posts, wish));
+    let Ready { built, listener } = match ready(plans, workers, &obeying, wish)? {
+        ControlFlow::Continue(ready) => ready,
+        ControlFlow::Break(exit) => return Ok(exit),
+    };
+    let kept: Vec<Kept> = built.iter().map(kept).collect();
+    // They were built to find what is wrong with them; it is the workers that run them.
+    drop(built);
+    let Obeying { control, stop, stopping } = obeying;
     let look: Look = Arc::new(crew.vitals());
     if let Some(listener) = listener {
         control.handle.spawn(health::serve(listener, Arc::clone(&look), Arc::new(crew.metrics())));
@@ -54,9 +48,36 @@ pub(super) fn run(
         }
         outcome
     });
+    stopping.over();
     let Outcome { finished, exit } = outcome.map_err(no_threads)?;
     finished.iter().zip(kept).for_each(|(finished, kept)| tell(finished, kept, output));
     write(&finished, &[], exit, wish)
+}
+
+fn post(plan: &Plan, workers: usize) -> Post {
+    Post { task: plan.config.name(), workers, grace: plan.policies.grace() }
+}
+
+/// What happens when the workers are told to stop: whoever of them is left when the process ends is killed before.
+fn rules(crew: &Crew, posts: &[Post], wish: Wish<'_>) -> Rules {
+    let grace = posts.iter().map(|post| post.grace).max().unwrap_or_default();
+    let workers: usize = posts.iter().map(|post| post.workers).sum();
+    let monitors = posts.iter().map(|post| (post.task, crew.monitor(post.task))).collect();
+    let words = cut_short(wish.output, monitors, wish.format);
+    let Rules { limit, on_first, on_second, last_words, leave } =
+        of_terminal(wish.output, grace, move || format!("{workers} workers"), words);
+    let (now, at_last) = (crew.shared(), crew.shared());
+    let on_second = on_second.map(|leaves| -> Box<dyn FnOnce(Signal) + Send> {
+        Box::new(move |signal| {
+            now.kill();
+            leaves(signal);
+        })
+    });
+    let leave = Box::new(move |exit| {
+        at_last.kill();
+        leave(exit);
+    });
+    Rules { limit, on_first, on_second, last_words, leave }
 }
 
 fn voice(output: &Output) -> Voice {

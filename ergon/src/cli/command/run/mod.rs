@@ -11,8 +11,9 @@ mod crew;
 mod worker;
 
 use std::net::TcpListener;
+use std::ops::ControlFlow;
 
-pub(super) use audience::of_terminal;
+pub(super) use audience::{LATE, of_terminal};
 
 use crate::cli::args::{Format, Run};
 use crate::cli::output::Output;
@@ -20,7 +21,7 @@ use crate::cli::project::Project;
 use crate::cli::summary::{self, Kept};
 use crate::connector::Shard;
 use crate::error::{Error, ErrorKind};
-use crate::runner::{Built, Exit, Finished, Plan, Seat, health};
+use crate::runner::{Built, Exit, Finished, Obeying, Plan, Seat, health};
 use crate::settings::suggest;
 use crate::task::TaskConfig;
 
@@ -51,28 +52,53 @@ pub(crate) fn run(
         return worker::run(plans, seat, wish);
     }
     let workers: Vec<usize> = plans.iter().map(|plan| workers(plan, project, run)).collect();
-    let warnings: Vec<String> = plans.iter().filter_map(Plan::warning).collect();
-    let shards = workers.iter().map(|count| Shard { index: 0, count: *count });
-    let built = match build(plans, shards) {
-        Ok(built) => built,
-        Err(errors) => return write(&[], &errors, refused(&errors, output), wish),
-    };
-    let listener = health(project)?;
-    for warning in &warnings {
-        output.warn(warning);
-    }
     if workers.iter().any(|count| *count > 1) {
-        return crew::run(built.into_iter().zip(workers).collect(), listener, wish);
+        return crew::run(plans, &workers, wish);
     }
-    alone::run(built, listener, wish)
+    alone::run(plans, wish)
+}
+
+/// Tasks that can begin.
+struct Ready {
+    built: Vec<Built>,
+    /// Where those are answered who ask how the process is.
+    listener: Option<TcpListener>,
+}
+
+/// Builds all tasks; how the process ends if they cannot begin, or are told to stop before.
+///
+/// # Errors
+/// An address that is taken, no threads to run on, or output that cannot be written.
+fn ready(
+    plans: Vec<Plan>,
+    workers: &[usize],
+    obeying: &Obeying,
+    wish: Wish<'_>,
+) -> Result<ControlFlow<Exit, Ready>, Error> {
+    let warnings: Vec<String> = plans.iter().filter_map(Plan::warning).collect();
+    let shards: Vec<Shard> = workers.iter().map(|count| Shard { index: 0, count: *count }).collect();
+    let Some(built) = obeying.build(|| build(plans, shards)).map_err(no_threads)? else {
+        return write(&[], &[], obeying.exit(), wish).map(ControlFlow::Break);
+    };
+    let built = match built {
+        Ok(built) => built,
+        Err(errors) => {
+            return write(&[], &errors, refused(&errors, wish.output), wish).map(ControlFlow::Break);
+        }
+    };
+    let listener = health(wish.project)?;
+    for warning in &warnings {
+        wish.output.warn(warning);
+    }
+    Ok(ControlFlow::Continue(Ready { built, listener }))
 }
 
 /// Processes are forked and watched in a way of Unix.
 #[cfg(not(unix))]
 mod crew {
-    use super::{Built, Error, ErrorKind, Exit, TcpListener, Wish};
+    use super::{Error, ErrorKind, Exit, Plan, Wish};
 
-    pub(super) fn run(_: Vec<(Built, usize)>, _: Option<TcpListener>, _: Wish<'_>) -> Result<Exit, Error> {
+    pub(super) fn run(_: Vec<Plan>, _: &[usize], _: Wish<'_>) -> Result<Exit, Error> {
         let error = Error::new(ErrorKind::Usage, "several workers are not to be had on this system");
         Err(error.with_hint("set `workers = 1`"))
     }
@@ -148,7 +174,7 @@ fn selected<'p>(project: &'p Project, run: &Run) -> Result<Vec<&'p TaskConfig>, 
 ///
 /// # Errors
 /// All that is wrong with any of them; where there are several, with the task's name.
-fn build(plans: Vec<Plan>, shards: impl Iterator<Item = Shard>) -> Result<Vec<Built>, Vec<Error>> {
+fn build(plans: Vec<Plan>, shards: Vec<Shard>) -> Result<Vec<Built>, Vec<Error>> {
     let several = plans.len() > 1;
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for (plan, shard) in plans.into_iter().zip(shards) {

@@ -16,13 +16,14 @@ pub(super) use joined::run;
 mod joined {
     use std::sync::Arc;
 
-    use super::super::alone::{Place, Ran, run_all};
+    use super::super::alone::{Place, Ran, rules, run_all};
     use super::super::audience::Audience;
     use super::super::no_threads;
     use super::{Error, ErrorKind, Exit, Plan, Seat, Wish};
     use crate::runner::stopping::Reason;
     use crate::runner::supervisor::{End, Ending, Fault, Link, Message};
-    use crate::runner::{Control, Finished, runtime};
+    use crate::runner::{Control, Finished, Obeying, runtime};
+    use crate::task::{Monitor, Stop};
     use crate::telemetry::Ended;
 
     /// Runs the share of its task that a worker has.
@@ -36,18 +37,23 @@ mod joined {
         let (control, arriving) = Control::start().map_err(no_threads)?;
         let link = Arc::new(Link::join(seat, control.orders.clone()).map_err(no_supervisor)?);
         let audience = Audience::Supervisor(Arc::clone(&link), wish.output.clone(), wish.progress);
-        let built = if seat.resumes { plan.resume(seat.shard) } else { plan.build(seat.shard) };
-        let built = match built {
-            Ok(built) => built,
-            Err(errors) => {
+        let monitors = vec![Monitor::default()];
+        let rules = rules(&audience, std::slice::from_ref(&plan), &monitors, wish.format);
+        let obeying = Obeying::new(control, arriving, Stop::default(), rules);
+        let (shard, resumes) = (seat.shard, seat.resumes);
+        let builds = move || if resumes { plan.resume(shard) } else { plan.build(shard) };
+        let built = match obeying.build(builds).map_err(no_threads)? {
+            Some(Ok(built)) => built,
+            Some(Err(errors)) => {
                 audience.refused(&errors);
                 return Ok(Exit::of_errors(&errors));
             }
+            None => return Ok(obeying.exit()),
         };
         let stall_after = wish.project.framework.runner.stall_after();
-        let place = Place { control, audience, listener: None, stall_after };
+        let place = Place { obeying, monitors, audience, listener: None, stall_after };
         let runtime = runtime().map_err(no_threads)?;
-        let Ran { finished, reason, exit, .. } = runtime.block_on(run_all(vec![built], arriving, place));
+        let Ran { finished, reason, exit, .. } = runtime.block_on(run_all(vec![built], place));
         runtime.shutdown_background();
         if let Some(finished) = finished.first() {
             link.finish(&Message::Ended(Box::new(ending(finished, reason.as_ref(), streaming))));
