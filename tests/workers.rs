@@ -8,12 +8,14 @@
     reason = "a test"
 )]
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ergon_tests::broker::{Broker, Queues};
-use ergon_tests::crew::{PATIENCE, Site, lives, send, wait};
+use ergon_tests::crew::{PATIENCE, Running, Site, lives, send, wait};
 use ergon_tests::ledger::{Entry, Event};
 use ergon_tests::until;
 use rust_xlsxwriter::Workbook;
@@ -92,6 +94,40 @@ fn the_workers_together_obey_the_limit() {
     let output = site.run(&quiet(&["lines", "--workers", "3", "--limit", "10"]));
     assert_eq!(json(&output)["fetched"], 10);
     assert_eq!(site.counts().len(), 10);
+}
+
+#[test]
+fn a_worker_in_the_place_of_another_has_what_is_left_of_the_limit() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let health = format!("[runner]\nhealth = \"127.0.0.1:{port}\"\n");
+    let site = site(&format!("{health}[tasks.lines.consumer]\nbatch_size = 3\nprefetch = 1\n"));
+    site.lines(["gate"; 40]);
+    let mut command = site.command(&quiet(&["lines", "--workers", "2", "--limit", "10"]));
+    let shown = std::fs::File::create(site.path().join("shown")).unwrap();
+    let mut run = Running::new(command.stdout(shown).stderr(Stdio::piped()).spawn().unwrap());
+    // Each has two at the gate and one that waits; the supervisor has heard of them.
+    let in_flight = || {
+        let text = get(port, "/metrics").unwrap_or_default();
+        let lines = text.lines().filter(|line| line.starts_with("ergon_in_flight"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    wait("four at the gate", || in_flight() > 3.5);
+    send(site.pids()[0], Signal::KILL);
+    site.write("gate", "");
+    let (status, _, said) = run.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let summary: Value =
+        serde_json::from_str(&std::fs::read_to_string(site.path().join("shown")).unwrap()).unwrap();
+    assert_eq!((&summary["fetched"], &summary["tasks"][0]["restarts"]), (&10.into(), &1.into()), "{summary}");
+}
+
+/// What it answers on its port; none if it does not.
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }
 
 #[test]

@@ -66,6 +66,7 @@ impl Crew {
             address: address.to_owned(),
             colour: self.voice.colour,
             resumes: worker.record.may_have_written(),
+            fetched: worker.record.snapshot().tally.fetched,
         };
         let mut command = Command::new(program()?);
         command.arg(format!("--as-worker={seat}")).args(std::env::args_os().skip(1)).kill_on_drop(true);

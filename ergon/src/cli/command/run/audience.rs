@@ -80,13 +80,14 @@ impl Audience {
             Self::Terminal(..) => drop(vitals),
             #[cfg(unix)]
             Self::Supervisor(link, ..) => {
+                // What is measured comes first: the tally is never behind what a reader of the metrics has seen.
+                let metrics = crate::telemetry::exposition::text();
                 for snapshot in monitors.iter().map(Monitor::snapshot) {
-                    let vitals = vitals.clone();
                     link.send(&Message::Progress {
                         tally: Box::new(snapshot.tally),
                         in_flight: snapshot.in_flight,
-                        vitals,
-                        metrics: crate::telemetry::exposition::text(),
+                        vitals: vitals.clone(),
+                        metrics: metrics.clone(),
                     });
                 }
             }

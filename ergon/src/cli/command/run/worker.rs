@@ -64,11 +64,11 @@ mod joined {
     /// Takes this worker's share of what all may fetch; says whether the task is streaming.
     fn share(plan: &mut Plan, seat: &Seat) -> bool {
         if let Some(policy) = &mut plan.policies.consumer {
-            policy.limit = policy.limit.map(|limit| seat.shard.share(limit));
+            policy.limit = policy.limit.map(|limit| seat.share(limit));
             return policy.streaming;
         }
         if let Some(policy) = &mut plan.policies.producer {
-            policy.limit = policy.limit.map(|limit| seat.shard.share(limit));
+            policy.limit = policy.limit.map(|limit| seat.share(limit));
         }
         false
     }
