@@ -34,7 +34,7 @@ pub(super) enum Line {
 /// The lines of an unfinished workbook, read from the front.
 pub(super) struct Lines {
     path: PathBuf,
-    lines: std::io::Split<BufReader<File>>,
+    split: std::io::Split<BufReader<File>>,
     /// The columns were read.
     named: bool,
 }
@@ -49,7 +49,7 @@ pub(super) fn beside(workbook: &Path) -> PathBuf {
 impl Lines {
     pub(super) fn open(path: &Path) -> Result<Self, ConnectorError> {
         let file = File::open(path).map_err(|error| cannot("read", path, error))?;
-        Ok(Self { path: path.to_owned(), lines: BufReader::new(file).split(b'\n'), named: false })
+        Ok(Self { path: path.to_owned(), split: BufReader::new(file).split(b'\n'), named: false })
     }
 
     /// The cells of the next row.
@@ -64,7 +64,7 @@ impl Lines {
 
     /// The next line that is whole, and its bytes: half a line is of a dispatch that never returned.
     pub(super) fn next(&mut self) -> Result<Option<(Line, Vec<u8>)>, ConnectorError> {
-        for bytes in &mut self.lines {
+        for bytes in &mut self.split {
             let bytes = bytes.map_err(|error| cannot("read", &self.path, error))?;
             if let Some(line) = parse(&bytes, self.named) {
                 self.named |= matches!(line, Line::Names(_));

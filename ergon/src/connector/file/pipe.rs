@@ -76,7 +76,8 @@ pub(super) fn is_pipe(_: &Path) -> bool {
     false
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
 

@@ -157,7 +157,8 @@ fn keep_aside(path: &Path, mut rest: File) -> io::Result<String> {
     Ok(shown(Path::new(&aside)))
 }
 
-#[cfg(all(test, feature = "csv"))]
+#[cfg(feature = "csv")]
+#[cfg(test)]
 mod tests {
     use super::super::{Fsync, Mode};
     use super::*;
