@@ -198,6 +198,7 @@ impl<T: Send + 'static> Feed<T> {
     }
 
     /// Says whether it was closed.
+    #[cfg(any(feature = "json_lines", feature = "csv"))]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
     }
