@@ -68,7 +68,8 @@ fn check_tasks(tasks: &[Wired], problems: &mut Problems) {
         }
         if task.slots.is_none() && is_type(task) {
             let fields = "a field of the settings for each slot";
-            problems.at(&task.path, format!("`{path}` is a task; wire it: `{path} {{ input: … }}`, {fields}"));
+            problems
+                .at(&task.path, format!("`{path}` is a task; wire it: `{path} {{ input: … }}`, {fields}"));
         }
         let mut slots = std::collections::HashSet::new();
         for (slot, _) in task.slots.iter().flatten() {

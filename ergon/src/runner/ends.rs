@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::build::{End, OPEN_WITHIN, Reach};
+use super::build::Reach;
+use super::outside::{End, OPEN_WITHIN};
 use super::places::entangled;
 use super::{Built, Opened, Plan, Slots};
 use crate::connector::{AnyConnector, ConnectorError, Delivery, Disposition, Input, Settlement, Shard};

@@ -10,6 +10,7 @@ mod ends;
 pub(crate) mod exit;
 pub(crate) mod health;
 mod notify;
+mod outside;
 mod places;
 #[cfg(target_os = "linux")]
 mod reap;
