@@ -455,7 +455,11 @@ async fn no_handler_ends_twice_whatever_runs_out_when() {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut millis = |most: u64| Duration::from_millis(rng.u64(0..most));
         let [process, success, exception] = [millis(6), millis(6), millis(6)];
-        let [step, later, whole, run, grace] = [millis(6), millis(6), millis(9), millis(20), millis(6)];
+        let [step, later, whole, run] = [millis(6), millis(6), millis(9), millis(20)];
+        // A limit is longer than nothing; a grace need not be.
+        let [step, later, whole, run] =
+            [step, later, whole, run].map(|limit| limit.max(Duration::from_millis(1)));
+        let grace = millis(6);
         let ended: Arc<Mutex<Vec<&str>>> = Arc::default();
         let ends = |step, time| {
             let ended = Arc::clone(&ended);
