@@ -453,13 +453,10 @@ async fn a_handler_is_dropped_within_five_milliseconds_of_each_limit() {
 async fn no_handler_ends_twice_whatever_runs_out_when() {
     for seed in 0..2_000 {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut millis = |most: u64| Duration::from_millis(rng.u64(0..most));
-        let [process, success, exception] = [millis(6), millis(6), millis(6)];
-        let [step, later, whole, run] = [millis(6), millis(6), millis(9), millis(20)];
-        // A limit is longer than nothing; a grace need not be.
-        let [step, later, whole, run] =
-            [step, later, whole, run].map(|limit| limit.max(Duration::from_millis(1)));
-        let grace = millis(6);
+        // A limit is longer than nothing; all else need not be.
+        let mut millis = |least: u64, most: u64| Duration::from_millis(rng.u64(least..most));
+        let [process, success, exception, grace] = [millis(0, 6), millis(0, 6), millis(0, 6), millis(0, 6)];
+        let [step, later, whole, run] = [millis(1, 6), millis(1, 6), millis(1, 9), millis(1, 20)];
         let ended: Arc<Mutex<Vec<&str>>> = Arc::default();
         let ends = |step, time| {
             let ended = Arc::clone(&ended);
