@@ -275,12 +275,12 @@ type Said = Arc<Mutex<Vec<String>>>;
 
 /// A connector or service that says when it is opened and closed, and takes its time to close.
 #[derive(Debug, Clone)]
-struct Teller(&'static str, Said, Option<Arc<MemoryQueue>>);
+struct Teller(&'static str, Said, Option<(Arc<MemoryQueue>, Arc<Memory>)>);
 
 impl Teller {
     async fn close(&self) {
         sleep(SECOND).await;
-        let out = self.2.as_ref().map_or(0, |queue| queue.inspect().handed_out);
+        let out = self.2.as_ref().map_or(0, |(queue, _)| queue.inspect().handed_out);
         self.1.lock().unwrap().push(format!("close {}, {out} handed out", self.0));
     }
 }
@@ -304,12 +304,12 @@ impl Connector for Teller {
 
 impl Source for Teller {
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
-        Memory::new(Arc::clone(self.2.as_ref().unwrap())).fetch(request).await
+        self.2.as_ref().unwrap().1.fetch(request).await
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
         self.1.lock().unwrap().push(format!("settle {}", settlements.len()));
-        Memory::new(Arc::clone(self.2.as_ref().unwrap())).settle(settlements).await
+        self.2.as_ref().unwrap().1.settle(settlements).await
     }
 }
 
@@ -391,7 +391,11 @@ async fn exit_comes_first_then_sinks_services_and_the_source_are_closed() {
         queue.push(Transaction::new("0", &0).unwrap());
         let teller = |name| Teller(name, Arc::clone(&said), None);
         let wiring = TellsWiring {
-            input: Teller("input", Arc::clone(&said), Some(Arc::clone(&queue))),
+            input: Teller(
+                "input",
+                Arc::clone(&said),
+                Some((Arc::clone(&queue), Arc::new(Memory::new(Arc::clone(&queue))))),
+            ),
             output: teller("output"),
             copies: teller("copies"),
             clerk: teller("clerk"),

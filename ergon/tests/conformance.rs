@@ -47,6 +47,10 @@ mod json_lines {
         async fn contents(&self, config: &JsonLinesConfig) -> Vec<Transaction> {
             conformance::read(config).await.unwrap()
         }
+
+        fn abilities(&self) -> Abilities {
+            Abilities { remembers: false, ..Abilities::default() }
+        }
     }
 
     #[tokio::test]
@@ -73,7 +77,7 @@ mod json_lines {
         }
 
         fn abilities(&self) -> Abilities {
-            Abilities { metadata: false, binary: false, ..Abilities::default() }
+            Abilities { metadata: false, binary: false, remembers: false, ..Abilities::default() }
         }
     }
 
@@ -106,7 +110,7 @@ mod csv {
         }
 
         fn abilities(&self) -> Abilities {
-            Abilities { metadata: false, binary: false, ..Abilities::default() }
+            Abilities { metadata: false, binary: false, remembers: false, ..Abilities::default() }
         }
     }
 
@@ -147,7 +151,14 @@ mod excel {
         }
 
         fn abilities(&self) -> Abilities {
-            Abilities { metadata: false, binary: false, large: false, at_once: false, ..Abilities::default() }
+            Abilities {
+                metadata: false,
+                binary: false,
+                large: false,
+                at_once: false,
+                remembers: false,
+                ..Abilities::default()
+            }
         }
     }
 

@@ -20,7 +20,8 @@ pub trait Count: Send + Sync {
 
 /// Finds one transaction by its id.
 pub trait FetchById: Send + Sync {
-    /// Fetches the transaction with this id, if there is one.
+    /// Fetches the transaction with this id, if there is one. It is handed out like any other delivery: no fetch hands
+    /// it out as well, and it comes again if it is given back.
     ///
     /// # Errors
     /// Why the other side did not say.

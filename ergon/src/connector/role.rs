@@ -37,7 +37,9 @@ pub trait Connector: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// Writes out what is held back and lets go of the external system. Called once, after the last settle.
+    /// Writes out what is held back and lets go of the external system. Called once, after the last settle. Deliveries
+    /// that are still not settled are handed out again by the next connector that is opened there. A dispatch that
+    /// comes later fails, or hands over for good.
     ///
     /// # Errors
     /// What could not be written.
@@ -97,7 +99,8 @@ pub trait Source: Connector {
     /// that names no `dead_letter` is warned at its start. Default: it does not.
     const KEEPS_REJECTED: bool = false;
 
-    /// Fetches at most [`request.max()`](FetchRequest::max) deliveries; none means that there are none now.
+    /// Fetches at most [`request.max()`](FetchRequest::max) deliveries; none means that there are none now. A finite
+    /// run ends at the first empty fetch, so a source returns none only when no delivery waits at the other side.
     ///
     /// A source that is told of new data by the other side waits here if [`request.waits()`](FetchRequest::waits),
     /// and returns as soon as one delivery is there.

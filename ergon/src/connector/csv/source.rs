@@ -48,7 +48,7 @@ impl Count for Csv {
 impl FetchById for Csv {
     async fn fetch_by_id(&self, id: &str) -> Result<Option<Delivery>, ConnectorError> {
         let whole = Self::new(self.config.clone(), self.delimiter, &Context::new("", "whole file"));
-        Ok(find(whole, id).await?.map(|transaction| self.feed.hand_out(transaction)))
+        self.feed.find(id, find(whole, id)).await
     }
 }
 

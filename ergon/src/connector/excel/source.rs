@@ -50,7 +50,7 @@ impl Count for Excel {
 impl FetchById for Excel {
     async fn fetch_by_id(&self, id: &str) -> Result<Option<Delivery>, ConnectorError> {
         let whole = Self::new(self.config.clone(), &Context::new("", "whole file"));
-        Ok(find(whole, id).await?.map(|transaction| self.feed.hand_out(transaction)))
+        self.feed.find(id, find(whole, id)).await
     }
 }
 

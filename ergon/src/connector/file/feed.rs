@@ -1,6 +1,7 @@
 //! A file that is read once, front to back, on a thread of its own; its items become deliveries on demand.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::future::Future;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Feed<T> {
     held: Mutex<Held>,
+    /// The ids of those that were found before the reading came to them: it passes them over.
+    found: Mutex<HashSet<String>>,
     reading: tokio::sync::Mutex<Reading<T>>,
     /// How many transactions were made of items so far; those handed out again do not count.
     made: AtomicU64,
@@ -100,6 +103,7 @@ impl<T: Send + 'static> Feed<T> {
         let reading = Reading { file: shown(file), stage: Stage::NotBegun, items: VecDeque::new() };
         Self {
             held: Mutex::default(),
+            found: Mutex::default(),
             reading: tokio::sync::Mutex::new(reading),
             made: AtomicU64::new(0),
             closed: CancellationToken::new(),
@@ -140,27 +144,36 @@ impl<T: Send + 'static> Feed<T> {
         if max == 0 || !back.is_empty() {
             return Ok(back);
         }
-        let items = tokio::select! {
-            biased;
-            () = self.closed.cancelled() => return Ok(Vec::new()),
-            items = self.pull(unit.max(1), max) => items?,
-        };
-        // No await from here on: what was pulled is handed out.
-        let mut items = items.into_iter();
-        let mut held = self.held();
-        let mut deliveries = Vec::with_capacity(items.len().div_ceil(unit.max(1)));
-        while items.len() > 0 {
-            let transaction = make(&mut items.by_ref().take(unit.max(1)));
-            deliveries.extend(transaction.map(|transaction| held.hand_out(transaction)));
+        loop {
+            let items = tokio::select! {
+                biased;
+                () = self.closed.cancelled() => return Ok(Vec::new()),
+                items = self.pull(unit.max(1), max) => items?,
+            };
+            // No await from here on: what was pulled is handed out.
+            let mut items = items.into_iter();
+            let (mut held, mut found, mut passed_over) = (self.held(), self.found(), 0);
+            let mut deliveries = Vec::with_capacity(items.len().div_ceil(unit.max(1)));
+            while items.len() > 0 {
+                let Some(transaction) = make(&mut items.by_ref().take(unit.max(1))) else { continue };
+                if !found.is_empty() && found.remove(transaction.id()) {
+                    passed_over += 1;
+                } else {
+                    deliveries.push(held.hand_out(transaction));
+                }
+            }
+            self.made.fetch_add(deliveries.len() as u64 + passed_over, Ordering::Relaxed);
+            // An empty fetch would be the end of a finite run.
+            if !deliveries.is_empty() || passed_over == 0 {
+                return Ok(deliveries);
+            }
         }
-        self.made.fetch_add(deliveries.len() as u64, Ordering::Relaxed);
-        Ok(deliveries)
     }
 
     fn given_back(&self, max: usize) -> Vec<Delivery> {
         let mut held = self.held();
         let count = max.min(held.waiting());
-        std::iter::from_fn(|| held.next()).take(count).collect()
+        std::iter::from_fn(|| held.next(0)).take(count).collect()
     }
 
     /// Takes up to `max` units; waits for the first. Cancel safe: what was received stays in `items`.
@@ -179,9 +192,27 @@ impl<T: Send + 'static> Feed<T> {
         Ok(reading.items.drain(..whole.min(most)).collect())
     }
 
-    /// Hands out a transaction that was found beside the reading.
-    pub(crate) fn hand_out(&self, transaction: Transaction) -> Delivery {
-        self.held().hand_out(transaction)
+    /// Hands out the transaction with this id, so that the reading does not hand it out as well: one that was given
+    /// back, else the one that `search` finds in the file. None while it is handed out.
+    pub(crate) async fn find(
+        &self,
+        id: &str,
+        search: impl Future<Output = Result<Option<Transaction>, ConnectorError>>,
+    ) -> Result<Option<Delivery>, ConnectorError> {
+        let given_back = {
+            let mut held = self.held();
+            let given_back = held.find(id, 0);
+            if given_back.is_none() && held.is_handed_out(id) {
+                return Ok(None);
+            }
+            given_back
+        };
+        if given_back.is_some() {
+            return Ok(given_back);
+        }
+        let Some(transaction) = search.await? else { return Ok(None) };
+        self.found().insert(transaction.id().to_owned());
+        Ok(Some(self.held().hand_out(transaction)))
     }
 
     /// Takes settlements in.
@@ -194,7 +225,8 @@ impl<T: Send + 'static> Feed<T> {
 
     /// How many can still be handed out of a file that makes `total` transactions.
     pub(crate) fn pending(&self, total: u64) -> u64 {
-        total.saturating_sub(self.made.load(Ordering::Relaxed)) + self.held().waiting() as u64
+        let apart = self.made.load(Ordering::Relaxed) + self.found().len() as u64;
+        total.saturating_sub(apart) + self.held().waiting() as u64
     }
 
     /// Says whether it was closed.
@@ -210,6 +242,10 @@ impl<T: Send + 'static> Feed<T> {
         if let Ok(mut reading) = self.reading.try_lock() {
             reading.stage = Stage::Ended;
         }
+    }
+
+    fn found(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

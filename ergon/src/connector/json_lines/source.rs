@@ -63,7 +63,7 @@ impl Count for JsonLines {
 impl FetchById for JsonLines {
     async fn fetch_by_id(&self, id: &str) -> Result<Option<Delivery>, ConnectorError> {
         let whole = Self::new(self.config.clone(), &Context::new("", "whole file"));
-        Ok(find(whole, id).await?.map(|transaction| self.feed.hand_out(transaction)))
+        self.feed.find(id, find(whole, id)).await
     }
 }
 

@@ -23,7 +23,9 @@ impl MemoryConfig {
 impl ConnectorConfig for MemoryConfig {
     type Connector = Memory;
 
-    fn build(&self, _context: &Context) -> Result<Memory, ConnectorError> {
-        Ok(Memory::new(MemoryQueue::named(&self.name)))
+    fn build(&self, context: &Context) -> Result<Memory, ConnectorError> {
+        let mut memory = Memory::new(MemoryQueue::named(&self.name));
+        memory.shard = context.shard;
+        Ok(memory)
     }
 }

@@ -7,7 +7,7 @@ use crate::transaction::Transaction;
 impl Letters for Memory {
     async fn visit(&self, visitor: &mut dyn Visitor) -> Result<(), ConnectorError> {
         let mut kept = Vec::new();
-        let mut all = self.queue.take(usize::MAX).into_iter();
+        let mut all = self.queue.take(usize::MAX, self.epoch).into_iter();
         for letter in all.by_ref() {
             let fate = visitor.visit(letter.transaction().clone()).await;
             match fate {

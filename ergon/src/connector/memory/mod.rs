@@ -22,29 +22,47 @@ mod sink;
 mod source;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Abilities, Connector};
+use super::{Abilities, Connector, ConnectorError, Shard};
 
 pub use config::MemoryConfig;
 pub use queue::{MemoryQueue, Snapshot};
 
 /// The connector of a [`MemoryQueue`]; a source and a sink.
+///
+/// Deliveries that it handed out and that are not settled wait in the queue again when it is closed or dropped.
 #[derive(Debug)]
 pub struct Memory {
     queue: Arc<MemoryQueue>,
+    /// Identifies the receipts of this connector among those of the others at the same queue.
+    epoch: u64,
+    shard: Shard,
 }
 
 impl Memory {
     /// Makes a connector of a queue.
     pub fn new(queue: Arc<MemoryQueue>) -> Self {
-        Self { queue }
+        static EPOCHS: AtomicU64 = AtomicU64::new(1);
+        Self { queue, epoch: EPOCHS.fetch_add(1, Ordering::Relaxed), shard: Shard::default() }
     }
 }
 
 impl Connector for Memory {
     const KIND: &'static str = "memory";
 
+    async fn close(&self) -> Result<(), ConnectorError> {
+        self.queue.give_back(self.epoch);
+        Ok(())
+    }
+
     fn abilities(&self) -> Abilities<'_> {
-        Abilities::none().count(self).letters(self).take_back(self)
+        Abilities::none().count(self).fetch_by_id(self).letters(self).take_back(self)
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.queue.give_back(self.epoch);
     }
 }

@@ -20,7 +20,6 @@ pub struct MemoryQueue {
 #[derive(Debug, Default)]
 struct State {
     held: Held,
-    handed_out: usize,
     acked: u64,
     dead_letters: Vec<Transaction>,
 }
@@ -76,7 +75,7 @@ impl MemoryQueue {
     pub fn drain(&self) -> Vec<Transaction> {
         let mut state = self.state();
         let mut taken = Vec::with_capacity(state.held.waiting());
-        while let Some(delivery) = state.held.next() {
+        while let Some(delivery) = state.held.next(0) {
             let (transaction, receipt) = delivery.into_parts();
             state.held.settle(&Settlement::new(receipt, Disposition::Ack));
             taken.push(transaction);
@@ -89,33 +88,37 @@ impl MemoryQueue {
         let state = self.state();
         Snapshot {
             waiting: state.held.waiting(),
-            handed_out: state.handed_out,
+            handed_out: state.held.handed_out(),
             acked: state.acked,
             dead_letters: state.dead_letters.clone(),
         }
+    }
+
+    /// How many can be fetched.
+    pub(super) fn waiting(&self) -> usize {
+        self.state().held.waiting()
     }
 
     pub(super) fn place(&self) -> Place {
         self.place.clone()
     }
 
-    /// Hands out at most `max`.
-    pub(super) fn take(&self, max: usize) -> Vec<Delivery> {
+    /// Hands out at most `max`, to the connector of this epoch.
+    pub(super) fn take(&self, max: usize, epoch: u64) -> Vec<Delivery> {
         let mut state = self.state();
         let mut deliveries = Vec::with_capacity(max.min(state.held.waiting()));
         while deliveries.len() < max
-            && let Some(delivery) = state.held.next()
+            && let Some(delivery) = state.held.next(epoch)
         {
             deliveries.push(delivery);
         }
-        state.handed_out += deliveries.len();
         deliveries
     }
 
     /// Hands out at most `max`, and waits until there is one.
-    pub(super) async fn wait(&self, max: usize) -> Vec<Delivery> {
+    pub(super) async fn wait(&self, max: usize, epoch: u64) -> Vec<Delivery> {
         loop {
-            let deliveries = self.take(max);
+            let deliveries = self.take(max, epoch);
             if !deliveries.is_empty() || max == 0 {
                 // Another that waits may have been passed over while several arrived at once.
                 if self.state().held.waiting() > 0 {
@@ -127,11 +130,22 @@ impl MemoryQueue {
         }
     }
 
+    /// Hands out the one with this id, if it waits.
+    pub(super) fn find(&self, id: &str, epoch: u64) -> Option<Delivery> {
+        self.state().held.find(id, epoch)
+    }
+
+    /// Lets all wait again that the connector of this epoch holds.
+    pub(super) fn give_back(&self, epoch: u64) {
+        if self.state().held.give_back(epoch) > 0 {
+            self.arrived.notify_one();
+        }
+    }
+
     pub(super) fn settle(&self, settlements: &[Settlement]) {
         let mut state = self.state();
         let before = state.held.waiting();
         for settlement in settlements {
-            state.handed_out = state.handed_out.saturating_sub(1);
             state.acked += u64::from(settlement.disposition() == Disposition::Ack);
             let rejected = state.held.settle(settlement);
             state.dead_letters.extend(rejected);

@@ -1,16 +1,16 @@
 //! Fetching from a memory queue.
 
 use super::Memory;
-use crate::connector::{ConnectorError, Count, Delivery, FetchRequest, Place, Settlement, Source};
+use crate::connector::{ConnectorError, Count, Delivery, FetchById, FetchRequest, Place, Settlement, Source};
 
 impl Source for Memory {
     const KEEPS_REJECTED: bool = true;
 
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
         if request.waits() {
-            return Ok(self.queue.wait(request.max()).await);
+            return Ok(self.queue.wait(request.max(), self.epoch).await);
         }
-        Ok(self.queue.take(request.max()))
+        Ok(self.queue.take(request.max(), self.epoch))
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
@@ -25,6 +25,12 @@ impl Source for Memory {
 
 impl Count for Memory {
     async fn count(&self) -> Result<u64, ConnectorError> {
-        Ok(self.queue.inspect().waiting as u64)
+        Ok(self.shard.share(self.queue.waiting() as u64))
+    }
+}
+
+impl FetchById for Memory {
+    async fn fetch_by_id(&self, id: &str) -> Result<Option<Delivery>, ConnectorError> {
+        Ok(self.queue.find(id, self.epoch))
     }
 }

@@ -22,7 +22,7 @@ use super::link::{Establish, Pulse, Session};
 use super::receipt::{Step, Tags, Verdict};
 use super::returns::Returns;
 use super::{RabbitMqConfig, error, message, topology};
-use crate::connector::{ConnectorError, Delivery, FetchRequest, Usage};
+use crate::connector::{ConnectorError, Delivery, FetchRequest, Shard, Usage};
 
 /// How long the broker may take to take an acknowledgement from us.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
@@ -166,9 +166,10 @@ impl Consuming {
         }
     }
 
-    /// How many deliveries there are that nobody has fetched: in the queues, and on this side of the connection.
-    pub(super) async fn count(&self) -> Result<u64, Lost> {
-        let ready = self.ready().await?;
+    /// How many deliveries this worker can still fetch: its share of those in the queues, and those that the broker has
+    /// sent to it already.
+    pub(super) async fn count(&self, shard: Shard) -> Result<u64, Lost> {
+        let ready = shard.share(self.ready().await?);
         // Who fetches at this moment waits because there are none.
         let Ok(mut consumers) = self.consumers.try_lock() else { return Ok(ready) };
         self.has_arrived(&mut consumers);

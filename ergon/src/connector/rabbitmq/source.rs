@@ -81,6 +81,6 @@ impl Count for RabbitMq {
         let link = self.consuming().await?;
         let session = link.session(PATIENCE).await?;
         let lost = |_| ConnectorError::transient("the connection was lost while the queues were counted");
-        session.count().await.map(|count| self.shard.share(count)).map_err(lost)
+        session.count(self.shard).await.map_err(lost)
     }
 }

@@ -35,14 +35,16 @@ mod source;
 mod tests;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::connector::{
     Connector, ConnectorConfig, ConnectorError, Context, Delivery, Disposition, DuplexConfig, FetchRequest,
-    Place, Settlement, SinkConfig, Source, SourceConfig, Usage,
+    Health, Place, Settlement, SinkConfig, Source, SourceConfig, Usage,
 };
+use crate::transaction::panic::caught_in;
 use crate::transaction::{Payload, Transaction};
 
 /// How long a rule may take.
@@ -86,11 +88,14 @@ pub struct Abilities {
     pub shared: bool,
     /// What was dispatched is there when `dispatch` returns; else when the sink is closed.
     pub at_once: bool,
+    /// The other side remembers what was settled, so that an opened source continues where the last one ended. A
+    /// source that reads a file from its first line does not.
+    pub remembers: bool,
 }
 
 impl Default for Abilities {
     fn default() -> Self {
-        Self { metadata: true, binary: true, large: true, shared: true, at_once: true }
+        Self { metadata: true, binary: true, large: true, shared: true, at_once: true, remembers: true }
     }
 }
 
@@ -160,10 +165,12 @@ type Broken = String;
 /// A rule's name, and what came of it.
 type Outcome = (&'static str, Result<(), Broken>);
 
-/// Tries one rule, within the time limit.
+/// Tries one rule, within the time limit. A panic of the connector breaks the rule that it happens in, and no other.
 async fn rule(name: &'static str, check: impl Future<Output = Result<(), Broken>>) -> Outcome {
-    let late = || format!("no end after {} s", LIMIT.as_secs());
-    (name, tokio::time::timeout(LIMIT, check).await.unwrap_or_else(|_| Err(late())))
+    let late = |_| Err(format!("no end after {} s", LIMIT.as_secs()));
+    let limited = async { tokio::time::timeout(LIMIT, check).await.unwrap_or_else(late) };
+    let outcome = caught_in(limited).await;
+    (name, outcome.unwrap_or_else(|panicked| Err(format!("the connector {panicked}"))))
 }
 
 #[expect(clippy::panic, reason = "a test fails by panicking")]
@@ -176,6 +183,19 @@ fn report<F: Fixture>(role: &str, outcomes: Vec<Outcome>) {
         let kind = <<F::Config as ConnectorConfig>::Connector as Connector>::KIND;
         panic!("the {role} `{kind}` breaks {} of the rules:{}", broken.len(), broken.concat());
     }
+}
+
+/// Builds and opens the connector of a config, as a run does.
+async fn opened<C: ConnectorConfig>(config: &C, context: &Context) -> Result<Arc<C::Connector>, Broken> {
+    let connector = Arc::new(config.build(context).map_err(failed("not built"))?);
+    connector.open().await.map_err(failed("not opened"))?;
+    Ok(connector)
+}
+
+/// Says to an opened connector that the run takes place; it must be well then.
+async fn begin<C: Connector>(connector: &C) -> Result<(), Broken> {
+    connector.begin().await.map_err(failed("not begun"))?;
+    same("health after open", &connector.health(), &Health::Healthy)
 }
 
 fn context(usage: Usage) -> Context {

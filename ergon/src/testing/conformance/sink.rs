@@ -6,9 +6,10 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{
-    Broken, Fixture, Outcome, apart, context, decoded, failed, keys, rule, same, same_keys, sample, samples,
+    Broken, Fixture, Outcome, apart, begin, context, decoded, failed, keys, opened, rule, same, same_keys,
+    sample, samples,
 };
-use crate::connector::{Connector, ConnectorConfig, Health, Output, Sink as _, SinkConfig, Usage};
+use crate::connector::{Connector, ConnectorConfig, Context, Output, Sink as _, SinkConfig, Usage};
 use crate::transaction::{ContentType, Payload, Transaction};
 
 pub(super) async fn rules<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Vec<Outcome> {
@@ -17,6 +18,9 @@ pub(super) async fn rules<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Vec<Ou
         rule("takes all", takes_all(fixture)).await,
         rule("takes several dispatches at once", takes_concurrent(fixture)).await,
         rule("takes none", takes_none(fixture)).await,
+        rule("leaves what is there until it begins", leaves_until_begin(fixture)).await,
+        rule("continues with what is there after a restart", continues_after_restart(fixture)).await,
+        rule("loses nothing that it takes after its close", true_after_close(fixture)).await,
         rule("tells places apart", tells_places_apart(fixture)).await,
     ];
     if can.large {
@@ -38,6 +42,13 @@ struct Opened<C: ConnectorConfig> {
 }
 
 impl<C: SinkConfig> Opened<C> {
+    async fn new(config: C, context: &Context) -> Result<Self, Broken> {
+        let connector = opened(&config, context).await?;
+        begin(&*connector).await?;
+        let output = Output::new(Arc::clone(&connector), context);
+        Ok(Self { config, connector, output })
+    }
+
     async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), Broken> {
         let dispatched = self.output.dispatch_transactions(transactions).await;
         dispatched.map_err(|error| format!("not dispatched: {error}"))
@@ -57,13 +68,7 @@ impl<C: SinkConfig> Opened<C> {
 
 async fn open<F: Fixture<Config: SinkConfig>>(fixture: &F, place: &str) -> Result<Opened<F::Config>, Broken> {
     let config = fixture.filled(&format!("sink-{place}"), Vec::new()).await;
-    let context = context(Usage::Sink);
-    let connector = Arc::new(config.build(&context).map_err(failed("not built"))?);
-    connector.open().await.map_err(failed("not opened"))?;
-    connector.begin().await.map_err(failed("not begun"))?;
-    same("health after open", &connector.health(), &Health::Healthy)?;
-    let output = Output::new(Arc::clone(&connector), &context);
-    Ok(Opened { config, connector, output })
+    Opened::new(config, &context(Usage::Sink)).await
 }
 
 async fn takes_all<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
@@ -95,6 +100,41 @@ async fn takes_none<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), B
     let sink = open(fixture, "none").await?;
     sink.dispatch(Vec::new()).await?;
     sink.connector.close().await.map_err(failed("not closed"))
+}
+
+/// A run that cannot begin, and the command `check`, leave everything as it is.
+async fn leaves_until_begin<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
+    let config = fixture.filled("sink-untouched", samples(5)).await;
+    let context = context(Usage::Sink);
+    let checked = config.build(&context).map_err(failed("not built"))?;
+    checked.check().await.map_err(failed("not checked"))?;
+    drop(checked);
+    opened(&config, &context).await?.close().await.map_err(failed("not closed"))?;
+    same_keys(&keys(&fixture.contents(&config).await)?, &keys(&samples(5))?)
+}
+
+/// A worker that takes the place of one that died adds to what that one wrote.
+async fn continues_after_restart<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
+    let content = samples(8);
+    let (earlier, later) = content.split_at(5);
+    let config = fixture.filled("sink-restarted", earlier.to_vec()).await;
+    let mut context = context(Usage::Sink);
+    context.resumes = true;
+    let sink = Opened::new(config, &context).await?;
+    sink.dispatch(later.to_vec()).await?;
+    same_keys(&keys(&sink.contents(fixture).await?)?, &keys(&content)?)
+}
+
+/// Code of a task can outlive its run: what it dispatches then is refused, or is there.
+async fn true_after_close<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
+    let sink = open(fixture, "closed").await?;
+    let content = samples(2);
+    let (in_time, late) = content.split_at(1);
+    sink.dispatch(in_time.to_vec()).await?;
+    sink.connector.close().await.map_err(failed("not closed"))?;
+    let taken = sink.dispatch(late.to_vec()).await.is_ok();
+    let expected = if taken { keys(&content)? } else { keys(in_time)? };
+    same_keys(&keys(&fixture.contents(&sink.config).await)?, &expected)
 }
 
 async fn only<F: Fixture<Config: SinkConfig>>(

@@ -5,16 +5,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Broken, Fixture, Outcome, apart, context, decoded, failed, keys, rule, same, same_keys, sample, samples,
-    transactions,
+    Broken, Fixture, Outcome, apart, begin, context, decoded, failed, keys, opened, rule, same, same_keys,
+    sample, samples, transactions,
 };
 use crate::connector::{
-    Connector, ConnectorConfig, Delivery, Disposition, FetchRequest, Health, Input, Shard, Source as _,
-    SourceConfig, Usage,
+    Connector, ConnectorConfig, Delivery, Disposition, FetchRequest, Input, Shard, Source as _, SourceConfig,
+    Usage,
 };
 use crate::transaction::{ContentType, Payload, Transaction};
 
@@ -22,10 +22,14 @@ pub(super) async fn rules<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<
     let can = fixture.abilities();
     let mut outcomes = vec![
         rule("delivers all, each once", delivers_all(fixture)).await,
+        rule("is empty only when nothing waits", empty_only_at_the_end(fixture)).await,
         rule("respects the maximum", respects_max(fixture)).await,
         rule("settles once", settles_once(fixture)).await,
         rule("gives back what is dropped", gives_back_dropped(fixture)).await,
         rule("counts redeliveries", counts_redeliveries(fixture)).await,
+        rule("redelivers each as it was", redelivers_whole(fixture)).await,
+        rule("keeps at close what was not settled", keeps_unsettled(fixture, End::Closed)).await,
+        rule("keeps what was not settled when it is dropped", keeps_unsettled(fixture, End::Dropped)).await,
         rule("keeps ids over a reopen", keeps_ids(fixture)).await,
         rule("counts what is pending", counts_pending(fixture)).await,
         rule("finds one by its id", finds_by_id(fixture)).await,
@@ -44,8 +48,13 @@ pub(super) async fn rules<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<
     if can.metadata {
         outcomes.push(rule("carries metadata", carries_metadata(fixture)).await);
     }
+    if can.remembers {
+        outcomes.push(rule("remembers what was acked", remembers(fixture, Disposition::Ack)).await);
+        outcomes.push(rule("remembers what was rejected", remembers(fixture, Disposition::Reject)).await);
+    }
     if can.shared {
         outcomes.push(rule("is shared by two workers without overlap", shared_by_two(fixture)).await);
+        outcomes.push(rule("counts the share of each worker", counts_shares(fixture)).await);
     }
     outcomes
 }
@@ -60,10 +69,8 @@ impl<C: crate::connector::Source> Opened<C> {
     async fn new<F: SourceConfig<Connector = C>>(config: &F, shard: Shard) -> Result<Self, Broken> {
         let mut context = context(Usage::Source);
         context.shard = shard;
-        let connector = Arc::new(config.build(&context).map_err(failed("not built"))?);
-        connector.open().await.map_err(failed("not opened"))?;
-        connector.begin().await.map_err(failed("not begun"))?;
-        same("health after open", &connector.health(), &Health::Healthy)?;
+        let connector = opened(config, &context).await?;
+        begin(&*connector).await?;
         let input = Input::new(Arc::clone(&connector), &context);
         Ok(Self { connector, input })
     }
@@ -87,6 +94,18 @@ impl<C: crate::connector::Source> Opened<C> {
             all.extend(some);
         }
         Ok(all)
+    }
+
+    /// Fetches as a finite run does: until the first fetch that hands out nothing.
+    async fn fetch_until_empty(&self) -> Result<Vec<Delivery>, Broken> {
+        let mut all = Vec::new();
+        loop {
+            let some = self.fetch(7).await?;
+            if some.is_empty() {
+                return Ok(all);
+            }
+            all.extend(some);
+        }
     }
 
     async fn nothing_left(&self) -> Result<(), Broken> {
@@ -147,6 +166,13 @@ async fn delivers_all<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(
     source.close().await
 }
 
+async fn empty_only_at_the_end<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let source = open(fixture, "waiting", samples(50)).await?;
+    let found = source.fetch_until_empty().await?;
+    same_keys(&keys(transactions(&found))?, &keys(&samples(50))?)?;
+    source.close().await
+}
+
 async fn respects_max<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
     let source = open(fixture, "max", samples(20)).await?;
     same("deliveries of a fetch of none", &source.fetch(0).await?.len(), &0)?;
@@ -190,6 +216,90 @@ async fn counts_redeliveries<F: Fixture<Config: SourceConfig>>(fixture: &F) -> R
         same("deliveries", &found, &vec![expected])?;
         source.settle(deliveries, disposition).await?;
     }
+    source.nothing_left().await?;
+    source.close().await
+}
+
+/// What must be the same whenever a transaction is handed out again.
+#[derive(Debug, PartialEq)]
+struct Whole {
+    id: String,
+    key: String,
+    note: Option<Value>,
+}
+
+fn wholes(deliveries: &[Delivery], metadata: bool) -> Result<Vec<Whole>, Broken> {
+    let whole = |transaction: &Transaction| {
+        Ok(Whole {
+            id: transaction.id().to_owned(),
+            key: decoded(transaction)?.key,
+            note: transaction.metadata().get("note").filter(|_| metadata).cloned(),
+        })
+    };
+    let mut all = transactions(deliveries).map(whole).collect::<Result<Vec<_>, Broken>>()?;
+    all.sort_by(|one, other| one.key.cmp(&other.key));
+    Ok(all)
+}
+
+async fn redelivers_whole<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let metadata = fixture.abilities().metadata;
+    let content = samples(5).into_iter().map(|sample| sample.annotate([("note", json!("Łódź"))]));
+    let source = open(fixture, "redelivered", content.collect()).await?;
+    let mut deliveries = source.fetch_all(5).await?;
+    let expected = wholes(&deliveries, metadata)?;
+    for disposition in [Disposition::Requeue, Disposition::RetryAfter(Duration::ZERO)] {
+        source.settle(deliveries, disposition).await?;
+        deliveries = source.fetch_all(5).await?;
+        same("handed out again", &wholes(&deliveries, metadata)?, &expected)?;
+        let mut counts: Vec<_> = transactions(&deliveries).map(Transaction::deliveries).collect();
+        counts.dedup();
+        same("different counts of what was given back together", &counts.len(), &1)?;
+    }
+    source.settle(deliveries, Disposition::Ack).await?;
+    source.nothing_left().await?;
+    source.close().await
+}
+
+/// How a source ends whose deliveries are not settled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    Closed,
+    /// Without being closed, as when its process dies.
+    Dropped,
+}
+
+async fn keeps_unsettled<F: Fixture<Config: SourceConfig>>(fixture: &F, end: End) -> Result<(), Broken> {
+    let config = fixture.filled(&format!("source-unsettled-{end:?}"), samples(20)).await;
+    let source = Opened::new(&config, Shard::default()).await?;
+    let in_hand = source.fetch_all(15).await?;
+    if end == End::Closed {
+        source.connector.close().await.map_err(failed("not closed"))?;
+    }
+    drop(source);
+    drop(in_hand);
+    let source = Opened::new(&config, Shard::default()).await?;
+    let found = source.fetch_all(20).await?;
+    same_keys(&keys(transactions(&found))?, &keys(&samples(20))?)?;
+    source.nothing_left().await?;
+    source.close().await
+}
+
+/// What was settled is not handed out again by a source that is opened later; the rest is.
+async fn remembers<F: Fixture<Config: SourceConfig>>(
+    fixture: &F,
+    disposition: Disposition,
+) -> Result<(), Broken> {
+    let config = fixture.filled(&format!("source-remembered-{}", disposition.as_str()), samples(20)).await;
+    let source = Opened::new(&config, Shard::default()).await?;
+    let mut settled = source.fetch_all(20).await?;
+    let given_back = settled.split_off(8);
+    let expected = keys(transactions(&given_back))?;
+    source.settle(settled, disposition).await?;
+    drop(given_back);
+    source.close().await?;
+    let source = Opened::new(&config, Shard::default()).await?;
+    let found = source.fetch_all(12).await?;
+    same("handed out after it was opened again", &keys(transactions(&found))?, &expected)?;
     source.nothing_left().await?;
     source.close().await
 }
@@ -242,7 +352,17 @@ async fn finds_by_id<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<()
     let Some(found) = find(wanted.id()).await? else { return source.close().await };
     let found = found.ok_or_else(|| format!("`{}` is not found", wanted.id()))?;
     same("the one that was found", &decoded(found.transaction())?, &decoded(&wanted)?)?;
-    source.settle(vec![found], Disposition::Ack).await?;
+    let others = source.fetch_all(19).await?;
+    let mut expected = keys(&samples(20))?;
+    let key = decoded(&wanted)?.key;
+    expected.retain(|other| *other != key);
+    same_keys(&keys(transactions(&others))?, &expected)?;
+    source.nothing_left().await?;
+    source.settle(vec![found], Disposition::Requeue).await?;
+    let again = source.fetch_all(1).await?;
+    same("given back, then handed out", &keys(transactions(&again))?, &vec![key])?;
+    source.settle(again.into_iter().chain(others).collect(), Disposition::Ack).await?;
+    source.nothing_left().await?;
     same("an id that is not there is found", &find("no such id").await?.flatten().is_some(), &false)?;
     source.close().await
 }
@@ -347,6 +467,34 @@ async fn shared_by_two<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<
     same_keys(&keys(transactions(&found))?, &keys(&samples(100))?)?;
     first.connector.close().await.map_err(failed("not closed"))?;
     second.connector.close().await.map_err(failed("not closed"))
+}
+
+async fn counts_shares<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
+    let config = fixture.filled("source-shares", samples(31)).await;
+    let workers = [0, 1, 2].map(|index| Shard { index, count: 3 });
+    let mut open = Vec::new();
+    for shard in workers {
+        open.push(Opened::new(&config, shard).await?);
+    }
+    let until = Instant::now() + A_MOMENT;
+    loop {
+        let mut counts = Vec::new();
+        for source in &open {
+            counts.extend(source.count().await?);
+        }
+        let all: u64 = counts.iter().sum();
+        if counts.is_empty() || all == 31 {
+            break;
+        }
+        if Instant::now() > until {
+            return Err(format!("the counts of three workers, {counts:?}, add up to {all} instead of 31"));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for source in open {
+        source.close().await?;
+    }
+    Ok(())
 }
 
 async fn tells_places_apart<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
