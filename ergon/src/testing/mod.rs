@@ -76,34 +76,8 @@
 //! # Ok::<(), ergon::Error>(()) }).unwrap();
 //! ```
 //!
-//! **A connector of your own.** The [`conformance`] suite tries every rule that the engine relies on; its author says
-//! how to make a place with given transactions in it:
-//!
-//! ```
-//! use ergon::Transaction;
-//! use ergon::testing::conformance::{self, Fixture};
-//! use ergon::testing::Script;
-//!
-//! struct Scripts;
-//!
-//! impl Fixture for Scripts {
-//!     type Config = Script;
-//!
-//!     async fn filled(&self, _place: &str, transactions: Vec<Transaction>) -> Script {
-//!         let script = Script::new();
-//!         script.extend(transactions);
-//!         script
-//!     }
-//!
-//!     async fn contents(&self, script: &Script) -> Vec<Transaction> {
-//!         script.dispatched()
-//!     }
-//! }
-//!
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(
-//! conformance::duplex(&Scripts)
-//! # );
-//! ```
+//! **A connector of your own.** The [`conformance`] suite tries every rule that the engine relies on; its page has an
+//! example.
 
 pub mod conformance;
 mod run;
