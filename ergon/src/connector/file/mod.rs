@@ -5,6 +5,7 @@ mod append;
 #[cfg(any(feature = "csv", feature = "excel"))]
 mod columns;
 mod feed;
+mod format;
 mod pipe;
 #[cfg(any(feature = "csv", feature = "excel"))]
 mod shared;
@@ -27,6 +28,9 @@ pub(crate) use append::{AppendFile, Batch, Mode};
 #[cfg(any(feature = "csv", feature = "excel"))]
 pub(crate) use columns::{cells, in_order, named};
 pub(crate) use feed::{Closed, Feed, Outlet};
+#[cfg(any(feature = "csv", feature = "excel"))]
+pub(crate) use format::column_name;
+pub(crate) use format::{ENOUGH, Format, header_below, refuse_other_format};
 
 /// When a sink asks the system to write a file through to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
