@@ -103,6 +103,32 @@ async fn it_passes_the_conformance_suite() {
 
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
 #[tokio::test(flavor = "multi_thread")]
+async fn numbers_leave_the_broker_as_they_came() {
+    let config = config(json!({ "queue": name("numbers") }));
+    let sink = open(&config, Usage::Sink).await;
+    let floats: Vec<f64> =
+        (0..90).map(|_| f64::from_bits(fastrand::u64(..))).filter(|f| f.is_finite()).collect();
+    let sent =
+        |(id, float): (usize, &f64)| Transaction::new(id.to_string(), &json!({"v": float})).expect("finite");
+    let sent = floats
+        .iter()
+        .enumerate()
+        .map(sent)
+        .map(|made| made.annotate([("float", made.decode::<Value>().expect("a map")["v"].clone())]));
+    sink.dispatch(sent.collect()).await.expect("published");
+    let input = source(&config).await;
+    let mut deliveries = fetch(&input, floats.len()).await;
+    deliveries.sort_by_key(|delivery| delivery.transaction().id().parse::<usize>().expect("a number"));
+    for (delivery, float) in deliveries.iter().zip(&floats) {
+        let came = delivery.transaction();
+        assert_eq!(came.decode::<Value>().expect("a map")["v"].as_f64(), Some(*float));
+        assert_eq!(came.metadata().get("float").and_then(Value::as_f64), Some(*float), "as a header");
+    }
+    settle(&input, deliveries, Disposition::Ack).await;
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_identifies_a_transaction_travels() {
     let config = config(json!({ "queue": name("identity") }));
     let sink = open(&config, Usage::Sink).await;

@@ -85,6 +85,11 @@ async fn what_cannot_be_a_request_is_refused_before_it_is_sent() {
         (service.get("a").header("no name", "1"), "`no name` is no name of a header"),
         (service.get("a").header("x", "1\n2"), "the header `x` has characters"),
         (service.post("a").json(&numbers), "its body is no JSON"),
+        (service.post("a").json(&json_of(f64::NAN)), "its body is no JSON: its field `price` is NaN"),
+        (
+            service.post("a").json(&json_of(f64::INFINITY)),
+            "its body is no JSON: its field `price` is infinity",
+        ),
     ];
     for (request, why) in requests {
         let error = request.send().await.unwrap_err();
@@ -92,6 +97,20 @@ async fn what_cannot_be_a_request_is_refused_before_it_is_sent() {
         assert_eq!(error.category(), Category::Business, "trying again cannot help");
     }
     assert!(server.asked().is_empty());
+}
+
+fn json_of(price: f64) -> std::collections::BTreeMap<&'static str, f64> {
+    [("price", price)].into()
+}
+
+#[tokio::test]
+async fn digits_that_a_value_would_lose_are_refused_in_an_answer() {
+    let server = Server::start(|_, _| answer("200 OK", "", "{\"price\": 18446744073709551616}")).await;
+    let service = config(&server).build().unwrap();
+    let answer = service.get("a").send().await.unwrap();
+    let error = answer.json::<Value>().unwrap_err();
+    assert!(error.to_string().contains("at `price`"), "{error}");
+    assert_eq!(answer.json::<std::collections::BTreeMap<String, u128>>().unwrap()["price"], 1 << 64);
 }
 
 #[tokio::test]

@@ -27,6 +27,9 @@ pub mod memory;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 
+#[cfg(all(test, feature = "json_lines", feature = "csv", feature = "excel"))]
+mod numbers;
+
 pub use ability::{Abilities, Count, FetchById, Lifecycle};
 pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};
 pub use error::{ConnectorError, Fate};

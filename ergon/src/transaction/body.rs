@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::de::value::{BorrowedStrDeserializer, BytesDeserializer, Error as PlainError};
 use serde::de::{self, Deserializer, Visitor};
 
+use super::json::{all_kept, watched};
 use super::{ContentType, DecodeError, Result};
 
 /// A body that is read on demand: text and bytes as they came, anything else as its content type says.
@@ -97,10 +98,12 @@ impl<'de> Body<'de> {
 macro_rules! as_content {
     ($($method:ident ( $($argument:ident : $type:ty),* ))*) => {$(
         fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, BodyError> {
-            if self.content_type.is_json() {
+            if !self.content_type.is_json() {
+                self.plain(visitor)
+            } else if all_kept(self.bytes) {
                 self.json(|json| json.$method($($argument,)* visitor))
             } else {
-                self.plain(visitor)
+                watched(self.bytes, |json| json.$method($($argument,)* visitor)).map_err(BodyError::Json)
             }
         }
     )*};

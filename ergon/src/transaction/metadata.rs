@@ -34,7 +34,7 @@ impl Metadata {
         self.get(key).and_then(Value::as_str)
     }
 
-    /// Sets the value under `key`; returns the one it replaces.
+    /// Sets the value under `key`; returns the one it replaces. A float that is not finite is `null` as a [`Value`].
     pub fn insert(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Option<Value> {
         let (key, value) = (key.into(), value.into());
         if let Some(entry) = self.0.iter_mut().find(|(k, _)| *k == key) {

@@ -7,6 +7,7 @@ mod body;
 mod cancel;
 mod error;
 mod id;
+pub(crate) mod json;
 mod metadata;
 pub(crate) mod panic;
 mod payload;
@@ -73,7 +74,8 @@ impl Transaction {
     /// Makes a transaction with `value`, serialized as JSON, for its payload.
     ///
     /// # Errors
-    /// A business error if `value` cannot be serialized as JSON (a map with keys that are no strings, for example).
+    /// A business error if `value` cannot be serialized as JSON: it holds a number that is not finite, or a map with
+    /// keys that are no strings, for example.
     pub fn new<T: Serialize + ?Sized>(id: impl Into<TransactionId>, value: &T) -> Result<Self> {
         Ok(Self::builder().id(id).payload(Payload::json(value)?).build())
     }
@@ -162,7 +164,8 @@ impl<P: Serialize> Transaction<P> {
     /// [`forward`](Self::forward) returns.
     ///
     /// # Errors
-    /// A business error if `payload` cannot be serialized as JSON.
+    /// A business error if `payload` cannot be serialized as JSON, for example because it holds a number that is not
+    /// finite.
     ///
     /// ```
     /// use ergon::prelude::*;
@@ -226,7 +229,8 @@ impl<P> Transaction<P> {
     /// parent's correlation id.
     ///
     /// # Errors
-    /// A business error if `value` cannot be serialized as JSON.
+    /// A business error if `value` cannot be serialized as JSON. A number that is not finite (NaN, the infinities) is
+    /// refused by the name of its field, because JSON has no form for it.
     pub fn derive<T: Serialize + ?Sized>(&self, value: &T) -> Result<Transaction> {
         let payload = Payload::json(value)?;
         let number = self.shared.children.fetch_add(1, Ordering::Relaxed).saturating_add(1);

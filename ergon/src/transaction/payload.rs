@@ -10,6 +10,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_json::Value;
 
 use super::body::Body;
+use super::json::{self, WriteError};
 use super::{Record, Result, TransactionError};
 
 /// What a transaction carries: a body of bytes with a content type, or a value that needs no parsing.
@@ -115,15 +116,29 @@ impl Payload {
     /// Makes a body of JSON.
     ///
     /// # Errors
-    /// A business error if `value` cannot be serialized as JSON.
+    /// A business error if `value` cannot be serialized as JSON. A number that is not finite (NaN, the infinities) is
+    /// refused by the name of its field, because JSON has no form for it.
+    ///
+    /// ```
+    /// use ergon::Payload;
+    ///
+    /// let error = Payload::json(&[1.0, f64::NAN]).unwrap_err();
+    /// assert_eq!(error.to_string(), "the payload cannot be written as JSON: its field `[1]` is NaN");
+    /// ```
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        let bytes = serde_json::to_vec(value).map_err(|error| {
-            TransactionError::business("the payload cannot be written as JSON").with_source(error)
-        })?;
-        Ok(Self::bytes(ContentType::Json, bytes))
+        match json::to_vec(value) {
+            Ok(bytes) => Ok(Self::bytes(ContentType::Json, bytes)),
+            Err(WriteError::Other(error)) => {
+                Err(TransactionError::business("the payload cannot be written as JSON").with_source(error))
+            }
+            Err(refused) => {
+                Err(TransactionError::business(format!("the payload cannot be written as JSON: {refused}")))
+            }
+        }
     }
 
-    /// Makes a payload of a value that is already parsed.
+    /// Makes a payload of a value that is already parsed. A [`Value`] holds no number that is not finite: `serde_json`
+    /// makes `null` of it, before this is called. [`json`](Self::json) refuses it.
     pub fn value(value: Value) -> Self {
         Self(Arc::new(Repr::Value(value)))
     }
@@ -176,6 +191,10 @@ impl Payload {
     }
 
     /// Decodes the content. `String` and [`Bytes`] get a body as it came.
+    ///
+    /// A number keeps its digits, or is refused: a type that takes any value (`Value`, a flattened or untagged type)
+    /// does not get an integer beyond 64 bits, or a decimal that no 64-bit float prints, as the nearest float. A field
+    /// of type `f64` gets the nearest float, one of type `u128` or `i128` the integer.
     ///
     /// # Errors
     /// A [`DecodeError`] that names the field and the position.

@@ -1,33 +1,49 @@
-//! Text that is read as what the reader asks for: a cell of a CSV file, a value of the environment.
+//! Text that is read as what the reader asks for: a cell of a CSV file, a text of a workbook, a value of the
+//! environment.
 
-use serde::de::value::StrDeserializer;
+use std::borrow::Cow;
+
+use serde::de::value::CowStrDeserializer;
 use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 
 /// A piece of text that becomes a number, a flag, nothing or text, whichever the reader asks for.
 ///
-/// Empty text is `None` to an `Option` and `()`; asked for anything at all, it is text.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Text<'de>(&'de str);
+/// Empty text is `None` to an `Option` and `()`; asked for anything at all, it is text. White space around a number or a
+/// flag counts for nothing; text of white space alone is text. A flag is `true` or `false` in any case of letters,
+/// because spreadsheets write `TRUE`. A number is finite: `NaN`, `inf` and what is beyond the range of the type are
+/// refused.
+#[derive(Debug, Clone)]
+pub(crate) struct Text<'de>(Cow<'de, str>);
 
 impl<'de> Text<'de> {
     pub(crate) fn new(text: &'de str) -> Self {
-        Self(text)
+        Self(Cow::Borrowed(text))
+    }
+
+    /// A text that nobody else holds.
+    pub(crate) fn owned(text: String) -> Self {
+        Self(Cow::Owned(text))
     }
 }
 
+/// The flag that a text says.
+fn flag(text: &str) -> Option<bool> {
+    [true, false].into_iter().find(|flag| text.eq_ignore_ascii_case(if *flag { "true" } else { "false" }))
+}
+
 macro_rules! parsed {
-    ($($method:ident $visit:ident $type:ty, $what:literal;)*) => {$(
+    ($($method:ident $visit:ident $parse:expr, $what:literal;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
-            match self.0.trim().parse::<$type>() {
-                Ok(value) => visitor.$visit(value),
-                Err(_) => Err(E::invalid_value(de::Unexpected::Str(self.0), &$what)),
+            match $parse(self.0.trim()) {
+                Some(value) => visitor.$visit(value),
+                None => Err(E::invalid_value(de::Unexpected::Str(&self.0), &$what)),
             }
         }
     )*};
 }
 
 /// Reads one [`Text`]; the error's type is the caller's.
-pub(crate) struct TextDeserializer<'de, E>(&'de str, std::marker::PhantomData<E>);
+pub(crate) struct TextDeserializer<'de, E>(Cow<'de, str>, std::marker::PhantomData<E>);
 
 impl<'de, E: de::Error> IntoDeserializer<'de, E> for Text<'de> {
     type Deserializer = TextDeserializer<'de, E>;
@@ -37,28 +53,42 @@ impl<'de, E: de::Error> IntoDeserializer<'de, E> for Text<'de> {
     }
 }
 
+fn parse<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
 impl<'de, E: de::Error> Deserializer<'de> for TextDeserializer<'de, E> {
     type Error = E;
 
     parsed! {
-        deserialize_bool visit_bool bool, "`true` or `false`";
-        deserialize_i8 visit_i8 i8, "a whole number of 8 bits";
-        deserialize_i16 visit_i16 i16, "a whole number of 16 bits";
-        deserialize_i32 visit_i32 i32, "a whole number of 32 bits";
-        deserialize_i64 visit_i64 i64, "a whole number of 64 bits";
-        deserialize_i128 visit_i128 i128, "a whole number of 128 bits";
-        deserialize_u8 visit_u8 u8, "a whole number from 0 to 255";
-        deserialize_u16 visit_u16 u16, "a whole number from 0 to 65535";
-        deserialize_u32 visit_u32 u32, "a whole number from 0 to 4294967295";
-        deserialize_u64 visit_u64 u64, "a whole number that is not negative";
-        deserialize_u128 visit_u128 u128, "a whole number that is not negative";
-        deserialize_f32 visit_f32 f32, "a number";
-        deserialize_f64 visit_f64 f64, "a number";
-        deserialize_char visit_char char, "one character";
+        deserialize_bool visit_bool flag, "`true` or `false`";
+        deserialize_i8 visit_i8 parse::<i8>, "a whole number of 8 bits";
+        deserialize_i16 visit_i16 parse::<i16>, "a whole number of 16 bits";
+        deserialize_i32 visit_i32 parse::<i32>, "a whole number of 32 bits";
+        deserialize_i64 visit_i64 parse::<i64>, "a whole number of 64 bits";
+        deserialize_i128 visit_i128 parse::<i128>, "a whole number of 128 bits";
+        deserialize_u8 visit_u8 parse::<u8>, "a whole number from 0 to 255";
+        deserialize_u16 visit_u16 parse::<u16>, "a whole number from 0 to 65535";
+        deserialize_u32 visit_u32 parse::<u32>, "a whole number from 0 to 4294967295";
+        deserialize_u64 visit_u64 parse::<u64>, "a whole number that is not negative";
+        deserialize_u128 visit_u128 parse::<u128>, "a whole number that is not negative";
+        deserialize_f32 visit_f32 |text| parse(text).filter(|number: &f32| number.is_finite()), "a finite number of 32 bits";
+        deserialize_f64 visit_f64 |text| parse(text).filter(|number: &f64| number.is_finite()), "a finite number";
+    }
+
+    /// One character is itself, also where it is a blank.
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        match parse(&self.0).or_else(|| parse(self.0.trim())) {
+            Some(character) => visitor.visit_char(character),
+            None => Err(E::invalid_value(de::Unexpected::Str(&self.0), &"one character")),
+        }
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
-        visitor.visit_borrowed_str(self.0)
+        match self.0 {
+            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+            Cow::Owned(text) => visitor.visit_string(text),
+        }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
@@ -79,7 +109,7 @@ impl<'de, E: de::Error> Deserializer<'de> for TextDeserializer<'de, E> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, E> {
-        StrDeserializer::<E>::new(self.0).deserialize_enum(name, variants, visitor)
+        CowStrDeserializer::<E>::new(self.0).deserialize_enum(name, variants, visitor)
     }
 
     serde::forward_to_deserialize_any! {

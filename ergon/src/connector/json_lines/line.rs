@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::Envelope;
 use crate::transaction::{
-    Content, ContentType, Metadata, Payload, Record, Transaction, TransactionBuilder, key,
+    Content, ContentType, Metadata, Payload, Record, Transaction, TransactionBuilder, json, key,
 };
 
 /// A transaction as it stands on a line, around its payload.
@@ -55,7 +55,7 @@ pub(super) fn write(
         Envelope::Auto => metadata.get(key::ERROR).is_some(),
         Envelope::Never => false,
     };
-    let (payload, content_type) = json(transaction.payload())?;
+    let (payload, content_type) = payload_json(transaction.payload())?;
     if !wrapped {
         line.extend_from_slice(payload.get().as_bytes());
         return Ok(());
@@ -73,7 +73,7 @@ pub(super) fn write(
 }
 
 /// The payload as JSON on one line, and its content type if it was no JSON.
-fn json(payload: &Payload) -> serde_json::Result<(Box<RawValue>, Option<&str>)> {
+fn payload_json(payload: &Payload) -> serde_json::Result<(Box<RawValue>, Option<&str>)> {
     match payload.content() {
         Content::Body(content_type, bytes) => body(content_type, bytes),
         Content::Value(value) => Ok((serde_json::value::to_raw_value(value)?, None)),
@@ -133,9 +133,11 @@ fn compact(json: &str) -> String {
 
 /// Makes a transaction of an envelope; a line that is none becomes a delivery that does not decode.
 pub(super) fn unwrapped(made: TransactionBuilder, place: String, line: &[u8]) -> Transaction {
-    let Some((read, payload)) = serde_json::from_slice::<Read>(line).ok().and_then(with_payload) else {
-        let reason =
-            format!("{place} is no envelope, expected {{\"id\": …, \"payload\": …, \"metadata\": {{…}}}}");
+    let read = json::from_slice::<Read>(line);
+    let why = read.as_ref().err().map(|error| format!("; {error}")).unwrap_or_default();
+    let Some((read, payload)) = read.ok().and_then(with_payload) else {
+        let expected = "{\"id\": …, \"payload\": …, \"metadata\": {…}}";
+        let reason = format!("{place} is no envelope, expected {expected}{why}");
         let kept = String::from_utf8_lossy(line).into_owned();
         let record = Record::broken(["line".to_owned()].to_vec().into(), vec![kept.into()], reason);
         return made.id(place).payload(Payload::record(record)).build();

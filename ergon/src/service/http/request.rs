@@ -13,6 +13,7 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 use super::address::{self, shown_url};
 use super::exchange::Exchange;
 use super::{Body, HttpError, HttpErrorKind, HttpService, Response};
+use crate::transaction::json;
 
 /// A request that is not sent yet; made by [`HttpService::get`] and the like.
 ///
@@ -96,9 +97,10 @@ impl Request {
         self
     }
 
-    /// Sends `value` as JSON.
+    /// Sends `value` as JSON. A value that JSON cannot hold, such as a number that is not finite, is the error of
+    /// [`send`](Self::send): nothing is sent.
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
-        match serde_json::to_vec(value) {
+        match json::to_vec(value) {
             Ok(body) => self.body("application/json", body),
             Err(error) => {
                 self.refuse(&format!("its body is no JSON: {error}"));

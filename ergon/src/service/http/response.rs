@@ -17,6 +17,7 @@ use super::excerpt::excerpt;
 use super::exchange::{Asked, announced};
 use super::{HttpError, HttpErrorKind, failure};
 use crate::settings::ByteSize;
+use crate::transaction::json::{self, Located};
 
 /// A whole answer, with a status of 2xx.
 pub struct Response {
@@ -56,21 +57,22 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Decodes the body from JSON.
+    /// Decodes the body from JSON. A number keeps its digits, or is refused, as in
+    /// [`Payload::decode`](crate::Payload::decode).
     ///
     /// # Errors
     /// Where the body is no `T`, and how it begins.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
-        let mut reader = serde_json::Deserializer::from_slice(&self.body);
-        let read = serde_path_to_error::deserialize(&mut reader)
-            .map_err(|error| (error.path().to_string(), error.into_inner()));
-        let ended = |value| reader.end().map(|()| value).map_err(|error| (".".to_owned(), error));
-        read.and_then(ended).map_err(|(field, error)| self.undecoded(&field, &error))
+        json::from_slice_located(&self.body).map_err(|located| self.undecoded(&located))
     }
 
-    fn undecoded(&self, field: &str, error: &serde_json::Error) -> HttpError {
+    fn undecoded(&self, Located { field, error }: &Located) -> HttpError {
         let place = format!("line {} column {}", error.line(), error.column());
-        let field = if field == "." { String::new() } else { format!(" at `{field}`") };
+        let field = field
+            .as_ref()
+            .filter(|field| *field != ".")
+            .map(|field| format!(" at `{field}`"))
+            .unwrap_or_default();
         let what = if error.is_data() { "JSON that does not fit" } else { "what is no JSON" };
         let begins = excerpt(&self.body, &self.asked.secrets);
         let message = format!("{} answered {what}{field}, {place}; it begins with: {begins}", self.asked);

@@ -42,6 +42,7 @@ use serde::de::DeserializeOwned;
 
 use super::Service;
 use super::http::HttpService;
+use crate::transaction::json::{self, Located};
 
 pub use answer::Answer;
 /// The protocol's own types.
@@ -175,17 +176,11 @@ fn check_end(reason: Option<FinishReason>, refusal: Option<&str>) -> Result<(), 
 }
 
 fn decoded<T: DeserializeOwned>(text: &str) -> Result<T, OpenaiError> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let mismatch = |place: String, source: serde_json::Error| {
-        let place = format!("{place}, line {} column {}", source.line(), source.column());
-        OpenaiError::Mismatch { place, begins: beginning(text), source: Arc::new(source) }
-    };
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let field = error.path().to_string();
-        mismatch(format!("at `{field}`"), error.into_inner())
-    })?;
-    reader.end().map_err(|error| mismatch("behind its end".to_owned(), error))?;
-    Ok(value)
+    json::from_slice_located(text.as_bytes()).map_err(|Located { field, error }| {
+        let place = field.map_or_else(|| "behind its end".to_owned(), |field| format!("at `{field}`"));
+        let place = format!("{place}, line {} column {}", error.line(), error.column());
+        OpenaiError::Mismatch { place, begins: beginning(text), source: Arc::new(error) }
+    })
 }
 
 /// The beginning of a text, on one line.

@@ -16,7 +16,7 @@ use crate::connector::{AnyConnector, ConnectorError, LetterFate, Shard, Visitor}
 use crate::error::{Error, ErrorKind};
 use crate::runner::{Built, Exit, runtime};
 use crate::task::{Slot, connector_error};
-use crate::transaction::{Content, Transaction, key};
+use crate::transaction::{Content, Transaction, json, key};
 
 /// Shows dead letters, or sends them back.
 ///
@@ -272,8 +272,8 @@ fn field_of(letter: &Transaction, field: &str) -> Option<Value> {
     }
 }
 
-/// The payload as JSON; text, and else what can be read of it, where it is none.
+/// The payload as JSON; text, and else what can be read of it, where it is none or a value would lose its digits.
 fn payload(letter: &Transaction) -> Value {
     let bytes = letter.payload().to_bytes().unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into())
+    json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into())
 }
