@@ -27,8 +27,12 @@ pub mod memory;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 
-#[cfg(all(test, feature = "json_lines", feature = "csv", feature = "excel"))]
+#[cfg(test)]
+#[cfg(all(feature = "json_lines", feature = "csv", feature = "excel"))]
 mod numbers;
+#[cfg(test)]
+#[cfg(all(feature = "csv", feature = "excel"))]
+mod one_table;
 
 pub use ability::{Abilities, Count, FetchById, Lifecycle};
 pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};

@@ -5,6 +5,7 @@
 
 mod body;
 mod cancel;
+mod cell;
 mod error;
 mod id;
 pub(crate) mod json;

@@ -9,6 +9,7 @@ use serde::forward_to_deserialize_any;
 use serde::ser::{self, Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
+use super::cell::TypedCell;
 use super::{ContentType, Text};
 
 /// One row of a table: the names of its columns, shared by all rows, and its cells.
@@ -49,13 +50,15 @@ enum Cells {
 }
 
 impl Record {
-    /// Makes a row whose cells have types.
+    /// Makes a row whose cells have types. Each is read as what the task's field asks for, as a text cell is: a number
+    /// becomes text for a `String`, the text `"3"` a number for a `u32`, `null` and an empty text `None` for an
+    /// `Option`. A field that takes any value (`Value`, a flattened or untagged type) gets the cell with its own type.
     pub fn typed(names: Arc<[String]>, cells: Vec<Value>) -> Self {
         Self { names, cells: Cells::Typed(cells) }
     }
 
     /// Makes a row of text cells, each read as what the task's field asks for: `"2"` becomes a number for a `u32`,
-    /// an empty cell `None` for an `Option`.
+    /// an empty cell `None` for an `Option`. A number that is not finite (`NaN`, `inf`, `1e400`) is refused.
     pub fn text(names: Arc<[String]>, cells: Vec<String>) -> Self {
         Self { names, cells: Cells::Text(cells) }
     }
@@ -165,7 +168,7 @@ impl<'de> MapAccess<'de> for Columns<'de> {
         match &self.record.cells {
             Cells::Typed(cells) | Cells::Broken { cells, .. } => {
                 let cell = cells.get(column).unwrap_or(&Value::Null);
-                seed.deserialize(cell).map_err(CellError::custom)
+                seed.deserialize(TypedCell(cell))
             }
             Cells::Text(cells) => {
                 let cell = cells.get(column).map_or("", String::as_str);
