@@ -2,60 +2,144 @@
 
 use std::fmt::Write;
 
-use calamine::{DataRef, ExcelDateTime};
+use calamine::{DataRef, ExcelDateTime, XlsxError};
 use serde_json::{Number, Value};
 
 use super::DateFormat;
+use super::scan::{Facts, Kind};
+use crate::transaction::json::keeps;
 
-/// Days from Excel's day 0 to the end of the year 9999: what lies beyond is no date.
+/// Days from day 0 of the system of 1900 to the end of the year 9999: what lies beyond is no date.
 const LAST_DAY: f64 = 2_958_466.0;
+/// Day 0 of the system of 1904 is this day of the other.
+const BETWEEN_SYSTEMS: f64 = 1462.0;
+/// Lotus took 1900 for a leap year, and Excel kept the day.
+const NO_DAY: f64 = 60.0;
 /// Below this, every whole number has an exact `f64`.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A cell that holds an error, or what cannot be a value: what it shows, for the message.
-pub(super) struct BadCell(pub(super) String);
-
-/// The value of a cell, typed as in the workbook.
-pub(super) fn value(cell: &DataRef<'_>, dates: DateFormat) -> Result<Value, BadCell> {
-    Ok(match cell {
-        DataRef::Empty => Value::Null,
-        DataRef::Int(number) => (*number).into(),
-        DataRef::Float(number) => self::number(*number),
-        DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => {
-            text.as_str().into()
-        }
-        DataRef::SharedString(text) => (*text).into(),
-        DataRef::Bool(flag) => Value::Bool(*flag),
-        DataRef::DateTime(time) if dates == DateFormat::Serial => number(time.as_f64()),
-        DataRef::DateTime(time) => iso(*time)?.into(),
-        DataRef::Error(error) => return Err(BadCell(error.to_string())),
-    })
+/// A cell that has no value.
+#[derive(Debug, PartialEq)]
+pub(super) struct BadCell {
+    /// What it holds, for the message: `cell B2 of sheet … holds …`.
+    pub(super) holds: String,
+    /// What is kept of it.
+    pub(super) kept: Value,
 }
 
-/// Excel knows no integers: a number without a fraction is one.
-fn number(number: f64) -> Value {
-    if number.fract() == 0.0 && number.abs() < EXACT {
+impl BadCell {
+    /// One that shows a text and does not hold what it should.
+    fn shows(text: &str, why: &str) -> Self {
+        Self { holds: format!("{text}{why}"), kept: text.into() }
+    }
+}
+
+/// How the dates of a workbook become values.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dates {
+    pub(super) format: DateFormat,
+    /// Days are counted from 1904-01-01, and not from the day before 1900-01-01.
+    pub(super) from_1904: bool,
+}
+
+/// The value of a cell, typed as in the workbook: of what the library read, and what else the file says of it.
+/// `is_time` says whether its format shows a time without a date.
+pub(super) fn value(
+    cell: &DataRef<'_>,
+    facts: &Facts,
+    dates: Dates,
+    is_time: impl FnOnce() -> bool,
+) -> Result<Value, BadCell> {
+    match cell {
+        DataRef::Empty => empty(facts),
+        DataRef::Int(number) => Ok((*number).into()),
+        DataRef::Float(float) => number(*float, &facts.value),
+        DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => {
+            Ok(text.as_str().into())
+        }
+        DataRef::SharedString(text) => Ok((*text).into()),
+        DataRef::Bool(flag) => Ok(Value::Bool(*flag)),
+        DataRef::DateTime(time) if dates.format == DateFormat::Serial => number(time.as_f64(), &facts.value),
+        DataRef::DateTime(time) => iso(*time, dates.from_1904, is_time).map(Value::from),
+        DataRef::Error(error) => Err(BadCell::shows(&error.to_string(), "")),
+    }
+}
+
+/// A cell that the library cannot read, and after which it can go on. An error that is no cell's is returned.
+pub(super) fn unread(error: XlsxError, facts: &Facts) -> Result<BadCell, XlsxError> {
+    let text = &facts.value;
+    match error {
+        XlsxError::CellError(error) => Ok(BadCell::shows(&error, "")),
+        XlsxError::CellTAttribute(kind) => {
+            Ok(BadCell::shows(text, &format!(", a value of a type that is not known (`{kind}`)")))
+        }
+        XlsxError::ParseFloat(_) => Ok(BadCell::shows(text, ", expected a number")),
+        XlsxError::Unrecognized { typ: "boolean cell value", .. } => {
+            Ok(BadCell::shows(text, ", expected a flag"))
+        }
+        XlsxError::Unexpected(why) if why.starts_with("Cell string index") => {
+            Ok(BadCell::shows(text, ", the number of a text that the workbook does not have"))
+        }
+        XlsxError::UnexpectedNode(_) => Ok(BadCell::shows(text, ", and a part that is not known")),
+        other => Err(other),
+    }
+}
+
+fn empty(facts: &Facts) -> Result<Value, BadCell> {
+    match facts.value.as_str() {
+        // A formula that made an empty text says so; a program that does not calculate leaves the type out.
+        "" if facts.has_formula && facts.kind != Kind::FormulaText => {
+            let formula = format!("={}", facts.formula);
+            let holds =
+                "a formula without a stored result (open the workbook in a spreadsheet program and save it)";
+            Err(BadCell { holds: holds.to_owned(), kept: formula.into() })
+        }
+        "" => Ok(Value::Null),
+        _ if facts.kind == Kind::Other => Ok(Value::Null),
+        text => Err(BadCell::shows(text, ", which cannot be read")),
+    }
+}
+
+/// Excel knows no integers: a number without a fraction is one. An integer of 64 bits keeps its digits, also those that
+/// Excel would round.
+fn number(float: f64, text: &str) -> Result<Value, BadCell> {
+    if float.is_finite() && !keeps(text) {
+        return Err(BadCell::shows(text, ", more digits than a number keeps (store it as text)"));
+    }
+    if float.fract() == 0.0 && float.abs() < EXACT && !(float == 0.0 && float.is_sign_negative()) {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "it has no fraction and lies in the range of an i64"
         )]
-        return Value::from(number as i64);
+        return Ok(Value::from(float as i64));
     }
-    Number::from_f64(number).map_or(Value::Null, Value::Number)
+    if let Some(whole) =
+        text.parse::<i64>().map(Value::from).or_else(|_| text.parse::<u64>().map(Value::from)).ok()
+        && float != 0.0
+    {
+        return Ok(whole);
+    }
+    Number::from_f64(float)
+        .map(Value::Number)
+        .ok_or_else(|| BadCell::shows(text, ", a number that is not finite"))
 }
 
-fn iso(time: ExcelDateTime) -> Result<String, BadCell> {
+fn iso(time: ExcelDateTime, from_1904: bool, is_time: impl FnOnce() -> bool) -> Result<String, BadCell> {
     let serial = time.as_f64();
-    if time.is_duration() {
+    if time.is_duration() && serial.is_finite() {
         return Ok(duration(serial));
     }
-    if !(0.0..LAST_DAY).contains(&serial) {
-        return Err(BadCell(format!("{serial} as a date, which is out of Excel's range")));
+    let last = if from_1904 { LAST_DAY - BETWEEN_SYSTEMS } else { LAST_DAY };
+    if !(0.0..last).contains(&serial) {
+        return Err(BadCell::shows(&serial.to_string(), " as a date, which is out of Excel's range"));
+    }
+    if !from_1904 && serial.floor() == NO_DAY {
+        return Err(BadCell::shows(&serial.to_string(), " as a date, which is 1900-02-29 and no day"));
     }
     let (year, month, day, hour, minute, second, milli) = time.to_ymd_hms_milli();
     let mut text = String::with_capacity(23);
-    // Day 0 is how Excel writes a time of day without a date.
-    if serial >= 1.0 {
+    // Day 0 is how Excel writes a time of day without a date. From 1904 on it is also a day: the format tells.
+    if serial >= 1.0 || (from_1904 && !is_time()) {
         push(&mut text, format_args!("{year:04}-{month:02}-{day:02}"));
         if (hour, minute, second, milli) == (0, 0, 0, 0) {
             return Ok(text);
@@ -67,6 +151,26 @@ fn iso(time: ExcelDateTime) -> Result<String, BadCell> {
         push(&mut text, format_args!(".{milli:03}"));
     }
     Ok(text)
+}
+
+/// Says whether a number format shows a time and no date: hours or seconds, and neither days nor years.
+pub(super) fn shows_time_only(format: &str) -> bool {
+    let (mut quoted, mut bracketed, mut escaped, mut has_time) = (false, false, false, false);
+    for character in format.chars() {
+        match character {
+            _ if escaped => escaped = false,
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            '\\' | '_' | '*' => escaped = true,
+            '[' => bracketed = true,
+            ']' => bracketed = false,
+            _ if bracketed => {}
+            'd' | 'D' | 'y' | 'Y' => return false,
+            'h' | 'H' | 's' | 'S' => has_time = true,
+            _ => {}
+        }
+    }
+    has_time
 }
 
 fn duration(days: f64) -> String {
@@ -118,20 +222,65 @@ mod tests {
 
     #[test]
     fn dates_and_times_become_iso_8601() {
-        let shown = |serial, kind| iso(ExcelDateTime::new(serial, kind, false)).ok();
+        let shown = |serial, kind| iso(ExcelDateTime::new(serial, kind, false), false, || false).ok();
         assert_eq!(shown(42_682.0, DateTime).as_deref(), Some("2016-11-08"));
         assert_eq!(shown(42_682.437_5, DateTime).as_deref(), Some("2016-11-08T10:30:00"));
         assert_eq!(shown(0.437_5, DateTime).as_deref(), Some("10:30:00"));
         assert_eq!(shown(1.520_833_333_333_333_3, TimeDelta).as_deref(), Some("PT36H30M0S"));
         assert_eq!(shown(-1.0, DateTime), None);
         assert_eq!(shown(3e6, DateTime), None);
+        assert_eq!(shown(f64::NAN, DateTime), None);
+        assert_eq!(shown(f64::INFINITY, TimeDelta), None);
+        assert_eq!(
+            [1.0, 59.0, 60.0, 61.0].map(|serial| shown(serial, DateTime)),
+            [
+                Some("1900-01-01".to_owned()),
+                Some("1900-02-28".to_owned()),
+                None,
+                Some("1900-03-01".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn days_are_counted_from_1904_too() {
+        let shown = |serial, is_time| iso(ExcelDateTime::new(serial, DateTime, true), true, || is_time).ok();
+        assert_eq!(shown(0.0, false).as_deref(), Some("1904-01-01"));
+        assert_eq!(shown(0.5, false).as_deref(), Some("1904-01-01T12:00:00"));
+        assert_eq!(shown(0.5, true).as_deref(), Some("12:00:00"));
+        assert_eq!(shown(1.0, false).as_deref(), Some("1904-01-02"));
+        assert_eq!(shown(2_957_003.0, false).as_deref(), Some("9999-12-31"));
+        assert_eq!(shown(2_957_004.0, false), None);
+    }
+
+    #[test]
+    fn a_format_of_a_time_has_no_date() {
+        for format in ["h:mm", "hh:mm:ss", "h:mm AM/PM", "mm:ss", "mmss.0", "[$-409]h:mm:ss", "h \"day\" mm"]
+        {
+            assert!(shows_time_only(format), "{format}");
+        }
+        for format in ["yyyy-mm-dd", "m/d/yy h:mm", "mmm", "General", "d", "YYYY\\ hh", "\"h\""] {
+            assert!(!shows_time_only(format), "{format}");
+        }
     }
 
     #[test]
     fn a_number_without_a_fraction_is_an_integer() {
-        assert_eq!(
-            [number(3.0), number(-0.5), number(1e300)].map(|n| n.to_string()),
-            ["3", "-0.5", "1e+300"]
-        );
+        let shown = |text: &str| number(text.parse().unwrap(), text).map(|number| number.to_string());
+        for (text, expected) in [
+            ("3", "3"),
+            ("3.0", "3"),
+            ("-0.5", "-0.5"),
+            ("-0", "-0.0"),
+            ("1e300", "1e+300"),
+            ("505.10739999999998", "505.1074"),
+            ("9007199254740993", "9007199254740993"),
+            ("18446744073709551615", "18446744073709551615"),
+        ] {
+            assert_eq!(shown(text).as_deref(), Ok(expected));
+        }
+        for text in ["18446744073709551616", "0.12345678901234567891", "NaN", "inf", "1e400"] {
+            assert!(shown(text).unwrap_err().holds.starts_with(&format!("{text}, ")), "{text}");
+        }
     }
 }

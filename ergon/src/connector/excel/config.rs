@@ -24,7 +24,7 @@ use crate::settings::FilePath;
 pub struct ExcelConfig {
     /// The workbook.
     pub path: FilePath,
-    /// The sheet's name. Default: the first sheet; a sink names it `Sheet1`.
+    /// The sheet's name. Default: the first sheet that is not hidden; a sink names it `Sheet1`.
     #[serde(default)]
     pub sheet: Option<String>,
     /// The row that holds the names of the columns, as Excel counts: the first is 1. Default: 1.
@@ -55,7 +55,7 @@ pub struct ExcelConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
-    /// The column's name, as in the header.
+    /// The column's name, as in the header. White space around it counts for nothing.
     pub column: String,
     /// The value the cell must have.
     pub equals: Value,
@@ -68,7 +68,8 @@ pub enum DateFormat {
     /// Text in ISO 8601: `2016-11-08`, `2016-11-08T10:30:00`, `10:30:00`, a duration as `PT36H30M0S`.
     #[default]
     Iso,
-    /// Excel's own number: days since 1900 (or 1904), with a fraction for the time.
+    /// Excel's own number: days, with a fraction for the time. The metadata `date_system` says from which year the
+    /// workbook counts them, 1900 or 1904.
     Serial,
 }
 

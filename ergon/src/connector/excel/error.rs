@@ -5,7 +5,7 @@ use std::path::Path;
 use calamine::XlsxError;
 
 use crate::connector::ConnectorError;
-use crate::connector::file::{ByteSize, closest, shown};
+use crate::connector::file::{ByteSize, Format, closest, shown};
 
 fn permanent(path: &Path, what: &str, hint: &str) -> ConnectorError {
     ConnectorError::permanent(format!("{} {what}", shown(path))).with_hint(hint)
@@ -21,8 +21,38 @@ pub(super) fn old_workbook(path: &Path) -> ConnectorError {
     permanent(path, "is a workbook of the old .xls format, expected .xlsx", hint)
 }
 
-pub(super) fn no_workbook(path: &Path) -> ConnectorError {
-    permanent(path, "is no .xlsx workbook", "name a file that was saved as `Excel Workbook (.xlsx)`")
+/// A file of another format; of none that is known, most likely a text.
+pub(super) fn no_workbook(path: &Path, format: Option<Format>) -> ConnectorError {
+    let what = match format {
+        Some(format) => format!("{}, expected an .xlsx workbook", format.what()),
+        None => "is no .xlsx workbook".to_owned(),
+    };
+    let hint = match format {
+        Some(Format::BinaryWorkbook | Format::OpenDocument) => {
+            "open it in Excel or LibreOffice and save it as `Excel Workbook (.xlsx)`; another name for the file does not do"
+        }
+        Some(Format::Gzip) => "unpack it first, such as with `gunzip`",
+        Some(Format::Bzip2) => "unpack it first, such as with `bunzip2`",
+        Some(Format::Zstd) => "unpack it first, such as with `unzstd`",
+        Some(Format::Xz) => "unpack it first, such as with `unxz`",
+        Some(Format::Zip) => "unpack it first, such as with `unzip`",
+        Some(Format::Html) => {
+            "open it in Excel and save it as `Excel Workbook (.xlsx)`; or look at the page, which may be a login or an \
+             error that was saved in the place of the workbook"
+        }
+        Some(Format::Xml) => "open it in Excel and save it as `Excel Workbook (.xlsx)`",
+        None | Some(Format::Utf16 | Format::Utf32) => {
+            "read a file of separated values with a `CsvConfig`; else name a file that was saved as `Excel Workbook (.xlsx)`"
+        }
+        _ => "name a file that was saved as `Excel Workbook (.xlsx)`",
+    };
+    permanent(path, &what, hint)
+}
+
+pub(super) fn no_visible_sheet(path: &Path, there: &[String]) -> ConnectorError {
+    let names = there.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let what = format!("has no sheet of cells that is not hidden; there is {names}");
+    permanent(path, &what, "name one of them with `sheet`")
 }
 
 pub(super) fn too_large(path: &Path, unpacked: u128, limit: ByteSize) -> ConnectorError {
@@ -87,7 +117,7 @@ pub(super) fn no_header(path: &Path, sheet: &str, row: u32, first: Option<u32>) 
 
 pub(super) fn blank_header(path: &Path, sheet: &str, cell: &str) -> ConnectorError {
     let what = format!("has a column without a name: cell {cell} of sheet `{sheet}` is blank");
-    permanent(path, &what, "name the column, or delete it")
+    permanent(path, &what, "name the column, or delete it; set `header_row` if another row names the columns")
 }
 
 pub(super) fn header_is_error(path: &Path, sheet: &str, cell: &str, shows: &str) -> ConnectorError {
@@ -95,10 +125,38 @@ pub(super) fn header_is_error(path: &Path, sheet: &str, cell: &str, shows: &str)
     permanent(path, &what, "name the column")
 }
 
-pub(super) fn same_header(path: &Path, sheet: &str, name: &str, cells: [&str; 2]) -> ConnectorError {
-    let [first, second] = cells;
+/// `cells` are what stands in each, and its name.
+pub(super) fn same_header(path: &Path, sheet: &str, name: &str, cells: [(&str, &str); 2]) -> ConnectorError {
+    let [first, second] = cells.map(|(shown, cell)| match shown {
+        shown if shown == name => cell.to_owned(),
+        shown => format!("{cell} ({shown:?})"),
+    });
     let what = format!("has two columns named `{name}` in sheet `{sheet}`: {first} and {second}");
-    permanent(path, &what, "give each column a name of its own")
+    permanent(path, &what, "give each column a name of its own; white space around a name counts for nothing")
+}
+
+/// A title above the table: how many cells it has in which row, and which row has how many names.
+pub(super) fn title(path: &Path, sheet: &str, found: (u32, usize), better: (u32, usize)) -> ConnectorError {
+    let ((row, cells), (better, names)) = (found, better);
+    let cells = counted(cells);
+    let what = format!("has {cells} in row {row} of sheet `{sheet}`, expected the names of the columns");
+    let names = counted(names);
+    let hint = format!("set `header_row = {better}`, where there are {names}; or delete the rows above it");
+    permanent(path, &what, &hint)
+}
+
+/// A header that leaves columns of all rows without a name.
+pub(super) fn narrow_header(path: &Path, sheet: &str, found: (u32, usize), width: usize) -> ConnectorError {
+    let (row, cells) = (found.0, counted(found.1));
+    let width = counted(width);
+    let what = format!(
+        "has {cells} in its header (row {row} of sheet `{sheet}`), but up to {width} in each row below"
+    );
+    permanent(path, &what, "name each column; set `header_row` if another row does")
+}
+
+fn counted(cells: usize) -> String {
+    if cells == 1 { "1 cell".to_owned() } else { format!("{cells} cells") }
 }
 
 pub(super) fn no_column(path: &Path, sheet: &str, wanted: &str, names: &[String]) -> ConnectorError {

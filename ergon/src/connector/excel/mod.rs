@@ -1,11 +1,16 @@
 //! One sheet of an `.xlsx` workbook: a source and a sink.
 //!
 //! Source: a row is a transaction, streamed and never the whole sheet; its payload is the row's cells by the names in
-//! the header, typed as in the workbook, and decodes straight into the task's struct. Integers stay integers, dates
-//! become ISO 8601, a blank cell is nothing (`None`). The id is `sheet!row`; the metadata says `file`, `sheet` and
-//! `row`. Blank rows are passed over. A row with a cell that is an error (`#DIV/0!`), or a value in a column without
-//! a name, is a delivery that does not decode. A sheet with a header and no rows is an end at once; one without a
-//! header is an error. Several workers share the rows by their number.
+//! the header, and decodes straight into the task's struct. A cell becomes what the field asks for, as a cell of a CSV
+//! file does: a number becomes text for a `String`, text that is a number becomes a number for a `u32`, a blank cell is
+//! `None` for an `Option` and `""` for a `String`. A field that takes any value gets the cell as it is typed in the
+//! workbook: integers stay integers, dates become ISO 8601. The id is `sheet!row`; the metadata says `file`, `sheet` and
+//! `row`, and with `date_format = "serial"` the `date_system` (1900 or 1904).
+//!
+//! Rows without a value are passed over. A row is a delivery that does not decode if one of its cells holds an error
+//! (`#DIV/0!`), a formula without a stored result, what cannot be read, or a value in a column without a name; the
+//! reason names the cell. A sheet with a header and no rows is an end at once; one without a header, or with a title
+//! above it, is an error. Several workers share the rows by their number.
 //!
 //! Sink: numbers, flags and dates (texts in ISO 8601, as the source hands them out) become cells of their type; every
 //! other text stays text and never becomes a formula; a whole number that Excel would round becomes text. The header is
@@ -48,9 +53,13 @@
 mod cell;
 mod config;
 mod error;
+mod header;
 mod lines;
 mod partial;
+mod parts;
 mod rows;
+mod scan;
+mod sheet;
 mod sink;
 mod source;
 mod taken;
@@ -65,7 +74,8 @@ use std::time::Duration;
 
 use super::file::{Feed, file_name, writable};
 use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
-use rows::{Row, Table};
+use header::Table;
+use rows::Row;
 use sink::Out;
 
 pub use config::{DateFormat, ExcelConfig, Filter};

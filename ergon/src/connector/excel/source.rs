@@ -2,14 +2,15 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::rows::{Row, Rows, Table};
+use super::header::Table;
+use super::rows::{Row, Rows};
 use super::workbook::open_workbook;
-use super::{Excel, ExcelConfig};
+use super::{DateFormat, Excel, ExcelConfig};
 use crate::connector::file::{Closed, Outlet, find, place};
 use crate::connector::{
     ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Place, Settlement, Shard, Source,
 };
-use crate::transaction::{Payload, Record, Transaction};
+use crate::transaction::{Payload, Record, Transaction, TransactionBuilder};
 
 impl Source for Excel {
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
@@ -61,14 +62,20 @@ impl Excel {
     }
 
     fn single(&self, table: &Table, row: Row) -> Transaction {
-        Transaction::builder()
+        let made = Transaction::builder()
             .id(format!("{}!{}", table.sheet, row.number))
             .source(Arc::clone(&self.file))
-            .metadata("row", row.number)
-            .metadata("sheet", &*table.sheet)
-            .metadata("file", &*self.file)
-            .payload(Payload::record(record(table, row)))
-            .build()
+            .metadata("row", row.number);
+        self.place(made, table).payload(Payload::record(record(table, row))).build()
+    }
+
+    /// Says where rows are from; and of dates that are numbers, from which year the days are counted.
+    fn place(&self, made: TransactionBuilder, table: &Table) -> TransactionBuilder {
+        let made = made.metadata("sheet", &*table.sheet).metadata("file", &*self.file);
+        match self.config.date_format {
+            DateFormat::Iso => made,
+            DateFormat::Serial => made.metadata("date_system", table.date_system),
+        }
     }
 
     fn bundle(&self, table: &Table, rows: &mut dyn Iterator<Item = Row>) -> Option<Transaction> {
@@ -79,11 +86,9 @@ impl Excel {
             .source(Arc::clone(&self.file))
             .metadata("row", first)
             .metadata("last_row", last)
-            .metadata("rows", rows.len())
-            .metadata("sheet", &*table.sheet)
-            .metadata("file", &*self.file);
+            .metadata("rows", rows.len());
         let records = rows.into_iter().map(|row| record(table, row)).collect();
-        Some(bundle.payload(Payload::records(records)).build())
+        Some(self.place(bundle, table).payload(Payload::records(records)).build())
     }
 }
 

@@ -1,23 +1,25 @@
 //! Opening a workbook that may be anything: what it claims is checked before it is believed.
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
-use calamine::{Reader, SheetType, Xlsx};
+use calamine::{Reader, SheetType, SheetVisible, Xlsx};
 use zip::ZipArchive;
 
+use super::parts::{Archive, Shared};
 use super::{ExcelConfig, error};
 use crate::connector::ConnectorError;
-use crate::connector::file::{ByteSize, cannot, open};
+use crate::connector::file::{ByteSize, ENOUGH, Format, cannot, open};
 
-/// How the old `.xls` and encrypted workbooks begin.
-const COMPOUND_FILE: &[u8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1";
 /// A part may be larger than this only if it was packed like real content.
 const BOMB_SIZE: u64 = 16 << 20;
 const BOMB_RATIO: u64 = 250;
 
-pub(super) type Workbook = Xlsx<BufReader<File>>;
+/// A workbook that is open: as the library reads it, and its parts.
+pub(super) struct Workbook {
+    pub(super) xlsx: Xlsx<BufReader<Shared>>,
+    pub(super) parts: Archive,
+}
 
 /// Opens a workbook after a look at what it claims to be.
 pub(super) fn open_workbook(config: &ExcelConfig) -> Result<Workbook, ConnectorError> {
@@ -25,28 +27,55 @@ pub(super) fn open_workbook(config: &ExcelConfig) -> Result<Workbook, ConnectorE
     let mut file = open(path)?;
     let unreadable = |cause| cannot("read", path, cause);
     let mut start = Vec::new();
-    file.by_ref().take(8).read_to_end(&mut start).map_err(unreadable)?;
+    file.by_ref().take(ENOUGH as u64).read_to_end(&mut start).map_err(unreadable)?;
     file.rewind().map_err(unreadable)?;
-    match start.as_slice() {
-        [] => return Err(error::empty_file(path)),
-        COMPOUND_FILE => return Err(compound_file(path, file)),
-        [b'P', b'K', ..] => check_parts(path, &file, config.max_bytes)?,
-        _ => return Err(error::no_workbook(path)),
+    let file = Shared::new(file);
+    if start.is_empty() {
+        return Err(error::empty_file(path));
     }
-    Xlsx::new(BufReader::new(file)).map_err(|cause| error::unreadable(path, cause))
+    let format = Format::of(&start);
+    if format == Some(Format::Compound) {
+        return Err(compound_file(path, file));
+    }
+    if !start.starts_with(b"PK") {
+        return Err(error::no_workbook(path, format));
+    }
+    let mut parts =
+        ZipArchive::new(BufReader::new(file.clone())).map_err(|cause| error::damaged(path, cause))?;
+    check_kind(path, &parts)?;
+    check_parts(path, &mut parts, config.max_bytes)?;
+    let xlsx = Xlsx::new(BufReader::new(file)).map_err(|cause| error::unreadable(path, cause))?;
+    Ok(Workbook { xlsx, parts })
 }
 
 /// An encrypted workbook and one of the old format begin alike.
-fn compound_file(path: &Path, file: File) -> ConnectorError {
+fn compound_file(path: &Path, file: Shared) -> ConnectorError {
     match Xlsx::new(BufReader::new(file)) {
         Err(cause @ calamine::XlsxError::Password) => error::unreadable(path, cause),
         _ => error::old_workbook(path),
     }
 }
 
+/// Refuses the zip archives that are no workbook of this format: documents of other programs, and plain archives.
+fn check_kind(path: &Path, parts: &Archive) -> Result<(), ConnectorError> {
+    let names: Vec<String> = parts.file_names().flatten().map(|name| name.to_ascii_lowercase()).collect();
+    let has = |start: &str| names.iter().any(|name| name.replace('\\', "/").starts_with(start));
+    let format = if has("xl/workbook.bin") {
+        Format::BinaryWorkbook
+    } else if has("word/") || has("ppt/") || has("visio/") {
+        Format::OtherOffice
+    } else if has("content.xml") && (has("mimetype") || has("meta-inf/")) {
+        Format::OpenDocument
+    } else if has("xl/") || has("_rels/") {
+        return Ok(());
+    } else {
+        Format::Zip
+    };
+    Err(error::no_workbook(path, Some(format)))
+}
+
 /// Checks the sizes that the workbook declares for its parts; the library stops at a part that grows beyond its own.
-fn check_parts(path: &Path, file: &File, max: ByteSize) -> Result<(), ConnectorError> {
-    let mut parts = ZipArchive::new(BufReader::new(file)).map_err(|cause| error::damaged(path, cause))?;
+fn check_parts(path: &Path, parts: &mut Archive, max: ByteSize) -> Result<(), ConnectorError> {
     let mut unpacked = 0;
     for index in 0..parts.len() {
         let part = parts.by_index_raw(index).map_err(|cause| error::damaged(path, cause))?;
@@ -81,17 +110,20 @@ fn check_count(path: &Path, part: impl Read, size: u64) -> Result<(), ConnectorE
     if count > size / 5 && !digits.is_empty() { Err(error::false_count(path, count)) } else { Ok(()) }
 }
 
-/// The sheet to read: the one that is named, or the first.
-pub(super) fn sheet(workbook: &Workbook, config: &ExcelConfig) -> Result<String, ConnectorError> {
-    let there = workbook.sheet_names();
-    match &config.sheet {
-        Some(name) if there.contains(name) => Ok(name.clone()),
-        Some(name) => Err(error::no_sheet(&config.path, name, &there)),
-        None => {
-            let sheets = workbook.sheets_metadata();
-            let first = sheets.iter().find(|sheet| sheet.typ == SheetType::WorkSheet);
-            let name = first.map(|sheet| sheet.name.clone());
-            name.ok_or_else(|| error::no_workbook(&config.path))
-        }
+/// The sheet to read: the one that is named, or the first that is not hidden. With its place among the sheets.
+pub(super) fn sheet(workbook: &Workbook, config: &ExcelConfig) -> Result<(usize, String), ConnectorError> {
+    let mut sheets = workbook.xlsx.sheets_metadata().iter().enumerate();
+    let found = match &config.sheet {
+        Some(name) => sheets.find(|(_, sheet)| sheet.name == *name),
+        None => sheets
+            .find(|(_, sheet)| sheet.typ == SheetType::WorkSheet && sheet.visible == SheetVisible::Visible),
+    };
+    if let Some((place, sheet)) = found {
+        return Ok((place, sheet.name.clone()));
     }
+    let there = workbook.xlsx.sheet_names();
+    Err(match &config.sheet {
+        Some(name) => error::no_sheet(&config.path, name, &there),
+        None => error::no_visible_sheet(&config.path, &there),
+    })
 }

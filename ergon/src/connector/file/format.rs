@@ -228,7 +228,6 @@ mod tests {
             "PK,a\n",
             "BZhang,a\n",
             "PAR1,PAR2\n",
-           
             "日本,2",
         ] {
             assert_eq!(Format::of(text.as_bytes()), None, "{text:?}");

@@ -8,7 +8,7 @@ use super::*;
 use crate::connector::file::ByteSize;
 
 /// Replaces one part of a workbook.
-fn with_part(config: &ExcelConfig, name: &str, content: &[u8]) {
+pub(super) fn with_part(config: &ExcelConfig, name: &str, content: &[u8]) {
     let mut old = ZipArchive::new(std::fs::File::open(&config.path).unwrap()).unwrap();
     let mut new = ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for index in 0..old.len() {
@@ -24,7 +24,7 @@ fn with_part(config: &ExcelConfig, name: &str, content: &[u8]) {
     std::fs::write(&config.path, new.finish().unwrap().into_inner()).unwrap();
 }
 
-fn part(config: &ExcelConfig, name: &str) -> String {
+pub(super) fn part(config: &ExcelConfig, name: &str) -> String {
     let mut parts = ZipArchive::new(std::fs::File::open(&config.path).unwrap()).unwrap();
     let mut content = String::new();
     parts.by_name(name).unwrap().read_to_string(&mut content).unwrap();

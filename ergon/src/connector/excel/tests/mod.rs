@@ -1,4 +1,5 @@
 mod broken;
+mod cases;
 mod rows;
 mod written;
 
@@ -7,7 +8,7 @@ use std::path::Path;
 use rust_xlsxwriter::{Workbook, Worksheet};
 
 use super::*;
-use crate::connector::{ConnectorConfig, Delivery, FetchRequest, Place, Sink, Source};
+use crate::connector::{ConnectorConfig, Count, Delivery, FetchRequest, Place, Sink, Source};
 
 /// Saves a workbook of one sheet and returns the config that reads it.
 fn book(folder: &Path, fill: impl FnOnce(&mut Worksheet)) -> ExcelConfig {
