@@ -1,5 +1,6 @@
 //! What a run adds up to: counts, times, and why it ended.
 
+mod pattern;
 mod reasons;
 mod wire;
 
@@ -102,7 +103,7 @@ impl Tally {
     pub(crate) fn refuse(&mut self, refusal: impl FnOnce() -> Refusal) {
         let refusal = refusal();
         self.refused += 1;
-        self.reasons.add(&refusal.message, 1);
+        self.reasons.add(&refusal.message);
         if self.refusals.len() < REMEMBERED {
             self.refusals.push(refusal);
         }
@@ -142,10 +143,17 @@ impl Tally {
         self.reasons.add_all(&outbound.reasons);
     }
 
-    /// The messages of the errors that transactions were refused for, the most frequent first, and how often each came
-    /// up. Only so many are told apart, by how they begin.
+    /// The reasons that transactions were refused for, the most frequent first, and how often each came up. Messages
+    /// that differ only in ids, numbers and quoted values are one reason, shown with `…` in their places; one that was
+    /// the same each time is shown as it was. Of a message the first 200 bytes count.
     pub fn reasons(&self) -> Vec<(&str, u64)> {
         self.reasons.by_frequency()
+    }
+
+    /// Whether the counts of the reasons are exact. Beyond 512 different reasons they are lower bounds, each off by less
+    /// than a 512th of all.
+    pub fn reasons_are_exact(&self) -> bool {
+        self.reasons.are_exact()
     }
 
     /// How long a step took.
