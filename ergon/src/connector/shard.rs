@@ -74,3 +74,19 @@ impl Default for Shard {
         Self { index: 0, count: 1 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_shares_of_a_whole_add_up(whole in any::<u64>(), count in 1usize..50) {
+            let shares: Vec<u64> = (0..count).map(|index| Shard { index, count }.share(whole)).collect();
+            prop_assert_eq!(shares.iter().sum::<u64>(), whole);
+            prop_assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
+        }
+    }
+}

@@ -128,6 +128,7 @@ impl Loop {
 pub(super) async fn consume<S: Steps>(steps: &Arc<S>, run: Loop, monitor: &Monitor) -> RunReport {
     panic::install_hook();
     let run = Arc::new(run);
+    draw(&run);
     let looked_at = Arc::clone(&run);
     let _looked = monitor.attach_loop(move || looked_at.snapshot());
     let ConsumerPolicy { concurrency, batch_size, streaming, .. } = run.terms.policy;
@@ -146,6 +147,14 @@ pub(super) async fn consume<S: Steps>(steps: &Arc<S>, run: Loop, monitor: &Monit
         trace.end(if let Ended::Failed(error) = &ended { Some(error) } else { None });
     }
     RunReport::new(S::NAME, run.snapshot().tally, began.elapsed(), ended)
+}
+
+/// Begins to draw on a limit that other workers draw on too.
+fn draw(run: &Arc<Loop>) {
+    let Some((quota, limit)) = run.terms.quota.as_ref().zip(run.terms.policy.limit) else { return };
+    let granted = Arc::downgrade(run);
+    let heed = move |grant| granted.upgrade().into_iter().for_each(|run: Arc<Loop>| run.slots.heed(grant));
+    run.slots.draw_on(|| quota.draw(limit, Box::new(heed)));
 }
 
 /// Cancels what the lanes wait for when it is to be. Never returns by itself.

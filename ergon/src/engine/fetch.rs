@@ -25,13 +25,21 @@ const PATIENCE: RetryPolicy = RetryPolicy {
     ..RetryPolicy::DEFAULT
 };
 
+/// How long a fetch keeps what it may bring when another worker needs that.
+const KEEPS: Duration = Duration::from_millis(500);
+/// How often that time is doubled at most.
+const LONGEST: u32 = 10;
+/// How long it waits before it tries again to report what it fetched.
+const UNSENT: Duration = Duration::from_millis(2);
+
 /// Fetches for all lanes: at most `asked` deliveries. Returns when there are some, or when the run is not to fetch.
 pub(super) async fn fetch(run: &Loop, asked: usize) -> Vec<Delivery> {
     let mut empty = 0_u32;
     let mut failed = 0_u32;
     loop {
         let has_paused = empty > 0 || failed > 0;
-        if run.terms.drain.is_cancelled() || (has_paused && run.slots.has_ready()) {
+        let is_needed = || run.slots.has_ready() || run.slots.is_wanted_back();
+        if run.terms.drain.is_cancelled() || (has_paused && is_needed()) {
             return Vec::new();
         }
         let began = run.terms.trace.as_ref().map(|trace| (trace, SystemTime::now()));
@@ -54,6 +62,7 @@ pub(super) async fn fetch(run: &Loop, asked: usize) -> Vec<Delivery> {
                         delivery.receipt_mut().belongs_to(&batch);
                     }
                 }
+                report(run, asked, deliveries.len()).await;
                 return deliveries;
             }
             Finished::Interrupted => return Vec::new(),
@@ -106,11 +115,30 @@ async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
                 biased;
                 finished = fetched => Some(finished),
                 () = run.slots.released.notified() => None,
+                () = gives_way(run) => None,
                 () = run.terms.drain.cancelled() => None,
             }
         }
     };
     fetched.unwrap_or(Finished::Interrupted)
+}
+
+/// Returns when a fetch is to end because another worker needs what it may bring. One of a finite run may be about to
+/// say that its source is empty: each time in a row it has twice as long.
+async fn gives_way(run: &Loop) {
+    run.slots.wanted_back().await;
+    let times = if run.terms.policy.streaming { 0 } else { run.slots.gave_way().min(LONGEST) };
+    tokio::time::sleep(KEEPS.saturating_mul(1 << times)).await;
+    run.slots.give_way();
+}
+
+/// Where other workers draw on the limit, reports what was fetched before any of it is begun: it counts, even if this
+/// process dies at the next moment.
+async fn report(run: &Loop, asked: usize, came: usize) {
+    let Some(mark) = run.slots.report(asked, came) else { return };
+    while !run.slots.is_sent(mark) && !run.terms.drain.is_cancelled() {
+        tokio::time::sleep(UNSENT).await;
+    }
 }
 
 fn categorized(error: ConnectorError) -> TransactionError {
@@ -148,6 +176,7 @@ async fn pause(run: &Loop, wait: Duration) {
         () = over => (),
         () = run.slots.refill.notified() => (),
         () = run.slots.released.notified() => (),
+        () = gives_way(run) => (),
         () = run.terms.drain.cancelled() => (),
     }
 }

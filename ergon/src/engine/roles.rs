@@ -213,6 +213,7 @@ impl<S: Pull> Runnable for Produces<S> {
 pub(super) fn terms(setup: &Setup, policy: ConsumerPolicy) -> Result<Terms, Error> {
     let dead_letter = setup.dead_letter(&policy)?;
     let mut terms = Terms::new(policy, dead_letter, &setup.stop);
+    terms.quota.clone_from(&setup.quota);
     if let (Some(_), Some(producer)) = (&setup.policies.consumer, &setup.policies.producer) {
         let policy = producer.to_loop();
         let dead_letter = setup.dead_letter(&policy)?;

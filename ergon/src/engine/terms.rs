@@ -1,11 +1,11 @@
 //! What the lives of one loop have in common.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::drain::Drain;
 use crate::connector::{Disposition, Output};
 use crate::policy::{ConsumerPolicy, OnHandlerFailure};
-use crate::task::Stop;
+use crate::task::{Quota, Stop};
 use crate::telemetry::Tally;
 use crate::telemetry::traces::RunTrace;
 
@@ -18,6 +18,8 @@ use crate::telemetry::metrics::Meters;
 pub(super) struct Terms {
     pub(super) policy: ConsumerPolicy,
     pub(super) dead_letter: Option<Output>,
+    /// Hands out the limit, if other workers draw on it too.
+    pub(super) quota: Option<Arc<dyn Quota>>,
     /// Ends waits between attempts: fetch no more, finish what is in flight.
     pub(super) drain: Drain,
     /// What the lives came to.
@@ -36,6 +38,7 @@ impl Terms {
         Self {
             policy,
             dead_letter,
+            quota: None,
             drain,
             tally: Mutex::default(),
             trace: None,

@@ -1,4 +1,4 @@
-//! Which worker a process is: its task, its share, and whom it works for.
+//! Which worker a process is: its task, its shard, and whom it works for.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,16 +18,9 @@ pub(crate) struct Seat {
     pub(crate) colour: bool,
     /// Whether another worked here before it and died: what that one wrote must stay.
     pub(crate) resumes: bool,
-    /// How many those before it here had fetched, as they last said: so many of its share of a limit are gone.
-    pub(crate) fetched: u64,
 }
 
 impl Seat {
-    /// How many of a limit for all workers this one may still fetch.
-    pub(crate) fn share(&self, limit: u64) -> u64 {
-        self.shard.share(limit).saturating_sub(self.fetched)
-    }
-
     /// The index that logs and telemetry show; none where the task has no other worker.
     pub(crate) fn worker(&self) -> Option<usize> {
         (self.shard.count > 1).then_some(self.shard.index)
@@ -36,10 +29,9 @@ impl Seat {
 
 impl fmt::Display for Seat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { task, shard: Shard { index, count }, supervisor, address, colour, resumes, fetched } =
-            self;
+        let Self { task, shard: Shard { index, count }, supervisor, address, colour, resumes } = self;
         let (colour, resumes) = (u8::from(*colour), u8::from(*resumes));
-        write!(f, "{task}:{index}:{count}:{supervisor}:{colour}:{resumes}:{fetched}:{address}")
+        write!(f, "{task}:{index}:{count}:{supervisor}:{colour}:{resumes}:{address}")
     }
 }
 
@@ -48,8 +40,8 @@ impl FromStr for Seat {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || "only a supervisor writes this option".to_owned();
-        let parts: Vec<&str> = text.splitn(8, ':').collect();
-        let [task, index, count, supervisor, colour, resumes, fetched, address] = parts[..] else {
+        let parts: Vec<&str> = text.splitn(7, ':').collect();
+        let [task, index, count, supervisor, colour, resumes, address] = parts[..] else {
             return Err(wrong());
         };
         let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
@@ -60,22 +52,19 @@ impl FromStr for Seat {
             address: address.to_owned(),
             colour: colour == "1",
             resumes: resumes == "1",
-            fetched: fetched.parse().map_err(|_| wrong())?,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn seat(index: usize, count: usize) -> Seat {
         let address = "/tmp/a:b/c".to_owned();
         let shard = Shard { index, count };
         let (task, resumes) = ("orders".into(), index > 0);
-        Seat { task, shard, supervisor: 7, address, colour: true, resumes, fetched: index as u64 }
+        Seat { task, shard, supervisor: 7, address, colour: true, resumes }
     }
 
     #[test]
@@ -84,20 +73,5 @@ mod tests {
             assert_eq!(seat.to_string().parse(), Ok(seat));
         }
         assert!("orders:1".parse::<Seat>().is_err());
-    }
-
-    #[test]
-    fn what_those_before_it_fetched_is_gone_from_its_share() {
-        let seat = |fetched| Seat { fetched, ..seat(1, 4) };
-        assert_eq!([0, 2, 3, 9].map(|fetched| seat(fetched).share(11)), [3, 1, 0, 0]);
-    }
-
-    proptest! {
-        #[test]
-        fn the_shares_of_a_limit_add_up(limit in any::<u64>(), count in 1usize..50) {
-            let shares: Vec<u64> = (0..count).map(|index| seat(index, count).shard.share(limit)).collect();
-            prop_assert_eq!(shares.iter().sum::<u64>(), limit);
-            prop_assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
-        }
     }
 }

@@ -8,6 +8,7 @@ mod consumer;
 mod outbound;
 mod parts;
 mod producer;
+mod quota;
 mod registry;
 
 pub use blocking::{BlockingConsumer, BlockingProducer};
@@ -18,6 +19,7 @@ pub use outbound::Outbound;
 pub use parts::Parts;
 pub(crate) use parts::{Unbuilt, connector_error, kind_of, service_error};
 pub use producer::Producer;
+pub(crate) use quota::{Allowance, Claim, Draw, Grant, Mark, Moment, Quota, Want};
 pub(crate) use registry::{Monitor, Program, Runnable, Setup, Snapshot, Stop};
 
 /// Business logic with a name; implemented by `#[ergon::task]`.

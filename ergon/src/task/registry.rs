@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Parts;
+use super::{Parts, Quota};
 use crate::connector::{Input, Output};
 use crate::error::{Error, ErrorKind};
 use crate::policy::{ConsumerPolicy, Policies};
@@ -39,6 +39,8 @@ pub(crate) struct Setup {
     pub(crate) outputs: Vec<(&'static str, Output)>,
     pub(crate) stop: Stop,
     pub(crate) monitor: Monitor,
+    /// Hands out the limits that other workers draw on too; none if there are none.
+    pub(crate) quota: Option<Arc<dyn Quota>>,
 }
 
 impl Setup {

@@ -10,7 +10,7 @@ mod state;
 mod tests;
 
 use std::hash::BuildHasher;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use foldhash::fast::RandomState;
 use hashbrown::hash_table::Entry;
@@ -20,6 +20,7 @@ use super::settle::Settling;
 use crate::connector::{Delivery, Receipt};
 use crate::error::Error;
 use crate::policy::ConsumerPolicy;
+use crate::task::{Allowance, Draw, Grant, Mark, Moment};
 use crate::transaction::panic;
 use rules::Rules;
 use state::{State, Supply, Turn, Twins};
@@ -63,6 +64,8 @@ pub(super) struct Slots {
     state: Mutex<State>,
     hasher: RandomState,
     rules: Rules,
+    /// The way to whoever hands the limit out, where other workers draw on it too.
+    draw: OnceLock<Box<dyn Draw>>,
     /// Wakes one lane.
     work: Notify,
     /// Wakes the settler: something is finished.
@@ -71,6 +74,8 @@ pub(super) struct Slots {
     pub(super) refill: Notify,
     /// Ends a fetch: what was held is to run, and no lane waits for work.
     pub(super) released: Notify,
+    /// Ends a fetch that waits for data: what it may bring is wanted by another worker.
+    recalled: Notify,
 }
 
 /// How much there is to do, at one moment.
@@ -85,13 +90,92 @@ pub(super) struct Load {
 impl Slots {
     pub(super) fn new(policy: &ConsumerPolicy) -> Self {
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(State::new(Allowance::own(policy.limit.unwrap_or(u64::MAX)))),
             hasher: RandomState::default(),
             rules: Rules::of(policy),
+            draw: OnceLock::new(),
             work: Notify::new(),
             due: Notify::new(),
             refill: Notify::new(),
             released: Notify::new(),
+            recalled: Notify::new(),
+        }
+    }
+
+    /// Fetches only what is granted from now on: the limit is one that other workers draw on too. To be called before
+    /// anything is fetched.
+    pub(super) fn draw_on(&self, begin: impl FnOnce() -> Box<dyn Draw>) {
+        // Before it begins: the first grant may be there before what is begun is at hand.
+        self.state().allowance = Allowance::drawn();
+        // It is called once: a loop runs once.
+        let _ = self.draw.set(begin());
+        self.claim(self.state());
+    }
+
+    /// Takes in what was granted, or that it is wanted back.
+    pub(super) fn heed(&self, grant: Grant) {
+        let mut state = self.state();
+        state.allowance.heed(grant);
+        let (recalled, wake) = (state.allowance.is_recalled(), self.wakes_another(&mut state));
+        self.claim(state);
+        if recalled {
+            self.recalled.notify_one();
+        }
+        if wake {
+            self.work.notify_one();
+        }
+    }
+
+    /// Reports that `came` deliveries came from the source, of those that it was asked for; none if no other worker
+    /// draws on the limit.
+    pub(super) fn report(&self, asked: usize, came: usize) -> Option<Mark> {
+        let draw = self.draw.get()?;
+        let mut state = self.state();
+        state.gave_way = 0;
+        let fetched = state.fetched.saturating_sub(asked as u64).saturating_add(came as u64);
+        Some(draw.claim(state.allowance.take(fetched)))
+    }
+
+    /// Whether a report has left the process; tries to send it.
+    pub(super) fn is_sent(&self, mark: Mark) -> bool {
+        self.draw.get().is_none_or(|draw| draw.is_sent(mark))
+    }
+
+    /// Waits until what a fetch may bring is wanted back; for ever where no other worker draws on the limit.
+    pub(super) async fn wanted_back(&self) {
+        while !self.is_wanted_back() {
+            self.recalled.notified().await;
+        }
+    }
+
+    /// Takes in that a fetch gives way to other workers.
+    pub(super) fn give_way(&self) {
+        let mut state = self.state();
+        state.gave_way = state.gave_way.saturating_add(1);
+    }
+
+    /// How often a fetch gave way to other workers since something last came.
+    pub(super) fn gave_way(&self) -> u32 {
+        self.state().gave_way
+    }
+
+    /// Whether what a fetch may bring is wanted back.
+    pub(super) fn is_wanted_back(&self) -> bool {
+        self.draw.get().is_some() && self.state().allowance.is_recalled()
+    }
+
+    /// Says what there is to say about the part of a limit that this loop has; ends the look at the state, so that
+    /// nothing is sent under its lock.
+    fn claim(&self, mut state: MutexGuard<'_, State>) {
+        let Some(draw) = self.draw.get() else { return };
+        let (open, vacant) = (state.source == Supply::Open, self.vacancy(&state) > 0);
+        let now = Moment { fetched: state.fetched, fetching: state.fetching, vacant, open };
+        // In the order of the state: the mark is made under its lock.
+        let mark = state.allowance.say(now).map(|claim| draw.claim(claim));
+        drop(state);
+        if let Some(mark) = mark {
+            // What is not sent yet is sent with the next claim or report of how the run is, four times a second.
+            let _ = draw.is_sent(mark);
         }
     }
 
@@ -128,7 +212,7 @@ impl Slots {
                 false
             }
         };
-        drop(state);
+        self.claim(state);
         if wake {
             self.work.notify_one();
         }
@@ -160,6 +244,7 @@ impl Slots {
         if state.source == Supply::Open && !state.returned {
             state.source = Supply::Dry;
         }
+        self.claim(state);
     }
 
     /// Fetches no more; what has not begun is handed to the settler, to be given back.
@@ -170,7 +255,7 @@ impl Slots {
         for delivery in state.take_unbegun() {
             self.hand_back(&mut state, delivery);
         }
-        drop(state);
+        self.claim(state);
         self.refill.notify_waiters();
         self.work.notify_one();
     }
@@ -205,7 +290,7 @@ impl Slots {
         // What was finished meanwhile told nobody.
         self.tell(&mut state);
         let wake = self.wakes_another(&mut state);
-        drop(state);
+        self.claim(state);
         if returned {
             self.refill.notify_waiters();
         }
@@ -272,7 +357,8 @@ impl Slots {
 
     /// Whether the run ended because `limit` was reached.
     pub(super) fn limit_reached(&self) -> bool {
-        self.state().fetched >= self.rules.limit
+        let state = self.state();
+        state.allowance.is_used_up(state.fetched)
     }
 
     /// How many deliveries were given back, begun or not, because the run was to end.
@@ -359,11 +445,19 @@ impl Slots {
 
     /// How many may be asked for now; 0 if nobody is to fetch.
     fn room(&self, state: &State) -> usize {
-        let rules = &self.rules;
-        if state.fetching || state.source != Supply::Open {
+        if state.fetching {
             return 0;
         }
-        let left = usize::try_from(rules.limit.saturating_sub(state.fetched)).unwrap_or(usize::MAX);
+        let left = usize::try_from(state.allowance.left(state.fetched)).unwrap_or(usize::MAX);
+        self.vacancy(state).min(left)
+    }
+
+    /// How many could be asked for if no limit were.
+    fn vacancy(&self, state: &State) -> usize {
+        let rules = &self.rules;
+        if state.source != Supply::Open {
+            return 0;
+        }
         let begun = state.running.len() + state.ready.len() + state.twins;
         let free = if rules.whole_batches {
             let under_way = begun + state.finished.len() + state.settling + state.held;
@@ -371,7 +465,7 @@ impl Slots {
         } else {
             rules.concurrency.saturating_add(rules.prefetch).saturating_sub(begun)
         };
-        free.min(rules.batch_size).min(left)
+        free.min(rules.batch_size)
     }
 
     /// Whether to wake a lane because there is more to do; only one is woken at a time, and wakes the next.
@@ -385,7 +479,7 @@ impl Slots {
     /// Whether nothing is left that could bring more to do.
     fn is_over(&self, state: &State) -> bool {
         let closed = state.source == Supply::Closed;
-        let exhausted = state.source == Supply::Dry || state.fetched >= self.rules.limit;
+        let exhausted = state.source == Supply::Dry || state.allowance.is_used_up(state.fetched);
         let under_way = state.running.len() + state.finished.len() + state.settling + state.held;
         !state.fetching && (closed || (exhausted && under_way == 0))
     }

@@ -12,7 +12,6 @@ pub(super) struct Rules {
     pub(super) batch_size: usize,
     pub(super) prefetch: usize,
     pub(super) whole_batches: bool,
-    pub(super) limit: u64,
     pub(super) unsettled: usize,
 }
 
@@ -23,7 +22,6 @@ impl Rules {
             batch_size: policy.batch_size,
             prefetch: policy.prefetch,
             whole_batches: policy.mode == Mode::Batch,
-            limit: policy.limit.unwrap_or(u64::MAX),
             unsettled: policy.concurrency.saturating_mul(4).max(UNSETTLED),
         }
     }

@@ -8,8 +8,9 @@ use crate::connector::Delivery;
 use crate::engine::lifecycle::Outcome;
 use crate::engine::settle::Settling;
 use crate::error::Error;
+use crate::task::Allowance;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     /// Fetched and not begun, in order.
     pub(super) ready: VecDeque<Delivery>,
@@ -34,8 +35,12 @@ pub(super) struct State {
     pub(super) fetching: bool,
     /// Something was given back since the running fetch began, which may not have seen it.
     pub(super) returned: bool,
-    /// How many were asked for or came, of `limit`.
+    /// How many were asked for or came, of what is allowed.
     pub(super) fetched: u64,
+    /// How many may be fetched.
+    pub(super) allowance: Allowance,
+    /// How often in a row a fetch ended because another worker needed what it might bring.
+    pub(super) gave_way: u32,
     pub(super) source: Supply,
     /// How many were given back because the run was to end.
     pub(super) given_back: u64,
@@ -76,6 +81,30 @@ pub(super) enum Supply {
 }
 
 impl State {
+    /// Nothing is fetched yet.
+    pub(super) fn new(allowance: Allowance) -> Self {
+        Self {
+            ready: VecDeque::new(),
+            running: HashTable::new(),
+            twins: 0,
+            finished: Vec::new(),
+            spare: Vec::new(),
+            turn: Turn::default(),
+            settling: 0,
+            held: 0,
+            idle: 0,
+            waking: false,
+            fetching: false,
+            returned: false,
+            fetched: 0,
+            allowance,
+            gave_way: 0,
+            source: Supply::default(),
+            given_back: 0,
+            failure: None,
+        }
+    }
+
     pub(super) fn finish(&mut self, settling: Settling) {
         self.given_back += u64::from(settling.lived.outcome == Outcome::Aborted);
         self.finished.push(settling);

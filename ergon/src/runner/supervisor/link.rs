@@ -1,33 +1,72 @@
 //! The worker's end of the line to its supervisor.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::address;
-use super::message::Message;
+use super::message::{Message, Order};
 use crate::runner::Seat;
 use crate::runner::stopping::Reason;
+use crate::task::{Claim, Draw, Grant, Mark, Quota};
 
 /// How long it tries to write how it goes: a supervisor that is held up must not hold up the work.
 const WRITE_WITHIN: Duration = Duration::from_millis(20);
 
-/// The line to the supervisor.
+/// The line to the supervisor; cloning it is cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct Link(Arc<Ends>);
+
 #[derive(Debug)]
-pub(crate) struct Link(Mutex<Line>);
+struct Ends {
+    /// What is to be written, in order. Its lock is never held while anything is written.
+    queue: Mutex<Queue>,
+    line: Mutex<Line>,
+    drawing: Mutex<Drawing>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    /// How many there ever were.
+    put: u64,
+}
 
 #[derive(Debug)]
 struct Line {
     stream: UnixStream,
+    /// For how long a write waits, as the system was last told; none before the first.
+    within: Option<Option<Duration>>,
     /// What could not be written yet.
     rest: Vec<u8>,
+    /// How many bytes are written.
+    written: u64,
+    /// Whether no one reads what is written.
+    broken: bool,
+}
+
+/// Who hears what is granted, by the number of the loop.
+#[derive(Default)]
+struct Drawing {
+    loops: HashMap<u64, Heed>,
+    next: u64,
+}
+
+type Heed = Arc<dyn Fn(Grant) + Send + Sync>;
+
+impl fmt::Debug for Drawing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drawing").field("next", &self.next).finish_non_exhaustive()
+    }
 }
 
 impl Link {
@@ -46,60 +85,152 @@ impl Link {
         }
         let stream = address::connect(&seat.address)?;
         let heard = stream.try_clone()?;
-        thread::Builder::new().name("ergon-parent".to_owned()).spawn(move || watch(heard, &orders))?;
-        Ok(Self(Mutex::new(Line { stream, rest: Vec::new() })))
+        let link = Self::over(stream);
+        let granted = link.clone();
+        let listens = move || {
+            granted.heed_all(heard);
+            orphaned(&orders);
+        };
+        thread::Builder::new().name("ergon-parent".to_owned()).spawn(listens)?;
+        Ok(link)
+    }
+
+    fn over(stream: UnixStream) -> Self {
+        let line = Line { stream, within: None, rest: Vec::new(), written: 0, broken: false };
+        let (queue, drawing) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Ends { queue, line: Mutex::new(line), drawing }))
     }
 
     /// Tells the supervisor, as soon as it listens. How it goes is left out while it does not.
     pub(crate) fn send(&self, message: &Message) {
-        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if line.rest.is_empty() || !matches!(message, Message::Progress { .. }) {
-            line.push(message);
+        if !matches!(message, Message::Progress { .. }) || self.is_idle() {
+            self.0.put(message);
         }
-        line.write(Some(WRITE_WITHIN));
+        self.0.write(Some(WRITE_WITHIN));
     }
 
     /// Tells the supervisor the last there is to tell, and waits until that is told; not if it is gone.
     pub(crate) fn finish(&self, message: &Message) {
-        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        line.push(message);
-        line.write(None);
-    }
-}
-
-impl Line {
-    fn push(&mut self, message: &Message) {
-        // Plain data can always be written down.
-        let Ok(text) = serde_json::to_vec(message) else { return };
-        self.rest.extend(text);
-        self.rest.push(b'\n');
+        self.0.put(message);
+        self.0.write(None);
     }
 
-    /// Writes what there is, for at most so long; what cannot be told to one that is gone is noticed elsewhere.
-    fn write(&mut self, within: Option<Duration>) {
-        if self.stream.set_write_timeout(within).is_err() {
-            return;
-        }
-        while !self.rest.is_empty() {
-            match self.stream.write(&self.rest) {
-                Ok(count) => drop(self.rest.drain(..count)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-                Err(_) => return,
+    fn is_idle(&self) -> bool {
+        self.0.queue().bytes.is_empty() && self.0.line().rest.is_empty()
+    }
+
+    /// Passes on what the supervisor grants, until it hangs up.
+    fn heed_all(&self, stream: UnixStream) {
+        for line in BufReader::new(stream).lines() {
+            let Ok(line) = line else { return };
+            if let Ok(Order { draw, grant }) = serde_json::from_str(&line) {
+                let heed = self.0.drawing().loops.get(&draw).cloned();
+                heed.into_iter().for_each(|heed| heed(grant));
             }
         }
     }
 }
 
-/// Waits for the end of the supervisor, which says nothing.
-fn watch(mut stream: UnixStream, orders: &UnboundedSender<Reason>) {
-    let mut nothing = [0];
-    loop {
-        match stream.read(&mut nothing) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-            Ok(1) => (),
-            Ok(_) | Err(_) => break,
+impl Quota for Link {
+    fn draw(&self, limit: u64, heed: Box<dyn Fn(Grant) + Send + Sync>) -> Box<dyn Draw> {
+        let number = {
+            let mut drawing = self.0.drawing();
+            let number = drawing.next;
+            drawing.next += 1;
+            drawing.loops.insert(number, heed.into());
+            number
+        };
+        self.send(&Message::Draws { draw: number, limit });
+        Box::new(Drawn { link: self.clone(), number })
+    }
+}
+
+/// One loop that draws on a limit.
+#[derive(Debug)]
+struct Drawn {
+    link: Link,
+    number: u64,
+}
+
+impl Draw for Drawn {
+    fn claim(&self, claim: Claim) -> Mark {
+        Mark(self.link.0.put(&Message::Claims { draw: self.number, claim }))
+    }
+
+    fn is_sent(&self, Mark(mark): Mark) -> bool {
+        self.link.0.write(Some(WRITE_WITHIN)) >= mark
+    }
+}
+
+impl Drop for Drawn {
+    fn drop(&mut self) {
+        drop(self.link.0.drawing().loops.remove(&self.number));
+        self.link.send(&Message::Leaves { draw: self.number });
+    }
+}
+
+impl Ends {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drawing(&self) -> MutexGuard<'_, Drawing> {
+        self.drawing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a message in the queue; returns how many bytes there were up to its end.
+    fn put(&self, message: &Message) -> u64 {
+        let mut queue = self.queue();
+        // Plain data can always be written down.
+        if let Ok(text) = serde_json::to_vec(message) {
+            queue.put += text.len() as u64 + 1;
+            queue.bytes.extend(text);
+            queue.bytes.push(b'\n');
+        }
+        queue.put
+    }
+
+    /// Writes what there is, for at most so long; returns how many bytes are written, all of them where no one reads
+    /// them: a supervisor that is gone is noticed elsewhere.
+    fn write(&self, within: Option<Duration>) -> u64 {
+        let mut line = self.line();
+        line.rest.append(&mut self.queue().bytes);
+        line.write(within);
+        if line.broken { u64::MAX } else { line.written }
+    }
+}
+
+impl Line {
+    fn write(&mut self, within: Option<Duration>) {
+        if self.rest.is_empty() {
+            return;
+        }
+        if self.within != Some(within) {
+            self.broken |= self.stream.set_write_timeout(within).is_err();
+            self.within = Some(within);
+        }
+        while !self.rest.is_empty() && !self.broken {
+            match self.stream.write(&self.rest) {
+                Ok(count) => {
+                    drop(self.rest.drain(..count));
+                    self.written += count as u64;
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => (),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return,
+                    _ => self.broken = true,
+                },
+            }
         }
     }
+}
+
+/// The supervisor is gone.
+fn orphaned(orders: &UnboundedSender<Reason>) {
     // If it read our standard error, nobody does now: a handler that writes there must not fail of it.
     let piped = io::stderr().as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());
     if piped.is_ok_and(|file| file.file_type().is_fifo())
@@ -113,32 +244,87 @@ fn watch(mut stream: UnixStream, orders: &UnboundedSender<Reason>) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader};
+    use std::sync::mpsc;
 
     use super::*;
+
+    fn progress() -> Message {
+        let vitals = crate::runner::watch::Vitals::default();
+        Message::Progress { tally: Box::default(), in_flight: 1, vitals, metrics: None }
+    }
+
+    fn hear(there: UnixStream) -> thread::JoinHandle<Vec<Message>> {
+        thread::spawn(move || {
+            let lines = BufReader::new(there).lines().map_while(Result::ok);
+            lines.map(|line| serde_json::from_str::<Message>(&line).unwrap()).collect()
+        })
+    }
 
     #[test]
     fn a_supervisor_that_does_not_listen_holds_nobody_up_and_hears_whole_lines_later() {
         let (here, there) = UnixStream::pair().unwrap();
-        let link = Link(Mutex::new(Line { stream: here, rest: Vec::new() }));
-        let progress = || Message::Progress {
-            tally: Box::default(),
-            in_flight: 1,
-            vitals: crate::runner::watch::Vitals::default(),
-            metrics: None,
-        };
+        let link = Link::over(here);
         // More than a socket holds.
-        while link.0.lock().unwrap().rest.is_empty() {
+        while link.is_idle() {
             link.send(&progress());
         }
         link.send(&progress());
-        let heard = thread::spawn(move || {
-            let lines = BufReader::new(there).lines().map_while(Result::ok);
-            lines.map(|line| serde_json::from_str::<Message>(&line).unwrap()).collect::<Vec<_>>()
-        });
+        let heard = hear(there);
         link.finish(&Message::Begun { total: Some(7) });
         drop(link);
         let heard = heard.join().unwrap();
         assert!(heard.len() > 10 && matches!(heard.last(), Some(Message::Begun { total: Some(7) })));
+    }
+
+    #[test]
+    fn what_is_claimed_counts_as_sent_when_it_has_left_the_process() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let link = Link::over(here);
+        let drawn = link.draw(10, Box::new(drop));
+        while link.is_idle() {
+            link.send(&progress());
+        }
+        let mark = drawn.claim(Claim { taken: 3, ..Claim::default() });
+        assert!(!drawn.is_sent(mark), "the line is full");
+        let heard = hear(there);
+        while !drawn.is_sent(mark) {
+            thread::yield_now();
+        }
+        drop((drawn, link));
+        let heard = heard.join().unwrap();
+        let [.., Message::Claims { draw: 0, claim }, Message::Leaves { draw: 0 }] = &heard[..] else {
+            panic!("{:?}", heard.last())
+        };
+        assert_eq!(claim.taken, 3);
+    }
+
+    #[test]
+    fn a_supervisor_that_is_gone_holds_nobody_up() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let link = Link::over(here);
+        let drawn = link.draw(10, Box::new(drop));
+        drop(there);
+        let mark = drawn.claim(Claim::default());
+        assert!(drawn.is_sent(mark));
+    }
+
+    #[test]
+    fn each_loop_hears_what_it_is_granted() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let (link, heard) = (Link::over(here.try_clone().unwrap()), mpsc::channel());
+        let draw = |number| {
+            let heard = heard.0.clone();
+            link.draw(10, Box::new(move |grant| heard.send((number, grant)).unwrap()))
+        };
+        let (gone, _here) = (draw(0), draw(1));
+        drop(gone);
+        let orders = [(0, Grant::UsedUp), (1, Grant::More(4)), (1, Grant::Recall), (7, Grant::Recall)];
+        for (draw, grant) in orders {
+            writeln!(&there, "{}", serde_json::to_string(&Order { draw, grant }).unwrap()).unwrap();
+        }
+        there.shutdown(std::net::Shutdown::Write).unwrap();
+        link.heed_all(here);
+        drop(heard.0);
+        assert_eq!(heard.1.try_iter().collect::<Vec<_>>(), [(1, Grant::More(4)), (1, Grant::Recall)]);
     }
 }

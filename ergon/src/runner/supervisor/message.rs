@@ -1,4 +1,6 @@
-//! What a worker tells its supervisor: one JSON object in each line.
+//! The protocol between a worker and its supervisor: one JSON object in each line.
+//!
+//! A worker sends [`Message`]s. The supervisor sends [`Order`]s, and only to workers whose loops draw on a limit.
 
 use std::time::Duration;
 
@@ -6,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
 use crate::runner::watch::Vitals;
+use crate::task::{Claim, Grant};
 use crate::telemetry::{Ended, Tally};
 
 /// One line.
@@ -16,10 +19,23 @@ pub(crate) enum Message {
     Begun { total: Option<u64> },
     /// What the run has done so far, and its metrics, if somebody may ask for them.
     Progress { tally: Box<Tally>, in_flight: usize, vitals: Vitals, metrics: Option<String> },
+    /// The loop with this number begins to draw on the limit that all workers of the task share.
+    Draws { draw: u64, limit: u64 },
+    /// What that loop has fetched, gives back, and wants.
+    Claims { draw: u64, claim: Claim },
+    /// It draws no more.
+    Leaves { draw: u64 },
     /// It could not begin.
     Refused { faults: Vec<Fault> },
     /// The run is over, and all is closed.
     Ended(Box<Ending>),
+}
+
+/// One line from the supervisor: what the loop with this number is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) draw: u64,
+    pub(crate) grant: Grant,
 }
 
 /// What a run came to.

@@ -1,5 +1,6 @@
 //! What a supervisor knows of one worker: what it told, and what the ones before it in its place had done.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ struct Books {
     /// What those had done that died in this place.
     before: Tally,
     now: Tally,
+    /// What each of its loops has fetched of a limit, by the loop's number. This is known of a worker that dies too:
+    /// it says so before it begins with any of it.
+    drawn: BTreeMap<u64, u64>,
     in_flight: usize,
     /// How many there are to process, if it has said so.
     total: Option<u64>,
@@ -42,6 +46,7 @@ impl Record {
         Self(Mutex::new(Books {
             before: Tally::default(),
             now: Tally::default(),
+            drawn: BTreeMap::new(),
             in_flight: 0,
             total: None,
             begun: false,
@@ -69,6 +74,8 @@ impl Record {
                 (books.now, books.in_flight, books.vitals) = (*tally, in_flight, vitals);
                 books.metrics = metrics;
             }
+            Message::Claims { draw, claim } => drop(books.drawn.insert(draw, claim.taken)),
+            Message::Draws { .. } | Message::Leaves { .. } => (),
             Message::Refused { faults } => books.faults = faults,
             Message::Ended(ending) => {
                 books.now = ending.tally.clone();
@@ -94,6 +101,7 @@ impl Record {
     pub(super) fn replaced(&self) {
         let mut books = self.books();
         let dead = std::mem::take(&mut books.now);
+        books.drawn.clear();
         books.before.add(&dead);
         // Its threads died with it.
         books.before.abandoned_threads = 0;
@@ -104,9 +112,15 @@ impl Record {
         books.heard = Instant::now();
     }
 
-    /// The worker has ended.
-    pub(super) fn left(&self) {
-        self.books().in_flight = 0;
+    /// The worker has ended. If it died, it has fetched what it said last; `exact` says that all it fetches it draws from
+    /// a limit, else it may have fetched more.
+    pub(super) fn left(&self, exact: bool) {
+        let mut books = self.books();
+        books.in_flight = 0;
+        if books.ending.is_none() {
+            let drawn: u64 = books.drawn.values().sum();
+            books.now.fetched = if exact { drawn } else { books.now.fetched.max(drawn) };
+        }
     }
 
     /// The place is empty for now: its work is not done.
@@ -198,6 +212,25 @@ mod tests {
         let whole = merged(records.iter());
         assert_eq!((whole.tally.processed, whole.in_flight, whole.tally.abandoned_threads), (18, 5, 3));
         assert_eq!((records[0].restarts(), records[1].restarts()), (1, 0));
+    }
+
+    #[test]
+    fn what_a_dead_worker_fetched_of_a_limit_is_what_it_said_last() {
+        let fetched = |exact: bool| {
+            let record = Record::new();
+            let mut tally = Tally::default();
+            // Five of them are only being asked for.
+            tally.fetched = 9;
+            let vitals = Vitals::default();
+            record.heed(Message::Progress { tally: Box::new(tally), in_flight: 4, vitals, metrics: None });
+            let claim = crate::task::Claim { taken: 4, ..crate::task::Claim::default() };
+            record.heed(Message::Claims { draw: 0, claim });
+            record.left(exact);
+            record.replaced();
+            record.left(exact);
+            record.snapshot().tally.fetched
+        };
+        assert_eq!((fetched(true), fetched(false)), (4, 9));
     }
 
     #[test]

@@ -1,0 +1,480 @@
+//! Hands one limit out to the workers that draw on it, in small grants: a pure state machine.
+//!
+//! Invariant: what is free, what is granted and what those took that are gone add up to the limit. So no more is ever
+//! fetched than the limit, and all of it is as long as the source has that much: what a worker does not use comes back
+//! when its source is empty, when another needs it, or when it is gone.
+
+use std::collections::BTreeMap;
+
+use crate::task::{Claim, Grant, Want};
+
+/// How many one grant has at most: at a million a second, one is used up in milliseconds.
+const MOST: u64 = 16_384;
+
+/// A limit, and who draws on it.
+#[derive(Debug)]
+pub(super) struct Grants {
+    /// How many are granted to no worker.
+    free: u64,
+    /// How many workers the task has: a grant leaves as much for each of the others.
+    workers: u64,
+    /// By the number of the worker's connection.
+    drawing: BTreeMap<u64, Part>,
+    /// The order in which they asked.
+    turn: u64,
+}
+
+/// What one worker has of it.
+#[derive(Debug, Default)]
+struct Part {
+    granted: u64,
+    taken: u64,
+    wants: Option<(Want, u64)>,
+    /// Whether it was asked to give back what it does not use, and has not answered yet.
+    recalled: bool,
+    /// Whether it knows that all is used up.
+    knows: bool,
+}
+
+impl Part {
+    /// What it may still fetch.
+    fn unused(&self) -> u64 {
+        self.granted.saturating_sub(self.taken)
+    }
+}
+
+/// What is to be sent, and to whom.
+pub(super) type Orders = Vec<(u64, Grant)>;
+
+impl Grants {
+    pub(super) fn new(limit: u64, workers: u64) -> Self {
+        Self { free: limit, workers: workers.max(1), drawing: BTreeMap::new(), turn: 0 }
+    }
+
+    /// A worker begins to draw.
+    pub(super) fn join(&mut self, worker: u64) -> Orders {
+        self.drawing.insert(worker, Part::default());
+        self.serve()
+    }
+
+    /// A worker says what it took, gives back, and wants.
+    pub(super) fn heed(&mut self, worker: u64, claim: Claim) -> Orders {
+        let Some(part) = self.drawing.get_mut(&worker) else { return Orders::new() };
+        part.taken = claim.taken.min(part.granted);
+        let returned = claim.returned.min(part.unused());
+        part.granted -= returned;
+        self.free = self.free.saturating_add(returned);
+        part.recalled &= !claim.recalled;
+        // A worker that says it has nothing, and has something, will have read of its grant by now.
+        let stale = claim.wants == Some(Want::Now) && part.unused() > 0;
+        if let Some(want) = claim.wants.filter(|_| !stale) {
+            self.turn += 1;
+            part.wants = Some((want, self.turn));
+        }
+        self.serve()
+    }
+
+    /// A worker draws no more, and has said all it had to say: what it did not take is free.
+    pub(super) fn leave(&mut self, worker: u64) -> Orders {
+        let part = self.drawing.remove(&worker).unwrap_or_default();
+        self.free = self.free.saturating_add(part.unused());
+        self.serve()
+    }
+
+    /// A worker is gone, and what it said last may not have been heard: it may have taken all it was granted.
+    pub(super) fn lose(&mut self, worker: u64) -> Orders {
+        drop(self.drawing.remove(&worker));
+        self.serve()
+    }
+
+    /// Gives what is free to those who ask, who have nothing first; where nothing is free, sees who has more than it
+    /// uses.
+    fn serve(&mut self) -> Orders {
+        let mut orders = Orders::new();
+        while self.free > 0 {
+            let asks = |part: &Part| part.wants.map(|(want, turn)| (std::cmp::Reverse(want), turn));
+            let first =
+                self.drawing.iter_mut().filter_map(|(worker, part)| Some((asks(part)?, worker, part)));
+            let Some((_, worker, part)) = first.min_by_key(|(asks, ..)| *asks) else { break };
+            let count = self.free.div_ceil(2 * self.workers).min(MOST);
+            self.free -= count;
+            part.granted = part.granted.saturating_add(count);
+            part.wants = None;
+            orders.push((*worker, Grant::More(count)));
+        }
+        if self.free == 0 {
+            self.recall(&mut orders);
+        }
+        orders
+    }
+
+    fn recall(&mut self, orders: &mut Orders) {
+        if self.drawing.values().all(|part| part.unused() == 0) {
+            for (worker, part) in self.drawing.iter_mut().filter(|(_, part)| !part.knows) {
+                part.knows = true;
+                orders.push((*worker, Grant::UsedUp));
+            }
+        } else if self.drawing.values().any(|part| matches!(part.wants, Some((Want::Now, _)))) {
+            for (worker, part) in &mut self.drawing {
+                if part.unused() > 0 && !part.recalled {
+                    part.recalled = true;
+                    orders.push((*worker, Grant::Recall));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::task::{Allowance, Moment};
+
+    /// What a worker sends: a claim, or that it draws no more.
+    #[derive(Debug)]
+    enum Said {
+        Claim(Claim),
+        Leaves,
+    }
+
+    /// A worker as the engine runs it: so many slots, one fetch at a time.
+    #[derive(Debug)]
+    struct Worker {
+        connection: u64,
+        allowance: Allowance,
+        fetched: u64,
+        /// How many a fetch that is under way asks for.
+        asks: Option<u64>,
+        busy: u64,
+        dry: bool,
+        streaming: bool,
+        /// Sent to the supervisor, and from it, and not read yet.
+        up: VecDeque<Said>,
+        down: VecDeque<Grant>,
+        /// Whether the process is there; what it wrote is read to its end all the same.
+        lives: bool,
+        /// Which of several sources it fetches from.
+        source: usize,
+    }
+
+    const SLOTS: u64 = 5;
+
+    impl Worker {
+        fn new(connection: u64, source: usize, streaming: bool) -> Self {
+            let mut worker = Self {
+                connection,
+                allowance: Allowance::drawn(),
+                fetched: 0,
+                asks: None,
+                busy: 0,
+                dry: false,
+                streaming,
+                up: VecDeque::new(),
+                down: VecDeque::new(),
+                lives: true,
+                source,
+            };
+            worker.speak();
+            worker
+        }
+
+        fn is_over(&self) -> bool {
+            let exhausted = self.dry || self.allowance.is_used_up(self.fetched);
+            exhausted && self.busy == 0 && self.asks.is_none()
+        }
+
+        fn speak(&mut self) {
+            let now = Moment {
+                fetched: self.fetched,
+                fetching: self.asks.is_some(),
+                vacant: self.busy < SLOTS && !self.dry,
+                open: !self.dry,
+            };
+            self.up.extend(self.allowance.say(now).map(Said::Claim));
+        }
+
+        /// A lane looks what is to be done: it fetches if it may, before anything is said.
+        fn next(&mut self) {
+            let room = (SLOTS - self.busy).min(self.allowance.left(self.fetched));
+            if self.asks.is_none() && !self.dry && room > 0 {
+                (self.asks, self.fetched) = (Some(room), self.fetched + room);
+            }
+            self.speak();
+        }
+
+        /// Ends the fetch with so many; it may die between its report and what follows.
+        fn end_fetch(&mut self, came: u64, dry: bool, dies: bool) {
+            let Some(asked) = self.asks.take() else { return };
+            self.fetched -= asked - came;
+            if came > 0 {
+                let claim = self.allowance.take(self.fetched);
+                self.up.push_back(Said::Claim(claim));
+            }
+            if dies {
+                self.lives = false;
+                return;
+            }
+            self.busy += came;
+            self.dry |= dry;
+            self.next();
+        }
+    }
+
+    /// All of it: the supervisor, the workers and the sources.
+    struct World {
+        grants: Grants,
+        limit: u64,
+        workers: Vec<Worker>,
+        gone: Vec<Worker>,
+        sources: Vec<u64>,
+        connections: u64,
+        fetched: u64,
+        /// Whether a connection broke whose last words were not heard.
+        lost: bool,
+        streaming: bool,
+    }
+
+    impl World {
+        fn new(limit: u64, workers: usize, sources: Vec<u64>, streaming: bool) -> Self {
+            let mut world = Self {
+                grants: Grants::new(limit, workers as u64),
+                limit,
+                workers: Vec::new(),
+                gone: Vec::new(),
+                connections: 0,
+                fetched: 0,
+                lost: false,
+                streaming,
+                sources,
+            };
+            (0..workers).for_each(|place| world.start(place));
+            world
+        }
+
+        fn start(&mut self, place: usize) {
+            self.connections += 1;
+            let source = place % self.sources.len();
+            self.workers.push(Worker::new(self.connections, source, self.streaming));
+            let orders = self.grants.join(self.connections);
+            self.send(orders);
+        }
+
+        fn send(&mut self, orders: Orders) {
+            for (connection, grant) in orders {
+                // To one that is gone nothing can be sent.
+                let to = self.workers.iter_mut().find(|worker| worker.connection == connection);
+                to.into_iter().for_each(|worker| worker.down.push_back(grant));
+            }
+        }
+
+        /// The supervisor reads one line of a worker, dead or alive; says whether there was one.
+        fn hear(&mut self, at: usize) -> bool {
+            let all = self.workers.iter_mut().chain(&mut self.gone);
+            let mut talking: Vec<_> = all.filter(|worker| !worker.up.is_empty()).collect();
+            if talking.is_empty() {
+                return false;
+            }
+            let at = at % talking.len();
+            let worker = &mut talking[at];
+            let (connection, said) = (worker.connection, worker.up.pop_front().unwrap());
+            let orders = match said {
+                Said::Claim(claim) => self.grants.heed(connection, claim),
+                Said::Leaves => self.grants.leave(connection),
+            };
+            self.send(orders);
+            true
+        }
+
+        fn fetch_ends(&mut self, at: usize, most: u64, dies: bool) {
+            let worker = &mut self.workers[at];
+            let Some(asked) = worker.asks else { return };
+            let there = &mut self.sources[worker.source];
+            if *there == 0 && worker.streaming {
+                // It waits on, unless what it asks for is wanted back.
+                if worker.allowance.is_recalled() {
+                    worker.end_fetch(0, false, false);
+                }
+                return;
+            }
+            let came = asked.min(*there).min(most.max(1));
+            *there -= came;
+            self.fetched += came;
+            worker.end_fetch(came, came == 0, dies);
+            if dies {
+                self.bury(at, false);
+            }
+        }
+
+        /// Takes a worker away that has ended or died. If nobody hears what it said last, all it had may be taken.
+        fn bury(&mut self, at: usize, unheard: bool) {
+            let place = at;
+            let mut worker = self.workers.remove(at);
+            worker.lives = false;
+            if unheard {
+                self.lost = true;
+                let orders = self.grants.lose(worker.connection);
+                self.send(orders);
+            } else {
+                worker.up.push_back(Said::Leaves);
+                self.gone.push(worker);
+            }
+            // Another in its place, with a connection of its own.
+            self.start(place);
+            let last = self.workers.pop().unwrap();
+            self.workers.insert(at, last);
+        }
+
+        fn check(&self) {
+            assert!(self.fetched <= self.limit, "{} of {}", self.fetched, self.limit);
+            let granted: u64 = self.grants.drawing.values().map(|part| part.granted).sum();
+            assert!(self.grants.free + granted <= self.limit);
+        }
+
+        /// Lets all that can happen happen, deaths apart, until nothing more does.
+        fn settle(&mut self) {
+            for round in 0..20_000 {
+                // Each in its turn: who always has something to say must not silence the others.
+                let mut quiet = !self.hear(round);
+                for at in 0..self.workers.len() {
+                    let worker = &mut self.workers[at];
+                    if let Some(grant) = worker.down.pop_front() {
+                        worker.allowance.heed(grant);
+                        worker.speak();
+                        quiet = false;
+                    }
+                    if worker.busy > 0 {
+                        worker.busy = 0;
+                        quiet = false;
+                    }
+                    worker.next();
+                    let before = (worker.asks, worker.fetched, worker.dry);
+                    self.fetch_ends(at, u64::MAX, false);
+                    let worker = &self.workers[at];
+                    quiet &= before == (worker.asks, worker.fetched, worker.dry);
+                    self.check();
+                }
+                if quiet || (self.streaming && self.sources.iter().all(|left| *left == 0)) {
+                    return;
+                }
+            }
+            panic!("it never comes to rest");
+        }
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Hear(usize),
+        Reads(usize),
+        Begins(usize),
+        Ends(usize, u64),
+        Finishes(usize),
+        Dies(usize),
+        DiesAfterItsReport(usize, u64),
+        DiesUnheard(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let any = any::<usize>;
+        prop_oneof![
+            6 => any().prop_map(Step::Hear),
+            6 => any().prop_map(Step::Reads),
+            4 => any().prop_map(Step::Begins),
+            4 => (any(), 0..8u64).prop_map(|(at, most)| Step::Ends(at, most)),
+            4 => any().prop_map(Step::Finishes),
+            1 => any().prop_map(Step::Dies),
+            1 => (any(), 0..8u64).prop_map(|(at, most)| Step::DiesAfterItsReport(at, most)),
+            1 => any().prop_map(Step::DiesUnheard),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+        #[test]
+        fn the_sum_fetched_is_the_limit_if_the_source_has_as_many_and_never_more(
+            limit in 0..120u64,
+            workers in 1..6usize,
+            sources in prop_oneof![
+                // One queue for all, or a share for each: some of them empty.
+                proptest::collection::vec(0..160u64, 1),
+                proptest::collection::vec(prop_oneof![Just(0), 0..30u64, 0..120u64], 6),
+            ],
+            streaming in any::<bool>(),
+            steps in proptest::collection::vec(step(), 0..300),
+        ) {
+            let sources: Vec<u64> = sources.into_iter().take(workers).collect();
+            let reachable: u64 = sources.iter().sum();
+            let mut world = World::new(limit, workers, sources, streaming);
+            for step in steps {
+                let count = world.workers.len();
+                match step {
+                    Step::Hear(at) => drop(world.hear(at)),
+                    Step::Reads(at) => {
+                        let worker = &mut world.workers[at % count];
+                        if let Some(grant) = worker.down.pop_front() {
+                            worker.allowance.heed(grant);
+                            worker.speak();
+                        }
+                    }
+                    Step::Begins(at) => world.workers[at % count].next(),
+                    Step::Ends(at, most) => world.fetch_ends(at % count, most, false),
+                    Step::Finishes(at) => {
+                        let worker = &mut world.workers[at % count];
+                        worker.busy = worker.busy.saturating_sub(1);
+                        worker.next();
+                    }
+                    Step::Dies(at) => world.bury(at % count, false),
+                    Step::DiesAfterItsReport(at, most) => world.fetch_ends(at % count, most, true),
+                    Step::DiesUnheard(at) => world.bury(at % count, true),
+                }
+                world.check();
+            }
+            world.settle();
+            let most = world.limit.min(reachable);
+            prop_assert!(world.fetched <= most);
+            // A worker whose last words nobody heard may have taken all it was granted.
+            prop_assert!(world.lost || world.fetched == most, "{} of {most}", world.fetched);
+            if !streaming {
+                prop_assert!(world.workers.iter().all(Worker::is_over), "{:?}", world.workers);
+            }
+            // That all is used up is said only when it is.
+            let used_up = world.workers.iter().any(|worker| worker.allowance.is_used_up(worker.fetched));
+            prop_assert!(!used_up || world.lost || world.fetched == world.limit);
+        }
+    }
+
+    #[test]
+    fn grants_are_small_and_leave_something_for_the_others() {
+        let mut grants = Grants::new(100, 4);
+        let ask = Claim { wants: Some(Want::Ahead), ..Claim::default() };
+        assert_eq!((grants.join(1), grants.join(2)), (vec![], vec![]));
+        assert_eq!(grants.heed(1, ask), [(1, Grant::More(13))]);
+        assert_eq!(grants.heed(2, ask), [(2, Grant::More(11))]);
+    }
+
+    #[test]
+    fn a_limit_of_0_is_used_up_at_once() {
+        assert_eq!(Grants::new(0, 4).join(1), [(1, Grant::UsedUp)]);
+    }
+
+    #[test]
+    fn what_one_does_not_use_goes_to_one_that_has_nothing() {
+        let mut grants = Grants::new(2, 1);
+        let wants = |taken, want| Claim { taken, wants: Some(want), ..Claim::default() };
+        drop(grants.join(1));
+        drop(grants.join(2));
+        assert_eq!(grants.heed(1, wants(0, Want::Now)), [(1, Grant::More(1))]);
+        assert_eq!(grants.heed(1, wants(0, Want::Ahead)), [(1, Grant::More(1))]);
+        // Who only asks ahead takes nothing away from another.
+        assert_eq!(grants.heed(2, wants(0, Want::Ahead)), []);
+        assert_eq!(grants.heed(2, wants(0, Want::Now)), [(1, Grant::Recall)]);
+        let gives = Claim { taken: 1, returned: 1, recalled: true, wants: Some(Want::Now) };
+        assert_eq!(grants.heed(1, gives), [(2, Grant::More(1)), (2, Grant::Recall)]);
+        assert_eq!(grants.heed(2, Claim { taken: 0, ..gives }), [(1, Grant::More(1)), (1, Grant::Recall)]);
+        let last = Claim { taken: 2, recalled: true, ..Claim::default() };
+        assert_eq!(grants.heed(1, last), [(1, Grant::UsedUp), (2, Grant::UsedUp)]);
+    }
+}
