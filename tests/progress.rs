@@ -270,3 +270,21 @@ fn the_numbers_grow_and_ctrl_c_leaves_a_clean_screen() {
         assert_eq!((code, shown.timeless()), (Some(130), left));
     }
 }
+
+#[test]
+fn a_terminal_that_is_closed_drains_the_run() {
+    for (workers, in_flight) in [("1", 2), ("2", 4)] {
+        let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::from_millis(20), "");
+        site.lines((0..200).map(|n| if n < 4 { "gate" } else { "nothing" }));
+        let command = site.command(&["run", "lines", "--workers", workers, "--quiet"]);
+        let (terminal, inside) = open().unwrap();
+        let mut child = Command::from(command).spawn(inside).unwrap();
+        site.until_entries(in_flight);
+        // The system hangs up all that run on it, supervisor and workers alike.
+        drop(terminal);
+        site.write("gate", "");
+        assert_eq!(child.wait().unwrap().code(), Some(129), "{workers}");
+        let counts = site.counts();
+        assert!(counts.values().all(|count| *count == (1, 1)) && counts.len() < 200, "{counts:?}");
+    }
+}

@@ -198,6 +198,109 @@ async fn two_hundred_signals_at_any_moment_lose_nothing_and_nobody_stays() {
 }
 
 #[test]
+fn a_hangup_drains_like_a_termination_in_one_process_and_in_several() {
+    for workers in ["1", "2"] {
+        let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "");
+        site.lines((0..40).map(|n| if n < 4 { "gate" } else { "nothing" }));
+        let mut run = site.start(&["run", "lines", "--workers", workers, "--log-level", "warn"]);
+        let in_flight = if workers == "1" { 2 } else { 4 };
+        site.until_entries(in_flight);
+        run.signal(Signal::HUP);
+        run.until_said("stopping");
+        site.write("gate", "");
+        let (status, _, said) = run.end();
+        assert_eq!(status.code(), Some(129), "{workers}: {said}");
+        let counts = site.counts();
+        assert!(counts.values().all(|count| *count == (1, 1)), "{counts:?}");
+        assert!(counts.len() < 40, "nothing more was begun");
+    }
+}
+
+#[test]
+fn a_hangup_drains_one_transaction_by_hand() {
+    for arguments in by_hand("lines", "{\"does\":\"gate\"}") {
+        let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "");
+        site.lines(["gate"]);
+        let mut run = site.start(&arguments);
+        site.until_entries(1);
+        run.signal(Signal::HUP);
+        run.until_said("stopping");
+        site.write("gate", "");
+        let (status, _, said) = run.end();
+        assert_eq!(status.code(), Some(129), "{said}");
+        assert_eq!(site.counts().into_values().collect::<Vec<_>>(), [(1, 1)], "{said}");
+    }
+}
+
+/// A terminal that is closed sends one hangup, and the shell in it another.
+#[test]
+fn further_hangups_do_not_end_a_drain() {
+    for (first, code) in [(Signal::HUP, 129), (Signal::TERM, 143)] {
+        let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "");
+        site.lines(["gate"; 4]);
+        let mut run = site.start(&["run", "lines"]);
+        site.until_entries(2);
+        run.signal(first);
+        run.until_said("stopping");
+        run.signal(Signal::HUP);
+        run.signal(Signal::HUP);
+        site.write("gate", "");
+        let (status, _, said) = run.end();
+        assert_eq!(status.code(), Some(code), "{said}");
+        assert!(site.counts().values().all(|count| *count == (1, 1)), "{said}");
+    }
+}
+
+#[test]
+fn a_termination_after_a_hangup_ends_it_at_once() {
+    for workers in ["1", "2"] {
+        let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "");
+        site.lines(["hang"; 4]);
+        let mut run = site.start(&["run", "lines", "--workers", workers]);
+        site.until_entries(2);
+        run.signal(Signal::HUP);
+        run.until_said("stopping");
+        run.signal(Signal::TERM);
+        let (status, took, said) = run.end();
+        assert_eq!(status.code(), Some(143), "{said}");
+        assert!(took < Duration::from_secs(5), "{took:?} of a grace of 25 s: {said}");
+        wait("the end of the workers", || !site.pids().into_iter().any(lives));
+    }
+}
+
+#[test]
+fn a_program_under_nohup_goes_on_when_its_terminal_is_gone() {
+    for workers in ["1", "2"] {
+        let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "");
+        site.lines((0..40).map(|n| if n < 4 { "gate" } else { "nothing" }));
+        let inner = site.command(&["run", "lines", "--workers", workers]);
+        let mut run = site.start_as("nohup", &[], &inner);
+        site.until_entries(if workers == "1" { 2 } else { 4 });
+        let mut all = site.pids();
+        all.push(run.pid());
+        all.iter().for_each(|pid| ergon_tests::crew::send(*pid, Signal::HUP));
+        site.write("gate", "");
+        let (status, _, said) = run.end();
+        assert_eq!(status.code(), Some(0), "{workers}: {said}");
+        assert!(!said.contains("stopping"), "{said}");
+        assert!(site.counts().len() == 40 && site.counts().values().all(|count| *count == (1, 1)), "{said}");
+    }
+}
+
+#[test]
+fn a_worker_that_is_hung_up_alone_drains_and_is_replaced() {
+    let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "");
+    site.lines((0..20).map(|n| if n < 2 { "gate" } else { "nothing" }));
+    let mut run = site.start(&["--format", "json", "run", "lines", "--workers", "2"]);
+    wait("two workers", || site.pids().len() == 2);
+    ergon_tests::crew::send(site.pids()[0], Signal::HUP);
+    site.write("gate", "");
+    let (status, _, said) = run.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(site.counts().len() == 20 && site.counts().values().all(|(_, ended)| *ended >= 1), "{said}");
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     for (scene, task) in [(Scene::Hangs, "lines"), (Scene::Holds, "lines"), (Scene::Holds, "threads")] {
         let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "");
@@ -498,6 +601,26 @@ fn as_the_first_process_it_stops_too() {
         assert_eq!(status.code(), Some(143), "{said}");
         assert!(began.elapsed() < GRACE + BEYOND, "{:?}", began.elapsed());
         assert!(site.counts().values().all(|count| *count == (1, 1)));
+    }
+}
+
+#[test]
+fn as_the_first_process_it_drains_at_a_hangup() {
+    for workers in ["1", "2"] {
+        let site = Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, "");
+        site.lines((0..40).map(|n| if n < 4 { "gate" } else { "nothing" }));
+        let arguments = ["run", "lines", "--workers", workers, "--log-level", "warn"];
+        let Some(mut run) = first_process(&site, &arguments) else {
+            println!("NOT TESTED: `unshare --pid` is not permitted here");
+            return;
+        };
+        site.until_entries(if workers == "1" { 2 } else { 4 });
+        ergon_tests::crew::send(inside(&run), Signal::HUP);
+        run.until_said("stopping");
+        site.write("gate", "");
+        let (status, _, said) = run.end();
+        assert_eq!(status.code(), Some(129), "{said}");
+        assert!(site.counts().len() < 40 && site.counts().values().all(|count| *count == (1, 1)), "{said}");
     }
 }
 

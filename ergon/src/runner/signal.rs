@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM, as they come.
+//! SIGINT, SIGTERM and SIGHUP, as they come.
 
 use std::io;
 
@@ -12,9 +12,36 @@ pub(crate) enum Signal {
     Interrupt,
     /// SIGTERM.
     Terminate,
+    /// SIGHUP: the terminal is gone.
+    Hangup,
 }
 
-/// The signals of the process, as they come; from now on they do not end it by themselves.
+impl Signal {
+    /// The number that the system knows it by.
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Hangup => 1,
+            Self::Interrupt => 2,
+            Self::Terminate => 15,
+        }
+    }
+
+    /// The signal of a number, if it is one that asks to stop.
+    #[cfg(unix)]
+    pub(crate) fn of_number(number: i32) -> Option<Self> {
+        let all = [Self::Interrupt, Self::Terminate, Self::Hangup];
+        all.into_iter().find(|signal| i32::from(signal.number()) == number)
+    }
+
+    /// Whether a person or a service manager that sends it a second time means: now. A terminal that is closed sends
+    /// a hangup, and the shell in it another.
+    pub(crate) fn insists(self) -> bool {
+        self != Self::Hangup
+    }
+}
+
+/// The signals of the process, as they come; from now on they do not end it by themselves. A hangup that was ignored
+/// when the process began (`nohup`) stays ignored.
 ///
 /// # Errors
 /// Why the system does not let the process see its signals.
@@ -28,21 +55,57 @@ pub(crate) fn arriving() -> io::Result<BoxStream<'static, Signal>> {
 struct Arriving {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// None where it is ignored.
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
 impl Arriving {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let hangup = (!ignores_hangup()).then(|| signal(SignalKind::hangup())).transpose()?;
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup,
+        })
     }
 
     async fn next(&mut self) -> Signal {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.interrupt.recv() => Signal::Interrupt,
+            // A service manager may send a hangup right after it: the reason to stop is the one that was meant.
+            biased;
             _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = hangup => Signal::Hangup,
         }
     }
+}
+
+/// Whether this process was started with its hangup ignored. To be asked before the signal is listened to.
+#[cfg(target_os = "linux")]
+fn ignores_hangup() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, Signal::Hangup))
+}
+
+/// Other systems do not say so to safe code.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn ignores_hangup() -> bool {
+    false
+}
+
+/// Reads the line `SigIgn:	0000000000000001`, a bit for each signal from the first on.
+#[cfg(target_os = "linux")]
+fn ignores(status: &str, signal: Signal) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal.number() - 1)) != 0)
 }
 
 #[cfg(not(unix))]
@@ -59,5 +122,19 @@ impl Arriving {
             Ok(()) => Signal::Interrupt,
             Err(_) => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_of_ignored_signals_is_read() {
+        let status = |mask: &str| format!("Name:\tergon\nSigBlk:\t0000000000000001\nSigIgn:\t{mask}\n");
+        assert!(ignores(&status("0000000000001001"), Signal::Hangup));
+        assert!(!ignores(&status("0000000000001000"), Signal::Hangup));
+        assert!(ignores(&status("0000000000004000"), Signal::Terminate));
+        assert!(!ignores("", Signal::Hangup));
     }
 }

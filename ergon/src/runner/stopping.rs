@@ -50,10 +50,10 @@ pub(crate) struct Rules {
     pub(crate) limit: Duration,
     /// Called at the first reason, when the runs know already.
     pub(crate) on_first: Box<dyn FnOnce(&Reason) + Send>,
-    /// Called at a signal after the first reason; none if further signals change nothing.
+    /// Called at a signal after the first reason that [insists](Signal::insists); none if further signals change nothing.
     pub(crate) on_second: Option<Box<dyn FnOnce(Signal) + Send>>,
     /// Says that time is up and what is known, if something was still to be drained.
-    pub(crate) last_words: Box<dyn FnOnce(Exit) + Send>,
+    pub(crate) last_words: Box<dyn FnOnce(Reason) + Send>,
     /// Called after that.
     pub(crate) leave: Box<dyn FnOnce(Exit) + Send>,
 }
@@ -87,15 +87,19 @@ impl Stopping {
             // Nobody else sets it.
             let _ = state.reason.set(reason.clone());
             stop.drain.cancel();
+            let late = reason.clone();
             let words = move || {
                 if !state.over.swap(true, Ordering::Relaxed) {
-                    last_words(exit);
+                    last_words(late);
                 }
             };
             leave_after(limit, exit, words, leave);
             on_first(&reason);
             while let Some(reason) = arriving.next().await {
-                if let (Reason::Signal(signal), Some(on_second)) = (reason, on_second.take()) {
+                if let Reason::Signal(signal) = reason
+                    && signal.insists()
+                    && let Some(on_second) = on_second.take()
+                {
                     on_second(signal);
                 }
             }
@@ -178,6 +182,13 @@ mod tests {
     async fn the_first_reason_drains_the_second_signal_ends_and_time_runs_out() {
         let reasons = vec![Reason::Signal(Signal::Terminate), Reason::Signal(Signal::Interrupt)];
         assert_eq!(heard(reasons, true).await, ["Signal(Terminate)", "again Interrupt", "last"]);
+    }
+
+    #[tokio::test]
+    async fn a_hangup_drains_and_never_insists() {
+        let [hangup, terminate] = [Signal::Hangup, Signal::Terminate].map(Reason::Signal);
+        let reasons = vec![hangup.clone(), hangup.clone(), terminate, hangup];
+        assert_eq!(heard(reasons, true).await, ["Signal(Hangup)", "again Terminate", "last"]);
     }
 
     #[tokio::test]
