@@ -8,8 +8,6 @@
     reason = "a test"
 )]
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
@@ -96,22 +94,82 @@ fn the_workers_together_obey_the_limit() {
     assert_eq!(site.counts().len(), 10);
 }
 
+/// Lines of which only every third, from the first on, is not blank.
+fn every_third(count: usize) -> String {
+    (0..count).map(|_| "{\"does\":\"nothing\"}\n\n\n").collect()
+}
+
+#[test]
+fn the_limit_is_exact_where_some_workers_find_nothing() {
+    for task in ["lines", "threads"] {
+        let site = site("");
+        site.write("lines.jsonl", &every_third(20));
+        let output = site.run(&quiet(&[task, "--workers", "3", "--limit", "10"]));
+        let summary = json(&output);
+        let ended = &summary["tasks"][0]["ended"];
+        assert_eq!((&summary["fetched"], ended), (&10.into(), &"limit_reached".into()), "{summary}");
+        assert_eq!((site.counts().len(), output.status.code()), (10, Some(0)));
+    }
+}
+
+#[test]
+fn the_limit_is_said_to_be_reached_only_when_it_is() {
+    let site = site("");
+    site.write("lines.jsonl", &every_third(8));
+    for (limit, fetched, ended) in [
+        ("10", 8, "source_empty"),
+        ("8", 8, "limit_reached"),
+        ("1", 1, "limit_reached"),
+        ("0", 0, "limit_reached"),
+    ] {
+        let summary = json(&site.run(&quiet(&["lines", "--workers", "3", "--limit", limit])));
+        let task = &summary["tasks"][0];
+        assert_eq!((&task["fetched"], &task["ended"]), (&fetched.into(), &ended.into()), "{limit}: {task}");
+    }
+}
+
+#[test]
+fn what_a_dead_worker_fetched_last_counts_for_the_limit() {
+    for _ in 0..5 {
+        let site = site("[tasks.lines.consumer]\nconcurrency = 1\nprefetch = 0\nbatch_size = 1\n");
+        site.lines((0..60).map(|n| if n == 4 { "abort-once" } else { "nothing" }));
+        let output = site.run(&quiet(&["lines", "--workers", "2", "--limit", "20"]));
+        let summary = json(&output);
+        let begun: usize = site.counts().values().map(|(begun, _)| begun).sum();
+        let restarts = &summary["tasks"][0]["restarts"];
+        assert_eq!((begun, &summary["fetched"], restarts), (20, &20.into(), &1.into()), "{summary}");
+        assert_eq!(summary["tasks"][0]["ended"], "limit_reached");
+    }
+}
+
+#[test]
+fn a_worker_that_waits_for_data_does_not_keep_its_part_of_the_limit_from_the_others() {
+    let site = site("[tasks.lines.consumer]\nconcurrency = 1\nbatch_size = 1\n");
+    // The first of the first worker waits at the gate for as long as the others may want what it has been granted.
+    site.lines((0..60).map(|n| if n == 0 { "gate" } else { "nothing" }));
+    let mut command = site.command(&quiet(&["lines", "--workers", "2", "--limit", "12"]));
+    let shown = std::fs::File::create(site.path().join("shown")).unwrap();
+    let mut run = Running::new(command.stdout(shown).stderr(Stdio::piped()).spawn().unwrap());
+    // One is at the gate, with what was prefetched behind it; all else of the limit is the other's.
+    let ended = || site.counts().values().filter(|(_, ended)| *ended > 0).count();
+    wait("all that are free", || ended() >= 10);
+    site.write("gate", "");
+    let (status, _, said) = run.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let summary: Value =
+        serde_json::from_str(&std::fs::read_to_string(site.path().join("shown")).unwrap()).unwrap();
+    assert_eq!((&summary["fetched"], site.counts().len()), (&12.into(), 12), "{summary}");
+}
+
 #[test]
 fn a_worker_in_the_place_of_another_has_what_is_left_of_the_limit() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let health = format!("[runner]\nhealth = \"127.0.0.1:{port}\"\n");
-    let site = site(&format!("{health}[tasks.lines.consumer]\nbatch_size = 3\nprefetch = 1\n"));
+    let site = site("[tasks.lines.consumer]\nbatch_size = 3\nprefetch = 1\n");
     site.lines(["gate"; 40]);
     let mut command = site.command(&quiet(&["lines", "--workers", "2", "--limit", "10"]));
     let shown = std::fs::File::create(site.path().join("shown")).unwrap();
     let mut run = Running::new(command.stdout(shown).stderr(Stdio::piped()).spawn().unwrap());
-    // Each has two at the gate and one that waits; the supervisor has heard of them.
-    let in_flight = || {
-        let text = get(port, "/metrics").unwrap_or_default();
-        let lines = text.lines().filter(|line| line.starts_with("ergon_in_flight"));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
-    };
-    wait("four at the gate", || in_flight() > 3.5);
+    // Each has two at the gate.
+    site.until_entries(4);
     send(site.pids()[0], Signal::KILL);
     site.write("gate", "");
     let (status, _, said) = run.end();
@@ -119,15 +177,8 @@ fn a_worker_in_the_place_of_another_has_what_is_left_of_the_limit() {
     let summary: Value =
         serde_json::from_str(&std::fs::read_to_string(site.path().join("shown")).unwrap()).unwrap();
     assert_eq!((&summary["fetched"], &summary["tasks"][0]["restarts"]), (&10.into(), &1.into()), "{summary}");
-}
-
-/// What it answers on its port; none if it does not.
-fn get(port: u16, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
+    let begun: usize = site.counts().values().map(|(begun, _)| begun).sum();
+    assert!(begun <= 10, "{begun} were begun");
 }
 
 #[test]
@@ -206,6 +257,127 @@ fn workers_that_die_too_often_end_the_run_with_the_cause() {
     // The last of them may have been stopped before it wrote anything down.
     assert!(site.pids().len() <= 14, "four, and ten in their places");
     assert!(!site.pids().into_iter().any(lives));
+}
+
+#[test]
+fn workers_that_die_too_often_by_exit_0_end_the_run_with_exit_code_1() {
+    for workers in ["1", "2", "4"] {
+        let site = site("[tasks.threads]\nworkers = 2\n");
+        site.lines((0..60).map(|n| if n % 2 == 0 { "exit" } else { "nothing" }));
+        let arguments = match workers {
+            // One worker of its task, next to a task with two that do the same.
+            "1" => vec!["lines", "threads"],
+            workers => vec!["lines", "--workers", workers],
+        };
+        let output =
+            site.run(&[&["--format", "json", "--log-level", "error", "run"], &arguments[..]].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{workers}: {said}");
+        assert!(said.contains("workers die too often"), "{said}");
+        let summary = json(&output);
+        assert_eq!(summary["exit_code"], 1, "{summary}");
+        let tasks = summary["tasks"].as_array().unwrap();
+        assert!(tasks.iter().any(|task| task["ended"] == "failed"), "{summary}");
+    }
+}
+
+#[test]
+fn fail_when_is_judged_over_what_all_workers_did() {
+    for (workers, condition, code) in [
+        ("1", "refused > 4%", 0),
+        ("1", "refused > 3.9%", 1),
+        // Of the first worker's a tenth is refused.
+        ("3", "refused > 4%", 0),
+        ("3", "refused >= 4%", 1),
+        ("3", "handler-failures > 0, dead_lettered > 0,unknown>0", 0),
+        ("3", "handler-failures > 0, succeeded < 97", 1),
+    ] {
+        let site = site("[runner]\nfail_when = \"refused > 0\"\n");
+        site.lines((0..100).map(|n| if n % 30 == 0 { "fail" } else { "nothing" }));
+        let arguments = ["--format", "json", "run", "lines", "--workers", workers, "--fail-when", condition];
+        let output = site.run(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{workers} {condition}: {said}");
+        let summary = json(&output);
+        let task = &summary["tasks"][0];
+        assert_eq!((&task["refused"], &summary["exit_code"]), (&4.into(), &code.into()), "{summary}");
+        assert_eq!(
+            (&task["ended"], task["fail_when"].as_array().unwrap().len()),
+            (&"source_empty".into(), code as usize)
+        );
+        assert_eq!(said.matches("error: task `lines`: `fail_when` holds: ").count(), code as usize, "{said}");
+        assert_eq!(said.matches("  failed by `fail_when`: ").count(), code as usize, "{said}");
+    }
+}
+
+#[test]
+fn fail_when_of_the_settings_counts_where_the_command_line_says_nothing_else() {
+    let site = site("[runner]\nfail_when = \"refused > 50%\"\n");
+    site.lines(["fail", "nothing", "fail"]);
+    let run = |rest: &[&str]| {
+        let output = site.run(&[&["--quiet", "run", "lines"], rest].concat());
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = run(&[]);
+    let told = "error: task `lines`: `fail_when` holds: refused > 50%: 2 of 3 (66.66%)\n";
+    assert!(code == Some(1) && said.ends_with(told), "{said}");
+    assert_eq!(run(&["--fail-when", "none"]).0, Some(0));
+    assert_eq!(run(&["--fail-when", "refused > 70%"]).0, Some(0));
+    let output = site.command(&["run", "lines"]).env("ERGON_RUNNER__FAIL_WHEN", "failed>2").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "the environment comes after the file");
+}
+
+#[test]
+fn a_fail_when_that_cannot_be_read_says_where_and_what_was_expected() {
+    let wrong = site("[runner]\nfail_when = \"refusd > 5%\"\n");
+    let output = wrong.run(&["run", "lines"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let told =
+        "error: ergon.toml:2:13: runner.fail_when: there is no count `refusd`; did you mean `refused`?";
+    assert!(output.status.code() == Some(2) && said.starts_with(told), "{said}");
+    let site = site("");
+    for (written, told) in [
+        ("refused", "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `refused`"),
+        ("refused > 5% failed > 1", "found `5% failed > 1`"),
+        ("retries > 5%", "`retries` is not a part of the processed transactions"),
+    ] {
+        let output = site.run(&["run", "lines", "--fail-when", written]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code() == Some(2) && said.contains(told) && said.contains("--fail-when"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn reasons_are_counted_alike_in_one_worker_and_in_several() {
+    let site = site("");
+    let names = ["pen", "ink", "paper", "a \\\"blue\\\" pen"];
+    let line = |n: usize| {
+        // Words without a digit, many of them different.
+        let word: String = format!("{n:04}").bytes().map(|digit| char::from(b'g' + digit - b'0')).collect();
+        let why = match n % 4 {
+            0 => format!("order A-{n} has no price for \\\"{}\\\"", names[n / 4 % 3]),
+            1 => format!("total -{n}.5 of order {:08x} is below 0", n * 7919),
+            2 => format!("no such word: {word}"),
+            _ => "the order has no items".to_owned(),
+        };
+        format!("{{\"does\":\"fail\",\"why\":\"{why}\"}}\n")
+    };
+    site.write("lines.jsonl", &(0..1200).map(line).collect::<String>());
+    let reasons = |workers: &str| {
+        let summary = json(&site.run(&quiet(&["lines", "--workers", workers])));
+        (summary["tasks"][0]["reasons"].clone(), summary["tasks"][0]["reasons_exact"].clone())
+    };
+    let (one, exact) = reasons("1");
+    let expected = serde_json::json!([
+        {"message": "order … has no price for \"…\"", "count": 300},
+        {"message": "the order has no items", "count": 300},
+        {"message": "total … of order … is below …", "count": 300},
+    ]);
+    assert_eq!((&one.as_array().unwrap()[..3], &exact), (&expected.as_array().unwrap()[..], &true.into()));
+    assert_eq!(reasons("3"), (one, exact));
 }
 
 #[test]
@@ -343,8 +515,8 @@ fn a_producer_that_asks_for_its_share_makes_each_item_once_and_one_that_does_not
     for (shares, made, warned) in [("true", 20, 0), ("false", 10, 1)] {
         let site = site("");
         site.write("gate", "");
-        site.lines(["nothing"; 20]);
-        // Each worker has half of the limit.
+        // As many as the limit, made once or twice.
+        site.lines(vec!["nothing"; if shares == "true" { 20 } else { 10 }]);
         let mut command = site.command(&["run", "makes", "--workers", "2", "--limit", "20"]);
         let output = command.env("ERGON_BOOKS__SHARES", shares).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
@@ -354,6 +526,28 @@ fn a_producer_that_asks_for_its_share_makes_each_item_once_and_one_that_does_not
         assert_eq!(counts.len(), made, "{counts:?}");
         assert!(counts.values().all(|count| *count == (times, times)), "{counts:?}");
         assert_eq!(said.matches("each worker makes the whole stream").count(), warned, "{said}");
+    }
+}
+
+#[cfg_attr(not(rabbitmq_server), ignore = "rabbitmq-server was not found when this was built")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_is_exact_over_competing_consumers() {
+    let broker = Broker::start().await;
+    for (round, mode) in [&["--once"][..], &["--once"], &[]].into_iter().enumerate() {
+        let site = Site::new(env!("CARGO_BIN_EXE_worker"), Duration::ZERO, "");
+        site.write("ergon.toml", &Queues::settings(&broker.url(), site.path(), ""));
+        let queues = Queues::declare(&broker).await;
+        // Ids that no test of this broker has used, none of which ends with 7.
+        let ids = (0..30).map(|n| format!("{round}{n:05}0"));
+        queues.fill(ids, &site.ledger).await;
+        let output = site.run(&quiet(&[&["work", "--workers", "3", "--limit", "10"], mode].concat()));
+        let summary = json(&output);
+        let task = &summary["tasks"][0];
+        assert_eq!((&task["fetched"], &task["ended"]), (&10.into(), &"limit_reached".into()), "{summary}");
+        let began = site.counts().values().filter(|(begun, _)| *begun > 0).count();
+        assert_eq!((began, output.status.code()), (10, Some(0)), "{summary}");
+        until("the rest is back", PATIENCE, async || queues.ready("input").await == 20).await;
+        queues.drain("input").await;
     }
 }
 

@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use super::{Package, help};
 use crate::policy::ConsumerLayer;
 use crate::runner::Seat;
-use crate::settings::{Flag, suggest};
+use crate::settings::{FailWhen, Flag, suggest};
 
 /// Runs the tasks of this project
 #[derive(Debug, Parser)]
@@ -120,6 +120,10 @@ pub(crate) struct Run {
     /// End when the source is empty, even if the task is streaming
     #[arg(long)]
     once: bool,
+    /// Fail if this holds at the end of a run: a count of the summary, compared with a number or with a share of what
+    /// was processed, such as `refused > 5%`; several with commas between them
+    #[arg(long, value_name = "CONDITION", value_parser = str::parse::<FailWhen>)]
+    pub(crate) fail_when: Option<FailWhen>,
     /// Show no progress
     #[arg(long)]
     pub(crate) no_progress: bool,

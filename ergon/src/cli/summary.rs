@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::words::{self, one_line};
-use crate::error::Error;
-use crate::runner::{Crewed, Exit, Finished};
+use crate::error::{Error, ErrorKind};
+use crate::runner::{Crewed, Finished, Outcome};
+use crate::settings::Breach;
 use crate::telemetry::{Ended, RunReport, Step, Tally};
 
 /// How many refused transactions are named.
@@ -31,7 +32,8 @@ pub(crate) fn text(finished: &Finished, kept: Kept) -> String {
     let processed = words::count(tally.processed);
     let (took, rate) = (words::time(*elapsed), words::rate(tally.processed, *elapsed));
     let mut text = format!("{task}: {processed} processed in {took} ({rate}); {}\n", reason(ended));
-    for line in counts(tally).into_iter().chain(finished.crewed.map(crewed)) {
+    let breaches = finished.breaches.iter().map(|breach| format!("failed by `fail_when`: {}", holds(breach)));
+    for line in counts(tally).into_iter().chain(breaches).chain(finished.crewed.map(crewed)) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {line}");
     }
@@ -81,6 +83,23 @@ fn counts(tally: &Tally) -> Vec<String> {
         lines.push(format!("{} failed in their exception handler", n(tally.handler_failures)));
     }
     lines
+}
+
+/// `refused > 5%: 856 of 9,994 (8.56%)`
+fn holds(breach: &Breach) -> String {
+    let Breach { condition, count, processed, is_share } = breach;
+    let (count, of) = (words::count(*count), words::count(*processed));
+    if *is_share {
+        format!("{condition}: {count} of {of} ({})", words::share(breach.count, *processed))
+    } else {
+        format!("{condition}: {count}")
+    }
+}
+
+/// The error of a run, or of all runs together, for which a condition of `fail_when` holds.
+pub(crate) fn breached(breach: &Breach, task: Option<&str>) -> Error {
+    let whose = task.map_or_else(|| "all tasks together".to_owned(), |task| format!("task `{task}`"));
+    Error::new(ErrorKind::Task, format!("{whose}: `fail_when` holds: {}", holds(breach)))
 }
 
 /// `4 workers`, `4 workers, 1 restart`
@@ -138,7 +157,8 @@ fn most_often(task: &str, tally: &Tally, kept: Kept, text: &mut String) {
     }
     // Where no two are alike, none of them is the most frequent.
     let which = if count > 1 { "most often" } else { "such as" };
-    let count = if count > 1 { format!(" ({})", words::count(count)) } else { String::new() };
+    let at_least = if tally.reasons_are_exact() { "" } else { "at least " };
+    let count = if count > 1 { format!(" ({at_least}{})", words::count(count)) } else { String::new() };
     let where_all_are =
         if kept == Kept::InSight { format!("; `dead-letters list {task}` shows all") } else { String::new() };
     // Writing to a String cannot fail.
@@ -146,15 +166,19 @@ fn most_often(task: &str, tally: &Tally, kept: Kept, text: &mut String) {
 }
 
 /// All runs as one object: the counts of all together, what kept them from beginning, and each run with its times.
-pub(crate) fn json(finished: &[Finished], errors: &[Error], exit: Exit) -> Value {
+pub(crate) fn json(outcome: &Outcome) -> Value {
+    let Outcome { finished, refused, breaches, .. } = outcome;
     let mut total: Map<String, Value> =
         numbers(&Tally::default()).map(|(key, zero)| (key.to_owned(), zero.into())).collect();
     for (key, count) in finished.iter().flat_map(|run| numbers(&run.report.tally)) {
         let sum = total.get(key).and_then(Value::as_u64).unwrap_or_default() + count;
         total.insert(key.to_owned(), sum.into());
     }
-    total.insert("exit_code".to_owned(), exit.code().into());
-    total.insert("errors".to_owned(), errors.iter().map(ToString::to_string).collect());
+    total.insert("exit_code".to_owned(), outcome.exit().code().into());
+    let breached = breaches.iter().map(|breach| breached(breach, None).to_string());
+    let errors = refused.iter().map(ToString::to_string).chain(breached);
+    total.insert("errors".to_owned(), errors.collect());
+    total.insert("fail_when".to_owned(), breaches.iter().map(breach_value).collect());
     total.insert("tasks".to_owned(), finished.iter().map(run).collect());
     Value::Object(total)
 }
@@ -178,7 +202,9 @@ fn run(finished: &Finished) -> Value {
     if let Ended::Failed(error) = ended {
         errors.insert(0, error.to_string().into());
     }
+    errors.extend(finished.breaches.iter().map(|breach| breached(breach, Some(task)).to_string().into()));
     object.insert("errors".to_owned(), errors.into());
+    object.insert("fail_when".to_owned(), finished.breaches.iter().map(breach_value).collect());
     let shown = |step: &Step| *step != Step::Prepare || tally.times(*step).count() > 0;
     let steps =
         Step::ALL.into_iter().filter(shown).map(|step| (step.as_str().to_owned(), step_times(tally, step)));
@@ -190,7 +216,13 @@ fn run(finished: &Finished) -> Value {
     let reasons = tally.reasons().into_iter().take(REASONS);
     let reasons = reasons.map(|(message, count)| json!({"message": message, "count": count}));
     object.insert("reasons".to_owned(), reasons.collect());
+    object.insert("reasons_exact".to_owned(), tally.reasons_are_exact().into());
     Value::Object(object)
+}
+
+/// A condition that holds, and what for.
+fn breach_value(breach: &Breach) -> Value {
+    json!({"condition": breach.condition, "count": breach.count, "processed": breach.processed})
 }
 
 fn numbers(tally: &Tally) -> impl Iterator<Item = (&'static str, u64)> {
@@ -244,7 +276,7 @@ mod tests {
     use crate::transaction::Category;
 
     fn finished(ended: Ended) -> Finished {
-        Finished { report: report(ended), close_errors: Vec::new(), crewed: None }
+        Finished { report: report(ended), close_errors: Vec::new(), breaches: Vec::new(), crewed: None }
     }
 
     fn report(ended: Ended) -> RunReport {
@@ -317,14 +349,37 @@ price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
         let failed = Ended::Failed(Error::new(ErrorKind::Connector, "the link died"));
         let close = vec![Error::new(ErrorKind::Connector, "the disk is full")];
         let runs = [(Ended::SourceEmpty, Vec::new()), (failed, close)];
-        let runs =
-            runs.map(|(ended, close_errors)| Finished { report: report(ended), close_errors, crewed: None });
-        let object = json(&runs, &[], Exit::Failure);
+        let runs = runs.map(|(ended, close_errors)| Finished { close_errors, ..finished(ended) });
+        let object = json(&Outcome { finished: runs.into(), ..Outcome::default() });
         assert_eq!((&object["processed"], &object["exit_code"]), (&19988.into(), &1.into()));
         assert_eq!(object["tasks"][0]["failed_by_category"]["business"], 856);
         assert_eq!(object["tasks"][1]["errors"], json!(["the link died", "the disk is full"]));
         assert_eq!(object["tasks"][1]["steps"]["process"]["count"], 1);
         let reasons = json!([{"message": "quantity is 0\nor less", "count": 856}]);
         assert_eq!(object["tasks"][0]["reasons"], reasons);
+    }
+
+    #[test]
+    fn what_made_a_run_fail_is_said_in_words_and_as_json() {
+        let judge = |conditions: &str| {
+            let finished = vec![finished(Ended::SourceEmpty), finished(Ended::SourceEmpty)];
+            let outcome = Outcome { finished, ..Outcome::default() };
+            outcome.judged(Some(&conditions.parse().unwrap()))
+        };
+        let outcome = judge("refused > 5%, handler-failures > 0, refused > 1000");
+        let text = text(&outcome.finished[0], Kept::InSight);
+        let line = "  failed by `fail_when`: refused > 5%: 856 of 9,994 (8.56%)\n";
+        assert!(text.contains(line) && text.matches("fail_when").count() == 1, "{text}");
+        let object = json(&outcome);
+        let share = json!({"condition": "refused > 5%", "count": 856, "processed": 9994});
+        assert_eq!(object["tasks"][0]["fail_when"], json!([share]));
+        let told = "task `price-orders`: `fail_when` holds: refused > 5%: 856 of 9,994 (8.56%)";
+        assert_eq!(object["tasks"][0]["errors"], json!([told]));
+        let share = json!({"condition": "refused > 5%", "count": 1712, "processed": 19988});
+        let count = json!({"condition": "refused > 1000", "count": 1712, "processed": 19988});
+        assert_eq!((&object["fail_when"], &object["exit_code"]), (&json!([share, count]), &1.into()));
+        assert_eq!(object["errors"][1], "all tasks together: `fail_when` holds: refused > 1000: 1,712");
+        let well = json(&judge("refused > 90%"));
+        assert_eq!((&well["fail_when"], &well["exit_code"]), (&json!([]), &0.into()));
     }
 }

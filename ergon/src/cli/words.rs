@@ -15,6 +15,13 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// A part of a whole in percent, with two digits and cut off, so that what is below a bound does not look as if it
+/// reached it: `8.56%`.
+pub(crate) fn share(part: u64, whole: u64) -> String {
+    let hundredths = u128::from(part) * 10_000 / u128::from(whole.max(1));
+    format!("{}.{:02}%", hundredths / 100, hundredths % 100)
+}
+
 /// How many in a second.
 pub(crate) fn rate(number: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();

@@ -86,9 +86,14 @@ impl Obeying {
         })
     }
 
-    /// How a process ends that has nothing more to do.
-    pub(crate) fn exit(&self) -> Exit {
+    /// Why a process ends that has nothing more to do, if it was told to.
+    pub(crate) fn reason(&self) -> Option<Reason> {
         self.stopping.over();
-        self.stopping.reason().map_or(Exit::Success, |reason| reason.exit())
+        self.stopping.reason()
+    }
+
+    /// How it ends.
+    pub(crate) fn exit(&self) -> Exit {
+        self.reason().map_or(Exit::Success, |reason| reason.exit())
     }
 }

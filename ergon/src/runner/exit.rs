@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::stopping::Reason;
-use super::{Finished, Signal};
+use super::Signal;
 use crate::error::{Error, ErrorKind};
-use crate::telemetry::Ended;
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +14,7 @@ pub(crate) enum Exit {
     Failure,
     /// The settings or the command line are wrong, or lead to what is refused for good: 2.
     Usage,
-    /// It was told to stop: 130 for SIGINT, 143 for SIGTERM.
+    /// It was told to stop: 128 and the number of the signal, which is 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM.
     Stopped(Signal),
 }
 
@@ -27,17 +25,7 @@ impl Exit {
             Self::Success => 0,
             Self::Failure => 1,
             Self::Usage => 2,
-            Self::Stopped(Signal::Interrupt) => 130,
-            Self::Stopped(Signal::Terminate) => 143,
-        }
-    }
-
-    /// How a process ends whose runs came to this; a reason to stop comes before all else.
-    pub(crate) fn of_runs(finished: &[Finished], reason: Option<&Reason>) -> Self {
-        match reason {
-            Some(reason) => reason.exit(),
-            None if finished.iter().all(went_well) => Self::Success,
-            None => finished.iter().find_map(refused).unwrap_or(Self::Failure),
+            Self::Stopped(signal) => 128 + signal.number(),
         }
     }
 
@@ -60,19 +48,6 @@ impl Exit {
     /// Ends the process here and now.
     pub(crate) fn now(self) -> ! {
         std::process::exit(i32::from(self.code()))
-    }
-}
-
-fn went_well(finished: &Finished) -> bool {
-    let failed = matches!(finished.report.ended, Ended::Failed(_));
-    !failed && finished.report.tally.handler_failures == 0 && finished.close_errors.is_empty()
-}
-
-/// The exit of a run that a connector refused to go on with, for good.
-fn refused(finished: &Finished) -> Option<Exit> {
-    match &finished.report.ended {
-        Ended::Failed(error) if error.kind() == ErrorKind::Refused => Some(Exit::of_error(error)),
-        _ => None,
     }
 }
 

@@ -10,6 +10,7 @@ mod ends;
 pub(crate) mod exit;
 pub(crate) mod health;
 mod notify;
+mod outcome;
 mod outside;
 mod places;
 #[cfg(target_os = "linux")]
@@ -31,6 +32,7 @@ pub(crate) use build::{Built, Opened, Plan, Reach, Slots};
 pub(crate) use control::{Control, Obeying};
 pub(crate) use ends::Checked;
 pub(crate) use exit::Exit;
+pub(crate) use outcome::Outcome;
 pub(crate) use places::Places;
 pub(crate) use seat::Seat;
 pub(crate) use signal::Signal;

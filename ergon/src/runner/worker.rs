@@ -2,6 +2,7 @@
 
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -11,7 +12,8 @@ use tokio::time::Instant;
 use super::build::Reach;
 use super::{Built, Opened};
 use crate::error::{Error, ErrorKind};
-use crate::task::{Monitor, Setup, Stop};
+use crate::settings::Breach;
+use crate::task::{Monitor, Quota, Setup, Stop};
 use crate::telemetry::{Ended, RunReport, SingleReport};
 use crate::transaction::Transaction;
 
@@ -21,6 +23,8 @@ pub(crate) struct Finished {
     pub(crate) report: RunReport,
     /// What could not be closed: a file may lack its end.
     pub(crate) close_errors: Vec<Error>,
+    /// The conditions of `fail_when` that hold for it.
+    pub(crate) breaches: Vec<Breach>,
     /// Who ran it, if it was not this process.
     pub(crate) crewed: Option<Crewed>,
 }
@@ -77,9 +81,9 @@ async fn all_or_none(
 
 impl Opened {
     /// Runs the task to its end, then closes everything.
-    async fn run(self, stop: Stop, monitor: Monitor) -> Finished {
+    async fn run(self, stop: Stop, monitor: Monitor, quota: Option<Arc<dyn Quota>>) -> Finished {
         let began = Instant::now();
-        let setup = self.setup(stop, monitor.clone());
+        let setup = Setup { quota, ..self.setup(stop, monitor.clone()) };
         // Handlers' panics are the engine's to catch; one of its own must not keep sinks from being closed.
         let run = AssertUnwindSafe(async { self.task.run(setup).await }).catch_unwind();
         let report = run.await.unwrap_or_else(|_| {
@@ -87,21 +91,27 @@ impl Opened {
                 Error::new(ErrorKind::Task, "the engine panicked; what was in flight is handed out again");
             RunReport::new(self.name, monitor.snapshot().tally, began.elapsed(), Ended::Failed(error))
         });
-        Finished { report, close_errors: self.close().await, crewed: None }
+        Finished { report, close_errors: self.close().await, breaches: Vec::new(), crewed: None }
     }
 
     /// The same on a task of the runtime, so that several run at once; a panic beside the run is its failure too.
-    pub(crate) async fn run_apart(self, stop: Stop, monitor: Monitor) -> Finished {
+    pub(crate) async fn run_apart(
+        self,
+        stop: Stop,
+        monitor: Monitor,
+        quota: Option<Arc<dyn Quota>>,
+    ) -> Finished {
         let (name, began) = (self.name, Instant::now());
-        tokio::spawn(self.run(stop, monitor.clone())).await.unwrap_or_else(|_| {
+        tokio::spawn(self.run(stop, monitor.clone(), quota)).await.unwrap_or_else(|_| {
             let error =
                 Error::new(ErrorKind::Connector, "a connector or service panicked while it was closed");
             let ended = Ended::Failed(error);
             let report = RunReport::new(name, monitor.snapshot().tally, began.elapsed(), ended);
-            Finished { report, close_errors: Vec::new(), crewed: None }
+            Finished { report, close_errors: Vec::new(), breaches: Vec::new(), crewed: None }
         })
     }
 
+    /// What a run needs, with limits of its own.
     pub(super) fn setup(&self, stop: Stop, monitor: Monitor) -> Setup {
         Setup {
             task: self.name,
@@ -110,6 +120,7 @@ impl Opened {
             outputs: self.outputs.clone(),
             stop,
             monitor,
+            quota: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::fail_when::FailWhen;
 use super::problem::Problem;
 use super::reader;
 use super::sources::{Setting, Sources};
@@ -38,6 +39,8 @@ pub(crate) struct Runner {
     health: Option<Address>,
     /// How long nothing may go on though there is work. Default: five minutes, or twice the `transaction_timeout`.
     stall_after: Option<Limit>,
+    /// When a run that came to its end has failed all the same. Default: never.
+    fail_when: Option<FailWhen>,
 }
 
 impl Runner {
@@ -49,6 +52,11 @@ impl Runner {
     /// After which time without progress a run is given up, if the settings say so.
     pub(crate) fn stall_after(&self) -> Option<Limit> {
         self.stall_after
+    }
+
+    /// The conditions under which a run fails.
+    pub(crate) fn fail_when(&self) -> Option<&FailWhen> {
+        self.fail_when.as_ref()
     }
 
     /// What cannot be obeyed: whoever works at all would stand still for that long.

@@ -5,6 +5,7 @@
 
 mod dotenv;
 mod duration;
+mod fail_when;
 mod fault;
 mod framework;
 mod path;
@@ -26,6 +27,7 @@ use serde::de::DeserializeOwned;
 pub use path::FilePath;
 pub use size::{ByteSize, ByteSizeError};
 
+pub(crate) use fail_when::{Breach, FailWhen, Figure};
 pub(crate) use framework::{Flag, Framework};
 pub(crate) use plan::LogFormat;
 pub(crate) use problem::{Problem, Problems};

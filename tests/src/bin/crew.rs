@@ -26,6 +26,8 @@ enum Does {
     Abort,
     /// End the process, unless it was done once before.
     AbortOnce,
+    /// End the process as if all were well.
+    Exit,
     /// Fail for good.
     Fail,
     /// Write to both streams.
@@ -36,6 +38,9 @@ enum Does {
 struct Line {
     #[serde(default)]
     does: Does,
+    /// Why it fails, if it does.
+    #[serde(default)]
+    why: Option<String>,
 }
 
 /// Where all is written down.
@@ -78,11 +83,15 @@ impl ServiceConfig for BooksConfig {
 
 impl Books {
     /// The part that needs nobody to wait: true if the gate is to be waited for.
-    fn act(&self, does: Does) -> Result<bool> {
-        match does {
+    fn act(&self, line: &Line) -> Result<bool> {
+        match line.does {
             Does::Abort => std::process::abort(),
+            Does::Exit => std::process::exit(0),
             Does::AbortOnce if File::create_new(self.folder.join("aborted")).is_ok() => std::process::abort(),
-            Does::Fail => return Err(TransactionError::business("the line says so")),
+            Does::Fail => {
+                let why = line.why.as_deref().unwrap_or("the line says so");
+                return Err(TransactionError::business(why));
+            }
             Does::Hold => thread::sleep(Duration::MAX),
             Does::Shout => {
                 use std::io::Write as _;
@@ -91,14 +100,14 @@ impl Books {
             }
             Does::Nothing | Does::AbortOnce | Does::Gate | Does::Hang => (),
         }
-        Ok(does == Does::Gate)
+        Ok(line.does == Does::Gate)
     }
 
     /// What the line says, without holding a thread unless it says so.
     async fn work(&self, line: &Transaction<Line>) -> Result<()> {
         self.ledger.start(line.id(), line.deliveries());
         tracing::info!("at work");
-        if self.act(line.payload().does)? {
+        if self.act(line.payload())? {
             passed(&self.gate()).await;
         }
         if line.payload().does == Does::Hang {
@@ -148,7 +157,7 @@ impl BlockingConsumer for Threads {
     fn process_transaction(&self, line: &Transaction<Line>) -> Result<()> {
         let books = &*self.books_service;
         books.ledger.start(line.id(), line.deliveries());
-        if books.act(line.payload().does)? {
+        if books.act(line.payload())? {
             ergon::block_on(passed(&books.gate()));
         }
         if line.payload().does == Does::Hang {

@@ -77,19 +77,22 @@ fn run(plan: Plan, work: Work, dry_run: bool, format: Format, output: &Output) -
     stopping.over();
     // A blocking handler that was given up may never return; it must not hold back the end.
     runtime.shutdown_background();
-    if let Some(report) = &report {
-        output.data(&shown(report, format))?;
-    }
+    let written = report.as_ref().map_or(Ok(()), |report| output.data(&shown(report, format)));
     for error in &errors {
         output.error(error);
     }
+    if let Some(reason) = stopping.reason() {
+        // The terminal may be gone: that changes nothing of why the process ends.
+        written.unwrap_or_else(|error| output.error(&error));
+        return Ok(reason.exit());
+    }
+    written?;
     let succeeded = errors.is_empty() && report.as_ref().is_some_and(SingleReport::succeeded);
-    let ended = if succeeded { Exit::Success } else { Exit::Failure };
-    Ok(stopping.reason().as_ref().map_or(ended, Reason::exit))
+    Ok(if succeeded { Exit::Success } else { Exit::Failure })
 }
 
 /// Tells of a transaction that time is up, and that it is given back.
-fn cut_short(work: &Work, format: Format, output: &Output) -> Box<dyn FnOnce(Exit) + Send> {
+fn cut_short(work: &Work, format: Format, output: &Output) -> Box<dyn FnOnce(Reason) + Send> {
     let id = match work {
         Work::Given(transaction) => transaction.id().to_owned(),
         Work::ById(id) => id.clone(),

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::message::Ending;
 use crate::error::{Error, ErrorKind};
 use crate::runner::restart::MOST;
+use crate::runner::{Exit, Signal};
 use crate::telemetry::Ended;
 
 /// A worker that is gone.
@@ -25,11 +26,6 @@ pub(super) struct Left {
     pub(super) given_up: bool,
     pub(super) at: Instant,
 }
-
-/// Exit code of settings that cannot work: another worker would fail alike.
-const USAGE: i32 = 2;
-/// Exit codes of a stop that was asked for.
-const STOPPED: [i32; 2] = [130, 143];
 
 impl Left {
     pub(super) fn new(status: ExitStatus, ending: Option<Ending>, told: bool) -> Self {
@@ -57,19 +53,22 @@ impl Left {
         self.status?.code()
     }
 
-    /// Says whether its work is left undone: it died, or somebody else stopped it, or it asks for another.
-    pub(super) fn is_replaced(&self) -> bool {
-        if self.exit_code() == Some(USAGE) {
-            return false;
-        }
-        self.ending
-            .as_ref()
-            .is_none_or(|ending| ending.again || self.exit_code().is_some_and(|code| STOPPED.contains(&code)))
+    /// The settings cannot work: another worker would fail alike.
+    fn is_refused(&self) -> bool {
+        self.exit_code() == Some(Exit::Usage.code().into())
     }
 
-    /// The exit code it stands for.
-    pub(super) fn code(&self) -> i32 {
-        self.exit_code().unwrap_or(1)
+    /// It left because it was asked to stop, whether it had seen to that itself yet or not.
+    fn is_stopped(&self) -> bool {
+        let signal = self.status.and_then(|status| status.signal());
+        let by_itself = self.exit_code().and_then(|code| Signal::of_number(code - 128));
+        by_itself.or(signal.and_then(Signal::of_number)).is_some()
+    }
+
+    /// Says whether its work is left undone: it died, or somebody else stopped it, or it asks for another.
+    pub(super) fn is_replaced(&self) -> bool {
+        let stopped = self.is_stopped() && self.exit_code().is_some();
+        !self.is_refused() && self.ending.as_ref().is_none_or(|ending| ending.again || stopped)
     }
 
     /// How it ended: `was killed by signal 9`.
@@ -91,18 +90,21 @@ impl Left {
 
     /// Why its run ended, as it said, else as it was seen.
     pub(super) fn ended(&self, name: &str) -> Ended {
+        let last = format!("worker {name} {}", self.how());
         if let Some(ending) = &self.ending {
-            return Ended::from(&ending.ended);
+            let ended = Ended::from(&ending.ended);
+            let crashed = self.status.is_some_and(|status| status.signal().is_some()) && !self.told;
+            return match ended {
+                // It may have broken what it had written.
+                Ended::SourceEmpty | Ended::LimitReached | Ended::Finished | Ended::TimeLimit if crashed => {
+                    Ended::Failed(Error::new(ErrorKind::Task, format!("{last} after the end of its run")))
+                }
+                ended => ended,
+            };
         }
-        let by_request = self.exit_code().is_some_and(|code| STOPPED.contains(&code))
-            || self
-                .status
-                .and_then(|status| status.signal())
-                .is_some_and(|signal| signal == 15 || signal == 2);
-        if self.told && by_request {
+        if self.told && self.is_stopped() {
             return Ended::Stopped { given_back: 0 };
         }
-        let last = format!("worker {name} {}", self.how());
         if self.given_up {
             let what = format!("workers die too often: one died after {MOST} restarts within a minute");
             let error = Error::new(ErrorKind::Task, what).with_source(format!("the last one to die: {last}"));
@@ -110,7 +112,8 @@ impl Left {
                 error.with_hint("see what it wrote last; what was in flight is handed out again"),
             );
         }
-        Ended::Failed(Error::new(ErrorKind::Task, last))
+        let kind = if self.is_refused() { ErrorKind::Refused } else { ErrorKind::Task };
+        Ended::Failed(Error::new(kind, last))
     }
 }
 
@@ -140,7 +143,9 @@ mod tests {
         assert!(!left(1, Some(false)).is_replaced(), "it failed, and said so");
         assert!(!left(2, None).is_replaced(), "another would fail alike");
         assert!(left(1, Some(true)).is_replaced(), "it asks for another");
-        assert!(left(143, Some(false)).is_replaced(), "somebody else stopped it");
+        for code in [129, 130, 143] {
+            assert!(left(code, Some(false)).is_replaced(), "somebody else stopped it");
+        }
         assert!(left(0, None).is_replaced() && left(1, None).is_replaced(), "it did not say why");
         assert!(Left::new(ExitStatus::from_raw(9), None, false).is_replaced(), "it was killed");
     }
@@ -150,7 +155,31 @@ mod tests {
         let killed = Left::new(ExitStatus::from_raw(9), None, false);
         let Ended::Failed(error) = killed.ended("orders/1") else { panic!("it failed") };
         assert_eq!(error.to_string(), "worker orders/1 was killed by signal 9");
-        let stopped = Left::new(ExitStatus::from_raw(15), None, true);
-        assert!(matches!(stopped.ended("orders/1"), Ended::Stopped { .. }));
+        for signal in [1, 2, 15] {
+            let stopped = Left::new(ExitStatus::from_raw(signal), None, true);
+            assert!(matches!(stopped.ended("orders/1"), Ended::Stopped { .. }));
+        }
+    }
+
+    #[test]
+    fn one_that_did_not_say_how_its_run_ended_has_failed_whatever_its_exit_code() {
+        for (left, kind) in [
+            (left(0, None), ErrorKind::Task),
+            (left(0, None).given_up(), ErrorKind::Task),
+            (left(0, Some(true)).given_up(), ErrorKind::Task),
+            (left(2, None), ErrorKind::Refused),
+            (Left::not_started(io::Error::other("no more processes")), ErrorKind::Task),
+        ] {
+            let Ended::Failed(error) = left.ended("orders/1") else { panic!("{left:?} has failed") };
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+    }
+
+    #[test]
+    fn one_that_crashed_after_its_run_has_failed() {
+        let mut crashed = left(0, Some(false));
+        crashed.status = Some(ExitStatus::from_raw(11));
+        let Ended::Failed(error) = crashed.ended("orders/1") else { panic!("it has failed") };
+        assert_eq!(error.to_string(), "worker orders/1 was killed by signal 11 after the end of its run");
     }
 }

@@ -6,6 +6,8 @@
 
 mod address;
 mod death;
+mod grants;
+mod limits;
 mod link;
 mod message;
 mod process;
@@ -22,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use death::Left;
+use limits::Limits;
 pub(crate) use link::Link;
 pub(crate) use message::{End, Ending, Fault, Message};
 use record::{Record, merged};
@@ -29,7 +32,7 @@ use record::{Record, merged};
 use super::restart::{Restarts, Streak};
 use super::stopping::{Reason, Stopping};
 use super::watch::Vitals;
-use super::{Crewed, Exit, Finished};
+use super::{Crewed, Finished, Outcome};
 use crate::error::Error;
 use crate::task::{Monitor, Snapshot, Stop};
 use crate::telemetry::worker::WorkerDied;
@@ -43,6 +46,8 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub(crate) struct Post {
     pub(crate) task: &'static str,
     pub(crate) workers: usize,
+    /// How many all workers together may fetch, where the task has one loop that all of that is for.
+    pub(crate) limit: Option<u64>,
     /// How long its in-flight work may go on after a stop.
     pub(crate) grace: Duration,
 }
@@ -68,6 +73,7 @@ pub(crate) struct Crew {
     posts: Vec<Post>,
     voice: Voice,
     shared: Shared,
+    limits: Limits,
     stop: Stop,
     orders: mpsc::UnboundedSender<Reason>,
     restarts: Mutex<Restarts>,
@@ -90,12 +96,6 @@ pub(crate) struct Shared {
     alive: Arc<Mutex<BTreeSet<u32>>>,
 }
 
-/// What came of all workers.
-pub(crate) struct Outcome {
-    pub(crate) finished: Vec<Finished>,
-    pub(crate) exit: Exit,
-}
-
 impl Crew {
     /// Makes the places; starts nothing yet.
     pub(crate) fn new(
@@ -113,6 +113,7 @@ impl Crew {
             posts,
             voice,
             shared: Shared::default(),
+            limits: Limits::default(),
             stop,
             orders,
             restarts: Mutex::default(),
@@ -136,7 +137,12 @@ impl Crew {
     /// Says how many there are to process, as soon as all workers of the task have said so.
     pub(crate) fn total(&self, task: &str) -> impl Fn() -> Option<u64> + Send + Sync + 'static {
         let records = self.records(task);
-        move || records.iter().map(|record| record.total()).sum()
+        // Each counts its own part of the source; the limit is for all of them.
+        let limit = self.posts.iter().find(|post| post.task == task).and_then(|post| post.limit);
+        move || {
+            let total: Option<u64> = records.iter().map(|record| record.total()).sum();
+            Some(total?.min(limit.unwrap_or(u64::MAX)))
+        }
     }
 
     /// What all workers measured, as they last said: a second ago at most.
@@ -179,16 +185,8 @@ impl Crew {
         let admitting = tokio::spawn(admit(listener, self.shared.clone()));
         let lefts = join_all(self.workers.iter().map(|worker| self.keep(worker, &address, stopping))).await;
         admitting.abort();
-        let codes = lefts.iter().map(Left::code);
-        let worst = if codes.clone().any(|code| code == 2) {
-            Exit::Usage
-        } else if codes.clone().any(|code| code != 0) {
-            Exit::Failure
-        } else {
-            Exit::Success
-        };
-        let exit = stopping.reason().map_or(worst, |reason| reason.exit());
-        Ok(Outcome { finished: self.posts.iter().map(|post| self.finished(post, &lefts)).collect(), exit })
+        let finished = self.posts.iter().map(|post| self.finished(post, &lefts)).collect();
+        Ok(Outcome { finished, reason: stopping.reason(), ..Outcome::default() })
     }
 
     /// Keeps a place filled until its work is done, or until all is to stop.
@@ -197,7 +195,7 @@ impl Crew {
         loop {
             let began = Instant::now();
             let left = self.run_once(worker, address, stopping).await.unwrap_or_else(Left::not_started);
-            worker.record.left();
+            worker.record.left(worker.post.limit.is_some());
             self.tell(worker);
             if self.stop.drain.is_cancelled() || !left.is_replaced() {
                 return left;
@@ -260,6 +258,7 @@ impl Crew {
         Finished {
             report: RunReport::new(post.task, tally, last.duration_since(self.began), ended),
             close_errors,
+            breaches: Vec::new(),
             crewed: Some(Crewed { workers: post.workers, restarts }),
         }
     }

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rustix::process::{Pid, Signal as SystemSignal, kill_process};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::death::Left;
+use super::limits::Drawing;
+use super::message::{Message, Order};
 use super::record::Record;
 use super::{Crew, Lines, Worker};
 use crate::connector::Shard;
@@ -42,7 +44,9 @@ impl Crew {
         // Nothing is awaited since the start, so it cannot have been refused yet.
         self.shared.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, admitted);
         self.shared.alive.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
-        let heard = tokio::spawn(listen(joins, Arc::clone(&worker.record)));
+        let (line, orders) = mpsc::unbounded_channel();
+        let drawing = self.limits.admit(worker.post.task, worker.post.workers, line);
+        let mut heard = tokio::spawn(listen(joins, orders, drawing, Arc::clone(&worker.record)));
         let lines = child.stderr.take().zip(self.voice.lines.clone());
         let data = child.stdout.take().zip(self.voice.data.clone());
         let forwarded = [
@@ -50,9 +54,15 @@ impl Crew {
             data.map(|(stdout, data)| tokio::spawn(forward(stdout, data))),
         ];
         let status = self.wait(worker, &mut child, stopping).await;
+        // A worker that ends as soon as it has joined may not be let in yet.
+        tokio::task::yield_now().await;
         self.shared.alive.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
         self.shared.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
-        let _ = timeout(READ_AFTER, heard).await;
+        if timeout(READ_AFTER, &mut heard).await.is_err() {
+            // Another process holds its end of the line: what it says now is not its word.
+            heard.abort();
+            let _ = heard.await;
+        }
         worker.record.lived();
         let _ = timeout(READ_AFTER, join_all(forwarded.into_iter().flatten())).await;
         Ok(Left::new(status?, worker.record.ending(), self.stop.drain.is_cancelled()))
@@ -66,7 +76,6 @@ impl Crew {
             address: address.to_owned(),
             colour: self.voice.colour,
             resumes: worker.record.may_have_written(),
-            fetched: worker.record.snapshot().tally.fetched,
         };
         let mut command = Command::new(program()?);
         command.arg(format!("--as-worker={seat}")).args(std::env::args_os().skip(1)).kill_on_drop(true);
@@ -87,6 +96,7 @@ impl Crew {
         }
         let passed_on = match stopping.reason() {
             Some(Reason::Signal(Signal::Interrupt)) => SystemSignal::INT,
+            Some(Reason::Signal(Signal::Hangup)) => SystemSignal::HUP,
             _ => SystemSignal::TERM,
         };
         if let Some(pid) = child.id() {
@@ -116,14 +126,42 @@ pub(super) fn signal(pid: u32, signal: SystemSignal) {
 }
 
 /// Hears a worker out.
-async fn listen(joins: oneshot::Receiver<UnixStream>, record: Arc<Record>) {
-    let Ok(stream) = joins.await else { return };
-    let mut lines = BufReader::new(stream).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        // A worker that is killed may leave half a line.
-        if let Ok(message) = serde_json::from_str(&line) {
+async fn listen(
+    joins: oneshot::Receiver<UnixStream>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    mut drawing: Drawing,
+    record: Arc<Record>,
+) {
+    let Ok(stream) = joins.await else { return drawing.heard_out() };
+    let (read, mut write) = stream.into_split();
+    let reading = async {
+        let mut lines = BufReader::new(read).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            // A worker that is killed may leave half a line.
+            let Ok(message) = serde_json::from_str(&line) else { continue };
+            match message {
+                Message::Draws { draw, limit } => drawing.join(draw, limit),
+                Message::Claims { draw, claim } => drawing.heed(draw, claim),
+                Message::Leaves { draw } => drawing.leave(draw),
+                _ => (),
+            }
             record.heed(message);
         }
+        drawing.heard_out();
+    };
+    let writing = async {
+        while let Some(order) = orders.recv().await {
+            // Plain data can always be written down. A worker that is gone reads nothing.
+            let Ok(mut line) = serde_json::to_vec(&order) else { continue };
+            line.push(b'\n');
+            let _ = write.write_all(&line).await;
+        }
+        // Its end of the line stays open: a worker takes the end of it for that of its supervisor.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = reading => (),
+        () = writing => (),
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
 
-use super::audience::{Audience, tell};
+use super::audience::Audience;
 use super::counting::{beside, watched};
-use super::{Ready, Wish, kept, no_threads, ready, write};
+use super::{Ready, Wish, conclude, kept, no_threads, ready};
 use crate::cli::args::Format;
 use crate::cli::summary::Kept;
 use crate::error::{Error, ErrorKind};
@@ -16,8 +16,10 @@ use crate::policy::duration::Limit;
 use crate::runner::health::{self, Look};
 use crate::runner::stopping::{Reason, Rules};
 use crate::runner::watch::{Subject, Watch};
-use crate::runner::{Built, Control, Exit, Finished, Obeying, Opened, Plan, attend, open_all, runtime};
-use crate::task::{Monitor, Stop};
+use crate::runner::{
+    Built, Control, Exit, Finished, Obeying, Opened, Outcome, Plan, attend, open_all, runtime,
+};
+use crate::task::{Monitor, Quota, Stop};
 use crate::telemetry::Ended;
 
 /// Where a run takes place: who looks after it, and who hears of it.
@@ -49,11 +51,10 @@ pub(super) fn run(plans: Vec<Plan>, wish: Wish<'_>) -> Result<Exit, Error> {
     let place = Place { obeying, monitors, audience, listener, stall_after };
     let kept: Vec<Kept> = built.iter().map(kept).collect();
     let runtime = runtime().map_err(no_threads)?;
-    let Ran { finished, refused, exit, .. } = runtime.block_on(run_all(built, place));
+    let outcome = runtime.block_on(run_all(built, place));
     // A blocking handler that was given up may never return; it must not hold back the end.
     runtime.shutdown_background();
-    finished.iter().zip(kept).for_each(|(finished, kept)| tell(finished, kept, output));
-    write(&finished, &refused, exit, wish)
+    conclude(outcome, kept, wish)
 }
 
 /// What happens when tasks that are planned, and run then, are told to stop.
@@ -63,17 +64,8 @@ pub(super) fn rules(audience: &Audience, plans: &[Plan], monitors: &[Monitor], f
     audience.rules(grace, names.zip(monitors.iter().cloned()).collect(), format)
 }
 
-/// What came of the runs.
-pub(super) struct Ran {
-    pub(super) finished: Vec<Finished>,
-    /// What kept all of them from beginning.
-    pub(super) refused: Vec<Error>,
-    pub(super) reason: Option<Reason>,
-    pub(super) exit: Exit,
-}
-
 /// Opens, runs and closes all tasks.
-pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Ran {
+pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Outcome {
     let Obeying { stop, stopping, .. } = &place.obeying;
     let (stop, stopping) = (stop.clone(), stopping.clone());
     let (audience, monitors) = (place.audience.clone(), place.monitors.clone());
@@ -81,12 +73,7 @@ pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Ran {
     look_after(place, &watch);
     let over = |finished: Vec<Finished>, refused: Vec<Error>| {
         stopping.over();
-        let reason = stopping.reason();
-        let exit = match &reason {
-            None if !refused.is_empty() => Exit::of_errors(&refused),
-            reason => Exit::of_runs(&finished, reason.as_ref()),
-        };
-        Ran { finished, refused, reason, exit }
+        Outcome { finished, refused, reason: stopping.reason(), ..Outcome::default() }
     };
     let opened = tokio::select! {
         opened = open_all(built) => opened,
@@ -104,7 +91,11 @@ pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Ran {
     let progress = audience.begun(shown);
     let counting = counting.into_iter().flatten().filter(|_| audience.shows_progress());
     let counting = join_all(counting.map(|task| task.find_out(|total| audience.counted(total))));
-    let runs = opened.into_iter().zip(monitors).map(|(task, monitor)| run_one(task, monitor, &watch, &stop));
+    let quota = audience.quota();
+    let runs = opened.into_iter().zip(monitors).map(|(task, monitor)| {
+        let run = Run { monitor, quota: quota.clone(), watch: &watch, stop: &stop };
+        run_one(task, run)
+    });
     let mut finished: Vec<Finished> = beside(join_all(runs), counting).await;
     if let Some(progress) = progress {
         progress.finish();
@@ -115,12 +106,21 @@ pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Ran {
     over(finished, Vec::new())
 }
 
+/// What a run of one task has in common with others.
+struct Run<'a> {
+    monitor: Monitor,
+    quota: Option<Arc<dyn Quota>>,
+    watch: &'a Mutex<Watch>,
+    stop: &'a Stop,
+}
+
 /// Runs one of the tasks; it is watched from when it is open until it is over.
-async fn run_one(task: Opened, monitor: Monitor, watch: &Mutex<Watch>, stop: &Stop) -> Finished {
+async fn run_one(task: Opened, run: Run<'_>) -> Finished {
+    let Run { monitor, quota, watch, stop } = run;
     let name = task.name;
     let locked = || watch.lock().unwrap_or_else(PoisonError::into_inner);
     locked().opened(name, &task.connectors());
-    let finished = task.run_apart(stop.clone(), monitor).await;
+    let finished = task.run_apart(stop.clone(), monitor, quota).await;
     locked().over(name);
     finished
 }
@@ -212,8 +212,9 @@ mod tests {
         let rules = rules(&audience, &[plan], &monitors, Format::Text);
         let obeying = Obeying::new(control, arriving, Stop::default(), rules);
         let place = Place { obeying, monitors, audience, listener: None, stall_after: None };
-        let Ran { finished, exit, .. } = run_all(built, place).await;
-        assert_eq!((finished[0].report.tally.processed, exit), (2, Exit::Stopped(Signal::Interrupt)));
+        let outcome = run_all(built, place).await;
+        let processed = outcome.finished[0].report.tally.processed;
+        assert_eq!((processed, outcome.exit()), (2, Exit::Stopped(Signal::Interrupt)));
         let told = captured.talk.text();
         let stopping = "stopping: draining 1 in flight (up to 1h); press Ctrl-C again to stop at once\n";
         assert!(told.starts_with(stopping), "{told}");

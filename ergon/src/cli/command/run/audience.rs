@@ -16,8 +16,8 @@ use crate::runner::stopping::{LAST, LAST_OF_WORKER, Reason, Rules};
 #[cfg(unix)]
 use crate::runner::supervisor::{Fault, Link, Message};
 use crate::runner::watch::Vitals;
-use crate::runner::{Exit, Finished, Signal};
-use crate::task::Monitor;
+use crate::runner::{Exit, Finished, Outcome, Signal};
+use crate::task::{Monitor, Quota};
 use crate::telemetry::{Ended, RunReport};
 
 /// Who hears of a run.
@@ -27,7 +27,7 @@ pub(super) enum Audience {
     Terminal(Output, bool),
     /// The process that started this one; it shows progress, or does not.
     #[cfg(unix)]
-    Supervisor(Arc<Link>, Output, bool),
+    Supervisor(Link, Output, bool),
 }
 
 impl Audience {
@@ -71,6 +71,15 @@ impl Audience {
             // A worker runs one task.
             #[cfg(unix)]
             Self::Supervisor(link, ..) => link.send(&Message::Begun { total: Some(total) }),
+        }
+    }
+
+    /// Where the limits come from that other workers draw on too; none where the process is no worker.
+    pub(super) fn quota(&self) -> Option<Arc<dyn Quota>> {
+        match self {
+            Self::Terminal(..) => None,
+            #[cfg(unix)]
+            Self::Supervisor(link, ..) => Some(Arc::new(link.clone())),
         }
     }
 
@@ -123,7 +132,7 @@ pub(in crate::cli::command) fn of_terminal(
     output: &Output,
     grace: Duration,
     what: impl FnOnce() -> String + Send + 'static,
-    last_words: Box<dyn FnOnce(Exit) + Send>,
+    last_words: Box<dyn FnOnce(Reason) + Send>,
 ) -> Rules {
     let (talk, bars) = (output.clone(), output.clone());
     let on_first = move |reason: &Reason| {
@@ -155,7 +164,7 @@ pub(in crate::cli::command) const LATE: &str =
     "not all came to its end in time; what was not settled is handed out again";
 
 /// Says that time is up.
-fn late(output: &Output) -> Box<dyn FnOnce(Exit) + Send> {
+fn late(output: &Output) -> Box<dyn FnOnce(Reason) + Send> {
     let output = output.clone();
     Box::new(move |_| output.warn(LATE))
 }
@@ -165,22 +174,23 @@ pub(super) fn cut_short(
     output: &Output,
     runs: Vec<(&'static str, Monitor)>,
     format: Format,
-) -> Box<dyn FnOnce(Exit) + Send> {
+) -> Box<dyn FnOnce(Reason) + Send> {
     let (output, began) = (output.clone(), Instant::now());
-    Box::new(move |exit| {
+    Box::new(move |reason| {
         let finished: Vec<Finished> = runs
             .iter()
             .map(|(task, monitor)| {
                 let ended = Ended::Failed(Error::new(ErrorKind::Task, LATE));
                 let report = RunReport::new(*task, monitor.snapshot().tally, began.elapsed(), ended);
-                Finished { report, close_errors: Vec::new(), crewed: None }
+                Finished { report, close_errors: Vec::new(), breaches: Vec::new(), crewed: None }
             })
             .collect();
+        let outcome = Outcome { finished, reason: Some(reason), ..Outcome::default() };
         if format == Format::Json {
             // Whoever is told has the rest of the time; nobody else can be told that it cannot be written.
-            let _ = output.data(&format!("{}\n", summary::json(&finished, &[], exit)));
+            let _ = output.data(&format!("{}\n", summary::json(&outcome)));
         }
-        for finished in &finished {
+        for finished in &outcome.finished {
             tell(finished, Kept::OutOfSight, &output);
         }
     })
@@ -194,5 +204,8 @@ pub(super) fn tell(finished: &Finished, kept: Kept, output: &Output) {
     }
     for error in &finished.close_errors {
         output.error(error);
+    }
+    for breach in &finished.breaches {
+        output.error(&summary::breached(breach, Some(&finished.report.task)));
     }
 }

@@ -4,17 +4,17 @@ use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::audience::{cut_short, of_terminal, tell};
-use super::{Ready, Wish, kept, no_threads, ready, write};
+use super::audience::{cut_short, of_terminal};
+use super::{Ready, Wish, conclude, kept, no_threads, ready};
 use crate::cli::output::Output;
 use crate::cli::progress::{Progress, Watched};
 use crate::cli::summary::Kept;
 use crate::error::Error;
 use crate::runner::health::{self, Look};
 use crate::runner::stopping::Rules;
-use crate::runner::supervisor::{Crew, Lines, Outcome, Post, Voice};
+use crate::runner::supervisor::{Crew, Lines, Post, Voice};
 use crate::runner::{Control, Exit, Obeying, Plan, Signal, attend};
-use crate::task::Stop;
+use crate::task::{Form, Stop};
 
 /// Runs each task in so many processes.
 pub(super) fn run(plans: Vec<Plan>, workers: &[usize], wish: Wish<'_>) -> Result<Exit, Error> {
@@ -49,13 +49,18 @@ pub(super) fn run(plans: Vec<Plan>, workers: &[usize], wish: Wish<'_>) -> Result
         outcome
     });
     stopping.over();
-    let Outcome { finished, exit } = outcome.map_err(no_threads)?;
-    finished.iter().zip(kept).for_each(|(finished, kept)| tell(finished, kept, output));
-    write(&finished, &[], exit, wish)
+    conclude(outcome.map_err(no_threads)?, kept, wish)
 }
 
 fn post(plan: &Plan, workers: usize) -> Post {
-    Post { task: plan.config.name(), workers, grace: plan.policies.grace() }
+    let policies = &plan.policies;
+    let limit = match (&policies.consumer, &policies.producer) {
+        // Each of its loops may have a limit of its own.
+        _ if plan.config.outline.form == Form::Execute => None,
+        (Some(policy), _) => policy.limit,
+        (None, producer) => producer.as_ref().and_then(|policy| policy.limit),
+    };
+    Post { task: plan.config.name(), workers, limit, grace: policies.grace() }
 }
 
 /// What happens when the workers are told to stop: whoever of them is left when the process ends is killed before.

@@ -13,6 +13,7 @@ mod worker;
 use std::net::TcpListener;
 use std::ops::ControlFlow;
 
+use audience::tell;
 pub(super) use audience::{LATE, of_terminal};
 
 use crate::cli::args::{Format, Run};
@@ -21,8 +22,8 @@ use crate::cli::project::Project;
 use crate::cli::summary::{self, Kept};
 use crate::connector::Shard;
 use crate::error::{Error, ErrorKind};
-use crate::runner::{Built, Exit, Finished, Obeying, Plan, Seat, health};
-use crate::settings::suggest;
+use crate::runner::{Built, Exit, Obeying, Outcome, Plan, Seat, health};
+use crate::settings::{FailWhen, suggest};
 use crate::task::TaskConfig;
 
 /// What the command line and the settings ask of a run.
@@ -31,6 +32,7 @@ struct Wish<'a> {
     project: &'a Project,
     format: Format,
     progress: bool,
+    fail_when: Option<&'a FailWhen>,
     output: &'a Output,
 }
 
@@ -47,7 +49,9 @@ pub(crate) fn run(
     let (layer, flags) = (run.layer(), run.flags());
     let plans = selected(project, run)?.into_iter().map(|task| project.plan(task, &layer, &flags));
     let plans: Vec<Plan> = plans.collect();
-    let wish = Wish { project, format, progress: !run.no_progress && !output.quiet(), output };
+    let progress = !run.no_progress && !output.quiet();
+    let fail_when = run.fail_when.as_ref().or_else(|| project.framework.runner.fail_when());
+    let wish = Wish { project, format, progress, fail_when, output };
     if let Some(seat) = seat {
         return worker::run(plans, seat, wish);
     }
@@ -78,12 +82,13 @@ fn ready(
     let warnings: Vec<String> = plans.iter().filter_map(Plan::warning).collect();
     let shards: Vec<Shard> = workers.iter().map(|count| Shard { index: 0, count: *count }).collect();
     let Some(built) = obeying.build(|| build(plans, shards)).map_err(no_threads)? else {
-        return write(&[], &[], obeying.exit(), wish).map(ControlFlow::Break);
+        return write(&Outcome::stopped(obeying.reason()), wish).map(ControlFlow::Break);
     };
     let built = match built {
         Ok(built) => built,
         Err(errors) => {
-            return write(&[], &errors, refused(&errors, wish.output), wish).map(ControlFlow::Break);
+            refused(&errors, wish.output);
+            return write(&Outcome::refused(errors), wish).map(ControlFlow::Break);
         }
     };
     let listener = health(wish.project)?;
@@ -128,12 +133,31 @@ fn health(project: &Project) -> Result<Option<TcpListener>, Error> {
     listener.map_err(|unheard| framework.health_refused(&unheard.what, unheard.hint))
 }
 
-/// Writes the summary as data, if that is asked for: what the runs came to, or what kept them from beginning.
-fn write(finished: &[Finished], errors: &[Error], exit: Exit, wish: Wish<'_>) -> Result<Exit, Error> {
-    if wish.format == Format::Json {
-        wish.output.data(&format!("{}\n", summary::json(finished, errors, exit)))?;
+/// Judges the runs, and tells what they came to.
+fn conclude(outcome: Outcome, kept: Vec<Kept>, wish: Wish<'_>) -> Result<Exit, Error> {
+    let outcome = outcome.judged(wish.fail_when);
+    outcome.finished.iter().zip(kept).for_each(|(finished, kept)| tell(finished, kept, wish.output));
+    for breach in &outcome.breaches {
+        wish.output.error(&summary::breached(breach, None));
     }
-    Ok(exit)
+    write(&outcome, wish)
+}
+
+/// Writes the summary as data, if that is asked for: what the runs came to, or what kept them from beginning.
+fn write(outcome: &Outcome, wish: Wish<'_>) -> Result<Exit, Error> {
+    let exit = outcome.exit();
+    let written = match wish.format {
+        Format::Json => wish.output.data(&format!("{}\n", summary::json(outcome))),
+        _ => Ok(()),
+    };
+    match written {
+        // That it could not be written changes nothing of why the process ends, if that is no success.
+        Err(error) if exit != Exit::Success => {
+            wish.output.error(&error);
+            Ok(exit)
+        }
+        written => written.map(|()| exit),
+    }
 }
 
 /// Tells why nothing can begin.

@@ -14,9 +14,7 @@ pub(super) use joined::run;
 
 #[cfg(unix)]
 mod joined {
-    use std::sync::Arc;
-
-    use super::super::alone::{Place, Ran, rules, run_all};
+    use super::super::alone::{Place, rules, run_all};
     use super::super::audience::Audience;
     use super::super::no_threads;
     use super::{Error, ErrorKind, Exit, Plan, Seat, Wish};
@@ -29,14 +27,14 @@ mod joined {
     /// Runs the share of its task that a worker has.
     pub(crate) fn run(plans: Vec<Plan>, seat: &Seat, wish: Wish<'_>) -> Result<Exit, Error> {
         let plan = plans.into_iter().find(|plan| plan.config.name() == seat.task);
-        let mut plan = plan.ok_or_else(|| {
+        let plan = plan.ok_or_else(|| {
             Error::new(ErrorKind::Usage, format!("this program does not run the task `{}`", seat.task))
         })?;
-        let streaming = share(&mut plan, seat);
+        let streaming = plan.policies.consumer.as_ref().is_some_and(|policy| policy.streaming);
         seat.shard.take_place();
         let (control, arriving) = Control::start().map_err(no_threads)?;
-        let link = Arc::new(Link::join(seat, control.orders.clone()).map_err(no_supervisor)?);
-        let audience = Audience::Supervisor(Arc::clone(&link), wish.output.clone(), wish.progress);
+        let link = Link::join(seat, control.orders.clone()).map_err(no_supervisor)?;
+        let audience = Audience::Supervisor(link.clone(), wish.output.clone(), wish.progress);
         let monitors = vec![Monitor::default()];
         let rules = rules(&audience, std::slice::from_ref(&plan), &monitors, wish.format);
         let obeying = Obeying::new(control, arriving, Stop::default(), rules);
@@ -53,24 +51,13 @@ mod joined {
         let stall_after = wish.project.framework.runner.stall_after();
         let place = Place { obeying, monitors, audience, listener: None, stall_after };
         let runtime = runtime().map_err(no_threads)?;
-        let Ran { finished, reason, exit, .. } = runtime.block_on(run_all(vec![built], place));
+        let outcome = runtime.block_on(run_all(vec![built], place));
         runtime.shutdown_background();
-        if let Some(finished) = finished.first() {
-            link.finish(&Message::Ended(Box::new(ending(finished, reason.as_ref(), streaming))));
+        if let Some(finished) = outcome.finished.first() {
+            link.finish(&Message::Ended(Box::new(ending(finished, outcome.reason.as_ref(), streaming))));
         }
-        Ok(exit)
-    }
-
-    /// Takes this worker's share of what all may fetch; says whether the task is streaming.
-    fn share(plan: &mut Plan, seat: &Seat) -> bool {
-        if let Some(policy) = &mut plan.policies.consumer {
-            policy.limit = policy.limit.map(|limit| seat.share(limit));
-            return policy.streaming;
-        }
-        if let Some(policy) = &mut plan.policies.producer {
-            policy.limit = policy.limit.map(|limit| seat.share(limit));
-        }
-        false
+        // Whether too many failed is a matter of all workers together.
+        Ok(outcome.exit())
     }
 
     fn ending(finished: &Finished, reason: Option<&Reason>, streaming: bool) -> Ending {

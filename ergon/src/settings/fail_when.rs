@@ -1,0 +1,389 @@
+//! The conditions under which a run fails although it came to its end: `refused > 5%, handler-failures > 0`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::suggest;
+
+/// Switches the conditions of the settings off.
+const NONE: &str = "none";
+/// How many parts a percentage is read in: six digits after the point.
+const PARTS: u64 = 1_000_000;
+const EXAMPLE: &str = "`refused > 5%`";
+
+/// Conditions with commas between them; a run fails if one of them holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FailWhen(Vec<Condition>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Condition {
+    /// As it was written, but for blanks.
+    text: String,
+    figure: Figure,
+    comparison: Comparison,
+    bound: Bound,
+}
+
+/// A count of the summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Figure {
+    Fetched,
+    Processed,
+    Succeeded,
+    Failed,
+    Business,
+    System,
+    Timeout,
+    Refused,
+    DeadLettered,
+    HandlerFailures,
+    Retries,
+    Requeued,
+    Unknown,
+    Produced,
+    AbandonedThreads,
+}
+
+/// All figures by name, and whether each is a part of what was processed.
+const FIGURES: [(&str, Figure, bool); 15] = [
+    ("refused", Figure::Refused, true),
+    ("failed", Figure::Failed, true),
+    ("succeeded", Figure::Succeeded, true),
+    ("dead-lettered", Figure::DeadLettered, true),
+    ("business", Figure::Business, true),
+    ("system", Figure::System, true),
+    ("timeout", Figure::Timeout, true),
+    ("handler-failures", Figure::HandlerFailures, true),
+    ("fetched", Figure::Fetched, false),
+    ("processed", Figure::Processed, false),
+    ("retries", Figure::Retries, false),
+    ("requeued", Figure::Requeued, false),
+    ("unknown", Figure::Unknown, false),
+    ("produced", Figure::Produced, false),
+    ("abandoned-threads", Figure::AbandonedThreads, false),
+];
+
+/// Two signs come before one that is their begin.
+const COMPARISONS: [(&str, Comparison); 7] = [
+    (">=", Comparison::AtLeast),
+    ("<=", Comparison::AtMost),
+    ("!=", Comparison::Not),
+    ("==", Comparison::Equal),
+    (">", Comparison::Above),
+    ("<", Comparison::Below),
+    ("=", Comparison::Equal),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    Above,
+    AtLeast,
+    Below,
+    AtMost,
+    Equal,
+    Not,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    Count(u64),
+    /// A percentage of what was processed, in [`PARTS`] of one percent.
+    Share(u64),
+}
+
+/// A condition that holds, and the counts that it holds for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Breach {
+    /// `refused > 5%`
+    pub(crate) condition: String,
+    pub(crate) count: u64,
+    pub(crate) processed: u64,
+    /// Whether the condition is about a share of what was processed.
+    pub(crate) is_share: bool,
+}
+
+impl FailWhen {
+    /// The conditions that hold. Where nothing was processed, there is no share of it, and no condition about one holds.
+    pub(crate) fn breaches(&self, figure: impl Fn(Figure) -> u64) -> Vec<Breach> {
+        let processed = figure(Figure::Processed);
+        let holding = self.0.iter().filter(|condition| condition.holds(figure(condition.figure), processed));
+        let breach = |condition: &Condition| Breach {
+            condition: condition.text.clone(),
+            count: figure(condition.figure),
+            processed,
+            is_share: matches!(condition.bound, Bound::Share(_)),
+        };
+        holding.map(breach).collect()
+    }
+}
+
+impl Condition {
+    fn holds(&self, count: u64, processed: u64) -> bool {
+        match self.bound {
+            Bound::Count(bound) => self.comparison.holds(u128::from(count), u128::from(bound)),
+            Bound::Share(_) if processed == 0 => false,
+            Bound::Share(parts) => {
+                let whole = u128::from(count) * 100 * u128::from(PARTS);
+                self.comparison.holds(whole, u128::from(parts) * u128::from(processed))
+            }
+        }
+    }
+
+    /// Whether it holds for each count, or for none.
+    fn is_certain(&self) -> Option<bool> {
+        let most = match self.bound {
+            Bound::Count(_) => u64::MAX,
+            Bound::Share(_) => 100 * PARTS,
+        };
+        let (Bound::Count(bound) | Bound::Share(bound)) = self.bound;
+        match self.comparison {
+            Comparison::AtLeast if bound == 0 => Some(true),
+            Comparison::AtMost if bound >= most => Some(true),
+            Comparison::Below if bound == 0 => Some(false),
+            Comparison::Above if bound >= most => Some(false),
+            _ => None,
+        }
+    }
+}
+
+impl Comparison {
+    fn holds(self, count: u128, bound: u128) -> bool {
+        match self {
+            Self::Above => count > bound,
+            Self::AtLeast => count >= bound,
+            Self::Below => count < bound,
+            Self::AtMost => count <= bound,
+            Self::Equal => count == bound,
+            Self::Not => count != bound,
+        }
+    }
+}
+
+impl FromStr for FailWhen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim() == NONE {
+            return Ok(Self(Vec::new()));
+        }
+        text.split(',').map(condition).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Reads one condition: a figure, a comparison, a number or a percentage.
+fn condition(text: &str) -> Result<Condition, String> {
+    let text = text.trim();
+    let name_end = text.find(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_')).unwrap_or(text.len());
+    let (name, rest) = text.split_at(name_end);
+    if name.is_empty() {
+        return Err(format!("expected a condition such as {EXAMPLE}, found `{text}`"));
+    }
+    let (name, figure, is_part) = figure(name)?;
+    let rest = rest.trim_start();
+    let comparison = COMPARISONS.iter().find_map(|(sign, to)| Some((*sign, *to, rest.strip_prefix(sign)?)));
+    let Some((sign, comparison, rest)) = comparison else {
+        let found = if rest.is_empty() { "nothing".to_owned() } else { format!("`{rest}`") };
+        return Err(format!(
+            "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `{name}`, as in {EXAMPLE}, found {found}"
+        ));
+    };
+    let rest = rest.trim();
+    let bound = bound(rest, &format!("{name} {sign}"))?;
+    if matches!(bound, Bound::Share(_)) && !is_part {
+        let what = "is not a part of the processed transactions: compare it with a number";
+        return Err(format!("`{name}` {what}"));
+    }
+    let condition = Condition { text: format!("{name} {sign} {rest}"), figure, comparison, bound };
+    match condition.is_certain() {
+        Some(holds) => {
+            let runs = if holds { "every run would fail" } else { "no run would fail" };
+            Err(format!("`{}`: {runs} by this condition", condition.text))
+        }
+        None => Ok(condition),
+    }
+}
+
+fn figure(written: &str) -> Result<(&'static str, Figure, bool), String> {
+    let plain = written.to_lowercase().replace('_', "-");
+    FIGURES.into_iter().find(|(name, ..)| *name == plain).ok_or_else(|| {
+        let hint = suggest::hint(written, FIGURES.iter().map(|(name, ..)| *name)).unwrap_or_default();
+        format!("there is no count `{written}`; {hint}")
+    })
+}
+
+/// Reads `12` or `2.5%`.
+fn bound(text: &str, after: &str) -> Result<Bound, String> {
+    let wrong = || {
+        let found = if text.is_empty() { "nothing".to_owned() } else { format!("`{text}`") };
+        format!("expected a whole number or a percentage such as `2.5%` after `{after}`, found {found}")
+    };
+    let number = |digits: &str| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+        if is_number { digits.parse::<u64>().ok() } else { None }
+    };
+    let Some(percentage) = text.strip_suffix('%') else {
+        return number(text).map(Bound::Count).ok_or_else(wrong);
+    };
+    let percentage = percentage.trim_end();
+    let (whole, fraction) = percentage.split_once('.').unwrap_or((percentage, "0"));
+    let (whole, digits) = (number(whole).ok_or_else(wrong)?, fraction.len());
+    let fraction = number(fraction).filter(|_| digits <= 6).ok_or_else(wrong)?;
+    // At most six digits, so nothing overflows.
+    let fraction = fraction * 10_u64.pow(u32::try_from(6 - digits).unwrap_or_default());
+    let parts = whole.checked_mul(PARTS).and_then(|parts| parts.checked_add(fraction));
+    match parts.filter(|parts| *parts <= 100 * PARTS) {
+        Some(parts) => Ok(Bound::Share(parts)),
+        None => Err(format!("`{text}` is more than all: a percentage is at most 100%")),
+    }
+}
+
+impl<'de> Deserialize<'de> for FailWhen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(FailWhenVisitor)
+    }
+}
+
+struct FailWhenVisitor;
+
+impl Visitor<'_> for FailWhenVisitor {
+    type Value = FailWhen;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("conditions such as \"refused > 5%\" or \"refused > 5%, unknown > 0\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<FailWhen, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(text: &str) -> Result<FailWhen, String> {
+        text.parse()
+    }
+
+    /// The conditions that hold where so many of what was processed have this figure, and any other is 0.
+    fn holding(text: &str, figure: Figure, count: u64, processed: u64) -> Vec<String> {
+        let of = |asked| match asked {
+            Figure::Processed => processed,
+            asked if asked == figure => count,
+            _ => 0,
+        };
+        parsed(text).unwrap().breaches(of).into_iter().map(|breach| breach.condition).collect()
+    }
+
+    #[test]
+    fn a_share_is_compared_exactly() {
+        let refused =
+            |condition, count, processed| !holding(condition, Figure::Refused, count, processed).is_empty();
+        assert!(!refused("refused > 5%", 5, 100) && refused("refused > 5%", 6, 100));
+        assert!(refused("refused >= 5%", 5, 100) && refused("refused=5%", 5, 100));
+        assert!(!refused("refused > 0.1%", 1, 1000) && refused("refused > 0.1%", 2, 1000));
+        assert!(!refused("refused > 33.333333%", 33_333_333, 100_000_000));
+        assert!(refused("refused > 33.333333%", 1, 3), "a third is more");
+        assert!(refused("refused > 0%", 1, u64::MAX));
+        let most = u64::MAX - 1;
+        assert!(refused("refused < 100%", most, u64::MAX) && !refused("refused < 100%", most, most));
+        assert!(!refused("refused > 0%", 0, 0) && !refused("refused < 5%", 0, 0), "a share of nothing");
+    }
+
+    #[test]
+    fn each_condition_that_holds_is_named_and_written_plainly() {
+        let conditions = "  refused>2 , Handler_Failures >= 1,processed<20,succeeded != 0";
+        assert_eq!(holding(conditions, Figure::Refused, 3, 10), ["refused > 2", "processed < 20"],);
+        assert_eq!(holding(conditions, Figure::HandlerFailures, 1, 20), ["handler-failures >= 1"]);
+        assert_eq!(parsed("none"), Ok(FailWhen(Vec::new())));
+    }
+
+    #[test]
+    fn what_is_wrong_says_what_was_expected() {
+        for (text, told) in [
+            ("", "expected a condition such as `refused > 5%`, found ``"),
+            ("> 5", "expected a condition such as `refused > 5%`, found `> 5`"),
+            ("refused > 5%,", "expected a condition such as `refused > 5%`, found ``"),
+            ("refusd > 5%", "there is no count `refusd`; did you mean `refused`?"),
+            ("dead_letered > 5", "there is no count `dead_letered`; did you mean `dead-lettered`?"),
+            (
+                "refused",
+                "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `refused`, as in `refused > 5%`, found nothing",
+            ),
+            (
+                "refused ~ 5",
+                "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `refused`, as in `refused > 5%`, found `~ 5`",
+            ),
+            (
+                "refused > ",
+                "expected a whole number or a percentage such as `2.5%` after `refused >`, found nothing",
+            ),
+            (
+                "refused > -1",
+                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `-1`",
+            ),
+            (
+                "refused > 2.5",
+                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `2.5`",
+            ),
+            (
+                "refused > 5 %%",
+                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `5 %%`",
+            ),
+            (
+                "refused > 1.%",
+                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `1.%`",
+            ),
+            (
+                "refused > 5% or failed > 1",
+                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `5% or failed > 1`",
+            ),
+            (
+                "refused => 5",
+                "expected a whole number or a percentage such as `2.5%` after `refused =`, found `> 5`",
+            ),
+            ("refused > 101%", "`101%` is more than all: a percentage is at most 100%"),
+            (
+                "refused > 99999999999999999999%",
+                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `99999999999999999999%`",
+            ),
+            ("refused > 100%", "`refused > 100%`: no run would fail by this condition"),
+            ("refused >= 0", "`refused >= 0`: every run would fail by this condition"),
+            ("refused < 0", "`refused < 0`: no run would fail by this condition"),
+            (
+                "retries > 5%",
+                "`retries` is not a part of the processed transactions: compare it with a number",
+            ),
+        ] {
+            assert_eq!(parsed(text), Err(told.to_owned()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn all_signs_mean_what_they_say() {
+        for (sign, holds) in [
+            (">", [false, false, true]),
+            (">=", [false, true, true]),
+            ("<", [true, false, false]),
+            ("<=", [true, true, false]),
+            ("=", [false, true, false]),
+            ("==", [false, true, false]),
+            ("!=", [true, false, true]),
+        ] {
+            let of = |count| !holding(&format!("refused {sign} 5"), Figure::Refused, count, 10).is_empty();
+            assert_eq!([4, 5, 6].map(of), holds, "{sign}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_written_panics(text in ".{0,40}") {
+            let _ = parsed(&text);
+        }
+    }
+}
