@@ -65,6 +65,14 @@ impl Left {
         by_itself.or(signal.and_then(Signal::of_number)).is_some()
     }
 
+    /// It ended by a fault of its own code.
+    fn has_crashed(&self) -> bool {
+        use rustix::process::Signal;
+        let faults = [Signal::ILL, Signal::ABORT, Signal::BUS, Signal::FPE, Signal::SEGV];
+        let signal = self.status.and_then(|status| status.signal());
+        faults.into_iter().any(|fault| signal == Some(fault.as_raw()))
+    }
+
     /// Says whether its work is left undone: it died, or somebody else stopped it, or it asks for another.
     pub(super) fn is_replaced(&self) -> bool {
         let stopped = self.is_stopped() && self.exit_code().is_some();
@@ -93,10 +101,12 @@ impl Left {
         let last = format!("worker {name} {}", self.how());
         if let Some(ending) = &self.ending {
             let ended = Ended::from(&ending.ended);
-            let crashed = self.status.is_some_and(|status| status.signal().is_some()) && !self.told;
             return match ended {
-                // It may have broken what it had written.
-                Ended::SourceEmpty | Ended::LimitReached | Ended::Finished | Ended::TimeLimit if crashed => {
+                // All was closed, so one that is killed then has lost nothing. One that crashes may have broken
+                // something.
+                Ended::SourceEmpty | Ended::LimitReached | Ended::Finished | Ended::TimeLimit
+                    if self.has_crashed() =>
+                {
                     Ended::Failed(Error::new(ErrorKind::Task, format!("{last} after the end of its run")))
                 }
                 ended => ended,
@@ -177,9 +187,11 @@ mod tests {
 
     #[test]
     fn one_that_crashed_after_its_run_has_failed() {
-        let mut crashed = left(0, Some(false));
-        crashed.status = Some(ExitStatus::from_raw(11));
-        let Ended::Failed(error) = crashed.ended("orders/1") else { panic!("it has failed") };
+        let ended = |signal| {
+            Left { status: Some(ExitStatus::from_raw(signal)), ..left(0, Some(false)) }.ended("orders/1")
+        };
+        assert!(matches!(ended(9), Ended::SourceEmpty), "all was closed when it was killed");
+        let Ended::Failed(error) = ended(11) else { panic!("it has failed") };
         assert_eq!(error.to_string(), "worker orders/1 was killed by signal 11 after the end of its run");
     }
 }

@@ -28,8 +28,8 @@ const NAMES: [&str; 12] = [
 ///
 /// A word with a digit in it is an id or a number (`17`, `-1.5e3`, `A-17`, `2024-05-01`), so is one of eight or more
 /// hexadecimal letters, and an address of electronic mail. Quoted text (`'…'`, `"…"`, `` `…` ``, `“…”`, `«…»`) is a
-/// value, unless a word such as `field` or `column` is before it
-/// and no digit is in it. Gaps with only a sign between them are one.
+/// value, unless a word such as `field` or `column` is before it and no digit is in it. Gaps with only a sign between
+/// them are one.
 pub(super) fn of(message: &str, most: usize) -> String {
     let message = message.get(..message.floor_char_boundary(LOOKED_AT)).unwrap_or_default();
     let mut reader =
