@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::{Package, help};
-use crate::policy::ConsumerLayer;
+use crate::policy::{self, ConsumerLayer};
 use crate::runner::Seat;
 use crate::settings::{FailWhen, Flag, suggest};
 
@@ -115,7 +115,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     limit: Option<u64>,
     /// Stop after this time, such as `30s` or `1h`
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = policy::duration::parse)]
     timeout: Option<Duration>,
     /// End when the source is empty, even if the task is streaming
     #[arg(long)]

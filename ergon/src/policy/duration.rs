@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
+use crate::transaction::panic;
+
 /// A duration read from the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
@@ -25,7 +27,7 @@ impl Visitor<'_> for SpanVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
-        match humantime::parse_duration(text) {
+        match parse(text) {
             Ok(duration) => Ok(Span(duration)),
             Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
         }
@@ -52,7 +54,7 @@ impl Visitor<'_> for LimitVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Limit, E> {
-        match (text, humantime::parse_duration(text)) {
+        match (text, parse(text)) {
             ("none", _) => Ok(Limit(None)),
             (_, Ok(duration)) => Ok(Limit(Some(duration))),
             (_, Err(_)) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
@@ -60,7 +62,29 @@ impl Visitor<'_> for LimitVisitor {
     }
 }
 
+/// Reads a duration.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    // Where parts add up to just beyond the longest duration, the library panics.
+    let read = panic::caught(|| humantime::parse_duration(text));
+    read.map_err(|_| "number is too large".to_owned())?.map_err(|error| error.to_string())
+}
+
 /// Writes a duration as it would be read: `1m 30s`.
 pub(crate) fn display(duration: Duration) -> impl fmt::Display {
     humantime::format_duration(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_that_is_too_long_is_refused_and_the_longest_is_written() {
+        assert!(parse("18446744073709551615s 1000000000ns").is_err());
+        assert!(parse("99999999999999999999y").is_err());
+        assert_eq!(parse(&display(Duration::MAX).to_string()), Ok(Duration::MAX));
+    }
 }

@@ -18,6 +18,7 @@ use tracing_subscriber::{EnvFilter, Registry};
 use super::propagation::TraceContext;
 use super::{Scope, traces};
 use crate::settings::LogFormat;
+use crate::transaction::time;
 
 /// What log lines of one handler look like.
 #[derive(Debug, Clone)]
@@ -182,7 +183,7 @@ impl Line<'_> {
     fn pretty(self, colour: bool) -> String {
         let (paint, dim, end) =
             if colour { (colour_of(self.level), "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
-        let time = humantime::format_rfc3339_millis(self.time);
+        let time = time::millis(self.time);
         let message = self.message.chars().flat_map(printable).collect::<String>();
         let mut line = format!("{dim}{time}{end} {paint}{:<5}{end} {message}", self.level);
         for (key, value) in self.all_fields() {
@@ -199,7 +200,7 @@ impl Line<'_> {
 
     fn json(self, service: &str) -> String {
         let head = [
-            ("timestamp", humantime::format_rfc3339_micros(self.time).to_string()),
+            ("timestamp", time::micros(self.time).to_string()),
             ("level", self.level.as_str().to_owned()),
             ("service", service.to_owned()),
             ("target", self.target.to_owned()),

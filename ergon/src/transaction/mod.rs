@@ -14,6 +14,7 @@ pub(crate) mod panic;
 mod payload;
 mod record;
 mod text;
+pub(crate) mod time;
 
 use std::any::{Any, TypeId};
 use std::borrow::Cow;

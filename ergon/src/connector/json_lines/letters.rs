@@ -15,7 +15,7 @@ use super::source::Lines;
 use super::{Envelope, JsonLines, line};
 use crate::connector::file::{AppendFile, Batch, Fsync, Mode, cannot, open};
 use crate::connector::{ConnectorError, LetterFate, Letters, TakeBack, Visitor};
-use crate::transaction::{Content, Payload, Transaction, key};
+use crate::transaction::{Content, Payload, Transaction, key, time};
 
 impl Letters for JsonLines {
     async fn visit(&self, visitor: &mut dyn Visitor) -> Result<(), ConnectorError> {
@@ -147,7 +147,7 @@ impl Replayed {
         let failed = |error| cannot("write to", &self.path, error);
         let text = String::from_utf8_lossy(content).trim().to_owned();
         let letter: &RawValue = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
-        let replayed_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let replayed_at = time::seconds(SystemTime::now()).to_string();
         let mut row =
             serde_json::to_vec(&Row { line, replayed_at, letter }).map_err(|error| failed(error.into()))?;
         row.push(b'\n');

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::Envelope;
 use crate::transaction::{
-    Content, ContentType, Metadata, Payload, Record, Transaction, TransactionBuilder, json, key,
+    Content, ContentType, Metadata, Payload, Record, Transaction, TransactionBuilder, json, key, time,
 };
 
 /// A transaction as it stands on a line, around its payload.
@@ -64,7 +64,7 @@ pub(super) fn write(
         id: transaction.id(),
         parent_id: transaction.parent_id(),
         correlation_id: Some(transaction.correlation_id()).filter(|id| *id != transaction.id()),
-        created_at: humantime::format_rfc3339_micros(transaction.created_at()).to_string(),
+        created_at: time::micros(transaction.created_at()).to_string(),
         content_type,
         payload: &payload,
         metadata,
@@ -142,7 +142,7 @@ pub(super) fn unwrapped(made: TransactionBuilder, place: String, line: &[u8]) ->
         let record = Record::broken(["line".to_owned()].to_vec().into(), vec![kept.into()], reason);
         return made.id(place).payload(Payload::record(record)).build();
     };
-    let created_at = read.created_at.as_deref().and_then(|time| humantime::parse_rfc3339(time).ok());
+    let created_at = read.created_at.as_deref().and_then(time::read);
     let mut made = made
         .id(read.id.unwrap_or(place))
         .payload(payload)

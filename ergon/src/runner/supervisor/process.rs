@@ -104,7 +104,7 @@ impl Crew {
         }
         tokio::select! {
             status = child.wait() => return status,
-            () = sleep(worker.post.grace + KILLED_AFTER) => (),
+            () = sleep(worker.post.grace.saturating_add(KILLED_AFTER)) => (),
         }
         WorkerKilled { task: worker.post.task, worker: worker.index }.emit();
         child.start_kill()?;

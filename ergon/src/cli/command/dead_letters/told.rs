@@ -8,7 +8,7 @@ use super::{End, Ends, Search, Skipped, field_of, payload, replays};
 use crate::cli::args::{Format, LetterAction};
 use crate::cli::words;
 use crate::error::Error;
-use crate::transaction::{Transaction, key};
+use crate::transaction::{Transaction, key, time};
 
 /// What a command writes to standard output.
 pub(super) fn told(search: &Search<'_>, action: &LetterAction, format: Format) -> String {
@@ -61,7 +61,7 @@ fn whole(letter: &Transaction) -> Value {
     let entries = letter.metadata().iter().map(|(name, value)| (name.to_owned(), value.clone()));
     json!({
         "id": letter.id(),
-        "created_at": humantime::format_rfc3339_micros(letter.created_at()).to_string(),
+        "created_at": time::micros(letter.created_at()).to_string(),
         "parent_id": letter.parent_id(),
         "correlation_id": letter.correlation_id(),
         "metadata": entries.collect::<Map<_, _>>(),
