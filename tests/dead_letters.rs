@@ -8,11 +8,16 @@
     reason = "a test"
 )]
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use base64::Engine;
 use ergon_tests::broker::Client;
+use lapin::BasicProperties;
+use lapin::options::{BasicGetOptions, BasicPublishOptions};
+use lapin::types::{AMQPValue, DecimalValue, FieldTable};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -400,6 +405,171 @@ async fn letters_in_a_quorum_queue_outlive_more_looks_than_its_limit() {
     }
     assert_eq!(project.json(&IN_QUEUE)["replayed"], json!(["a", "b"]));
     assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 0);
+}
+
+/// A message as the broker has it: its properties, and its body.
+type Raw = (BasicProperties, Vec<u8>);
+
+/// The message of `tests/data/cases/q05-properties.json`, with a header of each type that a sender can write.
+fn with_all_properties() -> Raw {
+    let case = include_str!("data/cases/q05-properties.json");
+    let case: Value = serde_json::from_str(case).unwrap();
+    let (props, text) = (&case[0]["props"], |name: &str| case[0]["props"][name].as_str().unwrap().to_owned());
+    let body = case[0]["body_b64"].as_str().unwrap();
+    let body = base64::engine::general_purpose::STANDARD.decode(body).unwrap();
+    let mut headers = FieldTable::default();
+    let nested = FieldTable::from(BTreeMap::from([("small".into(), AMQPValue::ShortShortInt(-3))]));
+    let items = vec![AMQPValue::ShortInt(-300), AMQPValue::FieldTable(nested), AMQPValue::Void];
+    for (name, value) in [
+        ("tenant", AMQPValue::LongString(props["headers"]["tenant"].as_str().unwrap().into())),
+        ("flag", AMQPValue::Boolean(true)),
+        ("int8", AMQPValue::ShortShortInt(-8)),
+        ("uint8", AMQPValue::ShortShortUInt(200)),
+        ("int16", AMQPValue::ShortInt(-16)),
+        ("uint16", AMQPValue::ShortUInt(60_000)),
+        ("int32", AMQPValue::LongInt(-32)),
+        ("uint32", AMQPValue::LongUInt(4_000_000_000)),
+        ("int64", AMQPValue::LongLongInt(i64::MIN)),
+        ("float", AMQPValue::Float(0.1)),
+        ("double", AMQPValue::Double(0.1)),
+        ("price", AMQPValue::DecimalValue(DecimalValue { scale: 2, value: 1999 })),
+        ("at", AMQPValue::Timestamp(1_700_000_000_000)),
+        ("digest", AMQPValue::ByteArray(vec![0, 159, 146, 150].into())),
+        ("latin1", AMQPValue::LongString(vec![0x4d, 0xfc, 0x6c, 0x6c].into())),
+        ("nothing", AMQPValue::Void),
+        ("list", AMQPValue::FieldArray(items.into())),
+    ] {
+        headers.insert(name.into(), value);
+    }
+    let properties = BasicProperties::default()
+        .with_message_id(text("message_id").into())
+        .with_content_type(text("content_type").into())
+        .with_content_encoding(text("content_encoding").into())
+        .with_correlation_id(text("correlation_id").into())
+        .with_reply_to(text("reply_to").into())
+        .with_type(text("type").into())
+        .with_app_id(text("app_id").into())
+        .with_priority(5)
+        .with_expiration(text("expiration").into())
+        .with_timestamp(props["timestamp"].as_u64().unwrap())
+        .with_delivery_mode(1)
+        .with_user_id("guest".into())
+        .with_headers(headers);
+    (properties, body)
+}
+
+async fn put(client: &Client, queue: &str, (properties, body): &Raw) {
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let sent =
+        client.channel().basic_publish("".into(), queue.into(), options, body, properties.clone()).await;
+    assert!(sent.unwrap().await.unwrap().is_ack());
+}
+
+/// Takes the only message of a queue out.
+async fn take(client: &Client, queue: &str) -> Raw {
+    let got = client.channel().basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.unwrap();
+    let message = got.expect("a message").delivery;
+    (message.properties, message.data)
+}
+
+/// Without the headers that Ergon adds.
+fn own(properties: &BasicProperties) -> BTreeMap<String, AMQPValue> {
+    let headers =
+        properties.headers().iter().flatten().filter(|(name, _)| !name.as_str().starts_with("ergon-"));
+    headers.map(|(name, value)| (name.to_string(), value.clone())).collect()
+}
+
+#[track_caller]
+fn assert_same((sent, body): &Raw, (came, came_body): &Raw) {
+    assert_eq!(body, came_body);
+    assert_eq!(own(came), own(sent));
+    let bare = |properties: &BasicProperties| properties.clone().with_headers(FieldTable::default());
+    assert_eq!(bare(came), bare(sent));
+}
+
+/// A body in gzip is no order: it is refused.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+async fn a_letter_and_its_redrive_keep_every_property_and_header() {
+    let (project, client) = queued(&[]).await;
+    let (source, letters) = (project.at("order_queue"), project.at("refused_queue"));
+    let sent = with_all_properties();
+    put(&client, &source, &sent).await;
+    project.said(&["run", "queue-orders"]);
+    let letter = take(&client, &letters).await;
+    // A letter does not expire: the time is kept for the redrive.
+    assert_eq!(letter.0.expiration().clone(), None);
+    let kept = letter.0.headers().as_ref().unwrap().inner().get("ergon-expiration");
+    assert_eq!(kept, Some(&AMQPValue::LongString("600000".into())));
+    assert_same(&sent, &(letter.0.clone().with_expiration("600000".into()), letter.1.clone()));
+    put(&client, &letters, &letter).await;
+    let shown = project.json(&["dead-letters", "show", "queue-orders"]);
+    let metadata = &shown[0]["metadata"];
+    assert_eq!(
+        (&metadata["amqp.expiration"], &metadata["amqp.delivery_mode"]),
+        (&json!("600000"), &json!(1))
+    );
+    assert_eq!(metadata["amqp.header_types"]["digest"], "bytes");
+    assert_eq!((&metadata["digest"], &metadata["at"]), (&json!("AJ+Slg=="), &json!(1_700_000_000_000_u64)));
+    assert_eq!(project.json(&IN_QUEUE)["replayed"], json!(["gz"]));
+    assert_same(&sent, &take(&client, &source).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+async fn a_letter_in_a_file_goes_back_into_the_queue_with_every_property_and_header() {
+    let (project, client) = queued(&[]).await;
+    let source = project.at("order_queue");
+    let sent = with_all_properties();
+    let (far, body) = with_all_properties();
+    let far = (far.with_message_id("far".into()).with_timestamp(1_700_000_000_000), body);
+    let wrong = (sent.0.clone().with_message_id("wrong".into()), br#"{"sku":"#.to_vec());
+    for message in [&sent, &far, &wrong] {
+        put(&client, &source, message).await;
+    }
+    project.said(&["run", "queue-to-file"]);
+    let lines: Vec<Value> =
+        project.read("refused.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3, "a time beyond the year 9999 stops no letter: {lines:?}");
+    let replay = ["dead-letters", "replay", "queue-to-file"];
+    assert_eq!(project.json(&replay)["replayed"], json!(["gz", "far", "wrong"]));
+    for message in [&sent, &far, &wrong] {
+        assert_same(message, &take(&client, &source).await);
+    }
+}
+
+/// Milliseconds where seconds belong: the year 55840.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+async fn a_time_beyond_the_calendar_stops_no_letter_and_is_kept_raw() {
+    let (project, client) = queued(&[]).await;
+    let source = project.at("order_queue");
+    for (id, seconds) in
+        [("millis", 1_700_000_000_000), ("nanos", 1_700_000_000_000_000_000), ("most", u64::MAX)]
+    {
+        let properties = BasicProperties::default().with_message_id(id.into()).with_timestamp(seconds);
+        put(&client, &source, &(properties, br#"{"sku":"cup","quantity":0}"#.to_vec())).await;
+    }
+    project.said(&["run", "queue-to-file"]);
+    let lines: Vec<Value> =
+        project.read("refused.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let raw = |line: &Value| line["metadata"]["amqp.timestamp"].as_u64().unwrap();
+    assert_eq!(
+        lines.iter().map(raw).collect::<Vec<_>>(),
+        [1_700_000_000_000, 1_700_000_000_000_000_000, u64::MAX]
+    );
+    assert_eq!(lines[0]["created_at"], "1700000000000.000000");
+    for action in ["list", "show"] {
+        for format in ["text", "json"] {
+            project.said(&["dead-letters", action, "queue-to-file", "--format", format]);
+        }
+    }
+    let shown = project.json(&["dead-letters", "show", "queue-to-file"]);
+    assert_eq!(shown[0]["created_at"], "1700000000000.000000");
+    project.said(&["dead-letters", "replay", "queue-to-file"]);
+    for seconds in [1_700_000_000_000, 1_700_000_000_000_000_000, u64::MAX] {
+        assert_eq!(*take(&client, &source).await.0.timestamp(), Some(seconds));
+    }
 }
 
 #[test]

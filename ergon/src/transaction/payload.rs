@@ -53,6 +53,8 @@ pub enum ContentType {
     Binary,
     /// Any other media type; decoded like `Json` if it ends in `+json`, else like `Binary`.
     Other(Arc<str>),
+    /// JSON under another media type: what a source was told to decode as JSON, whatever the sender calls it.
+    JsonAs(Arc<str>),
 }
 
 impl ContentType {
@@ -62,28 +64,46 @@ impl ContentType {
             Self::Json => "application/json",
             Self::Text => "text/plain",
             Self::Binary => "application/octet-stream",
-            Self::Other(name) => name,
+            Self::Other(name) | Self::JsonAs(name) => name,
         }
     }
 
-    pub(super) fn is_json(&self) -> bool {
+    /// Reads a media type of a body that is JSON, whatever the type says.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) fn json_as(media_type: &str) -> Self {
+        match Self::from(media_type) {
+            Self::Json => Self::Json,
+            other => Self::JsonAs(other.as_str().into()),
+        }
+    }
+
+    /// Says whether a body of this type may have come under that media type.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) fn is(&self, media_type: &str) -> bool {
+        *self == Self::from(media_type) || *self == Self::json_as(media_type)
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
         match self {
-            Self::Json => true,
-            Self::Other(name) => name.ends_with("+json"),
+            Self::Json | Self::JsonAs(_) => true,
+            Self::Other(name) => {
+                let end = name.len().checked_sub("+json".len()).and_then(|at| name.get(at..));
+                end.is_some_and(|end| end.eq_ignore_ascii_case("+json"))
+            }
             Self::Text | Self::Binary => false,
         }
     }
 }
 
 impl From<&str> for ContentType {
-    /// Reads a media type; parameters such as `; charset=utf-8` are left out.
+    /// Reads a media type, upper and lower case alike; parameters such as `; charset=utf-8` are left out.
     fn from(media_type: &str) -> Self {
-        let name = media_type.split(';').next().unwrap_or_default().trim();
-        match name {
+        let name = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match name.as_str() {
             "application/json" | "text/json" => Self::Json,
             "text/plain" => Self::Text,
             "application/octet-stream" => Self::Binary,
-            other => Self::Other(other.into()),
+            _ => Self::Other(name.into()),
         }
     }
 }

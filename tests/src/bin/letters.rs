@@ -53,6 +53,11 @@ struct QueueOrders;
 prices!(QueueOrders);
 
 #[ergon::task(connectors(input, output, refused), services(rule), consumer(dead_letter = refused))]
+struct QueueToFile;
+
+prices!(QueueToFile);
+
+#[ergon::task(connectors(input, output, refused), services(rule), consumer(dead_letter = refused))]
 struct StreamOrders;
 
 prices!(StreamOrders);
@@ -87,6 +92,7 @@ ergon::main! {
     tasks: [
         FileOrders { input: orders, output: priced, refused: refused, rule: rule },
         QueueOrders { input: order_queue, output: priced, refused: refused_queue, rule: rule },
+        QueueToFile { input: order_queue, output: priced, refused: refused, rule: rule },
         StreamOrders { input: stream, output: priced, refused: refused, rule: rule },
         LooseOrders { input: orders },
     ],

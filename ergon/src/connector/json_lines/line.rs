@@ -91,25 +91,21 @@ fn body<'a>(
 ) -> serde_json::Result<(Box<RawValue>, Option<&'a str>)> {
     let text = std::str::from_utf8(bytes).ok();
     match text {
-        Some(text) if is_json(content_type) && serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+        Some(text) if content_type.is_json() && serde_json::from_str::<IgnoredAny>(text).is_ok() => {
             Ok((RawValue::from_string(compact(text))?, None))
         }
         // Text, and what claims to be JSON and is not: a refused line keeps its bytes.
-        Some(text) if is_json(content_type) || *content_type == ContentType::Text => {
+        Some(text) if content_type.is_json() || *content_type == ContentType::Text => {
             Ok((serde_json::value::to_raw_value(text)?, Some(ContentType::Text.as_str())))
         }
         _ => {
             let name = match content_type {
-                ContentType::Other(name) => name,
+                ContentType::Other(name) | ContentType::JsonAs(name) => name,
                 _ => ContentType::Binary.as_str(),
             };
             Ok((serde_json::value::to_raw_value(&STANDARD.encode(bytes))?, Some(name)))
         }
     }
-}
-
-fn is_json(content_type: &ContentType) -> bool {
-    *content_type == ContentType::Json || content_type.as_str().ends_with("+json")
 }
 
 /// Valid JSON without the white space between its parts; its numbers and texts stay as they are written.

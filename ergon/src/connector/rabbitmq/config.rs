@@ -74,6 +74,9 @@ pub struct RabbitMqConfig {
     /// `prefetch` together.
     #[serde(default)]
     pub prefetch: Option<u16>,
+    /// How bodies are read: as their content type says, or as JSON whatever it says. Default: `content_type`.
+    #[serde(default)]
+    pub decode: Decode,
     /// How often both sides show that they live; a broker silent for twice as long is taken for lost. Whole seconds.
     /// Default: 10s.
     #[serde(default = "heartbeat", deserialize_with = "duration")]
@@ -84,6 +87,17 @@ pub struct RabbitMqConfig {
     /// How transactions are published.
     #[serde(default)]
     pub publish: Publish,
+}
+
+/// How the bodies of messages are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decode {
+    /// As their content type says; without one, as JSON. A type that is neither JSON nor text is bytes.
+    #[default]
+    ContentType,
+    /// As JSON, whatever their content type says. It is kept, and goes out again with the transaction.
+    Json,
 }
 
 /// A further queue of a connector; see [`RabbitMqConfig::subscriptions`].
@@ -255,6 +269,7 @@ impl Default for RabbitMqConfig {
             declare: Declare::default(),
             passive: false,
             prefetch: None,
+            decode: Decode::default(),
             heartbeat: heartbeat(),
             connect_timeout: connect_timeout(),
             publish: Publish::default(),

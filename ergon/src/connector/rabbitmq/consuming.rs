@@ -21,7 +21,7 @@ use super::dial::{Dial, Wire};
 use super::link::{Establish, Pulse, Session};
 use super::receipt::{Step, Tags, Verdict};
 use super::returns::Returns;
-use super::{RabbitMqConfig, error, message, topology};
+use super::{Decode, RabbitMqConfig, error, message, topology};
 use crate::connector::{ConnectorError, Delivery, FetchRequest, Shard, Usage};
 
 /// How long the broker may take to take an acknowledgement from us.
@@ -56,6 +56,7 @@ pub(super) struct Consuming {
     /// The highest tag that was taken from the client.
     highest: AtomicU64,
     queues: Vec<Arc<str>>,
+    decode: Decode,
     wire: Wire,
 }
 
@@ -111,6 +112,7 @@ impl Establish for Consume {
             returns: Mutex::default(),
             highest: AtomicU64::new(0),
             queues,
+            decode: self.config.decode,
             wire,
         })
     }
@@ -132,6 +134,11 @@ pub(super) struct Lost;
 impl Consuming {
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Whether the session is not lost, as far as is known.
+    pub(super) fn is_up(&self) -> bool {
+        !self.pulse.is_over()
     }
 
     /// Waits until the session is lost.
@@ -231,7 +238,7 @@ impl Consuming {
             match Pin::new(consumer).poll_next(cx) {
                 Poll::Ready(Some(Ok(arrived))) => {
                     self.highest.fetch_max(arrived.delivery_tag, Ordering::Relaxed);
-                    let delivery = message::delivery(arrived, queue, self.epoch);
+                    let delivery = message::delivery(arrived, queue, self.epoch, self.decode);
                     consumers.waiting.push_back(lock(&self.returns).count(delivery));
                     return true;
                 }

@@ -57,6 +57,11 @@ pub(super) fn words(error: &Error) -> String {
         }
         ErrorKind::IOError(error) => error.to_string(),
         ErrorKind::MissingHeartbeatError => "the broker has been silent for two heartbeats".to_owned(),
+        ErrorKind::ParsingError(_) => {
+            "the client cannot read what the broker sends: perhaps a message with a property, \
+                                       or with the name of a header, that is not UTF-8"
+                .to_owned()
+        }
         ErrorKind::InvalidConnectionState(_) => "the connection is lost".to_owned(),
         ErrorKind::InvalidChannelState(..) => "the channel is closed".to_owned(),
         _ => error.to_string(),

@@ -17,7 +17,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Confirmation, Error};
 
 use super::message::{self, Outgoing};
-use super::{RabbitMq, error, topology};
+use super::{Decode, RabbitMq, error};
 use crate::connector::{ConnectorError, LetterFate, Letters, TakeBack, Visitor};
 use crate::transaction::Transaction;
 
@@ -53,7 +53,7 @@ impl Letterbox {
             let message = got.delivery;
             let copy = is_counted(&message).then(|| (message.properties.clone(), message.data.clone()));
             let tag = message.delivery_tag;
-            let (letter, _) = message::delivery(message, &self.queue, 0).into_parts();
+            let (letter, _) = message::delivery(message, &self.queue, 0, Decode::ContentType).into_parts();
             let fate = visitor.visit(letter).await;
             if fate == LetterFate::Taken {
                 self.channel.basic_ack(tag, BasicAckOptions::default()).await?;
@@ -101,9 +101,7 @@ fn is_counted(message: &Message) -> bool {
 impl TakeBack for RabbitMq {
     async fn take_back(&self, transaction: Transaction) -> Result<(), ConnectorError> {
         let queue = self.only_queue("it came from")?;
-        let mut message = Outgoing::of(&transaction, &self.config)?;
-        message.exchange = topology::short("")?;
-        message.routing_key = topology::short(queue)?;
+        let message = Outgoing::back(&transaction, self.publisher(), queue)?;
         match self.publish(vec![message]).await?.into_iter().next() {
             Some((_, error)) => Err(error),
             None => Ok(()),

@@ -33,15 +33,20 @@ mod confirms;
 mod consuming;
 mod dial;
 mod error;
+mod field;
 mod letters;
 mod link;
 mod message;
 mod places;
+mod properties;
 mod publisher;
 mod publishing;
 mod receipt;
 mod returns;
 mod room;
+#[cfg(test)]
+#[path = "tests.rs"]
+mod round_trips;
 mod sink;
 mod source;
 mod topology;
@@ -58,17 +63,22 @@ use address::Address;
 use consuming::{Consume, Consuming};
 use dial::Dial;
 use link::Link;
+use properties::Publisher;
 use publishing::{Publish, Publishing};
 
 pub use config::{
-    Binding, DeadLetter, Declare, Publish as PublishConfig, QueueKind, RabbitMqConfig, Subscription, Tls,
+    Binding, DeadLetter, Declare, Decode, Publish as PublishConfig, QueueKind, RabbitMqConfig, Subscription,
+    Tls,
 };
 
 /// How long `open` tries to reach a broker that is not there.
 const OPEN_WITHIN: Duration = Duration::from_secs(25);
 
 /// Keys of a transaction's metadata that speak of the message it came in, or of the one it goes out in. The message's
-/// headers stand beside them under their own names.
+/// headers stand next to them under their own names.
+///
+/// A transaction that is published again (a dead letter, its redrive, a forwarded one) has the same properties and the
+/// same headers, each of the same type. Exchange, routing key and the mark "redelivered" are those of the new message.
 pub mod key {
     /// The routing key the message came with.
     pub const ROUTING_KEY: &str = "amqp.routing_key";
@@ -76,7 +86,7 @@ pub mod key {
     pub const EXCHANGE: &str = "amqp.exchange";
     /// True if it was delivered before.
     pub const REDELIVERED: &str = "amqp.redelivered";
-    /// Its content type.
+    /// Its content type, with parameters, as the sender wrote it.
     pub const CONTENT_TYPE: &str = "amqp.content_type";
     /// Its content encoding.
     pub const CONTENT_ENCODING: &str = "amqp.content_encoding";
@@ -88,18 +98,31 @@ pub mod key {
     pub const APP_ID: &str = "amqp.app_id";
     /// The user that sent it, checked by the broker.
     pub const USER_ID: &str = "amqp.user_id";
-    /// How long it could wait in a queue, in milliseconds.
+    /// The cluster id, which only old brokers know.
+    pub const CLUSTER_ID: &str = "amqp.cluster_id";
+    /// How long it may wait in a queue, in milliseconds: the text of the property. Of a dead letter: how long it could
+    /// wait before it became one.
     pub const EXPIRATION: &str = "amqp.expiration";
-    /// Its priority.
+    /// Its priority: 0 to 255.
     pub const PRIORITY: &str = "amqp.priority";
-    /// When it was sent: seconds since 1970.
+    /// Its delivery mode: 2 if the broker keeps it on its disk, else 1.
+    pub const DELIVERY_MODE: &str = "amqp.delivery_mode";
+    /// When it was sent: seconds since 1970, however far from now.
     pub const TIMESTAMP: &str = "amqp.timestamp";
+    /// Its correlation id, where the transaction's own does not say it: because it is empty, or the message id.
+    pub const CORRELATION_ID: &str = "amqp.correlation_id";
+    /// What kinds of values the headers have, where JSON does not say it: an object of their names.
+    pub const HEADER_TYPES: &str = "amqp.header_types";
+    /// What comes before the name of a header whose name is taken: one that begins with `amqp.`, for example.
+    pub const HEADER: &str = "amqp.header.";
     /// Publishing: the routing key of this transaction, instead of the config's.
     pub const PUBLISH_ROUTING_KEY: &str = "amqp.publish.routing_key";
-    /// Publishing: the priority of this transaction, instead of the config's.
+    /// Publishing: the priority of this transaction (0 to 255), instead of its own and of the config's.
     pub const PUBLISH_PRIORITY: &str = "amqp.publish.priority";
-    /// Publishing: how many milliseconds this transaction may wait in a queue, instead of what the config says.
+    /// Publishing: how many milliseconds this transaction may wait in a queue, instead of its own and of the config's.
     pub const PUBLISH_EXPIRATION: &str = "amqp.publish.expiration";
+    /// How the keys for publishing begin.
+    pub(super) const PUBLISH: &str = "amqp.publish.";
 }
 
 /// The connector of a [`RabbitMqConfig`]; a source and a sink.
@@ -134,6 +157,11 @@ impl RabbitMq {
             consuming: OnceCell::new(),
             publishing: OnceCell::new(),
         }
+    }
+
+    /// Who publishes.
+    fn publisher(&self) -> Publisher<'_> {
+        Publisher { config: &self.config, user: self.dial.address.username() }
     }
 
     async fn consuming(&self) -> Result<&Link<Consuming>, ConnectorError> {

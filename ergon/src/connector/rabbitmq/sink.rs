@@ -9,12 +9,15 @@ use super::message::Outgoing;
 use crate::connector::{ConnectorError, Place, Sink};
 use crate::transaction::Transaction;
 
+/// Longer than any program runs.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 impl Sink for RabbitMq {
     async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
         let (mut messages, mut index_of, mut failures) =
             (Vec::with_capacity(transactions.len()), Vec::new(), Vec::new());
         for (index, transaction) in transactions.iter().enumerate() {
-            match Outgoing::of(transaction, &self.config) {
+            match Outgoing::of(transaction, self.publisher()) {
                 Ok(message) => {
                     messages.push(message);
                     index_of.push(index);
@@ -43,7 +46,9 @@ impl RabbitMq {
     ) -> Result<Vec<(usize, ConnectorError)>, ConnectorError> {
         let link = self.publishing().await?;
         let within = self.config.publish.confirm_timeout;
-        let deadline = Instant::now() + within;
+        let now = Instant::now();
+        // A limit that no clock reaches is none.
+        let deadline = now.checked_add(within).unwrap_or(now + NEVER);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let session = link.session(left).await?;

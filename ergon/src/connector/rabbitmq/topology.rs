@@ -1,6 +1,7 @@
 //! The broker's queues, exchanges and bindings: declared, or looked for.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -8,7 +9,7 @@ use lapin::{Channel, Error, ExchangeKind};
 use serde_json::Value;
 
 use super::dial::{Dial, Wire};
-use super::{Binding, DeadLetter, Declare, QueueKind, RabbitMqConfig, error, message};
+use super::{Binding, DeadLetter, Declare, QueueKind, RabbitMqConfig, error, field, properties};
 use crate::connector::{ConnectorError, Context, Usage};
 
 /// Checks what needs no broker: that there is something to consume or somewhere to publish, and that the names fit.
@@ -35,6 +36,19 @@ pub(super) fn check(config: &RabbitMqConfig, context: &Context) -> Result<(), Co
     let names = names.chain(exchanges.chain(keys).map(String::as_str)).chain(config.routing_key());
     for name in names {
         short(name)?;
+    }
+    let of_bindings = config.queues().flat_map(|(_, declare)| &declare.bindings);
+    let arguments = of_bindings.flat_map(|binding| &binding.arguments);
+    for (name, value) in config.queues().flat_map(|(_, declare)| &declare.arguments).chain(arguments) {
+        argument(name, value).map_err(|field::NameTooLong(size)| {
+            ConnectorError::permanent(format!("an argument has a name of {size} bytes, a name may have 255"))
+        })?;
+    }
+    let longest = Duration::from_millis(properties::LONGEST_EXPIRATION);
+    if config.publish.expiration.is_some_and(|expiration| expiration > longest) {
+        let longest = humantime::format_duration(longest);
+        let what = format!("`publish.expiration` is longer than {longest}, the longest that RabbitMQ takes");
+        return Err(ConnectorError::permanent(what).with_hint("leave it out for messages that never expire"));
     }
     config.queues().try_for_each(|(queue, declare)| fits(queue, declare))
 }
@@ -206,12 +220,12 @@ fn arguments(how: &Declare) -> FieldTable {
     all
 }
 
+/// Arguments as RabbitMQ takes them; the check at the start has refused what cannot be one.
 fn table(values: &BTreeMap<String, Value>) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in values {
-        if let Ok(name) = ShortString::try_new(name.as_str()) {
-            table.insert(name, message::field(value));
-        }
-    }
-    table
+    let arguments = values.iter().filter_map(|(name, value)| argument(name, value).ok());
+    arguments.collect::<BTreeMap<_, _>>().into()
+}
+
+fn argument(name: &str, value: &Value) -> Result<(ShortString, AMQPValue), field::NameTooLong> {
+    Ok((field::name(name)?, field::field(value, None)?))
 }
