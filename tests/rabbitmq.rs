@@ -294,11 +294,14 @@ async fn a_channel_that_the_broker_closes_is_made_anew() {
     sink.dispatch((0..10).map(|n| numbered(&n)).collect()).await.expect("published");
     let input = source(&config).await;
     let deliveries = fetch(&input, 10).await;
+    assert!(deliveries.iter().all(|delivery| input.holds(delivery)), "they came over the channel there is");
     let never_given = Receipt::new(9_999).with_epoch(1);
     // The broker does not answer an ack: whether this one is refused shows itself later.
     let _ = input.settle(vec![Settlement::new(never_given, Disposition::Ack)]).await;
     let again = fetch(&input, 10).await;
     assert!(again.iter().all(|delivery| delivery.transaction().deliveries() == 2), "all come again");
+    assert!(!deliveries.iter().any(|delivery| input.holds(delivery)), "the broker hands them out again");
+    assert!(again.iter().all(|delivery| input.holds(delivery)));
     let error = input.settle(deliveries.into_iter().map(|one| one.settle(Disposition::Ack)).collect()).await;
     let error = error.expect_err("their channel is gone");
     assert!((0..10).all(|index| error.fate(index) == Fate::Unknown), "{error}");
@@ -414,6 +417,11 @@ async fn metadata_come_as_they_went_or_are_refused() {
     let refused = [
         ("amqp.publish.routing_key", json!(7), "its `amqp.publish.routing_key` is 7, expected a text"),
         ("amqp.publish.priority", json!("5"), "expected a number from 0 to 255"),
+        (
+            "amqp.publish.priority",
+            json!(300),
+            "its `amqp.publish.priority` is 300, expected a number from 0 to 255",
+        ),
         ("amqp.publish.expiration", json!("1s"), "expected a number of milliseconds"),
         ("", json!(1), "a name of 256 bytes, longer than the 255"),
     ];
@@ -440,6 +448,27 @@ async fn an_empty_message_id_is_none() {
     let delivered = fetch(&source(&config).await, 2).await;
     let ids: Vec<_> = delivered.iter().map(|delivery| delivery.transaction().id()).collect();
     assert!(ids[0] != ids[1] && ids.iter().all(|id| id.contains("empty.id:")), "{ids:?}");
+}
+
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_another_type_is_read_as_json_where_the_settings_say_so() {
+    let queue = name("decode");
+    let bytes = ContentType::from("application/x-order");
+    let sent =
+        Transaction::builder().id("a").payload(Payload::bytes(bytes, br#"{"a":1}"#.as_slice())).build();
+    let by_type = config(json!({ "queue": queue }));
+    open(&by_type, Usage::Sink).await.dispatch(vec![sent]).await.expect("published");
+    let input = source(&by_type).await;
+    let delivered = fetch(&input, 1).await;
+    delivered[0].transaction().decode::<std::collections::HashMap<String, u32>>().expect_err("bytes");
+    settle(&input, delivered, Disposition::Requeue).await;
+    drop(input);
+    let input = source(&config(json!({ "queue": queue, "decode": "json" }))).await;
+    let delivered = fetch(&input, 1).await;
+    assert_eq!(delivered[0].transaction().decode::<Value>().expect("JSON"), json!({"a": 1}));
+    assert_eq!(delivered[0].transaction().metadata().text(key::CONTENT_TYPE), Some("application/x-order"));
+    settle(&input, delivered, Disposition::Ack).await;
 }
 
 /// Acks what is even, rejects what is odd.

@@ -57,6 +57,90 @@ async fn an_unknown_settlement_is_counted_and_never_as_success() {
     assert_eq!(world.input.queue.inspect().acked, report.tally.succeeded);
 }
 
+/// A world of one transaction that is refused, with a dead-letter connector.
+fn refusing() -> World {
+    World::with(1)
+        .process(|_| async { Err(TransactionError::business("no such article")) })
+        .policy(|policy| policy.dead_letter = Some("letters".into()))
+}
+
+/// The link dies: what is handed out is lost, and no settlement arrives.
+fn cut(world: &World) {
+    world.input.faults.lost.store(true, Ordering::SeqCst);
+    world.input.faults.settles.lock().unwrap().push_back(ConnectorError::unknown("link died"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_was_written_is_counted_though_its_settlement_is_unknown() {
+    let world = refusing();
+    world.input.faults.settles.lock().unwrap().push_back(ConnectorError::unknown("link died"));
+    let tally = world.run().await.tally;
+    assert_eq!(world.letters.queue.inspect().waiting, 1);
+    assert_eq!((tally.dead_lettered, tally.unknown, tally.refused, tally.processed), (1, 1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_its_source_lost_hold_of_does_not_start_its_exception_way() {
+    let world = World::with(1).policy(|policy| policy.dead_letter = Some("letters".into()));
+    let faults = Arc::clone(&world.input.faults);
+    let world = world.process(move |_| {
+        faults.lost.store(true, Ordering::SeqCst);
+        faults.settles.lock().unwrap().push_back(ConnectorError::unknown("link died"));
+        async { Err(TransactionError::business("no such article")) }
+    });
+    let tally = world.run().await.tally;
+    assert!(world.log().iter().all(|line| !line.starts_with("exception")), "{:?}", world.log());
+    assert_eq!(world.letters.queue.inspect().waiting, 0);
+    assert_eq!((tally.unknown, tally.dead_lettered, tally.refused, tally.failed.total()), (1, 0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_its_source_lost_hold_of_is_not_dead_lettered() {
+    let world = refusing();
+    let faults = Arc::clone(&world.input.faults);
+    let world = world.exception(move |_| {
+        faults.lost.store(true, Ordering::SeqCst);
+        faults.settles.lock().unwrap().push_back(ConnectorError::unknown("link died"));
+        async { Ok(Disposition::Reject) }
+    });
+    let tally = world.run().await.tally;
+    assert_eq!(world.letters.faults.dispatched_at.lock().unwrap().len(), 0);
+    assert_eq!((tally.unknown, tally.dead_lettered, tally.refused, tally.processed), (1, 0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_letter_is_tried_again_once_its_delivery_is_lost() {
+    let world = refusing();
+    *world.letters.faults.dispatch_takes.lock().unwrap() = Duration::from_secs(1);
+    world.letters.faults.dispatches.lock().unwrap().push_back(ConnectorError::transient("not now"));
+    let running = world.start().await;
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(
+        world.letters.faults.dispatched_at.lock().unwrap().len(),
+        1,
+        "the first attempt is on its way"
+    );
+    cut(&world);
+    let tally = running.wait().await.unwrap().tally;
+    assert_eq!(world.letters.faults.dispatched_at.lock().unwrap().len(), 1);
+    assert_eq!(world.letters.queue.inspect().waiting, 0);
+    assert_eq!((tally.unknown, tally.dead_lettered, tally.refused, tally.processed), (1, 0, 0, 0));
+}
+
+/// Poison that is lost is not the fault of the dead-letter connector: the run goes on.
+#[tokio::test(start_paused = true)]
+async fn poison_that_its_source_lost_hold_of_does_not_end_the_run() {
+    let world = World::new().policy(|policy| {
+        policy.dead_letter = Some("letters".into());
+        policy.max_deliveries = 1;
+    });
+    world.input.queue.push(Transaction::new("poison", "body").unwrap().with_deliveries(2));
+    cut(&world);
+    let report = world.run().await;
+    assert!(matches!(report.ended, ergon::telemetry::Ended::SourceEmpty), "{:?}", report.ended);
+    assert_eq!((report.tally.unknown, report.tally.dead_lettered), (1, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_partial_settlement_counts_only_what_was_settled() {
     let world = World::with(4)

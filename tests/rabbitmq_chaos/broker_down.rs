@@ -43,6 +43,45 @@ async fn the_broker_is_killed_twice_and_restarted() {
     assert!(verdict.dup.len() <= 2 * PREFETCH, "{verdict}");
 }
 
+/// How often a broker is killed under each kind of queue, to count what comes twice.
+const KILLS: usize = 5;
+
+/// Kills the broker again and again under a queue of this kind; says how much came twice, and how much was done.
+async fn killed_again_and_again(kind: &str) -> (usize, usize) {
+    let broker = Broker::start().await;
+    let mut pipeline = Pipeline::new(&broker, broker.port(), kind).pause(WORTH);
+    pipeline.input["declare"]["kind"] = kind.into();
+    // More than is done between the kills.
+    pipeline.fill(20_000).await;
+    let running = pipeline.start().await;
+    for _ in 0..KILLS {
+        pipeline.goes_on(500).await;
+        broker.restart().await;
+        pipeline.recovers(&format!("kill -9, {kind}")).await;
+    }
+    pipeline.goes_on(500).await;
+    let (verdict, done) = pipeline.leave(kind, running).await;
+    println!("{kind}: {} of {done} came twice, {KILLS} kills", verdict.dup.len());
+    (verdict.dup.len(), done)
+}
+
+/// It writes an acknowledgement to its disk before it goes on.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored"]
+async fn of_a_quorum_queue_no_more_than_the_prefetch_comes_twice_for_each_kill() {
+    let (twice, done) = killed_again_and_again("quorum").await;
+    assert!(twice <= KILLS * PREFETCH, "{twice} of {done} came twice");
+}
+
+/// It keeps acknowledgements in its memory for a while: those come again, however many they are. The guide says so, with
+/// figures; the day that this fails, it says too much.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored"]
+async fn of_a_classic_queue_more_than_the_prefetch_comes_twice_and_nothing_is_lost() {
+    let (twice, done) = killed_again_and_again("classic").await;
+    assert!(twice > KILLS * PREFETCH, "{twice} of {done} came twice");
+}
+
 /// By itself a broker moves what is rejected to its dead-letter queue without making sure that it arrives there.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored"]

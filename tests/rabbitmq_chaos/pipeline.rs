@@ -297,6 +297,16 @@ impl<'a> Pipeline<'a> {
         (verdict, report)
     }
 
+    /// Stops the task before all is done; says what the books say, and how many are done.
+    pub(crate) async fn leave(self, scenario: &str, running: Running) -> (Verdict, usize) {
+        running.stop();
+        let report = running.wait().await.unwrap();
+        let verdict = self.verdict().await;
+        println!("{scenario}: {verdict}; unknown {}", report.tally.unknown);
+        verdict.assert_nothing_lost();
+        (verdict, self.books.count())
+    }
+
     /// What the books say now that nobody works any more.
     pub(crate) async fn verdict(&self) -> Verdict {
         let client = self.client().await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ergon::connector::memory::{Memory, MemoryQueue};
 use ergon::prelude::*;
-use ergon::{Abilities, Context};
+use ergon::{Abilities, Context, Receipt};
 use tokio::task;
 use tokio::time::{Instant, sleep};
 
@@ -32,6 +32,8 @@ pub struct Faults {
     pub settling: (AtomicUsize, AtomicUsize),
     /// The tasks that each settle was polled by, first and last.
     pub settled_by: Mutex<Vec<(Option<task::Id>, Option<task::Id>)>>,
+    /// Whether the source has lost hold of what it handed out.
+    pub lost: AtomicBool,
     /// Errors of the next dispatches, in order.
     pub dispatches: Mutex<VecDeque<ConnectorError>>,
     /// How long a dispatch takes.
@@ -139,6 +141,10 @@ impl Source for Flaky {
         next(&self.faults.settles)?;
         self.faults.settled_by.lock().expect("unpoisoned").push((first, task::try_id()));
         self.memory.settle(settlements).await
+    }
+
+    fn holds(&self, _receipt: &Receipt) -> bool {
+        !self.faults.lost.load(Ordering::SeqCst)
     }
 }
 

@@ -76,6 +76,7 @@ trait AnySource: AnyConnector {
     fn fetch<'a>(&'a self, request: &'a FetchRequest)
     -> BoxFuture<'a, Result<Vec<Delivery>, ConnectorError>>;
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), ConnectorError>>;
+    fn holds(&self, receipt: &Receipt) -> bool;
     fn origins(&self) -> Vec<Place>;
 }
 
@@ -89,6 +90,10 @@ impl<C: Source> AnySource for C {
 
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), ConnectorError>> {
         Box::pin(Source::settle(self, settlements))
+    }
+
+    fn holds(&self, receipt: &Receipt) -> bool {
+        Source::holds(self, receipt)
     }
 
     fn origins(&self) -> Vec<Place> {
@@ -189,6 +194,15 @@ impl Input {
         let dropped = self.returned.take();
         settlements.extend(dropped.into_iter().map(requeued));
         if settlements.is_empty() { Ok(()) } else { self.source.settle(settlements).await }
+    }
+
+    /// Says whether a delivery is still this program's to settle; see [`Source::holds`].
+    pub fn holds(&self, delivery: &Delivery) -> bool {
+        self.holds_receipt(delivery.receipt())
+    }
+
+    pub(crate) fn holds_receipt(&self, receipt: &Receipt) -> bool {
+        self.source.holds(receipt)
     }
 
     /// How many transactions are pending; `None` if the source does not know.

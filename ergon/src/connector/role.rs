@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::{Abilities, ConnectorError, Delivery, FetchRequest, Place, Settlement, Shard};
+use super::{Abilities, ConnectorError, Delivery, FetchRequest, Place, Receipt, Settlement, Shard};
 use crate::transaction::Transaction;
 
 /// Adapts an external system to transactions.
@@ -127,6 +127,16 @@ pub trait Source: Connector {
     ) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         drop(settlements);
         std::future::ready(Ok(()))
+    }
+
+    /// Says whether a delivery is still this program's to settle, without asking the other side. It is not once the
+    /// connection that it came over is lost, or its lease has run out: the other side hands it out again. Default: it is.
+    ///
+    /// The engine asks before a failed transaction goes on to its exception handler, and before it becomes a dead letter.
+    /// A delivery that is not held any more is dropped: it counts as unknown.
+    fn holds(&self, receipt: &Receipt) -> bool {
+        let _ = receipt;
+        true
     }
 
     /// Names the places it fetches from, without asking the other side; may be called before `open`. Default: none

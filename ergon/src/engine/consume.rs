@@ -67,7 +67,8 @@ pub(super) struct Loop {
 impl Loop {
     pub(super) fn new(task: &'static str, terms: Terms, input: Input, stop: &Stop) -> Self {
         let streaming = terms.policy.streaming;
-        let terms = terms.watched(task, input.kind(), streaming);
+        let mut terms = terms.watched(task, input.kind(), streaming);
+        terms.source = Some(input.clone());
         Self {
             task,
             slots: Slots::new(&terms.policy),

@@ -14,7 +14,7 @@ use super::steps::Steps;
 use super::terms::Terms;
 use crate::connector::{Disposition, Output, Receipt};
 use crate::policy::RetryPolicy;
-use crate::telemetry::event::DeadLetterFailed;
+use crate::telemetry::event::{DeadLetterFailed, DroppedStale};
 use crate::telemetry::metrics::{Course, End};
 use crate::telemetry::propagation::Place;
 use crate::telemetry::traces::{Ending, Recording};
@@ -121,6 +121,11 @@ impl<'a, S: Steps> Life<'a, S> {
                     event => event,
                 },
                 Action::Run(Step::Success) => self.success().await,
+                // The other side hands it out again: whether it is wrong is found out there.
+                Action::Run(Step::Exception) if self.is_stale() => {
+                    self.drop_stale();
+                    Event::Aborted
+                }
                 Action::Run(Step::Exception) => self.exception().await,
                 Action::Settle(outcome, disposition) => return self.end(outcome, disposition).await,
                 Action::Nothing => Event::Aborted,
@@ -276,12 +281,15 @@ impl<'a, S: Steps> Life<'a, S> {
     }
 
     /// Ends the life; a rejected transaction goes to the dead-letter connector first, if one is named.
-    async fn end(&mut self, outcome: Outcome, disposition: Disposition) {
+    async fn end(&mut self, mut outcome: Outcome, disposition: Disposition) {
         let mut failure = None;
         let mut settled_as = disposition;
         if matches!(outcome, Outcome::Handled | Outcome::HandlerFailed) {
             stand_apart(&mut self.scope, self.recording.as_deref());
-            (failure, settled_as) = self.fail(disposition).await;
+            match self.fail(disposition).await {
+                Some(failed) => (failure, settled_as) = failed,
+                None => (outcome, settled_as) = (Outcome::Aborted, Disposition::Requeue),
+            }
         }
         if let Some(recording) = self.recording.take() {
             let error = failure.as_ref().map(|failure| &failure.error);
@@ -304,23 +312,38 @@ impl<'a, S: Steps> Life<'a, S> {
         };
     }
 
-    /// What went wrong, and what becomes of the delivery: it is done if the dead-letter connector has it.
-    async fn fail(&mut self, disposition: Disposition) -> (Option<Box<Failure>>, Disposition) {
+    /// What went wrong, and what becomes of the delivery: it is done if the dead-letter connector has it. Nothing if it
+    /// was to become a dead letter, and is not held any more.
+    async fn fail(&mut self, disposition: Disposition) -> Option<(Option<Box<Failure>>, Disposition)> {
         let (step, run) = match &mut self.success {
             run @ StepRun { error: Some(_), .. } => (Step::Success, run),
             _ => (S::FIRST, &mut self.process),
         };
-        let Some(error) = run.error.take() else { return (None, disposition) };
+        let Some(error) = run.error.take() else { return Some((None, disposition)) };
         let scope = self.scope.clone().map(|scope| Scope { step, attempt: run.attempts, ..scope });
         let exception = StepRun { error: self.exception.error.take(), ..self.exception };
         let mut failure = Box::new(Failure { error, scope, exception, dead_lettered: false });
         let (Disposition::Reject, Some(dead_letter)) = (disposition, &self.terms.dead_letter) else {
-            return (Some(failure), disposition);
+            return Some((Some(failure), disposition));
         };
         failure.dead_lettered = self.dead_letter(dead_letter, &failure.error).await;
         self.clock.lap();
+        if !failure.dead_lettered && self.is_stale() {
+            self.drop_stale();
+            return None;
+        }
         let disposition = if failure.dead_lettered { Disposition::Ack } else { Disposition::Requeue };
-        (Some(failure), disposition)
+        Some((Some(failure), disposition))
+    }
+
+    /// Whether the source has lost hold of the delivery: the other side hands it out again.
+    fn is_stale(&self) -> bool {
+        is_stale(self.terms, self.receipt)
+    }
+
+    fn drop_stale(&mut self) {
+        let (task, transaction_id) = (S::NAME, self.transaction.id());
+        Scope::enter(&mut self.scope, || DroppedStale { task, transaction_id }.emit());
     }
 
     /// Hands a rejected transaction to the dead-letter connector, with the reason; says whether it has it.
@@ -343,13 +366,24 @@ impl<'a, S: Steps> Life<'a, S> {
             meters: &self.terms.meters,
             made: 0,
         };
-        let mut step = || dead_letter.dispatch(letter.clone());
+        let (terms, receipt) = (self.terms, self.receipt);
+        let mut step = || {
+            let letter = (!is_stale(terms, receipt)).then(|| letter.clone());
+            async move {
+                match letter {
+                    Some(letter) => dead_letter.dispatch(letter).await,
+                    // Of this category, because no other attempt is to be made.
+                    None => Err(TransactionError::business("the source hands it out again")),
+                }
+            }
+        };
         match dispatch.run(&mut step).await {
             Finished::Done(()) => {
                 self.terms.meters.attempted("dead_letter", None);
                 true
             }
             Finished::Interrupted => false,
+            Finished::Failed(_) if is_stale(terms, receipt) => false,
             Finished::Failed(error) => {
                 let (task, transaction_id) = (S::NAME, self.transaction.id());
                 let told = || DeadLetterFailed { task, transaction_id, error: &error }.emit();
@@ -368,6 +402,10 @@ impl<'a, S: Steps> Life<'a, S> {
         }
         deliveries > most
     }
+}
+
+fn is_stale(terms: &Terms, receipt: Option<&Receipt>) -> bool {
+    receipt.zip(terms.source.as_ref()).is_some_and(|(receipt, source)| !source.holds_receipt(receipt))
 }
 
 /// What is done beside the steps stands at the transaction itself.

@@ -268,6 +268,9 @@ fn record(run: &Loop, settling: Vec<Settling>, result: &Result<(), ConnectorErro
         match result {
             Err(error) if error.fate(index) != Fate::Done => {
                 tally.unknown += 1;
+                // The letter is there, whatever the source knows of it.
+                let dead_lettered = lived.failure.as_ref().is_some_and(|failure| failure.dead_lettered);
+                tally.dead_lettered += u64::from(dead_lettered);
                 let unknown = error.fate(index) == Fate::Unknown;
                 let (disposition, error) = (lived.disposition.as_str(), error.to_string());
                 let transaction_id = transaction.id();

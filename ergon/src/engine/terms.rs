@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::drain::Drain;
-use crate::connector::{Disposition, Output};
+use crate::connector::{Disposition, Input, Output};
 use crate::policy::{ConsumerPolicy, OnHandlerFailure};
 use crate::task::{Quota, Stop};
 use crate::telemetry::Tally;
@@ -20,6 +20,8 @@ pub(super) struct Terms {
     pub(super) dead_letter: Option<Output>,
     /// Hands out the limit, if other workers draw on it too.
     pub(super) quota: Option<Arc<dyn Quota>>,
+    /// What the deliveries come from; none outside of a loop.
+    pub(super) source: Option<Input>,
     /// Ends waits between attempts: fetch no more, finish what is in flight.
     pub(super) drain: Drain,
     /// What the lives came to.
@@ -39,6 +41,7 @@ impl Terms {
             policy,
             dead_letter,
             quota: None,
+            source: None,
             drain,
             tally: Mutex::default(),
             trace: None,

@@ -162,6 +162,19 @@ impl DeadLetterFailed<'_> {
     }
 }
 
+/// A failed transaction is dropped, because its source has lost hold of it and hands it out again.
+pub(crate) struct DroppedStale<'a> {
+    pub(crate) task: &'static str,
+    pub(crate) transaction_id: &'a str,
+}
+
+impl DroppedStale<'_> {
+    pub(crate) fn emit(self) {
+        let Self { task, transaction_id } = self;
+        debug!(task, transaction_id, "stale delivery dropped, the source hands it out again");
+    }
+}
+
 /// A fetch brought deliveries, or none.
 pub(crate) struct Fetched<'a> {
     pub(crate) task: &'static str,

@@ -32,7 +32,8 @@ pub struct Tally {
     pub failed: FailedByCategory,
     /// Transactions that were rejected: to the dead-letter connector or by the source.
     pub refused: u64,
-    /// Those of the refused that the dead-letter connector took.
+    /// Dead letters that the dead-letter connector took: those of the refused, and those whose source did not take the
+    /// settlement, so that it hands the transaction out again.
     pub dead_lettered: u64,
     /// Transactions whose exception handler failed.
     pub handler_failures: u64,

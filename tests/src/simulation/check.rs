@@ -263,7 +263,7 @@ impl Checker<'_> {
         let figures = [
             ("fetched", summary.fetched, self.books.deliveries.len() as u64),
             ("succeeded", summary.succeeded, count(&|settled, life| told(settled) && succeeded(life))),
-            ("dead_lettered", summary.dead_lettered, count(&|settled, life| told(settled) && lettered(life))),
+            ("dead_lettered", summary.dead_lettered, count(&|_, life| lettered(life))),
             ("unknown", summary.unknown, count(&|settled, _| !told(settled))),
         ];
         for (name, said, counted) in figures {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::RabbitMq;
+use super::link::Link;
 use super::receipt::Verdict;
 use crate::connector::{
-    ConnectorError, Count, Delivery, Disposition, FetchRequest, Place, Settlement, Source,
+    ConnectorError, Count, Delivery, Disposition, FetchRequest, Place, Receipt, Settlement, Source,
 };
 
 /// How long a fetch waits for a lost connection before it says so; the connection is tried for ever all the same.
@@ -55,6 +56,11 @@ impl Source for RabbitMq {
             failures.extend(failed.filter_map(|(index, why)| Some((index, redelivered(&why?)))));
         }
         if failures.is_empty() { Ok(()) } else { Err(ConnectorError::partial(failures)) }
+    }
+
+    fn holds(&self, receipt: &Receipt) -> bool {
+        let session = self.consuming.get().and_then(Link::now);
+        session.is_some_and(|session| session.is_up() && session.epoch() == receipt.epoch())
     }
 
     fn origins(&self) -> Vec<Place> {
