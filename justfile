@@ -52,3 +52,11 @@ bench:
 # Whole runs in which anything may fail at any time; `--seed N` replays one.
 simulate:
     cargo run -p ergon-tests --bin simulate -- --seeds 20000
+
+# The same with other seeds each day.
+simulate-today:
+    cargo run -p ergon-tests --bin simulate -- --from "$((1000000 + $(date +%s) / 86400 * 20000))" --seeds 20000
+
+# All seeds of a release, optimized.
+simulate-release:
+    cargo run --release -p ergon-tests --bin simulate -- --seeds 1000000
