@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ergon::Mode;
 use ergon::prelude::*;
 use ergon::telemetry::Ended;
-use ergon_tests::World;
+use ergon::{Context, Mode};
+use ergon_tests::{Flaky, FlakyConfig, World};
 use tokio::time::{Instant, sleep};
 
 /// Counts how many are inside at once, and the most that ever were.
@@ -263,6 +263,48 @@ async fn each_fetch_asks_for_what_fits_and_no_more() {
         let fits = batch_size.min(concurrency + prefetch);
         assert_eq!(asked[0], fits, "concurrency {concurrency}, batch {batch_size}, prefetch {prefetch}");
         assert!(asked.iter().all(|asked| (1..=fits).contains(asked)), "{asked:?}");
+    }
+}
+
+/// What a connector is told of how much the task may hold unsettled.
+#[derive(Clone)]
+struct Asks(FlakyConfig, Arc<AtomicUsize>);
+
+impl ConnectorConfig for Asks {
+    type Connector = Flaky;
+
+    fn build(&self, context: &Context) -> Result<Flaky, ConnectorError> {
+        self.1.store(context.at_once, Ordering::SeqCst);
+        self.0.build(context)
+    }
+}
+
+/// A source that is sent deliveries by the other side must not be sent those of the next batch, and must be sent a whole
+/// one.
+#[tokio::test(start_paused = true)]
+async fn a_source_is_told_how_much_is_held_at_once_in_each_mode() {
+    #[ergon::task(connectors(input), consumer())]
+    struct Told;
+    impl Consumer for Told {
+        type Payload = Payload;
+        type Output = ();
+        async fn process_transaction(&self, _: &Transaction<Payload>) -> Result<()> {
+            Ok(())
+        }
+    }
+    for (mode, concurrency, batch_size, prefetch, at_once) in [
+        (Mode::Continuous, 1, 1, 0, 1),
+        (Mode::Continuous, 4, 100, 3, 7),
+        (Mode::Batch, 1, 100, 0, 100),
+        (Mode::Batch, 16, 4, 50, 4),
+    ] {
+        let asks = Asks(FlakyConfig::new(), Arc::default());
+        let config = Told::config(ToldWiring { input: asks.clone() }).consumer(|policy| {
+            (policy.mode, policy.concurrency) = (mode, concurrency);
+            (policy.batch_size, policy.prefetch) = (batch_size, prefetch);
+        });
+        ergon::testing::run(config).await.unwrap();
+        assert_eq!(asks.1.load(Ordering::SeqCst), at_once, "{mode:?}");
     }
 }
 

@@ -9,7 +9,7 @@ use crate::connector::{
     Shard, SinkConfig, SourceConfig, Usage,
 };
 use crate::error::{Error, ErrorKind};
-use crate::policy::{ConsumerPolicy, Policies, ProducerPolicy};
+use crate::policy::{ConsumerPolicy, Mode, Policies, ProducerPolicy};
 use crate::service::{AnyService, ServiceConfig, ServiceError};
 use crate::transaction::panic::caught;
 
@@ -147,7 +147,11 @@ impl Parts {
         context.shard = self.shard;
         context.resumes = self.resumes;
         if let Some(policy) = &self.policies.consumer {
-            context.at_once = policy.concurrency.saturating_add(policy.prefetch);
+            context.at_once = match policy.mode {
+                Mode::Continuous => policy.concurrency.saturating_add(policy.prefetch),
+                // Nothing of the next batch comes before this one has ended.
+                Mode::Batch => policy.batch_size,
+            };
             context.dead_lettered = policy.dead_letter.is_some();
         }
         context

@@ -71,7 +71,7 @@ pub struct RabbitMqConfig {
     #[serde(default)]
     pub passive: bool,
     /// How many messages of each queue may be handed out and not settled. Default: the task's `concurrency` and
-    /// `prefetch` together.
+    /// `prefetch` together, or with `mode = "batch"` its `batch_size`.
     #[serde(default)]
     pub prefetch: Option<u16>,
     /// How bodies are read: as their content type says, or as JSON whatever it says. Default: `content_type`.
