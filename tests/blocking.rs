@@ -435,3 +435,178 @@ async fn a_panic_in_a_blocking_exception_handler_is_a_handler_failure() {
     assert_eq!((report.tally.handler_failures, report.tally.requeued), (1, 1));
     assert_eq!((queue.inspect().waiting, queue.inspect().handed_out), (1, 0));
 }
+
+/// Tasks that each block their thread in another place, for longer than a poll may take.
+mod blocks {
+    use super::*;
+
+    pub(super) fn now() {
+        std::thread::sleep(Duration::from_millis(150));
+    }
+
+    #[ergon::task(connectors(input), consumer())]
+    pub(super) struct AtOnce;
+    impl Consumer for AtOnce {
+        type Payload = Payload;
+        type Output = ();
+        async fn process_transaction(&self, _: &Transaction<Payload>) -> Result<()> {
+            now();
+            Ok(())
+        }
+    }
+
+    #[ergon::task(connectors(input), consumer())]
+    pub(super) struct BeforeItWaits;
+    impl Consumer for BeforeItWaits {
+        type Payload = Payload;
+        type Output = ();
+        async fn process_transaction(&self, _: &Transaction<Payload>) -> Result<()> {
+            now();
+            tokio::task::yield_now().await;
+            Ok(())
+        }
+    }
+
+    #[ergon::task(connectors(input), consumer())]
+    pub(super) struct AfterItWaited;
+    impl Consumer for AfterItWaited {
+        type Payload = Payload;
+        type Output = ();
+        async fn process_transaction(&self, _: &Transaction<Payload>) -> Result<()> {
+            tokio::task::yield_now().await;
+            now();
+            Ok(())
+        }
+    }
+
+    #[ergon::task(connectors(input), consumer())]
+    pub(super) struct InSuccess;
+    impl Consumer for InSuccess {
+        type Payload = Payload;
+        type Output = ();
+        async fn process_transaction(&self, _: &Transaction<Payload>) -> Result<()> {
+            Ok(())
+        }
+        async fn handle_process_success(&self, _: &Transaction<Payload>, (): &()) -> Result<()> {
+            now();
+            Ok(())
+        }
+    }
+
+    #[ergon::task(connectors(input), consumer(process(max_attempts = 2)))]
+    pub(super) struct InException;
+    impl Consumer for InException {
+        type Payload = Payload;
+        type Output = ();
+        async fn process_transaction(&self, _: &Transaction<Payload>) -> Result<()> {
+            Err(TransactionError::system("no"))
+        }
+        async fn handle_process_exception(
+            &self,
+            _: &Transaction,
+            _: &TransactionError,
+        ) -> Result<Disposition> {
+            now();
+            Ok(Disposition::Ack)
+        }
+    }
+
+    #[ergon::task(connectors(input), consumer(process(max_attempts = 2)))]
+    pub(super) struct InTheRetry;
+    impl Consumer for InTheRetry {
+        type Payload = Payload;
+        type Output = ();
+        async fn process_transaction(&self, transaction: &Transaction<Payload>) -> Result<()> {
+            static TRIED: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+            let id = transaction.id().to_owned();
+            let again = TRIED.lock().unwrap().contains(&id);
+            if !again {
+                TRIED.lock().unwrap().push(id);
+                return Err(TransactionError::system("not yet"));
+            }
+            now();
+            Ok(())
+        }
+    }
+
+    #[ergon::task(connectors(input), consumer(concurrency = 4))]
+    pub(super) struct Waits;
+    impl Consumer for Waits {
+        type Payload = Payload;
+        type Output = ();
+        async fn process_transaction(&self, _: &Transaction<Payload>) -> Result<()> {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            Ok(())
+        }
+    }
+
+    #[ergon::task(connectors(input), consumer(), blocking)]
+    pub(super) struct ByRight;
+    impl BlockingConsumer for ByRight {
+        type Payload = Payload;
+        type Output = ();
+        fn process_transaction(&self, _: &Transaction<Payload>) -> Result<()> {
+            now();
+            Ok(())
+        }
+    }
+}
+
+/// What the log says of blocked threads while a task works on three transactions.
+async fn said_of(task: impl FnOnce(MemoryConfig) -> TaskConfig) -> Vec<String> {
+    let name = format!("blocks-{}", fastrand::u64(..));
+    let queue = MemoryQueue::named(&name);
+    queue.extend((0..3).map(|n| Transaction::new(format!("n-{n}"), &n).unwrap()));
+    let (lines, logging) = ergon_tests::Lines::capture();
+    let report = testing::run(task(MemoryConfig::new(name))).await.unwrap();
+    drop(logging);
+    assert_eq!(report.tally.processed, 3);
+    lines.with("blocked its thread")
+}
+
+#[tokio::test]
+async fn an_async_handler_that_blocks_its_thread_is_reported_once_for_its_task_with_the_remedy() {
+    use blocks::{
+        AfterItWaited, AfterItWaitedWiring, AtOnce, AtOnceWiring, BeforeItWaits, BeforeItWaitsWiring,
+        InException, InExceptionWiring, InSuccess, InSuccessWiring, InTheRetry, InTheRetryWiring,
+    };
+    let cases = [
+        ("at-once", "process", said_of(|input| AtOnce::config(AtOnceWiring { input })).await),
+        (
+            "before-it-waits",
+            "process",
+            said_of(|input| BeforeItWaits::config(BeforeItWaitsWiring { input })).await,
+        ),
+        (
+            "after-it-waited",
+            "process",
+            said_of(|input| AfterItWaited::config(AfterItWaitedWiring { input })).await,
+        ),
+        ("in-success", "success", said_of(|input| InSuccess::config(InSuccessWiring { input })).await),
+        (
+            "in-exception",
+            "exception",
+            said_of(|input| InException::config(InExceptionWiring { input })).await,
+        ),
+        ("in-the-retry", "process", said_of(|input| InTheRetry::config(InTheRetryWiring { input })).await),
+    ];
+    for (task, step, said) in cases {
+        assert_eq!(said.len(), 1, "{task}: {said:#?}");
+        let line = &said[0];
+        assert!(line.starts_with("WARN") && line.contains(&format!("task=\"{task}\"")), "{line}");
+        assert!(line.contains(&format!("step=\"{step}\"")), "{line}");
+        assert!(line.contains("`blocking`") && line.contains("`ergon::spawn_blocking`"), "{line}");
+        let took = line.split("blocked_ms=").nth(1).unwrap().split(' ').next().unwrap();
+        assert!((150..60_000).contains(&took.parse::<u64>().unwrap()), "{line}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_waits_blocks_nothing() {
+    assert!(said_of(|input| blocks::Waits::config(blocks::WaitsWiring { input })).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_blocking_task_blocks_by_right() {
+    assert!(said_of(|input| blocks::ByRight::config(blocks::ByRightWiring { input })).await.is_empty());
+}

@@ -14,7 +14,7 @@ use std::time::Duration;
 use ergon::OnHandlerFailure;
 use ergon::prelude::*;
 use ergon::telemetry::{Ended, RunReport};
-use ergon_tests::World;
+use ergon_tests::{Lines, World};
 use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -262,17 +262,249 @@ async fn what_is_to_be_held_for_ever_is_held() {
 
 #[tokio::test(start_paused = true)]
 async fn a_finite_run_ends_when_poison_is_not_taken_by_the_dead_letter_connector_either() {
-    let world = failing(Disposition::Reject).policy(|policy| {
-        policy.dead_letter = Some("letters".into());
-        policy.max_deliveries = 3;
-    });
-    let refusals = (0..1000).map(|_| ConnectorError::transient("the disk is full"));
-    world.letters.faults.dispatches.lock().unwrap().extend(refusals);
-    let report = world.run().await;
+    let world = lettered(Disposition::Requeue).policy(|policy| policy.max_deliveries = 3);
+    takes_nothing(&world);
+    let report = run(&world).await;
     let Ended::Failed(error) = report.ended else { panic!("{:?}", report.ended) };
-    let said = "0 was delivered more than 3 times, and the dead-letter connector does not take it";
+    let said = "dead letters to letters (flaky): the disk is full; transaction 0 was given back";
     assert_eq!(error.to_string(), said);
     assert_eq!((processed(&world), world.input.queue.inspect().waiting), (3, 1));
+}
+
+/// Has the dead-letter connector take nothing for as long as any test runs.
+fn takes_nothing(world: &World) {
+    let refusals = (0..100_000).map(|_| ConnectorError::transient("the disk is full"));
+    world.letters.faults.dispatches.lock().unwrap().extend(refusals);
+}
+
+/// From now on the dead-letter connector takes everything.
+fn takes_all(world: &World) {
+    world.letters.faults.dispatches.lock().unwrap().clear();
+}
+
+fn letters_tried(world: &World) -> Vec<Instant> {
+    world.letters.faults.dispatched_at.lock().unwrap().clone()
+}
+
+/// Refuses transactions whose id begins with `bad`.
+fn some_bad(ids: &[&str]) -> World {
+    let world = World::new()
+        .process(|transaction| async move {
+            let bad = transaction.id().starts_with("bad");
+            if bad { Err(TransactionError::business("no such article")) } else { Ok(()) }
+        })
+        .policy(|policy| policy.dead_letter = Some("letters".into()));
+    world.push(ids);
+    world
+}
+
+async fn succeeded(running: &ergon::testing::Running, count: u64) {
+    let began = Instant::now();
+    while running.tally().succeeded < count {
+        assert!(began.elapsed() < 600 * SECOND, "only {} of {count}", running.tally().succeeded);
+        sleep(SECOND / 10).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_not_taken_holds_up_no_other_transaction() {
+    for streaming in [true, false] {
+        for mode in [ergon::Mode::Continuous, ergon::Mode::Batch] {
+            let world = some_bad(&["bad", "1", "2"]).policy(|policy| {
+                policy.streaming = streaming;
+                policy.mode = mode;
+            });
+            takes_nothing(&world);
+            let (began, running) = (Instant::now(), world.start().await);
+            succeeded(&running, 2).await;
+            assert!(began.elapsed() < SECOND, "they waited {:?}", began.elapsed());
+            if !streaming {
+                continue;
+            }
+            sleep(3600 * SECOND).await;
+            world.push(["3"]);
+            succeeded(&running, 3).await;
+            assert_eq!(processed(&world), 4, "nothing is processed again");
+            let waits: Vec<_> =
+                letters_tried(&world).windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+            assert!((0.1..0.3).contains(&waits[0]) && (110..170).contains(&waits.len()), "{waits:?}");
+            assert!(waits[9..].iter().all(|wait| (24.0..=30.1).contains(wait)), "{waits:?}");
+            takes_all(&world);
+            sleep(31 * SECOND).await;
+            assert_eq!(world.letters.queue.inspect().waiting, 1);
+            running.stop();
+            let tally = running.wait().await.unwrap().tally;
+            let (refused, lettered) = (tally.refused, tally.dead_lettered);
+            assert_eq!((tally.processed, refused, lettered, tally.undelivered), (4, 1, 1, 0));
+            assert_eq!((tally.requeued, world.input.queue.inspect().acked), (0, 4));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_connector_that_hangs_takes_a_lane_once() {
+    let world = some_bad(&["bad-1", "bad-2", "bad-3", "bad-4", "1", "2"]);
+    *world.letters.faults.dispatch_takes.lock().unwrap() = 36_000 * SECOND;
+    let (began, running) = (Instant::now(), world.start().await);
+    succeeded(&running, 2).await;
+    assert_eq!(began.elapsed().as_secs(), 30, "the time that one attempt has");
+    let report = running.wait().await.unwrap();
+    assert!(matches!(report.ended, Ended::Failed(_)), "{:?}", report.ended);
+    assert_eq!((report.tally.undelivered, world.input.queue.inspect().waiting), (4, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finite_run_works_on_the_rest_and_ends_with_an_error_if_dead_letters_are_not_taken() {
+    let world = some_bad(&["bad-1", "1", "bad-2", "2", "3"]);
+    takes_nothing(&world);
+    let report = run(&world).await;
+    let Ended::Failed(error) = &report.ended else { panic!("{:?}", report.ended) };
+    let said = "dead letters to letters (flaky): the disk is full; 2 transactions were given back";
+    assert_eq!(error.to_string(), said);
+    let tally = &report.tally;
+    assert_eq!((tally.succeeded, tally.processed, tally.failed.business), (3, 5, 2));
+    assert_eq!((tally.requeued, tally.undelivered, tally.refused, tally.dead_lettered), (2, 2, 0, 0));
+    let queue = world.input.queue.inspect();
+    assert_eq!((queue.acked, queue.waiting, queue.handed_out), (3, 2, 0));
+    assert_eq!(letters_tried(&world).len(), 10, "each has its five attempts");
+    assert_eq!(processed(&world), 5, "nothing is processed again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_is_tried_as_long_as_a_finite_run_has_other_work() {
+    let world = some_bad(&["bad", "slow"]).process(|transaction| async move {
+        if transaction.id() == "bad" {
+            return Err(TransactionError::business("no such article"));
+        }
+        sleep(600 * SECOND).await;
+        Ok(())
+    });
+    let world = world.policy(|policy| policy.transaction_timeout = None);
+    let errors = (0..20).map(|_| ConnectorError::transient("the disk is full"));
+    world.letters.faults.dispatches.lock().unwrap().extend(errors);
+    let report = run(&world).await;
+    assert!(matches!(report.ended, Ended::SourceEmpty), "{:?}", report.ended);
+    assert_eq!((report.tally.succeeded, report.tally.dead_lettered), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_permanent_is_not_tried_five_times() {
+    let world = some_bad(&["bad", "1"]);
+    let errors = (0..9).map(|_| ConnectorError::permanent("no such exchange"));
+    world.letters.faults.dispatches.lock().unwrap().extend(errors);
+    let report = run(&world).await;
+    assert!(matches!(report.ended, Ended::Failed(_)), "{:?}", report.ended);
+    assert_eq!((report.tally.succeeded, letters_tried(&world).len()), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streaming_run_with_a_limit_ends_though_dead_letters_are_not_taken() {
+    let world = some_bad(&["bad", "1", "2", "3"]).policy(|policy| {
+        policy.streaming = true;
+        policy.limit = Some(3);
+    });
+    takes_nothing(&world);
+    let report = run(&world).await;
+    assert!(matches!(report.ended, Ended::Failed(_)), "{:?}", report.ended);
+    assert_eq!((report.tally.fetched, report.tally.succeeded, report.tally.undelivered), (3, 2, 1));
+    assert_eq!(world.input.queue.inspect().waiting, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_dead_letter_connector_is_given_back_at_a_stop() {
+    for hangs in [false, true] {
+        let world = some_bad(&["bad-1", "bad-2", "1"]).policy(|policy| policy.streaming = true);
+        if hangs {
+            *world.letters.faults.dispatch_takes.lock().unwrap() = 36_000 * SECOND;
+        } else {
+            takes_nothing(&world);
+        }
+        let running = world.start().await;
+        succeeded(&running, 1).await;
+        sleep(300 * SECOND).await;
+        running.stop();
+        let began = Instant::now();
+        let report = running.wait().await.unwrap();
+        let took = began.elapsed().as_secs();
+        assert!(if hangs { took <= 25 } else { took == 0 }, "hangs: {hangs}, it took {took} s");
+        assert!(matches!(report.ended, Ended::Stopped { given_back: 2 }), "{:?}", report.ended);
+        let tally = &report.tally;
+        assert_eq!((tally.processed, tally.undelivered, tally.requeued, tally.dead_lettered), (3, 2, 2, 0));
+        let queue = world.input.queue.inspect();
+        assert_eq!((queue.waiting, queue.handed_out, queue.acked), (2, 0, 1), "hangs: {hangs}");
+    }
+}
+
+/// What waits is held in memory, so not all of a large source may wait.
+#[tokio::test(start_paused = true)]
+async fn only_so_many_dead_letters_wait_and_the_rest_comes_when_they_are_taken() {
+    let world = World::new()
+        .process(|_| async { Err(TransactionError::business("no such article")) })
+        .policy(|policy| {
+            policy.dead_letter = Some("letters".into());
+            policy.concurrency = 4;
+            policy.batch_size = 100;
+            policy.prefetch = 100;
+            policy.streaming = true;
+        });
+    world.push((0..3000).map(|n| n.to_string()));
+    takes_nothing(&world);
+    let running = world.start().await;
+    sleep(600 * SECOND).await;
+    let out = world.input.queue.inspect().handed_out;
+    assert!((1024..1400).contains(&out), "{out} are held");
+    takes_all(&world);
+    sleep(60 * SECOND).await;
+    assert_eq!(world.letters.queue.inspect().waiting, 3000);
+    running.stop();
+    let tally = running.wait().await.unwrap().tally;
+    assert_eq!((tally.processed, tally.dead_lettered, tally.undelivered), (3000, 3000, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finite_run_ends_when_so_many_dead_letters_wait_that_nothing_new_may_begin() {
+    let world = failing(Disposition::Reject).policy(|policy| policy.dead_letter = Some("letters".into()));
+    world.push((0..3000).map(|n| format!("more-{n}")));
+    takes_nothing(&world);
+    let report = run(&world).await;
+    assert!(matches!(report.ended, Ended::Failed(_)), "{:?}", report.ended);
+    assert_eq!(report.tally.undelivered, 1024);
+    let queue = world.input.queue.inspect();
+    assert_eq!((queue.waiting, queue.handed_out, queue.acked), (3001, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_says_that_dead_letters_wait_at_once_and_then_less_and_less_often() {
+    let (lines, _logging) = Lines::capture();
+    let world = some_bad(&["bad-1", "bad-2", "1"]).policy(|policy| policy.streaming = true);
+    takes_nothing(&world);
+    let running = world.start().await;
+    succeeded(&running, 1).await;
+    sleep(SECOND).await;
+    let said = lines.with("dead letters wait");
+    assert_eq!(said.len(), 1, "{said:#?}");
+    let named =
+        said[0].starts_with("WARN") && said[0].contains("bad-1") && said[0].contains("the disk is full");
+    assert!(named, "{said:#?}");
+    sleep(3600 * SECOND).await;
+    let said = lines.with("dead letters wait");
+    assert!((9..=14).contains(&said.len()), "{}: {said:#?}", said.len());
+    assert!(said[1..].iter().all(|line| line.contains("waiting=2")), "{said:#?}");
+    assert_eq!(lines.with("did not take the transaction").len(), 0, "none is given back yet");
+    takes_all(&world);
+    sleep(31 * SECOND).await;
+    assert_eq!(lines.with("no dead letter waits any more").len(), 1);
+    running.stop();
+    running.wait().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_counts_also_if_the_source_does_not_take_the_settlement() {
+    let world = lettered(Disposition::Reject).policy(|policy| policy.limit = Some(1));
+    world.input.faults.settles.lock().unwrap().push_back(ConnectorError::unknown("the link died"));
+    let tally = run(&world).await.tally;
+    assert_eq!((tally.unknown, tally.dead_lettered, world.letters.queue.inspect().waiting), (1, 1, 1));
+    assert_eq!((tally.processed, tally.refused), (0, 0));
 }
 
 /// What a sink says that takes nothing any more.

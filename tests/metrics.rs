@@ -517,3 +517,25 @@ async fn the_totals_are_those_of_the_summary() {
     assert_eq!(total("ergon.transaction.duration").0, tally.processed);
     assert_eq!(total("ergon.queue.wait").0, tally.processed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_that_wait_are_a_level() {
+    let measuring = measure().await;
+    let world =
+        World::with(3).process(|_| async { Err(TransactionError::business("no")) }).policy(|policy| {
+            policy.dead_letter = Some("letters".into());
+            policy.streaming = true;
+        });
+    let errors = (0..1000).map(|_| ConnectorError::transient("full"));
+    world.letters.faults.dispatches.lock().unwrap().extend(errors);
+    let running = world.start().await;
+    let waiting = || measuring.now("probe")["ergon.dead_letters.waiting"].1;
+    sleep(1000 * MS).await;
+    assert!((waiting() - 3.0).abs() < f64::EPSILON, "{}", waiting());
+    world.letters.faults.dispatches.lock().unwrap().clear();
+    sleep(60_000 * MS).await;
+    assert!(waiting().abs() < f64::EPSILON, "{}", waiting());
+    running.stop();
+    running.wait().await.unwrap();
+    assert!(measuring.gained("probe").contains(&"ergon.dead_letters 3".to_owned()));
+}

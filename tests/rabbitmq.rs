@@ -498,3 +498,102 @@ async fn a_finite_run_ends_when_the_queue_is_empty() {
     let input = source(&config).await;
     assert_eq!(input.count().await.expect("counted"), Some(0));
 }
+
+/// Refuses what is odd, with a prefetch of one.
+#[ergon::task(connectors(numbers, letters), consumer(streaming, dead_letter = letters))]
+struct TakeEven;
+
+impl Consumer for TakeEven {
+    type Payload = u64;
+    type Output = ();
+
+    async fn process_transaction(&self, number: &Transaction<u64>) -> Result<()> {
+        if number.payload() % 2 == 0 { Ok(()) } else { Err(TransactionError::business("odd")) }
+    }
+}
+
+/// A classic queue puts what is given back at its head, and hands out no more than the prefetch: a message whose dead
+/// letter is not taken must neither come again and again nor stop the queue.
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test]
+async fn messages_whose_dead_letters_are_not_taken_do_not_stop_the_queue() {
+    let queue = config(json!({"queue": name("poison")}));
+    let numbers: Vec<_> =
+        (0..60).map(|n| Transaction::new(format!("n-{n}"), &(n + 1)).expect("a number")).collect();
+    open(&queue, Usage::Sink).await.dispatch(numbers).await.expect("dispatched");
+    let letters = ergon_tests::FlakyConfig::new();
+    let errors = (0..100_000).map(|_| ConnectorError::transient("full"));
+    letters.faults.dispatches.lock().expect("unpoisoned").extend(errors);
+    let config = TakeEven::config(TakeEvenWiring { numbers: queue, letters: letters.clone() });
+    let running = testing::start(config).await.expect("started");
+    let even = async {
+        while running.tally().succeeded < 30 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), even).await.expect("the even ones are taken");
+    assert_eq!(running.tally().requeued, 0, "none is given back, to come again");
+    letters.faults.dispatches.lock().expect("unpoisoned").clear();
+    let lettered = async {
+        while letters.queue.inspect().waiting < 30 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), lettered).await.expect("the odd ones are taken at last");
+    running.stop();
+    let tally = running.wait().await.expect("closed").tally;
+    assert_eq!((tally.fetched, tally.processed, tally.dead_lettered, tally.unknown), (60, 60, 30, 0));
+}
+
+/// Waits until the test has looked.
+#[ergon::task(connectors(numbers), services(gate: Gate), consumer(streaming, mode = "batch", batch_size = 5))]
+struct TakeInBatches;
+
+#[derive(Debug, Clone)]
+struct Gate(std::sync::Arc<tokio::sync::Semaphore>);
+
+impl Service for Gate {}
+
+impl ergon::ServiceConfig for Gate {
+    type Service = Self;
+
+    fn build(&self) -> Result<Self, ServiceError> {
+        Ok(self.clone())
+    }
+}
+
+impl Consumer for TakeInBatches {
+    type Payload = u64;
+    type Output = ();
+
+    async fn process_transaction(&self, _: &Transaction<u64>) -> Result<()> {
+        self.gate_service.0.acquire().await.system()?.forget();
+        Ok(())
+    }
+}
+
+/// With `mode = "batch"` the broker hands out a whole batch, and nothing of the next one before that has ended.
+#[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
+#[tokio::test]
+async fn in_batch_mode_the_broker_hands_out_one_batch() {
+    let queue = config(json!({"queue": name("batches")}));
+    let sink = open(&queue, Usage::Sink).await;
+    let numbers = (0..12_u64).map(|n| Transaction::new(format!("n-{n}"), &n).expect("a number"));
+    sink.dispatch(numbers.collect()).await.expect("dispatched");
+    let gate = Gate(std::sync::Arc::new(tokio::sync::Semaphore::new(0)));
+    let config = TakeInBatches::config(TakeInBatchesWiring { numbers: queue.clone(), gate: gate.clone() });
+    let running = testing::start(config).await.expect("started");
+    let client = ergon_tests::broker::Client::connect(&url()).await.expect("the broker answers");
+    let place = queue.queue.clone().expect("a queue");
+    for left in [7, 2, 0] {
+        ergon_tests::until("a batch is handed out", Duration::from_secs(30), || async {
+            client.ready(&place).await.expect("the broker answers") == left
+        })
+        .await;
+        gate.0.add_permits(5);
+    }
+    ergon_tests::until("all are done", Duration::from_secs(30), || async { running.tally().succeeded == 12 })
+        .await;
+    running.stop();
+    running.wait().await.expect("closed");
+}

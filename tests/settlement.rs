@@ -8,17 +8,13 @@
     reason = "a test"
 )]
 
-use std::fmt::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ergon::prelude::*;
-use ergon_tests::World;
+use ergon_tests::{Lines, World};
 use tokio::time::{Instant, sleep};
-use tracing::field::Field;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
 
 #[tokio::test(start_paused = true)]
 async fn what_finishes_together_is_settled_in_one_call() {
@@ -125,6 +121,23 @@ async fn no_letter_is_tried_again_once_its_delivery_is_lost() {
     assert_eq!(world.letters.faults.dispatched_at.lock().unwrap().len(), 1);
     assert_eq!(world.letters.queue.inspect().waiting, 0);
     assert_eq!((tally.unknown, tally.dead_lettered, tally.refused, tally.processed), (1, 0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_waits_is_dropped_once_its_delivery_is_lost() {
+    let world = refusing().policy(|policy| policy.streaming = true);
+    let errors = (0..3).map(|_| ConnectorError::transient("not now"));
+    world.letters.faults.dispatches.lock().unwrap().extend(errors);
+    let running = world.start().await;
+    sleep(Duration::from_millis(400)).await;
+    cut(&world);
+    sleep(Duration::from_secs(60)).await;
+    running.stop();
+    let tally = running.wait().await.unwrap().tally;
+    let tried = world.letters.faults.dispatched_at.lock().unwrap().len();
+    assert!((1..=2).contains(&tried), "{tried}");
+    assert_eq!(world.letters.queue.inspect().waiting, 0);
+    assert_eq!((tally.unknown, tally.dead_lettered, tally.undelivered, tally.processed), (1, 0, 0, 0));
 }
 
 /// Poison that is lost is not the fault of the dead-letter connector: the run goes on.
@@ -234,48 +247,16 @@ async fn each_receipt_of_a_settle_has_a_fate_of_its_own() {
     assert_eq!(report.tally.processed, 3);
 }
 
-/// Writes down what is logged on this thread.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Subscriber for Lines {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = event.metadata().level().to_string();
-        event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
-            write!(line, " {}={value:?}", field.name()).unwrap();
-        });
-        self.0.lock().unwrap().push(line);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_is_not_known_to_be_settled_is_logged() {
-    let lines = Lines::default();
-    let _logging = tracing::subscriber::set_default(lines.clone());
+    let (lines, _logging) = Lines::capture();
     let world = World::with(3).policy(|policy| policy.concurrency = 3);
     let error = ConnectorError::unknown("link died");
     world.input.faults.settles.lock().unwrap().extend([error, ConnectorError::unknown("link died again")]);
     let report = world.run().await;
     assert!(report.tally.unknown >= 2, "{report:?}");
-    let said = lines.0.lock().unwrap().clone();
-    let told: Vec<_> = said.iter().filter(|line| line.contains("link died")).collect();
-    assert_eq!(told.len() as u64, report.tally.unknown, "{said:#?}");
+    let told = lines.with("link died");
+    assert_eq!(told.len() as u64, report.tally.unknown, "{told:#?}");
     assert!(told.iter().all(|line| line.starts_with("WARN") || line.starts_with("ERROR")), "{told:?}");
     for id in 0..report.tally.unknown {
         assert!(

@@ -90,6 +90,11 @@ impl Log {
     }
 }
 
+/// What a run says of itself that dead-lettered all it fetched, which was one.
+fn lettered() -> Summary {
+    Summary { end: End::SourceEmpty, fetched: 1, succeeded: 0, dead_lettered: 1, unknown: 0, left: 0 }
+}
+
 fn plan() -> Plan {
     Plan::plain(3)
 }
@@ -170,6 +175,30 @@ fn what_is_given_up_without_a_stop_is_seen() {
     let begun = || fetched().step(1, Process, How::Cancelled);
     begun().settle(1, Requeue).over(1, 0).breaks(&plan(), "without a stop");
     begun().then(Event::Stopped).settle(1, Requeue).over(1, 0).holds(&plan());
+}
+
+#[test]
+fn what_waits_for_the_dead_letter_connector_is_given_back_when_the_run_fails_or_stops_and_not_before() {
+    let named = with(|policy| policy.dead_letter = Some("letters".into()));
+    let waits = || Log::default().out(1).decides(1, Reject).letter(1, Fate::NotDone);
+    waits().settle(1, Requeue).over(1, 0).breaks(&named, "it was rejected, and the run did not fail");
+    waits().then(Event::Stopped).settle(1, Requeue).over(1, 0).holds(&named);
+    let (end, fetched) = (End::Failed, 1);
+    let failed = Summary { end, fetched, succeeded: 0, dead_lettered: 0, unknown: 0, left: 0 };
+    waits().settle(1, Requeue).then(Event::Over(failed)).holds(&named);
+    // The run may fail because of a dead letter, but what was not begun is worked on all the same.
+    let rest = || waits().out(2).settle(2, Requeue).settle(1, Requeue);
+    let failed = Summary { fetched: 2, ..failed };
+    rest().then(Event::Over(failed)).breaks(&named, "without having been begun");
+}
+
+/// Seeds that once broke an invariant: a run that was about to fail, because the dead-letter connector did not take a
+/// transaction, gave back what it had not begun or what was held.
+#[test]
+fn a_dead_letter_that_is_not_taken_ends_no_run_before_its_work_is_done() {
+    for seed in [99_596, 432_363, 556_284, 301_079] {
+        assert_eq!(play_twice(seed).broken, None, "seed {seed}");
+    }
 }
 
 #[test]
@@ -269,8 +298,13 @@ fn what_begins_after_a_stop_is_seen() {
 
 #[test]
 fn a_batch_that_does_not_wait_for_the_one_before_is_seen() {
-    let batches = with(|policy| policy.mode = Mode::Batch);
+    let batches = with(|policy| {
+        policy.mode = Mode::Batch;
+        policy.dead_letter = Some("letters".into());
+    });
     Log::default().out(1).then(Event::Asked(1)).breaks(&batches, "before the batch was over");
+    let waits = Log::default().out(1).decides(1, Reject).letter(1, Fate::NotDone).then(Event::Asked(1));
+    waits.letter(1, Fate::Done).settle(1, Ack).then(Event::Over(lettered())).holds(&batches);
 }
 
 #[test]
@@ -295,6 +329,11 @@ fn a_summary_that_says_something_else_is_seen() {
     let done = || Log::default().out(1).succeeds(1);
     done().settle(1, Ack).over(2, 1).breaks(&plan(), "the summary says fetched: 2");
     done().settle(1, Ack).over(1, 0).breaks(&plan(), "the summary says succeeded: 0");
+    // A letter that was written counts, also if the source does not know of it.
+    let named = with(|policy| policy.dead_letter = Some("letters".into()));
+    let unknown = Log::default().out(1).decides(1, Reject).letter(1, Fate::Done);
+    let unknown = unknown.settled(1, Ack, false, Fate::Unknown);
+    unknown.over(1, 0).breaks(&named, "the summary says dead_lettered: 0, but it was 1");
     let unknown = done().settled(1, Ack, true, Fate::Unknown).over(1, 1);
     unknown.breaks(&plan(), "the summary says succeeded: 1, but it was 0");
     let mut left =

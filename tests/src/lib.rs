@@ -47,6 +47,7 @@ pub mod crew;
 mod flaky;
 pub mod lab;
 pub mod ledger;
+mod lines;
 mod log;
 pub mod otlp;
 mod probe;
@@ -55,6 +56,7 @@ mod until;
 pub mod web;
 
 pub use flaky::{Faults, Flaky, FlakyConfig};
+pub use lines::Lines;
 pub use log::{LogConfig, LogService};
 pub use probe::{Probe, World};
 pub use until::until;

@@ -169,7 +169,7 @@ mod tests {
         let monitor = Monitor::default();
         let mut tally = Tally::default();
         (tally.processed, tally.retries) = (3200, 3);
-        monitor.attach(move || Snapshot { tally: tally.clone(), in_flight: 8 });
+        monitor.attach(move || Snapshot { tally: tally.clone(), in_flight: 8, undelivered: None });
         let captured = Captured::default();
         let run = Watched { task: "price-orders", total: Arc::new(|| Some(9994)), monitor };
         let progress = Progress::start(&captured.output(false), vec![run]);

@@ -73,6 +73,10 @@ fn counts(tally: &Tally) -> Vec<String> {
         format!("{} refused, {} dead-lettered", n(tally.refused), n(tally.dead_lettered)),
         format!("{} retries, {} requeued, {} unknown", n(tally.retries), n(tally.requeued), n(tally.unknown)),
     ];
+    if tally.undelivered > 0 {
+        let line = format!("{} not taken by the dead-letter connector, given back", n(tally.undelivered));
+        lines.push(line);
+    }
     if tally.produced > 0 {
         lines.push(format!("{} produced", n(tally.produced)));
     }
@@ -233,6 +237,7 @@ fn numbers(tally: &Tally) -> impl Iterator<Item = (&'static str, u64)> {
         ("failed", tally.failed.total()),
         ("refused", tally.refused),
         ("dead_lettered", tally.dead_lettered),
+        ("undelivered", tally.undelivered),
         ("handler_failures", tally.handler_failures),
         ("retries", tally.retries),
         ("requeued", tally.requeued),

@@ -14,7 +14,7 @@ use super::{
     Receipt, Settlement, Sink, Source,
 };
 use crate::telemetry::traces::Sending;
-use crate::transaction::{Result, Transaction, TransactionError};
+use crate::transaction::{Result, Transaction, TransactionError, panic};
 
 /// A connector of any kind; the part of every connector that the runner drives.
 pub(crate) trait AnyConnector: Send + Sync {
@@ -77,6 +77,7 @@ trait AnySource: AnyConnector {
     -> BoxFuture<'a, Result<Vec<Delivery>, ConnectorError>>;
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), ConnectorError>>;
     fn holds(&self, receipt: &Receipt) -> bool;
+    fn postponed(&self, count: usize);
     fn origins(&self) -> Vec<Place>;
 }
 
@@ -94,6 +95,10 @@ impl<C: Source> AnySource for C {
 
     fn holds(&self, receipt: &Receipt) -> bool {
         Source::holds(self, receipt)
+    }
+
+    fn postponed(&self, count: usize) {
+        Source::postponed(self, count);
     }
 
     fn origins(&self) -> Vec<Place> {
@@ -203,6 +208,12 @@ impl Input {
 
     pub(crate) fn holds_receipt(&self, receipt: &Receipt) -> bool {
         self.source.holds(receipt)
+    }
+
+    /// Tells the source how many deliveries wait for their dead letter to be taken; see [`Source::postponed`]. A panic
+    /// of it changes nothing.
+    pub(crate) fn postponed(&self, count: usize) {
+        let _ = panic::guard(|| self.source.postponed(count));
     }
 
     /// How many transactions are pending; `None` if the source does not know.

@@ -139,6 +139,13 @@ pub trait Source: Connector {
         true
     }
 
+    /// Learns how many deliveries are unsettled because their dead letter waits for its next attempt. They take no slot,
+    /// and may wait for long. A source whose other side hands out only so many unsettled deliveries lets as many more
+    /// come, so that those that wait do not stop the flow. Must return at once. Default: does nothing.
+    fn postponed(&self, count: usize) {
+        let _ = count;
+    }
+
     /// Names the places it fetches from, without asking the other side; may be called before `open`. Default: none
     /// that is known.
     fn origins(&self) -> Vec<Place> {
@@ -198,7 +205,8 @@ pub struct Context {
     pub shard: Shard,
     /// What the connector is wired as.
     pub usage: Usage,
-    /// How many deliveries the task may hold unsettled: its `concurrency` and `prefetch` together; at least 1.
+    /// How many deliveries the task may hold unsettled: its `concurrency` and `prefetch` together, or with
+    /// `mode = "batch"` its `batch_size`; at least 1.
     pub at_once: usize,
     /// Whether a connector of the task's own takes what the task rejects, so that it never comes to the source.
     pub dead_lettered: bool,

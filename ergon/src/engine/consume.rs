@@ -20,13 +20,16 @@ use super::abort::Abort;
 use super::attempt::guarded;
 use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
+use super::dead_letters::{DeadLetters, deliver};
+use super::delay::DelayQueue;
 use super::life::Life;
 use super::lived::Lived;
-use super::settle::{Call, Held, Settling, in_turn, settle};
+use super::produce::Pulled;
+use super::settle::{Call, Settling, in_turn, settle};
 use super::slots::{Fetched, Next, Running, Slots};
 use super::steps::Steps;
 use super::terms::Terms;
-use super::{drain, fetch};
+use super::{dead_letters, drain, fetch};
 use crate::connector::{Delivery, Input};
 use crate::error::{Error, ErrorKind};
 use crate::policy::ConsumerPolicy;
@@ -51,13 +54,15 @@ pub(super) struct Loop {
     pub(super) abort: CancellationToken,
     /// How the lanes are told of that.
     aborted: Abort,
+    /// What a producer's stream has made, if that is the source.
+    pub(super) pulled: Option<Arc<dyn Pulled>>,
     /// The threads of a task whose steps block.
     pub(super) threads: Arc<Threads>,
     /// Calls to the source that a lane began and that were not over at once; the settler goes on with them.
     /// It is the settler that holds the other end, so that they are dropped with it.
     pub(super) handed_over: OnceLock<UnboundedSender<Call>>,
     /// Deliveries that are tried again later.
-    held: Mutex<Held>,
+    held: Mutex<DelayQueue<Delivery>>,
     /// What made the run drain, if it did.
     cause: OnceLock<drain::Cause>,
     /// Tells, when it is dropped, that the loop is gone, and has given back what it held.
@@ -65,17 +70,25 @@ pub(super) struct Loop {
 }
 
 impl Loop {
-    pub(super) fn new(task: &'static str, terms: Terms, input: Input, stop: &Stop) -> Self {
+    /// Makes a loop over a source; `pulled` is what that source is made of if it is the task's own stream.
+    pub(super) fn new(
+        task: &'static str,
+        terms: Terms,
+        (input, pulled): (Input, Option<Arc<dyn Pulled>>),
+        stop: &Stop,
+    ) -> Self {
         let streaming = terms.policy.streaming;
         let mut terms = terms.watched(task, input.kind(), streaming);
         terms.source = Some(input.clone());
+        terms.postponed = terms.dead_letter.as_ref().map(|_| Box::default());
         Self {
             task,
-            slots: Slots::new(&terms.policy),
+            slots: Slots::new(&terms.policy, pulled.is_some()),
             threads: Threads::new(terms.policy.concurrency),
             aborted: Abort::new(terms.policy.concurrency),
             terms,
             input,
+            pulled,
             abort: stop.abort.child_token(),
             handed_over: OnceLock::new(),
             held: Mutex::default(),
@@ -89,7 +102,9 @@ impl Loop {
         let (looked_at, threads) = (Arc::downgrade(self), Arc::clone(&self.threads));
         let levels = move || {
             let run = looked_at.upgrade()?;
-            Some(Levels { in_flight: run.slots.load().running, limit: run.terms.policy.concurrency })
+            let load = run.slots.load();
+            let limit = run.terms.policy.concurrency;
+            Some(Levels { in_flight: load.running, limit, undelivered: load.letters })
         };
         self.terms.meters.watch(levels, move || threads.stuck());
     }
@@ -104,7 +119,7 @@ impl Loop {
     }
 
     /// What is tried again later; whoever settles puts it in, the settler takes it out.
-    pub(super) fn held(&self) -> MutexGuard<'_, Held> {
+    pub(super) fn held(&self) -> MutexGuard<'_, DelayQueue<Delivery>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,7 +133,8 @@ impl Loop {
             tally.produced = outbound.succeeded;
             tally.add_outbound(&outbound);
         }
-        Snapshot { tally, in_flight: load.running }
+        let undelivered = self.terms.postponed.as_deref().and_then(DeadLetters::look);
+        Snapshot { tally, in_flight: load.running, undelivered }
     }
 }
 
@@ -161,6 +177,7 @@ fn draw(run: &Arc<Loop>) {
 /// Cancels what the lanes wait for when it is to be. Never returns by itself.
 async fn watch_abort(run: &Loop) {
     run.abort.cancelled().await;
+    run.slots.abandon();
     run.aborted.order();
     std::future::pending::<()>().await;
 }
@@ -180,19 +197,26 @@ impl Deref for Hands {
 
 impl Drop for Hands {
     fn drop(&mut self) {
-        let held = self.held().release_all().into_iter().map(Delivery::into_receipt);
-        self.slots.left().into_iter().chain(held).for_each(|receipt| self.input.give_back(receipt));
+        let held = self.held().take_all().into_iter().map(Delivery::into_receipt);
+        let letters = self.terms.postponed.as_deref().map(DeadLetters::left).unwrap_or_default();
+        let letters = letters.into_iter().filter_map(|settling| settling.receipt);
+        let left = self.slots.left().into_iter().chain(held).chain(letters);
+        left.for_each(|receipt| self.input.give_back(receipt));
     }
 }
 
-/// Runs the lanes to their end, and the settler to its end after them.
+/// Runs the lanes to their end, after them what delivers dead letters, and the settler at last.
 async fn run_lanes<S: Steps>(steps: &Arc<S>, run: &Arc<Loop>) {
-    let (lanes_ended, run) = (CancellationToken::new(), Arc::new(Hands(Arc::clone(run))));
-    let mut settler = JoinSet::new();
+    let (lanes_ended, all_ended) = (CancellationToken::new(), CancellationToken::new());
+    let run = Arc::new(Hands(Arc::clone(run)));
+    let (mut settler, mut letters) = (JoinSet::new(), JoinSet::new());
     let (handed_over, calls) = unbounded_channel();
     // It is set once: a loop runs once.
     let _ = run.handed_over.set(handed_over);
-    settler.spawn(settle(Arc::clone(&run), calls, lanes_ended.clone()));
+    settler.spawn(settle(Arc::clone(&run), calls, all_ended.clone()));
+    if run.terms.postponed.is_some() {
+        letters.spawn(deliver(Arc::clone(&run), lanes_ended.clone()));
+    }
     let mut lanes = JoinSet::new();
     for number in 0..run.terms.policy.concurrency {
         let lane = lane(Arc::clone(steps), Arc::clone(&run), number);
@@ -202,15 +226,18 @@ async fn run_lanes<S: Steps>(steps: &Arc<S>, run: &Arc<Loop>) {
             lanes.spawn(lane);
         }
     }
-    while let Some(ended) = lanes.join_next().await {
-        if let Err(error) = ended {
-            died(&run, &error);
-        }
-    }
+    join(&run, lanes).await;
     lanes_ended.cancel();
-    while let Some(ended) = settler.join_next().await {
+    join(&run, letters).await;
+    dead_letters::give_back(&run);
+    all_ended.cancel();
+    join(&run, settler).await;
+}
+
+async fn join(run: &Loop, mut tasks: JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
-            died(&run, &error);
+            died(run, &error);
         }
     }
 }
@@ -219,6 +246,8 @@ async fn run_lanes<S: Steps>(steps: &Arc<S>, run: &Arc<Loop>) {
 fn died(run: &Loop, error: &tokio::task::JoinError) {
     let error = error.to_string();
     LaneDied { task: run.task, error: &error }.emit();
+    // A fetch that waits for data ends too.
+    run.terms.drain.cancel();
     run.slots.close(Some(Error::new(ErrorKind::Task, format!("the engine failed: {error}"))));
 }
 
@@ -380,7 +409,7 @@ mod tests {
         let input = Input::new(Arc::new(Memory::new(Arc::clone(&queue))), &Context::new("t", "input"));
         let stop = Stop::default();
         let terms = Terms::new(ConsumerPolicy::DEFAULT, None, &stop);
-        let run = Loop::new("t", terms, input, &stop);
+        let run = Loop::new("t", terms, (input, None), &stop);
         let delivery = run.input.fetch_held(&FetchRequest::new(1)).await.unwrap().remove(0);
         let mut holding = Holding { run: &run, number: 0, running: None, fetched: None };
         let fetched = Some(Fetched { asked: 1, deliveries: vec![delivery] });

@@ -93,16 +93,24 @@ pub(super) async fn watch(run: &Loop) {
 
 /// Why a run that is over ended.
 pub(super) fn ended(run: &Loop) -> Ended {
+    let left = left(run);
     if let Some(failure) = run.slots.take_failure() {
         return Ended::Failed(failure);
     }
-    let left = run.slots.given_back();
     match run.drained() {
         Some(Cause::Stop) => Ended::Stopped { given_back: left },
         Some(Cause::TimeLimit) if left > 0 => Ended::Failed(time_limit(run, left)),
         Some(Cause::TimeLimit) => Ended::TimeLimit,
         None if run.slots.limit_reached() => Ended::LimitReached,
         None => Ended::SourceEmpty,
+    }
+}
+
+/// How many are left to do: given back to the source, or made by the task's stream and not produced.
+fn left(run: &Loop) -> u64 {
+    match &run.pulled {
+        Some(pulled) => pulled.close(run.task),
+        None => run.slots.given_back(),
     }
 }
 
@@ -117,6 +125,11 @@ fn all_stuck(run: &Loop) -> Error {
 fn time_limit(run: &Loop, left: u64) -> Error {
     let limit = crate::policy::duration::display(run.terms.policy.timeout.unwrap_or_default());
     let message = format!("the run's time limit of {limit} ran out with {left} transactions left to do");
-    Error::new(ErrorKind::LoopTimeout, message)
-        .with_hint("they were given back; raise `timeout`, or run again")
+    let became = match run.pulled {
+        Some(_) => {
+            "the stream had made them, and nothing gives them back; raise `timeout` or `shutdown_grace`"
+        }
+        None => "they were given back; raise `timeout`, or run again",
+    };
+    Error::new(ErrorKind::LoopTimeout, message).with_hint(became)
 }

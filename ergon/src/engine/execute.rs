@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::attempt::guarded;
+use super::blocked::watched;
 use super::consume::{self, Loop, consume};
 use super::produce::{Feeder, Pull, produce};
 use super::roles::terms;
@@ -188,7 +189,7 @@ impl Run {
         let mut terms = terms(&self.setup, policy.clone()).map_err(failed)?;
         terms.outward = None;
         let going = self.begin().await;
-        let run = Loop::new(S::NAME, terms, input, &going.stop);
+        let run = Loop::new(S::NAME, terms, (input, None), &going.stop);
         self.ended(consume(&Arc::new(steps), run, &self.setup.monitor).await)
     }
 
@@ -294,7 +295,7 @@ async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
     let mut outside = None;
     let executed = tokio::select! {
         biased;
-        executed = guarded(&mut outside, task.execute(&run)) => executed.and_then(|executed| executed),
+        executed = watched(T::NAME, "execute", guarded(&mut outside, task.execute(&run))) => executed.and_then(|executed| executed),
         () = too_late => Ok(()),
     };
     run.give_back_dropped().await;

@@ -38,8 +38,11 @@ pub(super) async fn fetch(run: &Loop, asked: usize) -> Vec<Delivery> {
     let mut failed = 0_u32;
     loop {
         let has_paused = empty > 0 || failed > 0;
+        let stopping = run.terms.drain.is_cancelled() || run.slots.is_closing();
+        // A stream makes nothing more; what it has made is taken all the same.
+        run.pulled.iter().filter(|_| stopping).for_each(|pulled| pulled.stop());
         let is_needed = || run.slots.has_ready() || run.slots.is_wanted_back();
-        if run.terms.drain.is_cancelled() || (has_paused && is_needed()) {
+        if (stopping && run.pulled.is_none()) || (has_paused && is_needed()) {
             return Vec::new();
         }
         let began = run.terms.trace.as_ref().map(|trace| (trace, SystemTime::now()));
@@ -80,7 +83,10 @@ pub(super) async fn fetch(run: &Loop, asked: usize) -> Vec<Delivery> {
                 let wait = PATIENCE.jittered_wait_after(failed, failure.retry_after(), fastrand::f64());
                 FetchFailed { task: run.task, error: &error, wait: (!ends).then_some(wait) }.emit();
                 if ends {
-                    run.slots.close(Some(error));
+                    match run.pulled {
+                        Some(_) => run.slots.fail(error),
+                        None => run.slots.close(Some(error)),
+                    }
                     return Vec::new();
                 }
                 pause(run, wait).await;
@@ -103,6 +109,7 @@ async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
         alarm: &mut Alarm::default(),
         recording: None,
         meters: &run.terms.meters,
+        polls: None,
         made: 0,
     };
     let mut fetch = || async { run.input.fetch_held(&request).await.map_err(categorized) };
@@ -114,9 +121,9 @@ async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
             tokio::select! {
                 biased;
                 finished = fetched => Some(finished),
-                () = run.slots.released.notified() => None,
+                () = run.slots.released.notified(), if !run.slots.is_closing() => None,
                 () = gives_way(run) => None,
-                () = run.terms.drain.cancelled() => None,
+                () = stopped(run) => None,
             }
         }
     };
@@ -138,6 +145,16 @@ async fn report(run: &Loop, asked: usize, came: usize) {
     let Some(mark) = run.slots.report(asked, came) else { return };
     while !run.slots.is_sent(mark) && !run.terms.drain.is_cancelled() {
         tokio::time::sleep(UNSENT).await;
+    }
+}
+
+/// Waits until a fetch has to end: at once when the run is to stop. A stream is told to end the fetch itself, because
+/// what it is making at that moment would be lost; it has the grace of the stop for that.
+async fn stopped(run: &Loop) {
+    run.terms.drain.cancelled().await;
+    if let Some(pulled) = &run.pulled {
+        pulled.stop();
+        run.abort.cancelled().await;
     }
 }
 

@@ -1,35 +1,24 @@
 //! The life of one transaction: runs the steps that the [lifecycle](super::lifecycle) asks for.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
 use super::attempt::{Attempts, Finished, Waits, guarded};
-use super::clock::Clock;
+use super::blocked::Polls;
+use super::clock::{Clock, Nanos};
+use super::dead_letters::{APART, DeadLetters, IN_PLACE, Unsent};
 use super::lifecycle::{Action, Event, Lifecycle, Outcome};
-use super::lived::{Failure, Lived, StepRun};
+use super::lived::{Failure, Letter, Lived, StepRun};
 use super::produce::Through;
 use super::steps::Steps;
 use super::terms::Terms;
 use crate::connector::{Disposition, Output, Receipt};
-use crate::policy::RetryPolicy;
 use crate::telemetry::event::{DeadLetterFailed, DroppedStale};
 use crate::telemetry::metrics::{Course, End};
 use crate::telemetry::propagation::Place;
 use crate::telemetry::traces::{Ending, Recording};
 use crate::telemetry::{Scope, Step};
 use crate::transaction::{Transaction, TransactionError, key, panic};
-
-/// How the dead-letter connector is retried before the delivery is given back.
-const DEAD_LETTER: RetryPolicy = RetryPolicy {
-    max_attempts: 5,
-    timeout: Some(Duration::from_secs(30)),
-    backoff: Duration::from_millis(200),
-    backoff_cap: Some(Duration::from_secs(5)),
-    jitter: 0.2,
-    ..RetryPolicy::DEFAULT
-};
 
 /// One transaction on its way through its steps.
 pub(super) struct Life<'a, S: Steps> {
@@ -141,6 +130,7 @@ impl<'a, S: Steps> Life<'a, S> {
             Ok(Err(error)) | Err(error) => return self.undecodable(error),
         };
         let steps = self.steps;
+        let polls = polls::<S>(self.clock);
         let mut attempts = Attempts {
             policy: &self.terms.policy.process,
             name: S::FIRST.as_str(),
@@ -150,6 +140,7 @@ impl<'a, S: Steps> Life<'a, S> {
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
             meters: &self.terms.meters,
+            polls,
             made: 0,
         };
         let mut step = || {
@@ -157,8 +148,9 @@ impl<'a, S: Steps> Life<'a, S> {
             steps.first(&transaction)
         };
         let finished = attempts.run(&mut step).await;
+        let polls = attempts.polls;
         self.process.attempts = attempts.made;
-        self.process.elapsed = Some(self.clock.lap());
+        self.process.elapsed = Some(self.lap((S::FIRST, polls)));
         self.course.ended(S::FIRST, finished.end());
         match finished {
             Finished::Done(output) => {
@@ -219,6 +211,7 @@ impl<'a, S: Steps> Life<'a, S> {
         let Some((transaction, output)) = &self.made else { return Event::Aborted };
         enter(&mut self.scope, Step::Success);
         let (steps, children) = (self.steps, transaction.children());
+        let polls = polls::<S>(self.clock);
         let mut attempts = Attempts {
             policy: &self.terms.policy.success,
             name: Step::Success.as_str(),
@@ -228,6 +221,7 @@ impl<'a, S: Steps> Life<'a, S> {
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
             meters: &self.terms.meters,
+            polls,
             made: 0,
         };
         let mut step = || {
@@ -235,8 +229,9 @@ impl<'a, S: Steps> Life<'a, S> {
             steps.success(transaction, output)
         };
         let finished = attempts.run(&mut step).await;
+        let polls = attempts.polls;
         self.success.attempts = attempts.made;
-        self.success.elapsed = Some(self.clock.lap());
+        self.success.elapsed = Some(self.lap((Step::Success, polls)));
         self.course.ended(Step::Success, finished.end());
         match finished {
             Finished::Done(()) => Event::Completed,
@@ -254,6 +249,7 @@ impl<'a, S: Steps> Life<'a, S> {
         };
         enter(&mut self.scope, Step::Exception);
         let (steps, transaction) = (self.steps, self.transaction);
+        let polls = polls::<S>(self.clock);
         let mut attempts = Attempts {
             policy: &self.terms.policy.exception,
             name: Step::Exception.as_str(),
@@ -263,12 +259,14 @@ impl<'a, S: Steps> Life<'a, S> {
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
             meters: &self.terms.meters,
+            polls,
             made: 0,
         };
         let mut step = || steps.exception(transaction, error);
         let finished = attempts.run(&mut step).await;
+        let polls = attempts.polls;
         self.exception.attempts = attempts.made;
-        self.exception.elapsed = Some(self.clock.lap());
+        self.exception.elapsed = Some(self.lap((Step::Exception, polls)));
         self.course.ended(Step::Exception, finished.end());
         match finished {
             Finished::Done(disposition) => Event::Decided(disposition),
@@ -278,6 +276,16 @@ impl<'a, S: Steps> Life<'a, S> {
             }
             Finished::Interrupted => Event::Aborted,
         }
+    }
+
+    /// Takes the time of a step that is over, and looks whether it blocked its thread.
+    #[inline]
+    fn lap(&mut self, (step, polls): (Step, Option<Polls>)) -> Nanos {
+        let elapsed = self.clock.lap();
+        if let Some(polls) = polls {
+            polls.ended(step.as_str(), (elapsed, self.clock.mark));
+        }
+        elapsed
     }
 
     /// Ends the life; a rejected transaction goes to the dead-letter connector first, if one is named.
@@ -292,10 +300,15 @@ impl<'a, S: Steps> Life<'a, S> {
             }
         }
         if let Some(recording) = self.recording.take() {
-            let error = failure.as_ref().map(|failure| &failure.error);
-            let dead_lettered = failure.as_ref().is_some_and(|failure| failure.dead_lettered);
-            let disposition = if dead_lettered { "dead_letter" } else { settled_as.as_str() };
-            recording.end(&Ending { outcome: outcome.as_str(), disposition, error });
+            match failure.as_deref_mut() {
+                Some(Failure { letter: Letter::Waits(unsent), .. }) => unsent.record(recording),
+                failure => {
+                    let dead_lettered = failure.as_ref().is_some_and(|failure| failure.is_dead_lettered());
+                    let disposition = if dead_lettered { "dead_letter" } else { settled_as.as_str() };
+                    let error = failure.map(|failure| &failure.error);
+                    recording.end(&Ending { outcome: outcome.as_str(), disposition, error });
+                }
+            }
         }
         *self.lived = Lived {
             outcome,
@@ -322,17 +335,17 @@ impl<'a, S: Steps> Life<'a, S> {
         let Some(error) = run.error.take() else { return Some((None, disposition)) };
         let scope = self.scope.clone().map(|scope| Scope { step, attempt: run.attempts, ..scope });
         let exception = StepRun { error: self.exception.error.take(), ..self.exception };
-        let mut failure = Box::new(Failure { error, scope, exception, dead_lettered: false });
+        let mut failure = Box::new(Failure { error, scope, exception, letter: Letter::None });
         let (Disposition::Reject, Some(dead_letter)) = (disposition, &self.terms.dead_letter) else {
             return Some((Some(failure), disposition));
         };
-        failure.dead_lettered = self.dead_letter(dead_letter, &failure.error).await;
+        failure.letter = self.dead_letter(dead_letter, &failure.error).await;
         self.clock.lap();
-        if !failure.dead_lettered && self.is_stale() {
+        if !failure.is_dead_lettered() && self.is_stale() {
             self.drop_stale();
             return None;
         }
-        let disposition = if failure.dead_lettered { Disposition::Ack } else { Disposition::Requeue };
+        let disposition = if failure.is_dead_lettered() { Disposition::Ack } else { Disposition::Requeue };
         Some((Some(failure), disposition))
     }
 
@@ -346,8 +359,9 @@ impl<'a, S: Steps> Life<'a, S> {
         Scope::enter(&mut self.scope, || DroppedStale { task, transaction_id }.emit());
     }
 
-    /// Hands a rejected transaction to the dead-letter connector, with the reason; says whether it has it.
-    async fn dead_letter(&mut self, dead_letter: &Output, error: &TransactionError) -> bool {
+    /// Hands a rejected transaction to the dead-letter connector, with the reason. In a loop that is tried once here;
+    /// a letter that is not taken, or that others wait before, waits apart from the lane.
+    async fn dead_letter(&mut self, dead_letter: &Output, error: &TransactionError) -> Letter {
         let attempts = if self.success.attempts > 0 { self.success.attempts } else { self.process.attempts };
         let letter = self.transaction.annotate([
             (key::ERROR, serde_json::Value::from(error.message())),
@@ -355,8 +369,12 @@ impl<'a, S: Steps> Life<'a, S> {
             (key::ATTEMPTS, attempts.into()),
             (key::TASK, S::NAME.into()),
         ]);
+        let apart = self.terms.postponed.as_deref();
+        if apart.is_some_and(DeadLetters::any) && !self.terms.drain.is_cancelled() {
+            return Letter::Waits(Unsent::new(letter));
+        }
         let mut dispatch = Attempts {
-            policy: &DEAD_LETTER,
+            policy: if apart.is_some() { &APART } else { &IN_PLACE },
             name: "dead_letter",
             scope: &mut self.scope,
             recording: self.recording.as_deref_mut(),
@@ -364,6 +382,7 @@ impl<'a, S: Steps> Life<'a, S> {
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
             meters: &self.terms.meters,
+            polls: None,
             made: 0,
         };
         let (terms, receipt) = (self.terms, self.receipt);
@@ -380,15 +399,16 @@ impl<'a, S: Steps> Life<'a, S> {
         match dispatch.run(&mut step).await {
             Finished::Done(()) => {
                 self.terms.meters.attempted("dead_letter", None);
-                true
+                Letter::Taken
             }
-            Finished::Interrupted => false,
-            Finished::Failed(_) if is_stale(terms, receipt) => false,
+            Finished::Interrupted => Letter::Refused,
+            Finished::Failed(_) if is_stale(terms, receipt) => Letter::Refused,
+            Finished::Failed(error) if apart.is_some() => Letter::Waits(Unsent::failed(letter, error)),
             Finished::Failed(error) => {
                 let (task, transaction_id) = (S::NAME, self.transaction.id());
                 let told = || DeadLetterFailed { task, transaction_id, error: &error }.emit();
                 Scope::enter(&mut self.scope, told);
-                false
+                Letter::Refused
             }
         }
     }
@@ -404,8 +424,14 @@ impl<'a, S: Steps> Life<'a, S> {
     }
 }
 
-fn is_stale(terms: &Terms, receipt: Option<&Receipt>) -> bool {
+pub(super) fn is_stale(terms: &Terms, receipt: Option<&Receipt>) -> bool {
     receipt.zip(terms.source.as_ref()).is_some_and(|(receipt, source)| !source.holds_receipt(receipt))
+}
+
+/// The polls of a step that begins when the one before it has ended; those of a blocking step are none of its own.
+#[inline]
+fn polls<S: Steps>(clock: &Clock) -> Option<Polls> {
+    (!S::BLOCKING).then(|| Polls::of(S::NAME, clock.mark))
 }
 
 /// What is done beside the steps stands at the transaction itself.

@@ -1,6 +1,7 @@
 //! What became of a transaction, and of each of its steps.
 
 use super::clock::Nanos;
+use super::dead_letters::Unsent;
 use super::lifecycle::Outcome;
 use crate::connector::Disposition;
 use crate::telemetry::metrics::Course;
@@ -42,8 +43,28 @@ pub(super) struct Failure {
     pub(super) scope: Option<Scope>,
     /// How its handler went.
     pub(super) exception: StepRun,
-    /// The dead-letter connector has it; the source is told that it is done.
-    pub(super) dead_lettered: bool,
+    /// What became of its dead letter.
+    pub(super) letter: Letter,
+}
+
+/// What became of a dead letter.
+#[derive(Debug)]
+pub(super) enum Letter {
+    /// There is none to dispatch.
+    None,
+    /// The dead-letter connector has it; the source is told that the delivery is done.
+    Taken,
+    /// The dead-letter connector did not take it; the delivery is given back.
+    Refused,
+    /// The dead-letter connector did not take it at once; it waits for its next attempt.
+    Waits(Box<Unsent>),
+}
+
+impl Failure {
+    /// Whether the dead-letter connector has the transaction.
+    pub(super) fn is_dead_lettered(&self) -> bool {
+        matches!(self.letter, Letter::Taken)
+    }
 }
 
 impl Lived {

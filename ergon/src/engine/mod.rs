@@ -5,10 +5,13 @@
 
 mod abort;
 mod attempt;
+mod blocked;
 mod blocking;
 mod clock;
 mod concurrently;
 mod consume;
+mod dead_letters;
+mod delay;
 mod drain;
 mod execute;
 mod fetch;

@@ -1,12 +1,17 @@
 //! The producer: a stream takes the place of the source, and is pulled only as fast as slots free up.
+//!
+//! A stream takes nothing back. What it has made by the time of a stop is worked on within the grace; what is left after
+//! it is counted, and named in the log.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::future::OptionFuture;
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::attempt::guarded;
 use super::clock::Clock;
@@ -23,7 +28,7 @@ use crate::connector::{
 };
 use crate::task::{BlockingProducer, Monitor, Producer, Stop};
 use crate::telemetry::RunReport;
-use crate::telemetry::event::MadeByAll;
+use crate::telemetry::event::{LeftUnproduced, MadeByAll};
 use crate::transaction::{Decode, Result, Transaction, TransactionError, panic};
 
 /// Asks for at most so many transactions; what the stream has ready is put on the shelf, at least one unless it is over.
@@ -41,9 +46,32 @@ pub(super) struct Feeder<P> {
 
 /// What was pulled and nobody has fetched yet, and what was given back: a fetch that is cancelled loses neither.
 struct Shelf<P> {
-    ready: Mutex<VecDeque<(Arc<Transaction<P>>, u32)>>,
+    stock: Mutex<Stock<P>>,
     /// Why the stream cannot be pulled any more.
     failed: OnceLock<TransactionError>,
+    /// Nothing more is pulled.
+    stopped: CancellationToken,
+}
+
+/// What a stream has made.
+struct Stock<P> {
+    /// To be fetched, each with how often it was delivered then.
+    ready: VecDeque<(Arc<Transaction<P>>, u32)>,
+    /// Given back after the stop: not tried again.
+    left: Vec<Arc<Transaction<P>>>,
+    /// How many were pulled and are neither done nor refused.
+    unsettled: u64,
+    /// The run is over: what is pulled now is left.
+    closed: bool,
+}
+
+/// What a producer's stream has made; for the loop, which does not know its type.
+pub(super) trait Pulled: fmt::Debug + Send + Sync {
+    /// Pulls nothing more; a fetch that waits for the stream is answered as soon as the stream lets it.
+    fn stop(&self);
+
+    /// Ends it; says how many were pulled and not produced, and names them in the log.
+    fn close(&self, task: &'static str) -> u64;
 }
 
 /// A stream as a source: what is given back is handed out again, what is acked or rejected is gone.
@@ -84,11 +112,14 @@ pub(super) async fn produce<S: Steps, F: Future<Output = ()>>(
     (stop, monitor): (&Stop, &Monitor),
 ) -> RunReport {
     let (input, feeder) = feed(S::NAME);
+    let pulled: Arc<dyn Pulled> = Arc::<Shelf<S::Payload>>::clone(&feeder.shelf);
+    // Also when this future is dropped.
+    let _closes = Closes { task: S::NAME, pulled: Arc::clone(&pulled) };
     let mut pull = pin!(Some(async {
         pull(feeder).await;
         std::future::pending().await
     }));
-    let run = Loop::new(S::NAME, terms, input, stop);
+    let run = Loop::new(S::NAME, terms, (input, Some(pulled)), stop);
     let report = {
         let never = OptionFuture::from(pull.as_mut().as_pin_mut());
         tokio::select! {
@@ -105,7 +136,9 @@ pub(super) async fn produce<S: Steps, F: Future<Output = ()>>(
 /// Makes a source and the feeder that answers it.
 pub(super) fn feed<P: Send + Sync + 'static>(task: &'static str) -> (Input, Feeder<P>) {
     let (requests, asked) = mpsc::channel(1);
-    let shelf = Arc::new(Shelf { ready: Mutex::default(), failed: OnceLock::new() });
+    let stock = Stock { ready: VecDeque::new(), left: Vec::new(), unsettled: 0, closed: false };
+    let (stock, failed, stopped) = (Mutex::new(stock), OnceLock::new(), CancellationToken::new());
+    let shelf = Arc::new(Shelf { stock, failed, stopped });
     let source = StreamSource { requests, shelf: Arc::clone(&shelf) };
     (Input::new(Arc::new(source), &Context::new(task, "transactions")), Feeder { asked, shelf, task })
 }
@@ -122,8 +155,13 @@ impl<P> Feeder<P> {
             let mut stream = pin!(make().fuse());
             while let Some(Request { most, answer }) = asked.recv().await {
                 // What was pulled for a fetch that was cancelled meanwhile comes first.
-                if shelf.ready().is_empty() {
-                    take_ready(stream.as_mut(), most, &shelf).await;
+                if shelf.stock().ready.is_empty() {
+                    tokio::select! {
+                        biased;
+                        // What the stream has not yielded by now is not made.
+                        () = shelf.stopped.cancelled() => (),
+                        () = take_ready(stream.as_mut(), most, (&shelf, task)) => (),
+                    }
                 }
                 begins.take().into_iter().for_each(tell_of_workers);
                 // Nobody waits for it when its fetch was cancelled; the next one finds it.
@@ -145,8 +183,9 @@ impl<P> Feeder<P> {
         let answering = || {
             let mut items = items().fuse();
             while let Some(Request { most, answer }) = asked.blocking_recv() {
-                if shelf.ready().is_empty() {
-                    shelf.gather(items.by_ref().take(most));
+                if shelf.stock().ready.is_empty() {
+                    let next = || if shelf.stopped.is_cancelled() { None } else { items.next() };
+                    shelf.gather(task, std::iter::from_fn(next).take(most));
                 }
                 begins.take().into_iter().for_each(tell_of_workers);
                 let _ = answer.send(());
@@ -166,21 +205,77 @@ fn tell_of_workers(task: &'static str) {
 }
 
 impl<P> Shelf<P> {
-    fn ready(&self) -> MutexGuard<'_, VecDeque<(Arc<Transaction<P>>, u32)>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stock(&self) -> MutexGuard<'_, Stock<P>> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes one after the other, so that what came before an error or a panic stays; nothing after an error.
-    fn gather(&self, items: impl Iterator<Item = Result<Transaction<P>>>) {
+    fn gather(&self, task: &'static str, items: impl Iterator<Item = Result<Transaction<P>>>) {
         if self.failed.get().is_some() {
             return;
         }
         for item in items {
             match item {
-                Ok(transaction) => self.ready().push_back((Arc::new(transaction), 1)),
+                Ok(transaction) => self.put(task, transaction),
                 Err(error) => return drop(self.failed.set(error)),
             }
         }
+    }
+}
+
+impl<P> Shelf<P> {
+    fn put(&self, task: &'static str, transaction: Transaction<P>) {
+        let mut stock = self.stock();
+        if stock.closed {
+            drop(stock);
+            // An iterator that did not return before the end of the run.
+            LeftUnproduced { task, count: 1, ids: &[transaction.id().to_owned()] }.emit();
+            return;
+        }
+        stock.unsettled += 1;
+        stock.ready.push_back((Arc::new(transaction), 1));
+    }
+}
+
+impl<P: Send + Sync> Pulled for Shelf<P> {
+    fn stop(&self) {
+        self.stopped.cancel();
+    }
+
+    fn close(&self, task: &'static str) -> u64 {
+        self.stopped.cancel();
+        let mut stock = self.stock();
+        stock.closed = true;
+        let count = std::mem::take(&mut stock.unsettled);
+        let Stock { ready, left, .. } = &mut *stock;
+        let of_ready = ready.drain(..).map(|(transaction, _)| transaction);
+        let left: Vec<_> = left.drain(..).chain(of_ready).collect();
+        drop(stock);
+        if count > 0 {
+            let ids: Vec<_> = left.iter().map(|transaction| transaction.id().to_owned()).collect();
+            LeftUnproduced { task, count, ids: &ids }.emit();
+        }
+        // A payload of the task's may panic when it is dropped.
+        let _ = panic::guard(|| drop(left));
+        count
+    }
+}
+
+impl<P> fmt::Debug for Shelf<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shelf").finish_non_exhaustive()
+    }
+}
+
+/// Closes what a stream has made when the loop is gone.
+struct Closes {
+    task: &'static str,
+    pulled: Arc<dyn Pulled>,
+}
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        self.pulled.close(self.task);
     }
 }
 
@@ -188,16 +283,16 @@ impl<P> Shelf<P> {
 async fn take_ready<P>(
     mut stream: Pin<&mut impl Stream<Item = Result<Transaction<P>>>>,
     most: usize,
-    shelf: &Shelf<P>,
+    (shelf, task): (&Shelf<P>, &'static str),
 ) {
     let Some(first) = stream.next().await else { return };
     let ready = std::iter::from_fn(|| stream.next().now_or_never().flatten());
-    shelf.gather(std::iter::once(first).chain(ready).take(most));
+    shelf.gather(task, std::iter::once(first).chain(ready).take(most));
 }
 
 impl<P: Send + Sync + 'static> StreamSource<P> {
     fn take(&self, most: usize) -> Vec<Delivery> {
-        let mut ready = self.shelf.ready();
+        let ready = &mut self.shelf.stock().ready;
         let count = ready.len().min(most);
         ready.drain(..count).map(|(transaction, deliveries)| delivery(transaction, deliveries)).collect()
     }
@@ -240,12 +335,20 @@ impl<P: Send + Sync + 'static> Source for StreamSource<P> {
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
-        let mut given_back = self.shelf.ready();
+        let stopped = self.shelf.stopped.is_cancelled();
+        let mut stock = self.shelf.stock();
+        let Stock { ready, left, unsettled, .. } = &mut *stock;
         for settlement in settlements {
-            if matches!(settlement.disposition(), Disposition::Requeue | Disposition::RetryAfter(_)) {
-                let receipt = settlement.receipt();
-                let deliveries = u32::try_from(receipt.tag()).unwrap_or(u32::MAX).saturating_add(1);
-                given_back.extend(receipt.token().map(|made| (Arc::clone(made), deliveries)));
+            let receipt = settlement.receipt();
+            match settlement.disposition() {
+                Disposition::Ack | Disposition::Reject => *unsettled = unsettled.saturating_sub(1),
+                Disposition::Requeue | Disposition::RetryAfter(_) if stopped => {
+                    left.extend(receipt.token().map(Arc::clone));
+                }
+                Disposition::Requeue | Disposition::RetryAfter(_) => {
+                    let deliveries = u32::try_from(receipt.tag()).unwrap_or(u32::MAX).saturating_add(1);
+                    ready.extend(receipt.token().map(|made| (Arc::clone(made), deliveries)));
+                }
             }
         }
         Ok(())

@@ -163,7 +163,12 @@ impl<S: Steps> Runnable for Consumes<S> {
             let policy = setup.policies.consumer.clone().unwrap_or_default();
             let report = match (setup.source(&policy), terms(&setup, policy)) {
                 (Ok(input), Ok(terms)) => {
-                    consume(&self.steps, Loop::new(S::NAME, terms, input, &setup.stop), &setup.monitor).await
+                    consume(
+                        &self.steps,
+                        Loop::new(S::NAME, terms, (input, None), &setup.stop),
+                        &setup.monitor,
+                    )
+                    .await
                 }
                 (Err(error), _) | (_, Err(error)) => not_begun::<S>(error),
             };

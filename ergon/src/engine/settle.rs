@@ -1,6 +1,5 @@
 //! From outcome to source: the only place that settles. What finished since the last call goes in one call.
 
-use std::collections::BinaryHeap;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -13,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{at_once, far_future, guarded};
 use super::consume::{Hands, Loop};
+use super::dead_letters::postpone;
 use super::lifecycle::Outcome;
-use super::lived::{Failure, Lived, StepRun};
-use super::terms::{STREAM, Terms};
+use super::lived::{Failure, Letter, Lived, StepRun};
+use super::terms::Terms;
 use crate::connector::{ConnectorError, Delivery, Disposition, Fate, Input, Receipt, Settlement};
-use crate::error::{Error, ErrorKind};
 use crate::telemetry::event::{HandlerFailed, TransactionFailed, Unsettled};
 use crate::telemetry::metrics::{Batch, Meters};
 use crate::telemetry::{Refusal, Scope, Step, Tally};
@@ -82,20 +81,26 @@ pub(super) async fn settle(
             yield_now().await;
         }
         settle_all(&run, begun).await;
-        let released = run.held().release(Instant::now());
-        for delivery in released {
+        let now = Instant::now();
+        while let Some(delivery) = next_due(&run, now) {
             run.slots.release(delivery);
         }
     }
     // A lane that died while it settled holds up nobody.
     run.slots.settled(Vec::new(), false);
     run.slots.close(None);
-    let released = run.held().release_all();
+    let released = run.held().take_all();
     for delivery in released {
         run.slots.release(delivery);
     }
+    run.slots.abandon();
     settle_all(&run, None).await;
     give_back_dropped(&run).await;
+}
+
+/// Takes out a held delivery whose time has come.
+fn next_due(run: &Loop, now: Instant) -> Option<Delivery> {
+    run.held().pop_due(now)
 }
 
 /// Settles until nothing is left that is finished; a call that was begun comes first.
@@ -130,11 +135,12 @@ fn begin(run: &Loop) -> Option<Call> {
         let mut settling = run.slots.take_finished()?;
         let closing = run.terms.drain.is_cancelled();
         let mut settlements = Vec::with_capacity(settling.len());
-        settling.retain_mut(|Settling { transaction, receipt, lived }| {
-            report(run.task, transaction, lived);
-            if !run.terms.policy.streaming && is_undeliverable(run, transaction, lived) {
-                run.slots.close(Some(undeliverable(run, transaction)));
+        settling.retain_mut(|settling| {
+            if postpone(run, settling) {
+                return false;
             }
+            let Settling { transaction, receipt, lived } = settling;
+            report(run.task, transaction, lived);
             let Some(receipt) = receipt.take() else { return false };
             match lived.disposition {
                 Disposition::RetryAfter(wait) if !closing => {
@@ -158,26 +164,12 @@ fn begin(run: &Loop) -> Option<Call> {
 /// Holds a delivery until its time; that is an outcome, though not one that the source is told of.
 fn hold(run: &Loop, wait: Duration, (transaction, receipt): (Transaction, Receipt), lived: &Lived) {
     run.terms.count_one(&transaction, lived);
-    run.held().hold(wait, transaction, receipt);
+    let due = Instant::now().checked_add(wait).unwrap_or_else(far_future).min(far_future());
+    let deliveries = transaction.deliveries().saturating_add(1);
+    run.held().push(due, Delivery::new(transaction.with_deliveries(deliveries), receipt));
     run.slots.hold();
     // The settler waits for the earliest.
     run.slots.due.notify_one();
-}
-
-/// Whether it is poison that the dead-letter connector does not take either: it would come back for ever.
-fn is_undeliverable(run: &Loop, transaction: &Transaction, lived: &Lived) -> bool {
-    let poison = transaction.deliveries() > run.terms.policy.max_deliveries;
-    poison
-        && run.terms.dead_letter.is_some()
-        && lived.disposition == Disposition::Requeue
-        && lived.failure.is_some()
-}
-
-fn undeliverable(run: &Loop, transaction: &Transaction) -> Error {
-    let (id, most) = (transaction.id(), run.terms.policy.max_deliveries);
-    let message =
-        format!("{id} was delivered more than {most} times, and the dead-letter connector does not take it");
-    Error::new(ErrorKind::Connector, message).with_hint("it was given back; see why the connector refuses it")
 }
 
 /// Tells the source. A source that panics, or that does not answer when the grace of a stop is over, leaves the fate of
@@ -247,11 +239,17 @@ fn count((tally, batch): (&mut Tally, &mut Batch<'_>), transaction: &Transaction
 fn count_failure(tally: &mut Tally, transaction: &Transaction, disposition: Disposition, failure: &Failure) {
     let category = failure.error.category();
     tally.failed.add(category);
-    tally.dead_lettered += u64::from(failure.dead_lettered);
-    if failure.dead_lettered || disposition == Disposition::Reject {
+    tally.undelivered += u64::from(matches!(failure.letter, Letter::Refused));
+    count_letter(tally, failure);
+    if failure.is_dead_lettered() || disposition == Disposition::Reject {
         let message = failure.error.message();
         tally.refuse(|| Refusal { id: transaction.id().to_owned(), category, message: message.to_owned() });
     }
+}
+
+/// Counts a dead letter that the connector has, whether or not the source knows that the delivery is done.
+fn count_letter(tally: &mut Tally, failure: &Failure) {
+    tally.dead_lettered += u64::from(failure.is_dead_lettered());
 }
 
 /// Whether the source will hand the delivery out again.
@@ -268,9 +266,9 @@ fn record(run: &Loop, settling: Vec<Settling>, result: &Result<(), ConnectorErro
         match result {
             Err(error) if error.fate(index) != Fate::Done => {
                 tally.unknown += 1;
-                // The letter is there, whatever the source knows of it.
-                let dead_lettered = lived.failure.as_ref().is_some_and(|failure| failure.dead_lettered);
-                tally.dead_lettered += u64::from(dead_lettered);
+                if let Some(failure) = &lived.failure {
+                    count_letter(&mut tally, failure);
+                }
                 let unknown = error.fate(index) == Fate::Unknown;
                 let (disposition, error) = (lived.disposition.as_str(), error.to_string());
                 let transaction_id = transaction.id();
@@ -291,7 +289,7 @@ fn record(run: &Loop, settling: Vec<Settling>, result: &Result<(), ConnectorErro
     drop(tally);
     if run.terms.drain.is_cancelled() {
         run.slots.left_to_do(back);
-    } else if run.input.kind() == STREAM {
+    } else if run.pulled.is_some() {
         run.slots.not_pulled(back);
     }
     run.slots.settled(settling, returned);
@@ -301,7 +299,7 @@ fn record(run: &Loop, settling: Vec<Settling>, result: &Result<(), ConnectorErro
 fn report(task: &'static str, transaction: &Transaction, lived: &Lived) {
     let Some(failure) = &lived.failure else { return };
     let transaction_id = transaction.id();
-    let disposition = if failure.dead_lettered { "dead_letter" } else { lived.disposition.as_str() };
+    let disposition = if failure.is_dead_lettered() { "dead_letter" } else { lived.disposition.as_str() };
     let mut scope = failure.scope.clone();
     Scope::enter(&mut scope, || {
         TransactionFailed { task, transaction, error: &failure.error, disposition }.emit();
@@ -311,64 +309,9 @@ fn report(task: &'static str, transaction: &Transaction, lived: &Lived) {
     Scope::enter(&mut scope, || HandlerFailed { task, transaction_id, error, disposition }.emit());
 }
 
-async fn at(due: Option<Instant>) {
+pub(super) async fn at(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Deliveries that are tried again later, unsettled until then; earliest first.
-#[derive(Debug, Default)]
-pub(super) struct Held(BinaryHeap<Later>);
-
-#[derive(Debug)]
-struct Later {
-    due: Instant,
-    delivery: Delivery,
-}
-
-impl Held {
-    fn hold(&mut self, wait: Duration, transaction: Transaction, receipt: Receipt) {
-        let due = Instant::now().checked_add(wait).unwrap_or_else(far_future).min(far_future());
-        let deliveries = transaction.deliveries().saturating_add(1);
-        self.0.push(Later { due, delivery: Delivery::new(transaction.with_deliveries(deliveries), receipt) });
-    }
-
-    fn next_due(&self) -> Option<Instant> {
-        self.0.peek().map(|later| later.due)
-    }
-
-    fn release(&mut self, now: Instant) -> Vec<Delivery> {
-        let mut released = Vec::new();
-        while self.next_due().is_some_and(|due| due <= now) {
-            released.extend(self.0.pop().map(|later| later.delivery));
-        }
-        released
-    }
-
-    pub(super) fn release_all(&mut self) -> Vec<Delivery> {
-        self.0.drain().map(|later| later.delivery).collect()
-    }
-}
-
-impl PartialEq for Later {
-    fn eq(&self, other: &Self) -> bool {
-        self.due == other.due
-    }
-}
-
-impl Eq for Later {}
-
-impl PartialOrd for Later {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Later {
-    /// The earliest is the greatest, because the heap gives the greatest first.
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        other.due.cmp(&self.due)
     }
 }

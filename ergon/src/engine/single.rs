@@ -71,7 +71,7 @@ async fn live<S: Steps>(
     drop(life);
     if !*dry_run {
         report.disposition = Some(match &lived.failure {
-            Some(failed) if failed.dead_lettered => "dead_letter",
+            Some(failed) if failed.is_dead_lettered() => "dead_letter",
             _ => lived.disposition.as_str(),
         });
         report.error = lived.failure.map(|failed| failed.error).or(report.error);

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::dead_letters::DeadLetters;
 use super::drain::Drain;
 use crate::connector::{Disposition, Input, Output};
 use crate::policy::{ConsumerPolicy, OnHandlerFailure};
@@ -22,6 +23,8 @@ pub(super) struct Terms {
     pub(super) quota: Option<Arc<dyn Quota>>,
     /// What the deliveries come from; none outside of a loop.
     pub(super) source: Option<Input>,
+    /// Dead letters that wait for their next attempt, if a loop tries them apart from the lives.
+    pub(super) postponed: Option<Box<DeadLetters>>,
     /// Ends waits between attempts: fetch no more, finish what is in flight.
     pub(super) drain: Drain,
     /// What the lives came to.
@@ -42,6 +45,7 @@ impl Terms {
             dead_letter,
             quota: None,
             source: None,
+            postponed: None,
             drain,
             tally: Mutex::default(),
             trace: None,

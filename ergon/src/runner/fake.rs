@@ -66,7 +66,7 @@ impl Runnable for FakeTask {
             for delivery in deliveries {
                 let number: u64 = delivery.transaction().decode().unwrap();
                 if number == 99 {
-                    let shown = Snapshot { tally: tally.clone(), in_flight: 1 };
+                    let shown = Snapshot { tally: tally.clone(), in_flight: 1, undelivered: None };
                     setup.monitor.attach(move || shown.clone());
                     setup.stop.drain.cancelled().await;
                 }

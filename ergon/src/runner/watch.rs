@@ -10,6 +10,7 @@ use crate::connector::{AnyConnector, Health};
 use crate::policy::Policies;
 use crate::policy::duration::{Limit, display};
 use crate::task::{Monitor, Snapshot, Stop};
+use crate::telemetry::Undelivered;
 use crate::transaction::panic::caught;
 
 /// How long nothing may go on by default, though there is work.
@@ -95,11 +96,15 @@ impl Subject {
 
     fn unready(&self) -> Option<String> {
         let Some(connectors) = &self.connectors else { return Some(format!("{}: starting", self.task)) };
-        connectors.iter().find_map(|(slot, connector)| {
+        let unhealthy = connectors.iter().find_map(|(slot, connector)| {
             match caught(|| connector.health()).unwrap_or_else(Health::Unhealthy) {
                 Health::Healthy => None,
                 Health::Unhealthy(reason) => Some(format!("{}: connector `{slot}`: {reason}", self.task)),
             }
+        });
+        unhealthy.or_else(|| {
+            let Undelivered { count, error } = self.monitor.snapshot().undelivered?;
+            Some(format!("{}: dead letters wait ({count}): {error}", self.task))
         })
     }
 }
@@ -215,6 +220,18 @@ mod tests {
         assert_eq!(watch.look(), Vitals::default());
         watch.stop.drain.cancel();
         assert_eq!(watch.look().unready.as_deref(), Some("draining"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_not_ready_while_dead_letters_wait() {
+        let (mut watch, shown) = watch(None);
+        watch.opened("orders", &[]);
+        shown.lock().unwrap().undelivered =
+            Some(Undelivered { count: 3, error: "the disk is full".to_owned() });
+        let unready = watch.look().unready;
+        assert_eq!(unready.as_deref(), Some("orders: dead letters wait (3): the disk is full"));
+        shown.lock().unwrap().undelivered = None;
+        assert_eq!(watch.look(), Vitals::default());
     }
 
     #[test]

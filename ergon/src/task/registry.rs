@@ -11,7 +11,7 @@ use super::{Parts, Quota};
 use crate::connector::{Input, Output};
 use crate::error::{Error, ErrorKind};
 use crate::policy::{ConsumerPolicy, Policies};
-use crate::telemetry::{RunReport, SingleReport, Tally};
+use crate::telemetry::{RunReport, SingleReport, Tally, Undelivered};
 use crate::transaction::Transaction;
 
 /// Builds a task, as often as it is to run.
@@ -135,6 +135,8 @@ type Look = Box<dyn Fn() -> Snapshot + Send + Sync>;
 pub(crate) struct Snapshot {
     pub(crate) tally: Tally,
     pub(crate) in_flight: usize,
+    /// Dead letters that wait because the dead-letter connector does not take them.
+    pub(crate) undelivered: Option<Undelivered>,
 }
 
 impl Monitor {
@@ -155,9 +157,10 @@ impl Monitor {
         let looks = self.looks();
         whole.tally.add(&looks.over);
         for (_, look) in &looks.running {
-            let Snapshot { tally, in_flight } = look();
+            let Snapshot { tally, in_flight, undelivered } = look();
             whole.tally.add(&tally);
             whole.in_flight += in_flight;
+            whole.undelivered = whole.undelivered.or(undelivered);
         }
         whole
     }

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{debug, error, trace, warn};
+use tracing::{debug, error, info, trace, warn};
 
 use super::metrics::Meters;
 use super::{Scope, Step, payloads};
@@ -172,6 +172,83 @@ impl DroppedStale<'_> {
     pub(crate) fn emit(self) {
         let Self { task, transaction_id } = self;
         debug!(task, transaction_id, "stale delivery dropped, the source hands it out again");
+    }
+}
+
+/// Dead letters wait because the dead-letter connector does not take them; said again after pauses that grow.
+pub(crate) struct DeadLettersWait<'a> {
+    pub(crate) task: &'static str,
+    /// The transaction whose letter failed last.
+    pub(crate) transaction_id: &'a str,
+    /// How many wait.
+    pub(crate) waiting: usize,
+    pub(crate) error: &'a TransactionError,
+}
+
+impl DeadLettersWait<'_> {
+    pub(crate) fn emit(self) {
+        let Self { task, transaction_id, waiting, error } = self;
+        warn!(
+            task,
+            transaction_id,
+            waiting,
+            error = causes(error),
+            "dead letters wait: the dead-letter connector does not take them; they are tried again with growing pauses"
+        );
+    }
+}
+
+/// No dead letter waits any more: the last one was delivered.
+pub(crate) struct DeadLettersTaken {
+    pub(crate) task: &'static str,
+}
+
+impl DeadLettersTaken {
+    pub(crate) fn emit(self) {
+        info!(
+            task = self.task,
+            "no dead letter waits any more: the dead-letter connector has taken the last one"
+        );
+    }
+}
+
+/// A handler kept its thread for too long, and with it the other transactions of that thread.
+pub(crate) struct ThreadBlocked<'a> {
+    pub(crate) task: &'static str,
+    /// The step, or what else of the task was running.
+    pub(crate) step: &'a str,
+    pub(crate) took: Duration,
+}
+
+impl ThreadBlocked<'_> {
+    pub(crate) fn emit(self) {
+        let Self { task, step, took } = self;
+        let blocked_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        warn!(
+            task,
+            step,
+            blocked_ms,
+            "the handler blocked its thread, so other transactions had to wait; make the task `blocking`, or move what \
+             blocks into `ergon::spawn_blocking`; this is said once for each task"
+        );
+    }
+}
+
+/// The run is over, and not all that a producer's stream had made by then was produced.
+pub(crate) struct LeftUnproduced<'a> {
+    pub(crate) task: &'static str,
+    pub(crate) count: u64,
+    /// Of as many as are known.
+    pub(crate) ids: &'a [String],
+}
+
+impl LeftUnproduced<'_> {
+    pub(crate) fn emit(self) {
+        /// A line has its limits.
+        const NAMED: usize = 100;
+        let Self { task, count, ids } = self;
+        let named = ids.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        warn!(task, count, ids = named, "the run ended before all that the stream had made was produced");
     }
 }
 

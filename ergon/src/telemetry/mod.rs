@@ -31,7 +31,7 @@ pub(crate) mod traces;
 pub(crate) mod worker;
 
 pub use names::{METRICS, Metric, MetricKind};
-pub(crate) use report::GIVEN_BACK;
 pub use report::{Ended, FailedByCategory, Refusal, RunReport, SingleReport, StepReport, StepTimes, Tally};
+pub(crate) use report::{GIVEN_BACK, Undelivered};
 pub(crate) use scope::Scope;
 pub use scope::Step;

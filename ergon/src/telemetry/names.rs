@@ -110,6 +110,8 @@ metrics! {
         "How old is a transaction when its first step begins?";
     DEAD_LETTERS: "ergon.dead_letters", "{transaction}", Counter, ["task"],
         "How many transactions did the dead-letter connector take?";
+    DEAD_LETTERS_WAITING: "ergon.dead_letters.waiting", "{transaction}", Level, ["task"],
+        "How many dead letters wait because the dead-letter connector does not take them?";
     ABANDONED_THREADS: "ergon.abandoned_threads", "{thread}", Level, ["task"],
         "How many threads are in a blocking handler that was given up and has not returned?";
     CONNECTOR_RECONNECTS: "ergon.connector.reconnects", "{connection}", Counter, ["connector", "purpose"],
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_is_promised_is_measured() {
-        const PROMISED: [(&str, &[&str]); 17] = [
+        const PROMISED: [(&str, &[&str]); 18] = [
             ("ergon.transactions", &["outcome", "task"]),
             ("ergon.transaction.duration", &[]),
             ("ergon.step.duration", &["outcome", "step", "task"]),
@@ -219,6 +221,7 @@ mod tests {
             ("ergon.settlements", &["disposition", "result", "task"]),
             ("ergon.queue.wait", &[]),
             ("ergon.dead_letters", &[]),
+            ("ergon.dead_letters.waiting", &[]),
             ("ergon.abandoned_threads", &[]),
             ("ergon.connector.reconnects", &[]),
         ];

@@ -79,7 +79,7 @@ mod tests {
         meters.attempted("process", Some(Category::Timeout));
         meters.backs_off("process", Duration::from_secs(1));
         meters.retried("process", Category::System);
-        meters.watch(|| Some(Levels { in_flight: 2, limit: 8 }), || 1);
+        meters.watch(|| Some(Levels { in_flight: 2, limit: 8, undelivered: 0 }), || 1);
         #[cfg(feature = "rabbitmq")]
         {
             let (connector, purpose) = ("ship-orders.input", "consume");

@@ -32,9 +32,12 @@ pub struct Tally {
     pub failed: FailedByCategory,
     /// Transactions that were rejected: to the dead-letter connector or by the source.
     pub refused: u64,
-    /// Dead letters that the dead-letter connector took: those of the refused, and those whose source did not take the
-    /// settlement, so that it hands the transaction out again.
+    /// Dead letters that the dead-letter connector took, whether or not the source knows that their transactions are
+    /// done. One whose settlement is not known to the source may come, and be dead-lettered, again.
     pub dead_lettered: u64,
+    /// Transactions whose dead letter the dead-letter connector did not take; they were given back.
+    #[serde(default)]
+    pub undelivered: u64,
     /// Transactions whose exception handler failed.
     pub handler_failures: u64,
     /// Attempts after the first one, of any step.
@@ -121,6 +124,7 @@ impl Tally {
             (&mut self.failed.system, other.failed.system),
             (&mut self.failed.timeout, other.failed.timeout),
             (&mut self.refused, other.refused),
+            (&mut self.undelivered, other.undelivered),
             (&mut self.handler_failures, other.handler_failures),
             (&mut self.unknown, other.unknown),
             (&mut self.produced, other.produced),
@@ -223,6 +227,14 @@ impl fmt::Debug for StepTimes {
     }
 }
 
+/// Dead letters that wait because the dead-letter connector does not take them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Undelivered {
+    pub(crate) count: usize,
+    /// Why the last attempt failed; empty if none of those that wait was tried yet.
+    pub(crate) error: String,
+}
+
 /// What a run came to.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -253,7 +265,7 @@ pub enum Ended {
     LimitReached,
     /// It was told to stop; how many deliveries were given back, begun or not.
     Stopped {
-        /// Deliveries that were given back.
+        /// Deliveries that were given back; of a producer, what its stream had made and was not produced.
         given_back: u64,
     },
     /// Its time limit ran out with nothing left to do.

@@ -20,6 +20,8 @@ pub(super) struct Books {
     pub(super) stopped: Option<u64>,
     /// A fetch failed: if that ended the run, deliveries that were not begun may be given back.
     pub(super) fetch_failed: bool,
+    /// A dead letter was not taken: if that ended the run, its delivery may be given back.
+    pub(super) letter_failed: bool,
     /// What is right only if the run ends as failed.
     pub(super) only_if_failed: Option<&'static str>,
 }
@@ -94,6 +96,11 @@ impl Lived {
             Step::Success => success,
             Step::Exception => exception,
         }
+    }
+
+    /// Whether a handler was entered.
+    pub(super) fn has_handlers(&self) -> bool {
+        self.steps.iter().any(|step| step.attempts > 0)
     }
 
     pub(super) fn succeeded(&self) -> bool {
@@ -180,9 +187,10 @@ impl Books {
 
     /// Remembers a settlement that is right only because the run is failing.
     pub(super) fn note_failure(&mut self, policy: &ConsumerPolicy, delivery: u64, disposition: Disposition) {
-        let failed = std::mem::replace(&mut self.fetch_failed, false);
+        let fetch_failed = std::mem::replace(&mut self.fetch_failed, false);
+        let letter_failed = std::mem::replace(&mut self.letter_failed, false);
         let without = self.unjustified(policy, delivery, disposition);
-        self.fetch_failed = failed;
+        (self.fetch_failed, self.letter_failed) = (fetch_failed, letter_failed);
         self.only_if_failed = self.only_if_failed.or(without);
     }
 
@@ -190,6 +198,27 @@ impl Books {
     pub(super) fn last_life(&self, delivery: u64) -> Option<(&Life, &Lived)> {
         let all = Life { delivery, round: 0 }..=Life { delivery, round: u32::MAX };
         self.lives.range(all).next_back()
+    }
+
+    /// Whether a delivery is settled only after the dead-letter connector has taken it.
+    pub(super) fn is_dead_letter(&self, policy: &ConsumerPolicy, delivery: u64) -> bool {
+        policy.dead_letter.is_some() && self.is_refused(policy, delivery)
+    }
+
+    /// Whether a delivery is to be rejected.
+    fn is_refused(&self, policy: &ConsumerPolicy, delivery: u64) -> bool {
+        let Some(known) = self.deliveries.get(&delivery) else { return false };
+        let last = self.last_life(delivery);
+        let round = last.map_or(known.deliveries, |(life, _)| life.round);
+        let outcome = last.map_or(Outcome::Open, |(_, life)| life.outcome(policy));
+        let poison = known.deliveries > policy.max_deliveries || round > policy.max_deliveries;
+        // One that was held comes back for another round, in which it may be poison without any handler running.
+        let held_too_often =
+            matches!(outcome, Outcome::Decided(Disposition::RetryAfter(_))) && round >= policy.max_deliveries;
+        poison
+            || held_too_often
+            || outcome == Outcome::Decided(Disposition::Reject)
+            || (outcome == Outcome::HandlerFailed && policy.on_handler_failure == OnHandlerFailure::Reject)
     }
 
     /// Says why a delivery may not be settled like this, if so.
@@ -200,19 +229,10 @@ impl Books {
         disposition: Disposition,
     ) -> Option<&'static str> {
         let nothing = Lived::default();
-        let known = self.deliveries.get(&delivery)?;
         let last = self.last_life(delivery);
-        let round = last.map_or(known.deliveries, |(life, _)| life.round);
         let life = last.map_or(&nothing, |(_, life)| life);
         let outcome = life.outcome(policy);
-        let poison = known.deliveries > policy.max_deliveries || round > policy.max_deliveries;
-        // One that was held comes back for another round, in which it may be poison without any handler running.
-        let held_too_often =
-            matches!(outcome, Outcome::Decided(Disposition::RetryAfter(_))) && round >= policy.max_deliveries;
-        let refused = poison
-            || held_too_often
-            || outcome == Outcome::Decided(Disposition::Reject)
-            || (outcome == Outcome::HandlerFailed && policy.on_handler_failure == OnHandlerFailure::Reject);
+        let refused = self.is_refused(policy, delivery);
         let asked_for = outcome == Outcome::Decided(disposition);
         match disposition {
             Disposition::Ack if asked_for || outcome == Outcome::Succeeded || (refused && life.letter) => {
@@ -238,11 +258,11 @@ impl Books {
     ) -> Option<&'static str> {
         let stopping = self.stopped.is_some();
         let closing = stopping || self.fetch_failed;
+        // It waits for the dead-letter connector, until the run ends.
+        let letter_waits = refused && policy.dead_letter.is_some() && (closing || self.letter_failed);
         let Some(life) = life else {
-            let letter_failed = refused && policy.dead_letter.is_some();
-            return (!closing && !letter_failed).then_some("given back without having been begun");
+            return (!closing && !letter_waits).then_some("given back without having been begun");
         };
-        let letter_failed = refused && life.letters_tried;
         if life.letter {
             return Some("given back, although the dead-letter connector has it");
         }
@@ -250,16 +270,14 @@ impl Books {
             Outcome::Succeeded => Some("given back after it had succeeded"),
             Outcome::Decided(Disposition::Ack) => Some("given back, although its handler decided to ack"),
             Outcome::Decided(Disposition::Reject) | Outcome::HandlerFailed if refused => {
-                let letter_failed = policy.dead_letter.is_some();
                 let cut_off = stopping && life.decided().is_none();
-                (!letter_failed && !cut_off).then_some("given back, although it was rejected")
+                (!letter_waits && !cut_off).then_some("given back, although it was rejected")
             }
             Outcome::Decided(Disposition::RetryAfter(_)) => {
-                let letter_failed = refused && policy.dead_letter.is_some();
-                (!closing && !letter_failed).then_some("given back before its time to be tried again")
+                (!closing && !letter_waits).then_some("given back before its time to be tried again")
             }
             Outcome::Decided(_) | Outcome::HandlerFailed => None,
-            Outcome::Open => (!stopping && !letter_failed).then_some("given up on its way without a stop"),
+            Outcome::Open => (!stopping && !letter_waits).then_some("given up on its way without a stop"),
         }
     }
 }

@@ -85,7 +85,11 @@ impl Checker<'_> {
         let policy = &self.plan.policy;
         ensure(policy.limit != Some(0), || "a limit of 0 fetches".to_owned())?;
         ensure(!self.books.stopped_before(at), || "fetched after the stop".to_owned())?;
-        let begun = self.books.deliveries.values().any(|delivery| delivery.settled.is_none());
+        // What is to be taken by the dead-letter connector is no part of the batch any more: it may wait for long.
+        let in_batch = |(number, delivery): (&u64, &Delivery)| {
+            delivery.settled.is_none() && !self.books.is_dead_letter(policy, *number)
+        };
+        let begun = self.books.deliveries.iter().any(in_batch);
         ensure(policy.mode == Mode::Continuous || !begun, || "fetched before the batch was over".to_owned())
     }
 
@@ -169,12 +173,13 @@ impl Checker<'_> {
 
     fn letter(&mut self, index: usize, life: Life, fate: Fate) -> Result<(), Broken> {
         let new = Lived { span: (index, index), ..Lived::default() };
+        // A letter that is tried again takes no slot, so it does not lengthen the life.
         let lived = self.books.lives.entry(life).or_insert(new);
-        lived.span.1 = index;
         ensure(!lived.succeeded(), || format!("conflict: {life} succeeded and is dead-lettered"))?;
         ensure(!lived.letter, || format!("{life} is dead-lettered twice"))?;
         lived.letter = fate == Fate::Done;
         lived.letters_tried = true;
+        self.books.letter_failed |= fate != Fate::Done;
         Ok(())
     }
 
@@ -233,7 +238,9 @@ impl Checker<'_> {
     /// No more lives at once than `concurrency`, waits between attempts included, and no two of one id.
     fn lives_do_not_overlap(&self) -> Result<(), Broken> {
         let id = |life: &Life| self.books.deliveries.get(&life.delivery).map(|delivery| delivery.id);
-        let mut lives: Vec<_> = self.books.lives.iter().map(|(life, lived)| (lived.span, life)).collect();
+        // One without handlers is poison: its dead letter may be tried apart from the slots.
+        let in_slots = self.books.lives.iter().filter(|(_, lived)| lived.has_handlers());
+        let mut lives: Vec<_> = in_slots.map(|(life, lived)| (lived.span, life)).collect();
         lives.sort_unstable();
         let mut open: Vec<((usize, usize), &Life)> = Vec::new();
         for (span, life) in lives {

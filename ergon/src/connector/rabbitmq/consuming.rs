@@ -21,6 +21,7 @@ use super::dial::{Dial, Wire};
 use super::link::{Establish, Pulse, Session};
 use super::receipt::{Step, Tags, Verdict};
 use super::returns::Returns;
+use super::widening::Widening;
 use super::{Decode, RabbitMqConfig, error, message, topology};
 use crate::connector::{ConnectorError, Delivery, FetchRequest, Shard, Usage};
 
@@ -48,14 +49,17 @@ pub(super) struct Consume {
 pub(super) struct Consuming {
     pulse: Arc<Pulse>,
     epoch: u64,
-    channel: Arc<Channel>,
+    pub(super) channel: Arc<Channel>,
+    /// How many messages of each queue the broker hands out unsettled to its first consumer; 0 is no limit.
+    pub(super) prefetch: u16,
+    pub(super) widening: Widening,
     /// Whoever fetches holds it.
     consumers: tokio::sync::Mutex<Consumers>,
     tags: Mutex<Tags>,
     returns: Mutex<Returns>,
     /// The highest tag that was taken from the client.
     highest: AtomicU64,
-    queues: Vec<Arc<str>>,
+    pub(super) queues: Vec<Arc<str>>,
     decode: Decode,
     wire: Wire,
 }
@@ -107,6 +111,8 @@ impl Establish for Consume {
             pulse,
             epoch,
             channel,
+            prefetch: self.prefetch,
+            widening: Widening::default(),
             consumers,
             tags: Mutex::new(Tags::new()),
             returns: Mutex::default(),
@@ -232,10 +238,14 @@ impl Consuming {
 
     /// Takes one delivery from the client, of one queue after the other; says whether there was one.
     fn take(&self, consumers: &mut Consumers, cx: &mut Context<'_>) -> bool {
+        consumers.open.extend(self.widening.take_opened(cx));
         for _ in 0..consumers.open.len() {
+            if consumers.open.is_empty() {
+                return false;
+            }
             consumers.open.rotate_left(1);
             let Some((queue, consumer)) = consumers.open.back_mut() else { return false };
-            match Pin::new(consumer).poll_next(cx) {
+            match Pin::new(&mut *consumer).poll_next(cx) {
                 Poll::Ready(Some(Ok(arrived))) => {
                     self.highest.fetch_max(arrived.delivery_tag, Ordering::Relaxed);
                     let delivery = message::delivery(arrived, queue, self.epoch, self.decode);
@@ -243,6 +253,9 @@ impl Consuming {
                     return true;
                 }
                 Poll::Ready(Some(Err(error))) => self.pulse.stop(error::words(&error)),
+                Poll::Ready(None) if self.widening.is_further(consumer) => {
+                    consumers.open.pop_back();
+                }
                 Poll::Ready(None) => self.pulse.stop(format!(
                     "the broker ended the subscription to `{queue}`: it was deleted, or its node is gone"
                 )),
@@ -303,7 +316,7 @@ impl Consuming {
     }
 }
 
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

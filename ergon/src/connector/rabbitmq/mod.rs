@@ -50,6 +50,7 @@ mod round_trips;
 mod sink;
 mod source;
 mod topology;
+mod widening;
 
 use std::fmt;
 use std::sync::Arc;

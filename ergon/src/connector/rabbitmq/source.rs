@@ -63,6 +63,12 @@ impl Source for RabbitMq {
         session.is_some_and(|session| session.is_up() && session.epoch() == receipt.epoch())
     }
 
+    fn postponed(&self, count: usize) {
+        if let Some(session) = self.consuming.get().and_then(Link::now) {
+            session.widen(count);
+        }
+    }
+
     fn origins(&self) -> Vec<Place> {
         self.consumed()
     }

@@ -76,6 +76,8 @@ pub(super) struct Slots {
     pub(super) released: Notify,
     /// Ends a fetch that waits for data: what it may bring is wanted by another worker.
     recalled: Notify,
+    /// Wakes whoever delivers dead letters: nothing else is left to do.
+    pub(super) alone: Notify,
 }
 
 /// How much there is to do, at one moment.
@@ -85,20 +87,23 @@ pub(super) struct Load {
     pub(super) running: usize,
     /// Deliveries that were fetched, or are being asked for.
     pub(super) fetched: u64,
+    /// Deliveries whose dead letter waits for its next attempt.
+    pub(super) letters: usize,
 }
 
 impl Slots {
-    pub(super) fn new(policy: &ConsumerPolicy) -> Self {
+    pub(super) fn new(policy: &ConsumerPolicy, is_stream: bool) -> Self {
         Self {
             state: Mutex::new(State::new(Allowance::own(policy.limit.unwrap_or(u64::MAX)))),
             hasher: RandomState::default(),
-            rules: Rules::of(policy),
+            rules: Rules::of(policy, is_stream),
             draw: OnceLock::new(),
             work: Notify::new(),
             due: Notify::new(),
             refill: Notify::new(),
             released: Notify::new(),
             recalled: Notify::new(),
+            alone: Notify::new(),
         }
     }
 
@@ -247,15 +252,35 @@ impl Slots {
         self.claim(state);
     }
 
-    /// Fetches no more; what has not begun is handed to the settler, to be given back.
+    /// Takes in that the source has nothing more, because it failed; what it made before is worked on.
+    pub(super) fn fail(&self, failure: Error) {
+        let mut state = self.state();
+        state.failure = state.failure.take().or(Some(failure));
+        if state.source == Supply::Open && !state.returned {
+            state.source = Supply::Dry;
+        }
+    }
+
+    /// Fetches no more. What has not begun is handed to the settler, to be given back, unless nobody else has it: then
+    /// it begins as long as lanes run.
     pub(super) fn close(&self, failure: Option<Error>) {
         let mut state = self.state();
-        state.source = Supply::Closed;
         state.failure = state.failure.take().or(failure);
-        for delivery in state.take_unbegun() {
-            self.hand_back(&mut state, delivery);
+        if !self.rules.keeps_fetched {
+            self.give_back_unbegun(&mut state);
+        } else if state.source != Supply::Closed {
+            state.source = Supply::Draining;
         }
         self.claim(state);
+        self.refill.notify_waiters();
+        self.work.notify_one();
+    }
+
+    /// Begins nothing more; what has not begun is handed to the settler, to be given back.
+    pub(super) fn abandon(&self) {
+        let mut state = self.state();
+        self.give_back_unbegun(&mut state);
+        drop(state);
         self.refill.notify_waiters();
         self.work.notify_one();
     }
@@ -289,6 +314,7 @@ impl Slots {
         state.turn = Turn::Free;
         // What was finished meanwhile told nobody.
         self.tell(&mut state);
+        self.tell_if_alone(&state);
         let wake = self.wakes_another(&mut state);
         self.claim(state);
         if returned {
@@ -316,6 +342,41 @@ impl Slots {
         let mut state = self.state();
         state.settling = state.settling.saturating_sub(1);
         state.held += 1;
+    }
+
+    /// Takes in that the dead letter of one of the finished waits for its next attempt; says whether it may. It may not
+    /// when the run is closing.
+    pub(super) fn postpone(&self) -> bool {
+        let mut state = self.state();
+        if state.is_closing() {
+            return false;
+        }
+        state.settling = state.settling.saturating_sub(1);
+        state.letters += 1;
+        true
+    }
+
+    /// Hands in a delivery whose dead letter waits no longer, to be settled.
+    pub(super) fn hand_in(&self, settling: Settling) {
+        let mut state = self.state();
+        state.letters = state.letters.saturating_sub(1);
+        state.finish(settling);
+        self.tell(&mut state);
+    }
+
+    /// How many deliveries have a dead letter that waits.
+    pub(super) fn letters(&self) -> usize {
+        self.state().letters
+    }
+
+    /// Whether nothing is left to do, and nothing can come, but dead letters that wait.
+    pub(super) fn has_only_letters(&self) -> bool {
+        self.is_alone(&self.state())
+    }
+
+    /// Whether nothing more comes in.
+    pub(super) fn is_closing(&self) -> bool {
+        self.state().is_closing()
     }
 
     /// Takes in a held delivery whose time has come: it runs again, or is given back if the run is closed.
@@ -352,7 +413,7 @@ impl Slots {
     /// How much there is to do.
     pub(super) fn load(&self) -> Load {
         let state = self.state();
-        Load { running: state.running.len(), fetched: state.fetched }
+        Load { running: state.running.len(), fetched: state.fetched, letters: state.letters }
     }
 
     /// Whether the run ended because `limit` was reached.
@@ -377,6 +438,7 @@ impl Slots {
 
     fn take_in(&self, state: &mut State, Fetched { asked, deliveries }: Fetched) {
         state.fetching = false;
+        state.collected |= std::mem::take(&mut state.collecting) && deliveries.is_empty();
         state.fetched = state.fetched.saturating_sub((asked as u64).saturating_sub(deliveries.len() as u64));
         if state.source == Supply::Closed {
             // The run was told to stop meanwhile.
@@ -417,7 +479,8 @@ impl Slots {
     }
 
     fn choose(&self, state: &mut State, lane: &mut Option<Running>) -> Next {
-        if state.finished.len() + state.settling >= self.rules.unsettled {
+        if state.finished.len() + state.settling >= self.rules.unsettled || self.is_full(state) {
+            self.tell_if_alone(state);
             return Next::Wait;
         }
         while let Some(delivery) = state.ready.pop_front() {
@@ -437,16 +500,30 @@ impl Slots {
         let room = self.room(state);
         if room > 0 {
             (state.fetching, state.returned) = (true, false);
+            state.collecting = state.source == Supply::Draining;
             state.fetched += room as u64;
             return Next::Fetch(room);
         }
-        if self.is_over(state) { Next::End } else { Next::Wait }
+        if self.is_over(state) {
+            return Next::End;
+        }
+        self.tell_if_alone(state);
+        Next::Wait
+    }
+
+    /// Whether so many dead letters wait that nothing new may begin.
+    fn is_full(&self, state: &State) -> bool {
+        state.letters >= self.rules.letters && !state.is_closing()
     }
 
     /// How many may be asked for now; 0 if nobody is to fetch.
     fn room(&self, state: &State) -> usize {
         if state.fetching {
             return 0;
+        }
+        // What was pulled for a fetch that was cancelled.
+        if state.source == Supply::Draining && !state.collected {
+            return self.rules.batch_size;
         }
         let left = usize::try_from(state.allowance.left(state.fetched)).unwrap_or(usize::MAX);
         self.vacancy(state).min(left)
@@ -460,6 +537,7 @@ impl Slots {
         }
         let begun = state.running.len() + state.ready.len() + state.twins;
         let free = if rules.whole_batches {
+            // One whose dead letter waits is no part of the batch any more: it would hold up the next for ever.
             let under_way = begun + state.finished.len() + state.settling + state.held;
             if under_way == 0 { usize::MAX } else { 0 }
         } else {
@@ -470,7 +548,7 @@ impl Slots {
 
     /// Whether to wake a lane because there is more to do; only one is woken at a time, and wakes the next.
     fn wakes_another(&self, state: &mut State) -> bool {
-        let lane_free = state.idle > 0 && !state.waking;
+        let lane_free = state.idle > 0 && !state.waking && !self.is_full(state);
         let wakes = lane_free && (!state.ready.is_empty() || self.room(state) > 0 || self.is_over(state));
         state.waking |= wakes;
         wakes
@@ -478,9 +556,38 @@ impl Slots {
 
     /// Whether nothing is left that could bring more to do.
     fn is_over(&self, state: &State) -> bool {
-        let closed = state.source == Supply::Closed;
-        let exhausted = state.source == Supply::Dry || state.allowance.is_used_up(state.fetched);
-        let under_way = state.running.len() + state.finished.len() + state.settling + state.held;
-        !state.fetching && (closed || (exhausted && under_way == 0))
+        let idle = under_way(state) + state.letters == 0;
+        !state.fetching && (state.is_closing() || (self.is_exhausted(state) && idle))
     }
+
+    fn is_exhausted(&self, state: &State) -> bool {
+        state.source == Supply::Dry || state.allowance.is_used_up(state.fetched)
+    }
+
+    /// Whether nothing goes on but dead letters that wait: nothing can come, or a finite run begins nothing more because
+    /// too many wait.
+    fn is_alone(&self, state: &State) -> bool {
+        let stands = self.is_full(state) && !self.rules.streaming;
+        let nothing_comes = (self.is_exhausted(state) && state.ready.is_empty()) || stands;
+        state.letters > 0 && !state.fetching && nothing_comes && under_way(state) == 0
+    }
+
+    fn tell_if_alone(&self, state: &State) {
+        if state.letters > 0 && self.is_alone(state) {
+            self.alone.notify_one();
+        }
+    }
+
+    /// Begins nothing more.
+    fn give_back_unbegun(&self, state: &mut State) {
+        state.source = Supply::Closed;
+        for delivery in state.take_unbegun() {
+            self.hand_back(state, delivery);
+        }
+    }
+}
+
+/// How many deliveries are on their way, held ones included, but for those whose dead letter waits.
+fn under_way(state: &State) -> usize {
+    state.running.len() + state.finished.len() + state.settling + state.held
 }

@@ -27,12 +27,18 @@ pub(super) struct State {
     pub(super) settling: usize,
     /// Held until their time.
     pub(super) held: usize,
+    /// Deliveries whose dead letter waits for its next attempt.
+    pub(super) letters: usize,
     /// Lanes that wait.
     pub(super) idle: usize,
     /// A lane was woken and has not come yet; it wakes the next one itself.
     pub(super) waking: bool,
     /// A lane fetches, or waits on an empty source.
     pub(super) fetching: bool,
+    /// The fetch under way collects what was pulled before a stop.
+    pub(super) collecting: bool,
+    /// All that was pulled before a stop is collected.
+    pub(super) collected: bool,
     /// Something was given back since the running fetch began, which may not have seen it.
     pub(super) returned: bool,
     /// How many were asked for or came, of what is allowed.
@@ -76,7 +82,9 @@ pub(super) enum Supply {
     Open,
     /// It had nothing; what is given back may be fetched again.
     Dry,
-    /// Nothing more is fetched: stop, failure.
+    /// Nothing more is made; what was pulled from a stream before is still handed out, and begins.
+    Draining,
+    /// Nothing more is fetched or begun: stop, failure.
     Closed,
 }
 
@@ -108,6 +116,11 @@ impl State {
     pub(super) fn finish(&mut self, settling: Settling) {
         self.given_back += u64::from(settling.lived.outcome == Outcome::Aborted);
         self.finished.push(settling);
+    }
+
+    /// Whether nothing more comes in.
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.source, Supply::Draining | Supply::Closed)
     }
 
     /// Takes out all that is not begun: in the order in which it would have been, twins last.

@@ -10,7 +10,7 @@ fn delivery(id: &str) -> Delivery {
 
 #[test]
 fn what_was_cancelled_leaves_its_slot() {
-    let slots = Slots::new(&ConsumerPolicy { concurrency: 2, ..ConsumerPolicy::DEFAULT });
+    let slots = Slots::new(&ConsumerPolicy { concurrency: 2, ..ConsumerPolicy::DEFAULT }, false);
     let (mut one, mut other) = (None, None);
     let fetched = Some(Fetched { asked: 2, deliveries: vec![delivery("a"), delivery("b")] });
     assert!(matches!(slots.next(&mut one, fetched, false), Next::Run));
@@ -24,7 +24,7 @@ fn what_was_cancelled_leaves_its_slot() {
 #[test]
 fn one_settles_at_a_time_and_what_is_finished_meanwhile_is_told_of_afterwards() {
     let told = |slots: &Slots| slots.due.notified().now_or_never().is_some();
-    let slots = Slots::new(&ConsumerPolicy { concurrency: 2, ..ConsumerPolicy::DEFAULT });
+    let slots = Slots::new(&ConsumerPolicy { concurrency: 2, ..ConsumerPolicy::DEFAULT }, false);
     let (mut one, mut other) = (None, None);
     let fetched = Some(Fetched { asked: 2, deliveries: vec![delivery("a"), delivery("b")] });
     let _ = (slots.next(&mut one, fetched, false), slots.next(&mut other, None, false));

@@ -138,7 +138,7 @@ impl Record {
         let books = self.books();
         let mut tally = books.before.clone();
         tally.add(&books.now);
-        Snapshot { tally, in_flight: books.in_flight }
+        Snapshot { tally, in_flight: books.in_flight, undelivered: None }
     }
 
     /// How many there are to process in this place, those done before included.
@@ -182,7 +182,7 @@ pub(super) fn merged<'r>(records: impl Iterator<Item = &'r Record>) -> Snapshot 
     let mut whole = Snapshot::default();
     let mut abandoned = 0;
     for record in records {
-        let Snapshot { tally, in_flight } = record.snapshot();
+        let Snapshot { tally, in_flight, .. } = record.snapshot();
         abandoned += tally.abandoned_threads;
         whole.tally.add(&tally);
         whole.in_flight += in_flight;

@@ -50,6 +50,7 @@ pub(super) fn watch(watched: Watched) {
 pub(super) fn observe(meter: &Meter) {
     level(meter, &names::IN_FLIGHT, |sum| sum.levels.in_flight);
     level(meter, &names::CONCURRENCY_LIMIT, |sum| sum.levels.limit);
+    level(meter, &names::DEAD_LETTERS_WAITING, |sum| sum.levels.undelivered);
     level(meter, &names::ABANDONED_THREADS, |sum| sum.stuck);
 }
 
@@ -79,6 +80,7 @@ fn sums() -> BTreeMap<&'static str, Sum> {
         if let Some(levels) = levels {
             sum.levels.in_flight += levels.in_flight;
             sum.levels.limit += levels.limit;
+            sum.levels.undelivered += levels.undelivered;
         }
         levels.is_some() || stuck > 0
     });

@@ -49,4 +49,6 @@ pub(crate) struct Levels {
     pub(crate) in_flight: usize,
     /// How many there may be.
     pub(crate) limit: usize,
+    /// Transactions whose dead letter waits for its next attempt.
+    pub(crate) undelivered: usize,
 }

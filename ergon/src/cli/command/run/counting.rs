@@ -95,7 +95,7 @@ mod tests {
         monitor.attach(move || {
             let mut tally = Tally::default();
             tally.fetched = *fetched.lock().unwrap();
-            Snapshot { tally, in_flight: 0 }
+            Snapshot { tally, in_flight: 0, undelivered: None }
         });
         Counting { input, limit, monitor, total: Arc::new(AtomicU64::new(UNKNOWN)) }
     }

@@ -1,0 +1,61 @@
+//! A subscriber that writes down what is logged.
+
+use std::fmt::{Debug, Write};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tracing::callsite::rebuild_interest_cache;
+use tracing::field::Field;
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::{DefaultGuard, set_default};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
+
+/// Writes down what is logged on this thread, as `WARN message=… task="…" …`.
+#[derive(Debug, Clone, Default)]
+pub struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    /// Begins to write down what is logged on this thread, until the guard is dropped.
+    pub fn capture() -> (Self, DefaultGuard) {
+        // With one subscriber in the process, a line that another thread reaches first, which has none, would be off for
+        // all threads.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(Self::default()));
+        let lines = Self::default();
+        let guard = set_default(lines.clone());
+        rebuild_interest_cache();
+        (lines, guard)
+    }
+
+    /// The lines so far that contain these words.
+    pub fn with(&self, words: &str) -> Vec<String> {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter(|line| line.contains(words)).cloned().collect()
+    }
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = event.metadata().level().to_string();
+        event.record(&mut |field: &Field, value: &dyn Debug| {
+            // Writing to a String cannot fail.
+            let _ = write!(line, " {}={value:?}", field.name());
+        });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
