@@ -83,7 +83,7 @@ impl Grants {
 
     /// A worker is gone, and what it said last may not have been heard: it may have taken all it was granted.
     pub(super) fn lose(&mut self, worker: u64) -> Orders {
-        drop(self.drawing.remove(&worker));
+        self.drawing.remove(&worker);
         self.serve()
     }
 
@@ -411,7 +411,9 @@ mod tests {
             for step in steps {
                 let count = world.workers.len();
                 match step {
-                    Step::Hear(at) => drop(world.hear(at)),
+                    Step::Hear(at) => {
+                        world.hear(at);
+                    }
                     Step::Reads(at) => {
                         let worker = &mut world.workers[at % count];
                         if let Some(grant) = worker.down.pop_front() {

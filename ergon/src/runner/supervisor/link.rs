@@ -44,8 +44,8 @@ struct Queue {
 #[derive(Debug)]
 struct Line {
     stream: UnixStream,
-    /// For how long a write waits, as the system was last told; none before the first.
-    within: Option<Option<Duration>>,
+    /// For how long a write waits, as the system knows it; for ever if none.
+    within: Option<Duration>,
     /// What could not be written yet.
     rest: Vec<u8>,
     /// How many bytes are written.
@@ -96,6 +96,7 @@ impl Link {
     }
 
     fn over(stream: UnixStream) -> Self {
+        // None is what the system begins with.
         let line = Line { stream, within: None, rest: Vec::new(), written: 0, broken: false };
         let (queue, drawing) = (Mutex::default(), Mutex::default());
         Self(Arc::new(Ends { queue, line: Mutex::new(line), drawing }))
@@ -209,9 +210,9 @@ impl Line {
         if self.rest.is_empty() {
             return;
         }
-        if self.within != Some(within) {
+        if self.within != within {
             self.broken |= self.stream.set_write_timeout(within).is_err();
-            self.within = Some(within);
+            self.within = within;
         }
         while !self.rest.is_empty() && !self.broken {
             match self.stream.write(&self.rest) {

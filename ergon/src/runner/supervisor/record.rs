@@ -74,7 +74,9 @@ impl Record {
                 (books.now, books.in_flight, books.vitals) = (*tally, in_flight, vitals);
                 books.metrics = metrics;
             }
-            Message::Claims { draw, claim } => drop(books.drawn.insert(draw, claim.taken)),
+            Message::Claims { draw, claim } => {
+                books.drawn.insert(draw, claim.taken);
+            }
             Message::Draws { .. } | Message::Leaves { .. } => (),
             Message::Refused { faults } => books.faults = faults,
             Message::Ended(ending) => {

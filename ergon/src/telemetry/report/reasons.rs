@@ -62,7 +62,9 @@ impl Reasons {
                         known.message = None;
                     }
                 }
-                None => drop(self.by_pattern.insert(pattern.clone(), reason.clone())),
+                None => {
+                    self.by_pattern.insert(pattern.clone(), reason.clone());
+                }
             }
         }
         self.forget_rare();
@@ -134,7 +136,7 @@ mod tests {
     fn reasons_that_all_differ_take_no_more_room_and_push_no_frequent_one_out() {
         let mut reasons = Reasons::default();
         let letters = |number: u32| -> String {
-            number.to_string().chars().map(|digit| char::from(b'a' + (digit as u8 - b'0'))).collect()
+            number.to_string().bytes().map(|digit| char::from(b'a' + digit - b'0')).collect()
         };
         for number in 0..10_000 {
             reasons.add(&format!("no {}", letters(number)));
