@@ -86,6 +86,11 @@ pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Outcome {
             return over(Vec::new(), errors);
         }
     };
+    // Before the supervisor hears that all is open: else it may be told once more that the worker starts.
+    for task in &opened {
+        let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.opened(task.name, &task.connectors());
+    }
     let (shown, counting): (Vec<_>, Vec<_>) =
         opened.iter().zip(&monitors).map(|(task, monitor)| watched(task, monitor)).unzip();
     let progress = audience.begun(shown);
@@ -114,14 +119,12 @@ struct Run<'a> {
     stop: &'a Stop,
 }
 
-/// Runs one of the tasks; it is watched from when it is open until it is over.
+/// Runs one of the tasks; it is watched until it is over.
 async fn run_one(task: Opened, run: Run<'_>) -> Finished {
     let Run { monitor, quota, watch, stop } = run;
     let name = task.name;
-    let locked = || watch.lock().unwrap_or_else(PoisonError::into_inner);
-    locked().opened(name, &task.connectors());
     let finished = task.run_apart(stop.clone(), monitor, quota).await;
-    locked().over(name);
+    watch.lock().unwrap_or_else(PoisonError::into_inner).over(name);
     finished
 }
 
