@@ -7,7 +7,6 @@ use std::task::{Poll, ready};
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
-use super::blocked::Polls;
 use super::clock::Alarm;
 use super::drain::Drain;
 use crate::policy::RetryPolicy;
@@ -60,7 +59,6 @@ where
         waits,
         alarm,
         meters,
-        polls: None,
         made: 0,
     };
     match attempts.run(&mut f).await {
@@ -104,7 +102,6 @@ pub fn run_fn_blocking<T>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() 
         waits,
         alarm,
         meters,
-        polls: None,
         made: 0,
     };
     let mut f = || std::future::ready(f());
@@ -131,8 +128,6 @@ pub(super) struct Attempts<'a> {
     pub(super) waits: Waits<'a>,
     pub(super) alarm: &'a mut Alarm,
     pub(super) meters: &'a Meters,
-    /// The polls of the task's own code, if they are watched.
-    pub(super) polls: Option<Polls>,
     /// How many were begun.
     pub(super) made: u32,
 }
@@ -233,12 +228,10 @@ impl Attempts<'_> {
         F: Future<Output = Result<T>>,
     {
         let (limit, whole) = self.limit();
-        let Self { scope, alarm, policy, name, polls, .. } = self;
+        let Self { scope, alarm, policy, name, .. } = self;
         let mut attempt = pin!(None);
         let ended = poll_fn(|context| {
-            if let Some(polls) = polls {
-                polls.begin();
-            }
+            alarm.polls.begin();
             // Made, polled and dropped inside, so that a panic of any of them is caught.
             let polled = inside(scope, || {
                 if attempt.is_none() {
@@ -251,13 +244,11 @@ impl Attempts<'_> {
                 }
                 polled
             });
-            if let (Some(polls), Ok(Poll::Pending)) = (&polls, &polled) {
-                polls.waits(name);
-            }
             let error = match (polled, limit) {
                 (Ok(Poll::Ready(result)), _) => return Poll::Ready(result),
-                (Ok(Poll::Pending), None) => return Poll::Pending,
-                (Ok(Poll::Pending), Some(limit)) => {
+                (Ok(Poll::Pending), limit) => {
+                    alarm.polls.waits();
+                    let Some(limit) = limit else { return Poll::Pending };
                     ready!(alarm.poll_until(limit, context));
                     timed_out(name, policy, whole)
                 }

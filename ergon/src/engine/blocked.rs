@@ -12,55 +12,66 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::clock::Nanos;
+use crate::telemetry::Step;
 use crate::telemetry::event::ThreadBlocked;
 
 /// How long one poll may take before it counts as blocking.
 const LONGEST: Duration = Duration::from_millis(100);
+const LONGEST_NANOS: u64 = 100_000_000;
 
-/// The polls of one step, all its attempts included.
-#[derive(Debug, Clone, Copy)]
+/// The polls of the step that runs in a lane.
+#[derive(Debug, Default)]
 pub(super) struct Polls {
-    task: &'static str,
-    /// When the latest poll began.
-    since: Instant,
-    /// Whether there was a poll before the latest.
+    /// When the latest poll began; none if nothing is watched.
+    since: Option<Instant>,
+    /// Whether the step has waited.
     again: bool,
+    /// How long the longest poll took after which the step waited.
+    longest: Duration,
 }
 
 impl Polls {
-    /// The polls of a step that begins now, at `since`.
+    /// Watches a step that begins now, at `since`.
     #[inline]
-    pub(super) fn of(task: &'static str, since: Instant) -> Self {
-        Self { task, since, again: false }
+    pub(super) fn watch(&mut self, since: Instant) {
+        (self.since, self.again) = (Some(since), false);
+    }
+
+    /// Watches nothing: what is polled next is no code of the task's.
+    pub(super) fn rest(&mut self) {
+        (self.since, self.again) = (None, false);
     }
 
     /// Takes in that a poll begins.
     #[inline]
     pub(super) fn begin(&mut self) {
         if self.again {
-            self.since = Instant::now();
+            self.since = Some(Instant::now());
         }
-        self.again = true;
     }
 
     /// Takes in that a poll is over, and the step waits.
-    pub(super) fn waits(&self, step: &str) {
-        self.over(step, Instant::now());
+    pub(super) fn waits(&mut self) {
+        if let Some(since) = self.since {
+            self.longest = self.longest.max(since.elapsed());
+            self.again = true;
+        }
     }
 
-    /// Takes in that the step is over, which took so long and ends now.
+    /// Takes in that a step of `task` is over, which took so long and ends now.
     #[inline]
-    pub(super) fn ended(&self, step: &str, (elapsed, now): (Nanos, Instant)) {
-        if u128::from(elapsed.get()) > LONGEST.as_nanos() {
-            self.over(step, now);
+    pub(super) fn ended(&mut self, (task, step): (&'static str, Step), (elapsed, now): (Nanos, Instant)) {
+        if elapsed.get() > LONGEST_NANOS {
+            self.over((task, step), now);
         }
     }
 
     #[cold]
-    fn over(&self, step: &str, now: Instant) {
-        let took = now.saturating_duration_since(self.since);
-        if took > LONGEST {
-            report(self.task, step, took);
+    fn over(&mut self, (task, step): (&'static str, Step), now: Instant) {
+        let last = self.since.map(|since| now.saturating_duration_since(since)).unwrap_or_default();
+        let longest = std::mem::take(&mut self.longest).max(last);
+        if longest > LONGEST {
+            report(task, step.as_str(), longest);
         }
     }
 }
@@ -71,7 +82,10 @@ pub(super) async fn watched<F: Future>(task: &'static str, what: &str, future: F
     poll_fn(|context| {
         let since = Instant::now();
         let polled = future.as_mut().poll(context);
-        Polls::of(task, since).waits(what);
+        let took = since.elapsed();
+        if took > LONGEST {
+            report(task, what, took);
+        }
         polled
     })
     .await

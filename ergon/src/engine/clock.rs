@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::blocked::Polls;
+
 /// How long a step took, in nanoseconds, at least one. A small number: it is carried with each transaction.
 pub(super) type Nanos = NonZeroU64;
 
@@ -42,6 +44,8 @@ impl Clock {
 /// transactions lie one behind the other, that is once for each span of a limit, not once for each transaction.
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
+    /// How the step that the timer is for uses its thread.
+    pub(super) polls: Polls,
     timer: Option<Pin<Box<Sleep>>>,
 }
 

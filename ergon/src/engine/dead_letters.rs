@@ -331,7 +331,6 @@ fn attempt(
             waits: Waits::Unless(&run.terms.drain),
             alarm: &mut Alarm::default(),
             meters: &run.terms.meters,
-            polls: None,
             made: 0,
         };
         let ended = attempts.run(&mut || output.dispatch(letter.clone())).await;

@@ -38,7 +38,7 @@ pub(super) async fn fetch(run: &Loop, asked: usize) -> Vec<Delivery> {
     let mut failed = 0_u32;
     loop {
         let has_paused = empty > 0 || failed > 0;
-        let stopping = run.terms.drain.is_cancelled() || run.slots.is_closing();
+        let stopping = run.terms.drain.is_cancelled() || (run.pulled.is_some() && run.slots.is_closing());
         // A stream makes nothing more; what it has made is taken all the same.
         run.pulled.iter().filter(|_| stopping).for_each(|pulled| pulled.stop());
         let is_needed = || run.slots.has_ready() || run.slots.is_wanted_back();
@@ -109,7 +109,6 @@ async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
         alarm: &mut Alarm::default(),
         recording: None,
         meters: &run.terms.meters,
-        polls: None,
         made: 0,
     };
     let mut fetch = || async { run.input.fetch_held(&request).await.map_err(categorized) };

@@ -4,7 +4,6 @@ use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
 use super::attempt::{Attempts, Finished, Waits, guarded};
-use super::blocked::Polls;
 use super::clock::{Clock, Nanos};
 use super::dead_letters::{APART, DeadLetters, IN_PLACE, Unsent};
 use super::lifecycle::{Action, Event, Lifecycle, Outcome};
@@ -130,7 +129,7 @@ impl<'a, S: Steps> Life<'a, S> {
             Ok(Err(error)) | Err(error) => return self.undecodable(error),
         };
         let steps = self.steps;
-        let polls = polls::<S>(self.clock);
+        watch::<S>(self.clock);
         let mut attempts = Attempts {
             policy: &self.terms.policy.process,
             name: S::FIRST.as_str(),
@@ -140,7 +139,6 @@ impl<'a, S: Steps> Life<'a, S> {
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
             meters: &self.terms.meters,
-            polls,
             made: 0,
         };
         let mut step = || {
@@ -148,9 +146,8 @@ impl<'a, S: Steps> Life<'a, S> {
             steps.first(&transaction)
         };
         let finished = attempts.run(&mut step).await;
-        let polls = attempts.polls;
         self.process.attempts = attempts.made;
-        self.process.elapsed = Some(self.lap((S::FIRST, polls)));
+        self.process.elapsed = Some(self.lap(S::FIRST));
         self.course.ended(S::FIRST, finished.end());
         match finished {
             Finished::Done(output) => {
@@ -211,7 +208,7 @@ impl<'a, S: Steps> Life<'a, S> {
         let Some((transaction, output)) = &self.made else { return Event::Aborted };
         enter(&mut self.scope, Step::Success);
         let (steps, children) = (self.steps, transaction.children());
-        let polls = polls::<S>(self.clock);
+        watch::<S>(self.clock);
         let mut attempts = Attempts {
             policy: &self.terms.policy.success,
             name: Step::Success.as_str(),
@@ -221,7 +218,6 @@ impl<'a, S: Steps> Life<'a, S> {
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
             meters: &self.terms.meters,
-            polls,
             made: 0,
         };
         let mut step = || {
@@ -229,9 +225,8 @@ impl<'a, S: Steps> Life<'a, S> {
             steps.success(transaction, output)
         };
         let finished = attempts.run(&mut step).await;
-        let polls = attempts.polls;
         self.success.attempts = attempts.made;
-        self.success.elapsed = Some(self.lap((Step::Success, polls)));
+        self.success.elapsed = Some(self.lap(Step::Success));
         self.course.ended(Step::Success, finished.end());
         match finished {
             Finished::Done(()) => Event::Completed,
@@ -249,7 +244,7 @@ impl<'a, S: Steps> Life<'a, S> {
         };
         enter(&mut self.scope, Step::Exception);
         let (steps, transaction) = (self.steps, self.transaction);
-        let polls = polls::<S>(self.clock);
+        watch::<S>(self.clock);
         let mut attempts = Attempts {
             policy: &self.terms.policy.exception,
             name: Step::Exception.as_str(),
@@ -259,14 +254,12 @@ impl<'a, S: Steps> Life<'a, S> {
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
             meters: &self.terms.meters,
-            polls,
             made: 0,
         };
         let mut step = || steps.exception(transaction, error);
         let finished = attempts.run(&mut step).await;
-        let polls = attempts.polls;
         self.exception.attempts = attempts.made;
-        self.exception.elapsed = Some(self.lap((Step::Exception, polls)));
+        self.exception.elapsed = Some(self.lap(Step::Exception));
         self.course.ended(Step::Exception, finished.end());
         match finished {
             Finished::Done(disposition) => Event::Decided(disposition),
@@ -280,10 +273,10 @@ impl<'a, S: Steps> Life<'a, S> {
 
     /// Takes the time of a step that is over, and looks whether it blocked its thread.
     #[inline]
-    fn lap(&mut self, (step, polls): (Step, Option<Polls>)) -> Nanos {
+    fn lap(&mut self, step: Step) -> Nanos {
         let elapsed = self.clock.lap();
-        if let Some(polls) = polls {
-            polls.ended(step.as_str(), (elapsed, self.clock.mark));
+        if !S::BLOCKING {
+            self.clock.alarm.polls.ended((S::NAME, step), (elapsed, self.clock.mark));
         }
         elapsed
     }
@@ -373,6 +366,7 @@ impl<'a, S: Steps> Life<'a, S> {
         if apart.is_some_and(DeadLetters::any) && !self.terms.drain.is_cancelled() {
             return Letter::Waits(Unsent::new(letter));
         }
+        self.clock.alarm.polls.rest();
         let mut dispatch = Attempts {
             policy: if apart.is_some() { &APART } else { &IN_PLACE },
             name: "dead_letter",
@@ -382,7 +376,6 @@ impl<'a, S: Steps> Life<'a, S> {
             waits: Waits::Unless(&self.terms.drain),
             alarm: &mut self.clock.alarm,
             meters: &self.terms.meters,
-            polls: None,
             made: 0,
         };
         let (terms, receipt) = (self.terms, self.receipt);
@@ -428,10 +421,12 @@ pub(super) fn is_stale(terms: &Terms, receipt: Option<&Receipt>) -> bool {
     receipt.zip(terms.source.as_ref()).is_some_and(|(receipt, source)| !source.holds_receipt(receipt))
 }
 
-/// The polls of a step that begins when the one before it has ended; those of a blocking step are none of its own.
+/// Watches the polls of a step that begins now; those of a blocking step are none of its own.
 #[inline]
-fn polls<S: Steps>(clock: &Clock) -> Option<Polls> {
-    (!S::BLOCKING).then(|| Polls::of(S::NAME, clock.mark))
+fn watch<S: Steps>(clock: &mut Clock) {
+    if !S::BLOCKING {
+        clock.alarm.polls.watch(clock.mark);
+    }
 }
 
 /// What is done beside the steps stands at the transaction itself.

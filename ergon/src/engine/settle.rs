@@ -136,11 +136,13 @@ fn begin(run: &Loop) -> Option<Call> {
         let closing = run.terms.drain.is_cancelled();
         let mut settlements = Vec::with_capacity(settling.len());
         settling.retain_mut(|settling| {
-            if postpone(run, settling) {
-                return false;
+            if settling.lived.failure.is_some() {
+                if postpone(run, settling) {
+                    return false;
+                }
+                report(run.task, &settling.transaction, &settling.lived);
             }
             let Settling { transaction, receipt, lived } = settling;
-            report(run.task, transaction, lived);
             let Some(receipt) = receipt.take() else { return false };
             match lived.disposition {
                 Disposition::RetryAfter(wait) if !closing => {
