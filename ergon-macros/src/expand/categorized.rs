@@ -5,7 +5,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Field, Ident};
 
-use super::paths::spanned;
+use super::paths::{spanned, variable};
 use super::policy::duration;
 use crate::model::{Categorized, Category};
 
@@ -14,18 +14,12 @@ pub(super) fn expand(model: &Categorized) -> TokenStream {
     let own = arms.iter().map(|(variant, category)| own(model, variant.as_ref(), category));
     let inner = transparent.iter().map(|(variant, field)| inner(model, variant.as_ref(), field));
     quote! {
-        impl ::core::convert::From<#ident> for #ergon::TransactionError {
-            fn from(error: #ident) -> Self {
-                match error {
+        impl #ergon::__private::HasCategory for #ident {
+            fn categorize(self) -> #ergon::TransactionError {
+                match self {
                     #(#own,)*
                     #(#inner,)*
                 }
-            }
-        }
-
-        impl #ergon::__private::HasCategory for #ident {
-            fn categorize(self) -> #ergon::TransactionError {
-                ::core::convert::From::from(self)
             }
         }
     }
@@ -51,7 +45,8 @@ fn inner(model: &Categorized, variant: Option<&Ident>, field: &Field) -> TokenSt
     let Categorized { ergon, ident, .. } = model;
     let variant = variant.map(|variant| quote!(::#variant));
     let member = field.ident.as_ref().map_or_else(|| quote!(0), |ident| quote!(#ident));
+    let inside = variable("inner", field.ty.span());
     let ergon = spanned(ergon, field.ty.span());
-    let into = quote_spanned!(field.ty.span()=> #ergon::__private::transparent(inner));
-    quote!(#ident #variant { #member: inner } => #into)
+    let into = quote_spanned!(field.ty.span()=> #ergon::__private::transparent(#inside));
+    quote!(#ident #variant { #member: #inside } => #into)
 }

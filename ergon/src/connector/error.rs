@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::transaction::{Category, TransactionError};
+use crate::transaction::{Category, HasCategory, TransactionError};
 
 /// The failure of a connector: what, whether trying again can help, and a hint.
 ///
@@ -172,9 +172,9 @@ impl StdError for ConnectorError {
 }
 
 /// A connector's failure inside a handler is a system error: retried by the step's policy.
-impl From<ConnectorError> for TransactionError {
-    fn from(error: ConnectorError) -> Self {
-        Self::from_error(Category::System, error)
+impl HasCategory for ConnectorError {
+    fn categorize(self) -> TransactionError {
+        TransactionError::from_error(Category::System, self)
     }
 }
 

@@ -3,13 +3,8 @@
 use std::time::Duration;
 
 use super::Placeholder;
-use crate::connector::ConnectorError;
-use crate::service::ServiceError;
-#[cfg(feature = "http")]
-use crate::service::http::HttpError;
-#[cfg(feature = "openai")]
-use crate::service::openai::OpenaiError;
-use crate::transaction::{Category, DecodeError, TransactionError};
+pub use crate::transaction::HasCategory;
+use crate::transaction::{Category, TransactionError};
 
 /// Makes an error of a category, for `#[derive(TransactionError)]`.
 pub fn categorized<E: IsError>(
@@ -48,54 +43,29 @@ impl IsError for Placeholder {
 }
 
 /// The error inside a transparent variant, in its own category.
-pub fn transparent(error: impl HasCategory) -> TransactionError {
-    error.categorize()
+pub fn transparent(error: impl Transparent) -> TransactionError {
+    error.pass_through()
 }
 
-/// An error with a category of its own.
+/// An error that says by its type whether trying again can help.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no category of its own",
     label = "a transparent variant has the category of this error",
     note = "add `#[derive(ergon::TransactionError)]` to `{Self}`, or give the variant `#[business]`, `#[system]` or `#[timeout]`"
 )]
-pub trait HasCategory {
-    fn categorize(self) -> TransactionError;
+pub trait Transparent {
+    fn pass_through(self) -> TransactionError;
 }
 
-impl HasCategory for TransactionError {
-    fn categorize(self) -> Self {
+impl<E: HasCategory> Transparent for E {
+    fn pass_through(self) -> TransactionError {
+        self.categorize()
+    }
+}
+
+// A second impl, so that the compiler speaks of this trait and not of `HasCategory`.
+impl Transparent for TransactionError {
+    fn pass_through(self) -> Self {
         self
-    }
-}
-
-impl HasCategory for ConnectorError {
-    fn categorize(self) -> TransactionError {
-        self.into()
-    }
-}
-
-impl HasCategory for ServiceError {
-    fn categorize(self) -> TransactionError {
-        self.into()
-    }
-}
-
-#[cfg(feature = "http")]
-impl HasCategory for HttpError {
-    fn categorize(self) -> TransactionError {
-        self.into()
-    }
-}
-
-#[cfg(feature = "openai")]
-impl HasCategory for OpenaiError {
-    fn categorize(self) -> TransactionError {
-        self.into()
-    }
-}
-
-impl HasCategory for DecodeError {
-    fn categorize(self) -> TransactionError {
-        self.into()
     }
 }

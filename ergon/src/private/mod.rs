@@ -11,7 +11,7 @@ pub use std::borrow::Cow;
 use std::process::ExitCode;
 
 pub use attempt::{Again, AsPolicy, Attempted, again, once, once_async, policy, run_fn, run_fn_blocking};
-pub use category::{HasCategory, IsError, categorized, transparent};
+pub use category::{HasCategory, IsError, Transparent, categorized, transparent};
 pub use serde;
 use serde::de::DeserializeOwned;
 pub use show::{ShowAsDebug, ShowAsJson, ShowNothing, Shown};

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::transaction::{Category, TransactionError};
+use crate::transaction::{Category, HasCategory, TransactionError};
 
 /// The failure of a service to start, stop, or answer.
 ///
@@ -54,8 +54,8 @@ impl StdError for ServiceError {
     }
 }
 
-impl From<ServiceError> for TransactionError {
-    fn from(error: ServiceError) -> Self {
-        Self::from_error(Category::System, error)
+impl HasCategory for ServiceError {
+    fn categorize(self) -> TransactionError {
+        TransactionError::from_error(Category::System, self)
     }
 }

@@ -5,6 +5,7 @@
 
 mod body;
 mod cancel;
+mod category;
 mod cell;
 mod error;
 mod id;
@@ -27,7 +28,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use cancel::cancellable;
+pub use category::HasCategory;
 pub use error::{Category, Result, ResultExt, TransactionError};
+#[doc(hidden)]
+pub use error::{Fallible, IntoCause};
 pub use id::TransactionId;
 pub use metadata::{Metadata, key};
 pub use payload::{Content, ContentType, Decode, DecodeError, Payload};

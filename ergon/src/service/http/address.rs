@@ -87,12 +87,17 @@ pub(super) fn shown(url: &str) -> String {
 
 pub(super) fn shown_url(url: &Url) -> String {
     let mut shown = url.clone();
-    // Neither can fail for a URL of http or https.
-    let _ = (shown.set_username(""), shown.set_password(None));
-    shown.set_fragment(None);
-    shown.set_query(None);
+    conceal(&mut shown);
     let keys: Vec<String> = url.query_pairs().map(|(key, _)| format!("{}=…", key.escape_debug())).collect();
     if keys.is_empty() { shown.into() } else { format!("{shown}?{}", keys.join("&")) }
+}
+
+/// Takes out of a URL what may be a secret: credentials, the query, the fragment.
+pub(super) fn conceal(url: &mut Url) {
+    // Neither can fail for a URL of http or https.
+    let _ = (url.set_username(""), url.set_password(None));
+    url.set_fragment(None);
+    url.set_query(None);
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::StatusCode;
 
+use super::address::conceal;
 use crate::connector::ConnectorError;
 use crate::service::ServiceError;
-use crate::transaction::{Category, TransactionError};
+use crate::transaction::{Category, HasCategory, TransactionError};
 
 /// The failure of a request.
 ///
@@ -179,14 +180,38 @@ impl StdError for HttpError {
     }
 }
 
-impl From<HttpError> for TransactionError {
-    fn from(error: HttpError) -> Self {
-        let (category, retry_after) = (error.category(), error.retry_after());
-        let made = Self::from_error(category, error);
+impl HasCategory for HttpError {
+    fn categorize(self) -> TransactionError {
+        let (category, retry_after) = (self.category(), self.retry_after());
+        let made = TransactionError::from_error(category, self);
         match retry_after {
             Some(wait) => made.with_retry_after(wait),
             None => made,
         }
+    }
+}
+
+/// For a handler that uses `reqwest` itself: as [`HttpErrorKind::category`] says of the same failure. The URL is shown
+/// without credentials and query.
+impl HasCategory for reqwest::Error {
+    fn categorize(mut self) -> TransactionError {
+        let kind = if self.is_timeout() {
+            HttpErrorKind::Timeout
+        } else if let Some(status) = self.status() {
+            HttpErrorKind::Status(status.as_u16())
+        } else if self.is_connect() {
+            HttpErrorKind::Connect
+        } else if self.is_builder() {
+            HttpErrorKind::Request
+        } else if self.is_redirect() {
+            HttpErrorKind::Redirect
+        } else {
+            HttpErrorKind::Other
+        };
+        if let Some(url) = self.url_mut() {
+            conceal(url);
+        }
+        TransactionError::from_error(kind.category(), self)
     }
 }
 
@@ -221,5 +246,65 @@ impl From<HttpError> for ConnectorError {
             Some(hint) => made.with_hint(hint),
             None => made,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+
+    use super::*;
+    use crate::service::http::{HttpConfig, client::Client};
+
+    fn client() -> reqwest::Client {
+        Client::new(&HttpConfig::new("http://127.0.0.1")).unwrap().http
+    }
+
+    /// A server that answers one request with this status.
+    fn answering(status: u16) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        });
+        address
+    }
+
+    async fn failed(url: &str) -> TransactionError {
+        let request = client().get(url).timeout(Duration::from_millis(500));
+        request.send().await.and_then(reqwest::Response::error_for_status).unwrap_err().into()
+    }
+
+    #[tokio::test]
+    async fn errors_of_a_client_of_ones_own_have_the_categories_of_the_service() {
+        for (status, category) in [
+            (404, Category::Business),
+            (422, Category::Business),
+            (408, Category::Timeout),
+            (425, Category::System),
+            (429, Category::System),
+            (500, Category::System),
+            (503, Category::System),
+        ] {
+            let error = failed(&format!("http://{}/", answering(status))).await;
+            assert_eq!(error.category(), category, "{status}: {error}");
+        }
+        assert_eq!(failed("no url").await.category(), Category::Business);
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = failed(&format!("http://{}/", silent.local_addr().unwrap())).await;
+        assert_eq!(error.category(), Category::Timeout, "{error}");
+    }
+
+    #[tokio::test]
+    async fn errors_of_a_client_of_ones_own_show_no_secret() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = failed(&format!("http://user:s3cret@{closed}/orders?key=s3cret#s3cret")).await;
+        assert_eq!(error.category(), Category::System);
+        assert!(error.downcast_ref::<reqwest::Error>().is_some());
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains(&format!("http://{closed}/orders")) && !shown.contains("s3cret"), "{shown}");
     }
 }

@@ -1,7 +1,7 @@
 //! Why a model did not answer, or not as it was to.
 
 use crate::service::http::HttpError;
-use crate::transaction::{Category, TransactionError};
+use crate::transaction::{Category, HasCategory, TransactionError};
 
 /// The failure of a call of the OpenAI service.
 ///
@@ -74,11 +74,11 @@ impl OpenaiError {
     }
 }
 
-impl From<OpenaiError> for TransactionError {
-    fn from(error: OpenaiError) -> Self {
-        match error {
-            OpenaiError::Http(error) => error.into(),
-            error => Self::from_error(error.category(), error),
+impl HasCategory for OpenaiError {
+    fn categorize(self) -> TransactionError {
+        match self {
+            Self::Http(error) => error.categorize(),
+            error => TransactionError::from_error(error.category(), error),
         }
     }
 }

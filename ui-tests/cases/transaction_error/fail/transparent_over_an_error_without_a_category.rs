@@ -5,7 +5,11 @@ use ergon::prelude::*;
 enum OrderError {
     #[error("no file")]
     #[transparent]
-    File(std::io::Error),
+    File(Locked),
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("it is locked")]
+struct Locked;
 
 fn main() {}
