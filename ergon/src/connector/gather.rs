@@ -37,17 +37,20 @@ impl Gather {
         Arc::new(Self { sink, most, state: Mutex::default() })
     }
 
-    /// Hands one transaction over, perhaps together with others; returns when the other side has it for good.
+    /// Hands one transaction over, perhaps together with others; what is returned ends when the other side has it for
+    /// good.
     ///
     /// # Cancel safety
     /// When cancelled before the call begins, the transaction is not handed over; after that, it may be or not.
-    pub(super) async fn dispatch(self: &Arc<Self>, transaction: Transaction) -> Result<()> {
+    ///
+    /// What is returned has no value if the call panicked.
+    pub(super) fn begin(self: &Arc<Self>, transaction: Transaction) -> oneshot::Receiver<Result<()>> {
         let (begins, outcome) = self.join(transaction);
         if begins {
             let gather = Arc::clone(self);
             tokio::spawn(async move { Calling(gather).run().await });
         }
-        outcome.await.unwrap_or_else(|_| Err(TransactionError::system("the dispatch panicked")))
+        outcome
     }
 
     /// Puts a transaction with those that wait; says whether somebody has to begin a call.
@@ -171,7 +174,9 @@ mod tests {
         let gather = Gather::new(Arc::clone(&gate) as Arc<dyn AnySink>, 2);
         let dispatches = (0..4).map(|n| {
             let gather = Arc::clone(&gather);
-            tokio::spawn(async move { gather.dispatch(Transaction::new(n.to_string(), &n).unwrap()).await })
+            tokio::spawn(
+                async move { gather.begin(Transaction::new(n.to_string(), &n).unwrap()).await.unwrap() },
+            )
         });
         let dispatches: Vec<_> = dispatches.collect();
         for _ in 0..100 {

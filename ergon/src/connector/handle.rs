@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
+use super::dispatch::{Dispatch, IntoTransaction};
 use super::gather::Gather;
 use super::receipt::Returned;
 use super::{
@@ -305,12 +306,8 @@ impl Output {
     ///
     /// # Cancel safety
     /// When cancelled, the transaction may have been handed over or not.
-    pub async fn dispatch(&self, mut transaction: Transaction) -> Result<()> {
-        let Some(gather) = &self.gather else { return self.dispatch_transactions(vec![transaction]).await };
-        let sending = Sending::begin(self.label.kind, std::slice::from_mut(&mut transaction));
-        let sent = gather.dispatch(transaction).await;
-        sending.end(sent.as_ref().err());
-        sent
+    pub fn dispatch(&self, transaction: impl IntoTransaction) -> Dispatch<'_> {
+        Dispatch::new(self, transaction.into_transaction())
     }
 
     /// Hands many transactions over in one call; returns when the other side has all of them for good.
@@ -336,7 +333,7 @@ impl Output {
     ///
     /// # Panics
     /// When called from async code, or outside of a runtime.
-    pub fn blocking_dispatch(&self, transaction: Transaction) -> Result<()> {
+    pub fn blocking_dispatch(&self, transaction: impl IntoTransaction) -> Result<()> {
         Handle::current().block_on(self.dispatch(transaction))
     }
 
@@ -354,6 +351,14 @@ impl Output {
     /// What kind of connector it is.
     pub(crate) fn kind(&self) -> &'static str {
         self.label.kind
+    }
+
+    pub(super) fn sink(&self) -> &dyn AnySink {
+        &*self.sink
+    }
+
+    pub(super) fn gather(&self) -> Option<&Arc<Gather>> {
+        self.gather.as_ref()
     }
 
     /// The places it dispatches to; see [`Sink::destinations`].

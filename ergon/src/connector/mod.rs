@@ -5,6 +5,7 @@
 
 mod ability;
 mod delivery;
+mod dispatch;
 mod error;
 #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
 pub(crate) mod file;
@@ -36,6 +37,7 @@ mod one_table;
 
 pub use ability::{Abilities, Count, FetchById, Lifecycle};
 pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};
+pub use dispatch::{Dispatch, IntoTransaction};
 pub use error::{ConnectorError, Fate};
 #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
 pub use file::Fsync;
