@@ -43,6 +43,13 @@ fn called(name: &str, folder: &Path) -> PathBuf {
 
 /// Runs cargo in a project, with the libraries that are built for the tests already; what it wrote.
 fn cargo(project: &Path, arguments: &[&str]) -> String {
+    let output = cargo_as_it_ends(project, arguments);
+    assert!(output.status.success(), "cargo {arguments:?}\n{}\n{}", stdout(&output), stderr(&output));
+    format!("{}{}", stdout(&output), stderr(&output))
+}
+
+/// The same, whether it succeeds or not.
+fn cargo_as_it_ends(project: &Path, arguments: &[&str]) -> Output {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let mut command = Command::new(env!("CARGO"));
     command
@@ -54,9 +61,7 @@ fn cargo(project: &Path, arguments: &[&str]) -> String {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ERGON")) {
         command.env_remove(name);
     }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "cargo {arguments:?}\n{}\n{}", stdout(&output), stderr(&output));
-    format!("{}{}", stdout(&output), stderr(&output))
+    command.output().unwrap()
 }
 
 fn stdout(output: &Output) -> String {
@@ -103,6 +108,19 @@ fn a_new_project_builds_runs_and_passes_its_tests_and_so_does_what_is_generated(
     assert_eq!(lines(&project.join("out/receipts.jsonl")), 4);
     let said = cargo(&project, &["test"]);
     assert!(said.contains("every_sample_order_becomes_a_receipt_or_is_refused ... ok"), "{said}");
+
+    let task = project.join("src/tasks/example_task/task.rs");
+    let right = std::fs::read_to_string(&task).unwrap();
+    let forgotten = right.replacen(
+        "dispatch(order.derive(receipt)?).await",
+        "dispatch(order.derive(receipt)?);\n        Ok(())",
+        1,
+    );
+    assert_ne!(forgotten, right);
+    std::fs::write(&task, forgotten).unwrap();
+    let said = stderr(&cargo_as_it_ends(&project, &["check"]));
+    assert!(said.contains("error: unused `Dispatch` that must be used"), "{said}");
+    std::fs::write(&task, right).unwrap();
 
     for what in [
         ["generate", "task", "price-orders"],

@@ -1,5 +1,8 @@
 //! Runs the tasks of this project. `cargo run -- --help`
 
+// A dispatch without `.await` does nothing: the transaction would count as succeeded, and nothing would be written.
+#![deny(unused_must_use)]
+
 mod connectors;
 mod services;
 mod settings;
