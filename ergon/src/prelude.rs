@@ -27,6 +27,10 @@ pub use crate::service::http::{HttpConfig, HttpError, HttpService, HttpServiceCo
 pub use crate::service::openai::{OpenaiConfig, OpenaiService, OpenaiServiceConfig};
 pub use crate::service::{Service, ServiceConfig, ServiceError};
 pub use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, Task, TaskConfig};
+// What belongs to a feature that is off says so.
+#[doc(hidden)]
+#[allow(unused_imports, unreachable_pub, deprecated, reason = "there may be none")]
+pub use crate::__private::off::*;
 pub use crate::transaction::{
     Category, ContentType, Payload, Result, ResultExt, Transaction, TransactionError,
 };

@@ -5,6 +5,8 @@ mod attempt;
 mod category;
 #[cfg(feature = "opentelemetry")]
 pub mod observe;
+#[allow(deprecated, reason = "they are deprecated to say why they are there")]
+pub mod off;
 mod show;
 
 pub use std::borrow::Cow;
