@@ -5,7 +5,11 @@ use quote::ToTokens;
 
 /// The mistakes found so far.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(Option<syn::Error>);
+pub(crate) struct Problems {
+    errors: Option<syn::Error>,
+    /// Whether something could not be read at all, so that it is not known what the user named.
+    unreadable: bool,
+}
 
 impl Problems {
     /// Adds a mistake at a token: what is wrong, then what to do.
@@ -20,10 +24,21 @@ impl Problems {
 
     /// Adds a mistake.
     pub(crate) fn push(&mut self, error: syn::Error) {
-        match &mut self.0 {
+        match &mut self.errors {
             Some(all) => all.combine(error),
-            None => self.0 = Some(error),
+            None => self.errors = Some(error),
         }
+    }
+
+    /// Adds a mistake that hides a name.
+    pub(crate) fn unreadable(&mut self, error: syn::Error) {
+        self.unreadable = true;
+        self.push(error);
+    }
+
+    /// Says whether a mistake hides a name.
+    pub(crate) fn hide_names(&self) -> bool {
+        self.unreadable
     }
 
     /// Keeps what was read, or the mistake that prevented it.
@@ -33,12 +48,17 @@ impl Problems {
 
     /// Says whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.errors.is_none()
     }
 
     /// One `compile_error!` for each.
     pub(crate) fn into_tokens(self) -> TokenStream {
-        self.0.map(|error| error.to_compile_error()).unwrap_or_default()
+        self.into_each().collect()
+    }
+
+    /// Each `compile_error!` by itself.
+    pub(crate) fn into_each(self) -> impl Iterator<Item = TokenStream> {
+        self.errors.into_iter().flatten().map(|error| error.to_compile_error())
     }
 }
 

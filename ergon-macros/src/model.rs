@@ -23,6 +23,8 @@ pub(crate) struct Task {
     pub(crate) consumer: Option<Policy>,
     pub(crate) producer: Option<Policy>,
     pub(crate) workers: Option<u64>,
+    /// Whether it is known which slots and fields the user means; always, unless that is the mistake.
+    pub(crate) known: bool,
 }
 
 /// How a task's code is written.
@@ -147,6 +149,8 @@ pub(crate) enum FieldKind {
     Service { config: Box<Type>, shared: bool },
     /// With `Default`.
     Skip,
+    /// It is the mistake.
+    Unknown,
 }
 
 /// An error whose variants have categories.

@@ -135,7 +135,7 @@ fn config_field(model: &Configured, field: &ConfiguredField) -> Option<TokenStre
     let undocumented = format!(" The key `{ident}`.");
     let docs = if docs.is_empty() { quote!(#[doc = #undocumented]) } else { quote!(#(#docs)*) };
     match kind {
-        FieldKind::Skip => None,
+        FieldKind::Skip | FieldKind::Unknown => None,
         FieldKind::Key => Some(quote!(#docs pub #ident: #ty)),
         FieldKind::Service { config, .. } => Some(quote!(#docs pub #ident: #config)),
         FieldKind::KeyOr(_) => {
@@ -164,6 +164,7 @@ fn build(model: &Configured, error: &TokenStream) -> TokenStream {
         let name = &field.ident;
         let value = match &field.kind {
             FieldKind::Skip => quote!(::core::default::Default::default()),
+            FieldKind::Unknown => quote!(#ergon::__private::stand_in()),
             FieldKind::Key | FieldKind::KeyOr(_) => quote!(::core::clone::Clone::clone(&self.#name)),
             FieldKind::Service { shared, .. } => {
                 let service = quote! {

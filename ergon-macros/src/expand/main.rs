@@ -6,13 +6,15 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Ident, Path, Token};
 
+use super::paths::{spanned, variable};
 use crate::model::Main;
-use crate::parse::Wired;
+use crate::parse::{Slot, Wired};
 
 pub(super) fn expand(main: &Main) -> TokenStream {
     let Main { ergon, settings, tasks } = main;
-    let configs = tasks.iter().map(|task| config(ergon, task));
+    let configs = tasks.iter().map(|task| config(main, task));
     let distinct = distinct_names(ergon, tasks);
+    let argument = variable("settings", settings.span());
     quote! {
         #distinct
 
@@ -23,31 +25,34 @@ pub(super) fn expand(main: &Main) -> TokenStream {
                     version: ::core::env!("CARGO_PKG_VERSION"),
                     manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),
                 },
-                |settings: &#settings| ::core::result::Result::Ok(::std::vec![#(#configs),*]),
+                |#argument: &#settings| ::core::result::Result::Ok(::std::vec![#(#configs),*]),
             )
         }
     }
 }
 
 /// The config of one task: its wiring filled from the settings, or what its function returns.
-fn config(ergon: &Path, task: &Wired) -> TokenStream {
+fn config(main: &Main, task: &Wired) -> TokenStream {
     let path = &task.path;
     let Some(slots) = &task.slots else {
+        let (ergon, of) = (spanned(&main.ergon, path.span()), &main.settings);
+        let settings = variable("settings", path.span());
         return quote_spanned! {path.span()=>
-            #ergon::__private::task_config(#path(settings))?
+            #ergon::__private::task_config::<#of, _>(#path, #settings)?
         };
     };
     let wiring = wiring_path(path);
-    let fields = slots.iter().map(|(slot, field)| {
+    let fields = slots.iter().map(|Slot { name, field }| {
         let config = clone_of(field);
-        quote_spanned!(slot.span()=> #slot: #config)
+        quote_spanned!(name.span()=> #name: #config)
     });
     // Spanned alike, so that rustc can point at the one field that is unfit.
     quote_spanned!(path.span()=> #path::config(#wiring { #(#fields),* }))
 }
 
 fn clone_of(field: &Punctuated<Ident, Token![.]>) -> TokenStream {
-    quote_spanned!(field.span()=> ::core::clone::Clone::clone(&settings.#field))
+    let settings = variable("settings", field.span());
+    quote_spanned!(field.span()=> ::core::clone::Clone::clone(&#settings.#field))
 }
 
 /// `tasks::OrderProcessor` is wired by a `tasks::OrderProcessorWiring`.
@@ -65,11 +70,15 @@ fn distinct_names(ergon: &Path, tasks: &[Wired]) -> TokenStream {
     let mut checks = TokenStream::new();
     for (index, first) in structs.iter().enumerate() {
         for second in structs.iter().skip(index + 1) {
+            let ergon = spanned(ergon, second.span());
             checks.extend(quote_spanned! {second.span()=>
-                const _: () = ::core::assert!(
-                    !#ergon::__private::same_name(<#first as #ergon::Task>::NAME, <#second as #ergon::Task>::NAME),
-                    "this task has the name of another; give it one of its own with `name = \"…\"`"
-                );
+                const _: () = #ergon::__private::assert_distinct::<
+                    #ergon::__private::Compared<{
+                        #ergon::__private::same_name(<#first as #ergon::Task>::NAME, <#second as #ergon::Task>::NAME)
+                    }>,
+                    #first,
+                    #second,
+                >();
             });
         }
     }

@@ -16,19 +16,26 @@ use quote::quote;
 use syn::{DeriveInput, ItemFn};
 
 use crate::diagnostics::Problems;
-use crate::parse::{MainInput, TaskInput};
+use crate::parse::{MainInput, Shape, TaskInput};
 use crate::validate::{self, Derive};
 
 /// `#[ergon::task]`.
 pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let mut problems = Problems::default();
-    let Some(input) = TaskInput::parse(attribute, item.clone(), &mut problems) else {
-        let errors = problems.into_tokens();
-        return quote!(#errors #item);
+    let input = match TaskInput::parse(attribute, item.clone(), &mut problems) {
+        Ok(input) => input,
+        Err(Some(shape)) => return standin::unknown(shape, problems),
+        Err(None) => {
+            let errors = problems.into_tokens();
+            return quote!(#errors #item);
+        }
     };
     let task = validate::task(input, &mut problems);
     if problems.is_empty() {
         return task::expand(&task);
+    }
+    if !task.known || problems.hide_names() {
+        return standin::unknown(Shape::new(task.visibility, task.ident, task.generics), problems);
     }
     let (errors, standin) = (problems.into_tokens(), standin::expand(&task));
     quote!(#errors #standin)
@@ -58,8 +65,8 @@ pub(crate) fn run_fn(attribute: TokenStream, item: &TokenStream) -> TokenStream 
 /// `ergon::main!`.
 pub(crate) fn main(input: TokenStream) -> TokenStream {
     let mut problems = Problems::default();
-    let input = problems.keep(syn::parse2::<MainInput>(input));
-    let model = input.and_then(|input| validate::main(input, &mut problems));
+    let input = MainInput::parse(input, &mut problems);
+    let model = validate::main(input, &mut problems);
     match model {
         Some(model) if problems.is_empty() => main::expand(&model),
         _ => {
@@ -71,31 +78,42 @@ pub(crate) fn main(input: TokenStream) -> TokenStream {
 
 /// `#[derive(Connector)]`.
 pub(crate) fn connector(item: TokenStream) -> TokenStream {
-    derived(item, |input, problems| {
+    let make = |input, problems: &mut Problems| {
         validate::configured(Derive::CONNECTOR, input, problems).as_ref().map(configured::connector)
-    })
+    };
+    derived(item, make, standin::connector)
 }
 
 /// `#[derive(Service)]`.
 pub(crate) fn service(item: TokenStream) -> TokenStream {
-    derived(item, |input, problems| {
+    let make = |input, problems: &mut Problems| {
         validate::configured(Derive::SERVICE, input, problems).as_ref().map(configured::service)
-    })
+    };
+    derived(item, make, standin::service)
 }
 
 /// `#[derive(TransactionError)]`.
 pub(crate) fn transaction_error(item: TokenStream) -> TokenStream {
-    derived(item, |input, problems| validate::categorized(input, problems).as_ref().map(categorized::expand))
+    let make = |input, problems: &mut Problems| {
+        validate::categorized(input, problems).as_ref().map(categorized::expand)
+    };
+    derived(item, make, standin::transaction_error)
 }
 
 /// What a derive makes, and the mistakes beside it: what comes out is a stand-in then.
 fn derived(
     item: TokenStream,
     make: impl FnOnce(DeriveInput, &mut Problems) -> Option<TokenStream>,
+    stand_in: impl FnOnce(&Shape, Problems) -> TokenStream,
 ) -> TokenStream {
     let mut problems = Problems::default();
-    let input = problems.keep(syn::parse2::<DeriveInput>(item));
-    let output = input.and_then(|input| make(input, &mut problems));
-    let errors = problems.into_tokens();
-    quote!(#errors #output)
+    let Some(input) = problems.keep(syn::parse2::<DeriveInput>(item)) else { return problems.into_tokens() };
+    let shape = Shape::new(input.vis.clone(), input.ident.clone(), input.generics.clone());
+    match make(input, &mut problems) {
+        Some(output) => {
+            let errors = problems.into_tokens();
+            quote!(#errors #output)
+        }
+        None => stand_in(&shape, problems),
+    }
 }

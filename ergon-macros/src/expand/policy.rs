@@ -7,6 +7,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, Path};
 
+use super::paths::spanned;
 use crate::model::{Policy, Setting, SettingValue, Task};
 
 /// `::ergon::ConsumerPolicy { concurrency: 8, ..::ergon::ConsumerPolicy::DEFAULT }`.
@@ -30,15 +31,16 @@ pub(super) fn expression(task: &Task, policy: &Policy) -> TokenStream {
 
 /// Each `const RetryPolicy` of the user's under a name of its own, checked by the compiler where it stands.
 pub(super) fn constants(task: &Task) -> TokenStream {
-    let ergon = &task.ergon;
     let constants = task.consumer.iter().chain(&task.producer).flat_map(|policy| {
         policy.settings.iter().filter_map(move |setting| {
             let SettingValue::RetryConst(expr) = &setting.value else { return None };
-            let name = constant(task, policy, &setting.key);
+            let (name, ergon) = (constant(task, policy, &setting.key), spanned(&task.ergon, expr.span()));
             Some(quote_spanned! {expr.span()=>
                 #[allow(non_upper_case_globals)]
                 const #name: #ergon::RetryPolicy = #expr;
-                const _: () = ::core::assert!(#ergon::__private::is_possible(&#name), #IMPOSSIBLE);
+                const _: () = #ergon::__private::assert_possible::<
+                    #ergon::__private::Checked<{ #ergon::__private::is_possible(&#name) }>,
+                >();
             })
         })
     });
@@ -67,9 +69,6 @@ pub(super) fn given(task: &Task) -> Vec<String> {
 pub(super) fn retry(ergon: &Path, settings: &[Setting]) -> TokenStream {
     policy(ergon, "RetryPolicy", settings)
 }
-
-const IMPOSSIBLE: &str = "this retry policy cannot be obeyed: `max_attempts` and `backoff_multiplier` must be at least \
-    1, `jitter` from 0 to 1, `backoff_cap` not smaller than `backoff`";
 
 fn constant(task: &Task, policy: &Policy, step: &Ident) -> Ident {
     format_ident!("__{}_{}_{}", task.ident, policy.role, step)

@@ -5,7 +5,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
 use syn::spanned::Spanned;
 
-use super::paths::spanned;
+use super::paths::{spanned, variable};
 use super::policy;
 use crate::model::{Connector, Form, Policy, Role, Service, ServiceType, Task};
 use crate::validate::camel_case;
@@ -120,6 +120,7 @@ fn config(task: &Task) -> TokenStream {
     let here = spanned(ergon, ident.span());
     let (wiring, parameters, bounds) = (wiring_ident(task), parameters(task), bounds(task));
     let (role, arguments, outline) = (role(task), arguments(task), outline(task));
+    let argument = variable("wiring", ident.span());
     // All of the call has the span of the task's name, so that a missing `impl Consumer` is one error, there.
     let made = quote_spanned! {ident.span()=>
         #here::__private::#role::<#ident, _>(#arguments)#outline
@@ -128,7 +129,7 @@ fn config(task: &Task) -> TokenStream {
         impl #ident {
             /// Makes the task's config of what is wired to it.
             #[allow(clippy::needless_update)]
-            #visibility fn config<#(#parameters),*>(wiring: #wiring<#(#parameters),*>) -> #ergon::TaskConfig
+            #visibility fn config<#(#parameters),*>(#argument: #wiring<#(#parameters),*>) -> #ergon::TaskConfig
             where
                 #(#bounds,)*
             {
@@ -187,48 +188,51 @@ fn policy_type(task: &Task, policy: &Policy) -> TokenStream {
 /// How the task's output is shown by `process-transaction`.
 fn show(task: &Task) -> TokenStream {
     let ergon = spanned(&task.ergon, task.ident.span());
+    let output = variable("output", task.ident.span());
     quote_spanned! {task.ident.span()=>
-        |output| {
+        |#output| {
             #[allow(unused_imports)]
             use #ergon::__private::{ShowAsDebug as _, ShowAsJson as _, ShowNothing as _};
-            (&&&#ergon::__private::Shown(output)).show()
+            (&&&#ergon::__private::Shown(#output)).show()
         }
     }
 }
 
 /// The closure that builds the task out of parts: all of them first, so that all that is wrong is known at once.
 fn build(task: &Task) -> TokenStream {
-    let built = task.connectors.iter().map(|connector| {
-        let (name, slot, local) = (&connector.name, connector.name.to_string(), local(&connector.name));
+    let here = task.ident.span();
+    let (parts, wiring) = (variable("parts", here), variable("wiring", here));
+    let connected = task.connectors.iter().map(|connector| {
+        let (name, slot, built) = (&connector.name, connector.name.to_string(), built(&connector.name));
         let method = Ident::new(connector_method(connector), Span::call_site());
-        quote!(let #local = parts.#method(#slot, &wiring.#name);)
+        quote!(let #built = #parts.#method(#slot, &#wiring.#name);)
     });
     let served = task.services.iter().map(|service| {
-        let (name, slot, local) = (&service.name, service.name.to_string(), local(&service.name));
-        quote!(let #local = parts.service(#slot, &wiring.#name);)
+        let (name, slot, built) = (&service.name, service.name.to_string(), built(&service.name));
+        quote!(let #built = #parts.service(#slot, &#wiring.#name);)
     });
     let connectors = task.connectors.iter().map(|connector| (connector_field(connector), &connector.name));
     let slots = connectors.chain(task.services.iter().map(|service| (service_field(service), &service.name)));
     let slots = slots.map(|(field, name)| {
-        let local = local(name);
-        quote!(#field: #local?)
+        let built = built(name);
+        quote!(#field: #built?)
     });
     let policies = policies(task).map(|policy| {
         let field = policy_field(policy);
-        quote!(#field: parts.#field())
+        quote!(#field: #parts.#field())
     });
     let own = own(task);
-    quote_spanned! {task.ident.span()=>
-        move |parts| {
-            #(#built)* #(#served)*
+    quote_spanned! {here=>
+        move |#parts| {
+            #(#connected)* #(#served)*
             ::core::option::Option::Some(Self { #(#slots,)* #(#policies,)* #(#own,)* })
         }
     }
 }
 
-/// A variable that neither the user's own expressions nor the other names of the closure can be mixed up with.
-fn local(name: &Ident) -> Ident {
-    Ident::new(&name.to_string(), Span::mixed_site().located_at(name.span()))
+/// The variable that holds what was built for a slot; its suffix keeps it apart from the other variables.
+fn built(slot: &Ident) -> Ident {
+    variable(&format!("{slot}_slot"), slot.span())
 }
 
 /// The first values of the user's own fields.

@@ -187,6 +187,18 @@ fn a_stand_in_beside_a_mistake() {
 }
 
 #[test]
+fn a_name_of_which_nothing_is_known() {
+    insta::assert_snapshot!(task(
+        quote!(connectors(input)),
+        &quote!(
+            pub enum Orders<'a, T: Clone = u8, const N: usize = 3> {
+                First(&'a [T; N]),
+            }
+        )
+    ));
+}
+
+#[test]
 fn a_program() {
     let input = quote! {
         settings: Settings,

@@ -3,8 +3,9 @@
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Expr, Ident, Lit, Token, Type, parenthesized, token};
+use syn::{Expr, Ident, Lit, LitStr, Token, Type, braced, bracketed, parenthesized, token};
 
+use super::groups::{ungrouped, ungrouped_type};
 use crate::diagnostics::Problems;
 
 /// One entry of an attribute.
@@ -21,6 +22,8 @@ pub(crate) enum Value {
     Is(Expr),
     Typed(Type),
     List(Vec<Entry>, Span),
+    /// It cannot be read, and the error is known already: nothing more is said about it.
+    Unreadable,
 }
 
 /// Reads the entries between an attribute's parentheses; what cannot be read is a mistake of its own, and the rest is
@@ -31,47 +34,146 @@ pub(crate) fn entries(tokens: TokenStream, problems: &mut Problems) -> Vec<Entry
 }
 
 fn list(input: ParseStream<'_>, problems: &mut Problems) -> Vec<Entry> {
+    let mut quoted = Vec::new();
+    let entries = list_with_quotes(input, &mut quoted, problems);
+    if let Some(first) = quoted.first() {
+        let names: Vec<_> = quoted.iter().map(LitStr::value).collect();
+        problems.at(first, format!("a name is written without quotes; write `{}`", names.join(", ")));
+    }
+    entries
+}
+
+/// The entries of a list, and the names among them that are in quotes.
+fn list_with_quotes(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: &mut Problems) -> Vec<Entry> {
     let mut entries = Vec::new();
     while !input.is_empty() {
-        match entry(input, problems) {
+        match entry(input, quoted, problems) {
             Ok(entry) => {
                 entries.push(entry);
                 expect_comma(input, problems);
             }
             Err(mistake) => {
-                problems.push(mistake);
+                problems.unreadable(mistake);
                 skip_to_comma(input);
             }
         }
-        // Nothing is left, or a comma is next, or its lack has been told.
+        // Nothing is left, or a comma is next, or its lack has been reported.
         let _ = input.parse::<Option<Token![,]>>();
     }
     entries
 }
 
-fn entry(input: ParseStream<'_>, problems: &mut Problems) -> syn::Result<Entry> {
-    let key = input.call(Ident::parse_any).map_err(|error| {
-        syn::Error::new(error.span(), "expected a name or a key here, such as `input` or `concurrency = 8`")
-    })?;
-    let value = if input.peek(Token![=]) {
-        input.parse::<Token![=]>()?;
-        Value::Is(input.parse()?)
+fn entry(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: &mut Problems) -> syn::Result<Entry> {
+    let key = key(input, quoted, problems)?;
+    let value = if input.peek(Token![::]) {
+        let message =
+            format!("a name belongs before a type: write `{}: {key}::…`", key.to_string().to_lowercase());
+        return Err(syn::Error::new(key.span(), message));
+    } else if input.peek(Token![=]) {
+        let equals = input.parse::<Token![=]>()?;
+        assigned(input, &key, equals.span, problems)
     } else if input.peek(Token![:]) {
         let colon = input.parse::<Token![:]>()?;
-        if input.peek(Lit) || input.peek(Token![-]) {
-            let message =
-                format!("a value stands behind `=`; write `{key} = {}`", input.parse::<TokenTree>()?);
-            return Err(syn::Error::new(colon.span, message));
-        }
-        Value::Typed(input.parse()?)
+        typed(input, &key, colon.span, problems)?
     } else if input.peek(token::Paren) {
         let inside;
         let parens = parenthesized!(inside in input);
         Value::List(list(&inside, problems), parens.span.join())
+    } else if input.peek(token::Bracket) || input.peek(token::Brace) {
+        bracketed_list(input, &key, problems)?
     } else {
         Value::Nothing
     };
     Ok(Entry { key, value })
+}
+
+/// A name; one in quotes or with a `-` in it is read as it is meant.
+fn key(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: &mut Problems) -> syn::Result<Ident> {
+    if input.peek(LitStr) {
+        let text: LitStr = input.parse()?;
+        let name = text.parse_with(Ident::parse_any).map_err(|_| no_name(text.span()))?;
+        quoted.push(text);
+        return Ok(name);
+    }
+    let first = input.call(Ident::parse_any).map_err(|error| no_name(error.span()))?;
+    let (mut written, mut meant) = (first.to_string(), first.to_string());
+    while input.peek(Token![-]) && input.peek2(Ident::peek_any) {
+        input.parse::<Token![-]>()?;
+        let part = input.call(Ident::parse_any)?;
+        written = format!("{written}-{part}");
+        meant = format!("{meant}_{part}");
+    }
+    if written == meant {
+        return Ok(first);
+    }
+    problems.at(&first, format!("`{written}` is no name in Rust; write `{meant}`"));
+    Ok(Ident::new(&meant, first.span()))
+}
+
+fn no_name(span: Span) -> syn::Error {
+    syn::Error::new(span, "expected a name or a key here, such as `input` or `concurrency = 8`")
+}
+
+/// What stands behind `key =`.
+fn assigned(input: ParseStream<'_>, key: &Ident, equals: Span, problems: &mut Problems) -> Value {
+    if input.is_empty() || input.peek(Token![,]) {
+        problems.here(equals, format!("`{key} =` has no value; write one behind it, or remove `{key}`"));
+        return Value::Unreadable;
+    }
+    match input.parse() {
+        Ok(expr) => Value::Is(ungrouped(expr)),
+        Err(mistake) => {
+            problems.push(mistake);
+            skip_to_comma(input);
+            Value::Unreadable
+        }
+    }
+}
+
+/// What stands behind `key:`.
+fn typed(input: ParseStream<'_>, key: &Ident, colon: Span, problems: &mut Problems) -> syn::Result<Value> {
+    if input.is_empty() || input.peek(Token![,]) {
+        let message =
+            format!("`{key}:` has no type; write one behind it, such as `{key}: Sink`, or remove the `:`");
+        problems.here(colon, message);
+        return Ok(Value::Unreadable);
+    }
+    if input.peek(Lit) || input.peek(Token![-]) {
+        let message = format!("a value stands behind `=`; write `{key} = {}`", input.parse::<TokenTree>()?);
+        problems.here(colon, message);
+        skip_to_comma(input);
+        return Ok(Value::Unreadable);
+    }
+    if input.peek(token::Bracket) || input.peek(token::Brace) || input.peek(token::Paren) {
+        return bracketed_list(input, key, problems);
+    }
+    match input.parse() {
+        Ok(ty) => Ok(Value::Typed(ungrouped_type(ty))),
+        Err(mistake) => {
+            problems.push(mistake);
+            skip_to_comma(input);
+            Ok(Value::Unreadable)
+        }
+    }
+}
+
+/// `connectors[input, output]` and `connectors: (input, output)`, which are meant as `connectors(input, output)`.
+fn bracketed_list(input: ParseStream<'_>, key: &Ident, problems: &mut Problems) -> syn::Result<Value> {
+    let inside;
+    let span = if input.peek(token::Bracket) {
+        bracketed!(inside in input).span.join()
+    } else if input.peek(token::Brace) {
+        braced!(inside in input).span.join()
+    } else {
+        parenthesized!(inside in input).span.join()
+    };
+    // The names in quotes are not reported: the correction below has them without.
+    let entries = list_with_quotes(&inside, &mut Vec::new(), problems);
+    let are_names = entries.iter().all(|entry| matches!(entry.value, Value::Nothing));
+    let names: Vec<_> = entries.iter().map(|entry| entry.key.to_string()).collect();
+    let written = if are_names { names.join(", ") } else { "…".to_owned() };
+    problems.at(key, format!("`{key}` is a list in parentheses; write `{key}({written})`"));
+    Ok(Value::List(entries, span))
 }
 
 fn expect_comma(input: ParseStream<'_>, problems: &mut Problems) {

@@ -1,9 +1,12 @@
 //! The input of `ergon::main!`.
 
+use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
-use syn::parse::{Parse, ParseStream};
+use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Ident, Path, Token, Type, braced, bracketed, token};
+
+use crate::diagnostics::Problems;
 
 /// The keys of `ergon::main!` in the order they were written.
 #[derive(Debug)]
@@ -25,66 +28,128 @@ pub(crate) enum MainKey {
 #[derive(Debug)]
 pub(crate) struct Wired {
     pub(crate) path: Path,
-    pub(crate) slots: Option<Vec<(Ident, Punctuated<Ident, Token![.]>)>>,
+    pub(crate) slots: Option<Vec<Slot>>,
 }
 
-impl Parse for MainInput {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let keys = Punctuated::<MainKey, Token![,]>::parse_terminated(input)?;
-        Ok(Self { keys: keys.into_iter().collect() })
+/// A slot and the field of the settings that is wired to it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) name: Ident,
+    pub(crate) field: Punctuated<Ident, Token![.]>,
+}
+
+impl MainInput {
+    /// Reads the keys; what cannot be read is a mistake of its own, and the rest is read all the same.
+    pub(crate) fn parse(tokens: TokenStream, problems: &mut Problems) -> Self {
+        let read = |input: ParseStream<'_>| Ok(each(input, problems, key));
+        Self { keys: read.parse2(tokens).unwrap_or_default() }
     }
 }
 
-impl Parse for MainKey {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let key = input.call(Ident::parse_any)?;
-        input.parse::<Token![:]>()?;
-        match key.to_string().as_str() {
-            "settings" => Ok(Self::Settings(key, Box::new(input.parse()?))),
-            "crate" => Ok(Self::Crate(input.parse()?)),
-            "tasks" => {
-                let inside;
-                bracketed!(inside in input);
-                let tasks = Punctuated::<Wired, Token![,]>::parse_terminated(&inside)?;
-                Ok(Self::Tasks(key, tasks.into_iter().collect()))
-            }
-            _ => {
-                while !input.is_empty() && !input.peek(Token![,]) {
-                    input.parse::<proc_macro2::TokenTree>()?;
+/// Reads what stands between commas.
+fn each<T>(
+    input: ParseStream<'_>,
+    problems: &mut Problems,
+    mut read: impl FnMut(ParseStream<'_>, &mut Problems) -> syn::Result<T>,
+) -> Vec<T> {
+    let mut all = Vec::new();
+    while !input.is_empty() {
+        match read(input, problems) {
+            Ok(item) => {
+                all.push(item);
+                if !input.is_empty() && !input.peek(Token![,]) {
+                    problems.push(input.error("expected `,`"));
+                    skip_to_comma(input);
                 }
-                Ok(Self::Unknown(key))
+            }
+            Err(mistake) => {
+                problems.push(mistake);
+                skip_to_comma(input);
             }
         }
+        // Nothing is left, or a comma is next.
+        let _ = input.parse::<Option<Token![,]>>();
+    }
+    all
+}
+
+fn key(input: ParseStream<'_>, problems: &mut Problems) -> syn::Result<MainKey> {
+    let key = input.call(Ident::parse_any).map_err(|error| {
+        syn::Error::new(
+            error.span(),
+            "expected a key here: `settings: Settings` or `tasks: [MyTask { input: orders }]`",
+        )
+    })?;
+    let colon = input.parse::<Token![:]>()?.span;
+    match key.to_string().as_str() {
+        "settings" => {
+            let missing =
+                "`settings:` has no type; write `settings: Settings` with the type of your settings";
+            behind(input, colon, missing)?;
+            Ok(MainKey::Settings(key, Box::new(input.parse()?)))
+        }
+        "crate" => {
+            behind(input, colon, "`crate:` has no path; write `crate: my_ergon`, or remove it")?;
+            Ok(MainKey::Crate(input.parse()?))
+        }
+        "tasks" => {
+            let list = "`tasks` is a list in brackets; write `tasks: [MyTask { input: orders }]`";
+            behind(input, colon, list)?;
+            if !input.peek(token::Bracket) {
+                return Err(syn::Error::new(input.span(), list));
+            }
+            let inside;
+            bracketed!(inside in input);
+            Ok(MainKey::Tasks(key, each(&inside, problems, wired)))
+        }
+        _ => {
+            skip_to_comma(input);
+            Ok(MainKey::Unknown(key))
+        }
     }
 }
 
-impl Parse for Wired {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let path = input.call(Path::parse_mod_style)?;
-        if !input.peek(token::Brace) {
-            return Ok(Self { path, slots: None });
-        }
-        let inside;
-        braced!(inside in input);
-        let slots = Punctuated::<Slot, Token![,]>::parse_terminated(&inside)?;
-        Ok(Self { path, slots: Some(slots.into_iter().map(|slot| (slot.name, slot.field)).collect()) })
+fn wired(input: ParseStream<'_>, problems: &mut Problems) -> syn::Result<Wired> {
+    let path = input.call(Path::parse_mod_style).map_err(|error| {
+        syn::Error::new(error.span(), "expected a task here, such as `MyTask { input: orders }`")
+    })?;
+    if !input.peek(token::Brace) {
+        return Ok(Wired { path, slots: None });
     }
+    let inside;
+    braced!(inside in input);
+    Ok(Wired { path, slots: Some(each(&inside, problems, slot)) })
 }
 
-struct Slot {
-    name: Ident,
-    field: Punctuated<Ident, Token![.]>,
+fn slot(input: ParseStream<'_>, _: &mut Problems) -> syn::Result<Slot> {
+    let name: Ident = input.parse().map_err(|error| {
+        syn::Error::new(error.span(), "expected the name of a slot here, such as `input: orders`")
+    })?;
+    if !input.peek(Token![:]) {
+        // As in a struct literal: `input` stands for `input: input`.
+        return Ok(Slot { field: std::iter::once(name.clone()).collect(), name });
+    }
+    let colon = input.parse::<Token![:]>()?.span;
+    let missing =
+        format!("`{name}:` has no field of the settings; write `{name}: orders`, with the field's name");
+    behind(input, colon, missing)?;
+    let field = Punctuated::parse_separated_nonempty(input).map_err(|error| {
+        let message =
+            "a slot is wired to a field of the settings: write its name, such as `orders` or `files.orders`";
+        syn::Error::new(error.span(), message)
+    })?;
+    Ok(Slot { name, field })
 }
 
-impl Parse for Slot {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let name: Ident = input.parse()?;
-        if !input.peek(Token![:]) {
-            // As in a struct literal: `input` stands for `input: input`.
-            return Ok(Self { field: std::iter::once(name.clone()).collect(), name });
+/// Something stands behind a colon.
+fn behind(input: ParseStream<'_>, colon: Span, missing: impl std::fmt::Display) -> syn::Result<()> {
+    if input.is_empty() || input.peek(Token![,]) { Err(syn::Error::new(colon, missing)) } else { Ok(()) }
+}
+
+fn skip_to_comma(input: ParseStream<'_>) {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        if input.parse::<TokenTree>().is_err() {
+            return;
         }
-        input.parse::<Token![:]>()?;
-        let field = Punctuated::parse_separated_nonempty(input)?;
-        Ok(Self { name, field })
     }
 }

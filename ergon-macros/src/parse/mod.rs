@@ -1,9 +1,11 @@
 //! From tokens to syntax; says nothing about what it means.
 
 mod entry;
+mod groups;
 mod main;
 mod task;
 
 pub(crate) use entry::{Entry, Value, entries};
-pub(crate) use main::{MainInput, MainKey, Wired};
-pub(crate) use task::TaskInput;
+pub(crate) use groups::in_type;
+pub(crate) use main::{MainInput, MainKey, Slot, Wired};
+pub(crate) use task::{Shape, TaskInput};

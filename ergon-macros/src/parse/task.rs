@@ -1,7 +1,8 @@
 //! The input of `#[ergon::task]`.
 
-use proc_macro2::TokenStream;
-use syn::{Item, ItemStruct};
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+use syn::{Generics, Ident, Item, ItemStruct, Visibility};
 
 use super::{Entry, entries};
 use crate::diagnostics::Problems;
@@ -13,28 +14,48 @@ pub(crate) struct TaskInput {
     pub(crate) item: ItemStruct,
 }
 
+/// The outside of an item that is no task.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    pub(crate) visibility: Visibility,
+    pub(crate) ident: Ident,
+    pub(crate) generics: Generics,
+    /// What remains of the item: a function, whose name does not clash with that of a type.
+    pub(crate) kept: TokenStream,
+}
+
 impl TaskInput {
-    /// Reads both; `None` if the item is no struct, so that nothing can be made of it.
-    pub(crate) fn parse(attribute: TokenStream, item: TokenStream, problems: &mut Problems) -> Option<Self> {
+    /// Reads both; what the item looks like from outside if it is no struct, and nothing if it has no name.
+    pub(crate) fn parse(
+        attribute: TokenStream,
+        item: TokenStream,
+        problems: &mut Problems,
+    ) -> Result<Self, Option<Shape>> {
         let entries = entries(attribute, problems);
-        match problems.keep(syn::parse2::<Item>(item))? {
-            Item::Struct(item) => Some(Self { entries, item }),
-            other => {
-                let message =
-                    "a task is a struct: `#[ergon::task(…)]` goes on a struct with named fields, or none";
-                problems.here(keyword(&other), message);
-                None
+        let item = problems.keep(syn::parse2::<Item>(item)).ok_or(None)?;
+        let (place, shape) = match item {
+            Item::Struct(item) => return Ok(Self { entries, item }),
+            Item::Enum(item) => (item.enum_token.span, Shape::new(item.vis, item.ident, item.generics)),
+            Item::Union(item) => (item.union_token.span, Shape::new(item.vis, item.ident, item.generics)),
+            Item::Fn(item) => {
+                let kept = item.to_token_stream();
+                let shape = Shape { kept, ..Shape::new(item.vis, item.sig.ident, Generics::default()) };
+                (item.sig.fn_token.span, shape)
             }
-        }
+            _ => {
+                problems.here(Span::call_site(), NO_STRUCT);
+                return Err(None);
+            }
+        };
+        problems.here(place, NO_STRUCT);
+        Err(Some(shape))
     }
 }
 
-/// Where to point at an item that is no struct.
-fn keyword(item: &Item) -> proc_macro2::Span {
-    match item {
-        Item::Enum(item) => item.enum_token.span,
-        Item::Union(item) => item.union_token.span,
-        Item::Fn(item) => item.sig.fn_token.span,
-        _ => proc_macro2::Span::call_site(),
+impl Shape {
+    pub(crate) fn new(visibility: Visibility, ident: Ident, generics: Generics) -> Self {
+        Self { visibility, ident, generics, kept: TokenStream::new() }
     }
 }
+
+const NO_STRUCT: &str = "a task is a struct: `#[ergon::task(…)]` goes on a struct with named fields, or none";

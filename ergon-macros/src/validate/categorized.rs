@@ -43,7 +43,10 @@ pub(crate) fn categorized(input: DeriveInput, problems: &mut Problems) -> Option
             }
         }
         Data::Struct(data) => sort(None, Said::Nothing, &data.fields, problems),
-        Data::Union(data) => problems.at(&data.union_token, "an error is an enum or a struct"),
+        Data::Union(data) => {
+            problems.at(&data.union_token, "an error is an enum or a struct");
+            return None;
+        }
     }
     Some(Categorized { ergon: super::ergon(), ident: input.ident, arms, transparent })
 }
@@ -117,9 +120,13 @@ fn retry_after(attribute: &Attribute, category: &str, problems: &mut Problems) -
         problems.at(&entry.key, message);
         return None;
     }
-    let Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) = &entry.value else {
-        problems.at(&entry.key, "`retry_after` takes a duration; write `retry_after = \"5s\"`");
-        return None;
+    let text = match &entry.value {
+        Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => text,
+        Value::Unreadable => return None,
+        _ => {
+            problems.at(&entry.key, "`retry_after` takes a duration; write `retry_after = \"5s\"`");
+            return None;
+        }
     };
     let time = humantime::parse_duration(&text.value()).ok();
     if time.is_none() {

@@ -5,7 +5,7 @@ use syn::{Attribute, Data, DeriveInput, Field, Fields, GenericArgument, Ident, P
 
 use crate::diagnostics::{Problems, suggestion};
 use crate::model::{Configured, ConfiguredField, FieldKind};
-use crate::parse::{Entry, Value, entries};
+use crate::parse::{Entry, Value, entries, in_type};
 
 /// Which derive this is: the name of its helper attribute, and what a struct may declare in it.
 #[derive(Debug, Clone, Copy)]
@@ -99,18 +99,19 @@ fn configured_field(derive: Derive, field: Field, problems: &mut Problems) -> Op
     for Entry { key, value } in entries.into_iter().take(1) {
         kind = match (key.to_string().as_str(), value) {
             ("skip", Value::Nothing) => FieldKind::Skip,
-            ("service", Value::Nothing) => service_kind(&field.ty, problems)?,
+            ("service", Value::Nothing) => service_kind(&field.ty, problems).unwrap_or(FieldKind::Unknown),
             ("default", Value::Nothing) => {
                 FieldKind::KeyOr(syn::parse_quote!(::core::default::Default::default()))
             }
             ("default", Value::Is(expr)) => FieldKind::KeyOr(expr),
+            ("skip" | "service" | "default", Value::Unreadable) => FieldKind::Unknown,
             ("skip" | "service", _) => {
                 problems.at(&key, format!("`{key}` stands alone"));
-                FieldKind::Key
+                FieldKind::Unknown
             }
             ("default", _) => {
                 problems.at(&key, "`default` takes a value; write `default = 100`");
-                FieldKind::Key
+                FieldKind::Unknown
             }
             (name, _) => {
                 let near = suggestion(name, FIELD_KEYS);
@@ -119,7 +120,7 @@ fn configured_field(derive: Derive, field: Field, problems: &mut Problems) -> Op
                     &key,
                     format!("`{name}` is nothing that a field's `#[{attribute}(…)]` knows; {near}"),
                 );
-                FieldKind::Key
+                FieldKind::Unknown
             }
         };
     }
@@ -129,8 +130,9 @@ fn configured_field(derive: Derive, field: Field, problems: &mut Problems) -> Op
 
 /// A service field `client: AcmeClient` is built from an `AcmeClientConfig`.
 fn service_kind(ty: &Type, problems: &mut Problems) -> Option<FieldKind> {
+    let ty = in_type(ty);
     let (inner, shared) = match inside_arc(ty) {
-        Some(inner) => (inner, true),
+        Some(inner) => (in_type(inner), true),
         None => (ty, false),
     };
     let Type::Path(path) = inner else {

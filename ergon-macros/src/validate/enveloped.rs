@@ -8,7 +8,7 @@ use super::keys::retry_keys;
 use super::policy;
 use crate::diagnostics::{Problems, suggestion};
 use crate::model::{Argument, EnvelopePolicy, Enveloped, Setting};
-use crate::parse::{Entry, Value, entries};
+use crate::parse::{Entry, Value, entries, in_type};
 
 const KEYS: [&str; 3] = ["name", "policy", "crate"];
 
@@ -75,8 +75,10 @@ fn own_value<'a>(own: &'a [Entry], key: &str, problems: &mut Problems) -> Option
 }
 
 fn name(entry: &Entry, problems: &mut Problems) -> Option<String> {
-    if let Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) = &entry.value {
-        return Some(text.value());
+    match &entry.value {
+        Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => return Some(text.value()),
+        Value::Unreadable => return None,
+        _ => {}
     }
     problems.at(&entry.key, "`name` is a text; write `name = \"stock\"`");
     None
@@ -90,6 +92,7 @@ fn policy_of(constant: Option<&Entry>, settings: Vec<Setting>, problems: &mut Pr
     }
     match &entry.value {
         Value::Is(expr) => EnvelopePolicy::Expr(Box::new(expr.clone())),
+        Value::Unreadable => EnvelopePolicy::Keys(settings),
         _ => {
             problems.at(&entry.key, "`policy` takes a `RetryPolicy`; write `policy = A_CONST`");
             EnvelopePolicy::Keys(settings)
@@ -105,8 +108,8 @@ fn returns(function: &ItemFn, problems: &mut Problems) -> Option<Type> {
             problems.at(&function.sig.ident, message);
             None
         }
-        ReturnType::Type(_, ty) => match ty.as_ref() {
-            Type::Path(_) | Type::Macro(_) | Type::Paren(_) | Type::Group(_) => Some(ty.as_ref().clone()),
+        ReturnType::Type(_, ty) => match in_type(ty) {
+            Type::Path(_) | Type::Macro(_) | Type::Paren(_) => Some(ty.as_ref().clone()),
             other => {
                 problems.here(other.span(), message);
                 None
@@ -124,7 +127,7 @@ fn arguments(function: &mut ItemFn, problems: &mut Problems) -> Vec<Argument> {
             FnArg::Receiver(receiver) => {
                 problems.at(receiver, "every attempt needs `self`; take `&self`");
             }
-            FnArg::Typed(typed) => match (typed.pat.as_mut(), typed.ty.as_ref()) {
+            FnArg::Typed(typed) => match (typed.pat.as_mut(), in_type(&typed.ty)) {
                 (_, Type::Reference(reference)) if reference.mutability.is_some() => {
                     let message =
                         "every attempt needs this argument; take it by value or `&`, or return what changes";

@@ -4,12 +4,13 @@ use quote::ToTokens;
 
 use crate::diagnostics::{Problems, suggestion};
 use crate::model::Main;
-use crate::parse::{MainInput, MainKey, Wired};
+use crate::parse::{MainInput, MainKey, Slot, Wired};
 
 const KEYS: [&str; 3] = ["settings", "tasks", "crate"];
 
 /// Makes the model; `None` if there are no settings or no tasks to speak of.
 pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
+    check_program(problems);
     let (mut settings, mut tasks, mut ergon) = (None, None, None);
     for key in input.keys {
         match key {
@@ -17,7 +18,7 @@ pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
             MainKey::Settings(_, ty) => settings = Some(*ty),
             MainKey::Tasks(key, _) if tasks.is_some() => twice(&key, problems),
             MainKey::Tasks(key, wired) => {
-                if wired.is_empty() {
+                if wired.is_empty() && problems.is_empty() {
                     problems.at(
                         &key,
                         "a program has at least one task; write `tasks: [MyTask { input: orders }]`",
@@ -43,6 +44,30 @@ pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
     let tasks = tasks?;
     check_tasks(&tasks, problems);
     Some(Main { ergon: ergon.unwrap_or_else(super::ergon), settings: settings?, tasks })
+}
+
+/// A library has no `main`: it would never run.
+fn check_program(problems: &mut Problems) {
+    if is_library(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned())) {
+        let message = "`ergon::main!` makes a program, and this is a library; write it in `src/main.rs`";
+        problems.here(proc_macro2::Span::call_site(), message);
+    }
+}
+
+/// Whether the compiler was called, with these arguments, to make a library. The examples of a documentation are
+/// compiled together as a library without a name, but each of them is a program.
+fn is_library(arguments: impl Iterator<Item = String>) -> bool {
+    let (mut library, mut named, mut previous) = (false, false, String::new());
+    for argument in arguments {
+        let value = |key: &str| match argument.strip_prefix(key) {
+            Some(rest) => rest.strip_prefix('='),
+            None => (previous == key).then_some(argument.as_str()),
+        };
+        library |= value("--crate-type").is_some_and(|kind| kind != "bin");
+        named |= value("--crate-name").is_some();
+        previous = argument;
+    }
+    library && named
 }
 
 fn twice(key: &syn::Ident, problems: &mut Problems) {
@@ -72,10 +97,32 @@ fn check_tasks(tasks: &[Wired], problems: &mut Problems) {
                 .at(&task.path, format!("`{path}` is a task; wire it: `{path} {{ input: … }}`, {fields}"));
         }
         let mut slots = std::collections::HashSet::new();
-        for (slot, _) in task.slots.iter().flatten() {
-            if !slots.insert(slot.to_string()) {
-                problems.at(slot, format!("`{slot}` is wired twice; keep one of them"));
+        for Slot { name, .. } in task.slots.iter().flatten() {
+            if !slots.insert(name.to_string()) {
+                problems.at(name, format!("`{name}` is wired twice; keep one of them"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn library(arguments: &str) -> bool {
+        is_library(arguments.split(' ').map(str::to_owned))
+    }
+
+    #[test]
+    fn a_library_is_known_by_the_arguments_of_the_compiler() {
+        assert!(library("rustc --crate-name app --edition=2024 src/lib.rs --crate-type lib --emit=metadata"));
+        assert!(library(
+            "clippy-driver rustc --crate-name app src/lib.rs --crate-type=cdylib --crate-type=rlib"
+        ));
+        assert!(!library("rustc --crate-name app src/main.rs --crate-type bin"));
+        assert!(!library("rustc --crate-name app --edition=2024 src/lib.rs --test"));
+        assert!(!library("rustc --edition 2024 --crate-type=lib --out-dir /tmp /tmp/doctest_bundle_2024.rs"));
+        assert!(!library("rust-analyzer-proc-macro-srv"));
+        assert!(!library(""));
     }
 }

@@ -2,7 +2,8 @@
 //! listed is known to the rest of the file.
 
 use proc_macro2::Span;
-use syn::{Expr, Ident};
+use syn::punctuated::Punctuated;
+use syn::{Expr, ExprLit, Ident, Lit, LitStr, Token};
 
 use super::keys::is_policy_key;
 use super::task::{SECTIONS, section};
@@ -23,6 +24,8 @@ fn listed(entry: Entry, problems: &mut Problems) -> Entry {
     let names: Option<Vec<Ident>> = match expr {
         Expr::Array(array) => array.elems.iter().map(name).collect(),
         Expr::Tuple(tuple) => tuple.elems.iter().map(name).collect(),
+        Expr::Paren(paren) => name(&paren.expr).map(|name| vec![name]),
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => named_in(text),
         single => name(single).map(|name| vec![name]),
     };
     let Some(names) = names else { return entry };
@@ -32,7 +35,17 @@ fn listed(entry: Entry, problems: &mut Problems) -> Entry {
     Entry { value: Value::List(list, Span::call_site()), key: entry.key }
 }
 
+/// The names in a text such as `"input, output"`.
+fn named_in(text: &LitStr) -> Option<Vec<Ident>> {
+    text.parse_with(Punctuated::<Ident, Token![,]>::parse_terminated)
+        .ok()
+        .map(|names| names.into_iter().collect())
+}
+
 fn name(expr: &Expr) -> Option<Ident> {
+    if let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = expr {
+        return text.parse().ok();
+    }
     if let Expr::Path(path) = expr { path.path.get_ident().cloned() } else { None }
 }
 

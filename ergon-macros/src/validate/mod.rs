@@ -20,7 +20,7 @@ use proc_macro2::Span;
 use syn::{Path, parse_quote_spanned};
 
 /// Where `ergon` is, seen from the user's crate; asked of Cargo, so that a renamed dependency works.
-fn ergon() -> Path {
+pub(crate) fn ergon() -> Path {
     let name = match proc_macro_crate::crate_name("ergon") {
         Ok(proc_macro_crate::FoundCrate::Name(name)) => name,
         Ok(proc_macro_crate::FoundCrate::Itself) | Err(_) => "ergon".to_owned(),

@@ -60,6 +60,7 @@ fn role(
             problems.at(&section.key, format!("`{name}` is a list; write `{name}(concurrency = 8)`"));
             Vec::new()
         }
+        Value::Unreadable => Vec::new(),
     }
 }
 
@@ -126,6 +127,9 @@ impl Checker<'_> {
         let name = entry.key.to_string();
         if let Value::List(entries, _) = &entry.value {
             return Some(self.settings(entries, &name, keys));
+        }
+        if matches!(entry.value, Value::Unreadable) {
+            return None;
         }
         let hint = if name == "empty_queue" {
             "write `empty_queue(backoff = \"1s\")`".to_owned()
@@ -272,10 +276,25 @@ impl Checker<'_> {
             Value::Is(expr) => expr.span(),
             Value::Typed(ty) => ty.span(),
             Value::List(_, span) => *span,
+            Value::Unreadable => return None,
         };
         let key = &entry.key;
-        self.problems.here(span, format!("`{key}` takes {what}; write `{key} = {example}`"));
+        let is_written = !matches!(&entry.value, Value::Is(expr) if is_computed(expr));
+        let why = if is_written { "" } else { " that is written out, because a macro computes nothing" };
+        self.problems.here(span, format!("`{key}` takes {what}{why}; write `{key} = {example}`"));
         None
+    }
+}
+
+/// Whether the value of an expression is known only when the program is compiled or runs.
+fn is_computed(expr: &Expr) -> bool {
+    match expr {
+        Expr::Group(group) => is_computed(&group.expr),
+        Expr::Binary(_) | Expr::Block(_) | Expr::Call(_) | Expr::Macro(_) | Expr::MethodCall(_) => true,
+        Expr::Path(path) => {
+            path.path.get_ident().is_none_or(|name| name.to_string().contains(char::is_uppercase))
+        }
+        _ => false,
     }
 }
 

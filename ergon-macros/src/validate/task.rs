@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use syn::spanned::Spanned;
-use syn::{Expr, ExprLit, Field, Fields, Ident, ItemStruct, Lit, Path, Type};
+use syn::{Attribute, Expr, ExprLit, Field, Fields, Ident, ItemStruct, Lit, Path, Type};
 
 use super::meant::as_meant;
 use super::policy;
@@ -21,9 +21,10 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     let TaskInput { entries, item } = input;
     let entries = as_meant(entries, problems);
     check_sections(&entries, problems);
-    check_shape(&item, problems);
+    let fits = check_shape(&item, problems);
     let section = |name: &str| section(&entries, name);
     let ergon = section("crate").and_then(|entry| crate_path(entry, problems)).unwrap_or_else(super::ergon);
+    let (attributes, is_only_task) = without_second_task(item.attrs, &ergon, problems);
     let name = section("name").and_then(|entry| task_name(entry, problems));
     let (consumer, producer) = (section("consumer"), section("producer"));
     let has_source = consumer.is_some() || producer.is_none();
@@ -36,8 +37,9 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     let mut fields = own_fields(item.fields.clone(), problems);
     check_own_fields(&mut fields, &connectors, &services, problems);
     let form = form(section("blocking"), section("execute"), problems);
+    let names_slots = !connectors.is_empty() || !has_source || form == Form::Execute;
     if has_source && from.is_none() && form != Form::Execute {
-        check_has_source(&connectors, section("connectors"), &item, problems);
+        check_has_source(&connectors, section("connectors"), &item.ident, problems);
     }
     let workers = section("workers").and_then(|entry| policy::at_least_one(entry, problems));
     let default = || Policy { role: "consumer", settings: Vec::new() };
@@ -46,7 +48,7 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     Task {
         ergon,
         name: name.unwrap_or_else(|| kebab_case(&item.ident.to_string())),
-        attributes: item.attrs,
+        attributes,
         visibility: item.vis,
         ident: item.ident,
         generics: item.generics,
@@ -57,6 +59,7 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
         consumer: if has_source { consumer.or_else(|| Some(default())) } else { None },
         producer,
         workers,
+        known: fits && is_only_task && names_slots,
     }
 }
 
@@ -104,7 +107,8 @@ fn check_sections(entries: &[Entry], problems: &mut Problems) {
     }
 }
 
-fn check_shape(item: &ItemStruct, problems: &mut Problems) {
+/// Says whether the struct can be a task.
+fn check_shape(item: &ItemStruct, problems: &mut Problems) -> bool {
     if let Fields::Unnamed(fields) = &item.fields {
         let message = "a task has named fields, or none; write `struct Task { field: Type }`";
         problems.at(fields, message);
@@ -113,12 +117,39 @@ fn check_shape(item: &ItemStruct, problems: &mut Problems) {
         let message = "a task cannot be generic; name the types, or inject what differs as a service";
         problems.at(&item.generics, message);
     }
+    item.generics.params.is_empty() && !matches!(item.fields, Fields::Unnamed(_))
+}
+
+/// The struct's attributes without a second `#[ergon::task(…)]`, which would add every field once more; and whether
+/// there was none.
+fn without_second_task(
+    attributes: Vec<Attribute>,
+    ergon: &Path,
+    problems: &mut Problems,
+) -> (Vec<Attribute>, bool) {
+    let krate = ergon.segments.last().map(|segment| segment.ident.to_string());
+    let is_task = |attribute: &Attribute| {
+        let names: Vec<_> =
+            attribute.path().segments.iter().map(|segment| segment.ident.to_string()).collect();
+        match names.as_slice() {
+            [task] => task == "task",
+            [.., of, task] => task == "task" && (of == "ergon" || krate.as_ref() == Some(of)),
+            [] => false,
+        }
+    };
+    let (again, others): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_task);
+    for attribute in &again {
+        let message = "a struct has one `#[ergon::task(…)]`; put the sections of both into one of them";
+        problems.at(attribute, message);
+    }
+    (others, again.is_empty())
 }
 
 pub(super) fn crate_path(entry: &Entry, problems: &mut Problems) -> Option<Path> {
     match &entry.value {
         Value::Is(Expr::Path(path)) => Some(path.path.clone()),
         Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => problems.keep(text.parse()),
+        Value::Unreadable => None,
         _ => {
             problems.at(&entry.key, "`crate` names where `ergon` is; write `crate = my_ergon`");
             None
@@ -127,9 +158,13 @@ pub(super) fn crate_path(entry: &Entry, problems: &mut Problems) -> Option<Path>
 }
 
 fn task_name(entry: &Entry, problems: &mut Problems) -> Option<String> {
-    let Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) = &entry.value else {
-        problems.at(&entry.key, "`name` is a text; write `name = \"order-processor\"`");
-        return None;
+    let text = match &entry.value {
+        Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => text,
+        Value::Unreadable => return None,
+        _ => {
+            problems.at(&entry.key, "`name` is a text; write `name = \"order-processor\"`");
+            return None;
+        }
     };
     let name = text.value();
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -143,8 +178,10 @@ fn task_name(entry: &Entry, problems: &mut Problems) -> Option<String> {
 
 /// The entries of a section that is a list.
 fn list<'a>(entry: &'a Entry, example: &str, problems: &mut Problems) -> &'a [Entry] {
-    if let Value::List(list, _) = &entry.value {
-        return list;
+    match &entry.value {
+        Value::List(list, _) => return list,
+        Value::Unreadable => return &[],
+        _ => {}
     }
     problems.at(&entry.key, format!("`{}` is a list; write `{example}`", entry.key));
     &[]
@@ -165,7 +202,7 @@ fn connectors(section: &Entry, first: First<'_>, problems: &mut Problems) -> Vec
         };
         let by_place = if is_source { Role::Source } else { Role::Sink };
         let role = match &entry.value {
-            Value::Nothing => by_place,
+            Value::Nothing | Value::Unreadable => by_place,
             Value::Typed(ty) => role(ty, problems).unwrap_or(by_place),
             Value::Is(_) | Value::List(..) => {
                 let key = &entry.key;
@@ -212,13 +249,13 @@ fn services(section: &Entry, problems: &mut Problems) -> Vec<Service> {
             continue;
         }
         let of = match &entry.value {
-            Value::Nothing => by_convention(&entry.key),
+            Value::Nothing | Value::Unreadable => by_convention(&entry.key),
             Value::Typed(Type::TraitObject(object)) => ServiceType::Dyn(object.clone()),
             Value::Typed(ty) => ServiceType::Concrete(Box::new(ty.clone())),
             Value::Is(_) | Value::List(..) => {
                 let key = &entry.key;
                 problems.at(key, format!("a service is `{key}`, `{key}: CrmService` or `{key}: dyn Rates`"));
-                continue;
+                by_convention(key)
             }
         };
         services.push(Service { name: entry.key.clone(), of });
@@ -285,7 +322,7 @@ fn check_own_fields(
 fn check_has_source(
     connectors: &[Connector],
     section: Option<&Entry>,
-    item: &ItemStruct,
+    task: &Ident,
     problems: &mut Problems,
 ) {
     let has_source = connectors.iter().any(|c| matches!(c.role, Role::Source | Role::Duplex));
@@ -293,7 +330,7 @@ fn check_has_source(
         return;
     }
     let message = "a consumer fetches from a source; write `connectors(input)`, the first is the source";
-    problems.here(section.map_or(item.ident.span(), |section| section.key.span()), message);
+    problems.here(section.map_or(task.span(), |section| section.key.span()), message);
 }
 
 fn own_fields(fields: Fields, problems: &mut Problems) -> Vec<OwnField> {

@@ -71,9 +71,32 @@ pub fn main<S: Settings>(package: Package, tasks: fn(&S) -> Result<Vec<TaskConfi
     })
 }
 
-/// What a task's own `fn(&Settings) -> Result<TaskConfig, _>` returned.
-pub fn task_config(config: impl IntoTaskConfig) -> Result<TaskConfig, Error> {
-    config.into_task_config()
+/// Calls a task's own `fn(&Settings) -> Result<TaskConfig, _>`.
+pub fn task_config<S, F: OfSettings<S>>(make: F, settings: &S) -> Result<TaskConfig, Error> {
+    make.task_config(settings)
+}
+
+/// A function of the settings.
+#[diagnostic::on_unimplemented(
+    message = "a function in `tasks` takes `&{S}`, a reference to the settings",
+    label = "this is no `fn(&{S}) -> Result<TaskConfig>`",
+    note = "write `fn config(settings: &{S}) -> Result<TaskConfig>`; a task's struct is followed by its wiring: `Orders {{ input: orders }}`"
+)]
+pub trait OfSettings<S> {
+    fn task_config(self, settings: &S) -> Result<TaskConfig, Error>;
+}
+
+impl<S, T: IntoTaskConfig, F: FnOnce(&S) -> T> OfSettings<S> for F {
+    fn task_config(self, settings: &S) -> Result<TaskConfig, Error> {
+        self(settings).into_task_config()
+    }
+}
+
+// A second impl, so that the compiler speaks of this trait and not of `FnOnce`.
+impl<S> OfSettings<S> for Placeholder {
+    fn task_config(self, _: &S) -> Result<TaskConfig, Error> {
+        Err(Error::new(ErrorKind::Settings, "a placeholder"))
+    }
 }
 
 /// A task's config, or why there is none.
@@ -111,11 +134,28 @@ fn task_config_error(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
     }
 }
 
-/// Stands in for the config of a task that did not compile.
-#[expect(clippy::panic, reason = "never runs: it is generated beside a compile error only")]
-pub fn stand_in() -> TaskConfig {
-    panic!("this task did not compile")
+/// Stands in for a value of what did not compile.
+#[expect(clippy::panic, reason = "never runs: it is generated next to a compile error only")]
+pub fn stand_in<T>() -> T {
+    panic!("this did not compile")
 }
+
+/// Does not compile for a retry policy that cannot be obeyed.
+pub const fn assert_possible<P: Possible>() {}
+
+/// A retry policy, and whether it can be obeyed.
+#[derive(Debug)]
+pub struct Checked<const POSSIBLE: bool>(());
+
+/// A retry policy that can be obeyed.
+#[diagnostic::on_unimplemented(
+    message = "this retry policy cannot be obeyed",
+    label = "one of its values is out of range",
+    note = "`max_attempts` and `backoff_multiplier` must be at least 1, `jitter` from 0 to 1, `backoff_cap` not smaller than `backoff`, a `timeout` longer than 0s"
+)]
+pub trait Possible {}
+
+impl Possible for Checked<true> {}
 
 /// Says whether a `const RetryPolicy` can be obeyed; asked by the compiler.
 pub const fn is_possible(policy: &RetryPolicy) -> bool {
@@ -201,6 +241,23 @@ impl OfService for ServiceError {
         }
     }
 }
+
+/// Does not compile for two tasks of one name.
+pub const fn assert_distinct<C: Distinct<First, Second>, First, Second>() {}
+
+/// The names of two tasks, and whether they are the same.
+#[derive(Debug)]
+pub struct Compared<const SAME: bool>(());
+
+/// Two tasks whose names differ.
+#[diagnostic::on_unimplemented(
+    message = "the tasks `{First}` and `{Second}` have one name",
+    label = "this task has the name of `{First}`",
+    note = "give one of them a name of its own: `#[ergon::task(name = \"…\", …)]`"
+)]
+pub trait Distinct<First, Second> {}
+
+impl<First, Second> Distinct<First, Second> for Compared<false> {}
 
 /// Compares two names at compile time.
 pub const fn same_name(a: &str, b: &str) -> bool {

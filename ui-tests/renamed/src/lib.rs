@@ -155,7 +155,8 @@ impl Execute for Once {
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Settings {
-    orders: MemoryConfig,
+    /// Where orders are.
+    pub orders: MemoryConfig,
     acme: AcmeConfig,
     client: AcmeClientConfig,
 }
@@ -175,13 +176,4 @@ pub fn split_orders(settings: &Settings) -> Result<TaskConfig, Error> {
         archive: acme,
         acme: client,
     }))
-}
-
-mod program {
-    use super::{Once, OnceWiring, Parse, ParseWiring, Settings, split_orders};
-
-    engine::main! {
-        settings: Settings,
-        tasks: [split_orders, Parse { input: orders }, Once { output: orders }],
-    }
 }

@@ -1,0 +1,29 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[derive(Deserialize)]
+struct Settings {
+    orders: MemoryConfig,
+    receipts: MemoryConfig,
+}
+
+#[ergon::task(connectors(input, output))]
+struct Orders;
+
+impl Consumer for Orders {
+    type Payload = String;
+    type Output = ();
+
+    async fn process_transaction(&self, order: &Transaction<String>) -> Result<()> {
+        self.output_connector.dispatch(order.forward()).await
+    }
+}
+
+fn config() -> TaskConfig {
+    Orders::config(OrdersWiring { input: MemoryConfig::new("a"), output: MemoryConfig::new("b") })
+}
+
+ergon::main! {
+    settings: Settings,
+    tasks: [config],
+}

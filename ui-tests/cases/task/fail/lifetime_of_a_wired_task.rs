@@ -1,0 +1,28 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[ergon::task(connectors(input, output))]
+struct Orders<'a> {
+    name: &'a str,
+}
+
+impl<'a> Consumer for Orders<'a> {
+    type Payload = String;
+    type Output = ();
+
+    async fn process_transaction(&self, order: &Transaction<String>) -> Result<()> {
+        let _name: &str = self.name;
+        self.output_connector.dispatch(order.forward()).await
+    }
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    orders: MemoryConfig,
+    receipts: MemoryConfig,
+}
+
+ergon::main! {
+    settings: Settings,
+    tasks: [Orders { input: orders, output: receipts }],
+}

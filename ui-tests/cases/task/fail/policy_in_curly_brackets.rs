@@ -1,0 +1,25 @@
+// errors: 2
+use ergon::prelude::*;
+
+#[ergon::task(connectors(input, output), consumer { concurrency = 8, process { max_attempts = 3 } })]
+struct Orders;
+
+impl Consumer for Orders {
+    type Payload = String;
+    type Output = ();
+
+    async fn process_transaction(&self, order: &Transaction<String>) -> Result<()> {
+        self.output_connector.dispatch(order.forward()).await
+    }
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    orders: MemoryConfig,
+    receipts: MemoryConfig,
+}
+
+ergon::main! {
+    settings: Settings,
+    tasks: [Orders { input: orders, output: receipts }],
+}

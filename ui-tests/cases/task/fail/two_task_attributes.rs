@@ -1,0 +1,26 @@
+// errors: 1
+use ergon::prelude::*;
+
+#[ergon::task(connectors(input, output))]
+#[ergon::task(connectors(input, output), consumer(concurrency = 8))]
+struct Orders;
+
+impl Consumer for Orders {
+    type Payload = String;
+    type Output = ();
+
+    async fn process_transaction(&self, order: &Transaction<String>) -> Result<()> {
+        self.output_connector.dispatch(order.forward()).await
+    }
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    orders: MemoryConfig,
+    receipts: MemoryConfig,
+}
+
+ergon::main! {
+    settings: Settings,
+    tasks: [Orders { input: orders, output: receipts }],
+}
