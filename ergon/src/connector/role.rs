@@ -214,6 +214,9 @@ pub struct Context {
     /// that died goes on with its output, a transaction that is processed by hand is added to that of a run. Nothing of
     /// it may be removed then, whatever the config says.
     pub resumes: bool,
+    /// Whether the task goes on when this source is empty: it is the one that the consumer fetches from, and its policy
+    /// is `streaming`. A file is followed then.
+    pub streaming: bool,
 }
 
 /// What a connector is wired as: a connector that can be both must not make a file that it is to read.
@@ -239,6 +242,7 @@ impl Context {
             at_once: 1,
             dead_lettered: false,
             resumes: false,
+            streaming: false,
         }
     }
 }

@@ -154,6 +154,7 @@ impl Plan {
         let slots = Slots::of(&config.outline, &policies);
         let mut parts = Parts::new(config.name(), shard, policies.clone());
         parts.resumes = resumes;
+        parts.source = slots.as_ref().ok().and_then(|slots| slots.source).map(|source| source.name);
         let task = parts.task(config.program.as_ref());
         let entangled = entangled(&parts);
         match (slots, task) {

@@ -23,6 +23,8 @@ pub struct Parts {
     policies: Policies,
     /// Whether the connectors go on with what others wrote before; see [`Context::resumes`].
     pub(crate) resumes: bool,
+    /// The slot that the consumer fetches from.
+    pub(crate) source: Option<&'static str>,
     pub(crate) inputs: Vec<(&'static str, Input)>,
     pub(crate) outputs: Vec<(&'static str, Output)>,
     pub(crate) connectors: Vec<(&'static str, Arc<dyn AnyConnector>)>,
@@ -46,6 +48,7 @@ impl Parts {
             shard,
             policies,
             resumes: false,
+            source: None,
             inputs: Vec::new(),
             outputs: Vec::new(),
             connectors: Vec::new(),
@@ -153,6 +156,7 @@ impl Parts {
                 Mode::Batch => policy.batch_size,
             };
             context.dead_lettered = policy.dead_letter.is_some();
+            context.streaming = policy.streaming && self.source == Some(slot);
         }
         context
     }

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::Csv;
+use super::header::delimits;
+use super::{Csv, Quote};
 use crate::connector::file::{ByteSize, Fsync, refuse_to_empty};
 use crate::connector::{ConnectorConfig, ConnectorError, Context};
 use crate::settings::FilePath;
@@ -28,6 +29,17 @@ pub struct CsvConfig {
     /// Whether the first record holds the names of the columns; else they are `column_1`, `column_2`, …. Default: true.
     #[serde(default = "yes")]
     pub headers: bool,
+    /// The line that names the columns, counted from 1; the lines above it, such as a title, are passed over. Without
+    /// `headers`, the line of the first record. Default: 1.
+    #[serde(default = "first_line")]
+    pub header_row: u32,
+    /// Source: how double quotes are read: `strict`, `lenient` or `none`. Default: `strict`.
+    #[serde(default)]
+    pub quote: Quote,
+    /// Source: within quotes, the ASCII character that makes a quote, or itself, part of the cell: `\` in files with
+    /// `\"`. Before any other character it is part of the cell, and a doubled quote still is one quote. Default: none.
+    #[serde(default)]
+    pub escape: Option<char>,
     /// Sink: makes the file, and the folders above it, if they are not there. Default: true.
     #[serde(default = "yes")]
     pub create: bool,
@@ -42,7 +54,7 @@ pub struct CsvConfig {
     /// Default: false.
     #[serde(default)]
     pub raw: bool,
-    /// Source: a record of more bytes ends the run with an error; it is most likely a quote that is never closed.
+    /// Source: a record of more bytes is a delivery that does not decode; most likely a quote is never closed there.
     /// Default: 16MiB.
     #[serde(default = "longest_record")]
     pub max_record: ByteSize,
@@ -56,6 +68,10 @@ const fn yes() -> bool {
     true
 }
 
+const fn first_line() -> u32 {
+    1
+}
+
 const fn longest_record() -> ByteSize {
     ByteSize::mib(16)
 }
@@ -67,6 +83,9 @@ impl CsvConfig {
             path: path.into(),
             delimiter: comma(),
             headers: yes(),
+            header_row: first_line(),
+            quote: Quote::default(),
+            escape: None,
             create: yes(),
             append: yes(),
             fsync: Fsync::default(),
@@ -83,18 +102,40 @@ impl CsvConfig {
     }
 }
 
+impl CsvConfig {
+    /// Refuses what no file can be read with.
+    fn check_reading(&self, delimiter: u8) -> Result<(), ConnectorError> {
+        if self.header_row == 0 {
+            return Err(ConnectorError::permanent("`header_row = 0`, but the first line of a file is 1")
+                .with_hint("set `header_row = 1`"));
+        }
+        let Some(escape) = self.escape else { return Ok(()) };
+        let message = match u8::try_from(escape) {
+            _ if self.quote == Quote::None => {
+                let message =
+                    "`escape` with `quote = \"none\"`: nothing is quoted, so there is nothing to escape";
+                return Err(ConnectorError::permanent(message).with_hint("leave one of them out"));
+            }
+            Ok(byte) if byte.is_ascii_punctuation() && byte != delimiter => return Ok(()),
+            _ => format!("`escape = {:?}` cannot escape a quote", escape.to_string()),
+        };
+        Err(ConnectorError::permanent(message).with_hint("name one character, such as \"\\\\\""))
+    }
+}
+
 impl ConnectorConfig for CsvConfig {
     type Connector = Csv;
 
     fn build(&self, context: &Context) -> Result<Csv, ConnectorError> {
         let delimiter = match u8::try_from(self.delimiter) {
-            Ok(byte) if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0) => byte,
+            Ok(byte) if delimits(byte) => byte,
             _ => {
                 let message = format!("`delimiter = {:?}` cannot separate cells", self.delimiter);
                 return Err(ConnectorError::permanent(message)
                     .with_hint("name one ASCII character, such as \",\", \";\" or \"\\t\""));
             }
         };
+        self.check_reading(delimiter)?;
         if !self.append {
             refuse_to_empty(context.shard)?;
         }

@@ -2,9 +2,11 @@
 //!
 //! Source: record by record, never the whole file; a cell becomes what the task's field asks for (a number, a flag,
 //! `None` if it is empty). A transaction's id is `file:record`, records counted from 1 without the header; the metadata
-//! says `file`, `record` and `line`. A record with more or fewer cells than the header, one
-//! that is not UTF-8, or one with a double quote that is never closed is a delivery that does not decode; where its bytes
-//! are no text, they are kept as they are. A file of no bytes has no records. Several workers share the records by their number.
+//! says `file`, `record` and `line`. A record with more or fewer cells than the header, one that is not UTF-8, or one
+//! that breaks the rules of [quoting](Quote) is a delivery that does not decode; where its cells do not say all of it,
+//! its bytes are kept as they are, and reading resumes at the next line that begins a record. Several workers share the
+//! records by their number. A file that is no CSV with this delimiter and header is an error at `open`. With
+//! `streaming`, the file is followed as `tail -F` does.
 //!
 //! Sink: the header is that of the file, or the names in the first transaction; a transaction without one of them leaves
 //! the cell empty, one with another is refused. Lists and maps are written as JSON.
@@ -32,17 +34,21 @@
 //! ```
 
 mod config;
-mod limited;
+mod header;
+mod recognition;
 mod records;
+mod recovery;
 mod sink;
 mod source;
+mod syntax;
 mod torn;
+mod window;
 mod written;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use super::file::{Feed, file_name, is_stream, writable};
 use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
@@ -50,6 +56,7 @@ use records::Line;
 use sink::Out;
 
 pub use config::CsvConfig;
+pub use syntax::Quote;
 
 /// The connector of a [`CsvConfig`]; a source and a sink.
 #[derive(Debug)]
@@ -58,10 +65,10 @@ pub struct Csv {
     delimiter: u8,
     shard: Shard,
     usage: Usage,
+    /// Whether the source follows the file.
+    streaming: bool,
     /// The file's name without its folders.
     file: Arc<str>,
-    /// The names of the columns; known once the source is open.
-    names: Arc<OnceLock<Arc<[String]>>>,
     feed: Feed<Line>,
     /// Opened by `open` or by the first dispatch; shared with the thread that a slow write goes on.
     out: Arc<Mutex<Option<Out>>>,
@@ -75,8 +82,8 @@ impl Csv {
             delimiter,
             shard: context.shard,
             usage: context.usage,
+            streaming: context.streaming,
             file: file_name(&config.path),
-            names: Arc::default(),
             feed: Feed::new(&config.path),
             out: Arc::default(),
             total: tokio::sync::OnceCell::new(),

@@ -1,16 +1,22 @@
 //! A file's records, and the names of its columns.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use csv::{ByteRecord, Reader, ReaderBuilder};
+use csv::{Reader, ReaderBuilder};
 
 use super::CsvConfig;
-use super::limited::Limited;
-use crate::connector::file::{cannot, open, shown};
+use super::header::{Header, names, place, words};
+use super::recognition::recognize;
+use super::recovery::{Ahead, Bounds, Form, Found, State};
+use super::syntax::{Flaw, Quote, Rest, Scan, Syntax, Unfinished, What, is_line_end, line_ends};
+use super::window::Window;
+use crate::connector::file::{ENOUGH, Text, Turn, cannot, is_stream, shown};
 use crate::connector::{ConnectorError, Shard};
+
+/// How much of a record that is too long is kept, to recognize it by.
+const BEGINNING: usize = 1024;
 
 /// One record of the file.
 #[derive(Debug)]
@@ -19,207 +25,368 @@ pub(super) struct Line {
     pub(super) number: u64,
     /// The line it begins on, counted from 1.
     pub(super) begins: u64,
+    /// How many files were read before at the same path.
+    pub(super) file: u64,
+    /// The names of the columns of its file.
+    pub(super) names: Arc<[String]>,
     pub(super) cells: Vec<String>,
     /// Why it cannot be decoded.
-    pub(super) broken: Option<String>,
-    /// As it stands in the file, where the cells do not say all of it.
+    pub(super) broken: Option<Broken>,
+}
+
+/// Why a record cannot be decoded.
+#[derive(Debug)]
+pub(super) struct Broken {
+    /// What is wrong with it, to stand after its name: `has 2 cells, expected 3`.
+    pub(super) what: String,
+    /// The line and the column at which it breaks the rules of quoting.
+    pub(super) place: Option<(u64, u64)>,
+    /// The record as it is in the file, where the cells do not say all of it.
     pub(super) raw: Option<Bytes>,
+}
+
+/// What comes next in the file.
+pub(super) enum Next {
+    Record(Line),
+    /// Nothing now; the file may grow.
+    Dry,
+    End,
 }
 
 /// Reads a file record by record, of which one worker's share is kept.
 pub(super) struct Records<'a> {
     config: &'a CsvConfig,
-    reader: Reader<Limited<File>>,
+    window: Window,
+    form: Form,
     pub(super) names: Arc<[String]>,
-    /// The first record, where it had to be read to learn how many columns there are.
-    first: Option<ByteRecord>,
-    record: ByteRecord,
-    /// Where in the file the record and what is passed over before it begin.
-    begins: u64,
-    delimiter: u8,
-    number: u64,
-    /// Where the record begins, counted from 1.
+    /// The line that the window begins with, counted from 1.
     line: u64,
+    number: u64,
     shard: Shard,
+    /// How many files were read before at the same path.
+    file: u64,
+    /// Whether the names of the columns are known.
+    headed: bool,
+    /// Whether all of the file is in the window.
+    ended: bool,
+    /// Whether what is left of a line that is too long is passed over.
+    skipping: bool,
+    /// Whether a file that is no such CSV is refused.
+    recognizes: bool,
+    /// Whether a record that breaks the rules of quoting was logged.
+    warned: bool,
 }
 
 impl<'a> Records<'a> {
-    /// Opens the file and reads its header.
+    /// Opens the file and reads its header, if there is one.
     pub(super) fn new(config: &'a CsvConfig, delimiter: u8, shard: Shard) -> Result<Self, ConnectorError> {
-        let file = Limited::new(open(&config.path)?, config.max_record.bytes());
-        let mut reader = reader(delimiter, file);
-        let mut first = ByteRecord::new();
-        let any = reader.read_byte_record(&mut first).map_err(|error| failed(config, 0, error))?;
-        let mut records = Self {
-            config,
-            reader,
-            names: Arc::default(),
-            first: None,
-            record: first,
-            begins: 0,
-            delimiter,
-            number: 0,
-            line: 1,
-            shard,
-        };
-        if any {
-            records.learn_names()?;
-        }
+        let mut records = Self::open(config, delimiter, shard, false)?;
+        records.learn()?;
         Ok(records)
     }
 
-    /// Makes the names of the columns of the first record, which was just read.
-    fn learn_names(&mut self) -> Result<(), ConnectorError> {
-        if !self.config.headers {
-            self.names = (1..=self.record.len()).map(|column| format!("column_{column}")).collect();
-            self.first = Some(std::mem::take(&mut self.record));
-            return Ok(());
+    /// The same for a source: what is no CSV with this delimiter and a header in this line is refused. The header of a
+    /// file that is followed may be yet to come.
+    pub(super) fn source(
+        config: &'a CsvConfig,
+        delimiter: u8,
+        shard: Shard,
+        follow: bool,
+    ) -> Result<Self, ConnectorError> {
+        let mut records = Self::open(config, delimiter, shard, follow)?;
+        records.recognizes = true;
+        let stream = is_stream(&config.path);
+        while !stream && records.window.rest().len() < ENOUGH && records.fill()? {}
+        if records.learn()? || !records.config.headers || follow {
+            return Ok(records);
         }
-        if self.is_open() {
-            let before = self.raw().iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-            let line = 1 + before.filter(|byte| **byte == b'\n').count();
-            let file = shown(&self.config.path);
-            let message =
-                format!("{file} has a double quote in its header (line {line}) that is never closed");
-            return Err(ConnectorError::permanent(message)
-                .with_hint("close it; as it is, all that follows belongs to the header"));
-        }
-        self.names = header(self.config, &self.record)?.into();
-        Ok(())
+        let message = format!("{} has no content, expected a header", shown(&config.path));
+        Err(ConnectorError::permanent(message).with_hint(
+            "look whether the file was written in full; a file without a header needs `headers = false`",
+        ))
+    }
+
+    fn open(
+        config: &'a CsvConfig,
+        delimiter: u8,
+        shard: Shard,
+        follow: bool,
+    ) -> Result<Self, ConnectorError> {
+        let escape =
+            config.escape.and_then(|escape| u8::try_from(escape).ok()).filter(|escape| *escape != b'"');
+        Ok(Self {
+            config,
+            window: Window::new(Text::open(&config.path, follow)?),
+            form: Form { syntax: Syntax { delimiter, quote: config.quote, escape }, columns: None },
+            names: Arc::default(),
+            line: 1,
+            number: 0,
+            shard,
+            file: 0,
+            headed: false,
+            ended: false,
+            skipping: false,
+            recognizes: false,
+            warned: false,
+        })
+    }
+
+    /// The delimiter in force: that of the config, or the one that the file names in a line `sep=;`.
+    pub(super) fn delimiter(&self) -> u8 {
+        self.form.syntax.delimiter
     }
 
     /// Reads up to the next record that is to be handed out.
-    pub(super) fn next(&mut self) -> Result<Option<Line>, ConnectorError> {
-        while self.advance()? {
-            self.number += 1;
-            if self.shard.owns(self.number - 1) {
-                return Ok(Some(self.line()));
+    pub(super) fn next(&mut self) -> Result<Next, ConnectorError> {
+        loop {
+            if self.skipping {
+                self.skipping = !self.window.take_line();
             }
-        }
-        Ok(None)
-    }
-
-    fn advance(&mut self) -> Result<bool, ConnectorError> {
-        if let Some(first) = self.first.take() {
-            self.record = first;
-            self.line = self.first_line().max(1);
-            return Ok(true);
-        }
-        // What the reader has read ahead counts for the record, so the limit is not exact to the byte.
-        let (before, begins) = (self.reader.position().line(), self.reader.position().byte());
-        self.begins = begins;
-        let source = self.reader.get_mut();
-        (source.left, source.needed) = (source.limit, begins);
-        let read = self.reader.read_byte_record(&mut self.record);
-        self.line = before.max(self.first_line());
-        read.map_err(|error| failed(self.config, self.number, error))
-    }
-
-    /// The line that the record begins on: the library's own position is before the blank lines that it passes over,
-    /// and before the line feed that belongs to the carriage return of the record before.
-    fn first_line(&self) -> u64 {
-        let (source, end) = (self.reader.get_ref(), self.reader.position());
-        let ended_by_file = end.byte() == source.total && source.last != b'\n';
-        let ended_by_line_feed = source.crlf != Some(true) && !ended_by_file;
-        let within = self.record.as_slice().split(|byte| *byte == b'\n').count() as u64 - 1;
-        end.line().saturating_sub(within + u64::from(ended_by_line_feed))
-    }
-
-    fn line(&self) -> Line {
-        let line = self.line;
-        let mut broken = None;
-        let mut reason = |what: String| {
-            let _ = broken.get_or_insert(format!("record {} (line {line}) {what}", self.number));
-        };
-        if self.is_open() {
-            reason("has a double quote that is never closed".to_owned());
-        }
-        let (found, expected) = (self.record.len(), self.names.len());
-        if found != expected {
-            reason(format!("has {found} cells, expected {expected}"));
-        }
-        let (mut cells, mut raw) = (Vec::with_capacity(found), None);
-        for (column, cell) in self.record.iter().enumerate() {
-            match std::str::from_utf8(cell) {
-                Ok(text) => cells.push(text.to_owned()),
-                Err(error) => {
-                    let name = self.names.get(column).map_or("", String::as_str);
-                    reason(format!(
-                        "is not UTF-8 in column `{name}`, from byte {} of it",
-                        error.valid_up_to()
-                    ));
-                    cells.push(String::from_utf8_lossy(cell).into_owned());
-                    raw = Some(Bytes::copy_from_slice(trimmed(self.raw())));
+            if self.skipping || (!self.headed && !self.learn()?) {
+                if !self.ended && !self.more()? {
+                    return Ok(Next::Dry);
+                }
+            } else {
+                match self.find() {
+                    Err(Unfinished) if self.more()? => {}
+                    Err(Unfinished) => return Ok(Next::Dry),
+                    Ok((Some(found), limited)) => {
+                        self.number += 1;
+                        let is_ours = self.shard.owns(self.number - 1);
+                        let line = is_ours.then(|| self.line(&found, limited));
+                        self.pass(&found);
+                        if let Some(line) = line {
+                            return Ok(Next::Record(line));
+                        }
+                    }
+                    Ok((None, _)) => self.take(self.window.rest().len()),
                 }
             }
+            if self.ended && self.window.rest().is_empty() {
+                if !self.window.is_followed() {
+                    return Ok(Next::End);
+                }
+                self.restart();
+            }
         }
-        Line { number: self.number, begins: line, cells, broken, raw }
     }
 
-    /// The bytes of the record, and of what was passed over before it.
-    fn raw(&self) -> &[u8] {
-        self.reader.get_ref().between(self.begins, self.reader.position().byte())
+    /// Looks what became of a file that is followed, after [`Next::Dry`].
+    pub(super) fn turn(&mut self) -> Result<(), ConnectorError> {
+        let turn = self.window.turn().map_err(|error| cannot("read on in", &self.config.path, error))?;
+        self.ended = turn == Turn::Another;
+        Ok(())
     }
 
-    /// Whether the file ends within the quotes of this record: all that follows a quote which is never closed became
-    /// one cell. A quote in a cell that does not begin with one is an ordinary letter, so only the library can tell:
-    /// within quotes, one more line belongs to the same record.
-    fn is_open(&self) -> bool {
-        let (end, total) = (self.reader.position().byte(), self.reader.get_ref().total);
-        if end < total || !self.raw().contains(&b'"') {
-            return false;
+    /// Begins with the file that took the place of the one that was read.
+    fn restart(&mut self) {
+        self.file += 1;
+        (self.line, self.number) = (1, 0);
+        (self.headed, self.ended, self.skipping) = (false, false, false);
+    }
+
+    fn fill(&mut self) -> Result<bool, ConnectorError> {
+        self.window.fill().map_err(|error| cannot("read on in", &self.config.path, error))
+    }
+
+    /// Gets more bytes, or the knowledge that there are none; says false where that is not known yet.
+    fn more(&mut self) -> Result<bool, ConnectorError> {
+        if self.ended || self.fill()? {
+            return Ok(true);
         }
-        let continued = self.raw().chain(b"\n.".as_slice());
-        reader(self.delimiter, continued).byte_records().count() == 1
+        self.ended = !self.window.is_followed();
+        Ok(self.ended)
+    }
+
+    fn rest(&self) -> Rest {
+        if self.ended { Rest::Nothing } else { Rest::More }
+    }
+
+    /// How many bytes of the window a record may have that begins there, with what may be around it.
+    fn most(&self) -> usize {
+        usize::try_from(self.config.max_record.bytes()).unwrap_or(usize::MAX).saturating_add(3)
+    }
+
+    /// Learns the names of the columns; says false where the file has no first record, or none that is whole.
+    fn learn(&mut self) -> Result<bool, ConnectorError> {
+        loop {
+            let bytes = self.window.rest();
+            let too_much = bytes.len() > self.most();
+            let rest = if too_much { Rest::TooMuch } else { self.rest() };
+            let header = match Header::find(bytes, rest, self.form.syntax, self.config) {
+                Err(Unfinished) if self.more()? => continue,
+                Err(Unfinished) => return Ok(false),
+                Ok(header) => header,
+            };
+            if self.recognizes && self.file == 0 {
+                recognize(self.config, self.window.rest(), &header, self.rest())?;
+            }
+            let Some(first) = &header.first else {
+                self.take(self.window.rest().len());
+                return Ok(false);
+            };
+            let columns = first.scan.len();
+            self.form = Form { syntax: header.syntax, columns: Some(columns) };
+            if self.config.headers {
+                self.names = names(self.config, self.window.rest(), &header, first)?.into();
+                self.take(first.next);
+            } else {
+                self.names = (1..=columns).map(|column| format!("column_{column}")).collect();
+                self.take(header.begins);
+            }
+            self.headed = true;
+            return Ok(true);
+        }
+    }
+
+    /// Finds the next record in the window; the flag says whether it may be no longer than it is.
+    fn find(&self) -> Result<(Option<Found>, bool), Unfinished> {
+        let (bytes, most) = (self.window.rest(), self.most());
+        let ahead = match (self.window.is_followed(), self.shard.count) {
+            (false, _) => Ahead::Yes,
+            (true, 0 | 1) => Ahead::IfThere,
+            // All workers have to come to the same numbers, whenever each of them reads.
+            (true, _) => Ahead::No,
+        };
+        let found = self.form.find(bytes, Bounds { rest: self.rest(), ahead });
+        let limit = bytes.iter().take_while(|byte| is_line_end(**byte)).count().saturating_add(most);
+        let is_long = |found: &Found| (found.end - found.begins) as u64 > self.config.max_record.bytes();
+        match &found {
+            Ok(Some(found)) if is_long(found) => {}
+            Err(Unfinished) if bytes.len() > limit => {}
+            _ => return found.map(|found| (found, false)),
+        }
+        let within = bytes.get(..limit).unwrap_or(bytes);
+        let mut found = self.form.find(within, Bounds { rest: Rest::TooMuch, ahead })?;
+        if let Some(found) = found.as_mut().filter(|found| is_long(found)) {
+            found.state = State::TooLong;
+        }
+        Ok((found, true))
+    }
+
+    /// Takes the record out of the window.
+    fn pass(&mut self, found: &Found) {
+        if found.state == State::TooLong {
+            self.take(found.end);
+            self.skipping = true;
+        } else {
+            self.take(found.next);
+        }
+    }
+
+    fn take(&mut self, count: usize) {
+        self.line += line_ends(self.window.rest().get(..count).unwrap_or_default());
+        self.window.take(count);
+    }
+
+    fn line(&mut self, found: &Found, limited: bool) -> Line {
+        let bytes = self.window.rest();
+        let raw = bytes.get(found.begins..found.end).unwrap_or_default();
+        let mut line = Line {
+            number: self.number,
+            begins: self.line + line_ends(bytes.get(..found.begins).unwrap_or_default()),
+            file: self.file,
+            names: Arc::clone(&self.names),
+            cells: Vec::with_capacity(found.scan.len()),
+            broken: None,
+        };
+        match found.state {
+            State::Whole => self.fill_in(&mut line, &found.scan, bytes, raw),
+            State::Damaged(flaw) => {
+                let place = place(bytes, flaw.at, self.line);
+                self.damaged(&mut line, raw, flaw, limited);
+                if let Some(broken) = &mut line.broken {
+                    broken.place = Some(place);
+                }
+                self.warn(&line);
+            }
+            State::TooLong => {
+                line.refuse(format!("is longer than max_record = {}", self.config.max_record), None);
+                let kept = raw.get(..BEGINNING).unwrap_or(raw);
+                line.names = [format!("first {} bytes of the record", kept.len())].into();
+                line.cells.push(String::from_utf8_lossy(kept).into_owned());
+            }
+        }
+        line
+    }
+
+    fn fill_in(&self, line: &mut Line, scan: &Scan, bytes: &[u8], raw: &[u8]) {
+        let (found, expected) = (scan.len(), self.names.len());
+        if found != expected {
+            line.refuse(format!("has {found} cells, expected {expected}"), None);
+        }
+        for (column, cell) in scan.cells(self.form.syntax, bytes).enumerate() {
+            let text = String::from_utf8(cell).unwrap_or_else(|error| {
+                let name = self.names.get(column).map_or("", String::as_str);
+                let from = error.utf8_error().valid_up_to();
+                let what = format!("is not UTF-8 in column `{name}`, from byte {from} of it");
+                line.refuse(what, Some(raw));
+                String::from_utf8_lossy(error.as_bytes()).into_owned()
+            });
+            line.cells.push(text);
+        }
+    }
+
+    /// Keeps the bytes of a record that breaks the rules of quoting, and its cells as far as they can be told.
+    fn damaged(&self, line: &mut Line, raw: &[u8], flaw: Flaw, limited: bool) {
+        let what = match flaw.what {
+            What::NeverClosed if limited => {
+                format!(
+                    "has a double quote that is not closed within max_record = {}",
+                    self.config.max_record
+                )
+            }
+            _ => format!("has {}", words(flaw)),
+        };
+        line.refuse(what, Some(raw));
+        let plain = Syntax { quote: Quote::None, ..self.form.syntax };
+        let syntax = if flaw.what == What::NeverClosed { plain } else { self.form.syntax };
+        if let Ok(scan) = syntax.scan_leniently(raw, 0, Rest::Nothing) {
+            let cells = scan.cells(syntax, raw).map(|cell| String::from_utf8_lossy(&cell).into_owned());
+            line.cells.extend(cells);
+        }
+    }
+
+    /// Logs the first record that breaks the rules of quoting, with what helps if all do.
+    fn warn(&mut self, line: &Line) {
+        let Some(Broken { what, place: Some((at, column)), .. }) = &line.broken else { return };
+        if !std::mem::replace(&mut self.warned, true) {
+            let (file, record) = (shown(&self.config.path), line.number);
+            tracing::warn!(
+                file,
+                record,
+                line = at,
+                column,
+                "a record {what}; it is refused. If the file is written another way, set `quote` or `escape`"
+            );
+        }
+    }
+}
+
+impl Line {
+    /// Says why it cannot be decoded, unless something else is wrong with it already; keeps its bytes, if there are.
+    fn refuse(&mut self, what: String, raw: Option<&[u8]>) {
+        let broken = self.broken.get_or_insert(Broken { what, place: None, raw: None });
+        if let (None, Some(raw)) = (&broken.raw, raw) {
+            broken.raw = Some(Bytes::copy_from_slice(raw));
+        }
+    }
+
+    /// Why it cannot be decoded, with its place.
+    pub(super) fn reason(&self) -> Option<String> {
+        let Broken { what, place, .. } = self.broken.as_ref()?;
+        let (number, begins) = (self.number, self.begins);
+        let at = place.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default();
+        Some(format!("record {number} (line {begins}) {what}{at}"))
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(super) fn weight(&self) -> usize {
+        let raw = self.broken.as_ref().and_then(|broken| broken.raw.as_ref()).map_or(0, Bytes::len);
+        self.cells.iter().map(String::len).sum::<usize>() + raw
     }
 }
 
 pub(super) fn reader<R: Read>(delimiter: u8, from: R) -> Reader<R> {
     ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(from)
-}
-
-/// A record without the ends of lines around it.
-fn trimmed(raw: &[u8]) -> &[u8] {
-    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    let begins = raw.iter().position(|byte| !is_end(byte)).unwrap_or(raw.len());
-    let ends = raw.iter().rposition(|byte| !is_end(byte)).map_or(begins, |last| last + 1);
-    raw.get(begins..ends).unwrap_or_default()
-}
-
-fn header(config: &CsvConfig, record: &ByteRecord) -> Result<Vec<String>, ConnectorError> {
-    let wrong = |what: String, hint: &str| {
-        ConnectorError::permanent(format!("{} {what}", shown(&config.path))).with_hint(hint)
-    };
-    let mut names: Vec<String> = Vec::with_capacity(record.len());
-    for (column, cell) in (1..).zip(record) {
-        let Ok(name) = std::str::from_utf8(cell) else {
-            return Err(wrong(
-                format!("has a header that is not UTF-8, in column {column}"),
-                "save it as UTF-8",
-            ));
-        };
-        if name.trim().is_empty() {
-            let hint = "name the column, or set `headers = false`";
-            return Err(wrong(format!("has a column without a name: column {column}"), hint));
-        }
-        if let Some(earlier) = names.iter().position(|earlier| earlier == name) {
-            let what = format!("has two columns named `{name}`: {} and {column}", earlier + 1);
-            return Err(wrong(what, "give each column a name of its own, or set `headers = false`"));
-        }
-        names.push(name.to_owned());
-    }
-    Ok(names)
-}
-
-fn failed(config: &CsvConfig, after: u64, error: csv::Error) -> ConnectorError {
-    if let csv::ErrorKind::Io(cause) = error.kind()
-        && cause.kind() == io::ErrorKind::FileTooLarge
-    {
-        let (file, next, max) = (shown(&config.path), after + 1, config.max_record);
-        return ConnectorError::permanent(format!(
-            "record {next} of {file} is longer than max_record = {max}"
-        ))
-        .with_hint("look for a double quote that is never closed; else raise `max_record`");
-    }
-    cannot("read on in", &config.path, io::Error::other(error))
 }

@@ -106,8 +106,10 @@ impl Out {
             })?;
             head.push(b'\n');
             if !self.file.head(&head)? {
-                let there = Records::new(&self.config, self.style.delimiter, Shard::default())?.names;
-                names = there.iter().map(|name| self.style.meant(name).to_owned()).collect();
+                let there = Records::new(&self.config, self.style.delimiter, Shard::default())?;
+                // The file itself may name its delimiter.
+                self.style.delimiter = there.delimiter();
+                names = there.names.iter().map(|name| self.style.meant(name).to_owned()).collect();
             }
         }
         self.names = Some(Arc::clone(&names));

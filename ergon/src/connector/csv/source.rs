@@ -1,12 +1,10 @@
 //! Fetching the records of a file.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::records::{Line, Records};
+use super::records::{Line, Next, Records};
 use super::{Csv, CsvConfig};
-use crate::connector::file::{Closed, Outlet, find, place, refuse_to_share};
+use crate::connector::file::{Closed, Outlet, find, numbered, place, refuse_to_share};
 use crate::connector::{
     ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Place, Settlement, Shard, Source,
 };
@@ -15,10 +13,7 @@ use crate::transaction::{Payload, Record, Transaction};
 impl Source for Csv {
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
         self.start_reading().await?;
-        // The reader has read the header before it said that it is ready.
-        let Some(names) = self.names.get() else { return Ok(Vec::new()) };
-        let make =
-            |lines: &mut dyn Iterator<Item = Line>| lines.next().map(|line| self.transaction(names, line));
+        let make = |lines: &mut dyn Iterator<Item = Line>| lines.next().map(|line| self.transaction(line));
         self.feed.fetch(request.max(), 1, make).await
     }
 
@@ -55,62 +50,69 @@ impl FetchById for Csv {
 impl Csv {
     pub(super) async fn start_reading(&self) -> Result<(), ConnectorError> {
         let (config, delimiter, shard) = (self.config.clone(), self.delimiter, self.shard);
-        let names = Arc::clone(&self.names);
+        let follow = self.streaming;
         self.feed
             .start(move |outlet| {
                 refuse_to_share(&config.path, shard)?;
-                read(Records::new(&config, delimiter, shard)?, &names, outlet)
+                read(Records::source(&config, delimiter, shard, follow)?, outlet)
             })
             .await
     }
 
-    fn transaction(&self, names: &Arc<[String]>, line: Line) -> Transaction {
+    fn transaction(&self, line: Line) -> Transaction {
         let made = Transaction::builder()
-            .id(format!("{}:{}", self.file, line.number))
+            .id(numbered(&self.file, line.file, line.number))
             .source(Arc::clone(&self.file))
             .metadata("file", &*self.file)
             .metadata("record", line.number)
             .metadata("line", line.begins);
-        let record = match line.broken {
-            None => Record::text(Arc::clone(names), line.cells),
-            Some(reason) => {
-                let more = (names.len() + 1..=line.cells.len()).map(|column| format!("column_{column}"));
-                let names: Vec<String> = names.iter().cloned().chain(more).collect();
-                let cells = line.cells.into_iter().map(Into::into).collect();
-                let record = Record::broken(names.into(), cells, format!("{reason}, in {}", self.file));
-                match line.raw {
-                    Some(raw) => record.with_raw("text/csv".into(), raw),
-                    None => record,
-                }
-            }
+        let Some(reason) = line.reason() else {
+            return made.payload(Payload::record(Record::text(line.names, line.cells))).build();
+        };
+        let more = (line.names.len() + 1..=line.cells.len()).map(|column| format!("column_{column}"));
+        let names: Vec<String> = line.names.iter().cloned().chain(more).collect();
+        let cells = line.cells.into_iter().map(Into::into).collect();
+        let record = Record::broken(names.into(), cells, format!("{reason}, in {}", self.file));
+        let (place, raw) = line.broken.map_or((None, None), |broken| (broken.place, broken.raw));
+        let record = match raw {
+            Some(raw) => record.with_raw("text/csv".into(), raw),
+            None => record,
+        };
+        let made = match place {
+            Some((line, column)) => made.metadata("error_line", line).metadata("error_column", column),
+            None => made,
         };
         made.payload(Payload::record(record)).build()
     }
 }
 
-fn read(
-    mut records: Records<'_>,
-    names: &OnceLock<Arc<[String]>>,
-    outlet: &mut Outlet<Line>,
-) -> Result<Result<(), Closed>, ConnectorError> {
-    names.get_or_init(|| Arc::clone(&records.names));
+fn read(mut records: Records<'_>, outlet: &mut Outlet<Line>) -> Result<Result<(), Closed>, ConnectorError> {
     if outlet.ready().is_err() {
         return Ok(Err(Closed));
     }
-    while let Some(line) = records.next()? {
-        let raw = line.raw.as_ref().map_or(0, Bytes::len);
-        let bytes = line.cells.iter().map(String::len).sum::<usize>() + raw;
-        if outlet.push(line, bytes).is_err() {
+    loop {
+        let closed = match records.next()? {
+            Next::Record(line) => {
+                let bytes = line.weight();
+                outlet.push(line, bytes)
+            }
+            Next::Dry => {
+                let asked = outlet.dry();
+                records.turn()?;
+                asked
+            }
+            Next::End => return Ok(Ok(())),
+        };
+        if closed.is_err() {
             return Ok(Err(Closed));
         }
     }
-    Ok(Ok(()))
 }
 
 fn count(config: &CsvConfig, delimiter: u8, shard: Shard) -> Result<u64, ConnectorError> {
     let mut records = Records::new(config, delimiter, shard)?;
     let mut count = 0;
-    while records.next()?.is_some() {
+    while let Next::Record(_) = records.next()? {
         count += 1;
     }
     Ok(count)

@@ -119,6 +119,11 @@ impl ConnectorConfig for ExcelConfig {
             return Err(ConnectorError::permanent("`header_row = 0`, but the first row of a sheet is 1")
                 .with_hint("set `header_row = 1`"));
         }
+        if context.streaming {
+            let message = "a workbook cannot be followed: rows are not added to it, it is written as a whole";
+            return Err(ConnectorError::permanent(message)
+                .with_hint("leave `streaming` out, and run the task again for the next workbook"));
+        }
         if let Some(Filter { equals: Value::Array(_) | Value::Object(_) | Value::Null, .. }) = self.filter {
             return Err(ConnectorError::permanent("the filter's `equals` is no text, number or flag"));
         }

@@ -39,6 +39,9 @@ struct Reading<T> {
     stage: Stage<T>,
     /// Read and not yet handed out.
     items: VecDeque<T>,
+    /// Whether the reader waits to be asked for more: it has read all that there is.
+    dry: bool,
+    asks: Option<std::sync::mpsc::Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -55,6 +58,8 @@ enum Stage<T> {
 enum Message<T> {
     Ready,
     Items(Vec<T>),
+    /// There is nothing more now; the reader waits to be asked again.
+    Dry,
     End,
     Failed(ConnectorError),
 }
@@ -64,6 +69,7 @@ pub(crate) struct Outlet<T> {
     sender: mpsc::Sender<Message<T>>,
     chunk: Vec<T>,
     bytes: usize,
+    asked: std::sync::mpsc::Receiver<()>,
 }
 
 /// The feed was closed: the reader has nobody to read for.
@@ -92,6 +98,14 @@ impl<T> Outlet<T> {
         self.send(Message::Items(chunk))
     }
 
+    /// Says that there is nothing more now, and waits until a fetch asks again.
+    #[cfg(any(feature = "json_lines", feature = "csv"))]
+    pub(crate) fn dry(&mut self) -> Result<(), Closed> {
+        self.flush()?;
+        self.send(Message::Dry)?;
+        self.asked.recv().map_err(|_| Closed)
+    }
+
     fn send(&self, message: Message<T>) -> Result<(), Closed> {
         self.sender.blocking_send(message).map_err(|_| Closed)
     }
@@ -100,7 +114,13 @@ impl<T> Outlet<T> {
 impl<T: Send + 'static> Feed<T> {
     /// Makes the feed of a file that is not read yet.
     pub(crate) fn new(file: &Path) -> Self {
-        let reading = Reading { file: shown(file), stage: Stage::NotBegun, items: VecDeque::new() };
+        let reading = Reading {
+            file: shown(file),
+            stage: Stage::NotBegun,
+            items: VecDeque::new(),
+            dry: false,
+            asks: None,
+        };
         Self {
             held: Mutex::default(),
             found: Mutex::default(),
@@ -119,7 +139,9 @@ impl<T: Send + 'static> Feed<T> {
     {
         let mut reading = self.reading.lock().await;
         if matches!(reading.stage, Stage::NotBegun) {
-            reading.stage = Stage::Opening(spawn(read)?);
+            let (asks, asked) = std::sync::mpsc::channel();
+            reading.stage = Stage::Opening(spawn(read, asked)?);
+            reading.asks = Some(asks);
         }
         // Whoever began to wait may have been cancelled.
         while matches!(reading.stage, Stage::Opening(_)) {
@@ -179,7 +201,16 @@ impl<T: Send + 'static> Feed<T> {
     /// Takes up to `max` units; waits for the first. Cancel safe: what was received stays in `items`.
     async fn pull(&self, unit: usize, max: usize) -> Result<Vec<T>, ConnectorError> {
         let mut reading = self.reading.lock().await;
+        let mut asked = !reading.dry;
         while reading.items.len() < unit && matches!(reading.stage, Stage::Running(_)) {
+            if reading.dry {
+                // A reader is asked once in each fetch: how often it looks is up to those who fetch.
+                if asked {
+                    break;
+                }
+                asked = true;
+                reading.ask();
+            }
             reading.receive().await;
         }
         let most = unit.saturating_mul(max);
@@ -241,6 +272,7 @@ impl<T: Send + 'static> Feed<T> {
         // A fetch that waits has the lock and may never be polled again; then the reader ends with this feed.
         if let Ok(mut reading) = self.reading.try_lock() {
             reading.stage = Stage::Ended;
+            reading.asks = None;
         }
     }
 
@@ -273,6 +305,13 @@ impl<T> Reading<T> {
         true
     }
 
+    /// Asks a reader that waits for more.
+    fn ask(&mut self) {
+        self.dry = false;
+        // A reader that is gone has said why, or is found to have panicked.
+        let _gone = self.asks.as_ref().map(|asks| asks.send(()));
+    }
+
     fn take_in(&mut self, message: Option<Message<T>>) {
         match message {
             Some(Message::Ready) => {
@@ -282,6 +321,7 @@ impl<T> Reading<T> {
                 }
             }
             Some(Message::Items(items)) => self.items.extend(items),
+            Some(Message::Dry) => self.dry = true,
             Some(Message::End) => self.stage = Stage::Ended,
             Some(Message::Failed(error)) => self.stage = Stage::Failed(error),
             // A reader says how it ends, unless it panics: that must not look like the end of the file.
@@ -294,14 +334,17 @@ impl<T> Reading<T> {
 }
 
 /// Runs a reader on a thread of its own: a file's reads block, and one of standard input may never return.
-fn spawn<T, R>(read: R) -> Result<mpsc::Receiver<Message<T>>, ConnectorError>
+fn spawn<T, R>(
+    read: R,
+    asked: std::sync::mpsc::Receiver<()>,
+) -> Result<mpsc::Receiver<Message<T>>, ConnectorError>
 where
     T: Send + 'static,
     R: FnOnce(&mut Outlet<T>) -> Result<Result<(), Closed>, ConnectorError> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let run = move || {
-        let mut outlet = Outlet { sender, chunk: Vec::with_capacity(CHUNK_ITEMS), bytes: 0 };
+        let mut outlet = Outlet { sender, chunk: Vec::with_capacity(CHUNK_ITEMS), bytes: 0, asked };
         let last = match read(&mut outlet) {
             Ok(Ok(())) => Message::End,
             Ok(Err(Closed)) => return,

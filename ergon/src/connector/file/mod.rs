@@ -6,6 +6,8 @@ mod append;
 mod columns;
 mod feed;
 mod format;
+#[cfg(any(feature = "json_lines", feature = "csv"))]
+mod growing;
 mod pipe;
 #[cfg(any(feature = "csv", feature = "excel"))]
 mod shared;
@@ -30,7 +32,9 @@ pub(crate) use columns::{cells, in_order, named};
 pub(crate) use feed::{Closed, Feed, Outlet};
 #[cfg(any(feature = "csv", feature = "excel"))]
 pub(crate) use format::column_name;
-pub(crate) use format::{ENOUGH, Format, header_below, refuse_other_format};
+pub(crate) use format::{ENOUGH, header_below, refuse_other_format};
+#[cfg(any(feature = "json_lines", feature = "csv"))]
+pub(crate) use growing::{Text, Turn};
 
 /// When a sink asks the system to write a file through to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -94,6 +98,13 @@ pub(crate) fn refuse_to_share(path: &Path, shard: Shard) -> Result<(), Connector
 /// The last part of a path: what ids and metadata name a file by.
 pub(crate) fn file_name(path: &Path) -> Arc<str> {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into()
+}
+
+/// The id of what is numbered in a file: `file:number`. After `turns` other files at the same path the file is named
+/// `file#2`, `file#3`, …, so that no two transactions of a run have one id.
+#[cfg(any(feature = "json_lines", feature = "csv"))]
+pub(crate) fn numbered(file: &str, turns: u64, number: u64) -> String {
+    if turns == 0 { format!("{file}:{number}") } else { format!("{file}#{}:{number}", turns + 1) }
 }
 
 /// A file as a place: one name for all ways to write its path. `..` takes a folder back without asking where a link

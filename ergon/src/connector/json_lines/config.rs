@@ -104,6 +104,12 @@ impl ConnectorConfig for JsonLinesConfig {
             )
             .with_hint("set `workers = 1`, or name a file"));
         }
+        if self.is_standard_stream() && context.streaming {
+            return Err(ConnectorError::permanent(
+                "standard input cannot be followed: it ends with its writer",
+            )
+            .with_hint("leave `streaming` out; each line is taken as soon as it comes"));
+        }
         if !self.append {
             refuse_to_empty(context.shard)?;
         }

@@ -3,7 +3,8 @@
 //! Source: line by line, never the whole file; a transaction's id is `file:line` (the file's name without its folders,
 //! lines counted from 1), blank lines are passed over, a byte order mark and CRLF are accepted. A line that is no JSON
 //! is a delivery that does not decode, with its bytes as they stand in the file. Several workers share the file by
-//! line number. Sink: one write for each dispatch, whole lines only.
+//! line number. A file that is one JSON array, or no text in UTF-8, is an error at `open`. With `streaming`, the file is
+//! followed as `tail -F` does. Sink: one write for each dispatch, whole lines only.
 //!
 //! ```
 //! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Sink, Source};
@@ -27,6 +28,7 @@
 mod config;
 mod letters;
 mod line;
+mod recognition;
 mod sink;
 mod source;
 
@@ -47,6 +49,8 @@ pub struct JsonLines {
     config: JsonLinesConfig,
     shard: Shard,
     usage: Usage,
+    /// Whether the source follows the file.
+    streaming: bool,
     /// The file's name without its folders.
     file: Arc<str>,
     feed: Feed<Line>,
@@ -61,6 +65,7 @@ impl JsonLines {
         Self {
             shard: context.shard,
             usage: context.usage,
+            streaming: context.streaming,
             file: file_name(&config.path),
             feed: Feed::new(&config.path),
             out: Arc::default(),

@@ -5,8 +5,11 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::{Envelope, JsonLines, line};
-use crate::connector::file::{ByteSize, Closed, Outlet, cannot, find, open, refuse_to_share};
+use super::recognition::recognize;
+use super::{Envelope, JsonLines, JsonLinesConfig, line};
+use crate::connector::file::{
+    ByteSize, Closed, ENOUGH, Outlet, Text, Turn, cannot, find, is_stream, numbered, open, refuse_to_share,
+};
 use crate::connector::{
     ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Place, Settlement, Shard, Source,
 };
@@ -22,6 +25,8 @@ pub(super) struct Line {
     /// Counted from 1.
     pub(super) number: u64,
     pub(super) content: Bytes,
+    /// How many files were read before at the same path.
+    file: u64,
     /// Whether `content` is only the beginning of a line that is too long.
     cut: bool,
 }
@@ -69,21 +74,20 @@ impl FetchById for JsonLines {
 
 impl JsonLines {
     pub(super) async fn start_reading(&self) -> Result<(), ConnectorError> {
-        let (path, shard, max) = (self.config.path.clone(), self.shard, self.config.max_line);
-        let standard_input = self.config.is_standard_stream();
+        let (config, shard, follow) = (self.config.clone(), self.shard, self.streaming);
         self.feed
             .start(move |outlet| {
-                if standard_input {
-                    return read(Lines::new(io::stdin().lock(), max), &path, shard, outlet);
+                if config.is_standard_stream() {
+                    return read_stream(&config, outlet);
                 }
-                refuse_to_share(&path, shard)?;
-                read(Lines::new(open(&path)?, max), &path, shard, outlet)
+                refuse_to_share(&config.path, shard)?;
+                read_file(&config, shard, follow, outlet)
             })
             .await
     }
 
     pub(super) fn transaction(&self, line: Line) -> Transaction {
-        let id = format!("{}:{}", self.file, line.number);
+        let id = numbered(&self.file, line.file, line.number);
         let made = Transaction::builder()
             .source(self.file.clone())
             .metadata("file", &*self.file)
@@ -103,30 +107,91 @@ impl JsonLines {
     }
 }
 
-fn read<R: Read>(
-    mut lines: Lines<R>,
-    path: &Path,
-    shard: Shard,
+/// Reads standard input; what it is shows only when something comes.
+fn read_stream(
+    config: &JsonLinesConfig,
     outlet: &mut Outlet<Line>,
 ) -> Result<Result<(), Closed>, ConnectorError> {
     if outlet.ready().is_err() {
         return Ok(Err(Closed));
     }
+    let mut lines = Lines::new(io::stdin().lock(), config.max_line);
+    recognize(config, lines.ahead(config)?, false)?;
+    match hand_over(&mut lines, config, Shard::default(), outlet)? {
+        Ok(()) => Ok(lines.rest().map_or(Ok(()), |line| push(line, outlet))),
+        closed => Ok(closed),
+    }
+}
+
+fn read_file(
+    config: &JsonLinesConfig,
+    shard: Shard,
+    follow: bool,
+    outlet: &mut Outlet<Line>,
+) -> Result<Result<(), Closed>, ConnectorError> {
+    let mut lines = Lines::new(Text::open(&config.path, follow)?, config.max_line);
+    if !is_stream(&config.path) {
+        let ahead = lines.ahead(config)?;
+        recognize(config, ahead, ahead.len() < ENOUGH)?;
+    }
+    if outlet.ready().is_err() {
+        return Ok(Err(Closed));
+    }
+    loop {
+        if hand_over(&mut lines, config, shard, outlet)?.is_err() {
+            return Ok(Err(Closed));
+        }
+        let ends = match lines.reader.get_mut() {
+            Text::Once(_) => true,
+            Text::Followed(file) => {
+                if outlet.dry().is_err() {
+                    return Ok(Err(Closed));
+                }
+                let turn = file.turn().map_err(|error| cannot("read on in", &config.path, error))?;
+                if turn == Turn::Same {
+                    continue;
+                }
+                false
+            }
+        };
+        // The last line may have no end.
+        let last = lines.rest().filter(|line| !line.is_blank() && shard.owns(line.number - 1));
+        if last.is_some_and(|line| push(line, outlet).is_err()) {
+            return Ok(Err(Closed));
+        }
+        if ends {
+            return Ok(Ok(()));
+        }
+        lines.restart();
+    }
+}
+
+/// Hands over all lines that have an end.
+fn hand_over<R: Read>(
+    lines: &mut Lines<R>,
+    config: &JsonLinesConfig,
+    shard: Shard,
+    outlet: &mut Outlet<Line>,
+) -> Result<Result<(), Closed>, ConnectorError> {
     loop {
         // The next read may wait, for a disk or for somebody who types: what is there goes out before.
         if lines.reader.buffer().is_empty() && outlet.flush().is_err() {
             return Ok(Err(Closed));
         }
-        let line = match lines.next().map_err(|error| cannot("read on in", path, error))? {
+        let line = match lines.next_ended().map_err(|error| cannot("read on in", &config.path, error))? {
             None => return Ok(Ok(())),
             Some(line) if line.is_blank() || !shard.owns(line.number - 1) => continue,
             Some(line) => line,
         };
-        let bytes = line.content.len();
-        if outlet.push(line, bytes).is_err() {
+        if push(line, outlet).is_err() {
             return Ok(Err(Closed));
         }
     }
+}
+
+fn push(line: Line, outlet: &mut Outlet<Line>) -> Result<(), Closed> {
+    let bytes = line.content.len();
+    outlet.push(line, bytes)
 }
 
 fn count(path: &Path, shard: Shard) -> Result<u64, ConnectorError> {
@@ -145,24 +210,63 @@ pub(super) struct Lines<R> {
     max: u64,
     /// Of the line that was read last; the first is 1.
     pub(super) number: u64,
+    /// How many files were read before at the same path.
+    file: u64,
+    /// What was read of the next line, as far as it is kept.
+    content: Vec<u8>,
+    /// Whether anything was read of it.
+    begun: bool,
 }
 
 impl<R: Read> Lines<R> {
     pub(super) fn new(reader: R, max: ByteSize) -> Self {
-        Self { reader: BufReader::with_capacity(64 * 1024, reader), max: max.bytes(), number: 0 }
+        Self {
+            reader: BufReader::with_capacity(ENOUGH, reader),
+            max: max.bytes(),
+            number: 0,
+            file: 0,
+            content: Vec::new(),
+            begun: false,
+        }
     }
 
-    /// Reads one line, without its end.
+    /// Reads one line, without its end; the last one may have none.
     pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
-        let mut content = Vec::new();
+        let line = self.next_ended()?;
+        Ok(line.or_else(|| self.rest()))
+    }
+
+    /// Reads one line that has an end. What is there of a line without one is kept for the next call.
+    fn next_ended(&mut self) -> io::Result<Option<Line>> {
         // Two more than a line may have: those of its end.
         let mark = if self.number == 0 { BYTE_ORDER_MARK.len() as u64 } else { 0 };
-        let limit = self.max.saturating_add(2).saturating_add(mark);
-        if self.reader.by_ref().take(limit).read_until(b'\n', &mut content)? == 0 {
-            return Ok(None);
+        let limit = usize::try_from(self.max.saturating_add(2).saturating_add(mark)).unwrap_or(usize::MAX);
+        loop {
+            let there = match self.reader.fill_buf() {
+                Ok([]) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                there => there?,
+            };
+            let end = there.iter().position(|byte| *byte == b'\n');
+            let part = there.get(..end.map_or(there.len(), |end| end + 1)).unwrap_or(there);
+            let room = limit.saturating_sub(self.content.len());
+            self.content.extend_from_slice(part.get(..room).unwrap_or(part));
+            self.begun = true;
+            let used = part.len();
+            self.reader.consume(used);
+            if end.is_some() {
+                return Ok(self.rest());
+            }
+        }
+    }
+
+    /// Takes what was read of the next line as a line, if anything was.
+    fn rest(&mut self) -> Option<Line> {
+        if !std::mem::take(&mut self.begun) {
+            return None;
         }
         self.number += 1;
-        let ended = content.last() == Some(&b'\n');
+        let mut content = std::mem::take(&mut self.content);
         for end in [b'\n', b'\r'] {
             content.pop_if(|last| *last == end);
         }
@@ -171,12 +275,19 @@ impl<R: Read> Lines<R> {
         }
         let cut = content.len() as u64 > self.max;
         if cut {
-            if !ended {
-                self.reader.skip_until(b'\n')?;
-            }
             content.truncate(BEGINNING);
         }
-        Ok(Some(Line { number: self.number, content: content.into(), cut }))
+        Some(Line { number: self.number, file: self.file, content: content.into(), cut })
+    }
+
+    /// Begins with the file that took the place of the one that was read.
+    fn restart(&mut self) {
+        (self.number, self.file) = (0, self.file + 1);
+    }
+
+    /// The first bytes, before any is taken.
+    fn ahead(&mut self, config: &JsonLinesConfig) -> Result<&[u8], ConnectorError> {
+        self.reader.fill_buf().map_err(|error| cannot("read", &config.path, error))
     }
 }
 

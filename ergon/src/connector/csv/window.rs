@@ -1,0 +1,69 @@
+//! The part of a file that is being read: from the record that is next to as far as it was read.
+
+use std::io::{self, Read};
+
+use super::syntax::is_line_end;
+use crate::connector::file::{Text, Turn};
+
+/// The least that is read at once.
+const PIECE: usize = 64 * 1024;
+
+/// Bytes that were read and not yet taken.
+#[derive(Debug)]
+pub(super) struct Window {
+    file: Text,
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Window {
+    pub(super) fn new(file: Text) -> Self {
+        Self { file, bytes: Vec::new(), start: 0 }
+    }
+
+    /// What was read and not yet taken.
+    pub(super) fn rest(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    /// Takes so many bytes.
+    pub(super) fn take(&mut self, count: usize) {
+        self.start += count;
+    }
+
+    /// Reads more, as much again as there is; says whether there was any.
+    pub(super) fn fill(&mut self) -> io::Result<bool> {
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        let there = self.bytes.len();
+        self.bytes.resize(there + there.max(PIECE), 0);
+        let read = loop {
+            match self.file.read(self.bytes.get_mut(there..).unwrap_or_default()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.bytes.truncate(there + *read.as_ref().unwrap_or(&0));
+        Ok(read? > 0)
+    }
+
+    /// Takes what is left of a line, without its end; says whether the end is there.
+    pub(super) fn take_line(&mut self) -> bool {
+        let end = self.rest().iter().position(|byte| is_line_end(*byte));
+        self.take(end.unwrap_or(self.rest().len()));
+        end.is_some()
+    }
+
+    /// Whether more can still be added to the file, or another take its place.
+    pub(super) fn is_followed(&self) -> bool {
+        matches!(self.file, Text::Followed(_))
+    }
+
+    /// Looks what became of a file that was read to its end.
+    pub(super) fn turn(&mut self) -> io::Result<Turn> {
+        match &mut self.file {
+            Text::Once(_) => Ok(Turn::Same),
+            Text::Followed(file) => file.turn(),
+        }
+    }
+}

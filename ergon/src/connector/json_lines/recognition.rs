@@ -1,0 +1,61 @@
+//! A look at the first lines: a file that is one JSON text over many lines, or no text at all, is an error before the
+//! first fetch, and not a run in which every line is refused.
+
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::JsonLinesConfig;
+use crate::connector::ConnectorError;
+use crate::connector::file::{refuse_other_format, shown};
+
+/// Refuses a file whose first bytes are no JSON Lines; `whole` says whether they are all of it.
+///
+/// # Errors
+/// What it is more likely, and the step that helps.
+pub(super) fn recognize(config: &JsonLinesConfig, start: &[u8], whole: bool) -> Result<(), ConnectorError> {
+    refuse_other_format(&config.path, start, "JSON Lines")?;
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    let first = first_line(text);
+    if let Ok(values) = serde_json::from_slice::<Vec<&RawValue>>(first) {
+        let is_all = whole && first.len() == text.trim_ascii_end().len();
+        if is_all && values.len() > 1 && values.iter().all(|value| value.get().starts_with('{')) {
+            let (file, values) = (shown(&config.path), values.len());
+            tracing::warn!(
+                file,
+                values,
+                "the file is one line, an array: it is one transaction. For one transaction for each value, convert \
+                 it: jq -c '.[]'"
+            );
+        }
+        return Ok(());
+    }
+    let is_array = first.starts_with(b"[");
+    if !is_array && !first.starts_with(b"{") || !goes_over_lines(text, first, whole) {
+        return Ok(());
+    }
+    let (what, filter) =
+        if is_array { ("is one JSON array", "'.[]'") } else { ("has a JSON text over several lines", ".") };
+    let message = format!("{} {what}, expected one JSON text on each line", shown(&config.path));
+    Err(ConnectorError::permanent(message)
+        .with_hint(format!("convert it: `jq -c {filter} FILE > FILE.jsonl`")))
+}
+
+/// Says whether the text that begins on the first line is JSON, and goes on below.
+fn goes_over_lines(text: &[u8], first: &[u8], whole: bool) -> bool {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    match values.next() {
+        Some(Ok(_)) => values.byte_offset() > first.len(),
+        Some(Err(error)) if error.is_eof() => {
+            // It may be cut off; but a first line that is damaged may look so too, where good ones follow.
+            let below = text.get(first.len()..).unwrap_or_default().split(|byte| *byte == b'\n');
+            let is_line =
+                |line: &[u8]| line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok();
+            !whole || first.starts_with(b"[") || !below.map(<[u8]>::trim_ascii_end).any(is_line)
+        }
+        _ => false,
+    }
+}
+
+fn first_line(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end()
+}
