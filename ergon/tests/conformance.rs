@@ -101,6 +101,9 @@ mod csv {
 
         async fn filled(&self, place: &str, transactions: Vec<Transaction>) -> CsvConfig {
             let config = CsvConfig::new(self.0.path(place, "csv"));
+            if transactions.is_empty() {
+                std::fs::write(&config.path, "key,text\n").unwrap();
+            }
             write(&config, transactions).await;
             config
         }

@@ -53,15 +53,19 @@ pub(super) fn recognize(
         return wrong("holds JSON, expected CSV".to_owned(), "read it with a `JsonLinesConfig`".to_owned());
     }
     let rows = rows(bytes, header, header.syntax, rest);
-    let Some((first, below)) = rows.split_first() else { return Ok(()) };
     if !header.names_delimiter
         && let Some((other, width)) = other_delimiter(bytes, header, &rows, rest)
     {
-        let (line, used, found) = (first.line, config.delimiter.to_string(), counted(first.width));
+        let used = config.delimiter.to_string();
+        let found = rows
+            .first()
+            .map_or("no cells that keep the rules of quoting".to_owned(), |first| counted(first.width));
+        let line = rows.first().map_or(header.line, |first| first.line);
         let what =
             format!("has {found} in line {line} with `delimiter = {used:?}`, but {width} with {other}");
         return wrong(what, format!("set `delimiter = {other}`"));
     }
+    let Some((first, below)) = rows.split_first() else { return Ok(()) };
     if !config.headers {
         return Ok(());
     }
@@ -96,14 +100,21 @@ fn header_among(rows: &[Row]) -> Option<&Row> {
     }
     if first.width > 1 && first.names() < 2 {
         // A spreadsheet fills a title up to the width of the table.
-        return rows.iter().skip(1).find(|row| row.width == first.width && row.names() == row.width);
+        let is_header = |row: &&Row| row.width == first.width && row.names() == row.width;
+        let row = rows.iter().skip(1).find(is_header)?;
+        return (first.names() == 0 || !row.has_number()).then_some(row);
     }
     // If there is one other record, it is more likely that one that is wrong, unless the first is no more than a text.
-    if first.width == second.width || (rows.len() == 2 && first.width > 1) {
+    let fits = first.width > 1 && rows.iter().skip(1).any(|row| row.width == first.width);
+    if fits || (rows.len() == 2 && first.width > 1) {
         return None;
     }
     let widths: Vec<usize> = rows.iter().map(|row| row.width).collect();
     let row = rows.get(header_below(&widths)?)?;
+    // Below a header of one column, a cell with a delimiter in it looks like two.
+    if second.width == 1 && row.width == 2 {
+        return None;
+    }
     (first.width == 1 || (row.names() == row.width && !row.has_number())).then_some(row)
 }
 
@@ -116,7 +127,7 @@ fn other_delimiter(
     rest: Rest,
 ) -> Option<(&'static str, usize)> {
     let used = header.syntax.delimiter;
-    let first = rows_now.first()?.width;
+    let first = rows_now.first().map_or(1, |first| first.width);
     let fits = first > 1 && rows_now.iter().skip(1).any(|row| row.width == first);
     if fits || !DELIMITERS.iter().any(|(known, _)| *known == used) {
         return None;
@@ -131,21 +142,22 @@ fn other_delimiter(
     splits.max_by_key(|(_, width)| *width)
 }
 
-/// The first records, up to one that breaks the rules of quoting.
+/// The first records that keep the rules of quoting.
 fn rows(bytes: &[u8], header: &Header, syntax: Syntax, rest: Rest) -> Vec<Row> {
     let (mut form, mut at, mut rows) = (Form { syntax, columns: None }, header.begins, Vec::new());
     let bounds = Bounds { rest, ahead: Ahead::No };
     while rows.len() <= SAMPLE {
         let after = bytes.get(at..).unwrap_or_default();
         let Ok(Some(found)) = form.find(after, bounds) else { break };
-        if found.state != State::Whole {
+        if found.state == State::Whole {
+            let cells = found.scan.cells(syntax, after);
+            let cells = cells.map(|cell| String::from_utf8_lossy(&cell).into_owned()).collect();
+            let above = bytes.get(header.begins..at + found.begins).unwrap_or_default();
+            rows.push(Row { line: header.line + line_ends(above), width: found.scan.len(), cells });
+            form.columns.get_or_insert(found.scan.len());
+        } else if rows.is_empty() {
             break;
         }
-        let cells = found.scan.cells(syntax, after);
-        let cells = cells.map(|cell| String::from_utf8_lossy(&cell).into_owned()).collect();
-        let above = bytes.get(header.begins..at + found.begins).unwrap_or_default();
-        rows.push(Row { line: header.line + line_ends(above), width: found.scan.len(), cells });
-        form.columns.get_or_insert(found.scan.len());
         at += found.next;
     }
     rows

@@ -1,4 +1,5 @@
 mod quoting;
+mod shapes;
 
 use std::path::Path;
 

@@ -43,6 +43,9 @@ struct Read {
     metadata: serde_json::Map<String, Value>,
 }
 
+/// Marks a record of a CSV file that stands as text and not in base64, so that a letter can be read.
+const CSV_AS_TEXT: &str = "text/csv; charset=utf-8";
+
 /// Writes a transaction, without the line's end.
 pub(super) fn write(
     transaction: &Transaction,
@@ -97,6 +100,9 @@ fn body<'a>(
         // Text, and what claims to be JSON and is not: a refused line keeps its bytes.
         Some(text) if content_type.is_json() || *content_type == ContentType::Text => {
             Ok((serde_json::value::to_raw_value(text)?, Some(ContentType::Text.as_str())))
+        }
+        Some(text) if content_type.as_str() == "text/csv" => {
+            Ok((serde_json::value::to_raw_value(text)?, Some(CSV_AS_TEXT)))
         }
         _ => {
             let name = match content_type {
@@ -162,6 +168,7 @@ fn with_payload(read: Read) -> Option<(Read, Payload)> {
     let text: String = serde_json::from_str(read.payload.get()).ok()?;
     let payload = match ContentType::from(name.as_str()) {
         ContentType::Text => Payload::text(text),
+        other if name == CSV_AS_TEXT => Payload::bytes(other, text),
         other => Payload::bytes(other, STANDARD.decode(text).ok()?),
     };
     Some((read, payload))

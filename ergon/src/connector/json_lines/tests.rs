@@ -283,3 +283,67 @@ fn who_reads_the_file_meets_who_writes_it() {
     assert_eq!(stream.origins(), [Place::new("standard input")]);
     assert_eq!(stream.destinations(), [Place::new("standard output")]);
 }
+
+#[tokio::test]
+async fn what_is_no_json_lines_is_found_at_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/cases/j09-array.jsonl");
+    let array = std::fs::read(case).unwrap();
+    let utf16: Vec<u8> = "{\"n\": 1}\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let long = format!("[\n{}{{\"n\":1}}\n]\n", "  {\"n\":1},\n".repeat(20_000));
+    for (content, what, step) in [
+        (array.as_slice(), "is one JSON array, expected one JSON text on each line", "jq -c '.[]'"),
+        (long.as_bytes(), "is one JSON array", "jq -c '.[]'"),
+        (b"[{\"n\":1},\n{\"n\":2}]\n", "is one JSON array", "jq -c '.[]'"),
+        (b"[\n{\"n\":1},\n{\"n\":", "is one JSON array", "jq -c '.[]'"),
+        (
+            b"\xef\xbb\xbf\n{\n  \"n\": 1\n}\n{\n  \"n\": 2\n}\n",
+            "has a JSON text over several lines",
+            "jq -c .",
+        ),
+        (b"{\"n\":\n 1}", "has a JSON text over several lines", "jq -c ."),
+        (&utf16, "is text in UTF-16, expected JSON Lines in UTF-8", "iconv"),
+        (b"\x1f\x8b\x08\0", "is compressed with gzip", "gunzip"),
+    ] {
+        let config = with(folder.path(), content);
+        let error = config.build(&context(Usage::Source)).unwrap().open().await.unwrap_err();
+        assert!(error.is_permanent() && error.message().contains(what), "{error}");
+        assert!(error.hint().unwrap().contains(step), "{error:?}");
+    }
+    // Lines that are arrays, a first line that is damaged, and a file without lines are no such thing.
+    for (content, lines) in [
+        ("[1,2]\n[3,\n[4]\n", 3),
+        ("{\"n\": \n{\"n\": 2}\n", 2),
+        ("[{\"n\":1},{\"n\":2}]\n", 1),
+        ("no json\n{\"n\":1}\n", 2),
+        ("", 0),
+    ] {
+        assert_eq!(all(&source(&with(folder.path(), content)).await).await.len(), lines, "{content:?}");
+    }
+}
+
+#[tokio::test]
+async fn standard_input_is_not_followed() {
+    let mut context = context(Usage::Source);
+    context.streaming = true;
+    let error = JsonLinesConfig::new("-").build(&context).unwrap_err();
+    assert!(error.is_permanent() && error.hint().unwrap().contains("streaming"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_letter_of_a_record_that_does_not_decode_holds_it_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = JsonLinesConfig::new(folder.path().join("dead.jsonl")).with_envelope(Envelope::Always);
+    let sink = sink(&config).await;
+    let records = [b"1,2,\"John, Doe".as_slice(), b"1,\xff,\"x"];
+    let letter = |bytes: &'static [u8]| {
+        Transaction::builder().payload(Payload::bytes("text/csv".into(), bytes)).build()
+    };
+    sink.dispatch(records.map(letter).into()).await.unwrap();
+    let text = std::fs::read_to_string(&config.path).unwrap();
+    assert!(text.contains(r#""payload":"1,2,\"John, Doe""#), "{text}");
+    for (delivery, bytes) in all(&source(&config).await).await.iter().zip(records) {
+        let payload = delivery.transaction().payload();
+        assert_eq!((payload.content_type().as_str(), &*payload.to_bytes().unwrap()), ("text/csv", bytes));
+    }
+}
