@@ -29,6 +29,10 @@ pub(super) fn recognize(config: &JsonLinesConfig, start: &[u8], whole: bool) -> 
         }
         return Ok(());
     }
+    if text.get(first.len()..).unwrap_or_default().trim_ascii_start().is_empty() {
+        // There is but one line, or not even that is whole.
+        return Ok(());
+    }
     let is_array = first.starts_with(b"[");
     if !is_array && !first.starts_with(b"{") || !goes_over_lines(text, first, whole) {
         return Ok(());

@@ -316,6 +316,9 @@ async fn what_is_no_json_lines_is_found_at_open() {
         ("{\"n\": \n{\"n\": 2}\n", 2),
         ("[{\"n\":1},{\"n\":2}]\n", 1),
         ("no json\n{\"n\":1}\n", 2),
+        ("{\"n\":", 1),
+        ("[1,", 1),
+        (&format!("{{\"n\":\"{}\"}}\n{{\"n\":1}}\n", "x".repeat(100_000)), 2),
         ("", 0),
     ] {
         assert_eq!(all(&source(&with(folder.path(), content)).await).await.len(), lines, "{content:?}");
