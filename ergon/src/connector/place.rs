@@ -36,10 +36,10 @@ impl Place {
         Self { file: true, ..Self::new(name) }
     }
 
-    /// Says whether both are one file, though links may lead there; a file that is not there yet is none other.
+    /// Says whether both are one file, though links may lead there; a file that is not there yet is none other. Neither
+    /// is opened: a named pipe would wait for its other end, or lose what is written into it.
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {
-        let linked = || same_file::is_same_file(&self.name, &other.name).unwrap_or(false);
-        self.file && other.file && (self == other || linked())
+        self.file && other.file && (self == other || linked(&self.name, &other.name))
     }
 
     /// Says which system the name belongs to: the address of a broker, a database.
@@ -58,6 +58,18 @@ impl Place {
     pub fn system(&self) -> Option<&str> {
         self.system.as_deref()
     }
+}
+
+#[cfg(unix)]
+fn linked(one: &str, other: &str) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path| std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    identity(one).is_some_and(|one| identity(other) == Some(one))
+}
+
+#[cfg(not(unix))]
+fn linked(one: &str, other: &str) -> bool {
+    same_file::is_same_file(one, other).unwrap_or(false)
 }
 
 /// The name; a character that would steer a terminal is shown by its number.
