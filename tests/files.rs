@@ -8,6 +8,16 @@
     reason = "a test"
 )]
 
+#[cfg(unix)]
+#[path = "files/pipes.rs"]
+mod pipes;
+#[cfg(unix)]
+#[path = "files/sinks.rs"]
+mod sinks;
+#[cfg(unix)]
+#[path = "files/workbooks.rs"]
+mod workbooks;
+
 use std::time::Duration;
 
 use ergon::prelude::*;

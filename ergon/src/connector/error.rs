@@ -57,8 +57,9 @@ impl ConnectorError {
         Self::new(Kind::Permanent, message)
     }
 
-    /// Makes the error of a sink that takes nothing any more, whatever is tried: the reader of a pipe has left. It says
-    /// nothing about the transaction: no handler sees it, the delivery is given back, and the run ends with it.
+    /// Makes the error of a sink that takes nothing any more, whatever is tried: the reader of a pipe has left, the file
+    /// of the sink was removed. It says nothing about the transaction: no handler sees it, the delivery is given back,
+    /// and the run ends with it.
     ///
     /// That holds for a handler that passes the error on with `?`. One that makes another error of it has it treated
     /// as any other.

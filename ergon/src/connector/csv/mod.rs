@@ -50,7 +50,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex};
 
-use super::file::{Feed, file_name, is_stream, writable};
+use super::file::{Feed, file_name, is_pipe, is_stream, pipe_to_read, writable};
 use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
 use records::Line;
 use sink::Out;
@@ -97,6 +97,8 @@ impl Connector for Csv {
 
     async fn open(&self) -> Result<(), ConnectorError> {
         match self.usage {
+            // A pipe is opened by the first fetch: a run that cannot begin takes nothing out of it, nor does a check.
+            Usage::Source if is_pipe(&self.config.path) => pipe_to_read(&self.config.path, self.shard),
             Usage::Source => self.start_reading().await,
             Usage::Sink => self.start_writing().await,
             // Nobody knows yet which side is used, and a source must not make or empty the file.

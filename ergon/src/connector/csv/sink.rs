@@ -6,7 +6,9 @@ use super::records::Records;
 use super::torn::ending;
 use super::written::{Style, write};
 use super::{Csv, CsvConfig};
-use crate::connector::file::{AppendFile, Batch, Mode, cells, in_order, named, place};
+use crate::connector::file::{
+    AppendFile, Batch, Mode, cells, in_order, is_pipe, named, place, refuse_to_share,
+};
 use crate::connector::{ConnectorError, Place, Shard, Sink};
 use crate::transaction::Transaction;
 
@@ -49,6 +51,9 @@ impl Csv {
         if lock(&self.out).is_some() {
             return Ok(());
         }
+        if is_pipe(&config.path) {
+            refuse_to_share(&config.path, self.shard)?;
+        }
         let mode = Mode { create: config.create, append: config.append, fsync: config.fsync };
         let file = AppendFile::reach(&config.path, mode).await?;
         let style = Style { delimiter: self.delimiter, raw: config.raw };
@@ -76,7 +81,7 @@ impl Out {
             batch.add(|line| self.line(transaction, line));
         }
         let (delimiter, max) = (self.style.delimiter, self.config.max_record.bytes());
-        self.file.append_records(batch, |file| ending(file, delimiter, max))
+        self.file.append(batch, |file, tail| ending(file, tail, delimiter, max))
     }
 
     fn line(&mut self, transaction: &Transaction, line: &mut Vec<u8>) -> Result<(), ConnectorError> {

@@ -332,26 +332,25 @@ async fn a_quote_that_is_never_closed_in_the_header_is_told() {
 }
 
 #[tokio::test]
-async fn a_writer_waits_for_the_end_of_anothers_record() {
-    use std::io::Write;
+async fn a_record_that_is_torn_within_its_quotes_behind_a_line_end_is_not_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();
+    let torn = "a,b\n1,2\n3,\"x\n";
+    let config = with(folder.path(), torn);
+    let error = write(&config, [json!({"a": 8, "b": 9})]).await.unwrap_err();
+    assert!(error.message().contains("orders.csv"), "{error}");
+    assert_eq!(read(&config), torn, "what follows would belong to it");
+    // Quotes within a cell open nothing.
+    let config = with(folder.path(), "a,b\n1,5\" pipe\n");
+    write(&config, [json!({"a": 8, "b": 9})]).await.unwrap();
+    assert!(read(&config).ends_with("\n8,9\n"));
+    // One that another worker leaves so meanwhile.
     let config = with(folder.path(), "a,b\n");
-    // Another process in the midst of a write.
+    let sink = open(&config, Usage::Sink).await;
+    sink.dispatch(vec![Transaction::new("t", &json!({"a": 1, "b": 2})).unwrap()]).await.unwrap();
     let mut other = std::fs::File::options().append(true).open(&config.path).unwrap();
-    other.lock().unwrap();
-    other.write_all(b"1,\"x").unwrap();
-    let (writing, begun) = (config.clone(), Arc::new(std::sync::Barrier::new(2)));
-    let here = Arc::clone(&begun);
-    let writer = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        here.wait();
-        runtime.block_on(write(&writing, [json!({"a": 2, "b": 3})])).unwrap();
-    });
-    begun.wait();
-    other.write_all(b" y\"\n").unwrap();
-    other.unlock().unwrap();
-    writer.join().unwrap();
-    assert_eq!(read(&config), "a,b\n1,\"x y\"\n2,3\n");
+    std::io::Write::write_all(&mut other, b"3,\"x\n").unwrap();
+    assert!(sink.dispatch(vec![Transaction::new("t", &json!({"a": 5, "b": 6})).unwrap()]).await.is_err());
+    assert_eq!(read(&config), "a,b\n1,2\n3,\"x\n");
 }
 
 #[tokio::test]

@@ -1,19 +1,26 @@
 //! The end of a file that does not end with a line: of a crash, or of a program that leaves out the last line end.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use csv::ByteRecord;
 
 use super::records::reader;
-use crate::connector::file::Ending;
+use crate::connector::file::{Ending, Tail};
 
 /// How the file's last record ends. It is half a one if the file ends within its quotes, or if it has fewer cells than
 /// the first record. Of any other nobody can say that it is not whole.
 ///
 /// # Errors
 /// Half a record of more than `max` bytes: that is a quote which was never closed, and what follows are good records.
-pub(super) fn ending(mut file: File, delimiter: u8, max: u64) -> io::Result<Ending> {
+/// The same of a record that goes on behind the last line end: nobody can tell half a record from good ones that follow
+/// an open quote, and what would be written would belong to it.
+pub(super) fn ending(file: &File, tail: Tail, delimiter: u8, max: u64) -> io::Result<Ending> {
+    if tail.ended && has_pairs_of_quotes(file, tail.from)? {
+        return Ok(Ending::Whole);
+    }
+    let mut file = file.try_clone()?;
+    file.rewind()?;
     let length = file.metadata()?.len();
     let (mut record, mut columns, mut cells, mut begins) = (ByteRecord::new(), None, 0, 0);
     let mut records = reader(delimiter, BufReader::new(file.try_clone()?));
@@ -26,15 +33,34 @@ pub(super) fn ending(mut file: File, delimiter: u8, max: u64) -> io::Result<Endi
         columns.get_or_insert(cells);
     }
     let begins = begins + line_ends(&mut file, begins)?;
+    if tail.ended && !is_open(&mut file, begins, delimiter)? {
+        return Ok(Ending::Whole);
+    }
     if columns.is_none_or(|columns| cells >= columns) && !is_open(&mut file, begins, delimiter)? {
         return Ok(Ending::Unended);
     }
     let half = length.saturating_sub(begins);
-    if half > max {
+    if half > max || tail.ended {
         let what = format!("a double quote is never closed, {half} bytes before the end of the file");
         return Err(io::Error::other(what));
     }
     Ok(Ending::Half(begins))
+}
+
+/// Says whether every quote from here on has a second one: then no record is left open.
+fn has_pairs_of_quotes(mut file: &File, from: u64) -> io::Result<bool> {
+    file.seek(SeekFrom::Start(from))?;
+    let mut reader = BufReader::with_capacity(64 << 10, file);
+    let mut odd = false;
+    loop {
+        let piece = reader.fill_buf()?;
+        if piece.is_empty() {
+            return Ok(!odd);
+        }
+        odd = piece.iter().fold(odd, |odd, byte| odd ^ (*byte == b'"'));
+        let length = piece.len();
+        reader.consume(length);
+    }
 }
 
 /// How many line ends are passed over before the record.

@@ -24,12 +24,16 @@ use crate::settings::FilePath;
 pub struct ExcelConfig {
     /// The workbook.
     pub path: FilePath,
-    /// The sheet's name. Default: the first sheet that is not hidden; a sink names it `Sheet1`.
+    /// The sheet's name. Default: the first sheet that is not hidden; of a new workbook `Sheet1`.
     #[serde(default)]
     pub sheet: Option<String>,
     /// The row that holds the names of the columns, as Excel counts: the first is 1. Default: 1.
     #[serde(default = "first_row")]
     pub header_row: u32,
+    /// Sink: keeps the rows of the workbook and adds the new ones below them; false replaces the workbook when a run
+    /// ends. Default: true.
+    #[serde(default = "yes")]
+    pub append: bool,
     /// Source: only the rows in which a column has this value. Default: all rows.
     #[serde(default)]
     pub filter: Option<Filter>,
@@ -73,6 +77,10 @@ pub enum DateFormat {
     Serial,
 }
 
+const fn yes() -> bool {
+    true
+}
+
 const fn first_row() -> u32 {
     1
 }
@@ -88,6 +96,7 @@ impl ExcelConfig {
             path: path.into(),
             sheet: None,
             header_row: first_row(),
+            append: yes(),
             filter: None,
             batch_mode: false,
             date_format: DateFormat::default(),
@@ -127,6 +136,7 @@ impl ConnectorConfig for ExcelConfig {
         if let Some(Filter { equals: Value::Array(_) | Value::Object(_) | Value::Null, .. }) = self.filter {
             return Err(ConnectorError::permanent("the filter's `equals` is no text, number or flag"));
         }
-        Ok(Excel::new(self.clone(), context))
+        let append = self.append || context.resumes;
+        Ok(Excel::new(Self { append, ..self.clone() }, context))
     }
 }

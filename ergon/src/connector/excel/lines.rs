@@ -1,4 +1,4 @@
-//! The lines of an unfinished workbook: its columns first, then a row on each.
+//! The lines of an unfinished workbook: a mark and its columns first, then a row on each.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -8,14 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::marks;
 use crate::connector::ConnectorError;
 use crate::connector::file::cannot;
 
-/// What follows is copied from the workbook, up to [`COPIED`]; without that, it is no whole copy.
-pub(super) const COPYING: &str = "\"copying\"";
-pub(super) const COPIED: &str = "\"copied\"";
-
-/// A row, and the transaction that it was made of. Rows of a workbook stand there without an id, as their cells alone.
+/// A row, and the transaction that it was made of.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Saved<'a> {
     pub(super) id: Cow<'a, str>,
@@ -27,8 +24,8 @@ pub(super) struct Saved<'a> {
 pub(super) enum Line {
     Names(Vec<String>),
     Row(Vec<Value>),
-    Copying,
-    Copied,
+    /// Which rows the workbook has when it has these; see [`marks`].
+    Mark(String),
 }
 
 /// The lines of an unfinished workbook, read from the front.
@@ -83,8 +80,7 @@ fn parse(bytes: &[u8], named: bool) -> Option<Line> {
         }
         b'[' if named => serde_json::from_slice(bytes).ok().map(Line::Row),
         b'[' => serde_json::from_slice(bytes).ok().map(Line::Names),
-        _ if bytes == COPYING.as_bytes() => Some(Line::Copying),
-        _ if bytes == COPIED.as_bytes() => Some(Line::Copied),
+        b'"' => marks::of_line(bytes).map(Line::Mark),
         _ => None,
     }
 }

@@ -14,11 +14,13 @@
 //!
 //! Sink: numbers, flags and dates (texts in ISO 8601, as the source hands them out) become cells of their type; every
 //! other text stays text and never becomes a formula; a whole number that Excel would round becomes text. The header is
-//! made of the names in the first transaction; one with another name is refused. While the run lasts, the rows stand
-//! in `<path>.partial`, one JSON line each, and the workbook appears whole when the sink is closed, in the place of an
-//! older one. After a crash the older workbook is untouched, and the next run begins with the rows in `.partial`,
-//! leaving out those that its source brings once more, with the same id and content; remove that file to begin afresh.
-//! What goes on with the output of a run keeps the rows of its workbook. One sink at a time; one worker only.
+//! that of the workbook, or made of the names in the first transaction; a transaction with another name is refused.
+//! During a run the rows are in `<path>.partial`, one JSON line each. When the sink is closed, they are added below the
+//! rows of the workbook, which appears whole in the place of the older one. With `append = false` the new workbook has
+//! the new rows alone. Because the workbook is written anew, rows are added only to one with a single sheet of plain
+//! cells; a workbook with other sheets, formulas or formats is refused at the start. After a crash the workbook is
+//! untouched, and the next run begins with the rows in `.partial`, leaving out those that its source brings once more,
+//! with the same id and content; remove that file to begin afresh. One sink at a time; one worker only.
 //!
 //! ```
 //! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Source};
@@ -54,7 +56,9 @@ mod cell;
 mod config;
 mod error;
 mod header;
+mod kept;
 mod lines;
+mod marks;
 mod partial;
 mod parts;
 mod rows;
@@ -72,7 +76,7 @@ mod tests;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::file::{Feed, file_name, writable};
+use super::file::{Feed, file_name};
 use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
 use header::Table;
 use rows::Row;
@@ -93,8 +97,6 @@ pub struct Excel {
     feed: Feed<Row>,
     /// Opened by `open` or by the first dispatch.
     out: Arc<Mutex<Out>>,
-    /// The workbook that there is belongs to the same work: its rows are kept.
-    resumes: bool,
     /// How many rows are this worker's; counted when it is first asked for.
     total: tokio::sync::OnceCell<u64>,
 }
@@ -104,7 +106,6 @@ impl Excel {
         Self {
             shard: context.shard,
             usage: context.usage,
-            resumes: context.resumes,
             file: file_name(&config.path),
             table: Arc::default(),
             feed: Feed::new(&config.path),
@@ -121,7 +122,7 @@ impl Connector for Excel {
     async fn open(&self) -> Result<(), ConnectorError> {
         match self.usage {
             Usage::Source => self.start_reading().await,
-            Usage::Sink => self.start_writing(),
+            Usage::Sink => self.start_writing().await,
             // Nobody knows yet which side is used, and a source must not make a file.
             Usage::Any => Ok(()),
         }
@@ -144,10 +145,10 @@ impl Connector for Excel {
         self.finishes_within() + Duration::from_secs(1)
     }
 
-    /// A sink may empty its file when it opens; a check only finds out whether it could be written.
+    /// A sink makes a file when it opens; a check only finds out whether it could.
     async fn check(&self) -> Result<(), ConnectorError> {
         match self.usage {
-            Usage::Sink => writable(&self.config.path, true),
+            Usage::Sink => self.check_writing().await,
             _ => {
                 self.open().await?;
                 self.close().await

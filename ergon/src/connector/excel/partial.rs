@@ -1,19 +1,20 @@
 //! The rows of a workbook that is not finished: a file of JSON lines beside it, so that a crash loses none.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::ExcelConfig;
+use super::kept::Kept;
 use super::lines::{self, Line, Lines, Saved, json};
-use super::rows::Rows;
 use super::taken::Taken;
-use super::workbook::open_workbook;
+use super::written::{New, Places};
+use super::{ExcelConfig, marks};
+use crate::connector::ConnectorError;
 use crate::connector::file::{
-    AppendFile, Batch, ByteSize, Fsync, Mode, cannot, cells, in_order, named, shown,
+    AppendFile, Batch, Ending, Fsync, Mode, Tail, cannot, cells, in_order, named, shown,
 };
-use crate::connector::{ConnectorError, Shard};
 use crate::transaction::Transaction;
 
 /// How many rows a sheet may have, its header among them.
@@ -21,14 +22,14 @@ const MOST_ROWS: u32 = 1_048_576;
 const MOST_COLUMNS: usize = 16_384;
 /// How many UTF-16 units Excel lets a cell hold.
 const LONGEST_TEXT: usize = 32_767;
-/// How many rows of a workbook are copied with one write.
-const COPIED_AT_ONCE: usize = 1000;
 
 /// Rows that wait for the workbook's end. As long as it lives, no other sink has its file.
 #[derive(Debug)]
 pub(super) struct Partial {
     path: PathBuf,
     file: AppendFile,
+    /// Which rows these are; see [`marks`].
+    mark: Option<String>,
     /// Known from the first transaction on.
     names: Option<Arc<[String]>>,
     /// Whose columns they are, if not those of a transaction of this run.
@@ -38,41 +39,50 @@ pub(super) struct Partial {
     /// How many there may be.
     room: u64,
     taken: Taken,
-    /// The workbook whose rows come before those of this run, until they are copied.
-    earlier: Option<ExcelConfig>,
+    /// How large the workbook is that these rows are added to.
+    workbook: u64,
+    /// The columns stand in the file.
+    headed: bool,
     /// The run takes place; else what there is has to stay as it is.
     begun: bool,
 }
 
 impl Partial {
-    /// Opens the file beside a workbook; rows of a run that did not come to its end are kept. A run that goes on with
-    /// what there is begins with the rows of the workbook.
-    pub(super) fn open(config: &ExcelConfig, resumes: bool) -> Result<Self, ConnectorError> {
+    /// Opens the file beside a workbook; rows of a run that did not come to its end are kept. Of a workbook that rows
+    /// are added to the columns are taken.
+    pub(super) fn open(config: &ExcelConfig, kept: Option<Kept>) -> Result<Self, ConnectorError> {
         let path = lines::beside(&config.path);
         let mut partial = Self {
             file: claim(&path, &config.path)?,
             path,
+            mark: None,
             names: None,
             named_by: None,
             rows: 0,
-            room: u64::from(MOST_ROWS.saturating_sub(config.header_row)),
+            room: 0,
             taken: Taken::default(),
-            earlier: None,
+            workbook: if kept.is_some() { config.path.metadata().map_or(0, |file| file.len()) } else { 0 },
+            headed: false,
             begun: false,
         };
-        partial.take_over()?;
-        // Rows that are there already are those of the run that is gone on with.
-        partial.earlier = (resumes && partial.names.is_none()).then(|| config.clone());
+        partial.take_over(kept.as_ref().and_then(|kept| kept.mark.as_deref()))?;
+        let names = kept.as_ref().and_then(|kept| kept.names.clone());
+        let own = partial.names.clone().or_else(|| names.clone()).unwrap_or_default();
+        let places = Places::new(config, kept, &own)?;
+        partial.room = u64::from(MOST_ROWS.saturating_sub(places.row));
+        if let (None, Some(names)) = (&partial.names, names) {
+            partial.named_by = Some(shown(&config.path));
+            partial.names = Some(names);
+        }
         Ok(partial)
     }
 
-    fn take_over(&mut self) -> Result<(), ConnectorError> {
+    /// Takes over the rows that are there, unless they are those that the workbook has got last.
+    fn take_over(&mut self, in_workbook: Option<&str>) -> Result<(), ConnectorError> {
         let mut lines = Lines::open(&self.path)?;
-        let mut copying = false;
         while let Some((line, bytes)) = lines.next()? {
             match line {
-                Line::Copying => copying = true,
-                Line::Copied => copying = false,
+                Line::Mark(mark) => self.mark = Some(mark),
                 Line::Names(names) => self.names = Some(names.into()),
                 Line::Row(_) => {
                     self.rows += 1;
@@ -81,14 +91,14 @@ impl Partial {
             }
         }
         let file = self.path.display();
-        if copying {
-            // All of it stands in the workbook yet.
-            (self.names, self.rows) = (None, 0);
+        if self.mark.is_some() && self.mark.as_deref() == in_workbook {
+            (self.mark, self.names, self.rows, self.taken) = (None, None, 0, Taken::default());
             self.file.empty()?;
         } else if self.names.is_some() {
             self.named_by = Some(shown(&self.path));
             tracing::info!(%file, rows = self.rows, "rows of an unfinished run are taken over");
         }
+        self.headed = self.names.is_some();
         Ok(())
     }
 
@@ -97,23 +107,16 @@ impl Partial {
         self.begun = true;
     }
 
-    /// Says whether the next rows have to wait until those of a workbook are copied.
-    pub(super) fn may_wait(&self) -> bool {
-        self.earlier.is_some()
-    }
-
-    /// How many bytes of rows there are.
+    /// How many bytes of rows there are, those of the workbook among them as far as can be told: they are packed.
     pub(super) fn bytes(&self) -> u64 {
-        self.path.metadata().map_or(0, |metadata| metadata.len())
+        const PACKED: u64 = 10;
+        let rows = self.path.metadata().map_or(0, |metadata| metadata.len());
+        rows.saturating_add(self.workbook.saturating_mul(PACKED))
     }
 
     /// Adds the transactions that fit the columns, and says which do not.
     pub(super) fn append(&mut self, transactions: &[Transaction]) -> Result<(), ConnectorError> {
         self.begin();
-        if let Some(config) = &self.earlier {
-            self.copy(&config.clone())?;
-            self.earlier = None;
-        }
         let mut batch = Batch::default();
         for transaction in transactions {
             let full = self.rows + batch.lines() as u64 >= self.room;
@@ -127,7 +130,13 @@ impl Partial {
         }
         // Of a write that failed, what is in the file may be less; then the sheet is full a little early.
         self.rows += batch.lines() as u64;
-        self.file.append(batch)
+        self.write(batch)
+    }
+
+    fn write(&mut self, batch: Batch) -> Result<(), ConnectorError> {
+        // Half a line is of a dispatch that never returned; it is passed over when the rows are read.
+        let ending = |_: &_, tail: Tail| Ok(if tail.ended { Ending::Whole } else { Ending::Unended });
+        self.file.append(batch, ending)
     }
 
     fn full(&self) -> ConnectorError {
@@ -154,10 +163,13 @@ impl Partial {
             Some(names) => Arc::clone(names),
             None => self.decide_on(cells.keys().cloned().collect(), transaction)?,
         };
+        if !self.headed {
+            self.head(&names)?;
+        }
         in_order(cells, &names, transaction).map_err(|error| match &self.named_by {
             Some(file) => error.with_hint(format!(
-                "the columns are those of the rows in {file}, which are of an earlier run; give every transaction the \
-                 same names, or move that file away to begin afresh"
+                "the columns are those in {file}, which is of an earlier run; give every transaction the same names, or \
+                 move that file away to begin afresh"
             )),
             None => error,
         })
@@ -175,85 +187,44 @@ impl Partial {
                 ConnectorError::permanent(message).with_hint(format!("a sheet has at most {MOST_COLUMNS}"))
             );
         }
-        self.head(names.into())
+        Ok(Arc::clone(self.names.insert(names.into())))
     }
 
-    fn head(&mut self, names: Arc<[String]>) -> Result<Arc<[String]>, ConnectorError> {
+    /// Writes the mark and the columns, which come before the first row.
+    fn head(&mut self, names: &[String]) -> Result<(), ConnectorError> {
+        let mark = marks::new();
         let mut head = Batch::default();
-        head.add(|line| json(&*names, line));
-        self.file.append(head)?;
-        Ok(Arc::clone(self.names.insert(names)))
-    }
-
-    /// Puts the rows of the workbook, if there is one, before those of this run. A copy that is not whole is none: the
-    /// next one begins it anew.
-    fn copy(&mut self, config: &ExcelConfig) -> Result<(), ConnectorError> {
-        if !config.path.exists() {
-            return Ok(());
-        }
-        // What this sink has written may be larger than what a source would trust.
-        let config = ExcelConfig {
-            filter: None,
-            max_rows: None,
-            max_bytes: ByteSize::new(u64::MAX),
-            ..config.clone()
-        };
-        let copied = self.copy_rows(&config);
-        if copied.is_err() {
-            (self.names, self.rows) = (None, 0);
-            self.file.empty()?;
-        }
-        copied
-    }
-
-    fn copy_rows(&mut self, config: &ExcelConfig) -> Result<(), ConnectorError> {
-        let mut workbook = open_workbook(config)?;
-        let mut rows = Rows::new(&mut workbook, config, Shard::default())?;
-        self.mark(lines::COPYING)?;
-        self.head(Arc::clone(&rows.table().names))?;
-        let mut batch = Batch::default();
-        while let Some(row) = rows.next()? {
-            if let Some(reason) = row.broken {
-                let message = format!("{} cannot be gone on with: {reason}", shown(&config.path));
-                return Err(ConnectorError::permanent(message)
-                    .with_hint("correct it in the workbook, or move the workbook away"));
-            }
-            batch.add(|line| json(&row.cells, line));
-            self.rows += 1;
-            if batch.lines() >= COPIED_AT_ONCE {
-                self.file.append(std::mem::take(&mut batch))?;
-            }
-        }
-        self.file.append(batch)?;
-        self.mark(lines::COPIED)?;
-        self.named_by = Some(shown(&config.path));
-        tracing::info!(file = %config.path.display(), rows = self.rows, "rows of the workbook are gone on with");
-        Ok(())
-    }
-
-    fn mark(&mut self, mark: &str) -> Result<(), ConnectorError> {
-        let mut batch = Batch::default();
-        batch.add(|line| {
-            line.extend_from_slice(mark.as_bytes());
+        head.add(|line| {
+            line.extend_from_slice(marks::line(&mark).as_bytes());
             Ok(())
         });
-        self.file.append(batch)
+        head.add(|line| json(names, line));
+        self.write(head)?;
+        (self.mark, self.headed) = (Some(mark), true);
+        Ok(())
     }
 
     /// Finishes the workbook by `write`, and removes the file. Of a run that never began, all stays as it is.
     pub(super) fn finish(
-        self,
-        write: impl FnOnce(&[String], Lines) -> Result<(), ConnectorError>,
+        mut self,
+        write: impl FnOnce(New<'_>) -> Result<(), ConnectorError>,
     ) -> Result<(), ConnectorError> {
-        let names = self.names.filter(|_| self.rows > 0);
-        if let Some(names) = names {
+        if self.rows > 0
+            && let Some(names) = &self.names
+        {
             if !self.begun {
                 return Ok(());
             }
+            self.file.finish()?;
             self.taken.tell(&self.path);
-            write(&names, Lines::open(&self.path)?)?;
+            write(New { names, rows: Lines::open(&self.path)?, mark: self.mark.as_deref() })?;
         }
-        std::fs::remove_file(&self.path).map_err(|error| cannot("remove", &self.path, error))
+        match std::fs::remove_file(&self.path) {
+            Err(error) if self.rows > 0 || error.kind() != io::ErrorKind::NotFound => {
+                Err(cannot("remove", &self.path, error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -262,14 +233,13 @@ impl Partial {
 fn claim(path: &Path, workbook: &Path) -> Result<AppendFile, ConnectorError> {
     let mode = Mode { create: true, append: true, fsync: Fsync::End };
     loop {
-        let file = AppendFile::open(path, mode)?;
-        if !file.claim()? {
+        let Some(file) = AppendFile::alone(path, mode)? else {
             let (path, workbook) = (shown(path), shown(workbook));
             let message = format!("another sink is writing to {workbook}: it holds {path}");
             return Err(ConnectorError::permanent(message).with_hint(
                 "let one task in one process write to a workbook at a time, or give each a workbook of its own",
             ));
-        }
+        };
         if file.is_at_its_place()? {
             return Ok(file);
         }

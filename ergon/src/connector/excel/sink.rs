@@ -1,11 +1,13 @@
 //! Dispatching to a workbook, which appears whole when the sink is closed.
 
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::kept::{self, Kept};
 use super::partial::Partial;
 use super::{Excel, ExcelConfig, lines, written};
-use crate::connector::file::{place, shown};
+use crate::connector::file::{place, shown, writable};
 use crate::connector::{ConnectorError, Place, Sink};
 use crate::transaction::Transaction;
 
@@ -29,11 +31,13 @@ pub(super) enum Out {
 impl Sink for Excel {
     async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
         self.refuse_workers()?;
-        if let Some(appended) = self.append_at_once(&transactions) {
-            return appended;
+        // A write only copies to the system's memory, and sending it to another thread would cost more; not so where a
+        // workbook is read first.
+        if let Out::Open(partial) = &mut *lock(&self.out) {
+            return partial.append(&transactions);
         }
-        let (out, config, resumes) = (self.out.clone(), self.config.clone(), self.resumes);
-        let append = move || lock(&out).open(&config, resumes)?.append(&transactions);
+        let (out, config) = (self.out.clone(), self.config.clone());
+        let append = move || lock(&out).open(&config)?.append(&transactions);
         let appended = tokio::task::spawn_blocking(append).await;
         appended.map_err(|error| {
             ConnectorError::unknown("the write did not come to its end").with_source(error)
@@ -46,21 +50,26 @@ impl Sink for Excel {
 }
 
 impl Excel {
-    /// Writes unless that may take its time. A write only copies to the system's memory, and sending it to another
-    /// thread would cost more; not so where a workbook is copied first, or somebody else is at that.
-    fn append_at_once(&self, transactions: &[Transaction]) -> Option<Result<(), ConnectorError>> {
-        let mut out = if self.resumes { self.out.try_lock().ok()? } else { lock(&self.out) };
-        match out.open(&self.config, self.resumes) {
-            Ok(partial) if partial.may_wait() => None,
-            Ok(partial) => Some(partial.append(transactions)),
-            Err(error) => Some(Err(error)),
-        }
+    /// Opens the file of rows beside the workbook, unless it is open.
+    pub(super) async fn start_writing(&self) -> Result<(), ConnectorError> {
+        self.refuse_workers()?;
+        let (out, config) = (self.out.clone(), self.config.clone());
+        let opened = tokio::task::spawn_blocking(move || lock(&out).open(&config).map(drop)).await;
+        opened.map_err(|error| ConnectorError::transient("the workbook was not opened").with_source(error))?
     }
 
-    /// Opens the file of rows beside the workbook, unless it is open.
-    pub(super) fn start_writing(&self) -> Result<(), ConnectorError> {
+    /// Finds out whether a run could begin, and leaves everything as it is.
+    pub(super) async fn check_writing(&self) -> Result<(), ConnectorError> {
         self.refuse_workers()?;
-        lock(&self.out).open(&self.config, self.resumes).map(drop)
+        let config = self.config.clone();
+        let checked = tokio::task::spawn_blocking(move || {
+            let config = resolved(&config);
+            prepare(&config)?;
+            writable(&lines::beside(&config.path), true)
+        });
+        let checked = checked.await;
+        checked
+            .map_err(|error| ConnectorError::transient("the workbook was not checked").with_source(error))?
     }
 
     /// Takes in that the run takes place: from now on, closing finishes the workbook.
@@ -90,7 +99,7 @@ impl Excel {
     pub(super) async fn finish_writing(&self) -> Result<(), ConnectorError> {
         let limit = self.finishes_within();
         let Out::Open(partial) = std::mem::replace(&mut *lock(&self.out), Out::Closed) else { return Ok(()) };
-        let config = self.config.clone();
+        let config = resolved(&self.config);
         let finishing = tokio::task::spawn_blocking(move || finish(&config, *partial));
         match tokio::time::timeout(limit, finishing).await {
             Ok(finished) => finished.map_err(|error| {
@@ -106,10 +115,11 @@ impl Excel {
 }
 
 impl Out {
-    fn open(&mut self, config: &ExcelConfig, resumes: bool) -> Result<&mut Partial, ConnectorError> {
+    fn open(&mut self, config: &ExcelConfig) -> Result<&mut Partial, ConnectorError> {
         if matches!(self, Self::Unopened) {
-            written::check(config)?;
-            *self = Self::Open(Box::new(Partial::open(config, resumes)?));
+            let config = resolved(config);
+            let kept = prepare(&config)?;
+            *self = Self::Open(Box::new(Partial::open(&config, kept)?));
         }
         match self {
             Self::Open(partial) => Ok(partial),
@@ -122,12 +132,12 @@ impl Out {
 
 fn finish(config: &ExcelConfig, partial: Partial) -> Result<(), ConnectorError> {
     let bytes = partial.bytes();
-    partial.finish(|names, rows| {
+    partial.finish(|new| {
         if bytes > LARGE {
             let file = config.path.display();
             tracing::info!(%file, bytes, "a large workbook is being written: {}", nothing_is_lost(config));
         }
-        written::write(config, names, rows).map_err(|error| match error.hint() {
+        written::write(config, new).map_err(|error| match error.hint() {
             Some(hint) => {
                 let hint = format!("{hint}; {}", nothing_is_lost(config));
                 error.with_hint(hint)
@@ -135,6 +145,24 @@ fn finish(config: &ExcelConfig, partial: Partial) -> Result<(), ConnectorError> 
             None => error.with_hint(nothing_is_lost(config)),
         })
     })
+}
+
+/// Finds what is wrong with the workbook and its path, and what is there to be kept.
+fn prepare(config: &ExcelConfig) -> Result<Option<Kept>, ConnectorError> {
+    written::check(config)?;
+    if config.append { kept::read(config, &mut |_, _, _| Ok(())) } else { Ok(None) }
+}
+
+/// The config of the workbook itself, where its path is a link: a link is not replaced, and all paths of a workbook lead
+/// to one file of rows.
+fn resolved(config: &ExcelConfig) -> ExcelConfig {
+    const MOST_LINKS: usize = 40;
+    let mut path = config.path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        let Ok(next) = path.read_link() else { break };
+        path = path.parent().unwrap_or(Path::new("")).join(next);
+    }
+    ExcelConfig { path: path.into(), ..config.clone() }
 }
 
 fn nothing_is_lost(config: &ExcelConfig) -> String {

@@ -1,58 +1,165 @@
-//! Writing a workbook: the header, then row by row in flat memory.
+//! Writing a workbook: the cells that are kept, the header, then row by row in flat memory.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rust_xlsxwriter::{ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
+use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 use serde_json::Value;
 
+use super::kept::{self, Cell, Kept, Look};
 use super::lines::Lines;
-use super::{DateFormat, ExcelConfig};
+use super::{DateFormat, ExcelConfig, marks};
 use crate::connector::ConnectorError;
-use crate::connector::file::{cannot, shown};
+use crate::connector::file::{cannot, no_folder, shown};
+
+/// How dates look, and dates with a time.
+pub(super) const DATE_PATTERN: &str = "yyyy-mm-dd";
+pub(super) const TIME_PATTERN: &str = "yyyy-mm-dd hh:mm:ss";
 
 /// Beyond this, Excel would round a whole number.
 const LARGEST_EXACT: u64 = 1 << 53;
 
 /// Checks what can be known to be wrong before the first row.
 pub(super) fn check(config: &ExcelConfig) -> Result<(), ConnectorError> {
+    may_be_replaced(&config.path)?;
     let Some(name) = &config.sheet else { return Ok(()) };
     Worksheet::new().set_name(name).map(|_| ()).map_err(|error| {
         ConnectorError::permanent(format!("`sheet = {name:?}` cannot name a sheet")).with_source(error)
     })
 }
 
-/// Writes the workbook beside its place, and moves it there when it is whole.
-pub(super) fn write(config: &ExcelConfig, names: &[String], rows: Lines) -> Result<(), ConnectorError> {
-    let path: &Path = &config.path;
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let mut workbook = fill(config, names, rows)?;
-    workbook.save(&new).map_err(|error| failed(path, error))?;
-    let through = std::fs::File::open(&new).and_then(|file| file.sync_all());
-    through.and_then(|()| std::fs::rename(&new, path)).map_err(|error| cannot("write", path, error))
+/// Makes sure that a workbook may stand in this place, and that one which is there may be replaced.
+///
+/// A workbook is replaced by another file, so nobody but this asks whether it may be written.
+fn may_be_replaced(path: &Path) -> Result<(), ConnectorError> {
+    no_folder(path)?;
+    let Ok(metadata) = path.metadata() else { return Ok(()) };
+    if !metadata.is_file() {
+        let message = format!("{} is no regular file, expected a workbook or nothing", shown(path));
+        return Err(ConnectorError::permanent(message)
+            .with_hint("name a file; rows for a pipe or a device can be written as JSON lines or CSV"));
+    }
+    let refused = match std::fs::File::options().append(true).open(path) {
+        Ok(_) => metadata.permissions().readonly(),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => true,
+        Err(error) => return Err(cannot("open for writing", path, error)),
+    };
+    if refused {
+        return Err(ConnectorError::permanent(format!("{} is write-protected", shown(path)))
+            .with_hint("let the user who runs this write to it, or name another workbook"));
+    }
+    Ok(())
 }
 
-fn fill(config: &ExcelConfig, names: &[String], mut rows: Lines) -> Result<Workbook, ConnectorError> {
+/// The rows that are written, and which they are.
+pub(super) struct New<'a> {
+    pub(super) names: &'a [String],
+    pub(super) rows: Lines,
+    pub(super) mark: Option<&'a str>,
+}
+
+/// Writes the workbook beside its place, and moves it there when it is whole. What is in its place is kept, if the
+/// config says so.
+pub(super) fn write(config: &ExcelConfig, new: New<'_>) -> Result<(), ConnectorError> {
+    let path: &Path = &config.path;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let written = fill(config, new).and_then(|mut workbook| {
+        workbook.save(&beside).map_err(|error| failed(path, error))?;
+        replace(path, &beside)
+    });
+    if written.is_err() {
+        // Its rows are where they were.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}
+
+/// Puts the new workbook in its place, with the permissions of the one that is there.
+fn replace(path: &Path, new: &Path) -> Result<(), ConnectorError> {
+    may_be_replaced(path)?;
+    let failed = |error| cannot("write", path, error);
+    if let Ok(old) = path.metadata() {
+        std::fs::set_permissions(new, old.permissions()).map_err(failed)?;
+    }
+    std::fs::File::open(new).and_then(|file| file.sync_all()).map_err(failed)?;
+    std::fs::rename(new, path).map_err(failed)
+}
+
+fn fill(config: &ExcelConfig, new: New<'_>) -> Result<Workbook, ConnectorError> {
     let failed = |error| failed(&config.path, error);
+    let formats = Formats::new();
     let mut workbook = Workbook::new();
+    if let Some(mark) = new.mark {
+        workbook.set_properties(&DocProperties::new().set_custom_property(marks::NAME, mark));
+    }
     let sheet = workbook.add_worksheet_with_constant_memory().map_err(failed)?;
-    if let Some(name) = &config.sheet {
+    let kept = if config.append {
+        kept::read(config, &mut |row, column, cell| {
+            formats.copy(sheet, (row - 1, column), &cell).map_err(failed)
+        })?
+    } else {
+        None
+    };
+    if let Some(name) = kept.as_ref().map(|kept| &kept.sheet).or(config.sheet.as_ref()) {
         sheet.set_name(name).map_err(failed)?;
     }
-    let header = config.header_row.saturating_sub(1);
-    for (column, name) in (0..).zip(names) {
-        sheet.write_string(header, column, name).map_err(failed)?;
-    }
-    let formats = Formats::new();
-    let mut row = header;
-    while let Some(cells) = rows.row()? {
-        row += 1;
-        for (column, value) in (0..).zip(&cells) {
-            formats.write(sheet, (row, column), value, config.date_format).map_err(failed)?;
+    let places = Places::new(config, kept, new.names)?;
+    if places.heads {
+        for (name, column) in new.names.iter().zip(&places.columns) {
+            sheet.write_string(config.header_row.saturating_sub(1), *column, name).map_err(failed)?;
         }
     }
+    let (mut row, mut rows) = (places.row, new.rows);
+    while let Some(cells) = rows.row()? {
+        for (column, value) in places.columns.iter().zip(&cells) {
+            formats.write(sheet, (row, *column), value, config.date_format).map_err(failed)?;
+        }
+        row += 1;
+    }
     Ok(workbook)
+}
+
+/// Where the new rows go.
+pub(super) struct Places {
+    /// The header is theirs to write.
+    heads: bool,
+    /// The column of each of their names.
+    columns: Vec<u16>,
+    /// The first row; rows count from 0 here.
+    pub(super) row: u32,
+}
+
+impl Places {
+    /// Finds the columns of a workbook by their names.
+    ///
+    /// # Errors
+    /// The workbook has no column of a name.
+    pub(super) fn new(
+        config: &ExcelConfig,
+        kept: Option<Kept>,
+        names: &[String],
+    ) -> Result<Self, ConnectorError> {
+        let kept = kept.unwrap_or_default();
+        let row = kept.last_row.max(config.header_row);
+        let Some(there) = kept.names else {
+            return Ok(Self { heads: true, columns: (0..).take(names.len()).collect(), row });
+        };
+        let column = |name: &String| {
+            let place = there.iter().position(|other| other == name)?;
+            u16::try_from(kept.first as usize + place).ok()
+        };
+        let columns =
+            names.iter().map(|name| column(name).ok_or_else(|| no_column(&config.path, name, &there)));
+        Ok(Self { heads: false, columns: columns.collect::<Result<_, _>>()?, row })
+    }
+}
+
+fn no_column(path: &Path, name: &str, there: &Arc<[String]>) -> ConnectorError {
+    let what = format!("{} has no column `{name}`, which the rows of an unfinished run have", shown(path));
+    ConnectorError::permanent(what)
+        .with_hint(format!("name a column so, or move those rows away; the columns are {}", there.join(", ")))
 }
 
 fn failed(path: &Path, error: XlsxError) -> ConnectorError {
@@ -71,7 +178,24 @@ struct Formats {
 impl Formats {
     fn new() -> Self {
         let format = |pattern: &str| Format::new().set_num_format(pattern);
-        Self { date: format("yyyy-mm-dd"), time: format("yyyy-mm-dd hh:mm:ss") }
+        Self { date: format(DATE_PATTERN), time: format(TIME_PATTERN) }
+    }
+
+    /// Writes a cell as it was.
+    fn copy(&self, sheet: &mut Worksheet, (row, column): (u32, u32), cell: &Cell) -> Result<(), XlsxError> {
+        let column = u16::try_from(column).map_err(|_| XlsxError::RowColumnLimitError)?;
+        match cell {
+            Cell::Number(number, Look::Plain) => sheet.write_number(row, column, *number)?,
+            Cell::Number(number, Look::Date) => {
+                sheet.write_number_with_format(row, column, *number, &self.date)?
+            }
+            Cell::Number(number, Look::Time) => {
+                sheet.write_number_with_format(row, column, *number, &self.time)?
+            }
+            Cell::Flag(flag) => sheet.write_boolean(row, column, *flag)?,
+            Cell::Text(text) => sheet.write_string(row, column, text)?,
+        };
+        Ok(())
     }
 
     fn write(

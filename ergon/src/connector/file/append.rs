@@ -1,12 +1,20 @@
-//! Appending whole lines to a file, so that a reader never sees half a line of ours followed by another line.
+//! Appending whole lines to a file, so that no reader sees half a line and no line is reported that is not there.
 #![cfg_attr(not(feature = "json_lines"), allow(dead_code, reason = "the other connectors use a part of it"))]
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf, absolute};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Fsync, cannot, pipe, shown};
+use super::lock::{self, Claim, Identity, Refused, Wish};
+use super::tail::{Ending, Tail, mended};
+use super::{Fsync, cannot, no_folder, pipe, shown, stdout};
 use crate::connector::ConnectorError;
+
+/// How long a sink waits for another one that is about to empty the file.
+const EMPTIED_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How a file is opened for writing.
 #[derive(Debug, Clone, Copy)]
@@ -16,16 +24,6 @@ pub(crate) struct Mode {
     /// Keep what is in it; else it is emptied when the run begins.
     pub(crate) append: bool,
     pub(crate) fsync: Fsync,
-}
-
-/// How a file of records ends that does not end with a line.
-#[cfg(feature = "csv")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// With a record that is whole as far as can be told: it lacks nothing but its line's end.
-    Unended,
-    /// With half a record, from here on.
-    Half(u64),
 }
 
 /// The items of one dispatch as whole lines, to be written in one go.
@@ -63,10 +61,10 @@ impl Batch {
         }
     }
 
-    /// Where each line ends.
-    #[cfg(feature = "csv")]
-    pub(super) fn ends(&self) -> impl Iterator<Item = u64> {
-        self.lines.iter().map(|(_, end)| *end as u64)
+    /// How many bytes make the whole lines among the first `written` ones.
+    fn whole(&self, written: usize) -> usize {
+        let ends = self.lines.iter().map(|(_, end)| *end);
+        ends.take_while(|end| *end <= written).last().unwrap_or_default()
     }
 
     /// How many lines there are.
@@ -79,217 +77,416 @@ impl Batch {
 /// A file that whole lines are appended to; by several processes at once, if need be.
 #[derive(Debug)]
 pub(crate) struct AppendFile {
-    pub(super) path: PathBuf,
-    pub(super) out: Out,
+    target: Target,
     fsync: Fsync,
-    /// It is no pipe and no device.
-    regular: bool,
-    /// What is in the file is of an earlier run, and is to go.
-    stale: bool,
-    /// The file may end in the middle of a line: the next write starts a fresh one.
-    pub(super) torn: bool,
+    kind: Kind,
 }
 
 #[derive(Debug)]
-pub(super) enum Out {
-    File(File),
-    Stdout(io::Stdout),
+struct Target {
+    path: PathBuf,
+    file: File,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// A pipe, a device, standard output: what is written is gone. After half a line the next write starts a fresh one.
+    Stream {
+        stdout: bool,
+        torn: bool,
+    },
+    Regular(Regular),
+}
+
+/// What is known of a file that keeps what is written.
+#[derive(Debug)]
+struct Regular {
+    identity: Identity,
+    claim: Arc<Claim>,
+    /// No other sink may write: no lock is needed for a write.
+    alone: bool,
+    /// Its end can be read.
+    readable: bool,
+    begun: bool,
+    /// Up to where the file holds whole lines, as of the last write of this sink; none before the first.
+    end: Option<u64>,
+    /// Why the file is not what it was any more.
+    lost: Option<String>,
+}
+
+/// Why a batch is not written.
+enum Stopped {
+    /// The system took only so many bytes, and all of them are in the file.
+    After(usize, io::Error),
+    /// Nothing of it is in the file, as far as is known.
+    Before(ConnectorError),
+}
+
+impl From<ConnectorError> for Stopped {
+    fn from(error: ConnectorError) -> Self {
+        Self::Before(error)
+    }
 }
 
 impl AppendFile {
     /// Opens standard output.
-    pub(crate) fn stdout() -> Self {
-        Self {
-            path: "-".into(),
-            out: Out::Stdout(io::stdout()),
-            fsync: Fsync::Never,
-            regular: false,
-            stale: false,
-            torn: false,
+    ///
+    /// # Errors
+    /// Nothing can be written there.
+    pub(crate) fn stdout() -> Result<Self, ConnectorError> {
+        let kind = Kind::Stream { stdout: true, torn: false };
+        let target = Target { path: "-".into(), file: stdout::open()? };
+        Ok(Self { target, fsync: Fsync::Never, kind })
+    }
+
+    /// Opens a file that any number of sinks may append to, and leaves in it what is there: the run may yet not begin.
+    /// Waits until somebody reads from a named pipe, and while another sink is about to empty the file.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or it is to be emptied and another sink writes to it.
+    pub(crate) async fn reach(path: &Path, mode: Mode) -> Result<Self, ConnectorError> {
+        if let Some(file) = pipe::reach(path).await? {
+            return Ok(Self::stream(path, file));
+        }
+        let wish = if mode.append { Wish::Append } else { Wish::Empty };
+        let began = tokio::time::Instant::now();
+        loop {
+            match Self::open(path, mode, wish)? {
+                Ok(file) => return Ok(file),
+                Err(Refused::Failed(error)) => return Err(cannot("lock", path, error)),
+                Err(Refused::Closed) if began.elapsed() < EMPTIED_WITHIN => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                Err(Refused::Closed) => {
+                    let message = format!("another sink has {} for itself", shown(path));
+                    return Err(ConnectorError::permanent(message)
+                        .with_hint("wait until that run has begun or ended, or name another file"));
+                }
+                Err(Refused::Taken) => {
+                    let message =
+                        format!("another sink is writing to {}, which this one would empty", shown(path));
+                    return Err(ConnectorError::permanent(message).with_hint(
+                        "wait until that run has ended, set `append = true` to write after what it writes, or name \
+                         another file",
+                    ));
+                }
+            }
         }
     }
 
-    /// Opens a file, and leaves in it what is there: the run may yet not begin. If a process died while it wrote the
-    /// last line, what comes next starts a fresh one.
-    pub(crate) fn open(path: &Path, mode: Mode) -> Result<Self, ConnectorError> {
+    /// Opens a file for this sink alone; none if another one has it.
+    #[cfg(feature = "excel")]
+    pub(crate) fn alone(path: &Path, mode: Mode) -> Result<Option<Self>, ConnectorError> {
+        match Self::open(path, mode, Wish::Alone)? {
+            Ok(file) => Ok(Some(file)),
+            Err(Refused::Failed(error)) => Err(cannot("lock", path, error)),
+            Err(Refused::Taken | Refused::Closed) => Ok(None),
+        }
+    }
+
+    fn open(path: &Path, mode: Mode, wish: Wish) -> Result<Result<Self, Refused>, ConnectorError> {
+        no_folder(path)?;
         let failed = |error| cannot("open for writing", path, error);
         if mode.create
             && let Some(folder) = path.parent()
         {
             std::fs::create_dir_all(folder).map_err(|error| cannot("make the folder", folder, error))?;
         }
-        let file = OpenOptions::new().append(true).create(mode.create).open(path).map_err(failed)?;
-        Self::over(file, path, mode)
-    }
-
-    /// The same where the path may lead to a named pipe: then this waits until somebody reads from it.
-    pub(crate) async fn reach(path: &Path, mode: Mode) -> Result<Self, ConnectorError> {
-        match pipe::reach(path).await? {
-            Some(pipe) => Self::over(pipe, path, mode),
-            None => Self::open(path, mode),
+        let options = |read| OpenOptions::new().read(read).append(true).create(mode.create).open(path);
+        // A device may wait for what is to be read.
+        let keeps = path.metadata().map_or(true, |metadata| metadata.is_file());
+        let (file, readable) = match options(keeps) {
+            // A file may be written and not read: nothing can be known of its end then.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && keeps => {
+                (options(false).map_err(failed)?, false)
+            }
+            opened => (opened.map_err(failed)?, keeps),
+        };
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            stdout::refuse_closed(path, &file)?;
+            return Ok(Ok(Self::stream(path, file)));
         }
+        let identity = Identity::of(&metadata);
+        let claim = match Claim::new(&file, identity, wish) {
+            Ok(claim) => claim,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let alone = wish == Wish::Alone;
+        let regular = Regular { identity, claim, alone, readable, begun: false, end: None, lost: None };
+        // Whoever changes the working folder does not change the file.
+        let path = absolute(path).unwrap_or_else(|_| path.to_owned());
+        let target = Target { path, file };
+        Ok(Ok(Self { target, fsync: mode.fsync, kind: Kind::Regular(regular) }))
     }
 
-    fn over(file: File, path: &Path, mode: Mode) -> Result<Self, ConnectorError> {
-        let metadata = file.metadata().map_err(|error| cannot("open for writing", path, error))?;
-        let regular = metadata.is_file();
-        Ok(Self {
-            path: path.to_owned(),
-            out: Out::File(file),
-            fsync: if regular { mode.fsync } else { Fsync::Never },
-            regular,
-            stale: regular && !mode.append,
-            torn: regular,
-        })
+    fn stream(path: &Path, file: File) -> Self {
+        let kind = Kind::Stream { stdout: false, torn: false };
+        Self { target: Target { path: path.to_owned(), file }, fsync: Fsync::Never, kind }
     }
 
     /// Empties the file, if it is to be emptied: once, when the run begins, or at the first write.
     pub(crate) fn begin(&mut self) -> Result<(), ConnectorError> {
-        if let (Out::File(file), true) = (&self.out, self.stale) {
-            file.set_len(0).map_err(|error| cannot("empty", &self.path, error))?;
+        let Kind::Regular(regular) = &mut self.kind else { return Ok(()) };
+        if !regular.begun {
+            regular.claim.begin().map_err(|error| cannot("empty", &self.target.path, error))?;
+            regular.begun = true;
         }
-        self.stale = false;
         Ok(())
     }
 
-    /// Writes all lines with one call to the system; an item that is not in the file as a whole line is reported.
+    /// Writes all lines in one go; an item that is not in the file as a whole line is reported.
     ///
-    /// Where several processes write, the system puts one call after the other. One that looks for the end of a file
-    /// while another is in the midst of a call ends a line that needs no end: a blank line, which readers pass over.
-    pub(crate) fn append(&mut self, batch: Batch) -> Result<(), ConnectorError> {
-        self.begin()?;
-        self.end_line().map_err(|error| cannot("write to", &self.path, error))?;
-        self.write(batch)
-    }
-
-    /// The same for lines that may hold line ends within quotes: a process at a time, and none finds a record that is
-    /// half written. `ending` tells how a file ends that does not end with a line.
-    #[cfg(feature = "csv")]
-    pub(crate) fn append_records(
+    /// One sink writes at a time. `ending` says how a file ends that does not end with a line end: half a line of a
+    /// process that died is cut off first. If this write stops half-way, what it left of a line is cut off as well. At
+    /// the end the file has to be at its path, and as long as it must be with these lines.
+    ///
+    /// # Errors
+    /// Those of the system; the file is gone, if it was removed, replaced or shortened by another program.
+    pub(crate) fn append(
         &mut self,
         batch: Batch,
-        ending: impl FnOnce(File) -> io::Result<Ending>,
+        ending: impl FnOnce(&File, Tail) -> io::Result<Ending>,
     ) -> Result<(), ConnectorError> {
         self.begin()?;
-        if !self.regular {
-            return self.write(batch);
-        }
-        self.locked(|this| {
-            this.mend(ending)?;
-            this.write_or_cut(batch)
-        })
-    }
-
-    pub(super) fn write(&mut self, batch: Batch) -> Result<(), ConnectorError> {
-        let mut written = 0;
-        while let Some(rest) = batch.bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            match self.out.write(rest) {
-                Ok(0) => return Err(self.stopped(batch, written, io::ErrorKind::WriteZero.into())),
-                Ok(more) => written += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.stopped(batch, written, error)),
+        if !batch.bytes.is_empty() {
+            let written = match &mut self.kind {
+                Kind::Stream { torn, .. } => write_stream(&self.target.file, torn, &batch),
+                Kind::Regular(regular) => {
+                    self.target.locked(regular, |target, regular| target.write_lines(regular, &batch, ending))
+                }
+            };
+            match written {
+                Ok(()) => {}
+                Err(Stopped::After(written, error)) => return Err(self.stopped(batch, written, error)),
+                Err(Stopped::Before(error)) => return Err(error),
             }
-        }
-        if self.fsync == Fsync::Each {
-            self.sync()?;
+            if self.fsync == Fsync::Each {
+                self.sync()?;
+            }
         }
         if batch.refused.is_empty() { Ok(()) } else { Err(ConnectorError::partial(batch.refused)) }
-    }
-
-    /// Ends the line in whose midst the file ends, if a process died or the disk was full there.
-    fn end_line(&mut self) -> io::Result<()> {
-        if self.torn {
-            if unended(&self.path)?.is_some() {
-                self.out.write(b"\n")?;
-            }
-            self.torn = false;
-        }
-        Ok(())
-    }
-
-    /// The error of a write that stopped half-way: the lines that are not whole in the file are not done.
-    fn stopped(&mut self, batch: Batch, written: usize, error: io::Error) -> ConnectorError {
-        if !self.regular && error.kind() == io::ErrorKind::BrokenPipe {
-            let stdout = matches!(self.out, Out::Stdout(_));
-            let name = if stdout { "standard output".to_owned() } else { shown(&self.path) };
-            return ConnectorError::gone(format!("nobody reads {name} any more"));
-        }
-        self.torn = written > 0;
-        let message = format!("cannot write to {}: {error}", shown(&self.path));
-        let lost: Vec<_> = batch.lines.iter().filter(|(_, end)| *end > written).collect();
-        if lost.len() == batch.lines.len() && batch.items == lost.len() {
-            return cannot("write to", &self.path, error);
-        }
-        let lost = lost.into_iter().map(|(item, _)| (*item, ConnectorError::transient(message.clone())));
-        ConnectorError::partial(batch.refused.into_iter().chain(lost).collect())
     }
 
     /// Writes a line of headings if the file is empty, though several processes may try at once; says whether it was.
     #[cfg(feature = "csv")]
     pub(crate) fn head(&mut self, line: &[u8]) -> Result<bool, ConnectorError> {
         self.begin()?;
-        let Out::File(_) = &self.out else { return Ok(false) };
-        self.locked(|this| {
-            let failed = |error| cannot("write to", &this.path, error);
-            let Out::File(file) = &this.out else { return Ok(false) };
-            let empty = file.metadata().map_err(failed)?.len() == 0;
-            if empty && let Err(error) = (&*file).write_all(line) {
-                // Half a header would name the columns of all that comes after it.
-                let _ = file.set_len(0);
-                return Err(failed(error));
-            }
-            Ok(empty)
-        })
+        let mut batch = Batch::default();
+        batch.bytes.extend_from_slice(line);
+        batch.lines.push((0, line.len()));
+        batch.items = 1;
+        let mut was_empty = true;
+        let written = match &mut self.kind {
+            Kind::Stream { torn, .. } => write_stream(&self.target.file, torn, &batch),
+            Kind::Regular(regular) => self.target.locked(regular, |target, regular| {
+                was_empty = target.look(regular)? == 0;
+                // Half a header would name the columns of all that comes after it: it is cut off as half a line is.
+                if was_empty { target.write_lines(regular, &batch, |_, _| Ok(Ending::Whole)) } else { Ok(()) }
+            }),
+        };
+        match written {
+            Ok(()) => Ok(was_empty),
+            Err(Stopped::After(written, error)) => Err(self.stopped(batch, written, error)),
+            Err(Stopped::Before(error)) => Err(error),
+        }
     }
 
-    /// Writes the file through to the disk, as far as the mode asks for it.
+    /// The error of a write that stopped half-way: the lines that are not whole in the file are not done.
+    fn stopped(&self, batch: Batch, written: usize, error: io::Error) -> ConnectorError {
+        let name = match &self.kind {
+            Kind::Stream { stdout: true, .. } => "standard output".to_owned(),
+            _ => shown(&self.target.path),
+        };
+        if matches!(self.kind, Kind::Stream { .. }) && error.kind() == io::ErrorKind::BrokenPipe {
+            return ConnectorError::gone(format!("nobody reads {name} any more"));
+        }
+        let message = format!("cannot write to {name}: {error}");
+        let lost: Vec<_> = batch.lines.iter().filter(|(_, end)| *end > written).collect();
+        if lost.len() == batch.lines.len() && batch.items == lost.len() {
+            return match self.kind {
+                Kind::Stream { stdout: true, .. } => {
+                    ConnectorError::transient("cannot write to standard output").with_source(error)
+                }
+                _ => cannot("write to", &self.target.path, error),
+            };
+        }
+        let lost = lost.into_iter().map(|(item, _)| (*item, ConnectorError::transient(message.clone())));
+        ConnectorError::partial(batch.refused.into_iter().chain(lost).collect())
+    }
+
+    /// Makes sure that what was written is there, and writes it through to the disk as far as the mode asks for it.
+    ///
+    /// # Errors
+    /// The file is gone, if it was removed, replaced or shortened by another program.
     pub(crate) fn finish(&mut self) -> Result<(), ConnectorError> {
+        if let Kind::Regular(regular) = &mut self.kind {
+            self.target.verify(regular)?;
+        }
         if self.fsync == Fsync::Never { Ok(()) } else { self.sync() }
     }
 
     fn sync(&self) -> Result<(), ConnectorError> {
-        match &self.out {
-            Out::File(file) => file.sync_data().map_err(|error| cannot("write through", &self.path, error)),
-            Out::Stdout(_) => Ok(()),
-        }
+        let Target { file, path } = &self.target;
+        file.sync_data().map_err(|error| cannot("write through", path, error))
     }
 
     /// Says whether a write may wait for another program, or for the disk.
     pub(crate) fn may_wait(&self) -> bool {
-        self.fsync == Fsync::Each || !self.regular
+        self.fsync == Fsync::Each || matches!(self.kind, Kind::Stream { .. })
     }
-}
 
-impl Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::File(file) => file.write(bytes),
-            Self::Stdout(stdout) => {
-                let mut stdout = stdout.lock();
-                stdout.write_all(bytes)?;
-                stdout.flush()?;
-                Ok(bytes.len())
-            }
+    /// Says whether the path still leads to this file: it may have been taken away while it was opened.
+    #[cfg(feature = "excel")]
+    pub(crate) fn is_at_its_place(&self) -> Result<bool, ConnectorError> {
+        let Kind::Regular(regular) = &self.kind else { return Ok(true) };
+        let path = &self.target.path;
+        match path.metadata() {
+            Ok(there) => Ok(Identity::of(&there) == regular.identity),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(cannot("read", path, error)),
         }
     }
+
+    /// Takes away all that is in a file that is this sink's alone.
+    #[cfg(feature = "excel")]
+    pub(crate) fn empty(&mut self) -> Result<(), ConnectorError> {
+        let Target { file, path } = &self.target;
+        file.set_len(0).map_err(|error| cannot("empty", path, error))?;
+        if let Kind::Regular(regular) = &mut self.kind {
+            regular.end = None;
+        }
+        Ok(())
+    }
 }
 
-/// The file and its length, if it does not end with a line's end.
-pub(super) fn unended(path: &Path) -> io::Result<Option<(File, u64)>> {
-    let mut file = match File::open(path) {
-        // A file that may be written and not read: nothing can be known, so nothing is mended.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
-        opened => opened?,
-    };
-    let length = file.metadata()?.len();
-    if length == 0 {
-        return Ok(None);
+impl Target {
+    /// Does something to a regular file while no other sink writes to it.
+    fn locked(
+        &self,
+        regular: &mut Regular,
+        work: impl FnOnce(&Self, &mut Regular) -> Result<(), Stopped>,
+    ) -> Result<(), Stopped> {
+        if let Some(lost) = &regular.lost {
+            return Err(gone(lost.clone()).into());
+        }
+        if regular.alone {
+            return work(self, regular);
+        }
+        let failed = |error| Stopped::Before(cannot("lock", &self.path, error));
+        lock::lock_for_write(&self.file).map_err(failed)?;
+        let done = work(self, regular);
+        // A lock that is not given back ends with the file.
+        lock::unlock(&self.file).map_err(failed).and(done)
     }
-    file.seek(SeekFrom::End(-1))?;
-    let mut last = [0];
-    file.read_exact(&mut last)?;
-    file.rewind()?;
-    Ok((last != *b"\n").then_some((file, length)))
+
+    fn write_lines(
+        &self,
+        regular: &mut Regular,
+        batch: &Batch,
+        ending: impl FnOnce(&File, Tail) -> io::Result<Ending>,
+    ) -> Result<(), Stopped> {
+        let length = self.look(regular)?;
+        let begin = if regular.end == Some(length) || !regular.readable {
+            length
+        } else {
+            let failed = |error| cannot("mend the end of", &self.path, error);
+            mended(&self.file, &self.path, (regular.end.unwrap_or_default(), length), ending)
+                .map_err(failed)?
+        };
+        let written = write_all(&self.file, &batch.bytes);
+        let whole = match &written {
+            Ok(()) => batch.bytes.len(),
+            Err((written, _)) => self.cut(begin, *written, batch.whole(*written)),
+        };
+        regular.end = Some(begin + whole as u64);
+        self.verify(regular)?;
+        written.map_err(|(_, error)| Stopped::After(whole, error))
+    }
+
+    /// Returns the length of the file.
+    ///
+    /// # Errors
+    /// The file is shorter than this sink left it.
+    fn look(&self, regular: &mut Regular) -> Result<u64, ConnectorError> {
+        let length = self.file.metadata().map_err(|error| cannot("look at", &self.path, error))?.len();
+        match regular.end {
+            Some(end) if length < end => Err(self.lose(regular, &shortened(length, end))),
+            _ => Ok(length),
+        }
+    }
+
+    /// Takes back half a line behind `whole` bytes of whole lines, which a write left that stopped after `written`
+    /// bytes; returns how many bytes of the batch stay. If the system does not cut it off, the next write mends it.
+    fn cut(&self, begin: u64, written: usize, whole: usize) -> usize {
+        let is_ours = || self.file.metadata().is_ok_and(|is| is.len() == begin + written as u64);
+        // What somebody wrote without asking for the lock stays.
+        if written > whole && is_ours() {
+            let _ = self.file.set_len(begin + whole as u64);
+        }
+        whole
+    }
+
+    /// Makes sure that the file is at its path, and as long as this sink left it.
+    fn verify(&self, regular: &mut Regular) -> Result<(), ConnectorError> {
+        if let Some(lost) = &regular.lost {
+            return Err(gone(lost.clone()));
+        }
+        let Some(end) = regular.end else { return Ok(()) };
+        match self.path.metadata() {
+            Ok(there) if Identity::of(&there) != regular.identity => {
+                Err(self.lose(regular, "was replaced by another file"))
+            }
+            Ok(there) if there.len() < end => Err(self.lose(regular, &shortened(there.len(), end))),
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Err(self.lose(regular, "was removed"))
+            }
+            Err(error) => Err(cannot("look at", &self.path, error)),
+        }
+    }
+
+    /// Remembers that the file is not what it was, and makes the error that says so.
+    fn lose(&self, regular: &mut Regular, what: &str) -> ConnectorError {
+        let lost = format!("{} {what} while it was written to", self.path.display());
+        gone(regular.lost.insert(lost).clone())
+    }
+}
+
+fn write_stream(file: &File, torn: &mut bool, batch: &Batch) -> Result<(), Stopped> {
+    if *torn {
+        write_all(file, b"\n").map_err(|(_, error)| Stopped::After(0, error))?;
+        *torn = false;
+    }
+    write_all(file, &batch.bytes).map_err(|(written, error)| {
+        *torn = written > batch.whole(written);
+        Stopped::After(written, error)
+    })
+}
+
+/// Writes all bytes, or says how many were written before the system took no more.
+fn write_all(mut file: &File, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match file.write(rest) {
+            Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err((written, error)),
+        }
+    }
+    Ok(())
+}
+
+fn shortened(length: u64, end: u64) -> String {
+    format!("was cut off, to {length} bytes of {end},")
+}
+
+fn gone(lost: String) -> ConnectorError {
+    ConnectorError::gone(lost).with_hint(
+        "records that were written before may be missing; let no other program move, replace or shorten the file during \
+         a run",
+    )
 }
 
 #[cfg(test)]
@@ -297,13 +494,16 @@ mod tests {
     use super::*;
     use crate::connector::Fate;
 
-    #[test]
-    fn a_write_that_stops_half_way_says_which_items_are_not_done() {
+    const MODE: Mode = Mode { create: true, append: true, fsync: Fsync::Never };
+
+    fn whole(_: &File, _: Tail) -> io::Result<Ending> {
+        Ok(Ending::Whole)
+    }
+
+    #[tokio::test]
+    async fn a_write_that_stops_half_way_says_which_items_are_not_done() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out");
-        let mode = Mode { create: true, append: true, fsync: Fsync::Never };
-        let mut file = AppendFile::open(&path, mode).unwrap();
-        file.end_line().unwrap();
+        let file = AppendFile::reach(&folder.path().join("out"), MODE).await.unwrap();
         let mut batch = Batch::default();
         for line in ["one", "", "two", "three"] {
             batch.add(|bytes| {
@@ -311,10 +511,134 @@ mod tests {
                 if line.is_empty() { Err(ConnectorError::permanent("no line")) } else { Ok(()) }
             });
         }
+        assert_eq!(batch.whole(6), 4);
         // What the system does when the disk is full after six bytes: "one\n" and half of "two\n".
         let error = file.stopped(batch, 6, io::ErrorKind::StorageFull.into());
         let fates: Vec<_> = (0..4).map(|index| error.fate(index)).collect();
         assert_eq!(fates, [Fate::Done, Fate::NotDone, Fate::NotDone, Fate::NotDone]);
-        assert!(file.torn, "the next write has to start a fresh line");
+    }
+
+    #[tokio::test]
+    async fn what_a_write_left_half_done_is_cut_off_and_what_others_wrote_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        for (left, kept) in
+            [("A-1,100\nA-2,1", "a\nA-1,100\n"), ("A-1,1", "a\n"), ("A-1,100\nA-2,1others", "")]
+        {
+            // What the system does when the disk is full in the midst of a line.
+            std::fs::write(&path, format!("a\n{left}")).unwrap();
+            let file = AppendFile::reach(&path, MODE).await.unwrap();
+            let written = left.trim_end_matches("others").len();
+            let whole = left.rfind('\n').map_or(0, |end| end + 1);
+            assert_eq!(file.target.cut(2, written, whole), whole);
+            let expected = if kept.is_empty() { format!("a\n{left}") } else { kept.to_owned() };
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dispatch_without_lines_and_a_close_without_a_dispatch_write_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        std::fs::write(&path, "no line end").unwrap();
+        let mut file = AppendFile::reach(&path, MODE).await.unwrap();
+        file.append(Batch::default(), whole).unwrap();
+        file.finish().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "no line end");
+        std::fs::remove_file(&path).unwrap();
+        file.finish().unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_writer_waits_for_the_end_of_anothers_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        // Another process in the midst of a write.
+        let mut other = File::options().append(true).create(true).open(&path).unwrap();
+        lock::lock_for_write(&other).unwrap();
+        other.write_all(b"1,\"x").unwrap();
+        let (mut file, begun) = (AppendFile::reach(&path, MODE).await.unwrap(), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                begun.wait();
+                let mut batch = Batch::default();
+                batch.add(|line| {
+                    line.extend_from_slice(b"2,3");
+                    Ok(())
+                });
+                file.append(batch, whole).unwrap();
+            });
+            begun.wait();
+            other.write_all(b" y\"\n").unwrap();
+            lock::unlock(&other).unwrap();
+            writer.join().unwrap();
+        });
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1,\"x y\"\n2,3\n");
+    }
+
+    /// Writes lines by two sinks in turn; `halves` says what a third one, which is killed, leaves before each.
+    #[cfg(feature = "json_lines")]
+    fn written(start: &[u8], lines: &[(String, Option<usize>)]) -> (Vec<String>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        std::fs::write(&path, start).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let open = || runtime.block_on(AppendFile::reach(&path, MODE)).unwrap();
+        let mut sinks = [open(), open()];
+        for (index, (line, half)) in lines.iter().enumerate() {
+            // One that is killed has mended the end of the file before it wrote.
+            let ended = std::fs::read(&path).unwrap().last().is_none_or(|last| *last == b'\n');
+            if let Some(half) = half.filter(|_| ended) {
+                let mut killed = File::options().append(true).open(&path).unwrap();
+                killed.write_all(&line.as_bytes()[..half % line.len()]).unwrap();
+            }
+            let mut batch = Batch::default();
+            batch.add(|bytes| {
+                bytes.extend_from_slice(line.as_bytes());
+                Ok(())
+            });
+            sinks[index % 2].append(batch, super::super::json_ending).unwrap();
+        }
+        sinks.iter_mut().for_each(|sink| sink.finish().unwrap());
+        let there = std::fs::read(&path).unwrap();
+        let there = there.split_inclusive(|byte| *byte == b'\n');
+        let there = there.map(|line| String::from_utf8(line.to_vec()).unwrap()).collect();
+        let torn = std::fs::read(folder.path().join("out.torn")).unwrap_or_default();
+        (there, String::from_utf8_lossy(&torn).into_owned())
+    }
+
+    #[cfg(feature = "json_lines")]
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn wherever_a_line_is_torn_the_lines_before_and_after_it_are_whole(
+            earlier in proptest::collection::vec("[a-zü\"\\\\]{0,12}", 0..4),
+            cut in 0_usize..100,
+            later in proptest::collection::vec(("[a-zü\"]{0,12}", proptest::option::of(0_usize..100)), 1..6),
+        ) {
+            let json = |text: &String| serde_json::json!({ "text": text }).to_string();
+            let start: String = earlier.iter().map(|text| json(text) + "\n").collect();
+            let start = start.as_bytes();
+            let start = &start[..start.len() - cut.min(start.len())];
+            let lines: Vec<_> = later.iter().map(|(text, half)| (json(text), *half)).collect();
+            let (there, torn) = written(start, &lines);
+            for line in &there {
+                proptest::prop_assert!(line.ends_with('\n'), "{line:?} is not ended");
+                let read: Result<serde_json::Value, _> = serde_json::from_str(line);
+                proptest::prop_assert!(read.is_ok(), "{line:?} is half a line");
+            }
+            // All that was acknowledged is there once, in order, behind what was whole before.
+            let whole = start.iter().filter(|byte| **byte == b'\n').count();
+            let kept = there.len() - lines.len();
+            proptest::prop_assert!(kept == whole || kept == whole + 1, "{there:?}");
+            for (line, (expected, _)) in there[kept..].iter().zip(&lines) {
+                proptest::prop_assert_eq!(line.trim_end(), expected);
+            }
+            // Nothing vanishes: what was cut off is beside the file.
+            let end = start.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+            proptest::prop_assert!(kept > whole || torn.starts_with(&*String::from_utf8_lossy(end)), "{torn:?}");
+        }
     }
 }

@@ -8,9 +8,10 @@ mod feed;
 mod format;
 #[cfg(any(feature = "json_lines", feature = "csv"))]
 mod growing;
+mod lock;
 mod pipe;
-#[cfg(any(feature = "csv", feature = "excel"))]
-mod shared;
+mod stdout;
+mod tail;
 
 use std::fs::File;
 use std::io;
@@ -24,8 +25,6 @@ use crate::settings::suggest::similar;
 use crate::transaction::Transaction;
 
 pub(crate) use crate::settings::ByteSize;
-#[cfg(feature = "csv")]
-pub(crate) use append::Ending;
 pub(crate) use append::{AppendFile, Batch, Mode};
 #[cfg(any(feature = "csv", feature = "excel"))]
 pub(crate) use columns::{cells, in_order, named};
@@ -35,6 +34,11 @@ pub(crate) use format::column_name;
 pub(crate) use format::{ENOUGH, header_below, refuse_other_format};
 #[cfg(any(feature = "json_lines", feature = "csv"))]
 pub(crate) use growing::{Text, Turn};
+pub(crate) use pipe::is_pipe;
+#[cfg(feature = "json_lines")]
+pub(crate) use tail::json_ending;
+#[cfg(any(feature = "csv", feature = "excel"))]
+pub(crate) use tail::{Ending, Tail};
 
 /// When a sink asks the system to write a file through to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -85,7 +89,8 @@ pub(crate) fn is_stream(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-/// Refuses to read a stream by several workers: each would pass over the others' share of what happens to come to it.
+/// Refuses to share a stream among several workers: a reader would pass over the others' share of what happens to come
+/// to it, and lines of several writers would run into each other.
 #[cfg(any(feature = "json_lines", feature = "csv"))]
 pub(crate) fn refuse_to_share(path: &Path, shard: Shard) -> Result<(), ConnectorError> {
     if shard.count <= 1 || !is_stream(path) {
@@ -93,6 +98,16 @@ pub(crate) fn refuse_to_share(path: &Path, shard: Shard) -> Result<(), Connector
     }
     let message = format!("{} is no regular file and cannot be shared by several workers", shown(path));
     Err(ConnectorError::permanent(message).with_hint("set `workers = 1`, or name a file"))
+}
+
+/// Finds out whether a named pipe may be read by one worker. It is not opened: its writer would take that for its reader.
+#[cfg(any(feature = "json_lines", feature = "csv"))]
+pub(crate) fn pipe_to_read(path: &Path, shard: Shard) -> Result<(), ConnectorError> {
+    refuse_to_share(path, shard)?;
+    #[cfg(unix)]
+    rustix::fs::access(path, rustix::fs::Access::READ_OK)
+        .map_err(|error| cannot("open", path, error.into()))?;
+    Ok(())
 }
 
 /// The last part of a path: what ids and metadata name a file by.
@@ -135,10 +150,22 @@ pub(crate) fn open(path: &Path) -> Result<File, ConnectorError> {
     Ok(file)
 }
 
+/// Refuses a path that leads to a folder, or can only lead to one, as the file of a sink.
+pub(crate) fn no_folder(path: &Path) -> Result<(), ConnectorError> {
+    let written = path.as_os_str().as_encoded_bytes();
+    let names_folder = written.ends_with(b"/") || written.ends_with(b"/.") || path.file_name().is_none();
+    if !names_folder && !path.is_dir() {
+        return Ok(());
+    }
+    Err(ConnectorError::permanent(format!("{} is a folder, expected a file", shown(path)))
+        .with_hint("name a file in it"))
+}
+
 /// Finds out whether a file can be written, or made where it is not there, and leaves everything as it is. A named pipe
 /// is not tried: whoever reads from it would take that for the end.
 pub(crate) fn writable(path: &Path, create: bool) -> Result<(), ConnectorError> {
-    if pipe::is_pipe(path) {
+    no_folder(path)?;
+    if is_pipe(path) {
         return Ok(());
     }
     match File::options().append(true).open(path) {
@@ -163,9 +190,10 @@ pub(crate) fn cannot(what: &str, path: &Path, error: io::Error) -> ConnectorErro
     let message = format!("cannot {what} {}", shown(path));
     let failure = match error.kind() {
         // A full disk or an interrupted mount may recover; what the others say stays true.
-        io::ErrorKind::StorageFull | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
-            ConnectorError::transient(message)
-        }
+        io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::TimedOut
+        | io::ErrorKind::Interrupted => ConnectorError::transient(message),
         io::ErrorKind::NotFound => ConnectorError::permanent(message).with_hint(missing(path)),
         io::ErrorKind::PermissionDenied => {
             ConnectorError::permanent(message).with_hint("let the user who runs this access the file")

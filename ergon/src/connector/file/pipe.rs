@@ -41,7 +41,7 @@ pub(super) async fn reach(path: &Path) -> Result<Option<File>, ConnectorError> {
 
 /// Says whether a path leads to a named pipe.
 #[cfg(unix)]
-pub(super) fn is_pipe(path: &Path) -> bool {
+pub(crate) fn is_pipe(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
 }

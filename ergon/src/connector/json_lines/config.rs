@@ -24,7 +24,8 @@ pub struct JsonLinesConfig {
     /// Sink: makes the file, and the folders above it, if they are not there. Default: true.
     #[serde(default = "yes")]
     pub create: bool,
-    /// Sink: keeps what is in the file and writes after it; false empties it when a run begins. Default: true.
+    /// Sink: keeps what is in the file and writes after it; false empties it when a run begins, and is refused while
+    /// another sink has the file. Default: true.
     #[serde(default = "yes")]
     pub append: bool,
     /// Sink: when the file is written through to the disk: `end`, `each` or `never`. Default: `end`.

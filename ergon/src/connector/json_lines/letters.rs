@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::source::Lines;
 use super::{Envelope, JsonLines, line};
-use crate::connector::file::{AppendFile, Batch, Fsync, Mode, cannot, open};
+use crate::connector::file::{AppendFile, Batch, Fsync, Mode, cannot, json_ending, open};
 use crate::connector::{ConnectorError, LetterFate, Letters, TakeBack, Visitor};
 use crate::transaction::{Content, Payload, Transaction, key, time};
 
@@ -67,7 +67,7 @@ impl TakeBack for JsonLines {
                 ConnectorError::permanent(what).with_source(error)
             }),
         });
-        AppendFile::open(&self.config.path, mode)?.append(batch)
+        AppendFile::reach(&self.config.path, mode).await?.append(batch, json_ending)
     }
 }
 

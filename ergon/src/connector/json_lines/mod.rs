@@ -4,7 +4,8 @@
 //! lines counted from 1), blank lines are passed over, a byte order mark and CRLF are accepted. A line that is no JSON
 //! is a delivery that does not decode, with its bytes as they stand in the file. Several workers share the file by
 //! line number. A file that is one JSON array, or no text in UTF-8, is an error at `open`. With `streaming`, the file is
-//! followed as `tail -F` does. Sink: one write for each dispatch, whole lines only.
+//! followed as `tail -F` does. Sink: one write for each dispatch, whole lines only, also where several sinks write to
+//! one file; half a line that a process left at the end is cut off and kept in `<path>.torn`.
 //!
 //! ```
 //! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Sink, Source};
@@ -37,7 +38,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex};
 
-use super::file::{AppendFile, Feed, file_name, is_stream, writable};
+use super::file::{AppendFile, Feed, file_name, is_pipe, is_stream, pipe_to_read, writable};
 use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
 use source::Line;
 
@@ -80,6 +81,8 @@ impl Connector for JsonLines {
 
     async fn open(&self) -> Result<(), ConnectorError> {
         match self.usage {
+            // A pipe is opened by the first fetch: a run that cannot begin takes nothing out of it, nor does a check.
+            Usage::Source if is_pipe(&self.config.path) => pipe_to_read(&self.config.path, self.shard),
             Usage::Source => self.start_reading().await,
             Usage::Sink => self.start_writing().await,
             // Nobody knows yet which side is used, and a source must not make or empty the file.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{JsonLines, line};
-use crate::connector::file::{AppendFile, Batch, Mode};
+use crate::connector::file::{AppendFile, Batch, Mode, is_pipe, json_ending, refuse_to_share};
 use crate::connector::{ConnectorError, Place, Sink};
 use crate::transaction::Transaction;
 
@@ -47,8 +47,11 @@ impl JsonLines {
         }
         let config = &self.config;
         let opened = if config.is_standard_stream() {
-            AppendFile::stdout()
+            AppendFile::stdout()?
         } else {
+            if is_pipe(&config.path) {
+                refuse_to_share(&config.path, self.shard)?;
+            }
             let mode = Mode { create: config.create, append: config.append, fsync: config.fsync };
             AppendFile::reach(&config.path, mode).await?
         };
@@ -70,7 +73,7 @@ impl JsonLines {
 
 fn append(out: &Mutex<Option<AppendFile>>, batch: Batch) -> Result<(), ConnectorError> {
     match lock(out).as_mut() {
-        Some(file) => file.append(batch),
+        Some(file) => file.append(batch, json_ending),
         None => Err(ConnectorError::permanent("the file was closed before this dispatch")),
     }
 }

@@ -192,12 +192,24 @@ async fn an_envelope_brings_a_transaction_back_as_it_was() {
 }
 
 #[tokio::test]
-async fn after_half_a_line_comes_a_fresh_one() {
+async fn half_a_line_is_put_aside_and_one_without_an_end_gets_it() {
     let folder = tempfile::tempdir().unwrap();
-    let config = with(folder.path(), "{\"n\":1}\n{\"n\"");
-    let sink = sink(&config).await;
-    sink.dispatch(vec![Transaction::new("a", &3).unwrap()]).await.unwrap();
-    assert_eq!(std::fs::read_to_string(&config.path).unwrap(), "{\"n\":1}\n{\"n\"\n3\n");
+    // What there is, what of it stays, and what is kept aside.
+    let cases = [
+        ("{\"n\":1}\n{\"n\"", "{\"n\":1}\n", "{\"n\"\n"),
+        ("{\"n\"", "", "{\"n\"\n"),
+        ("{\"n\":1}", "{\"n\":1}\n", ""),
+        ("{\"n\":1}\nno JSON", "{\"n\":1}\nno JSON\n", ""),
+    ];
+    for (there, stays, aside) in cases {
+        let config = with(folder.path(), there);
+        let sink = sink(&config).await;
+        sink.dispatch(vec![Transaction::new("a", &3).unwrap()]).await.unwrap();
+        assert_eq!(std::fs::read_to_string(&config.path).unwrap(), format!("{stays}3\n"), "{there}");
+        let torn = folder.path().join("orders.jsonl.torn");
+        assert_eq!(std::fs::read_to_string(&torn).unwrap_or_default(), aside, "{there}");
+        let _ = std::fs::remove_file(torn);
+    }
 }
 
 #[tokio::test]
@@ -237,6 +249,7 @@ async fn a_file_is_emptied_when_the_run_begins_and_not_before() {
     next.begin().await.unwrap();
     next.dispatch(vec![Transaction::new("a", &2).unwrap()]).await.unwrap();
     assert_eq!(written(), "1\n2\n", "it goes on with what another wrote");
+    next.close().await.unwrap();
 
     let begun = sink(&config).await;
     begun.begin().await.unwrap();

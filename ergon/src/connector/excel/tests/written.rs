@@ -53,11 +53,12 @@ async fn the_workbook_appears_whole_at_close() {
     let folder = tempfile::tempdir().unwrap();
     let config = column(folder.path(), ["old"]);
     let sink = sink(&config).await;
-    sink.dispatch(rows([json!({"id": 1})])).await.unwrap();
-    assert_eq!(back(&config).await, [json!({"id": 1, "value": "old"})]);
     sink.dispatch(rows([json!({"id": 2})])).await.unwrap();
+    assert_eq!(back(&config).await, [json!({"id": 1, "value": "old"})]);
+    sink.dispatch(rows([json!({"id": 3})])).await.unwrap();
     sink.close().await.unwrap();
-    assert_eq!(back(&config).await, [json!({"id": 1}), json!({"id": 2})]);
+    let ids: Vec<_> = back(&config).await.iter().map(|row| row["id"].clone()).collect();
+    assert_eq!(ids, [1, 2, 3]);
     assert_eq!(files(folder.path()), ["book.xlsx"]);
     assert!(sink.dispatch(rows([json!({"id": 3})])).await.is_err());
 }
@@ -166,20 +167,24 @@ async fn what_goes_on_with_an_output_keeps_the_rows_of_its_workbook() {
 }
 
 #[tokio::test]
-async fn a_copy_that_is_not_whole_is_made_again() {
+async fn rows_of_an_unfinished_run_find_their_columns() {
     let folder = tempfile::tempdir().unwrap();
-    let config = column(folder.path(), ["a", "b"]);
-    let partial = folder.path().join("book.xlsx.partial");
-    std::fs::write(&partial, "\"copying\"\n[\"id\",\"value\"]\n[1,\"a\"]\n").unwrap();
-    let sink = resuming(&config).await;
-    sink.dispatch(rows([json!({"id": 3})])).await.unwrap();
-    drop(sink);
-    // It crashed with a whole copy: that is gone on with, and not copied once more.
-    let sink = resuming(&config).await;
-    sink.dispatch(rows([json!({"id": 4})])).await.unwrap();
-    sink.close().await.unwrap();
-    let ids: Vec<_> = back(&config).await.iter().map(|row| row["id"].clone()).collect();
-    assert_eq!(ids, [1, 2, 3, 4]);
+    let config = ExcelConfig::new(folder.path().join("book.xlsx"));
+    let crashed = sink(&config).await;
+    crashed.dispatch(rows([json!({"value": "a", "id": 1})])).await.unwrap();
+    drop(crashed);
+    // Somebody has made the workbook meanwhile, with the columns in another order.
+    column(folder.path(), ["old"]);
+    resuming(&config).await.close().await.unwrap();
+    let found: Vec<_> = back(&config).await.iter().map(|row| row["value"].clone()).collect();
+    assert_eq!(found, ["old", "a"]);
+    let crashed = sink(&config).await;
+    crashed.dispatch(rows([json!({"value": "b"})])).await.unwrap();
+    drop(crashed);
+    book(folder.path(), |sheet| drop(sheet.write_string(0, 0, "id")));
+    let error = config.build(&Context { usage: Usage::Sink, ..context() }).unwrap().open().await.unwrap_err();
+    assert!(error.is_permanent() && error.message().contains("has no column `value`"), "{error}");
+    assert!(folder.path().join("book.xlsx.partial").exists());
 }
 
 #[tokio::test]
@@ -196,7 +201,7 @@ async fn a_run_that_never_begins_leaves_the_rows_of_an_unfinished_one() {
     let next = sink(&config).await;
     next.begin().await.unwrap();
     next.close().await.unwrap();
-    assert_eq!(back(&config).await, [json!({"id": 1})]);
+    assert_eq!(back(&config).await.len(), 2);
 }
 
 #[tokio::test]
