@@ -253,9 +253,10 @@ fn what_is_said_of_wrong_settings_is_what_the_guide_shows() {
     let right = fs::read_to_string(root().join("examples/order_pipeline/ergon.toml")).unwrap();
     let misspelt = complaint(&right.replace("\nfilter", "\nfliter"), &[]);
     let no_unit = complaint(&right, &[("ERGON_CRM__HTTP__TIMEOUT", "5")]);
+    let one_underscore = complaint(&right, &[("ERGON_WORKBOOK_PATH", "orders.xlsx")]);
     let (_, blocks) = read(&root().join("docs/settings.md"));
     let shown: Vec<_> = blocks.iter().filter(|block| block.info == "text").map(|block| &block.text).collect();
-    assert_eq!(shown, [&misspelt, &no_unit]);
+    assert_eq!(shown, [&one_underscore, &misspelt, &no_unit]);
 }
 
 /// Pages whose blocks of Rust are no programs, and who holds them instead.

@@ -16,7 +16,7 @@ use crate::telemetry::export::{About, Exports, WriteLine};
 use crate::telemetry::files::LogFile;
 use crate::telemetry::filter::Directives;
 use crate::telemetry::logs::{self, LogLayer, LogOptions};
-use crate::telemetry::payloads;
+use crate::telemetry::{payloads, propagation};
 
 #[cfg(feature = "opentelemetry")]
 /// How long the end of the program waits for what is still to be sent.
@@ -47,7 +47,9 @@ impl Telemetry {
         if start.framework.telemetry.log_payloads {
             payloads::show();
         }
-        for warning in &ignored {
+        propagation::travels(plan.propagates);
+        // A worker reads what its supervisor has read, and warned of.
+        for warning in ignored.iter().filter(|_| start.global.as_worker.is_none()) {
             start.output.warn(warning);
         }
         Ok(telemetry)

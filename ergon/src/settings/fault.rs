@@ -5,8 +5,8 @@ use std::fmt;
 use serde::de::{self, Unexpected};
 
 use super::problem::{Problem, is_secret};
-use super::suggest;
-use super::tree::{Node, Origin, quoted};
+use super::tree::{Node, Origin, Value, quoted};
+use super::{leak, suggest};
 
 /// The error of the deserializer: first what is wrong, then, at the value it is about, where.
 #[derive(Debug)]
@@ -22,10 +22,37 @@ pub(super) enum Fault {
 #[derive(Debug)]
 pub(super) enum Bare {
     Custom(String),
-    Mismatch { found: String, expected: String },
-    UnknownVariant { found: String, similar: Option<&'static str>, known: &'static [&'static str] },
+    Mismatch { found: Found, expected: String },
+    UnknownVariant { found: Found, similar: Option<&'static str>, known: &'static [&'static str] },
     UnknownField { found: String, known: &'static [&'static str] },
     MissingField(&'static str),
+}
+
+/// What was found: the value itself, or only what kind of thing it is.
+pub(super) enum Found {
+    Value(String),
+    Kind(String),
+}
+
+/// The value may be secret.
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(_) => f.write_str("Value"),
+            Self::Kind(kind) => f.write_str(kind),
+        }
+    }
+}
+
+impl Found {
+    /// What it is, as the end of a message; nothing of a value that must not be shown.
+    fn shown(&self, show_value: bool) -> String {
+        match self {
+            Self::Value(value) if show_value => format!(", found {value}"),
+            Self::Value(_) => String::new(),
+            Self::Kind(kind) => format!(", found {kind}"),
+        }
+    }
 }
 
 /// A key that is missing, and the table that lacks it.
@@ -38,18 +65,27 @@ pub(super) struct Missing {
 
 impl Fault {
     /// Something that is no name of a variant was found.
-    pub(super) fn variant(found: &str, known: &'static [&'static str]) -> Self {
-        Self::Bare(Bare::UnknownVariant { found: found.to_owned(), similar: None, known })
+    pub(super) fn variant(node: &Node, known: &'static [&'static str]) -> Self {
+        let found = match node.value {
+            Value::List(_) => Found::Kind("a list".to_owned()),
+            Value::Table(_) => Found::Kind("a table".to_owned()),
+            _ => Found::Value(node.describe()),
+        };
+        Self::Bare(Bare::UnknownVariant { found, similar: None, known })
     }
 
     /// Says where: at this value, under this path. What is placed already stays where it is.
-    pub(super) fn at(self, node: &Node, path: &str) -> Self {
+    pub(super) fn at(self, node: &Node, path: &str, secret: bool) -> Self {
         let Self::Bare(bare) = self else { return self };
         if let Bare::MissingField(field) = bare {
             let origin = node.origin.clone();
             return Self::Missing(Missing { table: path.to_owned(), field, origin });
         }
-        let mut problem = bare.problem(node, path);
+        let secrecy = Secrecy::of(node, path, secret);
+        let mut problem = bare.problem(node, path, &secrecy);
+        if secrecy.hides_value {
+            problem = problem.without_value();
+        }
         if let Some(hidden) = node.hidden.as_ref().and_then(Origin::at) {
             problem = problem.with_hint(format!("note: it replaces the value at {hidden}"));
         }
@@ -57,43 +93,92 @@ impl Fault {
     }
 }
 
-impl Bare {
-    fn problem(self, node: &Node, path: &str) -> Problem {
-        let problem = |what: String| Problem::new(node.origin.clone(), path, what);
-        match self {
-            Self::Custom(message) => problem(message),
-            Self::Mismatch { found, expected } if is_secret(path) || is_secret(&found) => {
-                problem(format!("expected {expected}"))
+/// What of a value must not be shown.
+struct Secrecy {
+    /// The value itself.
+    hides_value: bool,
+    /// The texts that no message may repeat.
+    texts: Vec<String>,
+}
+
+impl Secrecy {
+    /// Of a value under this path; `secret` if its type is one of a secret.
+    fn of(node: &Node, path: &str, secret: bool) -> Self {
+        let by_name = secret || is_secret(path);
+        let mut texts = Vec::new();
+        node.texts(&mut |text, private| {
+            if private || by_name || is_secret(text) {
+                texts.push(text.to_owned());
             }
+        });
+        // What is said of a list or a table may be about any value in it.
+        let hides_value = !node.is_scalar() || !texts.is_empty() || by_name || node.origin.is_private();
+        Self { hides_value, texts }
+    }
+
+    /// Whether a message repeats a part of what must not be shown.
+    fn is_broken_by(&self, message: &str) -> bool {
+        self.texts.iter().any(|text| leak::repeats(message, text))
+    }
+}
+
+impl Bare {
+    fn problem(self, node: &Node, path: &str, secrecy: &Secrecy) -> Problem {
+        let problem = |what: String| Problem::new(node.origin.clone(), path, what);
+        let show_value = !secrecy.hides_value;
+        match self {
+            Self::Custom(message) if secrecy.is_broken_by(&message) => {
+                problem("this value is refused".to_owned())
+                    .with_hint("note: the reason is not shown, because it repeats a part of the value")
+            }
+            Self::Custom(message) => problem(message),
             Self::Mismatch { found, expected } => {
-                let made = problem(format!("expected {expected}, found {found}"));
-                if expected == "text" && found.parse::<f64>().is_ok() {
-                    return made.with_hint(format!("hint: put it in quotes: \"{found}\""));
+                let expected = if secrecy.texts.iter().any(|text| leak::holds(&expected, text)) {
+                    "another value"
+                } else {
+                    &expected
+                };
+                let made = problem(format!("expected {expected}{}", found.shown(show_value)));
+                match found {
+                    Found::Value(number)
+                        if show_value && expected == "text" && number.parse::<f64>().is_ok() =>
+                    {
+                        made.with_hint(format!("hint: put it in quotes: \"{number}\""))
+                    }
+                    _ => made,
                 }
-                made
             }
             Self::UnknownVariant { found, similar, known } => {
                 let all: Vec<String> = known.iter().map(|name| format!("\"{name}\"")).collect();
                 let expected = suggest::list(&all, "or");
-                let made = problem(format!("expected {expected}, found {found}"));
+                let made = problem(format!("expected {expected}{}", found.shown(show_value)));
                 match similar {
                     Some(similar) => made.with_hint(format!("hint: did you mean \"{similar}\"?")),
                     None => made,
                 }
             }
-            Self::UnknownField { found, known } => unknown_key(problem, &found, known.iter().copied()),
+            Self::UnknownField { found, known } => {
+                let is_in_value =
+                    !node.entries().iter().any(|entry| entry.key == found && !entry.is_in_value());
+                let shown = (!is_in_value || !node.origin.is_private()).then_some(&*found);
+                unknown_key(problem, &found, shown, known.iter().copied())
+            }
             Self::MissingField(field) => problem(format!("the key `{field}` is missing")),
         }
     }
 }
 
-/// The problem of a key that nobody asks for.
+/// The problem of a key that nobody asks for; it is not `shown` where it is a part of a value that is not.
 pub(super) fn unknown_key<'k>(
     problem: impl FnOnce(String) -> Problem,
     key: &str,
+    shown: Option<&str>,
     known: impl IntoIterator<Item = &'k str> + Clone,
 ) -> Problem {
-    let made = problem(format!("unknown key `{key}`"));
+    let made = problem(match shown {
+        Some(key) => format!("unknown key `{key}`"),
+        None => "a key in the value is unknown".to_owned(),
+    });
     match suggest::hint(key, known) {
         Some(hint) => made.with_hint(format!("hint: {hint}")),
         None => made.with_hint("hint: this table has no keys"),
@@ -106,7 +191,7 @@ impl de::Error for Fault {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        let (found, expected) = (found_words(found), expected_words(&expected.to_string()));
+        let (found, expected) = (found_of(found), expected_words(&expected.to_string()));
         Self::Bare(Bare::Mismatch { found, expected })
     }
 
@@ -116,12 +201,12 @@ impl de::Error for Fault {
 
     fn invalid_length(length: usize, expected: &dyn de::Expected) -> Self {
         let expected = expected_words(&expected.to_string());
-        Self::Bare(Bare::Mismatch { found: format!("{length} of them"), expected })
+        Self::Bare(Bare::Mismatch { found: Found::Kind(format!("{length} of them")), expected })
     }
 
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
         let similar = suggest::similar(found, known.iter().copied());
-        let found = if is_secret(found) { "another text".to_owned() } else { quoted(found) };
+        let found = Found::Value(quoted(found));
         Self::Bare(Bare::UnknownVariant { found, similar, known })
     }
 
@@ -138,10 +223,11 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bare(Bare::Custom(message)) => f.write_str(message),
-            Self::Bare(Bare::Mismatch { found, expected }) => write!(f, "expected {expected}, found {found}"),
-            Self::Bare(Bare::UnknownVariant { found, .. } | Bare::UnknownField { found, .. }) => {
-                write!(f, "`{found}` is not known")
+            Self::Bare(Bare::Mismatch { found, expected }) => {
+                write!(f, "expected {expected}{}", found.shown(false))
             }
+            Self::Bare(Bare::UnknownVariant { .. }) => f.write_str("this name is not known"),
+            Self::Bare(Bare::UnknownField { .. }) => f.write_str("a key is not known"),
             Self::Bare(Bare::MissingField(field)) | Self::Missing(Missing { field, .. }) => {
                 write!(f, "the key `{field}` is missing")
             }
@@ -155,18 +241,19 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 /// What was found, in the words of a settings file.
-fn found_words(found: Unexpected<'_>) -> String {
-    match found {
+fn found_of(found: Unexpected<'_>) -> Found {
+    Found::Value(match found {
         Unexpected::Bool(flag) => flag.to_string(),
         Unexpected::Unsigned(number) => number.to_string(),
         Unexpected::Signed(number) => number.to_string(),
         Unexpected::Float(number) => number.to_string(),
         Unexpected::Str(text) => quoted(text),
         Unexpected::Char(letter) => quoted(letter.encode_utf8(&mut [0; 4])),
-        Unexpected::Seq => "a list".to_owned(),
-        Unexpected::Map => "a table".to_owned(),
-        other => other.to_string(),
-    }
+        Unexpected::Other(other) => other.to_owned(),
+        Unexpected::Seq => return Found::Kind("a list".to_owned()),
+        Unexpected::Map => return Found::Kind("a table".to_owned()),
+        other => return Found::Kind(other.to_string()),
+    })
 }
 
 /// What was expected, in the words of a settings file rather than of Rust.

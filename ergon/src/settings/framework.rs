@@ -1,5 +1,6 @@
 //! The tables that belong to the framework: `[telemetry]`, `[runner]`, `[tasks.<name>]`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use super::fail_when::FailWhen;
 use super::problem::Problem;
 use super::reader;
+use super::slip::is_asked_for;
 use super::sources::{Setting, Sources};
 use super::suggest;
 use super::telemetry::Telemetry;
@@ -29,6 +31,8 @@ pub(crate) struct Framework {
     tasks_tree: Node,
     pub(super) telemetry_tree: Node,
     pub(super) variables: Vec<Setting>,
+    /// What of the files of variables is left aside, in words.
+    pub(crate) ignored: Vec<String>,
 }
 
 /// `[runner]`.
@@ -63,7 +67,7 @@ impl Runner {
     fn problem(&self, tree: &Node) -> Option<Problem> {
         let nothing = self.stall_after.is_some_and(|limit| limit.0 == Some(Duration::ZERO));
         let node = tree.find(["stall_after"]).filter(|_| nothing)?;
-        let what = format!("{NO_TIME}, found {}", node.describe());
+        let what = format!("{NO_TIME}{}", node.found());
         Some(Problem::new(node.origin.clone(), "runner.stall_after", what))
     }
 }
@@ -140,6 +144,7 @@ impl Framework {
             tasks_tree,
             telemetry_tree,
             variables: std::mem::take(&mut sources.variables),
+            ignored: std::mem::take(&mut sources.ignored),
         }
     }
 
@@ -219,7 +224,7 @@ impl Framework {
         let keys: Vec<&str> = [task, role].into_iter().chain(problem.key().split('.')).collect();
         let tree = &self.tasks_tree;
         if let Some(node) = tree.find(keys.iter().copied()) {
-            let what = format!("{}, found {}", problem.rule(), node.describe());
+            let what = format!("{}{}", problem.rule(), node.found());
             return Problem::new(node.origin.clone(), path, what).into();
         }
         // The value may be the task's own, and the settings made it wrong: a cap below their backoff.
@@ -244,9 +249,8 @@ impl Framework {
 
     /// A variable of the process, else of `.env`.
     fn variable(&self, name: &str) -> Option<LogLevel> {
-        let found =
-            self.variables.iter().rfind(|setting| setting.name == name && !setting.text.is_empty())?;
-        Some(LogLevel::new(&found.text, found.origin.clone()))
+        let found = self.variables.iter().rfind(|setting| setting.name == name)?;
+        (!found.text.is_empty()).then(|| LogLevel::new(&found.text, found.origin.clone()))
     }
 }
 
@@ -264,14 +268,25 @@ impl LogLevel {
         Self { directives: directives.to_owned(), lenient: false, origin }
     }
 
-    /// The error of directives that cannot be read.
+    /// The error of directives that cannot be read, for this reason; it may repeat them.
     pub(crate) fn refused(&self, reason: &str) -> Error {
+        let reason = if self.origin.is_private() { "this is no log level or directive" } else { reason };
         let problem = Problem::new(self.origin.clone(), "", reason);
         let levels = ["off", "error", "warn", "info", "debug", "trace"];
         match suggest::hint(&self.directives, levels) {
             Some(hint) => problem.with_hint(format!("hint: {hint}")).into(),
             None => problem.into(),
         }
+    }
+}
+
+/// Whether a table of the framework has a value under these keys, one below the other.
+pub(super) fn has_key(table: &str, keys: &[&str]) -> bool {
+    match table {
+        "telemetry" => is_asked_for::<Telemetry>(keys),
+        "runner" => is_asked_for::<Runner>(keys),
+        // A name alone stands for a whole table, whatever the name.
+        _ => keys.len() > 1 && is_asked_for::<BTreeMap<String, TaskTable>>(keys),
     }
 }
 

@@ -8,17 +8,21 @@ mod duration;
 mod fail_when;
 mod fault;
 mod framework;
+mod leak;
 mod path;
 pub(crate) mod plan;
 mod probe;
 mod problem;
 mod reader;
 mod size;
+mod slip;
 mod sources;
 pub(crate) mod suggest;
 mod telemetry;
 mod tree;
 
+#[cfg(test)]
+mod canary;
 #[cfg(test)]
 mod tests;
 
@@ -50,18 +54,25 @@ pub(crate) struct Loaded<S> {
 /// user's own settings.
 pub(crate) fn load<S: DeserializeOwned>(options: &Options) -> Result<Loaded<S>, Error> {
     let mut sources = sources::gather(options)?;
+    let slips = slip::find::<S>(&sources.variables);
     let mut problems = Vec::new();
     let framework = Framework::take(&mut sources, &mut problems);
-    match reader::read::<S>(&sources.tree, "") {
-        Ok(settings) if problems.is_empty() => Ok(Loaded { settings, framework }),
-        Ok(_) => Err(problems.into()),
+    let read = reader::read::<S>(&sources.tree, "");
+    let (settings, mut found) = match read {
+        Ok(settings) => (Some(settings), slips),
         Err(mut found) => {
             for problem in &mut found {
                 add_places(problem, &sources.searched);
             }
-            found.append(&mut problems);
-            Err(found.into())
+            // Of a variable that is misspelt, its name says more than its first key.
+            found.retain(|problem| !slips.iter().any(|slip| slip.place.at() == problem.place.at()));
+            (None, slips.into_iter().chain(found).collect())
         }
+    };
+    found.append(&mut problems);
+    match settings {
+        Some(settings) if found.is_empty() => Ok(Loaded { settings, framework }),
+        _ => Err(found.into()),
     }
 }
 

@@ -5,6 +5,7 @@
     expect(dead_code, reason = "most of it is read by the exporters")
 )]
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -38,7 +39,7 @@ pub(crate) enum Target {
 }
 
 /// What is exported, and to whom.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct ExportPlan {
     pub(crate) traces: Target,
     pub(crate) metrics: Target,
@@ -55,8 +56,31 @@ pub(crate) struct ExportPlan {
     pub(crate) delta: bool,
     /// The program's name.
     pub(crate) service: String,
-    /// `OTEL_RESOURCE_ATTRIBUTES`.
+    /// `OTEL_RESOURCE_ATTRIBUTES`, without the program's name.
     pub(crate) attributes: Vec<(String, String)>,
+    /// Whether the place in a trace travels with what is sent, and is taken from what comes.
+    pub(crate) propagates: bool,
+}
+
+impl Default for ExportPlan {
+    fn default() -> Self {
+        let off = Target::Off;
+        Self {
+            traces: off,
+            metrics: off,
+            logs: off,
+            endpoints: Endpoints::default(),
+            sampler: SamplerPlan::default(),
+            spans: Queueing::default(),
+            lines: Queueing::default(),
+            scrape: false,
+            interval: None,
+            delta: false,
+            service: String::new(),
+            attributes: Vec::new(),
+            propagates: true,
+        }
+    }
 }
 
 impl ExportPlan {
@@ -75,18 +99,29 @@ pub(crate) struct Endpoints {
 }
 
 /// Where and how one signal is sent.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(crate) url: String,
+    /// What sets the URL: `environment variable OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub(crate) set_by: String,
     pub(crate) protocol: Protocol,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) timeout: Duration,
+}
+
+/// The URL and the headers may hold credentials.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { set_by, protocol, timeout, .. } = self;
+        write!(f, "Endpoint({set_by}, {protocol:?}, {timeout:?})")
+    }
 }
 
 impl Default for Endpoint {
     fn default() -> Self {
         Self {
             url: "http://localhost:4317".to_owned(),
+            set_by: "the default".to_owned(),
             protocol: Protocol::Grpc,
             headers: Vec::new(),
             timeout: Duration::from_secs(10),

@@ -9,6 +9,7 @@ use super::duration::is_duration;
 use super::fault::{Fault, Missing};
 use super::problem::Problem;
 use super::reader::FILE_PATH;
+use super::sources::variable_of;
 use super::suggest;
 use super::tree::{Node, Origin};
 
@@ -169,7 +170,7 @@ impl Missing {
         };
         if !matches!(shape, Shape::Table(_)) && !path.contains('[') {
             // Writing to a String cannot fail.
-            let _ = write!(hint, ", or set {}", variable(&path));
+            let _ = write!(hint, ", or set {}", variable_of(path.split('.')));
         }
         let place = if table.is_empty() { root.origin.clone() } else { origin };
         Problem::new(place, path, what).with_hint(format!("hint: {hint}"))
@@ -182,9 +183,4 @@ fn table_hint(path: &str, fields: &[&str]) -> String {
         return format!("write [{path}] with its keys below it");
     }
     format!("write [{path}] with its keys below it: {}", suggest::list(&keys, "and"))
-}
-
-/// The environment variable that sets a key.
-fn variable(path: &str) -> String {
-    format!("ERGON_{}", path.to_uppercase().replace('-', "_").replace('.', "__"))
 }

@@ -1,10 +1,14 @@
 //! What is wrong with the settings, said so that it can be mended: what, where, what was expected, what helps.
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::tree::{Origin, SourceFile};
+use super::tree::{Origin, Shows, SourceFile};
 use crate::error::{Error, ErrorKind};
+
+/// What is shown in place of a value.
+const HIDDEN: &str = "...";
 
 /// One thing that is wrong.
 #[derive(Debug, Clone)]
@@ -15,11 +19,36 @@ pub(crate) struct Problem {
     pub(crate) what: String,
     /// What helps, or is good to know; each becomes a line of its own.
     pub(crate) hints: Vec<String>,
+    /// How much of the line at fault is shown.
+    shown: Shown,
+}
+
+/// How much of the line at fault is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// The value at fault too, unless the line says that it may be a secret.
+    Value,
+    /// The keys alone: the value may be a secret.
+    Keys,
+    /// Nothing: the place is in the middle of a value.
+    Nothing,
 }
 
 impl Problem {
     pub(crate) fn new(place: Origin, path: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { place, path: path.into(), what: what.into(), hints: Vec::new() }
+        Self { place, path: path.into(), what: what.into(), hints: Vec::new(), shown: Shown::Value }
+    }
+
+    /// Shows no value of the line at fault.
+    pub(super) fn without_value(mut self) -> Self {
+        self.shown = Shown::Keys;
+        self
+    }
+
+    /// Shows nothing of the line at fault.
+    pub(super) fn hidden(mut self) -> Self {
+        self.shown = Shown::Nothing;
+        self
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -57,7 +86,11 @@ impl Problem {
     /// The lines below the headline: the line at fault with a caret under it, and the hints.
     pub(crate) fn details(&self) -> String {
         let mut lines = String::new();
-        let snippet = Snippet::of(&self.place).filter(|snippet| !self.is_about_a_secret(&snippet.line));
+        let shown = match self.shown {
+            Shown::Value if is_secret(&self.path) => Shown::Keys,
+            shown => shown,
+        };
+        let snippet = Snippet::of(&self.place, shown);
         let width = snippet.as_ref().map_or(0, |snippet| snippet.number.len());
         if let Some(snippet) = snippet {
             snippet.draw(&mut lines);
@@ -67,12 +100,6 @@ impl Problem {
             let _ = writeln!(lines, "{:width$} = {hint}", "");
         }
         lines
-    }
-
-    /// Says whether the line could show a secret: by its own words, by the key, or by the key that was meant.
-    fn is_about_a_secret(&self, line: &str) -> bool {
-        let meant = self.hints.iter().filter(|hint| hint.contains("did you mean"));
-        is_secret(line) || is_secret(&self.path) || meant.into_iter().any(|hint| is_secret(hint))
     }
 }
 
@@ -102,22 +129,75 @@ struct Snippet {
 }
 
 impl Snippet {
-    fn of(place: &Origin) -> Option<Self> {
-        match place {
-            Origin::Span(file, span) => {
-                let (line, column) = file.position(span.start);
-                let text = file.line(line);
+    fn of(place: &Origin, shown: Shown) -> Option<Self> {
+        let Origin::Span(file, span) = place else { return None };
+        let (number, column) = file.position(span.start);
+        match file.shows {
+            Shows::Everything => {
                 let meant = file.text.get(span.clone()).unwrap_or_default();
                 let carets = meant.lines().next().unwrap_or_default().chars().count();
-                Some(Self::new(line.to_string(), text, column - 1, carets))
+                Some(Self::new(number.to_string(), file.line(number), column - 1, carets))
             }
-            Origin::Variable(variable) => {
-                let text = format!("{}={}", variable.name, variable.value);
-                let before = variable.name.chars().count() + 1;
-                Some(Self::new(" ".to_owned(), &text, before, variable.value.chars().count()))
+            _ if shown == Shown::Nothing => None,
+            Shows::Names => {
+                let start = file.line_start(number);
+                let name = file.text.get(start..span.start)?;
+                Some(Self::new(number.to_string(), &format!("{name}{HIDDEN}"), name.chars().count(), 1))
             }
-            Origin::Nowhere | Origin::File(_) | Origin::Flag(_) => None,
+            Shows::Keys => Self::without_values(file, span, shown == Shown::Value),
         }
+    }
+
+    /// The line of a settings file at which `span` begins. Each value is left out but the one at fault, if that may be
+    /// shown; so are comments.
+    fn without_values(file: &SourceFile, span: &Range<usize>, show_value: bool) -> Option<Self> {
+        let (number, _) = file.position(span.start);
+        let start = file.line_start(number);
+        let end = start + file.line(number).len();
+        let Some(values) = file.values() else { return Self::of_unparsed(file, number, span.start) };
+        // Each character that is shown, and the place in the file that it stands for.
+        let mut drawn: Vec<(usize, char)> = Vec::new();
+        let literal = |range: Range<usize>| {
+            let text = file.text.get(range.clone()).unwrap_or_default();
+            text.char_indices().map(move |(offset, character)| (range.start + offset, character))
+        };
+        let mut at = start;
+        for value in values.iter().filter(|value| value.end > start && value.start < end) {
+            drawn.extend(literal(at..value.start.max(at)));
+            let within = value.start.max(start)..value.end.min(end);
+            let text = file.text.get(value.clone()).unwrap_or_default();
+            if show_value && value == span && !is_secret(text) {
+                drawn.extend(literal(within.clone()));
+            } else {
+                drawn.extend(HIDDEN.chars().map(|dot| (value.start, dot)));
+            }
+            at = within.end;
+        }
+        drawn.extend(literal(at..end).take_while(|(_, character)| *character != '#'));
+        let line: String = drawn.iter().map(|(_, character)| character).collect();
+        let before = drawn.iter().take_while(|(at, _)| *at < span.start).count();
+        let meant = drawn.iter().filter(|(at, _)| span.contains(at)).count();
+        Some(Self::new(number.to_string(), line.trim_end(), before, meant))
+    }
+
+    /// The line of a file that is no TOML, as far as it is sure to be a key: where what is above can be read.
+    fn of_unparsed(file: &SourceFile, number: usize, at: usize) -> Option<Self> {
+        let start = file.line_start(number);
+        toml::de::DeTable::parse(file.text.get(..start)?).ok()?;
+        let line = file.line(number);
+        let before = file.text.get(start..at)?.chars().count();
+        if line.trim_start().starts_with('[') && !line.contains(['=', '#']) {
+            return Some(Self::new(number.to_string(), line, before, 1));
+        }
+        let (key, value) = line.split_once('=')?;
+        let bare = |character: char| character.is_ascii_alphanumeric() || "_-.\"' \t".contains(character);
+        if !key.chars().all(bare) {
+            return None;
+        }
+        let blanks: String = value.chars().take_while(|character| character.is_whitespace()).collect();
+        let shown = format!("{key}={blanks}");
+        let before = before.min(shown.chars().count());
+        Some(Self::new(number.to_string(), &format!("{shown}{HIDDEN}"), before, 1))
     }
 
     fn new(number: String, line: &str, before: usize, carets: usize) -> Self {
@@ -140,15 +220,30 @@ impl Snippet {
     }
 }
 
-/// Says whether text names, or a URL holds, something that must not be shown.
+/// Says whether text names something that must not be shown, or holds a login.
 pub(super) fn is_secret(text: &str) -> bool {
-    const WORDS: [&str; 7] = ["password", "passwd", "secret", "token", "api_key", "apikey", "credential"];
+    const WORDS: [&str; 14] = [
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "api_key",
+        "apikey",
+        "access_key",
+        "private",
+        "credential",
+        "bearer",
+        "cookie",
+        "session",
+        "signature",
+    ];
+    /// Words that are part of others: a name has to have one of them alone.
+    const PARTS: [&str; 10] = ["auth", "dsn", "jwt", "key", "login", "pass", "pin", "pw", "pwd", "salt"];
     let text = text.to_lowercase().replace('-', "_");
-    let login = text
-        .split("://")
-        .skip(1)
-        .any(|rest| rest.split(['/', ' ', '"']).next().unwrap_or_default().contains('@'));
-    login || WORDS.iter().any(|word| text.contains(word))
+    let mut parts = text.split(|character: char| !character.is_alphanumeric());
+    let login = text.find('@').is_some_and(|at| text.get(..at).is_some_and(|before| before.contains(':')));
+    login || WORDS.iter().any(|word| text.contains(word)) || parts.any(|part| PARTS.contains(&part))
 }
 
 /// All that is wrong with the settings; the cause below an [`Error`] of the settings.

@@ -1,5 +1,7 @@
 //! Reads a type out of the tree: one serde deserializer, whose errors know the place of every value.
 
+use std::marker::PhantomData;
+
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
     VariantAccess, Visitor,
@@ -28,8 +30,8 @@ pub(super) const RESERVED: [&str; 3] = ["telemetry", "runner", "tasks"];
 /// All that can be said about the first value that does not fit; every unknown key of one table at once.
 pub(super) fn read<T: DeserializeOwned>(node: &Node, path: &str) -> Result<T, Vec<Problem>> {
     let top = Path { parent: None, key: path };
-    let reader = Reader { node, path: &top, probe: None };
-    match T::deserialize(reader).map_err(|fault| fault.at(node, path)) {
+    let reader = Reader { node, path: &top, probe: None, secret: false };
+    match T::deserialize(reader).map_err(|fault| fault.at(node, path, false)) {
         Ok(value) => Ok(value),
         Err(Fault::Placed(problems)) => Err(problems),
         Err(Fault::Missing(missing)) => {
@@ -71,12 +73,30 @@ struct Reader<'de, 'p> {
     node: &'de Node,
     path: &'p Path<'p>,
     probe: Option<&'p Probe>,
+    /// Whether the type that is asked for is one of a secret.
+    secret: bool,
 }
 
 impl<'de> Reader<'de, '_> {
     /// Gives an error that has no place this one.
     fn place<T>(self, result: Result<T, Fault>) -> Result<T, Fault> {
-        result.map_err(|fault| fault.at(self.node, &self.path.text()))
+        result.map_err(|fault| fault.at(self.node, &self.path.text(), self.secret))
+    }
+
+    /// The value below this one, of which `seed` is to be read.
+    fn below<'b, S: DeserializeSeed<'de>>(
+        self,
+        node: &'de Node,
+        path: &'b Path<'b>,
+    ) -> Result<Reader<'de, 'b>, Fault>
+    where
+        Self: 'b,
+    {
+        if let Value::Unreadable(problem) = &node.value {
+            return Err(Fault::Placed(vec![(**problem).clone()]));
+        }
+        let secret = self.secret || is_secret_type(std::any::type_name::<S>());
+        Ok(Reader { node, path, probe: self.probe, secret })
     }
 
     /// The list or table that the text of a variable stands for; any other node itself.
@@ -95,6 +115,7 @@ impl<'de> Reader<'de, '_> {
             Value::Integer(number) => visit_integer(*number, visitor),
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Boolean(flag) => visitor.visit_bool(*flag),
+            Value::Unreadable(problem) => Err(Fault::Placed(vec![(**problem).clone()])),
         }
     }
 
@@ -129,7 +150,7 @@ impl<'de> Reader<'de, '_> {
     /// is no mistake, unless it looks like a slip for one of our keys.
     fn is_of_another(self, entry: &Entry, fields: &'static [&'static str]) -> bool {
         let top = self.path.parent.is_none() && self.path.key.is_empty();
-        let variable = entry.loose && matches!(entry.node.value, Value::Untyped(_));
+        let variable = entry.loose && matches!(entry.node.value, Value::Untyped(_) | Value::Unreadable(_));
         top && variable && suggest::similar(&entry.key, fields.iter().copied()).is_none()
     }
 
@@ -137,8 +158,14 @@ impl<'de> Reader<'de, '_> {
         let table = self.path.text();
         let reserved: &[&str] = if table.is_empty() { &RESERVED } else { &[] };
         let problem = |what: String| Problem::new(entry.key_origin.clone(), table.clone(), what);
-        unknown_key(problem, &entry.key, fields.iter().chain(reserved).copied())
+        let shown = (!entry.is_in_value()).then_some(&*entry.key);
+        unknown_key(problem, &entry.key, shown, fields.iter().chain(reserved).copied())
     }
+}
+
+/// Whether a type is, or holds, one of the crate `secrecy`: what is wrong with such a value is said without it.
+fn is_secret_type(name: &str) -> bool {
+    name.contains("secrecy::")
 }
 
 fn visit_integer<'de, V: Visitor<'de>>(number: i64, visitor: V) -> Result<V::Value, Fault> {
@@ -259,7 +286,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
             Value::Table(entries) if let [entry] = entries.as_slice() => {
                 visitor.visit_enum(Variant { reader, entry })
             }
-            _ => Err(Fault::variant(&reader.node.describe(), variants)),
+            _ => Err(Fault::variant(reader.node, variants)),
         })
     }
 }
@@ -270,7 +297,7 @@ struct Entries<'de, 'p> {
     rest: std::slice::Iter<'de, Entry>,
     /// The keys the reader knows; an entry that a variable made goes by the known one it stands for.
     fields: Option<&'static [&'static str]>,
-    current: Option<(&'de str, &'de Node)>,
+    current: Option<(&'de str, &'de Entry)>,
     missing: Option<&'static str>,
 }
 
@@ -286,8 +313,8 @@ impl<'de> MapAccess<'de> for Entries<'de, '_> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         let fields = self.fields;
         let known = |entry: &'de Entry| match fields {
-            None => Some((entry.key.as_str(), &entry.node)),
-            Some(fields) => fields.iter().find(|field| entry.is(field)).map(|field| (*field, &entry.node)),
+            None => Some((entry.key.as_str(), entry)),
+            Some(fields) => fields.iter().find(|field| entry.is(field)).map(|field| (*field, entry)),
         };
         self.current = self.rest.find_map(known);
         let Some(key) = self.current.map(|(key, _)| key).or_else(|| self.missing.take()) else {
@@ -298,10 +325,12 @@ impl<'de> MapAccess<'de> for Entries<'de, '_> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         match (self.current.take(), self.reader.probe) {
-            (Some((key, node)), probe) => {
+            (Some((key, entry)), _) => {
+                // A key of a map that stands in the text of a variable is a part of its value.
+                let key = if self.fields.is_none() && entry.is_in_value() { "*" } else { key };
                 let path = Path { parent: Some(self.reader.path), key };
-                seed.deserialize(Reader { node, path: &path, probe })
-                    .map_err(|fault| fault.at(node, &path.text()))
+                let reader = self.reader.below::<V>(&entry.node, &path)?;
+                seed.deserialize(reader).map_err(|fault| fault.at(reader.node, &path.text(), reader.secret))
             }
             (None, Some(probe)) => seed.deserialize(probe),
             (None, None) => Err(serde::de::Error::custom("a value was asked for before its key")),
@@ -324,8 +353,8 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
         let key = format!("[{}]", self.index);
         self.index += 1;
         let path = Path { parent: Some(self.reader.path), key: &key };
-        let reader = Reader { node, path: &path, ..self.reader };
-        seed.deserialize(reader).map(Some).map_err(|fault| fault.at(node, &path.text()))
+        let reader = self.reader.below::<T>(node, &path)?;
+        seed.deserialize(reader).map(Some).map_err(|fault| fault.at(node, &path.text(), reader.secret))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -350,9 +379,12 @@ impl<'de> EnumAccess<'de> for Variant<'de, '_> {
 }
 
 impl<'de> Variant<'de, '_> {
-    fn read<T>(self, read: impl FnOnce(Reader<'de, '_>) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn read<S: DeserializeSeed<'de>, T>(
+        self,
+        read: impl FnOnce(Reader<'de, '_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let path = Path { parent: Some(self.reader.path), key: &self.entry.key };
-        read(Reader { node: &self.entry.node, path: &path, ..self.reader })
+        read(self.reader.below::<S>(&self.entry.node, &path)?)
     }
 }
 
@@ -360,15 +392,15 @@ impl<'de> VariantAccess<'de> for Variant<'de, '_> {
     type Error = Fault;
 
     fn unit_variant(self) -> Result<(), Fault> {
-        self.read(|reader| serde::Deserialize::deserialize(reader))
+        self.read::<PhantomData<()>, _>(|reader| serde::Deserialize::deserialize(reader))
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
-        self.read(|reader| seed.deserialize(reader))
+        self.read::<T, _>(|reader| reader.place(seed.deserialize(reader)))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.read(|reader| reader.deserialize_seq(visitor))
+        self.read::<PhantomData<()>, _>(|reader| reader.deserialize_seq(visitor))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -376,6 +408,6 @@ impl<'de> VariantAccess<'de> for Variant<'de, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.read(|reader| reader.deserialize_struct("", fields, visitor))
+        self.read::<PhantomData<()>, _>(|reader| reader.deserialize_struct("", fields, visitor))
     }
 }

@@ -1,12 +1,13 @@
 //! Where settings are read from: `ergon.toml`, then `.env`, then the process environment; the later wins.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::dotenv;
 use super::problem::Problem;
 use super::tree::{Node, Origin, SourceFile, Value, Variable};
+use super::{dotenv, suggest};
 
 /// The name of the settings file.
 const FILE: &str = "ergon.toml";
@@ -15,9 +16,11 @@ const PREFIX: &str = "ERGON_";
 /// What stands between the keys in such a name.
 const SEPARATOR: &str = "__";
 /// Variables with the prefix that are no keys.
-const NOT_KEYS: [&str; 2] = [CONFIG, "ERGON_LOG"];
+const NOT_KEYS: [&str; 2] = [CONFIG, LOG];
 /// The variable that names the settings file.
 const CONFIG: &str = "ERGON_CONFIG";
+/// The variable that says which log lines are written.
+const LOG: &str = "ERGON_LOG";
 
 /// Where to look.
 #[derive(Debug, Clone, Default)]
@@ -47,12 +50,33 @@ impl Options {
     }
 }
 
-/// A variable that was read, and where it stands.
-#[derive(Debug, Clone)]
+/// A variable, and where it stands.
+#[derive(Clone)]
 pub(crate) struct Setting {
     pub(crate) name: String,
+    /// Empty if it cannot be read.
     pub(crate) text: String,
     pub(crate) origin: Origin,
+    /// Why it cannot be read.
+    pub(crate) problem: Option<Box<Problem>>,
+}
+
+impl Setting {
+    pub(super) fn new(name: impl Into<String>, text: String, origin: Origin) -> Self {
+        Self { name: name.into(), text, origin, problem: None }
+    }
+
+    /// A variable that is there and cannot be read: an error where somebody asks for it.
+    pub(super) fn unreadable(name: impl Into<String>, origin: Origin, problem: Problem) -> Self {
+        Self { name: name.into(), text: String::new(), origin, problem: Some(Box::new(problem)) }
+    }
+}
+
+/// The value may be secret.
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setting").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// What was found.
@@ -64,19 +88,26 @@ pub(super) struct Sources {
     pub(super) variables: Vec<Setting>,
     /// The files that were looked for in vain.
     pub(super) searched: Vec<String>,
+    /// What of the variables is left aside, in words.
+    pub(super) ignored: Vec<String>,
 }
 
 /// Reads all sources.
 pub(super) fn gather(options: &Options) -> Result<Sources, Vec<Problem>> {
-    let process = process_variables(&options.environment)?;
+    let process = process_variables(&options.environment);
     let one = |problem| vec![problem];
+    let mut ignored = Vec::new();
     let working_folder = Some(options.working_folder.as_path());
-    let mut variables = read_dotenv(options, &process, working_folder).map_err(one)?;
-    let named = named(&process, CONFIG).or_else(|| named(variables.as_deref()?, CONFIG));
-    let (file, searched) = find_file(options, named).map_err(one)?;
+    let mut variables = read_dotenv(options, &process, (working_folder, &mut ignored)).map_err(one)?;
+    let by_variable = || match (named(&process, CONFIG)?, &variables) {
+        (None, Some(variables)) => named(variables, CONFIG),
+        (by_process, _) => Ok(by_process),
+    };
+    let by_variable = if options.config.is_some() { None } else { by_variable().map_err(one)? };
+    let (file, searched) = find_file(options, by_variable).map_err(one)?;
     if variables.is_none() {
         let beside = file.as_ref().map(|file| file.folder.as_path());
-        variables = read_dotenv(options, &process, beside).map_err(one)?;
+        variables = read_dotenv(options, &process, (beside, &mut ignored)).map_err(one)?;
     }
     let mut tree = match &file {
         Some(file) => Node::parse(file).map_err(one)?,
@@ -84,44 +115,54 @@ pub(super) fn gather(options: &Options) -> Result<Sources, Vec<Problem>> {
     };
     let mut variables = variables.unwrap_or_default();
     variables.extend(process);
-    let problems = set_all(&mut tree, &variables);
-    if problems.is_empty() { Ok(Sources { tree, variables, searched }) } else { Err(problems) }
+    let mut problems = set_all(&mut tree, &variables);
+    problems.extend(named(&variables, LOG).err());
+    if problems.is_empty() { Ok(Sources { tree, variables, searched, ignored }) } else { Err(problems) }
 }
 
 /// Puts every variable that names a key into the tree; shorter names first, so that `ERGON_A__B` lands in `ERGON_A`.
 fn set_all(tree: &mut Node, variables: &[Setting]) -> Vec<Problem> {
-    let mut keyed: Vec<(Vec<&str>, &Setting)> = variables
-        .iter()
-        .filter(|setting| !NOT_KEYS.contains(&setting.name.as_str()))
-        .filter_map(|setting| Some((setting.name.strip_prefix(PREFIX)?.split(SEPARATOR).collect(), setting)))
-        .filter(|(keys, _): &(Vec<&str>, _)| keys.iter().all(|key| !key.is_empty()))
-        .collect();
+    let mut keyed: Vec<(Vec<&str>, &Setting)> =
+        variables.iter().filter_map(|setting| Some((keys_of(&setting.name)?, setting))).collect();
     keyed.sort_by_key(|(keys, _)| keys.len());
-    let set = |(keys, setting): (Vec<&str>, &Setting)| tree.set(&keys, &setting.text, &setting.origin).err();
+    let set = |(keys, setting): (Vec<&str>, &Setting)| tree.set(&keys, setting).err();
     keyed.into_iter().filter_map(set).collect()
 }
 
-/// The variables of the process; those that are not ours need not be text.
-fn process_variables(environment: &[(OsString, OsString)]) -> Result<Vec<Setting>, Vec<Problem>> {
-    let mut settings = Vec::new();
-    let mut problems = Vec::new();
-    for (name, value) in environment {
-        let Some(name) = name.to_str().map(str::to_owned) else { continue };
-        let variable = Variable { name: name.clone(), value: value.to_str().unwrap_or_default().to_owned() };
-        let origin = Origin::Variable(Arc::new(variable));
-        match value.to_str() {
-            Some(text) => settings.push(Setting { name, text: text.to_owned(), origin }),
-            None if name.starts_with(PREFIX) => {
-                problems.push(Problem::new(origin, "", "this is not UTF-8 text"));
-            }
-            None => {}
-        }
-    }
-    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+/// The keys that a variable names, one below the other; `None` if it names none.
+pub(super) fn keys_of(name: &str) -> Option<Vec<&str>> {
+    let keys: Vec<&str> = name.strip_prefix(PREFIX)?.split(SEPARATOR).collect();
+    (!NOT_KEYS.contains(&name) && keys.iter().all(|key| !key.is_empty())).then_some(keys)
 }
 
-fn named<'v>(variables: &'v [Setting], name: &str) -> Option<&'v Setting> {
-    variables.iter().rfind(|setting| setting.name == name && !setting.text.is_empty())
+/// The variable that sets a key, by the keys one below the other.
+pub(super) fn variable_of<'k>(keys: impl IntoIterator<Item = &'k str>) -> String {
+    let keys: Vec<String> = keys.into_iter().map(|key| key.to_uppercase().replace('-', "_")).collect();
+    format!("{PREFIX}{}", keys.join(SEPARATOR))
+}
+
+/// The variables of the process; one that is no text cannot be read.
+fn process_variables(environment: &[(OsString, OsString)]) -> Vec<Setting> {
+    let of_text = |(name, value): &(OsString, OsString)| {
+        let name = name.to_str()?;
+        let origin = Origin::Variable(Arc::new(Variable { name: name.to_owned() }));
+        Some(match value.to_str() {
+            Some(text) => Setting::new(name, text.to_owned(), origin),
+            None => {
+                let problem = Problem::new(origin.clone(), "", "this is not UTF-8 text");
+                Setting::unreadable(name, origin, problem)
+            }
+        })
+    };
+    environment.iter().filter_map(of_text).collect()
+}
+
+/// The variable of this name, if it says anything.
+fn named<'v>(variables: &'v [Setting], name: &str) -> Result<Option<&'v Setting>, Problem> {
+    match variables.iter().rfind(|setting| setting.name == name) {
+        Some(Setting { problem: Some(problem), .. }) => Err((**problem).clone()),
+        found => Ok(found.filter(|setting| !setting.text.is_empty())),
+    }
 }
 
 /// The settings file: the one that the command line or a variable names, else the first that is there.
@@ -156,30 +197,67 @@ fn find_file(
 fn read_dotenv(
     options: &Options,
     process: &[Setting],
-    folder: Option<&Path>,
+    (folder, ignored): (Option<&Path>, &mut Vec<String>),
 ) -> Result<Option<Vec<Setting>>, Problem> {
-    let file = match (named(process, "ENV_FILE"), folder.map(|folder| folder.join(".env"))) {
-        (Some(name), _) => read_file(&options.working_folder.join(&name.text), &name.origin)?,
-        (None, Some(path)) if path.is_file() => read_file(&path, &Origin::Flag(path.display().to_string()))?,
+    let (path, place) = match (named(process, "ENV_FILE")?, folder.map(|folder| folder.join(".env"))) {
+        (Some(name), _) => (options.working_folder.join(&name.text), name.origin.clone()),
+        (None, Some(path)) if path.is_file() => {
+            let place = Origin::Flag(path.display().to_string());
+            (path, place)
+        }
         _ => return Ok(None),
     };
-    dotenv::parse(&file).map(Some)
+    let bytes = read_bytes(&path, &place)?;
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        let problem = Problem::new(place, "", "this file is UTF-16 text");
+        return Err(problem.with_hint("hint: save it as UTF-8"));
+    }
+    // Of a file that is no text, only the values that are none cannot be read.
+    let damaged = std::str::from_utf8(&bytes).is_err();
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
+    let file = SourceFile::variables(&path, text, damaged);
+    let dotenv::Variables { settings, nameless } = dotenv::parse(&file, process);
+    if let Some(lines) = numbered(&nameless) {
+        ignored.push(format!("{}: {lines} left aside: no line of the form NAME=value", file.name));
+    }
+    Ok(Some(settings))
 }
 
-/// Reads a file; `place` is who named it.
-fn read_file(path: &Path, place: &Origin) -> Result<Arc<SourceFile>, Problem> {
-    match std::fs::read(path).map(String::from_utf8) {
-        Ok(Ok(text)) => {
-            let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-            Ok(SourceFile::new(path, text))
-        }
-        Ok(Err(_)) => Err(Problem::new(place.clone(), "", "this file is not UTF-8 text")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let problem = Problem::new(place.clone(), "", "there is no such file");
-            Err(problem.with_hint(format!("note: looked for {}", shown(path))))
-        }
-        Err(error) => Err(Problem::new(place.clone(), "", format!("this file cannot be read: {error}"))),
+/// `line 2 is`, `lines 2, 5 and 7 are`
+fn numbered(lines: &[usize]) -> Option<String> {
+    let all: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    match all.as_slice() {
+        [] => None,
+        [only] => Some(format!("line {only} is")),
+        all => Some(format!("lines {} are", suggest::list(all, "and"))),
     }
+}
+
+/// Reads a settings file; `place` is what names it.
+fn read_file(path: &Path, place: &Origin) -> Result<Arc<SourceFile>, Problem> {
+    match String::from_utf8(read_bytes(path, place)?) {
+        Ok(text) => {
+            let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+            Ok(SourceFile::settings(path, text))
+        }
+        Err(_) => Err(Problem::new(place.clone(), "", "this file is not UTF-8 text")),
+    }
+}
+
+fn read_bytes(path: &Path, place: &Origin) -> Result<Vec<u8>, Problem> {
+    std::fs::read(path).map_err(|error| {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            return Problem::new(place.clone(), "", format!("this file cannot be read: {error}"));
+        }
+        let problem = Problem::new(place.clone(), "", "there is no such file");
+        // The value of a variable is not shown, though it should be only a path.
+        problem.with_hint(if place.is_private() {
+            "hint: a relative path is looked for in the working folder".to_owned()
+        } else {
+            format!("note: looked for {}", shown(path))
+        })
+    })
 }
 
 /// The whole path, as the operating system sees it.

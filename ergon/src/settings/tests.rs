@@ -136,7 +136,7 @@ fn a_misspelt_key_is_shown_with_what_was_meant() {
         "\
 ergon.toml:2:1: orders: unknown key `pth`
   |
-2 | pth = 'orders.csv'
+2 | pth = ...
   | ^^^
   = hint: did you mean `path`?
 "
@@ -151,12 +151,12 @@ fn every_unknown_key_of_a_table_is_shown() {
         "\
 ergon.toml:3:1: orders: unknown key `colour`
   |
-3 | colour = 1
+3 | colour = ...
   | ^^^^^^
   = hint: there is `path`, `header_row`, `mode`, `columns` and `password`
 ergon.toml:4:1: orders: unknown key `header-rows`
   |
-4 | header-rows = 2
+4 | header-rows = ...
   | ^^^^^^^^^^^
   = hint: did you mean `header_row`?
 "
@@ -185,8 +185,8 @@ fn a_number_where_text_belongs_is_told_to_be_quoted() {
         "\
 ergon.toml:3:18: orders.columns[1]: expected text, found 7
   |
-3 | columns = [\"id\", 7]
-  |                  ^
+3 | columns = [..., 7]
+  |                 ^
   = hint: put it in quotes: \"7\"
 "
     );
@@ -242,12 +242,8 @@ fn a_wrong_value_from_the_environment_is_blamed_on_its_variable() {
     assert_eq!(
         place.error(),
         "\
-environment variable ERGON_ORDERS__HEADER_ROW: orders.header_row: expected a whole number from 0 to 4294967295, \
-found \"first\"
-  |
-  | ERGON_ORDERS__HEADER_ROW=first
-  |                          ^^^^^
-  = note: it replaces the value at ergon.toml:3:14
+environment variable ERGON_ORDERS__HEADER_ROW: orders.header_row: expected a whole number from 0 to 4294967295
+ = note: it replaces the value at ergon.toml:3:14
 "
     );
 }
@@ -258,10 +254,10 @@ fn a_wrong_value_in_the_env_file_is_shown_in_its_line() {
     assert_eq!(
         place.error(),
         "\
-.env:2:33: orders.header_row: expected a whole number from 0 to 4294967295, found \"first\"
+.env:2:33: orders.header_row: expected a whole number from 0 to 4294967295
   |
-2 | export ERGON_ORDERS__HEADER_ROW=first
-  |                                 ^^^^^
+2 | export ERGON_ORDERS__HEADER_ROW=...
+  |                                 ^
 "
     );
 }
@@ -273,10 +269,7 @@ fn a_misspelt_variable_is_found() {
         place.error(),
         "\
 environment variable ERGON_ORDRES__PATH: unknown key `ordres`
-  |
-  | ERGON_ORDRES__PATH=b.csv
-  |                    ^^^^^
-  = hint: did you mean `orders`?
+ = hint: did you mean `orders`?
 "
     );
 }
@@ -304,7 +297,7 @@ fn the_keys_of_the_framework_are_checked_too() {
         "\
 ergon.toml:4:1: tasks.price-orders.consumer: unknown key `concurency`
   |
-4 | concurency = 4
+4 | concurency = ...
   | ^^^^^^^^^^
   = hint: did you mean `concurrency`?
 "
@@ -380,7 +373,7 @@ fn every_value_that_breaks_a_rule_is_told() {
         "ergon.toml:4:14: tasks.price-orders.consumer.batch_size: must be at least 1, found 0",
         "environment variable ERGON_TASKS__PRICE_ORDERS__CONSUMER__EMPTY_QUEUE__BACKOFF: \
          tasks.price-orders.consumer.empty_queue.backoff: must be more than 0: the source would be asked without \
-         pause, found \"0s\"",
+         pause",
         "ergon.toml:5:28: tasks.price-orders.consumer.process.max_attempts: must be at least 1, found 0",
         "ergon.toml:5:40: tasks.price-orders.consumer.process.jitter: must be from 0 to 1, found 2",
     ];
@@ -394,7 +387,7 @@ fn a_policy_set_by_a_variable_is_blamed_on_it() {
     assert_eq!(
         error.lines().next().unwrap(),
         "environment variable ERGON_TASKS__PRICE_ORDERS__CONSUMER__CONCURRENCY: \
-         tasks.price-orders.consumer.concurrency: must be at least 1, found 0"
+         tasks.price-orders.consumer.concurrency: must be at least 1"
     );
 }
 
@@ -526,7 +519,7 @@ fn a_file_that_a_variable_names_is_blamed_on_it() {
     let place = Place::with(GOOD).variable("ERGON_CONFIG", "production.toml");
     let error = place.error();
     let told = "environment variable ERGON_CONFIG: there is no such file\n";
-    assert!(error.starts_with(told) && error.contains("  | ERGON_CONFIG=production.toml\n"), "{error}");
+    assert!(error.starts_with(told) && !error.contains("production.toml"), "{error}");
 }
 
 #[test]
@@ -540,17 +533,61 @@ fn a_file_that_the_variables_file_names_is_taken_and_blamed_on_it() {
 }
 
 #[test]
-fn a_line_that_sets_no_variable_is_shown() {
-    let error = Place::with(GOOD).file(".env", "A=1\nthis is no variable\n").error();
+fn a_line_of_another_program_ends_no_command() {
+    let lines = "this is no variable\nMOTD=it's two words\nPORT=\nKEY=\"---\nx\n---\"\n[ -f x ] && y\n";
+    let place = Place::with(GOOD).file(".env", &format!("A=1\n{lines}ERGON_ORDERS__HEADER_ROW=7\n"));
+    let loaded = place.load().unwrap_or_else(|error| panic!("{}", shown(&error)));
+    assert_eq!(loaded.settings.orders.header_row, 7);
+    let ignored = loaded.framework.ignored;
+    assert_eq!(ignored.len(), 1, "{ignored:?}");
+    assert!(
+        ignored[0].ends_with(".env: lines 2 and 8 are left aside: no line of the form NAME=value"),
+        "{ignored:?}"
+    );
+}
+
+#[test]
+fn a_line_of_ours_that_cannot_be_read_is_an_error_where_its_value_is_asked_for() {
+    let place = |line: &str| Place::with(GOOD).file(".env", line);
     assert_eq!(
-        error,
+        place("A=1\nERGON_ORDERS__MODE=S3cr3t pw\n").error(),
         "\
-.env:2:1: not a line of the form NAME=value
-  |
-2 | this is no variable
-  | ^^^^^^^^^^^^^^^^^^^
-  = hint: a value with spaces, quotes or # goes in quotes
+.env:2:26: ERGON_ORDERS__MODE: a blank stands in a value without quotes
+ = hint: a value with blanks, quotes, # or \\ goes in single quotes: NAME='...'
 "
+    );
+    for line in ["ERGON_MOTD=two words", "ERGON_PORT='", "OTEL_SERVICE_NAME=two words", "RUST_LOG=a b"] {
+        assert!(place(line).load().is_ok(), "{line}");
+    }
+    for line in [
+        "ERGON_ORDERS=two words",
+        "ERGON_LIMITS__MAX_ROWS",
+        "ERGON_LOG='",
+        "ERGON_CONFIG=a b",
+        "ERGON_X__Y=a b",
+    ] {
+        assert!(place(line).error().contains(line.split('=').next().unwrap()), "{line}");
+    }
+    let by_process = place("ERGON_ORDERS__HEADER_ROW=a b").variable("ERGON_ORDERS__HEADER_ROW", "3");
+    assert_eq!(by_process.settings().orders.header_row, 3);
+}
+
+#[test]
+fn one_underscore_where_two_belong_is_told_with_the_name_that_was_meant() {
+    let place = Place::with(GOOD).variable("ERGON_ORDERS_PATH", "b.csv");
+    assert_eq!(
+        place.error(),
+        "\
+environment variable ERGON_ORDERS_PATH: there is no key `orders_path`
+ = hint: two underscores separate keys: did you mean ERGON_ORDERS__PATH?
+"
+    );
+    let place = Place::with(GOOD).file(".env", "ERGON_ORDERS_HEADER_ROW=1\n");
+    let error = place.variable("ERGON_RUNNER_HEALTH", "127.0.0.1:1").error();
+    assert_eq!(error.matches("did you mean").count(), 2, "{error}");
+    assert!(
+        error.contains("ERGON_ORDERS__HEADER_ROW?") && error.contains("ERGON_RUNNER__HEALTH?"),
+        "{error}"
     );
 }
 
@@ -562,8 +599,8 @@ fn a_syntax_error_is_shown_in_its_line() {
         "\
 ergon.toml:2:8: not valid TOML: string values must be quoted, expected literal string
   |
-2 | path = orders.csv
-  |        ^^^^^^^^^^
+2 | path = ...
+  |        ^
 "
     );
 }
@@ -575,9 +612,17 @@ fn a_secret_is_never_shown() {
     let error = place.error();
     assert!(!error.contains("hunter"), "{error}");
     let error = Place::with("[orders]\npath = 'a'\npassword = 1234\n").error();
-    assert_eq!(error, "ergon.toml:3:12: orders.password: expected text\n");
+    assert_eq!(
+        error,
+        "\
+ergon.toml:3:12: orders.password: expected text
+  |
+3 | password = ...
+  |            ^^^
+"
+    );
     let error = Place::with("[orders]\npath = 'a'\npasword = 'hunter2'\n").error();
-    assert_eq!(error, "ergon.toml:3:1: orders: unknown key `pasword`\n = hint: did you mean `password`?\n");
+    assert!(error.contains("3 | pasword = ...\n") && error.contains("did you mean `password`?"), "{error}");
     let error = Place::with("[orders]\npath = 'a'\nheader_row = 'amqp://me:hunter2@host'\n").error();
     assert!(!error.contains("hunter"), "{error}");
 }

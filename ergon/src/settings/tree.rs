@@ -1,29 +1,72 @@
 //! The settings as one tree, in which every value knows where it came from.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
+use super::sources::Setting;
 
-/// A file that settings were read from.
-#[derive(Debug)]
+/// A file that settings, or something else with lines, were read from.
 pub(crate) struct SourceFile {
     /// The path as it is shown.
     pub(crate) name: String,
     /// The folder that relative paths in the file are relative to.
     pub(crate) folder: PathBuf,
     pub(crate) text: String,
+    /// What of its text an error may show.
+    pub(super) shows: Shows,
+    /// Whether replacement characters stand for bytes that were no text.
+    pub(super) damaged: bool,
+    /// Where the values of a settings file are, in the order of the file; empty until it is read.
+    values: OnceLock<Vec<Range<usize>>>,
+}
+
+/// What of a file's text an error may show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shows {
+    /// All of it: no settings.
+    Everything,
+    /// The keys, and the value that is at fault unless it may be a secret: a settings file.
+    Keys,
+    /// Names only: a file of variables.
+    Names,
 }
 
 impl SourceFile {
-    /// Names a file by its path; its text is `text`.
+    /// A text that holds no settings, by its path.
     pub(crate) fn new(path: &Path, text: String) -> Arc<Self> {
+        Self::of(path, text, Shows::Everything, false)
+    }
+
+    /// A settings file.
+    pub(super) fn settings(path: &Path, text: String) -> Arc<Self> {
+        Self::of(path, text, Shows::Keys, false)
+    }
+
+    /// A file of variables; `damaged` if some of its bytes were no text.
+    pub(super) fn variables(path: &Path, text: String, damaged: bool) -> Arc<Self> {
+        Self::of(path, text, Shows::Names, damaged)
+    }
+
+    fn of(path: &Path, text: String, shows: Shows, damaged: bool) -> Arc<Self> {
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Arc::new(Self { name: path.display().to_string(), folder, text })
+        let name = path.display().to_string();
+        Arc::new(Self { name, folder, text, shows, damaged, values: OnceLock::new() })
+    }
+
+    /// Where the values of a settings file are; `None` if it could not be read.
+    pub(super) fn values(&self) -> Option<&[Range<usize>]> {
+        self.values.get().map(Vec::as_slice)
+    }
+
+    /// The byte at which a line begins, counted from 1.
+    pub(super) fn line_start(&self, number: usize) -> usize {
+        self.text.split_inclusive('\n').take(number.saturating_sub(1)).map(str::len).sum()
     }
 
     /// The line and column of a byte, both counted from 1, the column in characters.
@@ -37,6 +80,13 @@ impl SourceFile {
     /// The text of a line, counted from 1.
     pub(crate) fn line(&self, number: usize) -> &str {
         self.text.lines().nth(number.saturating_sub(1)).unwrap_or_default()
+    }
+}
+
+/// What is in a file may be secret.
+impl fmt::Debug for SourceFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceFile").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -55,14 +105,22 @@ pub(crate) enum Origin {
     Flag(String),
 }
 
-/// A variable of the process environment.
+/// A variable of the process environment. Its value may be secret, and is not needed to say where something is wrong.
 #[derive(Debug)]
 pub(crate) struct Variable {
     pub(crate) name: String,
-    pub(crate) value: String,
 }
 
 impl Origin {
+    /// Whether what came from here is never shown: values of variables may be secret.
+    pub(super) fn is_private(&self) -> bool {
+        match self {
+            Self::Variable(_) => true,
+            Self::File(file) | Self::Span(file, _) => file.shows == Shows::Names,
+            Self::Nowhere | Self::Flag(_) => false,
+        }
+    }
+
     /// The file it came from, if it came from one.
     pub(crate) fn file(&self) -> Option<&Arc<SourceFile>> {
         match self {
@@ -73,7 +131,7 @@ impl Origin {
 }
 
 /// A value, and where it came from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) value: Value,
     pub(crate) origin: Origin,
@@ -81,7 +139,7 @@ pub(crate) struct Node {
     pub(crate) hidden: Option<Origin>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Value {
     Table(Vec<Entry>),
     List(Vec<Node>),
@@ -91,10 +149,12 @@ pub(crate) enum Value {
     Boolean(bool),
     /// The text of a variable: whatever its reader asks for.
     Untyped(Untyped),
+    /// A variable that cannot be read: an error if somebody asks for it.
+    Unreadable(Box<Problem>),
 }
 
 /// The text of a variable, and the TOML list or table that it can be read as.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Untyped {
     pub(crate) text: String,
     pub(crate) compound: Option<Box<Node>>,
@@ -103,7 +163,7 @@ pub(crate) struct Untyped {
 }
 
 /// A key of a table with its value.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) key: String,
     pub(crate) key_origin: Origin,
@@ -123,6 +183,11 @@ impl Untyped {
 }
 
 impl Entry {
+    /// Whether the key stands in the text of a variable, and is a part of its value.
+    pub(super) fn is_in_value(&self) -> bool {
+        !self.loose && self.key_origin.is_private()
+    }
+
     /// Says whether this is the entry for `key`.
     pub(crate) fn is(&self, key: &str) -> bool {
         self.key == key || (self.loose && loose(&self.key) == loose(key))
@@ -149,7 +214,55 @@ impl Node {
     pub(crate) fn parse(file: &Arc<SourceFile>) -> Result<Self, Problem> {
         let root = DeTable::parse(&file.text).map_err(|error| Problem::syntax(file, &error))?;
         let entries = entries(file, root.into_inner())?;
-        Ok(Self::new(Value::Table(entries), Origin::File(Arc::clone(file))))
+        let node = Self::new(Value::Table(entries), Origin::File(Arc::clone(file)));
+        let mut values = Vec::new();
+        node.add_values(&mut values);
+        values.sort_by_key(|value| value.start);
+        // A file is read once.
+        let _ = file.values.set(values);
+        Ok(node)
+    }
+
+    /// Adds where the values in it are that are neither lists nor tables.
+    fn add_values(&self, values: &mut Vec<Range<usize>>) {
+        match (&self.value, &self.origin) {
+            (Value::Table(entries), _) => entries.iter().for_each(|entry| entry.node.add_values(values)),
+            (Value::List(items), _) => items.iter().for_each(|item| item.add_values(values)),
+            (_, Origin::Span(_, span)) => values.push(span.clone()),
+            _ => {}
+        }
+    }
+
+    /// Whether it is neither a list nor a table.
+    pub(super) fn is_scalar(&self) -> bool {
+        !matches!(self.value, Value::Table(_) | Value::List(_))
+    }
+
+    /// Calls `each` with the text of every value in it that is neither a list nor a table, and whether a variable set it.
+    pub(super) fn texts(&self, each: &mut dyn FnMut(&str, bool)) {
+        let private = self.origin.is_private();
+        match &self.value {
+            Value::Table(entries) => {
+                for entry in entries {
+                    // A key that stands in the text of a variable is a part of its value.
+                    if entry.is_in_value() {
+                        each(&entry.key, true);
+                    }
+                    entry.node.texts(each);
+                }
+            }
+            Value::List(items) => items.iter().for_each(|item| item.texts(each)),
+            Value::String(text) => each(text, private),
+            Value::Integer(number) => each(&number.to_string(), private),
+            Value::Float(number) => each(&number.to_string(), private),
+            Value::Untyped(Untyped { text, compound, .. }) => {
+                each(text, private);
+                if let Some(node) = compound {
+                    node.texts(each);
+                }
+            }
+            Value::Boolean(_) | Value::Unreadable(_) => {}
+        }
     }
 
     /// Reads the text of a variable as a TOML list or table; all of it comes from where the variable came from.
@@ -197,13 +310,17 @@ impl Node {
     }
 
     /// Puts the text of a variable under these keys, one below the other; what stands there is hidden.
-    pub(crate) fn set(&mut self, keys: &[&str], text: &str, origin: &Origin) -> Result<(), Problem> {
+    pub(super) fn set(&mut self, keys: &[&str], setting: &Setting) -> Result<(), Problem> {
+        let Setting { text, origin, problem, .. } = setting;
         let Some((key, below)) = keys.split_first() else {
             let hidden = std::mem::replace(&mut self.origin, origin.clone());
             self.hidden = (!matches!(hidden, Origin::Nowhere)).then_some(hidden);
             let compound = Self::compound(text, origin).map(Box::new);
             let over_scalar = matches!(self.value, Value::Integer(_) | Value::Float(_) | Value::Boolean(_));
-            self.value = Value::Untyped(Untyped { text: text.to_owned(), compound, over_scalar });
+            self.value = match problem {
+                Some(problem) => Value::Unreadable(problem.clone()),
+                None => Value::Untyped(Untyped { text: text.clone(), compound, over_scalar }),
+            };
             return Ok(());
         };
         if let Value::Untyped(Untyped { compound: Some(compound), .. }) = &self.value {
@@ -212,20 +329,35 @@ impl Node {
         let Value::Table(entries) = &mut self.value else {
             return Err(Problem::not_a_table(origin, &self.origin));
         };
-        child(entries, key, origin, below.is_empty()).set(below, text, origin)
+        child(entries, key, origin, below.is_empty()).set(below, setting)
     }
 
-    /// The value in words, as a message shows what was found.
-    pub(crate) fn describe(&self) -> String {
+    /// What was found, as the end of a message: `, found 0`; nothing if a variable set it.
+    pub(crate) fn found(&self) -> String {
+        if self.is_scalar() && self.origin.is_private() {
+            return String::new();
+        }
+        format!(", found {}", self.describe())
+    }
+
+    /// The value in words; it may be a secret.
+    pub(super) fn describe(&self) -> String {
         match &self.value {
             Value::Table(_) => "a table".to_owned(),
             Value::List(_) => "a list".to_owned(),
-            Value::Untyped(Untyped { text, .. }) if text.parse::<f64>().is_ok() => text.clone(),
             Value::String(text) | Value::Untyped(Untyped { text, .. }) => quoted(text),
             Value::Integer(number) => number.to_string(),
             Value::Float(number) => number.to_string(),
             Value::Boolean(flag) => flag.to_string(),
+            Value::Unreadable(_) => "a variable that cannot be read".to_owned(),
         }
+    }
+}
+
+/// A value may be secret; the place it came from is not.
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("at", &self.origin.at()).finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::transaction::{Metadata, Transaction};
 
@@ -10,6 +11,19 @@ use crate::transaction::{Metadata, Transaction};
 pub(crate) const TRACEPARENT: &str = "traceparent";
 /// The metadata key, and the header, of what tracing systems add to a trace.
 pub(crate) const TRACESTATE: &str = "tracestate";
+
+/// Whether contexts do not travel, by `OTEL_PROPAGATORS=none`.
+static STAYS: AtomicBool = AtomicBool::new(false);
+
+/// Has contexts travel with what is sent, and taken from what comes, or not.
+pub(crate) fn travels(travels: bool) {
+    STAYS.store(!travels, Ordering::Relaxed);
+}
+
+/// Whether contexts travel.
+pub(crate) fn is_on() -> bool {
+    !STAYS.load(Ordering::Relaxed)
+}
 
 /// A place in a trace: which trace, which span, and whether it is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +80,7 @@ pub(crate) struct Place {
 impl Place {
     /// The place that the sender of a transaction left in its metadata.
     pub(crate) fn of(metadata: &Metadata) -> Option<Self> {
-        if metadata.is_empty() {
+        if metadata.is_empty() || !is_on() {
             return None;
         }
         let context = TraceContext::of(metadata)?;
@@ -75,6 +89,9 @@ impl Place {
 
     /// Leaves the place in a transaction that is sent on.
     pub(crate) fn inject(&self, transaction: &mut Transaction) {
+        if !is_on() {
+            return;
+        }
         let state = self.state.as_deref().map(|state| (TRACESTATE, state.to_owned()));
         transaction.carry([(TRACEPARENT, self.context.to_string())].into_iter().chain(state));
     }

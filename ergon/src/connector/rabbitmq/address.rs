@@ -108,7 +108,12 @@ fn from_url(text: &str) -> Result<AMQPUri, ConnectorError> {
             .with_hint("expected `amqp://user:password@host:port/vhost`, special characters percent-encoded")
     };
     let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
-    let mut uri: AMQPUri = text.parse().map_err(wrong)?;
+    if !matches!(url.scheme(), "amqp" | "amqps") || url.cannot_be_a_base() {
+        return Err(wrong("it does not begin with `amqp://` or `amqps://`".to_owned()));
+    }
+    // The client's own words repeat the address, password and all.
+    let unreadable = |_: String| wrong("a value behind its `?` cannot be read".to_owned());
+    let mut uri: AMQPUri = text.parse().map_err(unreadable)?;
     uri.authority.host = match url.host() {
         Some(Host::Domain("")) | None => return Err(wrong("it names no host".to_owned())),
         Some(Host::Domain(_)) => uri.authority.host,
@@ -160,10 +165,21 @@ mod tests {
 
     #[test]
     fn the_password_is_never_shown() {
-        let config = RabbitMqConfig::new("amqp://me:s3cret@host:port", "q");
-        let error = Address::of(&config).unwrap_err();
-        let shown = format!("{config:?} {error} {error:?} {:?}", error.hint());
-        assert!(!shown.contains("s3cret"), "{shown}");
+        for url in [
+            "amqp://me:s3cret@host:port",
+            "me:s3cret@host:5672",
+            "s3cret:me@host",
+            "amqp:me:s3cret@host",
+            "http://me:s3cret@host",
+            "amqp://me:s3cret@",
+            "amqp://me:s3cret@host?heartbeat=s3cret",
+            "s3cret",
+        ] {
+            let config = RabbitMqConfig::new(url, "q");
+            let error = Address::of(&config).expect_err(url);
+            let shown = format!("{config:?} {error} {error:?} {:?}", error.hint());
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
         let address = of("amqp://me:s3cret@host").unwrap();
         assert!(!format!("{address} {address:?}").contains("s3cret"));
     }

@@ -1,7 +1,9 @@
 //! The exporters that send to a collector, by gRPC or HTTP.
 
-use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
 
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
 use opentelemetry_otlp::{
     ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig,
@@ -9,7 +11,7 @@ use opentelemetry_otlp::{
 };
 use opentelemetry_sdk::metrics::Temporality;
 use reqwest::Client;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use tokio::runtime::Handle;
 
 use crate::error::{Error, ErrorKind};
@@ -19,7 +21,7 @@ pub(super) fn spans(endpoint: &Endpoint, runtime: &Handle) -> Result<SpanExporte
     let _inside = runtime.enter();
     let builder = SpanExporter::builder();
     let built = match endpoint.protocol {
-        Protocol::Grpc => grpc(builder.with_tonic(), endpoint)?.build(),
+        Protocol::Grpc => grpc(builder.with_tonic(), endpoint).build(),
         Protocol::Http => http(builder.with_http(), endpoint)?.build(),
     };
     built.map_err(|error| refused(endpoint, error))
@@ -30,7 +32,7 @@ pub(super) fn metrics(endpoint: &Endpoint, delta: bool, runtime: &Handle) -> Res
     let temporality = if delta { Temporality::Delta } else { Temporality::Cumulative };
     let builder = MetricExporter::builder().with_temporality(temporality);
     let built = match endpoint.protocol {
-        Protocol::Grpc => grpc(builder.with_tonic(), endpoint)?.build(),
+        Protocol::Grpc => grpc(builder.with_tonic(), endpoint).build(),
         Protocol::Http => http(builder.with_http(), endpoint)?.build(),
     };
     built.map_err(|error| refused(endpoint, error))
@@ -40,22 +42,20 @@ pub(super) fn lines(endpoint: &Endpoint, runtime: &Handle) -> Result<LogExporter
     let _inside = runtime.enter();
     let builder = LogExporter::builder();
     let built = match endpoint.protocol {
-        Protocol::Grpc => grpc(builder.with_tonic(), endpoint)?.build(),
+        Protocol::Grpc => grpc(builder.with_tonic(), endpoint).build(),
         Protocol::Http => http(builder.with_http(), endpoint)?.build(),
     };
     built.map_err(|error| refused(endpoint, error))
 }
 
-fn grpc<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: &Endpoint) -> Result<B, Error> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &endpoint.headers {
-        let parsed = (name.to_ascii_lowercase().parse::<HeaderName>(), value.parse::<HeaderValue>());
-        let (Ok(name), Ok(mut value)) = parsed else { return Err(no_header(name)) };
-        value.set_sensitive(true);
-        headers.insert(name, value);
-    }
+fn grpc<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: &Endpoint) -> B {
+    let metadata = MetadataMap::from_headers(headers(endpoint));
     let builder = builder.with_endpoint(&endpoint.url).with_timeout(endpoint.timeout);
-    Ok(builder.with_metadata(MetadataMap::from_headers(headers)))
+    // The library adds what it makes of the variables by itself: what counts is what was read of them here.
+    builder.with_interceptor(move |mut request: tonic::Request<()>| {
+        request.metadata_mut().clone_from(&metadata);
+        Ok(request)
+    })
 }
 
 fn http<B: WithExportConfig + WithHttpConfig>(builder: B, endpoint: &Endpoint) -> Result<B, Error> {
@@ -64,22 +64,59 @@ fn http<B: WithExportConfig + WithHttpConfig>(builder: B, endpoint: &Endpoint) -
     let client = Client::builder().timeout(endpoint.timeout).build().map_err(|error| {
         Error::new(ErrorKind::Settings, "no client can be made for the collector").with_source(error)
     })?;
-    let headers: HashMap<String, String> = endpoint.headers.iter().cloned().collect();
     let builder = builder.with_endpoint(&endpoint.url).with_timeout(endpoint.timeout);
     Ok(builder
         .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-        .with_http_client(client)
-        .with_headers(headers))
+        .with_http_client(Sender { client, headers: headers(endpoint) }))
+}
+
+/// The headers of every request, whatever the protocol.
+fn headers(endpoint: &Endpoint) -> HeaderMap {
+    let headers = endpoint.headers.iter().filter_map(|(name, value)| {
+        // What is no header was left aside when the settings were read.
+        let (name, mut value) = (name.parse::<HeaderName>().ok()?, value.parse::<HeaderValue>().ok()?);
+        value.set_sensitive(true);
+        Some((name, value))
+    });
+    headers.collect()
+}
+
+/// Sends over HTTP, with the headers that the settings give and no others of the library's own reading.
+struct Sender {
+    client: Client,
+    headers: HeaderMap,
+}
+
+/// The headers may hold a token.
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").finish_non_exhaustive()
+    }
+}
+
+impl HttpClient for Sender {
+    fn send_bytes<'s, 'f>(
+        &'s self,
+        mut request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'f>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        let mut headers = self.headers.clone();
+        for name in [CONTENT_TYPE, CONTENT_ENCODING, USER_AGENT] {
+            if let Some(value) = request.headers_mut().remove(&name) {
+                headers.insert(name, value);
+            }
+        }
+        *request.headers_mut() = headers;
+        self.client.send_bytes(request)
+    }
 }
 
 fn refused(endpoint: &Endpoint, error: ExporterBuildError) -> Error {
-    let message = format!("`{}` is no address of a collector", endpoint.url);
-    Error::new(ErrorKind::Settings, message)
-        .with_source(error)
+    // The library's words repeat the address, which may hold credentials.
+    drop(error);
+    Error::new(ErrorKind::Settings, format!("{} holds no address of a collector", endpoint.set_by))
         .with_hint("write OTEL_EXPORTER_OTLP_ENDPOINT=http://host:4317 (gRPC), or port 4318 and OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
-}
-
-fn no_header(name: &str) -> Error {
-    let message = format!("OTEL_EXPORTER_OTLP_HEADERS: `{name}` and its value are no header");
-    Error::new(ErrorKind::Settings, message).with_hint("write name=value,name=value; other characters as %20")
 }

@@ -2,6 +2,7 @@
 
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 
 use crate::settings::plan::ExportPlan;
 use crate::telemetry::names::resource;
@@ -29,8 +30,10 @@ impl About {
             self.worker
                 .map(|worker| KeyValue::new(resource::WORKER, i64::try_from(worker).unwrap_or(i64::MAX))),
         ];
-        // What comes later wins: what the user says of the program, and its name.
-        Resource::builder()
+        // What comes later wins: what the user says of the program, and its name. The library's own reading of the
+        // variables is left out: it knows no `.env`, and drops what it cannot read.
+        Resource::builder_empty()
+            .with_detector(Box::new(TelemetryResourceDetector))
             .with_attributes(own.into_iter().flatten())
             .with_attributes(given)
             .with_service_name(plan.service.clone())

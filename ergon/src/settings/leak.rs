@@ -1,0 +1,64 @@
+//! Finds out whether a message repeats a part of a value that must not be shown, also in another encoding.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// How many characters in a row are no coincidence.
+const RUN: usize = 4;
+/// How many digits or letters of an encoding are none.
+const ENCODED_RUN: usize = 8;
+
+/// Whether the message holds the whole text, unless that is so short that any message may.
+pub(super) fn holds(message: &str, text: &str) -> bool {
+    text.trim().chars().count() >= RUN && message.contains(text.trim())
+}
+
+/// Whether the message repeats the text, some characters of it in a row, or its beginning in another encoding.
+pub(super) fn repeats(message: &str, text: &str) -> bool {
+    let (message, text) = (message.to_lowercase(), text.trim());
+    has_run(&message, &text.to_lowercase(), RUN)
+        || encodings(text).any(|encoded| has_run(&message, &encoded.to_lowercase(), ENCODED_RUN))
+}
+
+/// Whether so many characters in a row of `text` are in the message; all of them if it has fewer.
+fn has_run(message: &str, text: &str, run: usize) -> bool {
+    let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+    if starts.len() <= run {
+        return !text.is_empty() && message.contains(text);
+    }
+    starts.iter().zip(starts.iter().skip(run)).any(|(from, to)| {
+        text.get(*from..*to).is_some_and(|part| !part.trim().is_empty() && message.contains(part))
+    })
+}
+
+/// The text as it may be written elsewhere: escaped, percent-encoded, hexadecimal, in base64 from each of three places.
+fn encodings(text: &str) -> impl Iterator<Item = String> {
+    let hex = text.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let percent = utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let base64 = [0, 1, 2].map(|skipped| {
+        let whole = text.as_bytes().get(skipped..).unwrap_or_default().as_chunks::<3>().0;
+        STANDARD.encode(whole.as_flattened())
+    });
+    [text.escape_debug().to_string(), percent, hex].into_iter().chain(base64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_text_is_found_in_any_encoding() {
+        let text = "u:S3cr3t pw@h";
+        let encoded =
+            ["`s3CR`", "%3As3cr3t%20pw%40", "533363723374", "UzNjcjN0IHB3", "dTpTM2NyM3Q=", "bTM6UzNjcjN0"];
+        for message in encoded {
+            assert!(repeats(message, text), "{message}");
+        }
+        assert!(repeats("less than 7 of them", "7") && holds("no \"7777\"", "7777"));
+        for message in ["must be more than 0", "no port is named", ""] {
+            assert!(!repeats(message, text), "{message}");
+        }
+        assert!(!repeats("anything", "") && !holds("\"500ms\" or \"1h\"", "5"));
+    }
+}
