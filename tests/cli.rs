@@ -482,7 +482,7 @@ fn check_tells_all_that_cannot_be_built_and_tries_the_rest() {
     let output = ill_wired(".", &["check"]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let [input, out] =
-        ["`url` is no address of a broker: Invalid AMQP scheme", "`url` is no address of a broker"];
+        ["`url` is no address of a broker: it does not begin with", "`url` is no address of a broker"];
     let (input, out) = (format!("          {input}"), format!("          {out}"));
     let rows = ["  failed  input   rabbitmq", &input, "  failed  output  rabbitmq", &out, "  failed  dead "];
     assert_in_turn(&stdout(&output), &rows);
@@ -757,4 +757,117 @@ fn nobody_counts_where_no_total_is_shown() {
     writer.join().unwrap();
     assert_eq!((output.status.code(), project.copies().len()), (Some(0), 3), "{}", stderr(&output));
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[test]
+fn no_value_of_a_variable_is_shown_by_any_command() {
+    let project = Project::new();
+    for line in [
+        "ERGON_LINES__PATH=amqp://u:S3cr3t pw@h",
+        "ERGON_LINES__MAX_LINE=S3cr3t",
+        "ERGON_LINES='{ S3cr3t = 1 }'",
+    ] {
+        project.write(".env", &format!("# local\nMOTD=it's two words\n{line}\n"));
+        for command in [&["run", "copy-lines"][..], &["check"], &["describe"], &["list", "--format", "json"]]
+        {
+            let output = project.run(command);
+            let said = format!("{}{}", stdout(&output), stderr(&output));
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(!said.contains("S3cr3t") && said.contains(".env:3:"), "{said}");
+        }
+    }
+    let mut command = project.command(&["run", "copy-lines"]);
+    project.write(".env", "");
+    for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
+        command.env(name, "http://u:S3cr3t pw@h");
+    }
+    let output = command.output().unwrap();
+    let said = format!("{}{}", stdout(&output), stderr(&output));
+    assert!(output.status.code() == Some(2) && !said.contains("S3cr3t"), "{said}");
+    assert!(
+        said.contains("environment variable OTEL_EXPORTER_OTLP_TRACES_ENDPOINT holds no address"),
+        "{said}"
+    );
+}
+
+#[test]
+fn lines_of_other_programs_end_no_command_and_are_reported_once() {
+    let project = Project::new();
+    project.write(
+        ".env",
+        "MOTD=two words\nset -a\nERGON_COPIES__PATH=${OUT:-other.jsonl}\nOTEL_SERVICE_NAME=a b\n",
+    );
+    let mut command = project.command(&["run", "copy-lines", "--workers", "2"]);
+    let output = command.env("OTEL_RESOURCE_ATTRIBUTES", "a=1,b").output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for told in [
+        ".env: line 2 is left aside: no line of the form NAME=value",
+        "OTEL_SERVICE_NAME is left aside: a blank stands in a value without quotes",
+        "OTEL_RESOURCE_ATTRIBUTES: part 2 is left aside: expected name=value",
+    ] {
+        assert_eq!(said.matches(told).count(), 1, "{told} in:\n{said}");
+    }
+    let copies = std::fs::read_to_string(project.0.path().join("other.jsonl")).unwrap();
+    assert_eq!(copies.lines().count(), 10);
+}
+
+#[test]
+fn one_underscore_in_a_variable_is_a_mistake_with_its_remedy() {
+    let project = Project::new();
+    let mut command = project.command(&["list"]);
+    let output = command.env("ERGON_LINES_PATH", "S3cr3t").output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("did you mean ERGON_LINES__PATH?") && !said.contains("S3cr3t"), "{said}");
+}
+
+#[test]
+fn describe_shows_one_task_and_suggests_its_name() {
+    let project = Project::new();
+    let output = project.run(&["describe", "copy-lines"]);
+    assert!(output.status.success() && stdout(&output).starts_with("copy-lines\n"), "{}", stderr(&output));
+    let graph = project.run(&["describe", "copy-lines", "--format", "mermaid"]);
+    assert!(stdout(&graph).contains("copy-lines"), "{}", stderr(&graph));
+    let output = project.run(&["describe", "copy-lnies"]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()));
+    assert!(stderr(&output).contains("did you mean `copy-lines`?"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_misspelt_command_is_suggested_at_any_depth() {
+    let project = Project::new();
+    for (arguments, meant) in [
+        (&["rnu", "copy-lines"][..], "'run'"),
+        (&["dead-letters", "lits", "copy-lines"], "'list'"),
+        (&["--quiet", "descirbe"], "'describe'"),
+    ] {
+        let output = project.run(arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(meant), "{arguments:?}: {}", stderr(&output));
+    }
+    for (arguments, meant) in [(&["nwe", "shop"][..], "'new'"), (&["generate", "tsak", "x"], "'task'")] {
+        let output = project.program(env!("CARGO_BIN_EXE_ergon_program"), arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(meant), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn check_tries_where_a_sink_would_write() {
+    let project = Project::new();
+    std::fs::create_dir(project.0.path().join("folder.jsonl")).unwrap();
+    for (path, code) in [
+        ("copies.jsonl", 0),
+        ("new/folder/copies.jsonl", 0),
+        ("folder.jsonl", 1),
+        ("ergon.toml/copies.jsonl", 1),
+        ("lines.jsonl/copies.jsonl", 1),
+    ] {
+        let mut command = project.command(&["check", "copy-lines"]);
+        let output = command.env("ERGON_COPIES__PATH", path).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{path}: {}", stdout(&output));
+    }
+    let names = std::fs::read_dir(project.0.path()).unwrap();
+    assert_eq!(names.count(), 3, "nothing was made");
 }

@@ -588,6 +588,173 @@ fn a_field_that_no_letter_has_is_told_and_matches_nothing() {
     }
 }
 
+/// Conditions on fields that some or all letters have.
+#[test]
+fn a_field_of_the_payload_or_the_metadata_that_no_letter_has_is_a_mistake() {
+    let project = Project::run_once();
+    for action in ["list", "show", "replay"] {
+        for (condition, told) in [
+            ("payload.skku=cup", "no letter has the field `payload.skku`"),
+            ("payload.sku.x!=cup", "no letter has the field `payload.sku.x`"),
+            ("metadata.lin~1", "no letter has the field `metadata.lin`"),
+        ] {
+            let output = project.run(&["dead-letters", action, "file-orders", "--where", condition]);
+            assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()), "{condition}");
+            assert!(stderr(&output).contains(told), "{}", stderr(&output));
+        }
+    }
+    let hinted = project.run(&["dead-letters", "list", "file-orders", "--where", "payload.skku=cup"]);
+    assert!(stderr(&hinted).contains("did you mean `payload.sku`?"), "{}", stderr(&hinted));
+    assert_eq!(project.listed("file-orders").len(), 2, "nothing went");
+    // Where there is no letter, none can lack a field.
+    project.write("refused.jsonl", "");
+    assert_eq!(project.said(&["dead-letters", "list", "file-orders", "--where", "payload.skku=cup"]), "");
+}
+
+#[test]
+fn letters_are_chosen_by_each_comparison() {
+    let project = Project::run_once();
+    let chosen = |conditions: &[&str]| -> Vec<String> {
+        let conditions = conditions.iter().flat_map(|condition| ["--where", condition]);
+        let line: Vec<&str> = ["dead-letters", "list", "file-orders"].into_iter().chain(conditions).collect();
+        let list = project.json(&line);
+        list.as_array().unwrap().iter().map(|letter| letter["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let (second, fourth) = ("orders.jsonl:2".to_owned(), "orders.jsonl:4".to_owned());
+    assert_eq!(chosen(&["error~\"cup is ordered\""]), [second.clone()]);
+    assert_eq!(chosen(&["error ~ 'NO JAR'"]), [fourth.clone()]);
+    assert_eq!(chosen(&["payload.sku!=cup"]), [fourth.clone()]);
+    assert_eq!(chosen(&["metadata.line>2"]), [fourth]);
+    assert_eq!(chosen(&["metadata.line<10", "payload.quantity<1", "id~:2"]), [second]);
+    assert_eq!(chosen(&["attempts>1"]), [""; 0]);
+}
+
+/// A project whose orders stand in tables; the second and the fourth are rejected.
+struct Tables(Project);
+
+impl Tables {
+    fn new() -> Self {
+        let project = Project::new();
+        let url = "base_url = \"http://127.0.0.1:1\"\n";
+        project.write(
+            "ergon.toml",
+            &format!(
+                "[csv]\npath = \"orders.csv\"\n[excel]\npath = \"orders.xlsx\"\n[lines]\npath = \"lines.jsonl\"\n\
+                 [taken]\npath = \"taken.jsonl\"\n[refused]\npath = \"refused.jsonl\"\n[rule]\n[crm.http]\n{url}\
+                 [vault.http]\n{url}[pages.http]\n{url}[openai]\napi_key = \"k\"\nmodel = \"m\"\n"
+            ),
+        );
+        project.write("orders.csv", "sku,quantity,note\n1001,1,\n1002,0,\n1003,3,x\n1004,0,y\n");
+        let mut book = rust_xlsxwriter::Workbook::new();
+        let sheet = book.add_worksheet();
+        for (column, name) in ["sku", "quantity", "note"].into_iter().enumerate() {
+            sheet.write(0, u16::try_from(column).unwrap(), name).unwrap();
+        }
+        for (row, (sku, quantity)) in [("a", 1), ("b", 0), ("c", 3), ("d", 0)].into_iter().enumerate() {
+            let row = u32::try_from(row).unwrap() + 1;
+            sheet.write(row, 0, sku).unwrap().write(row, 1, quantity).unwrap();
+        }
+        book.save(project.folder.path().join("orders.xlsx")).unwrap();
+        Self(project)
+    }
+
+    fn run(&self, arguments: &[&str], forgiving: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_clerk"));
+        command.args(arguments).current_dir(self.0.folder.path()).stdin(Stdio::null());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ERGON")) {
+            command.env_remove(name);
+        }
+        command.env("ERGON_RULE__FORGIVING", forgiving).output().unwrap()
+    }
+
+    fn taken(&self) -> Vec<Value> {
+        self.0.read("taken.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[test]
+fn letters_of_tables_are_replayed_through_the_task() {
+    for (task, skus) in [("csv-orders", ["1002", "1004"]), ("excel-orders", ["b", "d"])] {
+        let tables = Tables::new();
+        assert_eq!(tables.run(&["run", task], "false").status.code(), Some(0));
+        assert_eq!(tables.taken().len(), 2);
+        let refused = tables.run(&["dead-letters", "replay", task], "true");
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(stderr(&refused).contains("--process"), "{}", stderr(&refused));
+        let dry = tables.run(&["dead-letters", "replay", task, "--process", "--dry-run"], "true");
+        assert_eq!(stdout(&dry).matches("would process").count(), 2, "{}", stderr(&dry));
+        assert_eq!(tables.taken().len(), 2);
+        let one = [
+            "dead-letters",
+            "replay",
+            task,
+            "--process",
+            "--where",
+            "error~\"exported before\"",
+            "--limit",
+            "1",
+        ];
+        let output = tables.run(&one, "true");
+        assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+        assert!(stdout(&output).starts_with("processed "), "{}", stdout(&output));
+        let rest = tables.run(&["dead-letters", "replay", task, "--process", "--format", "json"], "true");
+        let rest: Value = serde_json::from_slice(&rest.stdout).unwrap();
+        assert_eq!(
+            (rest["replayed"].as_array().unwrap().len(), &rest["rejected"]),
+            (1, &json!([])),
+            "{rest}"
+        );
+        // What the run wrote is there, and then what was replayed, with the types that the task knows.
+        let taken = tables.taken();
+        let last: Vec<&Value> = taken.iter().skip(2).collect();
+        assert_eq!(last.iter().map(|order| order["sku"].as_str().unwrap()).collect::<Vec<_>>(), skus);
+        assert!(last.iter().all(|order| order["quantity"] == 0), "{taken:?}");
+        let left = tables.run(&["dead-letters", "list", task], "true");
+        assert_eq!(stdout(&left), "");
+    }
+}
+
+#[test]
+fn a_letter_that_the_task_rejects_again_is_a_letter_again_and_is_counted() {
+    let tables = Tables::new();
+    assert_eq!(tables.run(&["run", "csv-orders"], "false").status.code(), Some(0));
+    let replay = ["dead-letters", "replay", "csv-orders", "--process"];
+    let output = tables.run(&replay, "false");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stdout(&output).matches("rejected again").count(),
+        2,
+        "{}{}",
+        stdout(&output),
+        stderr(&output)
+    );
+    let listed = || -> Vec<u64> {
+        let list = tables.run(&["dead-letters", "list", "csv-orders", "--format", "json"], "false");
+        let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+        list.as_array().unwrap().iter().map(|letter| letter["replays"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(listed(), [1, 1]);
+    let skipped = tables.run(&replay, "true");
+    assert_eq!((skipped.status.code(), stdout(&skipped).matches("skipped").count()), (Some(0), 2));
+    let again: Vec<&str> = replay.into_iter().chain(["--again"]).collect();
+    assert_eq!(tables.run(&again, "false").status.code(), Some(1), "each goes round once");
+    assert_eq!(listed(), [2, 2]);
+    assert_eq!(tables.run(&again, "true").status.code(), Some(0));
+    assert_eq!((listed().len(), tables.taken().len()), (0, 4));
+}
+
+#[test]
+fn a_row_that_could_not_be_read_is_not_made_up_by_a_replay() {
+    let tables = Tables::new();
+    tables.0.write("orders.csv", "sku,quantity,note\n1001,1\n1002,2,x\n");
+    assert_eq!(tables.run(&["run", "csv-orders"], "true").status.code(), Some(0));
+    let output = tables.run(&["dead-letters", "replay", "csv-orders", "--process"], "true");
+    assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
+    assert_eq!(tables.taken().len(), 1);
+    let left = tables.run(&["dead-letters", "list", "csv-orders"], "true");
+    assert_eq!(stdout(&left).lines().count(), 2, "{}", stdout(&left));
+}
+
 #[test]
 fn letters_of_one_payload_go_back_each() {
     let project = Project::new();

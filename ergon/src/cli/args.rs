@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::condition::Condition;
 use super::{Package, help};
 use crate::policy::{self, ConsumerLayer};
 use crate::runner::Seat;
@@ -81,7 +82,7 @@ pub(crate) enum Command {
     /// Show what was rejected, and send it back
     DeadLetters(DeadLetters),
     /// Show tasks, what they are wired to, and the policies in force
-    Describe,
+    Describe(Describe),
     /// Write completions for a shell to standard output
     #[cfg(feature = "cli")]
     Completions {
@@ -197,6 +198,13 @@ pub(crate) struct Check {
     pub(crate) task: Option<String>,
 }
 
+/// `describe`
+#[derive(Debug, Args)]
+pub(crate) struct Describe {
+    /// The task [default: all]
+    pub(crate) task: Option<String>,
+}
+
 /// `dead-letters`
 #[derive(Debug, Args)]
 #[command(disable_help_subcommand = true)]
@@ -212,7 +220,7 @@ pub(crate) enum LetterAction {
     List(Letters),
     /// Show them whole, payload included; they stay where they are
     Show(Letters),
-    /// Send them back to where they came from, once
+    /// Send them back to where they came from, once, or through the task
     Replay(Replay),
 }
 
@@ -226,18 +234,16 @@ impl LetterAction {
     }
 }
 
-/// What can be asked of a letter, besides what is in its payload and its metadata.
-const FIELDS: [&str; 5] = ["id", "error", "category", "attempts", "replays"];
-
 /// Which letters.
 #[derive(Debug, Args)]
 pub(crate) struct Letters {
     /// The task that rejected them
     pub(crate) task: String,
-    /// Only those whose field has this value: `id`, `error`, `category`, `attempts`, `replays`, `payload.sku`,
-    /// `metadata.line`; can be given several times, and all must hold
-    #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = condition)]
-    pub(crate) conditions: Vec<(String, String)>,
+    /// Only those of which this holds: `id=A-1`, `error~"no stock"`, `attempts>2`, `payload.sku!=pen`, by `=`, `!=`,
+    /// `~` (holds the text), `!~`, `<`, `<=`, `>`, `>=`; can be given several times, and all must hold. The fields are
+    /// `id`, `error`, `category`, `attempts`, `replays`, `payload.<key>`, `metadata.<key>`
+    #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = Condition::parse)]
+    pub(crate) conditions: Vec<Condition>,
     /// At most this many, the oldest first [default: all]
     #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     pub(crate) limit: Option<usize>,
@@ -248,10 +254,13 @@ pub(crate) struct Letters {
 pub(crate) struct Replay {
     #[command(flatten)]
     pub(crate) letters: Letters,
-    /// Only say what would be sent back
+    /// Run each through the task here, instead of sending it back to its source: for sources that take nothing back
+    #[arg(long)]
+    pub(crate) process: bool,
+    /// Only say what would be replayed
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Also those that were sent back before and were rejected again
+    /// Also those that were replayed before and were rejected again
     #[arg(long)]
     pub(crate) again: bool,
 }
@@ -260,19 +269,6 @@ fn pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
     let (key, value) = pair.ok_or_else(|| "expected KEY=VALUE".to_owned())?;
     Ok((key.to_owned(), value.to_owned()))
-}
-
-/// What `--where` says: a field that no letter has would match none, and look as if there were none.
-fn condition(text: &str) -> Result<(String, String), String> {
-    let (field, value) = pair(text)?;
-    let within =
-        |whole: &str| field.strip_prefix(whole).is_some_and(|rest| rest.starts_with('.') && rest.len() > 1);
-    if FIELDS.contains(&field.as_str()) || within("payload") || within("metadata") {
-        return Ok((field, value));
-    }
-    let known = FIELDS.into_iter().chain(["payload.<key>", "metadata.<key>"]);
-    let hint = suggest::hint(&field, known).unwrap_or_default();
-    Err(format!("a letter has no field `{field}`; {hint}"))
 }
 
 /// All that can be written, under the program's own name, with examples.
@@ -289,18 +285,26 @@ pub(crate) fn parse(
     package: &Package,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Arguments, clap::Error> {
-    let command = command(package);
-    let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    let matches = command.try_get_matches_from(arguments).map_err(|error| suggest_command(error, &names))?;
-    Arguments::from_arg_matches(&matches)
+    let (command, written) = (command(package), arguments.into_iter().collect::<Vec<_>>());
+    let matches = command.clone().try_get_matches_from(&written);
+    Arguments::from_arg_matches(&matches.map_err(|error| suggest_command(error, &command, &written))?)
 }
 
-/// Adds the closest command, where clap finds none close enough: two letters that changed places.
-fn suggest_command(mut error: clap::Error, names: &[String]) -> clap::Error {
-    if let Some(ContextValue::String(written)) = error.get(ContextKind::InvalidSubcommand)
-        && error.get(ContextKind::SuggestedSubcommand).is_none()
-        && let Some(similar) = suggest::similar(written, names.iter().map(String::as_str))
-    {
+/// Adds the closest command to the error of one that is not there, where clap finds none close enough: two letters that
+/// changed places. `written` is the whole command line.
+pub fn suggest_command(mut error: clap::Error, command: &clap::Command, written: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    if error.get(ContextKind::SuggestedSubcommand).is_some() {
+        return error;
+    }
+    // The words before it say whose command it would be.
+    let before = written.iter().skip(1).take_while(|word| word.to_str() != Some(wrong));
+    let of = before.fold(command, |of, word| of.find_subcommand(word).unwrap_or(of));
+    let visible = of.get_subcommands().filter(|command| !command.is_hide_set());
+    let names =
+        visible.flat_map(|command| std::iter::once(command.get_name()).chain(command.get_visible_aliases()));
+    let names: Vec<&str> = names.collect();
+    if let Some(similar) = suggest::similar(wrong, names) {
         let suggestion = ContextValue::Strings(vec![similar.to_owned()]);
         error.insert(ContextKind::SuggestedSubcommand, suggestion);
     }

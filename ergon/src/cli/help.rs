@@ -40,18 +40,30 @@ const EXAMPLES: &[(&[&str], &[&str])] = &[
             "dead-letters replay price-orders --limit 10 --dry-run",
         ],
     ),
-    (&["dead-letters", "list"], &["dead-letters list price-orders --where category=business --limit 20"]),
+    (
+        &["dead-letters", "list"],
+        &[
+            "dead-letters list price-orders --where category=business --limit 20",
+            "dead-letters list price-orders --where error~stock --where attempts=3",
+        ],
+    ),
     (&["dead-letters", "show"], &["dead-letters show price-orders --where id=A-1"]),
     (
         &["dead-letters", "replay"],
         &[
             "dead-letters replay price-orders --where payload.sku=pen --dry-run",
             "dead-letters replay price-orders --again",
+            "dead-letters replay price-orders --process --where error~stock",
         ],
     ),
     (
         &["describe"],
-        &["describe", "describe --format mermaid", "describe --format dot | dot -Tsvg > tasks.svg"],
+        &[
+            "describe",
+            "describe price-orders",
+            "describe --format mermaid",
+            "describe --format dot | dot -Tsvg > tasks.svg",
+        ],
     ),
     (&["completions"], &["completions bash > ~/.local/share/bash-completion/completions/PROGRAM"]),
     (&["man"], &["man > ~/.local/share/man/man1/PROGRAM.1"]),

@@ -5,6 +5,7 @@
 
 mod args;
 mod command;
+mod condition;
 mod graph;
 mod help;
 mod output;
@@ -23,6 +24,7 @@ mod tests;
 
 use std::process::ExitCode;
 
+pub use args::suggest_command;
 use args::{Arguments, Command, Format, Global};
 use output::Output;
 use project::Project;
@@ -72,6 +74,10 @@ fn execute(
         // Needs no settings, and must not fail because they are wrong.
         Some(page) => output.data(&page).map(|()| Exit::Success),
         None => load().and_then(|(framework, tasks)| {
+            // A worker reads what its supervisor has read, and warned of.
+            for warning in framework.ignored.iter().filter(|_| arguments.global.as_worker.is_none()) {
+                output.warn(warning);
+            }
             let project = Project::new(framework, tasks)?;
             dispatch(package, arguments, output, &project)
         }),
@@ -90,7 +96,7 @@ fn dispatch(
 ) -> Result<Exit, Error> {
     let Global { format, .. } = &arguments.global;
     let graph = matches!(format, Format::Mermaid | Format::Dot);
-    if graph && !matches!(arguments.command, Command::Describe) {
+    if graph && !matches!(arguments.command, Command::Describe(_)) {
         let error = Error::new(ErrorKind::Usage, "this command has no graph to show");
         return Err(error.with_hint("`--format mermaid` and `--format dot` belong to `describe`"));
     }
@@ -103,7 +109,9 @@ fn dispatch(
     };
     let exit = match &arguments.command {
         Command::List => command::list::list(project, *format, output),
-        Command::Describe => command::describe::describe(project, *format, output),
+        Command::Describe(describe) => {
+            command::describe::describe(project, describe.task.as_deref(), *format, output)
+        }
         Command::Run(run) => {
             let seat = arguments.global.as_worker.as_ref();
             command::run::run(project, (run, seat), *format, output)

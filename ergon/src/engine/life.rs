@@ -356,12 +356,14 @@ impl<'a, S: Steps> Life<'a, S> {
     /// a letter that is not taken, or that others wait before, waits apart from the lane.
     async fn dead_letter(&mut self, dead_letter: &Output, error: &TransactionError) -> Letter {
         let attempts = if self.success.attempts > 0 { self.success.attempts } else { self.process.attempts };
-        let letter = self.transaction.annotate([
+        let unreadable = self.transaction.payload().is_broken().then_some((key::UNREADABLE, true.into()));
+        let reason = [
             (key::ERROR, serde_json::Value::from(error.message())),
             (key::CATEGORY, error.category().as_str().into()),
             (key::ATTEMPTS, attempts.into()),
             (key::TASK, S::NAME.into()),
-        ]);
+        ];
+        let letter = self.transaction.annotate(reason.into_iter().chain(unreadable));
         let apart = self.terms.postponed.as_deref();
         if apart.is_some_and(DeadLetters::any) && !self.terms.drain.is_cancelled() {
             return Letter::Waits(Unsent::new(letter));

@@ -21,7 +21,7 @@ use crate::task::{
     Task, TaskConfig,
 };
 use crate::telemetry::{Ended, RunReport, SingleReport, Tally};
-use crate::transaction::{Transaction, panic};
+use crate::transaction::{Result, Transaction, panic};
 
 /// How the output of the first step is shown by `process-transaction`.
 type Show<O> = fn(&O) -> Option<Value>;
@@ -182,6 +182,10 @@ impl<S: Steps> Runnable for Consumes<S> {
         let given = Given { transaction, dry_run, abort: setup.stop.abort.clone() };
         Box::pin(single::process(Arc::clone(&self.steps), terms, self.show, given))
     }
+
+    fn exit(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(consume::exit(&self.steps))
+    }
 }
 
 /// A task that pulls a stream.
@@ -211,6 +215,10 @@ impl<S: Pull> Runnable for Produces<S> {
         let terms = terms(&setup, policy);
         let given = Given { transaction, dry_run, abort: setup.stop.abort.clone() };
         Box::pin(single::process(Arc::clone(&self.steps), terms, self.show, given))
+    }
+
+    fn exit(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(consume::exit(&self.steps))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::settings::Breach;
 use crate::task::{Monitor, Quota, Setup, Stop};
 use crate::telemetry::{Ended, RunReport, SingleReport};
-use crate::transaction::Transaction;
+use crate::transaction::{Transaction, TransactionError};
 
 /// A run that is over, its connectors and services closed.
 #[derive(Debug)]
@@ -111,6 +111,30 @@ impl Opened {
         })
     }
 
+    /// Runs one transaction through the task, without a loop; the task's `exit` hook is left for [`exit`](Self::exit).
+    pub(crate) async fn process(&self, transaction: Transaction, dry_run: bool, stop: Stop) -> SingleReport {
+        self.task.process(self.setup(stop, Monitor::default()), transaction, dry_run).await
+    }
+
+    /// Calls the task's `exit` hook, after the last transaction that was processed without a loop.
+    pub(crate) async fn exit(&self) -> Result<(), TransactionError> {
+        self.task.exit().await
+    }
+
+    /// Runs one transaction through the task, and its `exit` hook after it.
+    pub(super) async fn process_one(
+        &self,
+        transaction: Transaction,
+        dry_run: bool,
+        stop: Stop,
+    ) -> SingleReport {
+        let mut report = self.process(transaction, dry_run, stop).await;
+        if let Err(error) = self.exit().await {
+            report.error.get_or_insert(error);
+        }
+        report
+    }
+
     /// What a run needs, with limits of its own.
     pub(super) fn setup(&self, stop: Stop, monitor: Monitor) -> Setup {
         Setup {
@@ -157,8 +181,15 @@ impl Built {
         let Some(opened) = self.open_unless_stopped(reach, &stop).await? else {
             return Ok((None, Vec::new()));
         };
-        let setup = opened.setup(stop, Monitor::default());
-        let report = opened.task.process(setup, transaction, dry_run).await;
+        let report = opened.process_one(transaction, dry_run, stop).await;
         Ok((Some(report), opened.close().await))
+    }
+
+    /// Opens all that a transaction needs that is not fetched, unless it is told to stop before all is open.
+    ///
+    /// # Errors
+    /// What cannot be opened.
+    pub(crate) async fn open_to_process(self, stop: &Stop) -> Result<Option<Opened>, Vec<Error>> {
+        self.open_unless_stopped(Reach::WithoutSource, stop).await
     }
 }

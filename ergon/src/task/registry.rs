@@ -12,7 +12,7 @@ use crate::connector::{Input, Output};
 use crate::error::{Error, ErrorKind};
 use crate::policy::{ConsumerPolicy, Policies};
 use crate::telemetry::{RunReport, SingleReport, Tally, Undelivered};
-use crate::transaction::Transaction;
+use crate::transaction::{Result, Transaction};
 
 /// Builds a task, as often as it is to run.
 pub(crate) trait Program: Send + Sync {
@@ -27,6 +27,11 @@ pub(crate) trait Runnable: Send + Sync {
 
     /// Runs one transaction through its steps, without a loop; only the process step if `dry_run`.
     fn process(&self, setup: Setup, transaction: Transaction, dry_run: bool) -> BoxFuture<'_, SingleReport>;
+
+    /// Calls the task's `exit` hook, after the last transaction that was processed without a loop.
+    fn exit(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// What a run needs besides the task.

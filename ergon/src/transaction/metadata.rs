@@ -17,6 +17,9 @@ pub mod key {
     pub const TASK: &str = "ergon-task";
     /// How often the transaction was sent back to its source after it had been rejected.
     pub const REPLAYS: &str = "ergon-replays";
+    /// Set on a dead letter whose row could not be read where it was fetched: its payload holds only the cells that
+    /// could.
+    pub const UNREADABLE: &str = "ergon-unreadable";
 }
 
 /// An ordered map from a key to a JSON value; small, so it is searched from the front.

@@ -173,6 +173,60 @@ impl Payload {
         Self(Arc::new(Repr::Records(records)))
     }
 
+    /// Whether it is a row, or has one, that does not decode because a cell of it could not be read.
+    pub(crate) fn is_broken(&self) -> bool {
+        match self.0.as_ref() {
+            Repr::Record(record) => record.is_broken(),
+            Repr::Records(records) => records.iter().any(Record::is_broken),
+            Repr::Body { .. } | Repr::Value(_) => false,
+        }
+    }
+
+    /// A row of text cells again, if it was written as a JSON object; anything else stays as it is.
+    #[cfg(feature = "csv")]
+    pub(crate) fn into_text_row(self) -> Self {
+        let Some(Value::Object(row)) = self.as_json() else { return self };
+        let text = |value: Value| match value {
+            Value::Null => String::new(),
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        let (names, cells): (Vec<_>, Vec<_>) = row.into_iter().map(|(name, cell)| (name, text(cell))).unzip();
+        Self::record(Record::text(names.into(), cells))
+    }
+
+    /// A row of cells with types again, or several, if it was written as a JSON object or a list of them; anything else
+    /// stays as it is.
+    #[cfg(feature = "excel")]
+    pub(crate) fn into_typed_rows(self) -> Self {
+        let row = |value| match value {
+            Value::Object(row) => {
+                let (names, cells): (Vec<_>, Vec<_>) = row.into_iter().unzip();
+                Some(Record::typed(names.into(), cells))
+            }
+            _ => None,
+        };
+        match self.as_json() {
+            Some(Value::Array(rows)) => {
+                rows.into_iter().map(row).collect::<Option<Vec<_>>>().map_or(self, Self::records)
+            }
+            Some(value) => row(value).map_or(self, Self::record),
+            None => self,
+        }
+    }
+
+    /// The value of a body that is JSON.
+    #[cfg(any(feature = "csv", feature = "excel"))]
+    fn as_json(&self) -> Option<Value> {
+        match self.0.as_ref() {
+            Repr::Body { content_type, bytes } if content_type.is_json() => {
+                serde_json::from_slice(bytes).ok()
+            }
+            Repr::Value(value) => Some(value.clone()),
+            _ => None,
+        }
+    }
+
     /// Shows what is inside.
     pub fn content(&self) -> Content<'_> {
         match self.0.as_ref() {

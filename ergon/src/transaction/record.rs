@@ -85,6 +85,11 @@ impl Record {
         }
     }
 
+    /// Whether the row does not decode, because a cell of it could not be read.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self.cells, Cells::Broken { .. })
+    }
+
     /// The names of the columns.
     pub fn names(&self) -> &[String] {
         &self.names

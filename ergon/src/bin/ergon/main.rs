@@ -11,16 +11,26 @@ mod shell;
 mod template;
 mod trouble;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use args::{Arguments, Command};
 use trouble::Trouble;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let written: Vec<OsString> = std::env::args_os().collect();
+    let command = Arguments::command();
+    let parsed = command
+        .clone()
+        .try_get_matches_from(&written)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
+        Ok(arguments) => arguments,
+        Err(error) => ergon::__private::suggest_command(error, &command, &written).exit(),
+    };
     let done = match arguments.command {
         Command::New(new) => new::new(&new),
         Command::Generate(what) => generate::generate(&what),

@@ -15,18 +15,27 @@ use crate::connector::Shard;
 use crate::error::Error;
 use crate::runner::{Exit, Places, Plan, Slots, runtime};
 use crate::settings::{Framework, Origin};
-use crate::task::{Outline, Role, Slot};
+use crate::task::{Outline, Role, Slot, TaskConfig};
 
-/// Shows the tasks.
+/// Shows one task, or all.
 ///
 /// # Errors
-/// Output that cannot be written, or no threads to run on.
-pub(crate) fn describe(project: &Project, format: Format, output: &Output) -> Result<Exit, Error> {
+/// A task that is not there, output that cannot be written, or no threads to run on.
+pub(crate) fn describe(
+    project: &Project,
+    task: Option<&str>,
+    format: Format,
+    output: &Output,
+) -> Result<Exit, Error> {
+    let wanted: Vec<&TaskConfig> = match task {
+        Some(name) => vec![project.find(name)?],
+        None => project.tasks.iter().collect(),
+    };
     // What a connector or a service is made of may need one.
     let runtime = runtime().map_err(no_threads)?;
     let inside = runtime.enter();
     let (mut tasks, mut wrong) = (Vec::new(), Vec::new());
-    for task in &project.tasks {
+    for task in wanted {
         let mut plan = project.plain(task);
         wrong.append(&mut plan.wrong);
         match Slots::of(&task.outline, &plan.policies) {

@@ -55,6 +55,8 @@ use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
 use records::Line;
 use sink::Out;
 
+use crate::transaction::Payload;
+
 pub use config::CsvConfig;
 pub use syntax::Quote;
 
@@ -129,9 +131,9 @@ impl Connector for Csv {
     fn abilities(&self) -> Abilities<'_> {
         // Whoever reads a stream once more takes what is in it away from the fetches.
         if is_stream(&self.config.path) {
-            Abilities::none()
+            Abilities::none().rows(Payload::into_text_row)
         } else {
-            Abilities::none().count(self).fetch_by_id(self)
+            Abilities::none().count(self).fetch_by_id(self).rows(Payload::into_text_row)
         }
     }
 }

@@ -82,6 +82,8 @@ use header::Table;
 use rows::Row;
 use sink::Out;
 
+use crate::transaction::Payload;
+
 pub use config::{DateFormat, ExcelConfig, Filter};
 
 /// The connector of an [`ExcelConfig`]; a source and a sink.
@@ -159,9 +161,9 @@ impl Connector for Excel {
     fn abilities(&self) -> Abilities<'_> {
         // How many transactions bundled rows will make depends on the task's batch size.
         if self.config.batch_mode {
-            Abilities::none()
+            Abilities::none().rows(Payload::into_typed_rows)
         } else {
-            Abilities::none().count(self).fetch_by_id(self)
+            Abilities::none().count(self).fetch_by_id(self).rows(Payload::into_typed_rows)
         }
     }
 }

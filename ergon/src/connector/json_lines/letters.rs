@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -24,7 +24,10 @@ impl Letters for JsonLines {
             return Ok(());
         }
         let mut replayed = Replayed::read(self.sidecar(), visitor.takes())?;
-        let mut lines = Lines::new(open(path)?, self.config.max_line);
+        let file = open(path)?;
+        // What is written meanwhile is looked at next time: a letter that is rejected again must not go round.
+        let there = file.metadata().map_err(|error| cannot("read", path, error))?.len();
+        let mut lines = Lines::new(file.take(there), self.config.max_line);
         while let Some(line) = lines.next().map_err(|error| cannot("read", path, error))? {
             if line.is_blank() || replayed.has(line.number, &line.content) {
                 continue;

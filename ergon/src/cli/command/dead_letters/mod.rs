@@ -1,57 +1,126 @@
-//! `dead-letters`: what a task rejected, and the way back to where it came from.
+//! `dead-letters`: what a task rejected, and the way back: to where it came from, or through the task.
 
+mod search;
 mod told;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use super::run::{no_threads, refused};
-use crate::cli::args::{DeadLetters, Format, LetterAction, Letters};
+use self::search::{Search, Way};
+use super::run::{no_threads, of_terminal, refused};
+use crate::cli::args::{DeadLetters, Format, LetterAction};
 use crate::cli::output::Output;
 use crate::cli::project::Project;
-use crate::connector::{AnyConnector, ConnectorError, LetterFate, Shard, Visitor};
+use crate::connector::{AnyConnector, ConnectorError, Shard};
 use crate::error::{Error, ErrorKind};
-use crate::runner::{Built, Exit, runtime};
-use crate::task::{Slot, connector_error};
-use crate::transaction::{Content, Transaction, json, key};
+use crate::runner::{Built, Control, Exit, Obeying, runtime};
+use crate::task::{Slot, Stop, connector_error};
+use crate::transaction::{Transaction, json, key};
 
-/// Shows dead letters, or sends them back.
+/// Shows dead letters, or replays them.
 ///
 /// # Errors
-/// A task that is not there, a connector that cannot do what is asked of it, or letters that cannot be seen.
+/// A task that is not there, a connector that cannot do what is asked of it, a field that no letter has, or letters that
+/// cannot be seen.
 pub(crate) fn dead_letters(
     project: &Project,
     command: &DeadLetters,
     format: Format,
     output: &Output,
 ) -> Result<Exit, Error> {
-    let (letters, way) = match &command.action {
+    let (letters, replay) = match &command.action {
         LetterAction::List(letters) | LetterAction::Show(letters) => (letters, None),
-        LetterAction::Replay(replay) => (&replay.letters, Some((replay.dry_run, replay.again))),
+        LetterAction::Replay(replay) => (&replay.letters, Some(replay)),
     };
     let config = project.find(&letters.task)?;
-    let built = match project.plain(config).build(Shard::default()) {
+    let plan = project.plain(config);
+    if replay.is_some_and(|replay| replay.process && !replay.dry_run) {
+        return through_the_task(plan, command, format, output);
+    }
+    let built = match plan.build(Shard::default()) {
         Ok(built) => built,
         Err(errors) => return Ok(refused(&errors, output)),
     };
-    let ends = Ends::of(&built, way.is_some())?;
-    let mut search = Search::new(config.name(), letters, way, ends.origin.clone());
+    let ends = Ends::of(&built, replay.is_some_and(|replay| !replay.process))?;
+    let way = replay.map(|replay| match &ends.origin {
+        _ if replay.dry_run => Way::Rehearsal,
+        Some(origin) => Way::Back(origin.clone()),
+        None => Way::Rehearsal,
+    });
+    let mut search = Search::new(config.name(), &command.action, way);
     let runtime = runtime().map_err(no_threads)?;
     let seen = runtime.block_on(async {
         let seen = ends.visit(&mut search).await;
         ends.close().await.and(seen)
     });
     runtime.shutdown_background();
-    // What was sent back before the letters could no longer be seen is told as well.
-    if seen.is_ok() || !(search.found.is_empty() && search.skipped.is_empty() && search.failed.is_empty()) {
-        output.data(&told::told(&search, &command.action, format))?;
-        output.talk(&told::summary(&search, &ends));
-    }
+    report(&search, &ends, (&command.action, format), output)?;
     seen?;
     Ok(if search.failed.is_empty() { Exit::Success } else { Exit::Failure })
+}
+
+/// Runs letters through the task, one after the other, in this process. Its outputs are written to after what is there.
+fn through_the_task(
+    plan: crate::runner::Plan,
+    command: &DeadLetters,
+    format: Format,
+    output: &Output,
+) -> Result<Exit, Error> {
+    let name = plan.config.name();
+    let (control, arriving) = Control::start().map_err(no_threads)?;
+    let (grace, talk) = (plan.policies.grace(), output.clone());
+    let last_words = Box::new(move |_| talk.warn("the letter that was processed stays where it is"));
+    let rules = of_terminal(output, grace, || "the letter that is processed".to_owned(), last_words);
+    let obeying = Obeying::new(control, arriving, Stop::default(), rules);
+    let built = match obeying.build(|| plan.resume(Shard::default())).map_err(no_threads)? {
+        Some(Ok(built)) => built,
+        Some(Err(errors)) => return Ok(refused(&errors, output)),
+        None => return Ok(obeying.exit()),
+    };
+    let ends = Ends::of(&built, false)?;
+    let Obeying { stop, stopping, .. } = obeying;
+    let runtime = runtime().map_err(no_threads)?;
+    let mut search = Search::new(name, &command.action, None);
+    let done = runtime.block_on(async {
+        let Some(opened) = built.open_to_process(&stop).await? else { return Ok(()) };
+        let opened = Arc::new(opened);
+        search.way = Some(Way::Through(Arc::clone(&opened), stop.clone(), grace));
+        let seen = ends.visit(&mut search).await;
+        search.way = None;
+        let left = opened.exit().await.map_err(|error| Error::new(ErrorKind::Task, error.to_string()));
+        let mut errors: Vec<Error> = seen.err().into_iter().chain(left.err()).collect();
+        if let Some(opened) = Arc::into_inner(opened) {
+            errors.extend(opened.close().await);
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    });
+    stopping.over();
+    // A blocking handler that was abandoned may never return; it must not hold back the end.
+    runtime.shutdown_background();
+    report(&search, &ends, (&command.action, format), output)?;
+    let succeeded = done.is_ok() && search.failed.is_empty() && search.rejected.is_empty();
+    for error in done.err().into_iter().flatten() {
+        output.error(&error);
+    }
+    let ended = if succeeded { Exit::Success } else { Exit::Failure };
+    Ok(stopping.reason().as_ref().map_or(ended, crate::runner::stopping::Reason::exit))
+}
+
+/// Writes what was found, and what became of it.
+fn report(
+    search: &Search<'_>,
+    ends: &Ends,
+    (action, format): (&LetterAction, Format),
+    output: &Output,
+) -> Result<(), Error> {
+    // A condition on a field that no letter has would look as if there were no such letter.
+    search.check_fields()?;
+    if search.complete || search.has_results() {
+        output.data(&told::told(search, action, format))?;
+        output.talk(&told::summary(search, action, ends));
+    }
+    Ok(())
 }
 
 /// A connector, and the slot it is wired to.
@@ -61,10 +130,13 @@ type End = (Slot, Arc<dyn AnyConnector>);
 struct Ends {
     letters: End,
     origin: Option<End>,
+    /// Makes of a letter's payload what the source hands out, where JSON does not.
+    rows: Option<fn(crate::transaction::Payload) -> crate::transaction::Payload>,
 }
 
 impl Ends {
-    fn of(built: &Built, replay: bool) -> Result<Self, Error> {
+    /// Finds them; `back` if the source has to take letters back.
+    fn of(built: &Built, back: bool) -> Result<Self, Error> {
         let Some(letters) = built.dead_letter() else {
             let what = format!("task `{}` names no connector for what it rejects", built.name);
             let role = if built.policies.consumer.is_some() { "consumer" } else { "producer" };
@@ -75,27 +147,31 @@ impl Ends {
             return Err(unable(letters.0, "cannot show what lies in it")
                 .with_hint("json-lines, rabbitmq and memory can"));
         }
-        if !replay {
-            return Ok(Self { letters, origin: None });
+        let origin = built.origin();
+        let rows = origin.as_ref().and_then(|(_, connector)| connector.offers().rows);
+        if !back {
+            return Ok(Self { letters, origin: None, rows });
         }
-        let Some(origin) = built.origin() else {
+        let Some(origin) = origin else {
             let what = format!("task `{}` fetches nothing, so there is nowhere to send back to", built.name);
             return Err(Error::new(ErrorKind::Connector, what));
         };
         if origin.1.offers().take_back.is_none() {
-            return Err(unable(origin.0, "takes nothing back").with_hint(
-                "run one by hand: `dead-letters show --format json`, then `process-transaction --payload-json`",
-            ));
+            let hint = format!("run them through the task: `dead-letters replay {} --process`", built.name);
+            return Err(unable(origin.0, "takes nothing back").with_hint(hint));
         }
-        Ok(Self { letters, origin: Some(origin) })
+        Ok(Self { letters, origin: Some(origin), rows })
     }
 
     async fn visit(&self, search: &mut Search<'_>) -> Result<(), Error> {
         let (slot, connector) = &self.letters;
-        match connector.offers().letters {
+        search.rows = self.rows;
+        let seen = match connector.offers().letters {
             Some(letters) => letters.visit(search).await.map_err(|error| failed(*slot, &error)),
             None => Ok(()),
-        }
+        };
+        search.complete = seen.is_ok();
+        seen
     }
 
     async fn close(&self) -> Result<(), Error> {
@@ -125,141 +201,15 @@ fn failed(slot: Slot, error: &ConnectorError) -> Error {
     }
 }
 
-/// Looks for letters, and sends back those that are wanted.
-struct Search<'a> {
-    task: &'static str,
-    wanted: &'a Letters,
-    /// To be sent back: whether only as a rehearsal, and whether also those that were sent back before.
-    way: Option<(bool, bool)>,
-    origin: Option<End>,
-    /// Those that are wanted; of a replay: that were sent back.
-    found: Vec<Transaction>,
-    /// Do not go back, and why not.
-    skipped: Vec<(Transaction, Skipped)>,
-    failed: Vec<(Transaction, Error)>,
-    /// The ids of those that go back.
-    going: HashSet<String>,
-}
-
-/// Why a letter does not go back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Skipped {
-    /// It was sent back before, and rejected again.
-    SentBefore,
-    /// Another letter of its id goes back: the same transaction must not come twice.
-    TwinGoes,
-}
-
-impl<'a> Search<'a> {
-    fn new(task: &'static str, wanted: &'a Letters, way: Option<(bool, bool)>, origin: Option<End>) -> Self {
-        let (found, skipped, failed) = (Vec::new(), Vec::new(), Vec::new());
-        Self { task, wanted, way, origin, found, skipped, failed, going: HashSet::new() }
-    }
-
-    /// Several tasks may share one connector for their letters.
-    fn wants(&self, letter: &Transaction) -> bool {
-        let own = letter.metadata().text(key::TASK).is_none_or(|task| task == self.task);
-        own && self.wanted.conditions.iter().all(|(field, value)| {
-            let found = field_of(letter, field).map(|found| match found {
-                Value::String(text) => text,
-                other => other.to_string(),
-            });
-            found.is_some_and(|found| found == *value)
-        })
-    }
-
-    async fn look(&mut self, letter: Transaction) -> LetterFate {
-        let enough = self.wanted.limit.is_some_and(|limit| self.found.len() + self.failed.len() >= limit);
-        if enough {
-            return LetterFate::Enough;
-        }
-        if !self.wants(&letter) {
-            return LetterFate::Kept;
-        }
-        if matches!(self.way, Some((_, false)))
-            && let Some(why) = self.skips(&letter)
-        {
-            self.skipped.push((letter, why));
-            return LetterFate::Kept;
-        }
-        let fate = match self.way {
-            Some((false, _)) => self.send_back(&letter).await,
-            Some((true, _)) | None => Ok(LetterFate::Kept),
-        };
-        match fate {
-            Ok(fate) => {
-                self.going.insert(letter.id().to_owned());
-                self.found.push(letter);
-                fate
-            }
-            Err(error) => {
-                self.failed.push((letter, error));
-                LetterFate::Kept
-            }
-        }
-    }
-
-    /// Asked of a rehearsal in the same words, so that it says what the replay would do.
-    fn skips(&self, letter: &Transaction) -> Option<Skipped> {
-        let twin = self.going.contains(letter.id()).then_some(Skipped::TwinGoes);
-        twin.or_else(|| (replays(letter) > 0).then_some(Skipped::SentBefore))
-    }
-
-    async fn send_back(&self, letter: &Transaction) -> Result<LetterFate, Error> {
-        let unreadable = || Error::new(ErrorKind::Connector, "this is no letter that can be read");
-        let Some((slot, connector)) = &self.origin else { return Err(unreadable()) };
-        let Some(origin) = connector.offers().take_back else { return Err(unreadable()) };
-        // Only a line that is no letter comes as a record.
-        if let Content::Record(_) = letter.payload().content() {
-            return Err(unreadable());
-        }
-        origin.take_back(revived(letter)).await.map_err(|error| failed(*slot, &error))?;
-        Ok(LetterFate::Taken)
-    }
-}
-
-impl Visitor for Search<'_> {
-    fn takes(&self) -> bool {
-        matches!(self.way, Some((false, _)))
-    }
-
-    fn visit(&mut self, letter: Transaction) -> BoxFuture<'_, LetterFate> {
-        Box::pin(self.look(letter))
-    }
-}
-
 fn replays(letter: &Transaction) -> u64 {
     letter.metadata().get(key::REPLAYS).and_then(Value::as_u64).unwrap_or_default()
-}
-
-/// The transaction as it was before it was rejected, but for the count of its returns.
-fn revived(letter: &Transaction) -> Transaction {
-    let of_the_letter = [key::ERROR, key::CATEGORY, key::ATTEMPTS, key::TASK, key::REPLAYS];
-    let kept = letter.metadata().iter().filter(|(name, _)| !of_the_letter.contains(name));
-    let kept = kept.map(|(name, value)| (name.to_owned(), value.clone()));
-    let counted = kept.chain([(key::REPLAYS.to_owned(), Value::from(replays(letter).saturating_add(1)))]);
-    let mut revived = Transaction::builder()
-        .id(letter.id())
-        .payload(letter.payload().clone())
-        .all_metadata(counted.collect())
-        .created_at(letter.created_at());
-    if let Some(parent) = letter.parent_id() {
-        revived = revived.parent_id(parent);
-    }
-    if letter.correlation_id() != letter.id() {
-        revived = revived.correlation_id(letter.correlation_id());
-    }
-    revived.build()
 }
 
 /// The value of a field, as `--where` names it.
 fn field_of(letter: &Transaction, field: &str) -> Option<Value> {
     let metadata = |name: &str| letter.metadata().get(name).cloned();
     match field.split_once('.') {
-        Some(("payload", path)) => {
-            let payload = payload(letter);
-            path.split('.').try_fold(&payload, |value, part| value.get(part)).cloned()
-        }
+        Some(("payload", path)) => within(&payload(letter), path).cloned(),
         Some(("metadata", name)) => metadata(name),
         _ => match field {
             "id" => Some(letter.id().into()),
@@ -270,6 +220,18 @@ fn field_of(letter: &Transaction, field: &str) -> Option<Value> {
             _ => None,
         },
     }
+}
+
+/// The value under a path of keys and indices with dots between; a key may have dots of its own.
+fn within<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    let own = |key: &str| match value {
+        Value::Object(entries) => entries.get(key),
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        _ => None,
+    };
+    own(path).or_else(|| {
+        path.match_indices('.').find_map(|(dot, _)| within(own(path.get(..dot)?)?, path.get(dot + 1..)?))
+    })
 }
 
 /// The payload as JSON; text, and else what can be read of it, where it is none or a value would lose its digits.

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{End, Ends, Search, Skipped, field_of, payload, replays};
-use crate::cli::args::{Format, LetterAction};
+use super::search::{Search, Skipped};
+use super::{End, Ends, field_of, payload, replays};
+use crate::cli::args::{Format, LetterAction, Replay};
 use crate::cli::words;
 use crate::error::Error;
 use crate::transaction::{Transaction, key, time};
@@ -24,16 +25,23 @@ pub(super) fn told(search: &Search<'_>, action: &LetterAction, format: Format) -
             let failed: Value =
                 failed.map(|(letter, error)| json!({"id": letter.id(), "error": chain(error)})).collect();
             let skipped: Value = search.skipped.iter().map(|(letter, _)| letter.id()).collect();
+            let rejected = search.rejected.iter();
+            let rejected: Value =
+                rejected.map(|(letter, error)| json!({"id": letter.id(), "error": error})).collect();
             let replayed = ids(&search.found);
             let dry_run = replay.dry_run;
-            format!(
-                "{:#}\n",
-                json!({"dry_run": dry_run, "replayed": replayed, "skipped": skipped, "failed": failed})
-            )
+            let mut all =
+                json!({"dry_run": dry_run, "replayed": replayed, "skipped": skipped, "failed": failed});
+            if replay.process
+                && let Value::Object(all) = &mut all
+            {
+                all.insert("rejected".to_owned(), rejected);
+            }
+            format!("{all:#}\n")
         }
         (LetterAction::List(_), _) => table(&search.found),
         (LetterAction::Show(_), _) => search.found.iter().map(shown).collect::<Vec<_>>().join("\n"),
-        (LetterAction::Replay(replay), _) => sent(search, replay.dry_run),
+        (LetterAction::Replay(replay), _) => sent(search, replay),
     }
 }
 
@@ -115,16 +123,26 @@ fn shown(letter: &Transaction) -> String {
     text
 }
 
-fn sent(search: &Search<'_>, dry_run: bool) -> String {
+fn sent(search: &Search<'_>, replay: &Replay) -> String {
     let mut text = String::new();
-    let verb = if dry_run { "would send back" } else { "sent back" };
+    let dry_run = replay.dry_run;
+    let verb = match (replay.process, dry_run) {
+        (false, false) => "sent back",
+        (false, true) => "would send back",
+        (true, false) => "processed",
+        (true, true) => "would process",
+    };
     for letter in &search.found {
         let _ = writeln!(text, "{verb} {}", plain(letter.id()));
     }
+    for (letter, why) in &search.rejected {
+        let _ = writeln!(text, "rejected again {}: {}", plain(letter.id()), plain(why));
+    }
     for (letter, why) in &search.skipped {
+        let done = if replay.process { "processed" } else { "sent back" };
         let why = match (why, replays(letter)) {
             (Skipped::TwinGoes, _) if dry_run => "another letter of this id would go first".to_owned(),
-            (Skipped::TwinGoes, _) => "another letter of this id was just sent back".to_owned(),
+            (Skipped::TwinGoes, _) => format!("another letter of this id was just {done}"),
             (Skipped::SentBefore, 1) => "sent back once before, and rejected again".to_owned(),
             (Skipped::SentBefore, times) => format!("sent back {times} times before, and rejected again"),
         };
@@ -137,30 +155,37 @@ fn sent(search: &Search<'_>, dry_run: bool) -> String {
 }
 
 /// What it says beside that.
-pub(super) fn summary(search: &Search<'_>, ends: &Ends) -> String {
+pub(super) fn summary(search: &Search<'_>, action: &LetterAction, ends: &Ends) -> String {
     let letters = |number: usize| {
         let count = words::count(number as u64);
         if number == 1 { format!("{count} letter") } else { format!("{count} letters") }
     };
     let at = |(slot, _): &End| format!("`{}` ({})", slot.name, slot.kind);
     let from = at(&ends.letters);
-    let Some((dry_run, _)) = search.way else {
+    let LetterAction::Replay(replay) = action else {
         return format!("{} in {from}\n", letters(search.found.len()));
     };
-    let to = ends.origin.as_ref().map(at).unwrap_or_default();
-    let verb = if dry_run { "would go" } else { "went" };
-    let mut text = format!("{} {verb} from {from} back to {to}", letters(search.found.len()));
+    let to = match &ends.origin {
+        _ if replay.process => "through the task".to_owned(),
+        origin => format!("back to {}", origin.as_ref().map(at).unwrap_or_default()),
+    };
+    let verb = if replay.dry_run { "would go" } else { "went" };
+    let mut text = format!("{} {verb} from {from} {to}", letters(search.found.len() + search.rejected.len()));
+    if !search.rejected.is_empty() {
+        let _ = write!(text, ", {} rejected again", words::count(search.rejected.len() as u64));
+    }
     if !search.failed.is_empty() {
         let _ = write!(text, ", {} did not", letters(search.failed.len()));
     }
     if !search.skipped.is_empty() {
         let twins = search.skipped.iter().filter(|(_, why)| *why == Skipped::TwinGoes).count();
-        let which = match twins {
-            0 => "back what was sent back before",
-            all if all == search.skipped.len() => "back each of several letters of one id",
-            _ => "them back as well",
+        let which = match (replay.process, twins) {
+            (false, 0) => "sends back what was sent back before",
+            (false, all) if all == search.skipped.len() => "sends back each of several letters of one id",
+            (false, _) => "sends them back as well",
+            (true, _) => "processes them as well",
         };
-        let _ = write!(text, "; {} skipped: `--again` sends {which}", letters(search.skipped.len()));
+        let _ = write!(text, "; {} skipped: `--again` {which}", letters(search.skipped.len()));
     }
     text + "\n"
 }
