@@ -12,6 +12,8 @@
 mod errors;
 #[path = "http_service/guide.rs"]
 mod guide;
+#[path = "http_service/program.rs"]
+mod program;
 #[path = "http_service/requests.rs"]
 mod requests;
 #[path = "http_service/retries.rs"]

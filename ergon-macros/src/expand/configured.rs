@@ -12,6 +12,7 @@ pub(super) fn connector(model: &Configured) -> TokenStream {
     let Configured { ergon, ident, .. } = model;
     let (implementation, assertions, config) = (connector_impl(model), assertions(model), config(model));
     let (config_ident, build) = (config_ident(model), build(model, &quote!(#ergon::ConnectorError)));
+    let check = check_inner(model, &quote!(#ergon::ConnectorError));
     quote! {
         #implementation
         #assertions
@@ -22,6 +23,8 @@ pub(super) fn connector(model: &Configured) -> TokenStream {
             fn build(&self, _: &#ergon::Context) -> ::core::result::Result<#ident, #ergon::ConnectorError> {
                 #build
             }
+
+            #check
         }
     }
 }
@@ -33,6 +36,7 @@ pub(super) fn service(model: &Configured) -> TokenStream {
     let implementation = (!manual).then(|| quote!(impl #ergon::Service for #ident {}));
     let (config, config_ident) = (config(model), config_ident(model));
     let build = build(model, &quote!(#ergon::ServiceError));
+    let check = check_inner(model, &quote!(#ergon::ServiceError));
     quote! {
         #implementation
         #config
@@ -42,6 +46,8 @@ pub(super) fn service(model: &Configured) -> TokenStream {
             fn build(&self) -> ::core::result::Result<#ident, #ergon::ServiceError> {
                 #build
             }
+
+            #check
         }
     }
 }
@@ -155,6 +161,29 @@ fn default_fn(field: &ConfiguredField) -> Option<TokenStream> {
     let FieldKind::KeyOr(default) = kind else { return None };
     let name = default_ident(ident);
     Some(quote!(fn #name() -> #ty { #default }))
+}
+
+/// Asks the services of the fields, one after the other; nothing if there are none.
+fn check_inner(model: &Configured, error: &TokenStream) -> Option<TokenStream> {
+    let Configured { ergon, ident, fields, .. } = model;
+    let asked: Vec<TokenStream> = fields
+        .iter()
+        .filter_map(|field| {
+            let FieldKind::Service { config, .. } = &field.kind else { return None };
+            let name = &field.ident;
+            Some(quote! {
+                #ergon::__private::check_service::<#config, #error>(::core::stringify!(#name), &this.#name).await?;
+            })
+        })
+        .collect();
+    (!asked.is_empty()).then(|| {
+        quote! {
+            async fn check_inner(this: &#ident) -> ::core::result::Result<(), #error> {
+                #(#asked)*
+                ::core::result::Result::Ok(())
+            }
+        }
+    })
 }
 
 /// The expression that builds the struct from its config.

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::letters::{DynLetters, DynTakeBack, Letters, TakeBack};
 use super::{ConnectorError, Delivery};
+use crate::transaction::Payload;
 
 /// Knows how many transactions are pending; makes progress show "done / total".
 pub trait Count: Send + Sync {
@@ -60,14 +61,20 @@ pub trait Lifecycle: Send + Sync {
         std::future::ready(Ok(()))
     }
 
-    /// Finds out whether [`open`](Self::open) would succeed, for the command `check`. Default: opens and closes.
+    /// Finds out whether [`open`](Self::open) would succeed, for the command `check`. Default: opens, looks at
+    /// [`health`](Self::health), and closes.
     ///
     /// # Errors
-    /// Those of `open` and `close`.
+    /// Those of `open` and `close`, and why it is unhealthy.
     fn check(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         async {
             self.open().await?;
-            self.close().await
+            let health = self.health();
+            self.close().await?;
+            match health {
+                super::Health::Healthy => Ok(()),
+                super::Health::Unhealthy(why) => Err(ConnectorError::transient(why)),
+            }
         }
     }
 
@@ -97,12 +104,13 @@ pub struct Abilities<'a> {
     pub(crate) fetch_by_id: Option<&'a dyn DynFetchById>,
     pub(crate) letters: Option<&'a dyn DynLetters>,
     pub(crate) take_back: Option<&'a dyn DynTakeBack>,
+    pub(crate) rows: Option<fn(Payload) -> Payload>,
 }
 
 impl<'a> Abilities<'a> {
     /// No ability.
     pub const fn none() -> Self {
-        Self { count: None, fetch_by_id: None, letters: None, take_back: None }
+        Self { count: None, fetch_by_id: None, letters: None, take_back: None, rows: None }
     }
 
     /// Adds [`Count`].
@@ -130,6 +138,14 @@ impl<'a> Abilities<'a> {
     #[must_use]
     pub fn take_back<C: TakeBack>(mut self, connector: &'a C) -> Self {
         self.take_back = Some(connector);
+        self
+    }
+
+    /// Says how a payload that went through JSON becomes a row again as this source hands it out.
+    #[cfg(any(feature = "csv", feature = "excel"))]
+    #[must_use]
+    pub(crate) fn rows(mut self, again: fn(Payload) -> Payload) -> Self {
+        self.rows = Some(again);
         self
     }
 

@@ -56,14 +56,20 @@ pub trait Connector: Send + Sync + 'static {
     }
 
     /// Finds out whether [`open`](Self::open) would succeed, and leaves everything as it is; instead of `open`, for the
-    /// command `check`. Default: opens and closes.
+    /// command `check`. The services that the connector is built of are asked before. Default: opens, looks at
+    /// [`health`](Self::health), and closes.
     ///
     /// # Errors
-    /// Those of `open` and `close`.
+    /// Those of `open` and `close`, and why it is unhealthy.
     fn check(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         async {
             self.open().await?;
-            self.close().await
+            let health = self.health();
+            self.close().await?;
+            match health {
+                Health::Healthy => Ok(()),
+                Health::Unhealthy(why) => Err(ConnectorError::transient(why)),
+            }
         }
     }
 
@@ -191,6 +197,16 @@ pub trait ConnectorConfig: Clone + Send + Sync + 'static {
     /// # Errors
     /// A value that can never work, named.
     fn build(&self, context: &Context) -> Result<Self::Connector, ConnectorError>;
+
+    /// Asks the services that the connector is built of, for the command `check`. `#[derive(Connector)]` writes it.
+    /// Default: there are none.
+    ///
+    /// # Errors
+    /// What the first that is not well says, with its field.
+    fn check_inner(connector: &Self::Connector) -> impl Future<Output = Result<(), ConnectorError>> + Send {
+        let _ = connector;
+        std::future::ready(Ok(()))
+    }
 }
 
 /// What a connector is told about the place it is made for.

@@ -18,7 +18,7 @@ pub use serde;
 use serde::de::DeserializeOwned;
 pub use show::{ShowAsDebug, ShowAsJson, ShowNothing, Shown};
 
-pub use crate::cli::Package;
+pub use crate::cli::{Package, suggest_command};
 use crate::connector::{Connector, ConnectorError, Sink, Source};
 pub use crate::engine::{
     blocking_consumer, blocking_hybrid, blocking_producer, consumer, executor, hybrid, producer,
@@ -215,6 +215,19 @@ where
     config.build().map_err(|error| E::of_service(field, error))
 }
 
+/// Asks the service of a field of a derived connector or service, and those that it is built of.
+///
+/// # Errors
+/// What is not well, with the field.
+pub async fn check_service<C, E>(field: &str, service: &C::Service) -> Result<(), E>
+where
+    C: ServiceConfig,
+    E: OfService,
+{
+    C::check_inner(service).await.map_err(|error| E::of_service(field, error))?;
+    service.check().await.map_err(|error| E::of_service(field, error))
+}
+
 /// An error that the failure of an inner service becomes.
 pub trait OfService {
     fn of_service(field: &str, error: ServiceError) -> Self;
@@ -222,9 +235,9 @@ pub trait OfService {
 
 impl OfService for ConnectorError {
     fn of_service(field: &str, error: ServiceError) -> Self {
-        let hint = error.hint().map(str::to_owned);
-        let made = Self::permanent(format!("service `{field}`: {error}")).with_source(error);
-        match hint {
+        let (what, cause) = (format!("service `{field}`: {error}"), cause(&error));
+        let made = cause.into_iter().fold(Self::permanent(what), Self::with_source);
+        match error.hint() {
             Some(hint) => made.with_hint(hint),
             None => made,
         }
@@ -233,13 +246,18 @@ impl OfService for ConnectorError {
 
 impl OfService for ServiceError {
     fn of_service(field: &str, error: ServiceError) -> Self {
-        let hint = error.hint().map(str::to_owned);
-        let made = Self::new(format!("service `{field}`: {error}")).with_source(error);
-        match hint {
+        let (what, cause) = (format!("service `{field}`: {error}"), cause(&error));
+        let made = cause.into_iter().fold(Self::new(what), Self::with_source);
+        match error.hint() {
             Some(hint) => made.with_hint(hint),
             None => made,
         }
     }
+}
+
+/// What is below an error, in words: the error itself is told with its field.
+fn cause(error: &ServiceError) -> Option<String> {
+    std::error::Error::source(error).map(ToString::to_string)
 }
 
 /// Does not compile for two tasks of one name.

@@ -12,7 +12,7 @@ use super::places::entangled;
 use super::{Built, Opened, Plan, Slots};
 use crate::connector::{AnyConnector, ConnectorError, Delivery, Disposition, Input, Settlement, Shard};
 use crate::error::{Error, ErrorKind};
-use crate::task::{Monitor, Parts, Slot, Stop, Unbuilt, connector_error, service_error};
+use crate::task::{Ask, Parts, Slot, Stop, Unbuilt, connector_error, service_error};
 use crate::telemetry::{GIVEN_BACK, SingleReport};
 
 /// What one connector or service said when it was tried, or what is wrong with the policies.
@@ -35,7 +35,13 @@ impl Plan {
         // Whether or not all of it can be built: what is built is tried.
         drop(parts.task(config.program.as_ref()));
         let entangled = entangled(&parts);
-        let ends = End::connectors(&parts).chain(End::services(&parts)).map(check);
+        let mut inner = std::mem::take(&mut parts.inner);
+        let ends = End::connectors(&parts).chain(End::services(&parts)).map(|end| {
+            let of_end = inner.iter().position(|(what, name, _)| (*what, *name) == (end.what(), end.name()));
+            let ask = of_end.map(|at| inner.swap_remove(at)).map(|(_, _, ask)| ask);
+            check(end, ask)
+        });
+        let ends: Vec<_> = ends.collect();
         let mut checked = join_all(ends).await;
         checked.extend(parts.unbuilt.into_iter().map(Checked::from));
         for (slot, error) in entangled {
@@ -98,8 +104,7 @@ impl Built {
                 () = stop.abort.cancelled() => return Err(Error::new(ErrorKind::Task, GIVEN_BACK)),
             };
             let (transaction, receipt) = delivery.into_parts();
-            let setup = opened.setup(stop.clone(), Monitor::default());
-            let report = opened.task.process(setup, transaction, dry_run).await;
+            let report = opened.process_one(transaction, dry_run, stop.clone()).await;
             let settlement = Settlement::new(receipt, told(&report));
             let settled = input.settle(vec![settlement]).await;
             Ok((report, settled.map_err(|error| unsettled(id, &input, error)).err()))
@@ -173,15 +178,18 @@ fn unsettled(id: &str, input: &Input, error: ConnectorError) -> Error {
     Error::new(ErrorKind::Connector, what).with_source(error)
 }
 
-async fn check(end: End) -> Checked {
+async fn check(end: End, ask_inner: Option<Ask>) -> Checked {
     let began = Instant::now();
-    let what = match end {
-        End::Connector(..) => "connector",
-        End::Service(..) => "service",
+    let all = async {
+        if let Some(ask) = ask_inner {
+            ask().await?;
+        }
+        tried(&end).await
     };
-    let tried = tokio::time::timeout(OPEN_WITHIN, end.caught(tried(&end))).await;
-    let error = tried.unwrap_or_else(|_| Err(end.late("open", OPEN_WITHIN))).err();
-    Checked { what, name: end.name(), elapsed: Some(began.elapsed()), error }
+    let tried = tokio::time::timeout(OPEN_WITHIN, end.caught(all)).await;
+    let late = || end.late(if end.what() == "service" { "answer" } else { "open" }, OPEN_WITHIN);
+    let error = tried.unwrap_or_else(|_| Err(late())).err();
+    Checked { what: end.what(), name: end.name(), elapsed: Some(began.elapsed()), error }
 }
 
 async fn tried(end: &End) -> Result<(), Error> {
@@ -189,11 +197,7 @@ async fn tried(end: &End) -> Result<(), Error> {
         End::Connector(slot, connector) => {
             connector.check().await.map_err(|error| connector_error(slot, connector.kind(), &error))
         }
-        End::Service(name, service) => {
-            let opened = service.open().await;
-            let closed = if opened.is_ok() { service.close().await } else { Ok(()) };
-            opened.and(closed).map_err(|error| service_error(name, &error))
-        }
+        End::Service(name, service) => service.check().await.map_err(|error| service_error(name, &error)),
     }
 }
 

@@ -34,6 +34,14 @@ impl End {
         name
     }
 
+    /// `connector` or `service`.
+    pub(super) fn what(&self) -> &'static str {
+        match self {
+            Self::Connector(..) => "connector",
+            Self::Service(..) => "service",
+        }
+    }
+
     pub(super) async fn open(&self) -> Result<(), Error> {
         let open = async {
             match self {

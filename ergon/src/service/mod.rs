@@ -39,6 +39,19 @@ pub trait Service: Send + Sync + 'static {
     fn close(&self) -> impl Future<Output = Result<(), ServiceError>> + Send {
         std::future::ready(Ok(()))
     }
+
+    /// Asks the external system whether it is there and lets us in, and leaves it as it is; for the command `check`,
+    /// instead of [`open`](Self::open). The services that this one is built of are asked before. Default: opens and
+    /// closes.
+    ///
+    /// # Errors
+    /// Those of `open` and `close`.
+    fn check(&self) -> impl Future<Output = Result<(), ServiceError>> + Send {
+        async {
+            self.open().await?;
+            self.close().await
+        }
+    }
 }
 
 /// Makes a service; plain data, usually read from the settings.
@@ -56,12 +69,23 @@ pub trait ServiceConfig: Clone + Send + Sync + 'static {
     /// # Errors
     /// A value that can never work, named.
     fn build(&self) -> Result<Self::Service, ServiceError>;
+
+    /// Asks the services that the service is built of, for the command `check`. `#[derive(Service)]` writes it. Default:
+    /// there are none.
+    ///
+    /// # Errors
+    /// What the first that is not well says, with its field.
+    fn check_inner(service: &Self::Service) -> impl Future<Output = Result<(), ServiceError>> + Send {
+        let _ = service;
+        std::future::ready(Ok(()))
+    }
 }
 
 /// A service of any kind; the part of every service that the runner drives.
 pub(crate) trait AnyService: Send + Sync {
     fn open(&self) -> BoxFuture<'_, Result<(), ServiceError>>;
     fn close(&self) -> BoxFuture<'_, Result<(), ServiceError>>;
+    fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>>;
 }
 
 impl<S: Service> AnyService for S {
@@ -71,5 +95,9 @@ impl<S: Service> AnyService for S {
 
     fn close(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
         Box::pin(Service::close(self))
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
+        Box::pin(Service::check(self))
     }
 }

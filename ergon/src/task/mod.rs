@@ -17,7 +17,7 @@ pub(crate) use config::{Form, Outline, Role, Slot};
 pub use consumer::Consumer;
 pub use outbound::Outbound;
 pub use parts::Parts;
-pub(crate) use parts::{Unbuilt, connector_error, kind_of, service_error};
+pub(crate) use parts::{Ask, Unbuilt, connector_error, kind_of, service_error};
 pub use producer::Producer;
 pub(crate) use quota::{Allowance, Claim, Draw, Grant, Mark, Moment, Quota, Want};
 pub(crate) use registry::{Monitor, Program, Runnable, Setup, Snapshot, Stop};

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use super::{Program, Runnable};
 use crate::connector::{
     AnyConnector, Connector, ConnectorConfig, ConnectorError, Context, Duplex, DuplexConfig, Input, Output,
@@ -30,7 +32,12 @@ pub struct Parts {
     pub(crate) connectors: Vec<(&'static str, Arc<dyn AnyConnector>)>,
     pub(crate) services: Vec<(&'static str, Arc<dyn AnyService>)>,
     pub(crate) unbuilt: Vec<Unbuilt>,
+    /// Asks the services that a connector or service is built of; by what it is, and its name.
+    pub(crate) inner: Vec<(&'static str, &'static str, Ask)>,
 }
+
+/// Asks something whether it is well.
+pub(crate) type Ask = Box<dyn FnOnce() -> BoxFuture<'static, Result<(), Error>> + Send>;
 
 /// A connector or a service that its config cannot build, or the task itself.
 #[derive(Debug)]
@@ -54,6 +61,7 @@ impl Parts {
             connectors: Vec::new(),
             services: Vec::new(),
             unbuilt: Vec::new(),
+            inner: Vec::new(),
         }
     }
 
@@ -104,6 +112,14 @@ impl Parts {
         let built = built.map_err(|error| connector_error(slot, <C::Connector as Connector>::KIND, &error));
         let connector = Arc::new(self.built("connector", slot, built)?);
         self.connectors.push((slot, Arc::clone(&connector) as Arc<dyn AnyConnector>));
+        let asked = Arc::clone(&connector);
+        let ask: Ask = Box::new(move || {
+            Box::pin(async move {
+                let inner = C::check_inner(&asked).await;
+                inner.map_err(|error| connector_error(slot, <C::Connector as Connector>::KIND, &error))
+            })
+        });
+        self.inner.push(("connector", slot, ask));
         Some(connector)
     }
 
@@ -113,6 +129,11 @@ impl Parts {
         let built = built.map_err(|error| service_error(name, &error));
         let service = Arc::new(self.built("service", name, built)?);
         self.services.push((name, Arc::clone(&service) as Arc<dyn AnyService>));
+        let asked = Arc::clone(&service);
+        let ask: Ask = Box::new(move || {
+            Box::pin(async move { C::check_inner(&asked).await.map_err(|error| service_error(name, &error)) })
+        });
+        self.inner.push(("service", name, ask));
         Some(service)
     }
 

@@ -23,7 +23,8 @@ impl Base {
         };
         let url = Url::parse(text).map_err(|error| wrong(&format!("no URL, {error}")))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong(&format!("`{}` is neither http nor https", url.scheme())));
+            // Of a URL without a scheme, what is taken for one may be a name or a password.
+            return Err(wrong("it is neither http nor https"));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(
@@ -56,6 +57,10 @@ impl Base {
         Ok(url)
     }
 
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
     pub(super) fn as_str(&self) -> &str {
         &self.text
     }
@@ -82,7 +87,9 @@ pub(super) fn push(url: &mut Url, segment: &str) -> Result<(), String> {
 
 /// A URL as it is shown: without credentials, and without the values of its query.
 pub(super) fn shown(url: &str) -> String {
-    Url::parse(url).map_or_else(|_| "(no URL)".to_owned(), |url| shown_url(&url))
+    // Without a host, what is taken for a path may be a login.
+    let url = Url::parse(url).ok().filter(Url::has_host);
+    url.map_or_else(|| "(no URL)".to_owned(), |url| shown_url(&url))
 }
 
 pub(super) fn shown_url(url: &Url) -> String {
@@ -140,7 +147,9 @@ mod tests {
             shown("https://me:s3cret@crm.example/a?token=s3cret&page=2#s3cret"),
             "https://crm.example/a?token=…&page=…"
         );
-        assert_eq!(shown("s3cret"), "(no URL)");
+        for login in ["s3cret", "me:s3cret@host", "s3cret:me"] {
+            assert_eq!(shown(login), "(no URL)");
+        }
     }
 
     #[test]
@@ -150,6 +159,8 @@ mod tests {
             ("ftp://crm.example", "neither http nor https"),
             ("https://me:s3cret@crm.example", "credentials stand in it"),
             ("https://crm.example?key=s3cret", "a query or a fragment"),
+            ("me:s3cret@crm.example", "neither http nor https"),
+            ("s3cret:me@crm.example", "neither http nor https"),
         ] {
             let error = Base::read(text).unwrap_err();
             assert!(error.to_string().contains(why), "{error}");

@@ -29,6 +29,8 @@ pub(super) struct Client {
     pub(super) retry: RetryPolicy,
     pub(super) max_response: ByteSize,
     pub(super) secrets: Arc<Secrets>,
+    /// Whether requests say who asks.
+    pub(super) authenticates: bool,
 }
 
 impl Client {
@@ -59,7 +61,8 @@ impl Client {
             })?;
         let (timeout, retry, max_response) = (config.timeout, config.retry, config.max_response);
         let secrets = Arc::new(Secrets::of(config));
-        Ok(Self { base, http, timeout, retry, max_response, secrets })
+        let authenticates = !matches!(config.auth, Auth::None);
+        Ok(Self { base, http, timeout, retry, max_response, secrets, authenticates })
     }
 }
 

@@ -25,6 +25,9 @@ const MOST_REDIRECTS: usize = 5;
 /// How much of the body is kept that comes with an error.
 const KEPT: ByteSize = ByteSize::new(8 * 1024);
 
+/// How long a check waits for an answer.
+const REACHED: Duration = Duration::from_secs(10);
+
 /// How long the body is waited for that comes with an error, and at most a quarter of what the attempt may take.
 const REASON: Duration = Duration::from_secs(2);
 
@@ -157,6 +160,26 @@ impl Exchange {
         let within = (self.limit() / 4).min(REASON);
         let body = beginning(Body::new(answer, asked, self.limit()), Instant::now() + within).await;
         failure::status(asked, status, &excerpt(&body, &asked.secrets)).with_answer(body, wait)
+    }
+}
+
+/// Asks whether the other side is there, without asking anything of it.
+///
+/// # Errors
+/// There is no answer within ten seconds, or one that says that the other side is not there or does not let us in.
+pub(super) async fn reach(service: &HttpService) -> Result<(), HttpError> {
+    let client = service.client();
+    let (method, secrets) = (Method::HEAD, Arc::clone(&client.secrets));
+    let url = client.base.url().clone();
+    let asked = Asked { method: method.clone(), url: shown_url(&url).into(), secrets };
+    let limit = client.timeout.min(REACHED);
+    let answer = match timeout(limit, client.http.request(method, url).send()).await {
+        Ok(answer) => answer.map_err(|error| failure::unanswered(&asked, &error))?,
+        Err(_) => return Err(failure::late(&asked.to_string(), limit)),
+    };
+    match (answer.status().as_u16(), client.authenticates) {
+        (401, true) | (407 | 502..=504, _) => Err(failure::status(&asked, answer.status(), "")),
+        _ => Ok(()),
     }
 }
 

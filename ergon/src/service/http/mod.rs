@@ -69,7 +69,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use self::client::Client;
-use super::Service;
+use super::{Service, ServiceError};
 use crate::settings::ByteSize;
 
 pub use config::{Auth, HttpConfig, HttpServiceConfig, Tls};
@@ -140,7 +140,14 @@ impl HttpService {
     }
 }
 
-impl Service for HttpService {}
+/// A check sends one `HEAD` to `base_url`, with the credentials of every request, and makes no second attempt. Any answer
+/// will do, also 404: what is asked is whether the other side is there. Not 401 to our credentials, 407, and 502 to 504,
+/// by which a gateway says that nothing is behind it.
+impl Service for HttpService {
+    async fn check(&self) -> Result<(), ServiceError> {
+        Ok(exchange::reach(self).await?)
+    }
+}
 
 impl fmt::Debug for HttpService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! The config of the OpenAI service.
 
+use std::fmt;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -21,7 +22,7 @@ use crate::settings::ByteSize;
 /// assert_eq!(config.base_url, "https://api.openai.com/v1");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenaiConfig {
     /// The key that authenticates us.
@@ -50,6 +51,17 @@ pub struct OpenaiConfig {
     /// An answer of more bytes is an error. Default: 16MiB.
     #[serde(default = "max_response")]
     pub max_response: ByteSize,
+}
+
+/// The base URL is shown without what may be a secret in it.
+impl fmt::Debug for OpenaiConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenaiConfig")
+            .field("model", &self.model)
+            .field("embedding_model", &self.embedding_model)
+            .field("http", &self.http())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The config of a field of type [`OpenaiService`], by the name that `#[derive(Service)]` gives it.

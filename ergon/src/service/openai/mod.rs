@@ -40,8 +40,8 @@ use async_openai::types::chat::{
 use async_openai::types::embeddings::{CreateEmbeddingRequest, CreateEmbeddingResponse, EmbeddingInput};
 use serde::de::DeserializeOwned;
 
-use super::Service;
 use super::http::HttpService;
+use super::{Service, ServiceError};
 use crate::transaction::json::{self, Located};
 
 pub use answer::Answer;
@@ -155,7 +155,12 @@ impl OpenaiService {
     }
 }
 
-impl Service for OpenaiService {}
+/// A check is that of the [`HttpService`]: it costs nothing.
+impl Service for OpenaiService {
+    async fn check(&self) -> Result<(), ServiceError> {
+        self.http.check().await
+    }
+}
 
 /// The text of an answer that came to its end.
 fn text(choice: ChatChoice) -> Result<String, OpenaiError> {
