@@ -77,6 +77,11 @@ fn counts(tally: &Tally) -> Vec<String> {
         let line = format!("{} not taken by the dead-letter connector, given back", n(tally.undelivered));
         lines.push(line);
     }
+    match tally.call_retries {
+        0 => {}
+        1 => lines.push("1 retry of a call".to_owned()),
+        retries => lines.push(format!("{} retries of calls", n(retries))),
+    }
     if tally.produced > 0 {
         lines.push(format!("{} produced", n(tally.produced)));
     }
@@ -240,6 +245,7 @@ fn numbers(tally: &Tally) -> impl Iterator<Item = (&'static str, u64)> {
         ("undelivered", tally.undelivered),
         ("handler_failures", tally.handler_failures),
         ("retries", tally.retries),
+        ("call_retries", tally.call_retries),
         ("requeued", tally.requeued),
         ("unknown", tally.unknown),
         ("produced", tally.produced),

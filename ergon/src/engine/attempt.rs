@@ -283,6 +283,7 @@ impl Attempts<'_> {
             max_attempts: self.policy.max_attempts,
             error,
             wait: (!last).then_some(wait),
+            is_step: matches!(self.waits, Waits::Unless(_)),
             meters: self.meters,
         }
         .emit();

@@ -127,6 +127,7 @@ impl Loop {
         let load = self.slots.load();
         let mut tally = self.terms.tally();
         tally.fetched = load.fetched;
+        tally.call_retries = self.terms.calls.retries();
         tally.abandoned_threads = self.threads.stuck() as u64;
         if let Some(outward) = &self.terms.outward {
             let outbound = outward.tally();
@@ -219,7 +220,7 @@ async fn run_lanes<S: Steps>(steps: &Arc<S>, run: &Arc<Loop>) {
     }
     let mut lanes = JoinSet::new();
     for number in 0..run.terms.policy.concurrency {
-        let lane = lane(Arc::clone(steps), Arc::clone(&run), number);
+        let lane = run.terms.calls.clone().within(lane(Arc::clone(steps), Arc::clone(&run), number));
         if S::BLOCKING {
             lanes.spawn(on_threads(lane, &run.threads));
         } else {

@@ -19,6 +19,7 @@ use super::steps::{BlockingConsuming, BlockingProducing, Consuming, Producing, S
 use crate::error::{Error, ErrorKind};
 use crate::policy::{ConsumerPolicy, ProducerPolicy};
 use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, Runnable, Setup, Stop, Task};
+use crate::telemetry::calls::Calls;
 use crate::telemetry::{Ended, RunReport, SingleReport, Tally};
 use crate::transaction::{Result, Transaction, TransactionError, panic};
 
@@ -292,10 +293,12 @@ async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
         stop.drain.cancelled().await;
         sleep(grace.saturating_add(LAST_CALL)).await;
     };
-    let mut outside = None;
+    let (mut outside, calls) = (None, Calls::of(T::NAME));
     let executed = tokio::select! {
         biased;
-        executed = watched(T::NAME, "execute", guarded(&mut outside, task.execute(&run))) => executed.and_then(|executed| executed),
+        executed = watched(T::NAME, "execute", calls.clone().within(guarded(&mut outside, task.execute(&run)))) => {
+            executed.and_then(|executed| executed)
+        }
         () = too_late => Ok(()),
     };
     run.give_back_dropped().await;
@@ -305,7 +308,9 @@ async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
         Ok(()) if stop.drain.is_cancelled() => Ended::Stopped { given_back },
         Ok(()) => Ended::Finished,
     };
-    let tally: Tally = monitor.snapshot().tally;
+    let mut tally: Tally = monitor.snapshot().tally;
+    // Those of its loops are in it already.
+    tally.call_retries += calls.retries();
     let report = RunReport::new(T::NAME, tally, began.elapsed(), ended);
     let exit = async { guarded(&mut None, task.exit()).await.and_then(|left| left) };
     consume::leave(report, consume::bounded(exit).await)

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
-use super::consume;
 use super::life::Life;
 use super::lifecycle::{Event, Outcome};
 use super::lived::{Lived, StepRun};
@@ -27,7 +26,7 @@ pub(super) struct Given {
     pub(super) abort: CancellationToken,
 }
 
-/// Takes one transaction through its life, and calls the task's `exit` hook after it.
+/// Takes one transaction through its life.
 pub(super) async fn process<S: Steps>(
     steps: Arc<S>,
     terms: Result<Terms, Error>,
@@ -43,14 +42,9 @@ pub(super) async fn process<S: Steps>(
             return report;
         }
     };
-    let task = Arc::clone(&steps);
-    let whole = async move { live(task.as_ref(), &terms, show, &given).await };
-    let mut report = if S::BLOCKING { on_threads(whole, &Threads::new(1)).await } else { whole.await };
-    // On a thread of its own: a step that was given up may hold the other.
-    if let Err(error) = consume::exit(&steps).await {
-        report.error.get_or_insert(error);
-    }
-    report
+    let calls = terms.calls.clone();
+    let whole = calls.within(async move { live(steps.as_ref(), &terms, show, &given).await });
+    if S::BLOCKING { on_threads(whole, &Threads::new(1)).await } else { whole.await }
 }
 
 async fn live<S: Steps>(

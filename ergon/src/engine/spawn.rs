@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
 use crate::telemetry::Scope;
+use crate::telemetry::calls::Calls;
 
 /// Runs a future beside the handler that calls this, as [`tokio::spawn`] does: its log lines carry the ids of the
 /// transaction, what it dispatches its trace, and its spans nest in the caller's.
@@ -30,8 +31,8 @@ pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let scope = Scope::current();
-    tokio::spawn(scoped(scope, future).instrument(Span::current()))
+    let (scope, calls) = (Scope::current(), Calls::current());
+    tokio::spawn(scoped(scope, calls, future).instrument(Span::current()))
 }
 
 /// The same for code that blocks, on a thread of its own; see [`tokio::task::spawn_blocking`].
@@ -39,11 +40,14 @@ where
 /// # Panics
 /// When called outside of a runtime.
 pub fn spawn_blocking<R: Send + 'static>(code: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
-    let (mut scope, span) = (Scope::current(), Span::current());
-    tokio::task::spawn_blocking(move || span.in_scope(|| Scope::enter(&mut scope, code)))
+    let (mut scope, mut calls, span) = (Scope::current(), Calls::current(), Span::current());
+    tokio::task::spawn_blocking(move || {
+        span.in_scope(|| Calls::enter(&mut calls, || Scope::enter(&mut scope, code)))
+    })
 }
 
-async fn scoped<F: Future>(mut scope: Option<Scope>, future: F) -> F::Output {
+async fn scoped<F: Future>(mut scope: Option<Scope>, mut calls: Option<Calls>, future: F) -> F::Output {
     let mut future = pin!(future);
-    poll_fn(|context| Scope::enter(&mut scope, || future.as_mut().poll(context))).await
+    poll_fn(|context| Calls::enter(&mut calls, || Scope::enter(&mut scope, || future.as_mut().poll(context))))
+        .await
 }

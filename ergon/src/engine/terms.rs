@@ -8,6 +8,7 @@ use crate::connector::{Disposition, Input, Output};
 use crate::policy::{ConsumerPolicy, OnHandlerFailure};
 use crate::task::{Quota, Stop};
 use crate::telemetry::Tally;
+use crate::telemetry::calls::Calls;
 use crate::telemetry::traces::RunTrace;
 
 /// The kind of source that a task's own stream is.
@@ -33,6 +34,8 @@ pub(super) struct Terms {
     pub(super) trace: Option<RunTrace>,
     /// What the lives are measured by.
     pub(super) meters: Meters,
+    /// Counts the retries of calls that the task's code makes.
+    pub(super) calls: Calls,
     /// What a hybrid's outbound transactions live by.
     pub(super) outward: Option<Box<Self>>,
 }
@@ -50,6 +53,7 @@ impl Terms {
             tally: Mutex::default(),
             trace: None,
             meters: Meters::default(),
+            calls: Calls::of(""),
             outward: None,
         }
     }
@@ -59,6 +63,7 @@ impl Terms {
     pub(super) fn watched(mut self, task: &'static str, source: &'static str, streaming: bool) -> Self {
         self.trace = RunTrace::begin(task, source, streaming);
         self.meters = Meters::of(task);
+        self.calls = Calls::of(task);
         if let Some(outward) = &mut self.outward {
             outward.trace = RunTrace::begin(task, STREAM, true);
             outward.meters = Meters::outbound(task);

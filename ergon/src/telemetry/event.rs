@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, error, info, trace, warn};
 
+use super::calls::Calls;
 use super::metrics::Meters;
 use super::{Scope, Step, payloads};
 use crate::error::Error;
@@ -55,27 +56,43 @@ pub(crate) struct AttemptFailed<'a> {
     pub(crate) error: &'a TransactionError,
     /// How long until the next attempt; none if this was the last.
     pub(crate) wait: Option<Duration>,
+    /// Whether it is an attempt of the engine's, and not of a call with retries of its own.
+    pub(crate) is_step: bool,
     pub(crate) meters: &'a Meters,
 }
 
 impl AttemptFailed<'_> {
     pub(crate) fn emit(self) {
-        let Self { name, scope, attempt, max_attempts, error, wait, meters } = self;
+        let Self { name, scope, attempt, max_attempts, error, wait, is_step, meters } = self;
         meters.attempted(name, Some(error.category()));
         if let Some(wait) = wait {
             meters.backs_off(name, wait);
         }
         let (category, task) = (error.category().as_str(), scope.map(|scope| scope.task));
         let transaction_id = scope.map(|scope| scope.transaction_id.as_str());
-        // What a handler calls with retries of its own is not an attempt of its step, whose ids stand in the line.
-        if scope.is_none() && Scope::with_current(|current| current.is_some()) {
+        // What a handler calls with retries of its own is not an attempt of its step, whose ids stand in the line. One
+        // call that fails for good is one warning: that of the step that it fails, or its own outside of any.
+        if !is_step {
             let wait_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-            let (call, tried, most, error) = (name, attempt, max_attempts, causes(error));
+            let (call, tried, most) = (name, attempt, max_attempts);
+            let cause = causes(error);
             match wait_ms {
                 Some(wait_ms) => {
-                    warn!(call, tried, most, category, wait_ms, error, "call failed, will be tried again");
+                    Calls::retried(error.category());
+                    debug!(
+                        call,
+                        tried,
+                        most,
+                        category,
+                        wait_ms,
+                        error = cause,
+                        "call failed, will be tried again"
+                    );
                 }
-                None => debug!(call, tried, most, category, error, "call failed"),
+                None if tried > 1 && !Calls::is_counted() => {
+                    warn!(call, tried, most, category, error = cause, "call failed");
+                }
+                None => debug!(call, tried, most, category, error = cause, "call failed"),
             }
             return;
         }

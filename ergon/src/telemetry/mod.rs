@@ -3,6 +3,7 @@
 //! The engine emits events and keeps a [`Tally`]; the console logs write what is emitted, with the ids of the
 //! transaction a line was written in.
 
+pub(crate) mod calls;
 pub(crate) mod event;
 #[cfg(feature = "opentelemetry")]
 pub(crate) mod export;

@@ -90,6 +90,8 @@ metrics! {
         "How often was a step tried, and how did each attempt end?";
     RETRIES: "ergon.retries", "{attempt}", Counter, ["category", "step", "task"],
         "How often was a step tried again, and after which category of error?";
+    CALL_RETRIES: "ergon.call.retries", "{call}", Counter, ["category", "task"],
+        "How often did a service or a function under `run_fn` try a call again by itself, and after which category of error?";
     BACKOFF_DURATION: "ergon.backoff.duration", "s", Histogram, ["step", "task"],
         "How long are the waits before a step is tried again?";
     TIMEOUTS: "ergon.timeouts", "{timeout}", Counter, ["step", "task"],
@@ -211,6 +213,7 @@ mod tests {
             ("ergon.step.duration", &["outcome", "step", "task"]),
             ("ergon.attempts", &["outcome", "step", "task"]),
             ("ergon.retries", &["category", "step", "task"]),
+            ("ergon.call.retries", &["category", "task"]),
             ("ergon.backoff.duration", &[]),
             ("ergon.timeouts", &["step", "task"]),
             ("ergon.in_flight", &[]),

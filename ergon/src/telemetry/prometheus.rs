@@ -85,6 +85,7 @@ mod tests {
             let (connector, purpose) = ("ship-orders.input", "consume");
             LinkRestored { connector, purpose, place: &"a broker", down: Duration::ZERO }.emit();
         }
+        metrics::call_retried("ship-orders", Category::System);
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct Tally {
     pub handler_failures: u64,
     /// Attempts after the first one, of any step.
     pub retries: u64,
+    /// Calls that were made again after they had failed: requests of a service, functions under `run_fn`. They are no
+    /// attempts of a step.
+    pub call_retries: u64,
     /// Deliveries that were given back to be handed out again.
     pub requeued: u64,
     /// Deliveries whose settlement the source did not take, or may not have taken; it will hand them out again.
@@ -126,6 +129,7 @@ impl Tally {
             (&mut self.refused, other.refused),
             (&mut self.undelivered, other.undelivered),
             (&mut self.handler_failures, other.handler_failures),
+            (&mut self.call_retries, other.call_retries),
             (&mut self.unknown, other.unknown),
             (&mut self.produced, other.produced),
         ];

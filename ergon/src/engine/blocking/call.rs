@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::seat::{InCall, Seat, Work};
 use crate::telemetry::Scope;
+use crate::telemetry::calls::Calls;
 use crate::transaction::{Result, cancellable, panic};
 
 /// A call of blocking code, made by the thread of the future that waits for it. A panic is its error.
@@ -77,9 +78,10 @@ fn work<R: Send + 'static>(
     result: Arc<Mutex<Option<Result<R>>>>,
     cancelled: Arc<AtomicBool>,
 ) -> Work {
-    let mut scope = Scope::current();
+    let (mut scope, mut calls) = (Scope::current(), Calls::current());
     Box::new(move || {
-        let called = panic::guard(|| Scope::enter(&mut scope, || cancellable(&cancelled, code)));
+        let in_scope = || Scope::enter(&mut scope, || cancellable(&cancelled, code));
+        let called = panic::guard(|| Calls::enter(&mut calls, in_scope));
         *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(called.and_then(|called| called));
         // A result that nobody waits for any more may panic when it is dropped.
         let _ = panic::guard(|| drop(result));

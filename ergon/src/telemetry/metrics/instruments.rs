@@ -2,14 +2,15 @@
 
 use std::sync::OnceLock;
 
-use opentelemetry::global;
-use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider as _};
 #[cfg(feature = "rabbitmq")]
-use opentelemetry::{KeyValue, Value};
+use opentelemetry::Value;
+use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider as _};
+use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
 use super::levels;
 use crate::telemetry::names::{self, Metric};
+use crate::transaction::Category;
 
 /// From 10 µs to 10 min: where the time of a step, a transaction or a wait falls.
 const SECONDS: [f64; 24] = [
@@ -49,6 +50,14 @@ pub(crate) fn reconnected(connector: &str, purpose: &'static str) {
     }
 }
 
+/// Counts a call that is made again.
+pub(crate) fn call_retried(task: &'static str, category: Category) {
+    if let Some(instruments) = installed() {
+        let labels = [KeyValue::new("category", category.as_str()), KeyValue::new("task", task)];
+        instruments.call_retries.add(1, &labels);
+    }
+}
+
 /// What is measured with; levels are read by the provider when it collects.
 #[derive(Debug)]
 pub(super) struct Instruments {
@@ -57,6 +66,7 @@ pub(super) struct Instruments {
     pub(super) step_duration: Histogram<f64>,
     pub(super) attempts: Counter<u64>,
     pub(super) retries: Counter<u64>,
+    call_retries: Counter<u64>,
     pub(super) backoff_duration: Histogram<f64>,
     pub(super) timeouts: Counter<u64>,
     pub(super) fetch_duration: Histogram<f64>,
@@ -78,6 +88,7 @@ impl Instruments {
             step_duration: histogram(meter, &names::STEP_DURATION),
             attempts: counter(meter, &names::ATTEMPTS),
             retries: counter(meter, &names::RETRIES),
+            call_retries: counter(meter, &names::CALL_RETRIES),
             backoff_duration: histogram(meter, &names::BACKOFF_DURATION),
             timeouts: counter(meter, &names::TIMEOUTS),
             fetch_duration: histogram(meter, &names::FETCH_DURATION),

@@ -19,16 +19,16 @@ mod off;
 
 #[cfg(feature = "opentelemetry")]
 pub(crate) use batch::{Batch, Course};
-#[cfg(feature = "opentelemetry")]
-pub(crate) use instruments::install;
 #[cfg(all(feature = "opentelemetry", feature = "rabbitmq"))]
 pub(crate) use instruments::reconnected;
+#[cfg(feature = "opentelemetry")]
+pub(crate) use instruments::{call_retried, install};
 #[cfg(feature = "opentelemetry")]
 pub(crate) use meters::Meters;
 #[cfg(all(not(feature = "opentelemetry"), feature = "rabbitmq"))]
 pub(crate) use off::reconnected;
 #[cfg(not(feature = "opentelemetry"))]
-pub(crate) use off::{Batch, Course, Meters};
+pub(crate) use off::{Batch, Course, Meters, call_retried};
 
 use crate::transaction::Category;
 

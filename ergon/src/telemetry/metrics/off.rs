@@ -94,5 +94,7 @@ impl Batch<'_> {
     pub(crate) fn end(self, _tally: &Tally) {}
 }
 
+pub(crate) fn call_retried(_task: &'static str, _category: Category) {}
+
 #[cfg(feature = "rabbitmq")]
 pub(crate) fn reconnected(_connector: &str, _purpose: &'static str) {}
