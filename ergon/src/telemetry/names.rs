@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_is_promised_is_measured() {
-        const PROMISED: [(&str, &[&str]); 18] = [
+        const PROMISED: [(&str, &[&str]); 19] = [
             ("ergon.transactions", &["outcome", "task"]),
             ("ergon.transaction.duration", &[]),
             ("ergon.step.duration", &["outcome", "step", "task"]),

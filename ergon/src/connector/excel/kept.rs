@@ -222,7 +222,7 @@ impl<'a> Parts<'a> {
             }
             Ok((!PLAIN.contains(&name)).then(|| named(name)))
         })?;
-        sheet.ok_or_else(|| error::no_workbook(self.path))
+        sheet.ok_or_else(|| error::no_workbook(self.path, None))
     }
 
     /// Reads which rows were added last.

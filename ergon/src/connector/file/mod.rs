@@ -31,6 +31,8 @@ pub(crate) use columns::{cells, in_order, named};
 pub(crate) use feed::{Closed, Feed, Outlet};
 #[cfg(any(feature = "csv", feature = "excel"))]
 pub(crate) use format::column_name;
+#[cfg(feature = "excel")]
+pub(crate) use format::Format;
 pub(crate) use format::{ENOUGH, header_below, refuse_other_format};
 #[cfg(any(feature = "json_lines", feature = "csv"))]
 pub(crate) use growing::{Text, Turn};
