@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
-use crate::connector::memory::MemoryConfig;
+use crate::connector::memory::{Memory, MemoryConfig};
 use crate::connector::{
-    Connector, ConnectorConfig, ConnectorError, Context, Disposition, FetchRequest, Sink,
+    Connector, ConnectorConfig, ConnectorError, Context, Delivery, Disposition, FetchRequest, Settlement,
+    Sink, Source,
 };
 use crate::policy::{ConsumerPolicy, Policies};
 use crate::service::{Service, ServiceConfig, ServiceError};
@@ -44,7 +45,12 @@ struct Fake {
 
 impl Program for Fake {
     fn assemble(&self, parts: &mut Parts) -> Option<Box<dyn Runnable>> {
-        let input = parts.source("input", &MemoryConfig::new(&self.queue));
+        let queue = MemoryConfig::new(&self.queue);
+        let input = if self.queue.contains("no-ids") {
+            parts.source("input", &BlindConfig(queue))
+        } else {
+            parts.source("input", &queue)
+        };
         let output = parts.sink("output", &MemoryConfig::new(format!("{}-out", self.queue)));
         let dlq = parts.sink("dlq", &StubbornConfig(self.queue.clone()));
         input?;
@@ -115,6 +121,34 @@ fn count(tally: &mut Tally, number: u64, id: &str) {
     tally.failed.add(error.category());
     let message = error.message().to_owned();
     tally.refuse(|| Refusal { id: id.to_owned(), category: Category::Business, message });
+}
+
+/// A queue in which no transaction is found by its id.
+#[derive(Clone)]
+struct BlindConfig(MemoryConfig);
+
+struct Blind(Memory);
+
+impl ConnectorConfig for BlindConfig {
+    type Connector = Blind;
+
+    fn build(&self, context: &Context) -> Result<Blind, ConnectorError> {
+        self.0.build(context).map(Blind)
+    }
+}
+
+impl Connector for Blind {
+    const KIND: &'static str = "blind";
+}
+
+impl Source for Blind {
+    async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        self.0.fetch(request).await
+    }
+
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+        self.0.settle(settlements).await
+    }
 }
 
 /// A sink that cannot be built, does not open, or does not close, when its queue is called so.

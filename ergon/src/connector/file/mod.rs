@@ -29,10 +29,10 @@ pub(crate) use append::{AppendFile, Batch, Mode};
 #[cfg(any(feature = "csv", feature = "excel"))]
 pub(crate) use columns::{cells, in_order, named};
 pub(crate) use feed::{Closed, Feed, Outlet};
-#[cfg(any(feature = "csv", feature = "excel"))]
-pub(crate) use format::column_name;
 #[cfg(feature = "excel")]
 pub(crate) use format::Format;
+#[cfg(any(feature = "csv", feature = "excel"))]
+pub(crate) use format::column_name;
 pub(crate) use format::{ENOUGH, header_below, refuse_other_format};
 #[cfg(any(feature = "json_lines", feature = "csv"))]
 pub(crate) use growing::{Text, Turn};
