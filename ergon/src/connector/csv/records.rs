@@ -54,6 +54,7 @@ pub(super) enum Next {
 }
 
 /// Reads a file record by record, of which one worker's share is kept.
+#[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own about the file")]
 pub(super) struct Records<'a> {
     config: &'a CsvConfig,
     window: Window,

@@ -273,7 +273,7 @@ pub(super) fn is_line_end(byte: u8) -> bool {
 
 /// How many lines end within the bytes.
 pub(super) fn line_ends(bytes: &[u8]) -> u64 {
-    let count = |end: u8| bytes.iter().filter(|byte| **byte == end).count();
+    let count = |end: u8| bytes.iter().map(|byte| usize::from(*byte == end)).sum::<usize>();
     let (feeds, returns) = (count(b'\n'), count(b'\r'));
     let both = if returns == 0 { 0 } else { bytes.windows(2).filter(|pair| *pair == b"\r\n").count() };
     (feeds + returns - both) as u64

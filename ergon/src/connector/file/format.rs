@@ -19,7 +19,7 @@ pub(crate) enum Format {
     Workbook,
     /// A `.xlsb` workbook.
     BinaryWorkbook,
-    /// An OpenDocument spreadsheet or text.
+    /// An `OpenDocument` spreadsheet or text.
     OpenDocument,
     /// A Word document or a presentation.
     OtherOffice,

@@ -157,16 +157,14 @@ async fn quotes_are_read_as_the_config_says() {
 #[tokio::test]
 async fn workers_agree_on_the_records_of_a_damaged_file() {
     let folder = tempfile::tempdir().unwrap();
-    let mut content = "k,v\n".to_owned();
-    for number in 0..3000 {
-        content += &match number % 7 {
-            0 => format!("{number},\"open\n"),
-            1 => format!("{number},\"two\nlines\"\n"),
-            2 => format!("{number},\"a\" b\n"),
-            _ => format!("{number},x\n"),
-        };
-    }
-    let config = with(folder.path(), content);
+    let record = |number: u32| match number % 7 {
+        0 => format!("{number},\"open"),
+        1 => format!("{number},\"two\nlines\""),
+        2 => format!("{number},\"a\" b"),
+        _ => format!("{number},x"),
+    };
+    let records: Vec<_> = (0..3000).map(record).collect();
+    let config = with(folder.path(), format!("k,v\n{}\n", records.join("\n")));
     let mut found = Vec::new();
     for index in 0..3 {
         let mut context = context(Usage::Source);
@@ -195,7 +193,7 @@ async fn a_record_that_is_too_long_is_refused_alone() {
     let folder = tempfile::tempdir().unwrap();
     for end in ["\n", "\r\n"] {
         let long = "x".repeat(300_000);
-        let rest: String = (0..50_000).map(|number| format!("{number},y{end}")).collect();
+        let rest = (0..50_000).map(|number| format!("{number},y")).collect::<Vec<_>>().join(end);
         let content = format!("k,v{end}1,a{end}2,\"open{end}3,{long}{end}4,\"{long}\"{end}{rest}");
         let config = CsvConfig { max_record: ByteSize::new(200_000), ..with(folder.path(), content) };
         let deliveries = all(&config).await;
