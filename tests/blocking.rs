@@ -517,7 +517,7 @@ mod blocks {
         type Payload = Payload;
         type Output = ();
         async fn process_transaction(&self, transaction: &Transaction<Payload>) -> Result<()> {
-            static TRIED: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+            static TRIED: Mutex<Vec<String>> = Mutex::new(Vec::new());
             let id = transaction.id().to_owned();
             let again = TRIED.lock().unwrap().contains(&id);
             if !again {

@@ -282,9 +282,9 @@ struct Drawn {
     yielded: Arc<AtomicU64>,
 }
 
-impl ergon::Service for Drawn {}
+impl Service for Drawn {}
 
-impl ergon::ServiceConfig for Drawn {
+impl ServiceConfig for Drawn {
     type Service = Self;
 
     fn build(&self) -> Result<Self, ServiceError> {
@@ -454,9 +454,9 @@ struct Gated;
 #[derive(Debug, Clone)]
 struct Gate(Arc<Mutex<mpsc::Receiver<u64>>>, Arc<AtomicU64>);
 
-impl ergon::Service for Gate {}
+impl Service for Gate {}
 
-impl ergon::ServiceConfig for Gate {
+impl ServiceConfig for Gate {
     type Service = Self;
 
     fn build(&self) -> Result<Self, ServiceError> {

@@ -554,7 +554,7 @@ struct Gate(std::sync::Arc<tokio::sync::Semaphore>);
 
 impl Service for Gate {}
 
-impl ergon::ServiceConfig for Gate {
+impl ServiceConfig for Gate {
     type Service = Self;
 
     fn build(&self) -> Result<Self, ServiceError> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::sinks::{Project, ended, said};
+use super::sinks::{Project, ended, numbered, said};
 
 fn pipe(path: &Path) {
     let _ = fs::remove_file(path);
@@ -13,7 +13,7 @@ fn pipe(path: &Path) {
 
 /// Writes lines into a pipe, as a program that is started before the run.
 fn writer(path: &Path, lines: u32) -> std::thread::JoinHandle<std::io::Result<()>> {
-    let (path, text) = (path.to_owned(), (0..lines).map(|n| format!("{{\"n\":{n}}}\n")).collect::<String>());
+    let (path, text) = (path.to_owned(), numbered(lines));
     std::thread::spawn(move || fs::write(path, text))
 }
 

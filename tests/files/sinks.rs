@@ -21,12 +21,11 @@ impl Project {
     /// Makes a folder with this many lines; `copies` is the table of the sink.
     pub(crate) fn new(lines: u32, copies: &str) -> Self {
         let project = Self(TempDir::new().unwrap());
-        let gate =
-            format!("[gate]\ngate = {:?}\narrived = {:?}\n", project.at("gate"), project.at("arrived"));
+        let at = |name: &str| project.at(name).display().to_string();
+        let gate = format!("[gate]\ngate = {:?}\narrived = {:?}\n", at("gate"), at("arrived"));
         let settings = format!("[lines]\npath = \"lines.jsonl\"\n[copies]\n{copies}\n{gate}");
         fs::write(project.at("ergon.toml"), settings).unwrap();
-        let lines: String = (0..lines).map(|n| format!("{{\"n\":{n}}}\n")).collect();
-        fs::write(project.at("lines.jsonl"), lines).unwrap();
+        fs::write(project.at("lines.jsonl"), numbered(lines)).unwrap();
         project
     }
 
@@ -62,6 +61,12 @@ impl Project {
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.at(name)).unwrap_or_default()
     }
+}
+
+/// This many lines.
+pub(crate) fn numbered(lines: u32) -> String {
+    let lines: Vec<_> = (0..lines).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    lines.concat()
 }
 
 /// Waits for the end of a process; one that hangs is killed.

@@ -145,7 +145,7 @@ async fn what_a_person_put_into_a_workbook_is_kept_or_the_run_does_not_begin() {
         let path = folder.path().join("out.xlsx");
         by_hand(&path, more);
         let before = fs::read(&path).unwrap();
-        let error = try_sink(&ExcelConfig::new(&*path)).await.err().expect(what);
+        let error = try_sink(&ExcelConfig::new(&*path)).await.expect_err(what);
         assert!(error.is_permanent() && error.message().contains(what), "{what}: {error}");
         assert!(error.hint().unwrap().contains("append = false"), "{what}: {error:?}");
         assert_eq!(fs::read(&path).unwrap(), before, "{what}");
@@ -243,12 +243,12 @@ async fn no_workbook_replaces_what_is_no_workbook() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("out.xlsx");
     fs::write(&path, "id,total\n1,5\n").unwrap();
-    let error = try_sink(&workbook(&path, true)).await.err().expect("it is refused");
+    let error = try_sink(&workbook(&path, true)).await.expect_err("it is refused");
     assert!(error.message().contains("no .xlsx workbook"), "{error}");
     let pipe = folder.path().join("pipe.xlsx");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for append in [true, false] {
-        let error = try_sink(&workbook(&pipe, append)).await.err().expect("a pipe is refused");
+        let error = try_sink(&workbook(&pipe, append)).await.expect_err("a pipe is refused");
         assert!(error.message().contains("is no regular file"), "{error}");
     }
 }
