@@ -24,7 +24,7 @@ pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let mut problems = Problems::default();
     let input = match TaskInput::parse(attribute, item.clone(), &mut problems) {
         Ok(input) => input,
-        Err(Some(shape)) => return standin::unknown(shape, problems),
+        Err(Some(shape)) => return standin::unknown(*shape, problems),
         Err(None) => {
             let errors = problems.into_tokens();
             return quote!(#errors #item);

@@ -30,7 +30,7 @@ impl TaskInput {
         attribute: TokenStream,
         item: TokenStream,
         problems: &mut Problems,
-    ) -> Result<Self, Option<Shape>> {
+    ) -> Result<Self, Option<Box<Shape>>> {
         let entries = entries(attribute, problems);
         let item = problems.keep(syn::parse2::<Item>(item)).ok_or(None)?;
         let (place, shape) = match item {
@@ -48,7 +48,7 @@ impl TaskInput {
             }
         };
         problems.here(place, NO_STRUCT);
-        Err(Some(shape))
+        Err(Some(Box::new(shape)))
     }
 }
 

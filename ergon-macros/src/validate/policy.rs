@@ -55,12 +55,11 @@ fn role(
     let name = section.key.to_string();
     match &section.value {
         Value::List(entries, _) => Checker { connectors, problems }.settings(entries, &name, keys),
-        Value::Nothing => Vec::new(),
+        Value::Nothing | Value::Unreadable => Vec::new(),
         Value::Is(_) | Value::Typed(_) => {
             problems.at(&section.key, format!("`{name}` is a list; write `{name}(concurrency = 8)`"));
             Vec::new()
         }
-        Value::Unreadable => Vec::new(),
     }
 }
 
