@@ -620,10 +620,10 @@ fn letters_are_chosen_by_each_comparison() {
         let list = project.json(&line);
         list.as_array().unwrap().iter().map(|letter| letter["id"].as_str().unwrap().to_owned()).collect()
     };
-    let (second, fourth) = ("orders.jsonl:2".to_owned(), "orders.jsonl:4".to_owned());
-    assert_eq!(chosen(&["error~\"cup is ordered\""]), [second.clone()]);
-    assert_eq!(chosen(&["error ~ 'NO JAR'"]), [fourth.clone()]);
-    assert_eq!(chosen(&["payload.sku!=cup"]), [fourth.clone()]);
+    let (second, fourth) = ("orders.jsonl:2", "orders.jsonl:4");
+    assert_eq!(chosen(&["error~\"cup is ordered\""]), [second]);
+    assert_eq!(chosen(&["error ~ 'NO JAR'"]), [fourth]);
+    assert_eq!(chosen(&["payload.sku!=cup"]), [fourth]);
     assert_eq!(chosen(&["metadata.line>2"]), [fourth]);
     assert_eq!(chosen(&["metadata.line<10", "payload.quantity<1", "id~:2"]), [second]);
     assert_eq!(chosen(&["attempts>1"]), [""; 0]);

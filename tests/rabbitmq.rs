@@ -508,7 +508,7 @@ impl Consumer for TakeEven {
     type Output = ();
 
     async fn process_transaction(&self, number: &Transaction<u64>) -> Result<()> {
-        if number.payload() % 2 == 0 { Ok(()) } else { Err(TransactionError::business("odd")) }
+        if number.payload().is_multiple_of(2) { Ok(()) } else { Err(TransactionError::business("odd")) }
     }
 }
 

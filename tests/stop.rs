@@ -278,7 +278,9 @@ fn a_program_under_nohup_goes_on_when_its_terminal_is_gone() {
         site.until_entries(if workers == "1" { 2 } else { 4 });
         let mut all = site.pids();
         all.push(run.pid());
-        all.iter().for_each(|pid| ergon_tests::crew::send(*pid, Signal::HUP));
+        for pid in &all {
+            ergon_tests::crew::send(*pid, Signal::HUP);
+        }
         site.write("gate", "");
         let (status, _, said) = run.end();
         assert_eq!(status.code(), Some(0), "{workers}: {said}");

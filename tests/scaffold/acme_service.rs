@@ -1,6 +1,6 @@
 //! ACME as lists in this process, in the place of the calls that a project writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::mem::replace;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,9 @@ use super::errors::CallError;
 use super::schemas::Record;
 
 static LISTS: Mutex<BTreeMap<String, Vec<Record>>> = Mutex::new(BTreeMap::new());
+
+/// The numbers of what is done or refused, by list: it is not handed out again.
+static SETTLED: Mutex<BTreeSet<(String, u64)>> = Mutex::new(BTreeSet::new());
 
 fn lists() -> MutexGuard<'static, BTreeMap<String, Vec<Record>>> {
     LISTS.lock().unwrap_or_else(PoisonError::into_inner)
@@ -25,7 +28,11 @@ pub(crate) struct AcmeApiClient {
 
 impl AcmeApiClient {
     pub(crate) async fn page(&self, after: u64, most: usize) -> Result<Vec<Record>, CallError> {
-        let lists = lists().get(&self.url).cloned().unwrap_or_default();
+        let mut lists = lists().get(&self.url).cloned().unwrap_or_default();
+        {
+            let settled = SETTLED.lock().unwrap_or_else(PoisonError::into_inner);
+            lists.retain(|record| !settled.contains(&(self.url.clone(), record.number)));
+        }
         // An answer takes its time: others ask meanwhile.
         let mut asked = false;
         poll_fn(|context| {
@@ -36,12 +43,14 @@ impl AcmeApiClient {
         Ok(lists.into_iter().filter(|record| record.number > after).take(most).collect())
     }
 
-    pub(crate) async fn done(&self, _: u64) -> Result<(), CallError> {
+    pub(crate) async fn done(&self, number: u64) -> Result<(), CallError> {
+        let mut settled = SETTLED.lock().unwrap_or_else(PoisonError::into_inner);
+        settled.insert((self.url.clone(), number));
         Ok(())
     }
 
-    pub(crate) async fn refused(&self, _: u64) -> Result<(), CallError> {
-        Ok(())
+    pub(crate) async fn refused(&self, number: u64) -> Result<(), CallError> {
+        self.done(number).await
     }
 
     pub(crate) async fn add(&self, _: &str, content: &Value) -> Result<(), CallError> {

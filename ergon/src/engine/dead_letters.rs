@@ -102,13 +102,13 @@ type Attempt = BoxFuture<'static, (u64, Option<Box<Recording>>, Finished<()>)>;
 
 impl Unsent {
     /// A letter that was not tried yet, because others wait before it.
-    pub(super) fn new(letter: Transaction) -> Box<Self> {
-        Box::new(Self { letter, attempts: 0, error: None, recording: None })
+    pub(super) fn new(letter: Transaction) -> Self {
+        Self { letter, attempts: 0, error: None, recording: None }
     }
 
     /// A letter whose first attempt failed.
-    pub(super) fn failed(letter: Transaction, error: TransactionError) -> Box<Self> {
-        Box::new(Self { letter, attempts: 1, error: Some(error), recording: None })
+    pub(super) fn failed(letter: Transaction, error: TransactionError) -> Self {
+        Self { letter, attempts: 1, error: Some(error), recording: None }
     }
 
     /// Keeps the recording of the transaction until its letter is delivered or given up.
@@ -422,12 +422,17 @@ pub(super) async fn deliver(run: Arc<Hands>, lanes_ended: CancellationToken) {
     }
     // What is under way is cancelled. Whether the other side took it is not known, so it comes again.
     drop(attempts);
+    give_back_all(&run, letters).await;
+}
+
+/// Gives back the deliveries of all dead letters, also of those whose attempts were cancelled.
+async fn give_back_all(run: &Loop, letters: &DeadLetters) {
     while run.slots.letters() > 0 {
         let numbers: Vec<_> = letters.state().under_way.iter().map(|(number, _)| *number).collect();
         let under_way: Vec<_> =
             numbers.into_iter().filter_map(|number| letters.ended(number, None)).collect();
         let waiting = letters.take_waiting();
-        under_way.into_iter().chain(waiting).for_each(|letter| hand_in(&run, letters, letter, false));
+        under_way.into_iter().chain(waiting).for_each(|letter| hand_in(run, letters, letter, false));
         if run.slots.letters() > 0 {
             // One that was counted is not put in yet.
             letters.added.notified().await;

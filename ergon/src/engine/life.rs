@@ -366,7 +366,7 @@ impl<'a, S: Steps> Life<'a, S> {
         let letter = self.transaction.annotate(reason.into_iter().chain(unreadable));
         let apart = self.terms.postponed.as_deref();
         if apart.is_some_and(DeadLetters::any) && !self.terms.drain.is_cancelled() {
-            return Letter::Waits(Unsent::new(letter));
+            return Letter::Waits(Box::new(Unsent::new(letter)));
         }
         self.clock.alarm.polls.rest();
         let mut dispatch = Attempts {
@@ -398,7 +398,9 @@ impl<'a, S: Steps> Life<'a, S> {
             }
             Finished::Interrupted => Letter::Refused,
             Finished::Failed(_) if is_stale(terms, receipt) => Letter::Refused,
-            Finished::Failed(error) if apart.is_some() => Letter::Waits(Unsent::failed(letter, error)),
+            Finished::Failed(error) if apart.is_some() => {
+                Letter::Waits(Box::new(Unsent::failed(letter, error)))
+            }
             Finished::Failed(error) => {
                 let (task, transaction_id) = (S::NAME, self.transaction.id());
                 let told = || DeadLetterFailed { task, transaction_id, error: &error }.emit();

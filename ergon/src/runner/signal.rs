@@ -100,7 +100,7 @@ fn ignores_hangup() -> bool {
     false
 }
 
-/// Reads the line `SigIgn:	0000000000000001`, a bit for each signal from the first on.
+/// Reads the line `SigIgn: 0000000000000001`, a bit for each signal from the first on.
 #[cfg(target_os = "linux")]
 fn ignores(status: &str, signal: Signal) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -4,7 +4,9 @@
 //! 55,000. Such a time is kept as it is, and nothing panics because of it.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+#[cfg(any(feature = "json_lines", test))]
+use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The first second of the year 10000, which RFC 3339 has no digits for.
 const YEAR_10000: u64 = 253_402_300_800;

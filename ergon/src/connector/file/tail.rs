@@ -161,7 +161,8 @@ fn last_line(mut file: &File) -> io::Result<u64> {
     Ok(0)
 }
 
-#[cfg(all(test, feature = "json_lines"))]
+#[cfg(feature = "json_lines")]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -504,7 +504,7 @@ impl Slots {
             state.fetched += room as u64;
             return Next::Fetch(room);
         }
-        if self.is_over(state) {
+        if Self::is_over(state) {
             return Next::End;
         }
         self.tell_if_alone(state);
@@ -549,18 +549,18 @@ impl Slots {
     /// Whether to wake a lane because there is more to do; only one is woken at a time, and wakes the next.
     fn wakes_another(&self, state: &mut State) -> bool {
         let lane_free = state.idle > 0 && !state.waking && !self.is_full(state);
-        let wakes = lane_free && (!state.ready.is_empty() || self.room(state) > 0 || self.is_over(state));
+        let wakes = lane_free && (!state.ready.is_empty() || self.room(state) > 0 || Self::is_over(state));
         state.waking |= wakes;
         wakes
     }
 
     /// Whether nothing is left that could bring more to do.
-    fn is_over(&self, state: &State) -> bool {
+    fn is_over(state: &State) -> bool {
         let idle = under_way(state) + state.letters == 0;
-        !state.fetching && (state.is_closing() || (self.is_exhausted(state) && idle))
+        !state.fetching && (state.is_closing() || (Self::is_exhausted(state) && idle))
     }
 
-    fn is_exhausted(&self, state: &State) -> bool {
+    fn is_exhausted(state: &State) -> bool {
         state.source == Supply::Dry || state.allowance.is_used_up(state.fetched)
     }
 
@@ -568,7 +568,7 @@ impl Slots {
     /// too many wait.
     fn is_alone(&self, state: &State) -> bool {
         let stands = self.is_full(state) && !self.rules.streaming;
-        let nothing_comes = (self.is_exhausted(state) && state.ready.is_empty()) || stands;
+        let nothing_comes = (Self::is_exhausted(state) && state.ready.is_empty()) || stands;
         state.letters > 0 && !state.fetching && nothing_comes && under_way(state) == 0
     }
 

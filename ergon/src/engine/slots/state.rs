@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::task::Allowance;
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, answered with yes or no")]
 pub(super) struct State {
     /// Fetched and not begun, in order.
     pub(super) ready: VecDeque<Delivery>,

@@ -267,7 +267,9 @@ mod tests {
             for (connection, grant) in orders {
                 // To one that is gone nothing can be sent.
                 let to = self.workers.iter_mut().find(|worker| worker.connection == connection);
-                to.into_iter().for_each(|worker| worker.down.push_back(grant));
+                if let Some(worker) = to {
+                    worker.down.push_back(grant);
+                }
             }
         }
 
@@ -279,7 +281,7 @@ mod tests {
                 return false;
             }
             let at = at % talking.len();
-            let worker = &mut talking[at];
+            let worker = &mut *talking[at];
             let (connection, said) = (worker.connection, worker.up.pop_front().unwrap());
             let orders = match said {
                 Said::Claim(claim) => self.grants.heed(connection, claim),

@@ -126,7 +126,9 @@ impl Link {
             let Ok(line) = line else { return };
             if let Ok(Order { draw, grant }) = serde_json::from_str(&line) {
                 let heed = self.0.drawing().loops.get(&draw).cloned();
-                heed.into_iter().for_each(|heed| heed(grant));
+                if let Some(heed) = heed {
+                    heed(grant);
+                }
             }
         }
     }

@@ -113,7 +113,8 @@ pub struct Sample {
 /// # Panics
 /// If a rule is broken; the message names each.
 pub async fn source<F: Fixture<Config: SourceConfig>>(fixture: &F) {
-    let outcomes = source::rules(fixture).await;
+    // Boxed, because the futures of all rules together are large.
+    let outcomes = Box::pin(source::rules(fixture)).await;
     report::<F>("source", outcomes);
 }
 
@@ -122,7 +123,7 @@ pub async fn source<F: Fixture<Config: SourceConfig>>(fixture: &F) {
 /// # Panics
 /// If a rule is broken; the message names each.
 pub async fn sink<F: Fixture<Config: SinkConfig>>(fixture: &F) {
-    let outcomes = sink::rules(fixture).await;
+    let outcomes = Box::pin(sink::rules(fixture)).await;
     report::<F>("sink", outcomes);
 }
 

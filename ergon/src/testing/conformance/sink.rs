@@ -105,11 +105,11 @@ async fn takes_none<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), B
 /// A run that cannot begin, and the command `check`, leave everything as it is.
 async fn leaves_until_begin<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
     let config = fixture.filled("sink-untouched", samples(5)).await;
-    let context = context(Usage::Sink);
-    let checked = config.build(&context).map_err(failed("not built"))?;
+    let sink = context(Usage::Sink);
+    let checked = config.build(&sink).map_err(failed("not built"))?;
     checked.check().await.map_err(failed("not checked"))?;
     drop(checked);
-    opened(&config, &context).await?.close().await.map_err(failed("not closed"))?;
+    opened(&config, &sink).await?.close().await.map_err(failed("not closed"))?;
     same_keys(&keys(&fixture.contents(&config).await)?, &keys(&samples(5))?)
 }
 
@@ -118,9 +118,9 @@ async fn continues_after_restart<F: Fixture<Config: SinkConfig>>(fixture: &F) ->
     let content = samples(8);
     let (earlier, later) = content.split_at(5);
     let config = fixture.filled("sink-restarted", earlier.to_vec()).await;
-    let mut context = context(Usage::Sink);
-    context.resumes = true;
-    let sink = Opened::new(config, &context).await?;
+    let mut restarted = context(Usage::Sink);
+    restarted.resumes = true;
+    let sink = Opened::new(config, &restarted).await?;
     sink.dispatch(later.to_vec()).await?;
     same_keys(&keys(&sink.contents(fixture).await?)?, &keys(&content)?)
 }

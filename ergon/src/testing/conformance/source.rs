@@ -19,7 +19,6 @@ use crate::connector::{
 use crate::transaction::{ContentType, Payload, Transaction};
 
 pub(super) async fn rules<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<Outcome> {
-    let can = fixture.abilities();
     let mut outcomes = vec![
         rule("delivers all, each once", delivers_all(fixture)).await,
         rule("is empty only when nothing waits", empty_only_at_the_end(fixture)).await,
@@ -39,6 +38,13 @@ pub(super) async fn rules<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<
         rule("is empty when there is nothing", empty_source(fixture)).await,
         rule("tells places apart", tells_places_apart(fixture)).await,
     ];
+    outcomes.extend(rules_of_abilities(fixture).await);
+    outcomes
+}
+
+/// The rules about what not every transport can do.
+async fn rules_of_abilities<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<Outcome> {
+    let (can, mut outcomes) = (fixture.abilities(), Vec::new());
     if can.large {
         outcomes.push(rule("carries 1 MiB", carries_large(fixture)).await);
     }

@@ -216,9 +216,10 @@ impl Source for Faulty {
             tokio::task::yield_now().await;
         }
         self.state().waiting += usize::from(request.waits());
-        let fetched = self.memory.fetch(&if request.waits() { asked.waiting() } else { asked }).await;
+        let asked = if request.waits() { asked.waiting() } else { asked };
+        let ended = self.memory.fetch(&asked).await;
         self.state().waiting -= usize::from(request.waits());
-        let mut deliveries = fetched?;
+        let mut deliveries = ended?;
         let again = std::mem::take(&mut self.state().again);
         deliveries.extend(again.into_iter().map(|again| Delivery::new(again, Receipt::new(u64::MAX))));
         match self.fault {
@@ -337,7 +338,7 @@ impl Sink for Faulty {
                 transactions = transactions.iter().map(orphan).collect();
             }
             Fault::DispatchCutsPayload => {
-                transactions = transactions.iter().map(|all| cut(all, 100_000)).collect()
+                transactions = transactions.iter().map(|all| cut(all, 100_000)).collect();
             }
             Fault::DispatchCutsBinary => transactions = transactions.iter().map(text_only).collect(),
             _ => {}
