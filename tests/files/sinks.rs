@@ -241,7 +241,7 @@ fn succeeded(output: &Output) -> usize {
 #[test]
 fn what_a_full_disk_takes_is_whole_and_what_it_does_not_take_is_not_acknowledged() {
     for workers in ["1", "3"] {
-        let project = Project::new(3000, "path = \"copies.jsonl\"");
+        let project = Project::new(700, "path = \"copies.jsonl\"");
         project.open();
         // The system stops a write in its midst, as on a full disk.
         let limited = "trap '' XFSZ; ulimit -f 6; exec \"$0\" \"$@\"";

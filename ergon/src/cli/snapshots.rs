@@ -160,7 +160,7 @@ fn process_transaction() {
 fn a_source_that_finds_none_by_its_id_is_told_before_anything_is_opened() {
     let said = shop("stays-shut-no-ids", "", &["process-transaction-by-id", "price-orders", "o-1"]);
     assert!(
-        said.talk.starts_with("error: connector `input` (blind) cannot find a transaction"),
+        said.talk.starts_with("error: connector `input` (memory) cannot find a transaction"),
         "{}",
         said.talk
     );

@@ -35,11 +35,12 @@ pub(super) fn parse(file: &Arc<SourceFile>, process: &[Setting]) -> Variables {
                 let origin = Origin::Span(Arc::clone(file), span);
                 variables.settings.push(Setting::new(name, text, origin));
             }
-            Entry::Unreadable { name, at, why } => {
-                let origin = Origin::Span(Arc::clone(file), at..at);
+            Entry::Unreadable { name, start, at, why } => {
+                let place = |at| Origin::Span(Arc::clone(file), at..at);
                 let hint = if why.wants_quotes() { QUOTES } else { why.hint() };
-                let problem = Problem::new(origin.clone(), name, why.what()).with_hint(hint).hidden();
-                variables.settings.push(Setting::unreadable(name, origin, problem));
+                let problem = Problem::new(place(at), name, why.what()).with_hint(hint).hidden();
+                // Another problem of the variable shows its line up to its place: no part of the value.
+                variables.settings.push(Setting::unreadable(name, place(start), problem));
             }
         }
     }
@@ -59,6 +60,9 @@ enum Entry<'a> {
     },
     Unreadable {
         name: &'a str,
+        /// Where its value begins.
+        start: usize,
+        /// Where it stops to be readable.
         at: usize,
         why: Why,
     },
@@ -175,7 +179,7 @@ impl<'a> Reading<'a> {
                 self.skip_line();
                 Some(match after {
                     Some('=') => Entry::Nameless(start),
-                    _ if is_ours(name) => Entry::Unreadable { name, at, why: Why::NoEqualSign },
+                    _ if is_ours(name) => Entry::Unreadable { name, start: at, at, why: Why::NoEqualSign },
                     // A name alone is passed on by other programs, and sets nothing.
                     None | Some('\n' | '#') if name.chars().all(is_of_reference) => Entry::Nothing,
                     _ => Entry::Nameless(start),
@@ -199,7 +203,7 @@ impl<'a> Reading<'a> {
             Ok((text, _)) if self.damaged && text.contains(char::REPLACEMENT_CHARACTER) => {
                 self.skip_line();
                 self.known.insert(name, None);
-                Entry::Unreadable { name, at: start, why: Why::NoText }
+                Entry::Unreadable { name, start, at: start, why: Why::NoText }
             }
             Ok((text, end)) => {
                 self.skip_line();
@@ -213,7 +217,7 @@ impl<'a> Reading<'a> {
                 }
                 self.skip_line();
                 self.known.insert(name, None);
-                Entry::Unreadable { name, at, why }
+                Entry::Unreadable { name, start, at, why }
             }
         }
     }

@@ -573,6 +573,15 @@ fn a_line_of_ours_that_cannot_be_read_is_an_error_where_its_value_is_asked_for()
 }
 
 #[test]
+fn a_variable_without_a_setting_whose_value_cannot_be_read_shows_no_part_of_it() {
+    for value in ["S3cr3t\"x y", "S3cr3t pw", "\"S3cr3t\nS3cr3t=\\q\""] {
+        let said = Place::with(GOOD).file(".env", &format!("ERGON_ORDERS__TOKEN={value}\n")).error();
+        assert!(said.contains(".env:1:21: orders: unknown key `token`"), "{said}");
+        assert!(said.contains("ERGON_ORDERS__TOKEN=...") && !said.contains("S3cr3t"), "{said}");
+    }
+}
+
+#[test]
 fn one_underscore_where_two_belong_is_told_with_the_name_that_was_meant() {
     let place = Place::with(GOOD).variable("ERGON_ORDERS_PATH", "b.csv");
     assert_eq!(
