@@ -352,10 +352,13 @@ impl Variables<'_> {
     /// Where a variable is set.
     fn place(&self, name: &str) -> String {
         let setting = self.framework.variables.iter().rfind(|setting| setting.name == name);
-        match setting.map(|setting| &setting.origin) {
-            Some(Origin::Span(..) | Origin::File(_)) => {
-                let at = setting.and_then(|setting| setting.origin.at()).unwrap_or_default();
-                format!("{at}: {name}")
+        let origin = setting.map(|setting| match &setting.problem {
+            Some(problem) => &problem.place,
+            None => &setting.origin,
+        });
+        match origin {
+            Some(origin @ (Origin::Span(..) | Origin::File(_))) => {
+                format!("{}: {name}", origin.at().unwrap_or_default())
             }
             _ => format!("environment variable {name}"),
         }
