@@ -5,7 +5,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Field, Ident};
 
-use super::paths::{spanned, variable};
+use super::paths::spanned;
 use super::policy::duration;
 use crate::model::{Categorized, Category};
 
@@ -45,7 +45,8 @@ fn inner(model: &Categorized, variant: Option<&Ident>, field: &Field) -> TokenSt
     let Categorized { ergon, ident, .. } = model;
     let variant = variant.map(|variant| quote!(::#variant));
     let member = field.ident.as_ref().map_or_else(|| quote!(0), |ident| quote!(#ident));
-    let inside = variable("inner", field.ty.span());
+    // The same place in both uses is the same variable, whichever macro wrote the type.
+    let inside = Ident::new("inner", field.ty.span());
     let ergon = spanned(ergon, field.ty.span());
     let into = quote_spanned!(field.ty.span()=> #ergon::__private::transparent(#inside));
     quote!(#ident #variant { #member: #inside } => #into)

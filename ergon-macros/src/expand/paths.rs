@@ -3,15 +3,13 @@
 use proc_macro2::Span;
 use syn::{Ident, Path, Token};
 
-/// The same path shown at another place; it means what it meant, also if a macro of the user wrote it.
+/// The same path at another place; `$crate` still means the crate of the macro that wrote it.
 pub(super) fn spanned(path: &Path, span: Span) -> Path {
     let mut path = path.clone();
-    path.leading_colon = path.leading_colon.map(|colon| {
-        let [first, _] = colon.spans;
-        Token![::](span.resolved_at(first))
-    });
+    path.leading_colon = path.leading_colon.map(|_| Token![::](span));
     for segment in &mut path.segments {
-        segment.ident.set_span(span.resolved_at(segment.ident.span()));
+        let is_crate_of_macro = segment.ident == "$crate";
+        segment.ident.set_span(if is_crate_of_macro { span.resolved_at(segment.ident.span()) } else { span });
     }
     path
 }

@@ -43,4 +43,11 @@ macro_rules! program {
     };
 }
 
-program!(Count);
+#[allow(dead_code)]
+mod written {
+    use super::*;
+
+    program!(Count);
+}
+
+fn main() {}

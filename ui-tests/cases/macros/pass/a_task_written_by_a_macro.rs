@@ -26,7 +26,14 @@ struct Settings {
     copies: MemoryConfig,
 }
 
-ergon::main! {
-    settings: Settings,
-    tasks: [CopyOrders { input: orders, output: copies }, CopyReturns { input: orders, output: copies }],
+#[allow(dead_code)]
+mod program {
+    use super::*;
+
+    ergon::main! {
+        settings: Settings,
+        tasks: [CopyOrders { input: orders, output: copies }, CopyReturns { input: orders, output: copies }],
+    }
 }
+
+fn main() {}

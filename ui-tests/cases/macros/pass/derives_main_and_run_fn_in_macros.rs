@@ -144,8 +144,15 @@ impl BlockingConsumer for ByHand {
     }
 }
 
-program! {
-    Settings { orders: MemoryConfig, acme: AcmeConfig },
-    ParseOrders { input: orders, output: acme } { return Err(OrderError::Down.into()); },
-    ParseOthers { input: acme } { return Err(OrderError::Wrong("empty".to_owned()).into()); }
+#[allow(dead_code)]
+mod written {
+    use super::*;
+
+    program! {
+        Settings { orders: MemoryConfig, acme: AcmeConfig },
+        ParseOrders { input: orders, output: acme } { return Err(OrderError::Down.into()); },
+        ParseOthers { input: acme } { return Err(OrderError::Wrong("empty".to_owned()).into()); }
+    }
 }
+
+fn main() {}
