@@ -192,84 +192,36 @@ impl StdError for TransactionError {
 /// }
 /// assert_eq!(quantity("two").unwrap_err().category(), Category::Business);
 /// ```
-pub trait ResultExt<T>: Sized {
+pub trait ResultExt<T> {
     /// Makes the error a business error: never retried.
     ///
     /// # Errors
     /// The same failure, as a [`TransactionError`].
-    fn business(self) -> Result<T>
-    where
-        Self: Fallible<T>,
-    {
-        self.fail_as(Category::Business)
-    }
+    fn business(self) -> Result<T>;
 
     /// Makes the error a system error: retried.
     ///
     /// # Errors
     /// The same failure, as a [`TransactionError`].
-    fn system(self) -> Result<T>
-    where
-        Self: Fallible<T>,
-    {
-        self.fail_as(Category::System)
-    }
+    fn system(self) -> Result<T>;
 
     /// Makes the error one of a time limit: retried.
     ///
     /// # Errors
     /// The same failure, as a [`TransactionError`].
-    fn timeout(self) -> Result<T>
-    where
-        Self: Fallible<T>,
-    {
-        self.fail_as(Category::Timeout)
+    fn timeout(self) -> Result<T>;
+}
+
+impl<T, E: Into<Box<dyn StdError + Send + Sync>>> ResultExt<T> for std::result::Result<T, E> {
+    fn business(self) -> Result<T> {
+        self.map_err(|error| TransactionError::standing_for(Category::Business, error.into()))
     }
-}
 
-impl<T, E> ResultExt<T> for std::result::Result<T, E> {}
-
-/// A result whose error can be kept. A bound of the methods and not of their trait, so that the compiler says which
-/// error cannot.
-#[doc(hidden)]
-pub trait Fallible<T> {
-    /// Makes the error one of this category.
-    ///
-    /// # Errors
-    /// The same failure.
-    fn fail_as(self, category: Category) -> Result<T>;
-}
-
-impl<T, E: IntoCause> Fallible<T> for std::result::Result<T, E> {
-    fn fail_as(self, category: Category) -> Result<T> {
-        self.map_err(|error| TransactionError::standing_for(category, error.into_cause()))
+    fn system(self) -> Result<T> {
+        self.map_err(|error| TransactionError::standing_for(Category::System, error.into()))
     }
-}
 
-/// What the error of a transaction can be made of.
-#[doc(hidden)]
-#[diagnostic::on_unimplemented(
-    message = "the error `{Self}` cannot be kept by that of a transaction, which goes from thread to thread",
-    label = "this error is not `Send`, `Sync` and `'static`",
-    note = "box it as `Box<dyn Error + Send + Sync>` where it is made, or keep its words: `.map_err(|error| error.to_string())`"
-)]
-pub trait IntoCause {
-    /// The cause.
-    fn into_cause(self) -> Box<dyn StdError + Send + Sync>;
-}
-
-impl<E: Into<Box<dyn StdError + Send + Sync>>> IntoCause for E {
-    fn into_cause(self) -> Box<dyn StdError + Send + Sync> {
-        self.into()
-    }
-}
-
-/// Has the trait without the other impl's bound, so that the compiler speaks of the trait and not of the bound.
-#[expect(dead_code, reason = "nothing is ever made of it")]
-struct Nothing;
-
-impl IntoCause for Nothing {
-    fn into_cause(self) -> Box<dyn StdError + Send + Sync> {
-        "nothing".into()
+    fn timeout(self) -> Result<T> {
+        self.map_err(|error| TransactionError::standing_for(Category::Timeout, error.into()))
     }
 }

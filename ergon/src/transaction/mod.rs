@@ -30,8 +30,6 @@ use serde::de::DeserializeOwned;
 pub(crate) use cancel::cancellable;
 pub use category::HasCategory;
 pub use error::{Category, Result, ResultExt, TransactionError};
-#[doc(hidden)]
-pub use error::{Fallible, IntoCause};
 pub use id::TransactionId;
 pub use metadata::{Metadata, key};
 pub use payload::{Content, ContentType, Decode, DecodeError, Payload};
