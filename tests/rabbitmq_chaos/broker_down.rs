@@ -16,7 +16,8 @@ const WORTH: Duration = Duration::from_millis(10);
 async fn the_broker_is_stopped_for_three_seconds() {
     let broker = Broker::start().await;
     let mut pipeline = Pipeline::new(&broker, broker.port(), "stop").pause(WORTH).fate(mixed);
-    pipeline.fill(5000).await;
+    // More than is done before the outage begins, on a machine whose `rabbitmqctl` takes its time.
+    pipeline.fill(20_000).await;
     let running = pipeline.start().await;
     pipeline.goes_on(500).await;
     broker.stop_app().await;
@@ -141,7 +142,8 @@ async fn the_task_is_told_to_stop_while_the_broker_is_frozen() {
 async fn the_broker_runs_out_of_memory() {
     let broker = Broker::start().await;
     let mut pipeline = Pipeline::new(&broker, broker.port(), "memory").pause(WORTH);
-    pipeline.fill(5000).await;
+    // More than is done before the outage begins, on a machine whose `rabbitmqctl` takes its time.
+    pipeline.fill(20_000).await;
     let running = pipeline.start().await;
     pipeline.goes_on(500).await;
     broker.memory_alarm(true).await;
