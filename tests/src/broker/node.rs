@@ -201,12 +201,21 @@ impl Broker {
         printed
     }
 
-    /// Whether it speaks AMQP right now.
+    /// Whether it speaks AMQP right now, and takes connections over TLS where it has a port for them.
+    ///
+    /// The listeners are started one after the other: the port for TLS refuses for a while after the first one answers.
     pub async fn answers(&self) -> bool {
-        matches!(timeout(Duration::from_secs(2), greet(self.port())).await, Ok(Ok(())))
+        let asked = async {
+            greet(self.port()).await?;
+            if let Some((port, _)) = &self.home.tls {
+                TcpStream::connect(("127.0.0.1", *port)).await?;
+            }
+            io::Result::Ok(())
+        };
+        matches!(timeout(Duration::from_secs(2), asked).await, Ok(Ok(())))
     }
 
-    /// Waits until it speaks AMQP.
+    /// Waits until all its listeners answer.
     async fn ready(&self) {
         let began = Instant::now();
         while !self.answers().await {
