@@ -634,8 +634,8 @@ async fn a_derived_connector_hands_opening_beginning_and_closing_on_in_this_orde
             say("open");
             Ok(())
         }
-        async fn begin(&self) -> Done {
-            say("begin");
+        async fn start(&self) -> Done {
+            say("start");
             Ok(())
         }
         async fn close(&self) -> Done {
@@ -664,5 +664,5 @@ async fn a_derived_connector_hands_opening_beginning_and_closing_on_in_this_orde
     }
     testing::run(Through::config(ThroughWiring { input: DoorConfig {} })).await.unwrap();
     Connector::check(&Door {}).await.unwrap();
-    assert_eq!(*SAID.lock().unwrap(), ["open", "begin", "fetch", "close", "check"]);
+    assert_eq!(*SAID.lock().unwrap(), ["open", "start", "fetch", "close", "check"]);
 }
