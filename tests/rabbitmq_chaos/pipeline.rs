@@ -219,7 +219,7 @@ impl<'a> Pipeline<'a> {
 
     /// Has the connectors declare their queues.
     pub(crate) async fn declare(&self) -> Result<(), ConnectorError> {
-        for (config, usage) in [(&self.input, Direction::Source), (&self.output, Direction::Sink)] {
+        for (config, direction) in [(&self.input, Direction::Source), (&self.output, Direction::Sink)] {
             let mut context = Context::new("copy", "declare");
             context.direction = direction;
             let connector = parsed(config).build(&context)?;
