@@ -1,13 +1,5 @@
 //! The stack that is shipped with a project: every file can be read, every image is pinned, and every metric that a
 //! panel or an alert names exists, with the labels it is asked by.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::collections::BTreeSet;
 use std::fs;

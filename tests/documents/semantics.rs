@@ -1,12 +1,4 @@
 //! The page on the engine's semantics names tests that exist, for every rule.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::path::{Path, PathBuf};
 
@@ -55,8 +47,8 @@ fn every_rule_names_tests_that_exist() {
 
 #[test]
 fn a_test_that_is_gone_is_seen() {
-    assert_eq!(problem("tests/semantics.rs::a_test_that_is_gone_is_seen"), None);
-    assert_eq!(problem("tests/semantics.rs::gone").unwrap(), "tests/semantics.rs has no test `gone`");
+    assert_eq!(problem("tests/documents/semantics.rs::a_test_that_is_gone_is_seen"), None);
+    assert_eq!(problem("tests/documents/semantics.rs::gone").unwrap(), "tests/documents/semantics.rs has no test `gone`");
     assert_eq!(problem("tests/gone.rs::gone").unwrap(), "there is no file tests/gone.rs");
     let page =
         "| Rule | Tests |\n|---|---|\n| One. | `a::b`, `c::d` |\n| Two. | |\n\n| Limit | Bounds |\n| a | b |";

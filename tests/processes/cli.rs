@@ -1,12 +1,4 @@
 //! The command line as a person and as a shell see it: real processes, real files, real signals.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,12 +1,4 @@
 //! How a process says that it is alive and ready: to whoever asks over HTTP, and to systemd.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,13 +1,5 @@
 //! What a person sees of a run: the program on a terminal, and the screen of that terminal.
 #![cfg(unix)]
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

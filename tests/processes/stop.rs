@@ -1,13 +1,5 @@
 //! A stop in real processes: whenever the signal comes and whatever hangs, the process is out within its grace and a
 //! second, with the right code, and nothing is lost.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,12 +1,4 @@
 //! Several worker processes: each item is somebody's, one that dies is replaced, all stop together, none is left.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::os::unix::process::CommandExt;
 use std::process::{Output, Stdio};

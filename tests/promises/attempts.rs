@@ -1,12 +1,4 @@
 //! Steps, attempts and the waits between them; and the same for functions of the user's own.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -250,7 +242,7 @@ async fn a_panic_inside_run_fn_is_a_system_error() {
     let once = RetryPolicy::DEFAULT;
     let failed = run_fn_blocking(&once, "stock", || -> Result<()> { panic!("boom") }).unwrap_err();
     assert_eq!(failed.category(), Category::System);
-    assert!(failed.message().contains("tests/attempts.rs") && failed.message().ends_with("boom"), "{failed}");
+    assert!(failed.message().contains("tests/promises/attempts.rs") && failed.message().ends_with("boom"), "{failed}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,12 +1,4 @@
 //! Blocking handlers: on threads, with limits as strict as those of async ones.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,12 +1,4 @@
 //! Every `.await` of a handler may be its last: whichever it is, no slot, delivery or outcome is lost.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::fmt;
 use std::pin::Pin;

@@ -1,12 +1,4 @@
 //! What becomes of a delivery: each disposition, the dead-letter connector, and an end to what is given back.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -1,12 +1,4 @@
 //! A stop: fetch no more, hand back what has not begun, finish what is in flight, then cancel the rest.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};

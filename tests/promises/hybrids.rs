@@ -1,12 +1,4 @@
 //! What becomes of the inbound transaction of a hybrid when an outbound one does not come through.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::time::Duration;
 

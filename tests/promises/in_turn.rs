@@ -1,6 +1,5 @@
 //! A lane settles in its own turn where the source answers at once; what the source does not answer at once goes on
 //! beside the lanes. Either way one call at a time, exactly once.
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,12 +1,4 @@
 //! One at a time, transactions keep their order, also when they are given back.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::time::Duration;
 

@@ -1,12 +1,4 @@
 //! Tasks that run loops of their own: what `execute` drops or repeats leaves nothing behind.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,12 +1,4 @@
 //! A producer loses nothing of what its stream makes, whatever the stream, its steps and its sink do.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,12 +1,4 @@
 //! Settled exactly once, many in one call, and what is not known to be settled is never counted as success.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,5 +1,4 @@
 //! Simulated runs hold every invariant; and the checker sees each of them broken.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::time::Duration;
 

@@ -1,12 +1,4 @@
 //! Finite and streaming runs, empty sources, and fetches that fail.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

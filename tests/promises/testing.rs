@@ -1,12 +1,4 @@
 //! What `ergon::testing` gives to users does what it says, seen from real tasks.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::time::Duration;
 

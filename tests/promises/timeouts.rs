@@ -1,12 +1,4 @@
 //! Time limits, each on its own.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,4 @@
 //! The broker and the network that other tests break do as told: shown with bare `lapin`, without Ergon.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 use std::fs;
 use std::path::Path;

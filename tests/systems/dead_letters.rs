@@ -1,12 +1,4 @@
 //! `dead-letters`: what was rejected is shown where it lies, and sent back once; nothing is lost on the way.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -412,7 +404,7 @@ type Raw = (BasicProperties, Vec<u8>);
 
 /// The message of `tests/data/cases/q05-properties.json`, with a header of each type that a sender can write.
 fn with_all_properties() -> Raw {
-    let case = include_str!("data/cases/q05-properties.json");
+    let case = include_str!("../data/cases/q05-properties.json");
     let case: Value = serde_json::from_str(case).unwrap();
     let (props, text) = (&case[0]["props"], |name: &str| case[0]["props"][name].as_str().unwrap().to_owned());
     let body = case[0]["body_b64"].as_str().unwrap();

@@ -1,12 +1,4 @@
 //! The OpenAI service against a server that speaks its protocol, well and badly.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::time::Duration;
 

@@ -1,14 +1,6 @@
 //! `examples/order_pipeline` as its README says: over files, and over a broker.
 //!
 //! What needs a broker runs with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,4 @@
 //! The collector that the tests of telemetry stand on: it keeps what it is sent, and fails as it is told to.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! The RabbitMQ connector against a real broker: run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
-
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 

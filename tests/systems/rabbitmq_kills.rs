@@ -2,15 +2,6 @@
 //!
 //! Run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`; `ERGON_CHAOS_FULL` makes it 10,000 messages and a
 //! hundred kills.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test"
-)]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,12 +1,4 @@
 //! `ergon new` and `ergon generate`: what they write is built, linted, run and tested as a user would.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -153,7 +145,7 @@ fn a_new_project_builds_runs_and_passes_its_tests_and_so_does_what_is_generated(
 /// Puts calls that reach lists in this process in the place of those that a project writes, and tries the rules of a
 /// connector on them.
 fn write_the_calls_of(connector: &Path) {
-    let from = root().join("tests/scaffold");
+    let from = root().join("tests/documents/scaffold");
     std::fs::copy(from.join("acme_service.rs"), connector.join("service.rs")).unwrap();
     std::fs::copy(from.join("acme_rules.rs"), connector.join("rules.rs")).unwrap();
     let module = std::fs::read_to_string(connector.join("mod.rs")).unwrap();

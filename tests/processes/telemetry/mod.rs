@@ -1,21 +1,8 @@
 //! What can be seen of a real program by a real collector: spans, log lines, metrics.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::float_cmp,
-    reason = "a test that panics fails; what is counted is whole"
-)]
-
-#[path = "telemetry/collectors.rs"]
 mod collectors;
-#[path = "telemetry/handed.rs"]
 mod handed;
-#[path = "telemetry/hostile.rs"]
 mod hostile;
-#[path = "telemetry/workers.rs"]
 mod workers;
 
 use std::fs;

@@ -1,21 +1,10 @@
 //! Odd files and odd moments: nothing of a file is skipped, and what cannot be written is said when it is dispatched.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 #[cfg(unix)]
-#[path = "files/pipes.rs"]
 mod pipes;
 #[cfg(unix)]
-#[path = "files/sinks.rs"]
 mod sinks;
 #[cfg(unix)]
-#[path = "files/workbooks.rs"]
 mod workbooks;
 
 use std::time::Duration;

@@ -1,24 +1,10 @@
 //! The HTTP service against a server that answers well, late, wrongly, too much, or not at all.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
-#[path = "http_service/errors.rs"]
 mod errors;
-#[path = "http_service/guide.rs"]
 mod guide;
-#[path = "http_service/program.rs"]
 mod program;
-#[path = "http_service/requests.rs"]
 mod requests;
-#[path = "http_service/retries.rs"]
 mod retries;
-#[path = "http_service/secrets.rs"]
 mod secrets;
 
 use std::error::Error as _;

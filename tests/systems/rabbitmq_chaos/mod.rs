@@ -2,17 +2,8 @@
 //! a ledger of every id.
 //!
 //! Each scenario prints how long it took until the first transaction went through again. Starts brokers of its own and
-//! takes minutes: `cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored --nocapture --test-threads 2`.
+//! takes minutes: `cargo test -p ergon-tests --test systems -- --ignored chaos --nocapture --test-threads 2`.
 //! `ERGON_CHAOS_SECONDS` is how long the long outages last; 15 unless said otherwise.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test"
-)]
 
 mod broker_down;
 mod network;

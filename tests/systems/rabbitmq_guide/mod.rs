@@ -1,20 +1,9 @@
 //! The guide to RabbitMQ: its tables hold against the code, its claims against a broker, and its example project runs.
 //!
 //! What needs a broker runs with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
-#[path = "rabbitmq_guide/claims.rs"]
 mod claims;
-#[path = "rabbitmq_guide/example.rs"]
 mod example;
-#[path = "rabbitmq_guide/tables.rs"]
 mod tables;
 
 use std::path::{Path, PathBuf};
