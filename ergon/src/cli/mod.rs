@@ -8,6 +8,7 @@ mod command;
 mod condition;
 mod graph;
 mod help;
+mod options;
 mod output;
 mod policies;
 mod progress;
