@@ -187,11 +187,7 @@ impl Kind {
             },
             // No comparison holds for a value that is no number.
             (Self::Number { least, most, rule }, Value::Number(number)) => {
-                if *number >= least && *number <= most {
-                    None
-                } else {
-                    Some(rule)
-                }
+                if *number >= least && *number <= most { None } else { Some(rule) }
             }
             (Self::Time { positive, .. }, Value::Time(time)) if time.is_zero() => positive,
             (Self::Limit { .. }, Value::Time(time)) if time.is_zero() => Some(NO_TIME),

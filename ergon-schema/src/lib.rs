@@ -8,6 +8,7 @@
 
 mod key;
 mod policies;
+pub mod sample;
 pub mod suggest;
 
 pub use key::{Bound, Key, Kind, NO_TIME, Policy, RunOption, SlotUse, Value, Word, first_broken};

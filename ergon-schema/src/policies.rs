@@ -205,9 +205,15 @@ macro_rules! pick_keys {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! meaning {
-    ($of:ident { meaning: $meaning:literal, $($rest:tt)* }) => { $meaning };
-    (consumer { consumer: $meaning:literal, $($rest:tt)* }) => { $meaning };
-    (producer { consumer: $other:literal, producer: $meaning:literal, $($rest:tt)* }) => { $meaning };
+    ($of:ident { meaning: $meaning:literal, $($rest:tt)* }) => {
+        $meaning
+    };
+    (consumer { consumer: $meaning:literal, $($rest:tt)* }) => {
+        $meaning
+    };
+    (producer { consumer: $other:literal, producer: $meaning:literal, $($rest:tt)* }) => {
+        $meaning
+    };
 }
 
 /// The default of a key for its documentation: the words for it, or the expression.
@@ -220,22 +226,36 @@ macro_rules! default_words {
     } $value:expr) => {
         $default
     };
-    ($words:tt $value:expr) => { concat!("`", stringify!($value), "`") };
+    ($words:tt $value:expr) => {
+        concat!("`", stringify!($value), "`")
+    };
 }
 
 /// The bounds of a key's values for its documentation.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! bounds {
-    ($(maybe)? count $int:ident, at least $least:literal) => { concat!("At least ", $least, ".") };
+    ($(maybe)? count $int:ident, at least $least:literal) => {
+        concat!("At least ", $least, ".")
+    };
     ($(maybe)? count $int:ident, at least $least:literal, at most $most:literal) => {
         concat!("From ", $least, " to ", $most, ".")
     };
-    (number at least $least:literal) => { concat!("At least ", $least, ".") };
-    (number from $least:literal to $most:literal) => { concat!("From ", $least, " to ", $most, ".") };
-    ($(maybe)? time, not below $other:ident) => { concat!("Not less than `", stringify!($other), "`.") };
-    (limit $($or:ident)*) => { "Longer than 0." };
-    ($($kind:tt)*) => { "" };
+    (number at least $least:literal) => {
+        concat!("At least ", $least, ".")
+    };
+    (number from $least:literal to $most:literal) => {
+        concat!("From ", $least, " to ", $most, ".")
+    };
+    ($(maybe)? time, not below $other:ident) => {
+        concat!("Not less than `", stringify!($other), "`.")
+    };
+    (limit $($or:ident)*) => {
+        "Longer than 0."
+    };
+    ($($kind:tt)*) => {
+        ""
+    };
 }
 
 macro_rules! kind {

@@ -4,14 +4,15 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
 
-use crate::model::{DeriveConfig, ConfigField, FieldKind};
+use crate::model::{ConfigField, DeriveConfig, FieldKind};
 use crate::validate::kebab_case;
 
 /// `impl Connector`, the assertions of its roles, its config, and the factory.
 pub(super) fn connector(model: &DeriveConfig) -> TokenStream {
     let DeriveConfig { ergon, ident, .. } = model;
     let (implementation, assertions, config) = (connector_impl(model), assertions(model), config(model));
-    let (config_ident, build) = (config_ident(model), build(model, &quote!(#ergon::__private::ConnectorError)));
+    let (config_ident, build) =
+        (config_ident(model), build(model, &quote!(#ergon::__private::ConnectorError)));
     let check = check_inner(model, &quote!(#ergon::__private::ConnectorError));
     quote! {
         #implementation

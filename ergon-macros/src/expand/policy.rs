@@ -115,10 +115,8 @@ fn plain(ergon: &Path, kind: Kind, value: &Value<'_>) -> TokenStream {
         Value::Word(word) => variant(ergon, kind, word),
         Value::Absent | Value::Slot(_) | Value::Group(_) => return quote!(::core::option::Option::None),
     };
-    let maybe = matches!(
-        kind,
-        Kind::Count { maybe: true, .. } | Kind::Time { maybe: true, .. } | Kind::Limit { .. }
-    );
+    let maybe =
+        matches!(kind, Kind::Count { maybe: true, .. } | Kind::Time { maybe: true, .. } | Kind::Limit { .. });
     if maybe { some(&tokens) } else { tokens }
 }
 

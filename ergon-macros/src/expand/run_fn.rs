@@ -7,7 +7,7 @@ use syn::{Ident, ItemFn};
 
 use super::paths::spanned;
 use super::policy;
-use crate::model::{Argument, RunFnPolicy, RunFn};
+use crate::model::{Argument, RunFn, RunFnPolicy};
 
 pub(super) fn expand(model: &RunFn) -> TokenStream {
     let RunFn { ergon, function, name, arguments, returns, .. } = model;

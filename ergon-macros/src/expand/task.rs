@@ -182,7 +182,11 @@ fn policy_field(policy: &Policy) -> Ident {
 
 fn policy_type(task: &Task, policy: &Policy) -> TokenStream {
     let ergon = &task.ergon;
-    if policy.role == "consumer" { quote!(#ergon::__private::ConsumerPolicy) } else { quote!(#ergon::__private::ProducerPolicy) }
+    if policy.role == "consumer" {
+        quote!(#ergon::__private::ConsumerPolicy)
+    } else {
+        quote!(#ergon::__private::ProducerPolicy)
+    }
 }
 
 /// How the task's output is shown by `process-transaction`.

@@ -237,6 +237,40 @@ fn an_error() {
     insta::assert_snapshot!(readable(super::transaction_error(item)));
 }
 
+/// The keys from the outside in, with a value: `process(max_attempts = 3)`.
+fn nested(path: &str, value: &str) -> String {
+    let mut keys = path.rsplit('.');
+    // A slot is a name, in the settings a text.
+    let value = if ["from", "dead_letter"].contains(&path) { value.trim_matches('"') } else { value };
+    let innermost = format!("{} = {value}", keys.next().unwrap());
+    keys.fold(innermost, |inner, key| format!("{key}({inner})"))
+}
+
+/// What a task becomes whose role has this key.
+fn with_key(role: &str, path: &str, value: &str) -> String {
+    let attribute = format!("connectors(input: Source, other: Source, dlq), {role}({})", nested(path, value));
+    let item = quote!(
+        struct Sync;
+    );
+    super::task(attribute.parse().unwrap(), &item).to_string()
+}
+
+#[test]
+fn the_attribute_takes_every_key_and_checks_its_value() {
+    for (role, keys) in [("consumer", ergon_schema::CONSUMER), ("producer", ergon_schema::PRODUCER)] {
+        for sample in ergon_schema::sample::samples(keys) {
+            let path = &sample.path;
+            let made = with_key(role, path, &sample.value);
+            assert!(made.contains(&format!("\"{role}.{path}\"")), "{path}: {made}");
+            for (value, rule) in sample.refused.iter().filter(|(value, _)| !value.starts_with('-')) {
+                let made = with_key(role, path, value);
+                let said = format!("`{}` {rule}", sample.key.name);
+                assert!(made.contains("compile_error") && made.contains(&said), "{said}: {made}");
+            }
+        }
+    }
+}
+
 /// The first code block, and the second, of the page on what an attribute becomes.
 fn documented() -> (String, String) {
     let page = include_str!("../../../docs/expansion.md");

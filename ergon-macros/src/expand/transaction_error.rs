@@ -7,7 +7,7 @@ use syn::{Field, Ident};
 
 use super::paths::spanned;
 use super::policy::duration;
-use crate::model::{TransactionError, Category};
+use crate::model::{Category, TransactionError};
 
 pub(super) fn expand(model: &TransactionError) -> TokenStream {
     let TransactionError { ergon, ident, arms, transparent } = model;

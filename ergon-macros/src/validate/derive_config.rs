@@ -4,7 +4,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Field, Fields, GenericArgument, Ident, PathArguments, Type};
 
 use crate::diagnostics::{Problems, suggestion};
-use crate::model::{DeriveConfig, ConfigField, FieldKind};
+use crate::model::{ConfigField, DeriveConfig, FieldKind};
 use crate::parse::{Entry, Value, entries, in_type};
 
 /// Which derive this is: the name of its helper attribute, and what a struct may declare in it.
@@ -25,7 +25,11 @@ impl Derive {
 const FIELD_KEYS: [&str; 3] = ["service", "default", "skip"];
 
 /// Makes the model of a struct whose config is derived.
-pub(crate) fn derive_config(derive: Derive, input: DeriveInput, problems: &mut Problems) -> Option<DeriveConfig> {
+pub(crate) fn derive_config(
+    derive: Derive,
+    input: DeriveInput,
+    problems: &mut Problems,
+) -> Option<DeriveConfig> {
     let what = if derive.attribute == "connector" { "connector" } else { "service" };
     let Data::Struct(data) = input.data else {
         problems.at(&input.ident, format!("a {what} is a struct; `{}` is none", input.ident));

@@ -225,7 +225,9 @@ impl Checker<'_> {
         };
         let role = self.connectors.get(index).map(|connector| &connector.role)?;
         let wrong = match (need, role) {
-            (SlotUse::Source, Role::Source | Role::Duplex) | (SlotUse::Sink, Role::Sink | Role::Duplex) => None,
+            (SlotUse::Source, Role::Source | Role::Duplex) | (SlotUse::Sink, Role::Sink | Role::Duplex) => {
+                None
+            }
             (SlotUse::Source, _) => Some(format!("`{name}` is no source; write `{name}: Source`")),
             (SlotUse::Sink, Role::Source) => {
                 let message = "is a source, so it takes no dead letters; name a sink, such as `dlq: Sink`";

@@ -8,17 +8,13 @@ use syn::{Expr, ExprLit, FnArg, ItemFn, Lit, Pat, Receiver, ReceiverKind, Return
 use super::keys::names;
 use super::policy;
 use crate::diagnostics::{Problems, suggestion};
-use crate::model::{Argument, RunFnPolicy, RunFn, Setting};
+use crate::model::{Argument, RunFn, RunFnPolicy, Setting};
 use crate::parse::{Entry, Value, entries, in_type};
 
 const KEYS: [&str; 3] = ["name", "policy", "crate"];
 
 /// Makes the model of a function in an envelope; none if nothing can be made of it.
-pub(crate) fn run_fn(
-    attribute: TokenStream,
-    mut function: ItemFn,
-    problems: &mut Problems,
-) -> Option<RunFn> {
+pub(crate) fn run_fn(attribute: TokenStream, mut function: ItemFn, problems: &mut Problems) -> Option<RunFn> {
     let (own, keys): (Vec<_>, Vec<_>) =
         entries(attribute, problems).into_iter().partition(|entry| KEYS.iter().any(|key| entry.key == key));
     check_keys(&keys, problems);

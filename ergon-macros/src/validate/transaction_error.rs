@@ -6,7 +6,7 @@ use syn::{Attribute, Data, DeriveInput, Expr, ExprLit, Field, Fields, Ident, Lit
 
 use super::duration::parse_duration;
 use crate::diagnostics::{Problems, suggestion};
-use crate::model::{TransactionError, Category};
+use crate::model::{Category, TransactionError};
 use crate::parse::{Value, entries};
 
 const CATEGORIES: [(&str, &str); 3] =

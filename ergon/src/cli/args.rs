@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::condition::Condition;
 use super::options::{PolicyOptions, whole};
-use super::{Package, help};
+use super::{Package, examples};
 use crate::runner::WorkerIdentity;
 use crate::settings::{FailWhen, suggest};
 
@@ -236,7 +236,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// All that can be written, under the program's own name, with examples.
 pub(crate) fn command(package: &Package) -> clap::Command {
     let command = Arguments::command().name(package.name).bin_name(package.name).version(package.version);
-    help::with_examples(command, package.name)
+    examples::with_examples(command, package.name)
 }
 
 /// Reads the command line of a program.

@@ -6,6 +6,7 @@
 mod args;
 mod command;
 mod condition;
+mod examples;
 mod graph;
 mod help;
 mod options;
@@ -18,6 +19,8 @@ mod summary;
 mod telemetry;
 mod words;
 
+#[cfg(test)]
+mod every_key;
 #[cfg(test)]
 mod snapshots;
 #[cfg(test)]

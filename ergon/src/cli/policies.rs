@@ -58,9 +58,8 @@ pub(crate) struct Written {
 pub(crate) fn written(policy: &dyn Policy) -> Vec<Written> {
     let values = policy.values();
     let all = || policy.keys().iter().zip(&values);
-    let own = all().filter_map(|(key, value)| {
-        Some(Written { key: key.name.to_owned(), value: toml(key, value)? })
-    });
+    let own =
+        all().filter_map(|(key, value)| Some(Written { key: key.name.to_owned(), value: toml(key, value)? }));
     let groups = all().filter_map(|(key, value)| match value {
         Value::Group(group) => Some((key.name, *group)),
         _ => None,

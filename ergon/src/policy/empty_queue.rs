@@ -9,7 +9,8 @@ impl EmptyQueuePolicy {
     pub fn wait_after(&self, n: u32) -> Duration {
         let Self { backoff, backoff_multiplier, backoff_cap } = *self;
         let cap = Some(backoff_cap);
-        RetryPolicy { backoff, backoff_multiplier, backoff_cap: cap, ..RetryPolicy::DEFAULT }.wait_after(n, None)
+        RetryPolicy { backoff, backoff_multiplier, backoff_cap: cap, ..RetryPolicy::DEFAULT }
+            .wait_after(n, None)
     }
 }
 

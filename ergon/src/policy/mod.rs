@@ -12,6 +12,7 @@ mod retry;
 mod roles;
 mod schema;
 
+pub(crate) use ergon_schema::NO_TIME;
 pub(crate) use flags::{Flag, Flags};
 pub use problem::PolicyProblem;
 pub(crate) use roles::{Policies, Role};
@@ -21,4 +22,3 @@ pub use schema::{
     ConsumerLayer, ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure, ProducerLayer, ProducerPolicy,
     RetryPolicy,
 };
-pub(crate) use ergon_schema::NO_TIME;
