@@ -1,4 +1,4 @@
-//! What a macro was asked for, valid by construction.
+//! The models of the macros' inputs, valid by construction.
 
 use std::time::Duration;
 
@@ -185,7 +185,7 @@ pub(crate) struct RunFn {
 pub(crate) struct Argument {
     pub(crate) name: Ident,
     pub(crate) mutability: Option<Token![mut]>,
-    /// Where its type stands: there is told that it cannot be given twice.
+    /// The span of its type: the error that it cannot be cloned is reported there.
     pub(crate) place: Span,
 }
 

@@ -1,4 +1,4 @@
-//! What `#[derive(Connector)]` and `#[derive(Service)]` become.
+//! Expands `#[derive(Connector)]` and `#[derive(Service)]`.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};

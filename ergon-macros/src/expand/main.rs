@@ -1,4 +1,4 @@
-//! What `ergon::main!` becomes.
+//! Expands `ergon::main!`.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};

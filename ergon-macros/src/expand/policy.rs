@@ -1,4 +1,4 @@
-//! A policy as an expression that a person would have written.
+//! Expands a policy into the expression that a person would write.
 
 use std::time::Duration;
 

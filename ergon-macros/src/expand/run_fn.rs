@@ -1,4 +1,4 @@
-//! What `#[ergon::run_fn]` becomes: the function as it was, its body called by the engine's own retries.
+//! Expands `#[ergon::run_fn]`: the signature stays, and the retries of the engine call the body.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};

@@ -1,5 +1,5 @@
-//! What comes out next to the errors of a task, so that the rest of the user's file type-checks, and an editor goes on
-//! completing.
+//! Expands a stand-in next to the errors, so that the rest of the user's file type-checks, and an editor continues to
+//! complete.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};

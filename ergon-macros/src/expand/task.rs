@@ -1,4 +1,4 @@
-//! What a task's struct becomes.
+//! Expands `#[ergon::task]`.
 
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};

@@ -336,6 +336,13 @@ fn mutated(tokens: TokenStream, steps: &mut impl Iterator<Item = u8>) -> TokenSt
     trees.into_iter().collect()
 }
 
+/// Breaks tokens in three places.
+fn mutate(tokens: &mut TokenStream, steps: &mut impl Iterator<Item = u8>) {
+    for _ in 0..3 {
+        *tokens = mutated(std::mem::take(tokens), steps);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
     #[test]
@@ -350,13 +357,8 @@ proptest! {
             item = quote!(pub(crate) fn f<T: Clone>(&self, a: T) -> Result<T, E> where T: Send { self.g(a) });
         }
         let mut steps = steps.into_iter();
-        for _ in 0..3 {
-            if in_item {
-                item = mutated(item, &mut steps);
-            } else {
-                attribute = mutated(attribute, &mut steps);
-            }
-        }
+        let broken = if in_item { &mut item } else { &mut attribute };
+        mutate(broken, &mut steps);
         let out = super::run_fn(attribute, &item);
         let parses = syn::parse2::<syn::File>(out.clone()).is_ok();
         prop_assert!(parses || out.to_string().contains("compile_error"), "{out}");
@@ -377,10 +379,7 @@ proptest! {
                 enum E { #[business] A(u8), #[transparent] B { #[from] b: B }, #[timeout] C, D }
             };
         }
-        let mut steps = steps.into_iter();
-        for _ in 0..3 {
-            item = mutated(item, &mut steps);
-        }
+        mutate(&mut item, &mut steps.into_iter());
         for made in [super::connector(item.clone()), super::service(item.clone()), super::transaction_error(item)] {
             prop_assert!(syn::parse2::<syn::File>(made.clone()).is_ok(), "{made}");
         }
@@ -394,13 +393,8 @@ proptest! {
     ) {
         let (mut attribute, mut item) = seeds().swap_remove(seed);
         let mut steps = steps.into_iter();
-        for _ in 0..3 {
-            if in_item {
-                item = mutated(item, &mut steps);
-            } else {
-                attribute = mutated(attribute, &mut steps);
-            }
-        }
+        let broken = if in_item { &mut item } else { &mut attribute };
+        mutate(broken, &mut steps);
         let out = super::task(attribute, &item);
         // An item that is no Rust any more comes out as it was, beside the error.
         let parses = syn::parse2::<syn::File>(out.clone()).is_ok();

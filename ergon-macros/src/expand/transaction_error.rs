@@ -1,4 +1,4 @@
-//! What `#[derive(TransactionError)]` becomes.
+//! Expands `#[derive(TransactionError)]`.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};

@@ -12,7 +12,7 @@ use super::policies::{toml, written};
 use super::project::Project;
 use super::tests::{PACKAGE, Ran, ran};
 use crate::connector::memory::MemoryConfig;
-use crate::policy::{ConsumerPolicy, EmptyQueuePolicy, Policies, ProducerPolicy, RetryPolicy, Role};
+use crate::policy::{ConsumerPolicy, EmptyQueuePolicy, Flags, Policies, ProducerPolicy, RetryPolicy, Role};
 use crate::runner::fake::{fake, price_orders};
 use crate::settings::{self, Options};
 use crate::task::{Consumer, Producer, Task, TaskConfig};
@@ -231,24 +231,47 @@ fn flagged(keys: &'static [Key]) -> impl Iterator<Item = (&'static Key, Vec<Stri
     })
 }
 
+#[derive(serde::Deserialize)]
+struct Empty {}
+
+/// The plain tasks under settings and variables.
+fn project(toml: &str, environment: Vec<(OsString, OsString)>) -> Project {
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::write(folder.path().join("ergon.toml"), toml).unwrap();
+    let options = Options { working_folder: folder.path().to_path_buf(), environment, ..Options::default() };
+    let framework = settings::load::<Empty>(&options).unwrap().framework;
+    Project::new(framework, plain().map(|plain| plain.config).to_vec()).unwrap()
+}
+
 /// The policies of a task under a command line.
 fn under(plain: &Plain, line: &[String]) -> Policies {
     let words = ["shop", "run", plain.name()].map(OsString::from);
     let words = words.into_iter().chain(line.iter().map(OsString::from));
     let Command::Run(run) = args::parse(&PACKAGE, words).unwrap().command else { panic!("no `run`") };
-    let folder = tempfile::TempDir::new().unwrap();
-    let toml = "[tasks.price-orders.consumer]\nstreaming = true\n";
-    let config = folder.path().join("ergon.toml");
-    std::fs::write(&config, toml).unwrap();
-    let options = Options { working_folder: folder.path().to_path_buf(), ..Options::default() };
-    let framework = settings::load::<Empty>(&options).unwrap().framework;
-    let tasks = self::plain().map(|plain| plain.config).to_vec();
-    let project = Project::new(framework, tasks).unwrap();
+    // What `--once` changes.
+    let project = project("[tasks.price-orders.consumer]\nstreaming = true\n", Vec::new());
     project.plan(&plain.config, &run.policies.0).policies
 }
 
-#[derive(serde::Deserialize)]
-struct Empty {}
+#[test]
+fn a_bad_value_of_any_key_is_blamed_on_its_variable() {
+    for plain in plain() {
+        for Sample { path, refused, .. } in plain.settable() {
+            for (value, rule) in refused {
+                let (name, role) = (plain.name(), plain.role.as_str());
+                let keys = format!("{name}.{role}.{path}").replace('-', "_").replace('.', "__");
+                let variable = format!("ERGON_TASKS__{}", keys.to_uppercase());
+                let environment = vec![(variable.clone().into(), value.trim_matches('"').into())];
+                let plan = project("", environment).plan(&plain.config, &Flags::default());
+                let said = format!("environment variable {variable}: tasks.{name}.{role}.{path}: {rule}");
+                let wrong = &plan.wrong[0];
+                let found =
+                    std::error::Error::source(wrong).map_or_else(|| wrong.to_string(), ToString::to_string);
+                assert!(found.starts_with(&said), "{said}\n{found}");
+            }
+        }
+    }
+}
 
 #[test]
 fn every_option_of_run_sets_its_key() {
@@ -294,6 +317,19 @@ fn an_option_for_the_consumer_of_a_hybrid_is_not_blamed_for_its_producer() {
     let ran = consumer.ran("", &["--concurrency", "4"]);
     let said = "error: tasks.price-orders.producer.concurrency: must be at least 1\n";
     assert!(ran.talk.starts_with(said), "{}", ran.talk);
+}
+
+#[test]
+fn the_error_of_an_impossible_constant_names_every_key_with_a_rule() {
+    let note = include_str!("../private/mod.rs").split("this retry policy cannot be obeyed").nth(1).unwrap();
+    let note = note.lines().find(|line| line.contains("note = ")).unwrap();
+    let has_rule = |key: &Key| matches!(key.kind, Kind::Time { not_below: Some(_), .. });
+    for Sample { key, refused, .. } in samples(RETRY) {
+        assert!(
+            (refused.is_empty() && !has_rule(key)) || note.contains(&format!("`{}`", key.name)),
+            "{note}"
+        );
+    }
 }
 
 /// The words of the guide for the values of a key.
