@@ -11,7 +11,7 @@ use syn::{Ident, Path};
 use super::paths::spanned;
 use crate::model::{Policy, Setting, SettingValue, Task};
 
-/// `::ergon::ConsumerPolicy { concurrency: 8, ..::ergon::ConsumerPolicy::DEFAULT }`.
+/// `ConsumerPolicy { concurrency: 8, ..ConsumerPolicy::DEFAULT }`, with the path of each name.
 pub(super) fn expression(task: &Task, policy: &Policy) -> TokenStream {
     let settings = policy.settings.iter().map(|setting| {
         let key = &setting.key;

@@ -2,7 +2,7 @@
 //!
 //! A policy is set by the task's attribute, then changed by `TaskConfig`, the settings and the command line, in this
 //! order. The settings and the command line are a layer each, over the values before it. `ergon-schema` declares every
-//! key once; [`schema`] makes the structs, their defaults and the layers from it.
+//! key once; `schema.rs` makes the structs, their defaults and the layers from it.
 
 pub(crate) mod duration;
 mod empty_queue;

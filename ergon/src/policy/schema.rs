@@ -214,7 +214,7 @@ ergon_schema::keys! { retry => policy {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use ergon::RetryPolicy;
+    /// use ergon::policy::RetryPolicy;
     ///
     /// const PATIENT: RetryPolicy = RetryPolicy {
     ///     max_attempts: 4,
@@ -249,7 +249,7 @@ ergon_schema::keys! { consumer => policy {
     /// How a consumer fetches, processes and settles its transactions.
     ///
     /// ```
-    /// use ergon::ConsumerPolicy;
+    /// use ergon::policy::ConsumerPolicy;
     ///
     /// let policy = ConsumerPolicy { concurrency: 8, batch_size: 100, ..ConsumerPolicy::DEFAULT };
     /// assert!(policy.check().is_ok());
@@ -268,7 +268,7 @@ ergon_schema::keys! { producer => policy {
     /// How a producer pulls its stream, prepares each transaction and hands it on.
     ///
     /// ```
-    /// use ergon::ProducerPolicy;
+    /// use ergon::policy::ProducerPolicy;
     ///
     /// let policy = ProducerPolicy { concurrency: 4, limit: Some(1000), ..ProducerPolicy::DEFAULT };
     /// assert!(policy.check().is_ok());
