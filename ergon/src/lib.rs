@@ -104,9 +104,9 @@ pub use bytes::Bytes;
 #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
 pub use connector::Fsync;
 pub use connector::{
-    Abilities, Connector, ConnectorConfig, ConnectorError, Context, Count, Delivery, Disposition, Duplex,
-    DuplexConfig, Fate, FetchById, FetchRequest, Health, Input, Lifecycle, Output, Place, Receipt,
-    Settlement, Shard, Sink, SinkConfig, Source, SourceConfig, Usage,
+    Capabilities, Connector, ConnectorConfig, ConnectorError, Context, Count, Delivery, Direction,
+    Disposition, Duplex, DuplexConfig, Endpoint, FetchById, FetchRequest, Health, Input, ItemOutcome,
+    Lifecycle, Output, Receipt, Settlement, Shard, Sink, SinkConfig, Source, SourceConfig,
 };
 pub use engine::{
     Concurrent, Execute, Run, RunConcurrently, block_on, run_concurrently, run_fn, run_fn_blocking, spawn,

@@ -16,8 +16,8 @@ pub use crate::connector::memory::MemoryConfig;
 #[cfg(feature = "rabbitmq")]
 pub use crate::connector::rabbitmq::RabbitMqConfig;
 pub use crate::connector::{
-    Connector, ConnectorConfig, ConnectorError, Count, Delivery, Disposition, Duplex, FetchById,
-    FetchRequest, Health, Input, Lifecycle, Output, Place, Receipt, Settlement, Shard, Sink, Source,
+    Connector, ConnectorConfig, ConnectorError, Count, Delivery, Disposition, Duplex, Endpoint, FetchById,
+    FetchRequest, Health, Input, Lifecycle, Output, Receipt, Settlement, Shard, Sink, Source,
 };
 pub use crate::engine::{Execute, Run};
 pub use crate::policy::{ConsumerPolicy, ProducerPolicy, RetryPolicy};

@@ -29,7 +29,7 @@ async fn memory() {
 mod json_lines {
     use ergon::connector::json_lines::{Envelope, JsonLinesConfig};
 
-    use super::files::{Abilities, Files, write};
+    use super::files::{Capabilities, Files, write};
     use super::*;
 
     /// Envelopes carry everything.
@@ -48,8 +48,8 @@ mod json_lines {
             conformance::read(config).await.unwrap()
         }
 
-        fn abilities(&self) -> Abilities {
-            Abilities { remembers: false, ..Abilities::default() }
+        fn capabilities(&self) -> Capabilities {
+            Capabilities { remembers: false, ..Capabilities::default() }
         }
     }
 
@@ -76,8 +76,8 @@ mod json_lines {
             conformance::read(config).await.unwrap()
         }
 
-        fn abilities(&self) -> Abilities {
-            Abilities { metadata: false, binary: false, remembers: false, ..Abilities::default() }
+        fn capabilities(&self) -> Capabilities {
+            Capabilities { metadata: false, binary: false, remembers: false, ..Capabilities::default() }
         }
     }
 
@@ -91,7 +91,7 @@ mod json_lines {
 mod csv {
     use ergon::connector::csv::CsvConfig;
 
-    use super::files::{Abilities, Files, write};
+    use super::files::{Capabilities, Files, write};
     use super::*;
 
     struct Tables(Files);
@@ -112,8 +112,8 @@ mod csv {
             conformance::read(config).await.unwrap()
         }
 
-        fn abilities(&self) -> Abilities {
-            Abilities { metadata: false, binary: false, remembers: false, ..Abilities::default() }
+        fn capabilities(&self) -> Capabilities {
+            Capabilities { metadata: false, binary: false, remembers: false, ..Capabilities::default() }
         }
     }
 
@@ -128,7 +128,7 @@ mod excel {
     use ergon::connector::excel::ExcelConfig;
     use ergon::testing::conformance::Sample;
 
-    use super::files::{Abilities, Files};
+    use super::files::{Capabilities, Files};
     use super::*;
 
     struct Workbooks(Files);
@@ -153,14 +153,14 @@ mod excel {
             conformance::read(config).await.unwrap()
         }
 
-        fn abilities(&self) -> Abilities {
-            Abilities {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities {
                 metadata: false,
                 binary: false,
                 large: false,
-                at_once: false,
+                immediate: false,
                 remembers: false,
-                ..Abilities::default()
+                ..Capabilities::default()
             }
         }
     }
@@ -175,8 +175,8 @@ mod excel {
 mod files {
     use std::path::PathBuf;
 
-    pub(crate) use ergon::testing::conformance::Abilities;
-    use ergon::{Connector, ConnectorConfig, Context, Sink, Transaction, Usage};
+    pub(crate) use ergon::testing::conformance::Capabilities;
+    use ergon::{Connector, ConnectorConfig, Context, Direction, Sink, Transaction};
 
     /// Files in a folder that is removed at the end.
     pub(crate) struct Files(tempfile::TempDir);
@@ -201,7 +201,7 @@ mod files {
         C: ConnectorConfig<Connector: Sink>,
     {
         let mut context = Context::new("conformance", "filled");
-        context.usage = Usage::Sink;
+        context.direction = Direction::Sink;
         let sink = config.build(&context).unwrap();
         sink.open().await.unwrap();
         sink.dispatch(transactions).await.unwrap();

@@ -6,15 +6,15 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use ergon::connector::json_lines::JsonLinesConfig;
-use ergon::{Connector, ConnectorConfig, Context, FetchRequest, Sink, Source, Usage, Value};
+use ergon::{Connector, ConnectorConfig, Context, Direction, FetchRequest, Sink, Source, Value};
 
 #[tokio::test]
 #[ignore = "the other process of the test below"]
 async fn child() {
     let mut context = Context::new("copy", "both");
-    context.usage = Usage::Source;
+    context.direction = Direction::Source;
     let input = JsonLinesConfig::new("-").build(&context).unwrap();
-    context.usage = Usage::Sink;
+    context.direction = Direction::Sink;
     let output = JsonLinesConfig::new("-").build(&context).unwrap();
     input.open().await.unwrap();
     output.open().await.unwrap();

@@ -73,9 +73,8 @@ fn metric(series: &str) -> Option<(&'static Metric, Option<&'static str>)> {
         let name = metric.prometheus_name();
         match (metric.kind, series.strip_prefix(&name)?) {
             (MetricKind::Histogram, "_bucket") => Some((metric, Some("le"))),
-            (MetricKind::Histogram, "_sum" | "_count") | (MetricKind::Counter | MetricKind::Level, "") => {
-                Some((metric, None))
-            }
+            (MetricKind::Histogram, "_sum" | "_count")
+            | (MetricKind::Counter | MetricKind::UpDownCounter, "") => Some((metric, None)),
             _ => None,
         }
     })

@@ -501,7 +501,7 @@ async fn a_dead_letter_counts_also_if_the_source_does_not_take_the_settlement() 
 
 /// What a sink says that takes nothing any more.
 fn gone() -> TransactionError {
-    ConnectorError::gone("the reader has left").into()
+    ConnectorError::closed("the reader has left").into()
 }
 
 fn assert_gone(report: &RunReport) {
@@ -536,7 +536,7 @@ async fn a_sink_that_is_gone_ends_the_run_whichever_step_finds_out_and_what_it_d
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_connector_that_is_gone_ends_the_run_and_the_transaction_is_given_back() {
     let world = lettered(Disposition::Reject);
-    world.letters.faults.dispatches.lock().unwrap().push_back(ConnectorError::gone("the reader has left"));
+    world.letters.faults.dispatches.lock().unwrap().push_back(ConnectorError::closed("the reader has left"));
     let report = run(&world).await;
     assert_gone(&report);
     let (input, letters) = (world.input.queue.inspect(), world.letters.queue.inspect());

@@ -266,7 +266,7 @@ impl ConnectorConfig for Asks {
     type Connector = Flaky;
 
     fn build(&self, context: &Context) -> Result<Flaky, ConnectorError> {
-        self.1.store(context.at_once, Ordering::SeqCst);
+        self.1.store(context.max_in_flight, Ordering::SeqCst);
         self.0.build(context)
     }
 }

@@ -527,7 +527,7 @@ fn crew(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, Strin
 #[test]
 fn a_panic_while_all_is_built_opened_or_begun_is_the_error_of_its_slot_beside_the_others() {
     let place = "panicked at tests/src/bin/crew.rs:";
-    for stage in ["build", "open", "begin"] {
+    for stage in ["build", "open", "start"] {
         let environment = [("ERGON_CLAY__PANICS", stage)];
         let (code, shown, said) = crew(&["--format", "json", "run", "brittle"], &environment);
         assert_eq!(code, Some(1), "{said}");
@@ -536,13 +536,13 @@ fn a_panic_while_all_is_built_opened_or_begun_is_the_error_of_its_slot_beside_th
         assert!(errors.contains(&connector) && said.contains(&format!("error: {connector}")), "{said}");
         assert!(errors.contains(&format!("cracked in {stage}")), "{errors}");
         // A service does not begin.
-        assert_eq!(errors.contains(&format!("service `clay`: {place}")), stage != "begin", "{errors}");
+        assert_eq!(errors.contains(&format!("service `clay`: {place}")), stage != "start", "{errors}");
         assert!(!said.contains("thread '"), "{said}");
         let (code, shown, said) = crew(&["check", "brittle"], &environment);
         let failed = shown.matches(place).count();
         assert_eq!(
             (code, failed),
-            if stage == "begin" { (Some(0), 0) } else { (Some(1), 2) },
+            if stage == "start" { (Some(0), 0) } else { (Some(1), 2) },
             "{shown}{said}"
         );
     }

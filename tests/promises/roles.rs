@@ -626,8 +626,8 @@ async fn a_derived_connector_hands_opening_beginning_and_closing_on_in_this_orde
             say("open");
             Ok(())
         }
-        async fn begin(&self) -> Done {
-            say("begin");
+        async fn start(&self) -> Done {
+            say("start");
             Ok(())
         }
         async fn close(&self) -> Done {
@@ -656,5 +656,5 @@ async fn a_derived_connector_hands_opening_beginning_and_closing_on_in_this_orde
     }
     testing::run(Through::config(ThroughWiring { input: DoorConfig {} })).await.unwrap();
     Connector::check(&Door {}).await.unwrap();
-    assert_eq!(*SAID.lock().unwrap(), ["open", "begin", "fetch", "close", "check"]);
+    assert_eq!(*SAID.lock().unwrap(), ["open", "start", "fetch", "close", "check"]);
 }

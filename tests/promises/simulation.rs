@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ergon::Disposition::{Ack, Reject, Requeue, RetryAfter};
 use ergon::telemetry::Step::{Exception, Process, Success};
-use ergon::{Category, Disposition, Fate, Mode, RetryPolicy};
+use ergon::{Category, Disposition, ItemOutcome, Mode, RetryPolicy};
 use ergon_tests::simulation::check::check;
 use ergon_tests::simulation::event::{End, Entry, Event, How, Life, Summary};
 use ergon_tests::simulation::{Plan, drive, play_twice};
@@ -60,15 +60,15 @@ impl Log {
         failed.step(delivery, Exception, How::Decided(disposition))
     }
 
-    fn letter(self, delivery: u64, fate: Fate) -> Self {
+    fn letter(self, delivery: u64, fate: ItemOutcome) -> Self {
         self.then(Event::Letter(life(delivery), fate))
     }
 
     fn settle(self, delivery: u64, disposition: Disposition) -> Self {
-        self.settled(delivery, disposition, true, Fate::Done)
+        self.settled(delivery, disposition, true, ItemOutcome::Done)
     }
 
-    fn settled(self, delivery: u64, disposition: Disposition, applied: bool, told: Fate) -> Self {
+    fn settled(self, delivery: u64, disposition: Disposition, applied: bool, told: ItemOutcome) -> Self {
         self.then(Event::Settled { delivery, genuine: true, disposition, applied, told })
     }
 
@@ -133,8 +133,13 @@ fn a_receipt_used_wrongly_is_seen() {
     let done = || Log::default().out(1).succeeds(1).settle(1, Ack);
     done().settle(1, Ack).over(1, 1).breaks(&plan(), "settled twice: #1");
     done().settle(2, Ack).over(1, 1).breaks(&plan(), "never handed out");
-    let foreign =
-        Event::Settled { delivery: 1, genuine: false, disposition: Ack, applied: true, told: Fate::Done };
+    let foreign = Event::Settled {
+        delivery: 1,
+        genuine: false,
+        disposition: Ack,
+        applied: true,
+        told: ItemOutcome::Done,
+    };
     let log = Log::default().out(1).succeeds(1).then(foreign).over(1, 1);
     log.breaks(&plan(), "the receipt of another delivery");
 }
@@ -146,7 +151,7 @@ fn an_ack_without_a_reason_is_seen() {
     Log::default().out(1).step(1, Process, How::Completed).settle(1, Ack).over(1, 0).breaks(&plan(), words);
     Log::default().out(1).decides(1, Reject).settle(1, Ack).over(1, 0).breaks(&plan(), words);
     let named = with(|policy| policy.dead_letter = Some("letters".into()));
-    let failed = Log::default().out(1).decides(1, Reject).letter(1, Fate::NotDone);
+    let failed = Log::default().out(1).decides(1, Reject).letter(1, ItemOutcome::NotDone);
     failed.settle(1, Ack).over(1, 0).breaks(&named, words);
 }
 
@@ -163,7 +168,7 @@ fn a_settlement_other_than_decided_is_seen() {
     decided(later).settle(1, Requeue).over(1, 0).breaks(&plan(), "before its time");
     let named = with(|policy| policy.dead_letter = Some("letters".into()));
     decided(Reject).settle(1, Reject).over(1, 0).breaks(&named, "a dead-letter connector is named");
-    let lettered = decided(Reject).letter(1, Fate::Done).settle(1, Requeue).over(1, 0);
+    let lettered = decided(Reject).letter(1, ItemOutcome::Done).settle(1, Requeue).over(1, 0);
     lettered.breaks(&named, "the dead-letter connector has it");
 }
 
@@ -179,7 +184,7 @@ fn what_is_given_up_without_a_stop_is_seen() {
 #[test]
 fn what_waits_for_the_dead_letter_connector_is_given_back_when_the_run_fails_or_stops_and_not_before() {
     let named = with(|policy| policy.dead_letter = Some("letters".into()));
-    let waits = || Log::default().out(1).decides(1, Reject).letter(1, Fate::NotDone);
+    let waits = || Log::default().out(1).decides(1, Reject).letter(1, ItemOutcome::NotDone);
     waits().settle(1, Requeue).over(1, 0).breaks(&named, "it was rejected, and the run did not fail");
     waits().then(Event::Stopped).settle(1, Requeue).over(1, 0).holds(&named);
     let (end, fetched) = (End::Failed, 1);
@@ -216,7 +221,7 @@ fn a_second_outcome_is_seen() {
 #[test]
 fn a_conflict_is_seen() {
     let named = with(|policy| policy.dead_letter = Some("letters".into()));
-    Log::default().out(1).succeeds(1).letter(1, Fate::Done).breaks(&named, "conflict: #1");
+    Log::default().out(1).succeeds(1).letter(1, ItemOutcome::Done).breaks(&named, "conflict: #1");
     let refused = Log::default().out(1).decides(1, Reject).settle(1, Reject);
     let again = refused.out_of(2, 0, 1).succeeds(2).settle(2, Ack).over(2, 1);
     again.breaks(&plan(), "conflict: transaction 0");
@@ -302,8 +307,9 @@ fn a_batch_that_does_not_wait_for_the_one_before_is_seen() {
         policy.dead_letter = Some("letters".into());
     });
     Log::default().out(1).then(Event::Asked(1)).breaks(&batches, "before the batch was over");
-    let waits = Log::default().out(1).decides(1, Reject).letter(1, Fate::NotDone).then(Event::Asked(1));
-    waits.letter(1, Fate::Done).settle(1, Ack).then(Event::Over(lettered())).holds(&batches);
+    let waits =
+        Log::default().out(1).decides(1, Reject).letter(1, ItemOutcome::NotDone).then(Event::Asked(1));
+    waits.letter(1, ItemOutcome::Done).settle(1, Ack).then(Event::Over(lettered())).holds(&batches);
 }
 
 #[test]
@@ -330,10 +336,10 @@ fn a_summary_that_says_something_else_is_seen() {
     done().settle(1, Ack).over(1, 0).breaks(&plan(), "the summary says succeeded: 0");
     // A letter that was written counts, also if the source does not know of it.
     let named = with(|policy| policy.dead_letter = Some("letters".into()));
-    let unknown = Log::default().out(1).decides(1, Reject).letter(1, Fate::Done);
-    let unknown = unknown.settled(1, Ack, false, Fate::Unknown);
+    let unknown = Log::default().out(1).decides(1, Reject).letter(1, ItemOutcome::Done);
+    let unknown = unknown.settled(1, Ack, false, ItemOutcome::Unknown);
     unknown.over(1, 0).breaks(&named, "the summary says dead_lettered: 0, but it was 1");
-    let unknown = done().settled(1, Ack, true, Fate::Unknown).over(1, 1);
+    let unknown = done().settled(1, Ack, true, ItemOutcome::Unknown).over(1, 1);
     unknown.breaks(&plan(), "the summary says succeeded: 1, but it was 0");
     let mut left =
         Summary { end: End::SourceEmpty, fetched: 0, succeeded: 0, dead_lettered: 0, unknown: 0, left: 1 };

@@ -6,7 +6,7 @@ use ergon::prelude::*;
 use ergon::telemetry::{Ended, SingleReport};
 use ergon::testing::{self, Fault, Script};
 use ergon::transaction::key;
-use ergon::{Error, ErrorKind, Fate, SinkConfig};
+use ergon::{Error, ErrorKind, ItemOutcome, SinkConfig};
 use futures_util::stream;
 use tokio::time::{Instant, sleep};
 
@@ -306,7 +306,7 @@ async fn a_lost_call_is_of_unknown_fate() {
     let output = Script::new();
     output.on_dispatch(1, Fault::Lost);
     let error = output.dispatch(vec![Transaction::new("a", &1).unwrap()]).await.unwrap_err();
-    assert_eq!((error.fate(0), error.is_permanent()), (Fate::Unknown, false));
+    assert_eq!((error.fate(0), error.is_permanent()), (ItemOutcome::Unknown, false));
 }
 
 #[tokio::test(start_paused = true)]

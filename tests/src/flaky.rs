@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ergon::connector::memory::{Memory, MemoryQueue};
 use ergon::prelude::*;
-use ergon::{Abilities, Context, Receipt};
+use ergon::{Capabilities, Context, Receipt};
 use tokio::task;
 use tokio::time::{Instant, sleep};
 
@@ -106,8 +106,8 @@ async fn takes(time: &Mutex<Duration>) {
 impl Connector for Flaky {
     const KIND: &'static str = "flaky";
 
-    fn abilities(&self) -> Abilities<'_> {
-        self.memory.abilities()
+    fn capabilities(&self) -> Capabilities<'_> {
+        self.memory.capabilities()
     }
 }
 

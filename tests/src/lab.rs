@@ -128,7 +128,7 @@ impl Measuring {
 
 fn line(series: &str, (count, sum): (u64, f64)) -> Option<String> {
     match metric(series).kind {
-        MetricKind::Level => None,
+        MetricKind::UpDownCounter => None,
         MetricKind::Histogram if series.starts_with("ergon.queue.wait") => Some(format!("{series} {count}x")),
         MetricKind::Histogram => Some(format!("{series} {count}x {sum:.3}")),
         _ => Some(format!("{series} {sum}")),
@@ -142,7 +142,7 @@ fn metric(series: &str) -> &'static Metric {
 }
 
 fn is_level(series: &str) -> bool {
-    metric(series).kind == MetricKind::Level
+    metric(series).kind == MetricKind::UpDownCounter
 }
 
 /// The series of a task, without the label that says so.
@@ -166,7 +166,7 @@ fn figures(told: &data::Metric) -> Vec<(String, (u64, f64))> {
                 .collect()
         }
         AggregatedMetrics::I64(MetricData::Sum(sum)) => {
-            assert!(metric.kind == MetricKind::Level && !sum.is_monotonic(), "{}", metric.name);
+            assert!(metric.kind == MetricKind::UpDownCounter && !sum.is_monotonic(), "{}", metric.name);
             sum.data_points()
                 .map(|point| (series(metric, point.attributes()), (0, point.value() as f64)))
                 .collect()

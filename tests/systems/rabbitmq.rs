@@ -4,11 +4,11 @@ use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
 use ergon::connector::rabbitmq::{RabbitMq, RabbitMqConfig, key};
-use ergon::connector::{Connector, ConnectorConfig, Context, Input, Sink, Usage};
+use ergon::connector::{Connector, ConnectorConfig, Context, Direction, Input, Sink};
 use ergon::prelude::*;
 use ergon::telemetry::Ended;
 use ergon::testing::conformance::{self, Fixture};
-use ergon::{ConnectorError, Delivery, Fate, FetchRequest, Receipt, Settlement, testing};
+use ergon::{ConnectorError, Delivery, FetchRequest, ItemOutcome, Receipt, Settlement, testing};
 use serde_json::json;
 
 fn url() -> String {
@@ -29,26 +29,26 @@ fn config(mut settings: Value) -> RabbitMqConfig {
     serde_json::from_value(settings).expect("a config")
 }
 
-fn built(config: &RabbitMqConfig, usage: Usage) -> Result<RabbitMq, ConnectorError> {
+fn built(config: &RabbitMqConfig, direction: Direction) -> Result<RabbitMq, ConnectorError> {
     let mut context = Context::new("test", "queue");
-    context.usage = usage;
-    context.at_once = 100;
+    context.direction = direction;
+    context.max_in_flight = 100;
     config.build(&context)
 }
 
-async fn opened(config: &RabbitMqConfig, usage: Usage) -> Result<RabbitMq, ConnectorError> {
-    let connector = built(config, usage)?;
+async fn opened(config: &RabbitMqConfig, direction: Direction) -> Result<RabbitMq, ConnectorError> {
+    let connector = built(config, direction)?;
     connector.open().await?;
     Ok(connector)
 }
 
-async fn open(config: &RabbitMqConfig, usage: Usage) -> RabbitMq {
-    opened(config, usage).await.expect("open")
+async fn open(config: &RabbitMqConfig, direction: Direction) -> RabbitMq {
+    opened(config, direction).await.expect("open")
 }
 
 /// A source that is open, as a task holds it.
 async fn source(config: &RabbitMqConfig) -> Input {
-    Input::new(open(config, Usage::Source).await.into(), &Context::new("test", "queue"))
+    Input::new(open(config, Direction::Source).await.into(), &Context::new("test", "queue"))
 }
 
 async fn fetch(input: &Input, count: usize) -> Vec<Delivery> {
@@ -82,7 +82,7 @@ impl Fixture for Queues {
     async fn filled(&self, place: &str, transactions: Vec<Transaction>) -> RabbitMqConfig {
         let settings = json!({ "queue": name(place), "prefetch": 1000, "declare": { "kind": "quorum" } });
         let config = config(settings);
-        let sink = open(&config, Usage::Sink).await;
+        let sink = open(&config, Direction::Sink).await;
         sink.dispatch(transactions).await.expect("published");
         sink.close().await.expect("closed");
         config
@@ -103,7 +103,7 @@ async fn it_passes_the_conformance_suite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_leave_the_broker_as_they_came() {
     let config = config(json!({ "queue": name("numbers") }));
-    let sink = open(&config, Usage::Sink).await;
+    let sink = open(&config, Direction::Sink).await;
     let floats: Vec<f64> =
         (0..90).map(|_| f64::from_bits(fastrand::u64(..))).filter(|f| f.is_finite()).collect();
     let sent =
@@ -129,7 +129,7 @@ async fn numbers_leave_the_broker_as_they_came() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_identifies_a_transaction_travels() {
     let config = config(json!({ "queue": name("identity") }));
-    let sink = open(&config, Usage::Sink).await;
+    let sink = open(&config, Direction::Sink).await;
     let first = numbered("first");
     let child = first.derive(&2).expect("a number").annotate([("tenant", "Łódź")]);
     let long = numbered(&"x".repeat(300));
@@ -158,7 +158,7 @@ async fn exchanges_route_by_key() {
     let (europe, all) = (bound("europe", "orders.eu.#"), bound("all", "orders.#"));
     let (europe, all) = (source(&europe).await, source(&all).await);
     let sink = config(json!({ "publish": { "exchange": exchange, "routing_key": "orders.us" } }));
-    let sink = open(&sink, Usage::Sink).await;
+    let sink = open(&sink, Direction::Sink).await;
     let elsewhere = numbered("b").annotate([(key::PUBLISH_ROUTING_KEY, "orders.eu.de")]);
     sink.dispatch(vec![numbered("a"), elsewhere]).await.expect("published");
     let deliveries = fetch(&europe, 1).await;
@@ -177,7 +177,7 @@ async fn exchanges_route_by_headers() {
     let input = config(json!({ "queue": name("europe"), "declare": { "bindings": [binding] } }));
     let input = source(&input).await;
     let publish = json!({ "exchange": exchange, "kind": "headers", "mandatory": false });
-    let sink = open(&config(json!({ "publish": publish })), Usage::Sink).await;
+    let sink = open(&config(json!({ "publish": publish })), Direction::Sink).await;
     let of = |id: &str, region: &str| numbered(id).annotate([("region", json!(region)), ("grade", json!(2))]);
     sink.dispatch(vec![of("a", "US"), of("b", "EU")]).await.expect("published");
     assert_eq!(ids(&fetch(&input, 1).await), ["b"]);
@@ -188,7 +188,7 @@ async fn exchanges_route_by_headers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_urgent_come_first() {
     let config = config(json!({ "queue": name("priority"), "declare": { "max_priority": 9 } }));
-    let sink = open(&config, Usage::Sink).await;
+    let sink = open(&config, Direction::Sink).await;
     let with = |id: &str, priority: u64| numbered(id).annotate([(key::PUBLISH_PRIORITY, priority)]);
     sink.dispatch(vec![with("later", 1), with("at once", 9)]).await.expect("published");
     let input = source(&config).await;
@@ -202,7 +202,7 @@ async fn the_urgent_come_first() {
 async fn what_is_late_expires() {
     let late = name("late");
     let config = config(json!({ "queue": name("expiry"), "declare": { "dead_letter": { "queue": late } } }));
-    let sink = open(&config, Usage::Sink).await;
+    let sink = open(&config, Direction::Sink).await;
     let transaction = numbered("too late").annotate([(key::PUBLISH_EXPIRATION, 0)]);
     sink.dispatch(vec![transaction]).await.expect("published");
     let passive = json!({ "url": url(), "queue": late, "passive": true });
@@ -219,7 +219,7 @@ async fn what_is_rejected_goes_to_the_dead_letters() {
         let dead = name(&format!("dead-{kind}"));
         let declare = json!({ "kind": kind, "dead_letter": { "queue": dead } });
         let config = config(json!({ "queue": name(kind), "declare": declare }));
-        let sink = open(&config, Usage::Sink).await;
+        let sink = open(&config, Direction::Sink).await;
         sink.dispatch((0..10).map(|n| numbered(&n)).collect()).await.expect("published");
         let input = source(&config).await;
         let mut deliveries = fetch(&input, 10).await;
@@ -245,7 +245,7 @@ async fn one_connector_consumes_several_queues() {
     let more = json!([{ "queue": second, "declare": { "arguments": { "x-expires": 60_000 } } }]);
     let input = source(&config(json!({ "queue": first, "subscriptions": more }))).await;
     for queue in [&first, &second] {
-        let sink = open(&config(json!({ "publish": { "routing_key": queue } })), Usage::Sink).await;
+        let sink = open(&config(json!({ "publish": { "routing_key": queue } })), Direction::Sink).await;
         sink.dispatch((0..5).map(|n| numbered(&format!("{queue}/{n}"))).collect()).await.expect("published");
     }
     let deliveries = fetch(&input, 10).await;
@@ -259,7 +259,7 @@ async fn one_connector_consumes_several_queues() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_published_at_once_those_that_no_queue_takes_are_told() {
     let config = config(json!({ "queue": name("mixed"), "prefetch": 1000 }));
-    let sink = std::sync::Arc::new(open(&config, Usage::Sink).await);
+    let sink = std::sync::Arc::new(open(&config, Direction::Sink).await);
     let is_lost = |n: usize| n % 7 == 3;
     let calls = (0..40).map(|call| {
         let sink = std::sync::Arc::clone(&sink);
@@ -272,7 +272,7 @@ async fn of_many_published_at_once_those_that_no_queue_takes_are_told() {
             let error = sink.dispatch(transactions.collect()).await.expect_err("some are lost");
             assert!(error.message().contains("no queue took the message"), "{error}");
             for (index, n) in numbers.iter().enumerate() {
-                let expected = if is_lost(*n) { Fate::NotDone } else { Fate::Done };
+                let expected = if is_lost(*n) { ItemOutcome::NotDone } else { ItemOutcome::Done };
                 assert_eq!(error.fate(index), expected, "message {n}");
             }
         }
@@ -288,7 +288,7 @@ async fn of_many_published_at_once_those_that_no_queue_takes_are_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_that_the_broker_closes_is_made_anew() {
     let config = config(json!({ "queue": name("closed") }));
-    let sink = open(&config, Usage::Sink).await;
+    let sink = open(&config, Direction::Sink).await;
     sink.dispatch((0..10).map(|n| numbered(&n)).collect()).await.expect("published");
     let input = source(&config).await;
     let deliveries = fetch(&input, 10).await;
@@ -302,7 +302,7 @@ async fn a_channel_that_the_broker_closes_is_made_anew() {
     assert!(again.iter().all(|delivery| input.holds(delivery)));
     let error = input.settle(deliveries.into_iter().map(|one| one.settle(Disposition::Ack)).collect()).await;
     let error = error.expect_err("their channel is gone");
-    assert!((0..10).all(|index| error.fate(index) == Fate::Unknown), "{error}");
+    assert!((0..10).all(|index| error.fate(index) == ItemOutcome::Unknown), "{error}");
     settle(&input, again, Disposition::Ack).await;
     assert_eq!(input.count().await.expect("counted"), Some(0));
 }
@@ -312,11 +312,11 @@ async fn a_channel_that_the_broker_closes_is_made_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_messages_with_one_id_as_many_are_told_as_were_returned() {
     let config = config(json!({ "queue": name("one-id"), "prefetch": 1000 }));
-    let sink = open(&config, Usage::Sink).await;
+    let sink = open(&config, Direction::Sink).await;
     let lost = [(key::PUBLISH_ROUTING_KEY, "ergon.test.no.such.queue")];
     let each = |n: usize| if n % 2 == 1 { numbered("same").annotate(lost) } else { numbered("same") };
     let error = sink.dispatch((0..400).map(each).collect()).await.expect_err("half of them are lost");
-    let told = (0..400).filter(|index| error.fate(*index) == Fate::NotDone).count();
+    let told = (0..400).filter(|index| error.fate(*index) == ItemOutcome::NotDone).count();
     let input = source(&config).await;
     let arrived = fetch(&input, 200).await.len();
     assert_eq!((told, arrived, input.count().await.expect("counted")), (200, 200, Some(0)));
@@ -327,19 +327,19 @@ async fn of_messages_with_one_id_as_many_are_told_as_were_returned() {
 async fn what_the_broker_refuses_is_named() {
     let queue = name("refused");
     let made = config(json!({ "queue": queue, "declare": { "kind": "quorum" } }));
-    open(&made, Usage::Source).await.close().await.expect("closed");
+    open(&made, Direction::Source).await.close().await.expect("closed");
     let other = config(json!({ "queue": queue, "declare": { "max_priority": 3 } }));
-    let error = opened(&other, Usage::Source).await.expect_err("made otherwise");
+    let error = opened(&other, Direction::Source).await.expect_err("made otherwise");
     assert!(error.is_permanent(), "{error}");
     let said = error.to_string();
     assert!(said.contains(&queue) && said.contains("x-queue-type"), "{said}");
     assert!(said.contains("received none") && said.contains("current is the value 'quorum'"), "{said}");
     let missing = json!({ "url": url(), "queue": name("missing"), "passive": true });
-    let error = opened(&serde_json::from_value(missing).expect("a config"), Usage::Source).await;
+    let error = opened(&serde_json::from_value(missing).expect("a config"), Direction::Source).await;
     let error = error.expect_err("not there");
     assert!(error.is_permanent() && error.message().contains("NOT_FOUND"), "{error}");
     let exchange = config(json!({ "publish": { "exchange": name("no-exchange"), "routing_key": "a" } }));
-    let error = opened(&exchange, Usage::Sink).await.expect_err("not there");
+    let error = opened(&exchange, Direction::Sink).await.expect_err("not there");
     assert!(error.is_permanent() && error.message().contains("no-exchange"), "{error}");
 }
 
@@ -347,9 +347,9 @@ async fn what_the_broker_refuses_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_of_a_queue_takes_nothing_from_it() {
     let config = config(json!({ "queue": name("checked"), "declare": { "kind": "quorum" } }));
-    open(&config, Usage::Sink).await.dispatch(vec![numbered("waiting")]).await.expect("published");
-    for usage in [Usage::Source, Usage::Sink, Usage::Any] {
-        built(&config, usage).expect("built").check().await.expect("all is well");
+    open(&config, Direction::Sink).await.dispatch(vec![numbered("waiting")]).await.expect("published");
+    for direction in [Direction::Source, Direction::Sink, Direction::Any] {
+        built(&config, direction).expect("built").check().await.expect("all is well");
     }
     let deliveries = fetch(&source(&config).await, 1).await;
     assert_eq!(deliveries[0].transaction().deliveries(), 1, "it is handed out for the first time");
@@ -359,8 +359,9 @@ async fn a_check_of_a_queue_takes_nothing_from_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_tells_what_the_broker_refuses() {
     let missing = config(json!({ "queue": name("missing"), "passive": true }));
-    for usage in [Usage::Source, Usage::Sink] {
-        let error = built(&missing, usage).expect("built").check().await.expect_err("there is no such queue");
+    for direction in [Direction::Source, Direction::Sink] {
+        let error =
+            built(&missing, direction).expect("built").check().await.expect_err("there is no such queue");
         assert!(error.is_permanent() && error.message().contains("NOT_FOUND - no queue"), "{error}");
     }
 }
@@ -369,10 +370,10 @@ async fn a_check_tells_what_the_broker_refuses() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_too_large_is_refused_before_it_is_sent() {
     let config = config(json!({ "queue": name("large"), "publish": { "max_message": "1KiB" } }));
-    let sink = open(&config, Usage::Sink).await;
+    let sink = open(&config, Direction::Sink).await;
     let large = Transaction::new("large", &"x".repeat(2000)).expect("a text");
     let error = sink.dispatch(vec![numbered("small"), large]).await.expect_err("too large");
-    assert_eq!((error.fate(0), error.fate(1)), (Fate::Done, Fate::NotDone));
+    assert_eq!((error.fate(0), error.fate(1)), (ItemOutcome::Done, ItemOutcome::NotDone));
     assert!(
         error.message().contains("`large` has 2002 bytes") && error.message().contains("1KiB"),
         "{error}"
@@ -383,7 +384,7 @@ async fn a_message_too_large_is_refused_before_it_is_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_that_no_frame_holds_are_refused_and_take_nobody_along() {
     let config = config(json!({ "queue": name("headers") }));
-    let sink = open(&config, Usage::Sink).await;
+    let sink = open(&config, Direction::Sink).await;
     let large = numbered("large").annotate([("note", "x".repeat(200_000))]);
     let fits = numbered("fits").annotate([("note", "x".repeat(120_000))]);
     let (large, beside, fits) = tokio::join!(
@@ -411,7 +412,7 @@ async fn metadata_that_no_frame_holds_are_refused_and_take_nobody_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_come_as_they_went_or_are_refused() {
     let config = config(json!({ "queue": name("metadata") }));
-    let sink = open(&config, Usage::Sink).await;
+    let sink = open(&config, Direction::Sink).await;
     let refused = [
         ("amqp.publish.routing_key", json!(7), "its `amqp.publish.routing_key` is 7, expected a text"),
         ("amqp.publish.priority", json!("5"), "expected a number from 0 to 255"),
@@ -440,7 +441,7 @@ async fn metadata_come_as_they_went_or_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_message_id_is_none() {
     let config = config(json!({ "queue": name("empty.id") }));
-    let sink = open(&config, Usage::Sink).await;
+    let sink = open(&config, Direction::Sink).await;
     let of = |body: &str| Transaction::builder().id("").payload(Payload::text(body)).build();
     sink.dispatch(vec![of("one"), of("two")]).await.expect("published");
     let delivered = fetch(&source(&config).await, 2).await;
@@ -456,7 +457,7 @@ async fn a_body_of_another_type_is_read_as_json_where_the_settings_say_so() {
     let sent =
         Transaction::builder().id("a").payload(Payload::bytes(bytes, br#"{"a":1}"#.as_slice())).build();
     let by_type = config(json!({ "queue": queue }));
-    open(&by_type, Usage::Sink).await.dispatch(vec![sent]).await.expect("published");
+    open(&by_type, Direction::Sink).await.dispatch(vec![sent]).await.expect("published");
     let input = source(&by_type).await;
     let delivered = fetch(&input, 1).await;
     delivered[0].transaction().decode::<std::collections::HashMap<String, u32>>().expect_err("bytes");
@@ -487,7 +488,7 @@ impl Consumer for Halve {
 async fn a_finite_run_ends_when_the_queue_is_empty() {
     let declare = json!({ "dead_letter": { "queue": name("odd") } });
     let config = config(json!({ "queue": name("finite"), "declare": declare }));
-    let sink = open(&config, Usage::Sink).await;
+    let sink = open(&config, Direction::Sink).await;
     let numbers = (0..1000_u64).map(|n| Transaction::new(n.to_string(), &n).expect("a number"));
     sink.dispatch(numbers.collect()).await.expect("published");
     let report = testing::run(Halve::config(HalveWiring { input: config.clone() })).await.expect("run");
@@ -518,7 +519,7 @@ async fn messages_whose_dead_letters_are_not_taken_do_not_stop_the_queue() {
     let queue = config(json!({"queue": name("poison")}));
     let numbers: Vec<_> =
         (0..60).map(|n| Transaction::new(format!("n-{n}"), &(n + 1)).expect("a number")).collect();
-    open(&queue, Usage::Sink).await.dispatch(numbers).await.expect("dispatched");
+    open(&queue, Direction::Sink).await.dispatch(numbers).await.expect("dispatched");
     let letters = ergon_tests::FlakyConfig::new();
     let errors = (0..100_000).map(|_| ConnectorError::transient("full"));
     letters.faults.dispatches.lock().expect("unpoisoned").extend(errors);
@@ -575,7 +576,7 @@ impl Consumer for TakeInBatches {
 #[tokio::test]
 async fn in_batch_mode_the_broker_hands_out_one_batch() {
     let queue = config(json!({"queue": name("batches")}));
-    let sink = open(&queue, Usage::Sink).await;
+    let sink = open(&queue, Direction::Sink).await;
     let numbers = (0..12_u64).map(|n| Transaction::new(format!("n-{n}"), &n).expect("a number"));
     sink.dispatch(numbers.collect()).await.expect("dispatched");
     let gate = Gate(std::sync::Arc::new(tokio::sync::Semaphore::new(0)));

@@ -66,8 +66,8 @@ fn connector_impl(model: &Configured) -> TokenStream {
         impl #ergon::Connector for #ident {
             const KIND: &'static str = #kind;
 
-            fn abilities(&self) -> #ergon::Abilities<'_> {
-                #ergon::Abilities::none()#count #fetch_by_id
+            fn capabilities(&self) -> #ergon::Capabilities<'_> {
+                #ergon::Capabilities::none()#count #fetch_by_id
             }
 
             #lifecycle
@@ -78,7 +78,7 @@ fn connector_impl(model: &Configured) -> TokenStream {
 /// Hands all that has to do with opening and closing on to the user's `impl Lifecycle`.
 fn lifecycle(model: &Configured) -> TokenStream {
     let ergon = &model.ergon;
-    let handed_on = ["open", "begin", "close", "check"].map(|name| {
+    let handed_on = ["open", "start", "close", "check"].map(|name| {
         let name = format_ident!("{name}");
         quote! {
             async fn #name(&self) -> ::core::result::Result<(), #ergon::ConnectorError> {

@@ -20,7 +20,7 @@ pub(super) enum Kind {
     TimeLimitOrNone,
     /// One of some words: the enum, and its words with their variants.
     OneOf(&'static str, &'static [(&'static str, &'static str)]),
-    /// The name of a connector with one of these abilities.
+    /// The name of a connector with one of these capabilities.
     Slot(Need),
     EmptyQueue,
     Retry,

@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use super::condition::Condition;
 use super::{Package, help};
 use crate::policy::{self, ConsumerLayer};
-use crate::runner::Seat;
+use crate::runner::WorkerIdentity;
 use crate::settings::{FailWhen, Flag, suggest};
 
 /// Runs the tasks of this project
@@ -46,7 +46,7 @@ pub(crate) struct Global {
     pub(crate) color: Colour,
     /// Written by a supervisor only: which worker this process is
     #[arg(long, hide = true, value_name = "SEAT")]
-    pub(crate) as_worker: Option<Seat>,
+    pub(crate) as_worker: Option<WorkerIdentity>,
 }
 
 /// How data is written: for people, as one JSON document, or (`describe` only) as a graph.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::command::Described;
-use crate::connector::Place;
+use crate::connector::Endpoint;
 use crate::task::{Role, Slot};
 
 /// How a graph is written. Nodes are named by their numbers: a name of the user's could be a word of the language.
@@ -87,7 +87,7 @@ struct Graph<'a> {
 #[derive(Clone, Copy, PartialEq)]
 enum Node<'a> {
     /// A place, with the kind of the connectors that lead to it.
-    Place(&'a Place, &'static str),
+    Endpoint(&'a Endpoint, &'static str),
     /// Behind this slot of a task is a place of which nothing is known.
     Slot { task: usize, name: &'static str, kind: &'static str },
 }
@@ -116,12 +116,12 @@ impl<'a> Graph<'a> {
         for (number, task) in (1..).zip(tasks) {
             for slot in &task.outline.slots {
                 if matches!(slot.role, Role::Source | Role::Duplex) {
-                    graph.join(number, slot, task.places.origins(slot.name), Way::In);
+                    graph.join(number, slot, task.places.reads_from(slot.name), Way::In);
                 }
                 if slot.role != Role::Source {
                     let rejected = task.part(slot.name, slot.role) == "dead letter";
                     let way = if rejected { Way::Rejected } else { Way::Out };
-                    graph.join(number, slot, task.places.destinations(slot.name), way);
+                    graph.join(number, slot, task.places.writes_to(slot.name), way);
                 }
             }
         }
@@ -129,9 +129,9 @@ impl<'a> Graph<'a> {
     }
 
     /// Draws a slot's edges one way.
-    fn join(&mut self, task: usize, slot: &Slot, places: &'a [Place], way: Way) {
+    fn join(&mut self, task: usize, slot: &Slot, places: &'a [Endpoint], way: Way) {
         let unknown = [Node::Slot { task, name: slot.name, kind: slot.kind }];
-        let known = places.iter().map(|place| Node::Place(place, slot.kind));
+        let known = places.iter().map(|place| Node::Endpoint(place, slot.kind));
         let nodes: Vec<Node<'a>> = if places.is_empty() { unknown.into() } else { known.collect() };
         for node in nodes {
             let label = match way {
@@ -156,7 +156,7 @@ impl<'a> Graph<'a> {
     fn label(&self, node: &Node<'_>) -> String {
         match node {
             Node::Slot { name, kind, .. } => format!("{name} ({kind})"),
-            Node::Place(place, kind) => match place.system().filter(|_| self.has_namesake(node)) {
+            Node::Endpoint(place, kind) => match place.system().filter(|_| self.has_namesake(node)) {
                 Some(system) => format!("{place} ({kind}, {system})"),
                 None => format!("{place} ({kind})"),
             },
@@ -166,7 +166,7 @@ impl<'a> Graph<'a> {
     /// Whether another place has the same name and kind.
     fn has_namesake(&self, node: &Node<'_>) -> bool {
         let words = |node: &Node<'_>| match node {
-            Node::Place(place, kind) => Some((place.name().to_owned(), *kind)),
+            Node::Endpoint(place, kind) => Some((place.name().to_owned(), *kind)),
             Node::Slot { .. } => None,
         };
         self.nodes.iter().any(|other| other != node && words(other) == words(node))
@@ -193,7 +193,7 @@ mod tests {
 
     /// A sink that leads to this place.
     #[derive(Clone)]
-    struct Berth(Place);
+    struct Berth(Endpoint);
 
     impl ConnectorConfig for Berth {
         type Connector = Self;
@@ -212,7 +212,7 @@ mod tests {
             Ok(())
         }
 
-        fn destinations(&self) -> Vec<Place> {
+        fn writes_to(&self) -> Vec<Endpoint> {
             vec![self.0.clone()]
         }
     }
@@ -241,7 +241,7 @@ mod tests {
         }
     }
 
-    fn ship(output: Place, more: Place) -> TaskConfig {
+    fn ship(output: Endpoint, more: Endpoint) -> TaskConfig {
         Ship::config(ShipWiring { input: MemoryConfig::new("sea"), output: Berth(output), more: Berth(more) })
     }
 
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn names_of_any_characters_leave_the_graph_valid() {
         let nasty = "a \"b\"|<i>&amp;#35;[c]`\\\nß\\";
-        let task = [ship(Place::new(nasty), Place::new("plain"))];
+        let task = [ship(Endpoint::new(nasty), Endpoint::new("plain"))];
         let mermaid = drawn(&task, "mermaid");
         let label = "a #34;b#34;#124;#60;i#62;#38;amp#59;#35;35#59;#91;c#93;#96;#92;#92;nß#92; (berth)";
         assert!(mermaid.contains(&format!("  place_2[(\"{label}\")]\n")), "{mermaid}");
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn places_of_one_name_are_told_apart_by_their_systems() {
-        let orders = || Place::new("orders");
+        let orders = || Endpoint::new("orders");
         let drawn = drawn(&[ship(orders().within("here"), orders().within("there"))], "dot");
         assert!(drawn.contains("label=\"orders (berth, here)\""), "{drawn}");
         assert!(drawn.contains("label=\"orders (berth, there)\""), "{drawn}");

@@ -7,7 +7,7 @@ use super::Package;
 use super::args::{Format, Global};
 use super::output::Output;
 use crate::error::{Error, ErrorKind};
-use crate::runner::Seat;
+use crate::runner::WorkerIdentity;
 use crate::settings::Framework;
 use crate::settings::LogFormat;
 use crate::settings::plan::{ExportPlan, LogHandler, Stream};
@@ -117,7 +117,7 @@ pub(super) struct Start<'a> {
 impl Start<'_> {
     /// Which of several workers this process is.
     fn worker(&self) -> Option<usize> {
-        self.global.as_worker.as_ref().and_then(Seat::worker)
+        self.global.as_worker.as_ref().and_then(WorkerIdentity::worker)
     }
 
     /// From which level on lines are written: the command line says it, else the environment, else the settings.

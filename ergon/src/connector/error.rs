@@ -26,14 +26,14 @@ struct Inner {
 enum Kind {
     Transient,
     Permanent,
-    Gone,
+    Closed,
     Unknown,
     Partial(Vec<(usize, ConnectorError)>),
 }
 
 /// What is known about a transaction or settlement after a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum ItemOutcome {
     /// The other side has it.
     Done,
     /// The other side does not have it.
@@ -63,8 +63,8 @@ impl ConnectorError {
     ///
     /// That holds for a handler that passes the error on with `?`. One that makes another error of it has it treated
     /// as any other.
-    pub fn gone(message: impl Into<String>) -> Self {
-        Self::new(Kind::Gone, message)
+    pub fn closed(message: impl Into<String>) -> Self {
+        Self::new(Kind::Closed, message)
     }
 
     /// Makes the error of a call whose fate nobody knows: the link died before the other side could answer.
@@ -115,7 +115,7 @@ impl ConnectorError {
     /// Says whether trying again cannot mend it.
     pub fn is_permanent(&self) -> bool {
         match &self.0.kind {
-            Kind::Permanent | Kind::Gone => true,
+            Kind::Permanent | Kind::Closed => true,
             Kind::Transient | Kind::Unknown => false,
             Kind::Partial(failures) => failures.iter().any(|(_, error)| error.is_permanent()),
         }
@@ -124,20 +124,20 @@ impl ConnectorError {
     /// Says whether the other side takes nothing any more.
     pub fn is_gone(&self) -> bool {
         match &self.0.kind {
-            Kind::Gone => true,
+            Kind::Closed => true,
             Kind::Partial(failures) => failures.iter().any(|(_, error)| error.is_gone()),
             Kind::Transient | Kind::Permanent | Kind::Unknown => false,
         }
     }
 
     /// Says what is known about the item with this index in the failed call.
-    pub fn fate(&self, index: usize) -> Fate {
+    pub fn fate(&self, index: usize) -> ItemOutcome {
         match &self.0.kind {
-            Kind::Transient | Kind::Permanent | Kind::Gone => Fate::NotDone,
-            Kind::Unknown => Fate::Unknown,
+            Kind::Transient | Kind::Permanent | Kind::Closed => ItemOutcome::NotDone,
+            Kind::Unknown => ItemOutcome::Unknown,
             Kind::Partial(failures) => match failures.iter().find(|(failed, _)| *failed == index) {
                 Some((_, error)) => error.fate(0),
-                None => Fate::Done,
+                None => ItemOutcome::Done,
             },
         }
     }
@@ -148,7 +148,7 @@ impl fmt::Debug for ConnectorError {
         let kind = match self.0.kind {
             Kind::Transient => "transient",
             Kind::Permanent => "permanent",
-            Kind::Gone => "gone",
+            Kind::Closed => "gone",
             Kind::Unknown => "unknown",
             Kind::Partial(_) => "partial",
         };
@@ -190,6 +190,6 @@ mod tests {
             (3, ConnectorError::unknown("link died")),
         ]);
         let fates: Vec<_> = (0..4).map(|index| error.fate(index)).collect();
-        assert_eq!(fates, [Fate::Done, Fate::NotDone, Fate::Done, Fate::Unknown]);
+        assert_eq!(fates, [ItemOutcome::Done, ItemOutcome::NotDone, ItemOutcome::Done, ItemOutcome::Unknown]);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::handle::AnySink;
-use super::{ConnectorError, Fate};
+use super::{ConnectorError, ItemOutcome};
 use crate::transaction::{Result, Transaction, TransactionError};
 
 /// Collects transactions while a call is under way, and hands them over together in the next.
@@ -130,7 +130,7 @@ impl Drop for Calling {
 fn tell(done: Vec<oneshot::Sender<Result<()>>>, result: Result<(), ConnectorError>) {
     let fates: Vec<bool> = match &result {
         Ok(()) => Vec::new(),
-        Err(error) => (0..done.len()).map(|index| error.fate(index) == Fate::Done).collect(),
+        Err(error) => (0..done.len()).map(|index| error.fate(index) == ItemOutcome::Done).collect(),
     };
     let error = result.err().map(TransactionError::from);
     for (index, done) in done.into_iter().enumerate() {

@@ -11,7 +11,7 @@ use super::dispatch::{Dispatch, IntoTransaction};
 use super::gather::Gather;
 use super::receipt::Returned;
 use super::{
-    Abilities, Connector, ConnectorError, Context, Delivery, Disposition, FetchRequest, Health, Place,
+    Capabilities, Connector, ConnectorError, Context, Delivery, Disposition, Endpoint, FetchRequest, Health,
     Receipt, Settlement, Sink, Source,
 };
 use crate::telemetry::traces::Sending;
@@ -21,11 +21,11 @@ use crate::transaction::{Result, Transaction, TransactionError, panic};
 pub(crate) trait AnyConnector: Send + Sync {
     fn kind(&self) -> &'static str;
     fn open(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
-    fn begin(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
+    fn start(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
     fn close(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
-    fn closes_within(&self) -> Duration;
+    fn close_timeout(&self) -> Duration;
     fn check(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
-    fn offers(&self) -> Abilities<'_>;
+    fn offers(&self) -> Capabilities<'_>;
     fn health(&self) -> Health;
     fn pending(&self) -> BoxFuture<'_, Option<Result<u64, ConnectorError>>>;
     fn find<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Result<Option<Delivery>, ConnectorError>>>;
@@ -40,24 +40,24 @@ impl<C: Connector> AnyConnector for C {
         Box::pin(Connector::open(self))
     }
 
-    fn begin(&self) -> BoxFuture<'_, Result<(), ConnectorError>> {
-        Box::pin(Connector::begin(self))
+    fn start(&self) -> BoxFuture<'_, Result<(), ConnectorError>> {
+        Box::pin(Connector::start(self))
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), ConnectorError>> {
         Box::pin(Connector::close(self))
     }
 
-    fn closes_within(&self) -> Duration {
-        Connector::closes_within(self)
+    fn close_timeout(&self) -> Duration {
+        Connector::close_timeout(self)
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), ConnectorError>> {
         Box::pin(Connector::check(self))
     }
 
-    fn offers(&self) -> Abilities<'_> {
-        Connector::abilities(self)
+    fn offers(&self) -> Capabilities<'_> {
+        Connector::capabilities(self)
     }
 
     fn health(&self) -> Health {
@@ -65,11 +65,11 @@ impl<C: Connector> AnyConnector for C {
     }
 
     fn pending(&self) -> BoxFuture<'_, Option<Result<u64, ConnectorError>>> {
-        Box::pin(self.abilities().pending())
+        Box::pin(self.capabilities().pending())
     }
 
     fn find<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Result<Option<Delivery>, ConnectorError>>> {
-        Box::pin(self.abilities().find(id))
+        Box::pin(self.capabilities().find(id))
     }
 }
 
@@ -79,7 +79,7 @@ trait AnySource: AnyConnector {
     fn settle(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<(), ConnectorError>>;
     fn holds(&self, receipt: &Receipt) -> bool;
     fn postponed(&self, count: usize);
-    fn origins(&self) -> Vec<Place>;
+    fn reads_from(&self) -> Vec<Endpoint>;
 }
 
 impl<C: Source> AnySource for C {
@@ -102,14 +102,14 @@ impl<C: Source> AnySource for C {
         Source::postponed(self, count);
     }
 
-    fn origins(&self) -> Vec<Place> {
-        Source::origins(self)
+    fn reads_from(&self) -> Vec<Endpoint> {
+        Source::reads_from(self)
     }
 }
 
 pub(super) trait AnySink: AnyConnector {
     fn dispatch(&self, transactions: Vec<Transaction>) -> BoxFuture<'_, Result<(), ConnectorError>>;
-    fn destinations(&self) -> Vec<Place>;
+    fn writes_to(&self) -> Vec<Endpoint>;
 }
 
 impl<C: Sink> AnySink for C {
@@ -117,8 +117,8 @@ impl<C: Sink> AnySink for C {
         Box::pin(Sink::dispatch(self, transactions))
     }
 
-    fn destinations(&self) -> Vec<Place> {
-        Sink::destinations(self)
+    fn writes_to(&self) -> Vec<Endpoint> {
+        Sink::writes_to(self)
     }
 }
 
@@ -251,9 +251,9 @@ impl Input {
         self.label.kind
     }
 
-    /// The places it fetches from; see [`Source::origins`].
-    pub fn origins(&self) -> Vec<Place> {
-        self.source.origins()
+    /// The places it fetches from; see [`Source::reads_from`].
+    pub fn reads_from(&self) -> Vec<Endpoint> {
+        self.source.reads_from()
     }
 
     /// How the source is right now.
@@ -361,9 +361,9 @@ impl Output {
         self.gather.as_ref()
     }
 
-    /// The places it dispatches to; see [`Sink::destinations`].
-    pub fn destinations(&self) -> Vec<Place> {
-        self.sink.destinations()
+    /// The places it dispatches to; see [`Sink::writes_to`].
+    pub fn writes_to(&self) -> Vec<Endpoint> {
+        self.sink.writes_to()
     }
 
     /// How the sink is right now.

@@ -3,17 +3,17 @@
 //! A [`Source`] is asked for [deliveries](Delivery) and told what became of each; a [`Sink`] takes transactions. What
 //! a task holds are the cheap handles [`Input`], [`Output`] and [`Duplex`], so one task runs on any transport.
 
-mod ability;
+mod capability;
+mod dead_letters;
 mod delivery;
 mod dispatch;
+mod endpoint;
 mod error;
 #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
 pub(crate) mod file;
 mod gather;
 mod handle;
 mod held;
-mod letters;
-mod place;
 mod receipt;
 mod role;
 mod shard;
@@ -35,19 +35,20 @@ mod numbers;
 #[cfg(all(feature = "csv", feature = "excel"))]
 mod one_table;
 
-pub use ability::{Abilities, Count, FetchById, Lifecycle};
+pub use capability::{Capabilities, Count, FetchById, Lifecycle};
+pub use dead_letters::{DeadLetterVisitor, DeadLetters, Redrive, Visit};
 pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};
 pub use dispatch::{Dispatch, IntoTransaction};
-pub use error::{ConnectorError, Fate};
+pub use endpoint::Endpoint;
+pub use error::{ConnectorError, ItemOutcome};
 #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
 pub use file::Fsync;
 pub(crate) use handle::AnyConnector;
 pub use handle::{Duplex, Input, Output};
 pub(crate) use held::Held;
-pub use letters::{Fate as LetterFate, Letters, TakeBack, Visitor};
-pub use place::Place;
 pub use receipt::Receipt;
 pub use role::{
-    Connector, ConnectorConfig, Context, DuplexConfig, Health, Sink, SinkConfig, Source, SourceConfig, Usage,
+    Connector, ConnectorConfig, Context, Direction, DuplexConfig, Health, Sink, SinkConfig, Source,
+    SourceConfig,
 };
 pub use shard::Shard;

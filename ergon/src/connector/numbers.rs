@@ -17,7 +17,7 @@ use super::excel::ExcelConfig;
 use super::json_lines::{Envelope, JsonLinesConfig};
 use super::memory::MemoryConfig;
 use super::{
-    Connector, ConnectorConfig, ConnectorError, Context, Delivery, FetchRequest, Sink, Source, Usage,
+    Connector, ConnectorConfig, ConnectorError, Context, Delivery, Direction, FetchRequest, Sink, Source,
 };
 use crate::transaction::{ContentType, Payload, Record, Transaction, TransactionError};
 
@@ -25,9 +25,9 @@ fn case(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/cases")).join(name)
 }
 
-fn context(usage: Usage) -> Context {
+fn context(direction: Direction) -> Context {
     let mut context = Context::new("test", "numbers");
-    context.usage = usage;
+    context.direction = direction;
     context
 }
 
@@ -35,7 +35,7 @@ async fn read<C: ConnectorConfig>(config: &C) -> Vec<Delivery>
 where
     C::Connector: Source,
 {
-    let source = config.build(&context(Usage::Source)).unwrap();
+    let source = config.build(&context(Direction::Source)).unwrap();
     source.open().await.unwrap();
     let mut all = Vec::new();
     loop {
@@ -51,9 +51,9 @@ async fn write<C: ConnectorConfig>(config: &C, transactions: Vec<Transaction>) -
 where
     C::Connector: Sink,
 {
-    let sink = config.build(&context(Usage::Sink)).unwrap();
+    let sink = config.build(&context(Direction::Sink)).unwrap();
     sink.open().await?;
-    sink.begin().await?;
+    sink.start().await?;
     sink.dispatch(transactions).await?;
     sink.close().await
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::csv::CsvConfig;
 use super::excel::ExcelConfig;
-use super::{Connector, ConnectorConfig, Context, FetchRequest, Source, Usage};
+use super::{Connector, ConnectorConfig, Context, Direction, FetchRequest, Source};
 use crate::transaction::Transaction;
 
 /// A cell as it stands in the CSV file, and how a workbook holds the same.
@@ -105,7 +105,7 @@ where
     C::Connector: Source,
 {
     let mut context = Context::new("test", "table");
-    context.usage = Usage::Source;
+    context.direction = Direction::Source;
     let source = config.build(&context).unwrap();
     source.open().await.unwrap();
     let deliveries = source.fetch(&FetchRequest::new(100)).await.unwrap();

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::{Abilities, ConnectorError, Delivery, FetchRequest, Place, Receipt, Settlement, Shard};
+use super::{Capabilities, ConnectorError, Delivery, Endpoint, FetchRequest, Receipt, Settlement, Shard};
 use crate::transaction::Transaction;
 
 /// Adapts an external system to transactions.
@@ -29,11 +29,11 @@ pub trait Connector: Send + Sync + 'static {
 
     /// Called once when everything that a run needs is open, before the first fetch or dispatch: only now is it sure
     /// that the run takes place. What cannot be taken back belongs here and not in [`open`](Self::open): a sink that
-    /// begins its file anew empties it now, so a run that cannot begin leaves everything as it was. Default: nothing.
+    /// begins its file anew empties it now, so a run that cannot start leaves everything as it was. Default: nothing.
     ///
     /// # Errors
-    /// Why it cannot begin.
-    fn begin(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
+    /// Why it cannot start.
+    fn start(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         std::future::ready(Ok(()))
     }
 
@@ -51,7 +51,7 @@ pub trait Connector: Send + Sync + 'static {
     /// writes out only then what it was given names a time that suits how much it is. Default: 30 seconds.
     ///
     /// A process that is told to stop does not wait for it beyond its grace.
-    fn closes_within(&self) -> Duration {
+    fn close_timeout(&self) -> Duration {
         Duration::from_secs(30)
     }
 
@@ -79,8 +79,8 @@ pub trait Connector: Send + Sync + 'static {
     }
 
     /// What this connector can do beside its roles. Default: nothing.
-    fn abilities(&self) -> Abilities<'_> {
-        Abilities::none()
+    fn capabilities(&self) -> Capabilities<'_> {
+        Capabilities::none()
     }
 }
 
@@ -103,7 +103,7 @@ pub enum Health {
 pub trait Source: Connector {
     /// Whether the other side keeps what is rejected: a dead-letter exchange, a row marked as failed. If not, a task
     /// that names no `dead_letter` is warned at its start. Default: it does not.
-    const KEEPS_REJECTED: bool = false;
+    const HAS_DEAD_LETTERS: bool = false;
 
     /// Fetches at most [`request.max()`](FetchRequest::max) deliveries; none means that there are none now. A finite
     /// run ends at the first empty fetch, so a source returns none only when no delivery waits at the other side.
@@ -154,7 +154,7 @@ pub trait Source: Connector {
 
     /// Names the places it fetches from, without asking the other side; may be called before `open`. Default: none
     /// that is known.
-    fn origins(&self) -> Vec<Place> {
+    fn reads_from(&self) -> Vec<Endpoint> {
         Vec::new()
     }
 }
@@ -177,7 +177,7 @@ pub trait Sink: Connector {
 
     /// Names the places it dispatches to, without asking the other side; may be called before `open`. Default: none
     /// that is known.
-    fn destinations(&self) -> Vec<Place> {
+    fn writes_to(&self) -> Vec<Endpoint> {
         Vec::new()
     }
 }
@@ -220,16 +220,16 @@ pub struct Context {
     /// Which share of the work is this worker's.
     pub shard: Shard,
     /// What the connector is wired as.
-    pub usage: Usage,
+    pub direction: Direction,
     /// How many deliveries the task may hold unsettled: its `concurrency` and `prefetch` together, or with
     /// `mode = "batch"` its `batch_size`; at least 1.
-    pub at_once: usize,
+    pub max_in_flight: usize,
     /// Whether a connector of the task's own takes what the task rejects, so that it never comes to the source.
-    pub dead_lettered: bool,
+    pub has_dead_letter: bool,
     /// Whether what stands at the other side already belongs to the same work: a worker that takes the place of one
     /// that died goes on with its output, a transaction that is processed by hand is added to that of a run. Nothing of
     /// it may be removed then, whatever the config says.
-    pub resumes: bool,
+    pub is_restart: bool,
     /// Whether the task goes on when this source is empty: it is the one that the consumer fetches from, and its policy
     /// is `streaming`. A file is followed then.
     pub streaming: bool,
@@ -237,7 +237,7 @@ pub struct Context {
 
 /// What a connector is wired as: a connector that can be both must not make a file that it is to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Usage {
+pub enum Direction {
     /// It is only fetched from.
     Source,
     /// It is only dispatched to.
@@ -254,10 +254,10 @@ impl Context {
             task: task.into(),
             slot: slot.into(),
             shard: Shard::default(),
-            usage: Usage::default(),
-            at_once: 1,
-            dead_lettered: false,
-            resumes: false,
+            direction: Direction::default(),
+            max_in_flight: 1,
+            has_dead_letter: false,
+            is_restart: false,
             streaming: false,
         }
     }

@@ -22,13 +22,13 @@ use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
 use super::dead_letters::{DeadLetters, deliver};
 use super::delay::DelayQueue;
-use super::life::Life;
-use super::lived::Lived;
+use super::life::Processing;
+use super::lived::Completed;
 use super::produce::Pulled;
 use super::settle::{Call, Settling, in_turn, settle};
 use super::slots::{Fetched, Next, Running, Slots};
 use super::steps::Steps;
-use super::terms::Terms;
+use super::terms::RunContext;
 use super::{dead_letters, drain, fetch};
 use crate::connector::{Delivery, Input};
 use crate::error::{Error, ErrorKind};
@@ -45,9 +45,9 @@ const QUICK: Duration = Duration::from_micros(2);
 
 /// What the lanes, the fetcher and the settler of one loop have in common.
 #[derive(Debug)]
-pub(super) struct Loop {
+pub(super) struct RunState {
     pub(super) task: &'static str,
-    pub(super) terms: Terms,
+    pub(super) terms: RunContext,
     pub(super) input: Input,
     pub(super) slots: Slots,
     /// Cancel what is in flight.
@@ -69,11 +69,11 @@ pub(super) struct Loop {
     _there: TaskTrackerToken,
 }
 
-impl Loop {
+impl RunState {
     /// Makes a loop over a source; `pulled` is what that source is made of if it is the task's own stream.
     pub(super) fn new(
         task: &'static str,
-        terms: Terms,
+        terms: RunContext,
         (input, pulled): (Input, Option<Arc<dyn Pulled>>),
         stop: &Stop,
     ) -> Self {
@@ -129,8 +129,8 @@ impl Loop {
         tally.fetched = load.fetched;
         tally.call_retries = self.terms.calls.retries();
         tally.abandoned_threads = self.threads.stuck() as u64;
-        if let Some(outward) = &self.terms.outward {
-            let outbound = outward.tally();
+        if let Some(outbound) = &self.terms.outbound {
+            let outbound = outbound.tally();
             tally.produced = outbound.succeeded;
             tally.add_outbound(&outbound);
         }
@@ -143,7 +143,7 @@ impl Loop {
 ///
 /// # Cancel safety
 /// When dropped, all lanes are dropped with it, and what they hold is given back by the source's next settle.
-pub(super) async fn consume<S: Steps>(steps: &Arc<S>, run: Loop, monitor: &Monitor) -> RunReport {
+pub(super) async fn consume<S: Steps>(steps: &Arc<S>, run: RunState, monitor: &Monitor) -> RunReport {
     panic::install_hook();
     let run = Arc::new(run);
     draw(&run);
@@ -168,15 +168,16 @@ pub(super) async fn consume<S: Steps>(steps: &Arc<S>, run: Loop, monitor: &Monit
 }
 
 /// Begins to draw on a limit that other workers draw on too.
-fn draw(run: &Arc<Loop>) {
+fn draw(run: &Arc<RunState>) {
     let Some((quota, limit)) = run.terms.quota.as_ref().zip(run.terms.policy.limit) else { return };
     let granted = Arc::downgrade(run);
-    let heed = move |grant| granted.upgrade().into_iter().for_each(|run: Arc<Loop>| run.slots.heed(grant));
+    let heed =
+        move |grant| granted.upgrade().into_iter().for_each(|run: Arc<RunState>| run.slots.heed(grant));
     run.slots.draw_on(|| quota.draw(limit, Box::new(heed)));
 }
 
 /// Cancels what the lanes wait for when it is to be. Never returns by itself.
-async fn watch_abort(run: &Loop) {
+async fn watch_abort(run: &RunState) {
     run.abort.cancelled().await;
     run.slots.abandon();
     run.aborted.order();
@@ -186,17 +187,17 @@ async fn watch_abort(run: &Loop) {
 /// A loop in the hands of those who work on it: its lanes and its settler. When the last of them is gone before its
 /// time, what the loop has and nobody holds is given back.
 #[derive(Debug)]
-pub(super) struct Hands(Arc<Loop>);
+pub(super) struct RunGuard(Arc<RunState>);
 
-impl Deref for Hands {
-    type Target = Loop;
+impl Deref for RunGuard {
+    type Target = RunState;
 
-    fn deref(&self) -> &Loop {
+    fn deref(&self) -> &RunState {
         &self.0
     }
 }
 
-impl Drop for Hands {
+impl Drop for RunGuard {
     fn drop(&mut self) {
         let held = self.held().take_all().into_iter().map(Delivery::into_receipt);
         let letters = self.terms.postponed.as_deref().map(DeadLetters::left).unwrap_or_default();
@@ -207,9 +208,9 @@ impl Drop for Hands {
 }
 
 /// Runs the lanes to their end, after them what delivers dead letters, and the settler at last.
-async fn run_lanes<S: Steps>(steps: &Arc<S>, run: &Arc<Loop>) {
+async fn run_lanes<S: Steps>(steps: &Arc<S>, run: &Arc<RunState>) {
     let (lanes_ended, all_ended) = (CancellationToken::new(), CancellationToken::new());
-    let run = Arc::new(Hands(Arc::clone(run)));
+    let run = Arc::new(RunGuard(Arc::clone(run)));
     let (mut settler, mut letters) = (JoinSet::new(), JoinSet::new());
     let (handed_over, calls) = unbounded_channel();
     // It is set once: a loop runs once.
@@ -235,7 +236,7 @@ async fn run_lanes<S: Steps>(steps: &Arc<S>, run: &Arc<Loop>) {
     join(&run, settler).await;
 }
 
-async fn join(run: &Loop, mut tasks: JoinSet<()>) {
+async fn join(run: &RunState, mut tasks: JoinSet<()>) {
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             died(run, &error);
@@ -244,7 +245,7 @@ async fn join(run: &Loop, mut tasks: JoinSet<()>) {
 }
 
 /// A defect of the engine itself: the run ends with an error; what the lane held is given back.
-fn died(run: &Loop, error: &tokio::task::JoinError) {
+fn died(run: &RunState, error: &tokio::task::JoinError) {
     let error = error.to_string();
     LaneDied { task: run.task, error: &error }.emit();
     // A fetch that waits for data ends too.
@@ -253,9 +254,9 @@ fn died(run: &Loop, error: &tokio::task::JoinError) {
 }
 
 /// Takes deliveries through their lives until there are no more.
-async fn lane<S: Steps>(steps: Arc<S>, hands: Arc<Hands>, number: usize) {
-    let run: &Loop = &hands;
-    let mut holding = Holding { run, number, running: None, fetched: None };
+async fn lane<S: Steps>(steps: Arc<S>, hands: Arc<RunGuard>, number: usize) {
+    let run: &RunState = &hands;
+    let mut holding = LaneGuard { run, number, running: None, fetched: None };
     let mut clock = Clock::starting_now();
     // Whether the clock still tells the time: reading it is dear.
     let mut waited = true;
@@ -296,8 +297,8 @@ async fn lane<S: Steps>(steps: Arc<S>, hands: Arc<Hands>, number: usize) {
 }
 
 /// What a lane holds: to be given back, unless its life says otherwise. What is dropped on the way is given back too.
-struct Holding<'a> {
-    run: &'a Loop,
+struct LaneGuard<'a> {
+    run: &'a RunState,
     /// The lane's.
     number: usize,
     running: Option<Running>,
@@ -305,14 +306,14 @@ struct Holding<'a> {
     fetched: Option<Fetched>,
 }
 
-impl Holding<'_> {
+impl LaneGuard<'_> {
     /// Takes the delivery through its life; says whether to its end, or whether it was cancelled on the way.
     /// A `quick` lane has woken nobody when it took the delivery; it does if the life waits.
     async fn live<S: Steps>(&mut self, steps: &S, clock: &mut Clock, quick: bool) -> bool {
         let Some(Running { settling, .. }) = &mut self.running else { return false };
         let Settling { transaction, receipt, lived } = settling;
         let (run, receipt) = (self.run, receipt.as_ref());
-        let mut life = Some(Life::new(steps, &run.terms, transaction, receipt, (lived, clock)));
+        let mut life = Some(Processing::new(steps, &run.terms, transaction, receipt, (lived, clock)));
         let whole = match &mut life {
             Some(life) => run.through(life, self.number, quick).await,
             None => false,
@@ -320,13 +321,13 @@ impl Holding<'_> {
         // What it made may panic when it is dropped; that changes nothing of what became of the transaction.
         let _ = panic::guard(|| life = None);
         if !whole {
-            *lived = Lived::aborted();
+            *lived = Completed::aborted();
         }
         whole
     }
 }
 
-impl Drop for Holding<'_> {
+impl Drop for LaneGuard<'_> {
     fn drop(&mut self) {
         let running = self.running.take().and_then(|running| running.settling.receipt);
         let fetched = self.fetched.take().into_iter().flat_map(|fetched| fetched.deliveries);
@@ -336,10 +337,10 @@ impl Drop for Holding<'_> {
     }
 }
 
-impl Loop {
+impl RunState {
     /// Lives a life to its end; `false` if it was cancelled on the way. One that is over at once wakes nobody and
     /// watches nothing.
-    async fn through<S: Steps>(&self, life: &mut Life<'_, S>, lane: usize, quick: bool) -> bool {
+    async fn through<S: Steps>(&self, life: &mut Processing<'_, S>, lane: usize, quick: bool) -> bool {
         let mut living = std::pin::pin!(Some(life.live()));
         let (mut first, mut wakes) = (true, quick);
         let whole = poll_fn(|context| {
@@ -409,10 +410,10 @@ mod tests {
         queue.extend(["running", "fetched"].map(|id| Transaction::new(id, &1).unwrap()));
         let input = Input::new(Arc::new(Memory::new(Arc::clone(&queue))), &Context::new("t", "input"));
         let stop = Stop::default();
-        let terms = Terms::new(ConsumerPolicy::DEFAULT, None, &stop);
-        let run = Loop::new("t", terms, (input, None), &stop);
+        let terms = RunContext::new(ConsumerPolicy::DEFAULT, None, &stop);
+        let run = RunState::new("t", terms, (input, None), &stop);
         let delivery = run.input.fetch_held(&FetchRequest::new(1)).await.unwrap().remove(0);
-        let mut holding = Holding { run: &run, number: 0, running: None, fetched: None };
+        let mut holding = LaneGuard { run: &run, number: 0, running: None, fetched: None };
         let fetched = Some(Fetched { asked: 1, deliveries: vec![delivery] });
         assert!(matches!(run.slots.next(&mut holding.running, fetched, false), Next::Run));
         let deliveries = run.input.fetch_held(&FetchRequest::new(1)).await.unwrap();

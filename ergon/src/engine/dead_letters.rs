@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempts, Finished, Waits, far_future};
 use super::clock::Alarm;
-use super::consume::{Hands, Loop};
+use super::consume::{RunGuard, RunState};
 use super::delay::DelayQueue;
 use super::life::is_stale;
-use super::lived::{Failure, Letter, Lived};
+use super::lived::{Completed, Failure, Letter};
 use super::settle::{Settling, at};
 use crate::connector::{ConnectorError, Disposition};
 use crate::error::{Error, ErrorKind};
@@ -146,7 +146,7 @@ impl DeadLetters {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, run: &Loop, settling: Settling, unsent: Unsent) {
+    fn put(&self, run: &RunState, settling: Settling, unsent: Unsent) {
         let mut state = self.state();
         let now = Instant::now();
         let due = match &unsent.error {
@@ -165,7 +165,7 @@ impl DeadLetters {
     }
 
     /// Begins an attempt of the first letter that is due.
-    fn begin(&self, run: &Arc<Hands>) -> Option<Attempt> {
+    fn begin(&self, run: &Arc<RunGuard>) -> Option<Attempt> {
         let mut state = self.state();
         let mut postponed = state.waiting.pop_due(Instant::now())?;
         state.number = state.number.wrapping_add(1);
@@ -190,7 +190,7 @@ impl DeadLetters {
     }
 
     /// Takes in that one more attempt failed: the letter waits for the next one, or is given up.
-    fn failed(&self, run: &Loop, mut postponed: Postponed, error: TransactionError) {
+    fn failed(&self, run: &RunState, mut postponed: Postponed, error: TransactionError) {
         let unsent = &mut postponed.unsent;
         unsent.attempts = unsent.attempts.saturating_add(1);
         let gives_up = is_tried_enough(unsent.attempts, &error) && run.slots.has_only_letters();
@@ -224,7 +224,7 @@ impl DeadLetters {
 
     /// Why the run cannot go on: nothing is left but letters that were given up. If there is something to do again,
     /// they wait with the others.
-    fn undeliverable(&self, run: &Loop) -> Option<Error> {
+    fn undeliverable(&self, run: &RunState) -> Option<Error> {
         let mut state = self.state();
         if state.given_up.is_empty() {
             return None;
@@ -249,7 +249,7 @@ impl DeadLetters {
     }
 
     /// Takes in that one is delivered or given back; `delivered` says which.
-    fn leaves(&self, run: &Loop, delivered: bool) {
+    fn leaves(&self, run: &RunState, delivered: bool) {
         if self.count.fetch_sub(1, Ordering::Relaxed) > 1 {
             return;
         }
@@ -263,7 +263,7 @@ impl DeadLetters {
 
 impl State {
     /// Says in the log that dead letters wait, unless it was said not long ago.
-    fn says(&mut self, run: &Loop, id: &str, error: &TransactionError, (count, now): (usize, Instant)) {
+    fn says(&mut self, run: &RunState, id: &str, error: &TransactionError, (count, now): (usize, Instant)) {
         let after = match self.said {
             None => SAID_AGAIN_AFTER,
             Some((next, after)) if next <= now => after.saturating_mul(2).min(SAID_AT_LEAST_EVERY),
@@ -286,7 +286,7 @@ fn is_tried_enough(attempts: u32, error: &TransactionError) -> bool {
     attempts >= ATTEMPTS || error.downcast_ref::<ConnectorError>().is_some_and(ConnectorError::is_permanent)
 }
 
-fn undeliverable(run: &Loop, state: &State) -> Error {
+fn undeliverable(run: &RunState, state: &State) -> Error {
     let count = state.given_up.len();
     let place = run.terms.dead_letter.as_ref().map(ToString::to_string).unwrap_or_default();
     let error = state.error.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -302,7 +302,7 @@ fn undeliverable(run: &Loop, state: &State) -> Error {
 
 /// Dispatches a letter once.
 fn attempt(
-    run: Arc<Hands>,
+    run: Arc<RunGuard>,
     number: u64,
     postponed: &Postponed,
     mut recording: Option<Box<Recording>>,
@@ -343,7 +343,7 @@ fn attempt(
 
 /// Puts the dead letter of a finished transaction with those that wait, if it was not taken at once; says whether it
 /// did. If the run is ending, the delivery is given back instead.
-pub(super) fn postpone(run: &Loop, settling: &mut Settling) -> bool {
+pub(super) fn postpone(run: &RunState, settling: &mut Settling) -> bool {
     let Some(failure) = settling.lived.failure.as_mut() else { return false };
     let Letter::Waits(_) = &failure.letter else { return false };
     let (Letter::Waits(mut unsent), Some(letters)) =
@@ -359,7 +359,7 @@ pub(super) fn postpone(run: &Loop, settling: &mut Settling) -> bool {
     let whole = Settling {
         transaction: settling.transaction.clone(),
         receipt: settling.receipt.take(),
-        lived: std::mem::replace(&mut settling.lived, Lived::aborted()),
+        lived: std::mem::replace(&mut settling.lived, Completed::aborted()),
     };
     letters.put(run, whole, *unsent);
     true
@@ -367,7 +367,7 @@ pub(super) fn postpone(run: &Loop, settling: &mut Settling) -> bool {
 
 /// Dispatches the dead letters that wait, until no lane is left and none waits. When the run is to end, no further
 /// attempt begins, and what waits is given back; attempts under way have the grace of the stop.
-pub(super) async fn deliver(run: Arc<Hands>, lanes_ended: CancellationToken) {
+pub(super) async fn deliver(run: Arc<RunGuard>, lanes_ended: CancellationToken) {
     let Some(letters) = run.terms.postponed.as_deref() else { return };
     let most = run.terms.policy.concurrency;
     let mut attempts = FuturesUnordered::new();
@@ -426,7 +426,7 @@ pub(super) async fn deliver(run: Arc<Hands>, lanes_ended: CancellationToken) {
 }
 
 /// Gives back the deliveries of all dead letters, also of those whose attempts were cancelled.
-async fn give_back_all(run: &Loop, letters: &DeadLetters) {
+async fn give_back_all(run: &RunState, letters: &DeadLetters) {
     while run.slots.letters() > 0 {
         let numbers: Vec<_> = letters.state().under_way.iter().map(|(number, _)| *number).collect();
         let under_way: Vec<_> =
@@ -441,7 +441,7 @@ async fn give_back_all(run: &Loop, letters: &DeadLetters) {
 }
 
 /// Gives back what is left when what delivers has died: a defect of the engine.
-pub(super) fn give_back(run: &Loop) {
+pub(super) fn give_back(run: &RunState) {
     let left = run.terms.postponed.as_deref().map(DeadLetters::left).unwrap_or_default();
     for mut settling in left {
         settling.lived.disposition = Disposition::Requeue;
@@ -450,12 +450,12 @@ pub(super) fn give_back(run: &Loop) {
 }
 
 /// Hands a transaction to the settler: its dead letter is delivered, or it is given back.
-fn hand_in(run: &Loop, letters: &DeadLetters, postponed: Postponed, delivered: bool) {
+fn hand_in(run: &RunState, letters: &DeadLetters, postponed: Postponed, delivered: bool) {
     let Postponed { mut settling, mut unsent } = postponed;
     ends(&mut settling, &mut unsent, if delivered { Letter::Taken } else { Letter::Refused });
     if !delivered && is_stale(&run.terms, settling.receipt.as_ref()) {
         DroppedStale { task: run.task, transaction_id: settling.transaction.id() }.emit();
-        settling.lived = Lived::aborted();
+        settling.lived = Completed::aborted();
     } else if !delivered {
         says_refused(run, &settling, &unsent);
     }
@@ -477,7 +477,7 @@ fn ends(settling: &mut Settling, unsent: &mut Unsent, letter: Letter) {
     }
 }
 
-fn says_refused(run: &Loop, settling: &Settling, unsent: &Unsent) {
+fn says_refused(run: &RunState, settling: &Settling, unsent: &Unsent) {
     let Some(error) = &unsent.error else { return };
     let (task, transaction_id) = (run.task, settling.transaction.id());
     let mut scope = settling.lived.failure.as_ref().and_then(|failure| failure.scope.clone());

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::consume::Loop;
+use super::consume::RunState;
 use crate::connector::ConnectorError;
 use crate::error::{Error, ErrorKind};
 use crate::telemetry::Ended;
@@ -61,7 +61,7 @@ pub(super) enum Cause {
 
 /// Waits for the run to be told to stop, or for its time limit; drains it, and cancels what is left after the grace.
 /// Never returns by itself: the run ends when its lanes do.
-pub(super) async fn watch(run: &Loop) {
+pub(super) async fn watch(run: &RunState) {
     let limit = run.terms.policy.timeout.and_then(|limit| Instant::now().checked_add(limit));
     let over = async {
         match limit {
@@ -92,7 +92,7 @@ pub(super) async fn watch(run: &Loop) {
 }
 
 /// Why a run that is over ended.
-pub(super) fn ended(run: &Loop) -> Ended {
+pub(super) fn ended(run: &RunState) -> Ended {
     let left = left(run);
     if let Some(failure) = run.slots.take_failure() {
         return Ended::Failed(failure);
@@ -107,14 +107,14 @@ pub(super) fn ended(run: &Loop) -> Ended {
 }
 
 /// How many are left to do: given back to the source, or made by the task's stream and not produced.
-fn left(run: &Loop) -> u64 {
+fn left(run: &RunState) -> u64 {
     match &run.pulled {
         Some(pulled) => pulled.close(run.task),
         None => run.slots.given_back(),
     }
 }
 
-fn all_stuck(run: &Loop) -> Error {
+fn all_stuck(run: &RunState) -> Error {
     let count = run.terms.policy.concurrency;
     let message = format!("all {count} threads are stuck in handlers that exceeded their limits");
     Error::new(ErrorKind::Task, message).with_hint(
@@ -122,7 +122,7 @@ fn all_stuck(run: &Loop) -> Error {
     )
 }
 
-fn time_limit(run: &Loop, left: u64) -> Error {
+fn time_limit(run: &RunState, left: u64) -> Error {
     let limit = crate::policy::duration::display(run.terms.policy.timeout.unwrap_or_default());
     let message = format!("the run's time limit of {limit} ran out with {left} transactions left to do");
     let became = match run.pulled {

@@ -12,8 +12,8 @@ use tokio_util::task::TaskTracker;
 
 use super::attempt::guarded;
 use super::blocked::watched;
-use super::consume::{self, Loop, consume};
-use super::produce::{Feeder, Pull, produce};
+use super::consume::{self, RunState, consume};
+use super::produce::{Pull, Pump, produce};
 use super::roles::terms;
 use super::steps::{BlockingConsuming, BlockingProducing, Consuming, Producing, Steps};
 use crate::error::{Error, ErrorKind};
@@ -150,7 +150,7 @@ impl Run {
         transactions: impl Stream<Item = Result<Transaction<T::Payload>>> + Send,
         policy: &ProducerPolicy,
     ) -> Result<RunReport> {
-        let pull = |feeder: Feeder<T::Payload>| feeder.pull(|| transactions);
+        let pull = |feeder: Pump<T::Payload>| feeder.pull(|| transactions);
         self.produce_by(Producing(self.shared(task)?), pull, policy).await
     }
 
@@ -188,21 +188,21 @@ impl Run {
             return Err(TransactionError::business(message));
         }
         let mut terms = terms(&self.setup, policy.clone()).map_err(failed)?;
-        terms.outward = None;
+        terms.outbound = None;
         let going = self.begin().await;
-        let run = Loop::new(S::NAME, terms, (input, None), &going.stop);
+        let run = RunState::new(S::NAME, terms, (input, None), &going.stop);
         self.ended(consume(&Arc::new(steps), run, &self.setup.monitor).await)
     }
 
     async fn produce_by<S: Steps, F: Future<Output = ()>>(
         &self,
         steps: S,
-        pull: impl FnOnce(Feeder<S::Payload>) -> F,
+        pull: impl FnOnce(Pump<S::Payload>) -> F,
         policy: &ProducerPolicy,
     ) -> Result<RunReport> {
         policy.check().map_err(|problem| TransactionError::business(problem.to_string()))?;
         let mut terms = terms(&self.setup, policy.to_loop()).map_err(failed)?;
-        terms.outward = None;
+        terms.outbound = None;
         let going = self.begin().await;
         self.ended(produce(&Arc::new(steps), pull, terms, (&going.stop, &self.setup.monitor)).await)
     }

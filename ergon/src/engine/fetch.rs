@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::attempt::{Attempts, Finished, Waits, at_once};
 use super::clock::Alarm;
-use super::consume::Loop;
+use super::consume::RunState;
 use super::settle::in_turn;
 use crate::connector::{ConnectorError, Delivery, FetchRequest};
 use crate::error::{Error, ErrorKind};
@@ -33,7 +33,7 @@ const LONGEST: u32 = 10;
 const UNSENT: Duration = Duration::from_millis(2);
 
 /// Fetches for all lanes: at most `asked` deliveries. Returns when there are some, or when the run is not to fetch.
-pub(super) async fn fetch(run: &Loop, asked: usize) -> Vec<Delivery> {
+pub(super) async fn fetch(run: &RunState, asked: usize) -> Vec<Delivery> {
     let mut empty = 0_u32;
     let mut failed = 0_u32;
     loop {
@@ -96,7 +96,7 @@ pub(super) async fn fetch(run: &Loop, asked: usize) -> Vec<Delivery> {
 }
 
 /// One fetch under the fetch policy. A permanent error counts as a business error: it is not tried again.
-async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
+async fn attempt(run: &RunState, asked: usize) -> Finished<Vec<Delivery>> {
     let request = FetchRequest::new(asked).with_batch_size(run.terms.policy.batch_size);
     let waits = run.terms.policy.streaming;
     let request = if waits { request.waiting() } else { request };
@@ -131,7 +131,7 @@ async fn attempt(run: &Loop, asked: usize) -> Finished<Vec<Delivery>> {
 
 /// Returns when a fetch is to end because another worker needs what it may bring. One of a finite run may be about to
 /// say that its source is empty: each time in a row it has twice as long.
-async fn gives_way(run: &Loop) {
+async fn gives_way(run: &RunState) {
     run.slots.wanted_back().await;
     let times = if run.terms.policy.streaming { 0 } else { run.slots.gave_way().min(LONGEST) };
     tokio::time::sleep(KEEPS.saturating_mul(1 << times)).await;
@@ -140,7 +140,7 @@ async fn gives_way(run: &Loop) {
 
 /// Where other workers draw on the limit, reports what was fetched before any of it is begun: it counts, even if this
 /// process dies at the next moment.
-async fn report(run: &Loop, asked: usize, came: usize) {
+async fn report(run: &RunState, asked: usize, came: usize) {
     let Some(mark) = run.slots.report(asked, came) else { return };
     while !run.slots.is_sent(mark) && !run.terms.drain.is_cancelled() {
         tokio::time::sleep(UNSENT).await;
@@ -149,7 +149,7 @@ async fn report(run: &Loop, asked: usize, came: usize) {
 
 /// Waits until a fetch has to end: at once when the run is to stop. A stream is told to end the fetch itself, because
 /// what it is making at that moment would be lost; it has the grace of the stop for that.
-async fn stopped(run: &Loop) {
+async fn stopped(run: &RunState) {
     run.terms.drain.cancelled().await;
     if let Some(pulled) = &run.pulled {
         pulled.stop();
@@ -162,7 +162,7 @@ fn categorized(error: ConnectorError) -> TransactionError {
     TransactionError::from_error(category, error)
 }
 
-fn fetch_error(run: &Loop, failure: &TransactionError) -> Error {
+fn fetch_error(run: &RunState, failure: &TransactionError) -> Error {
     let connector = failure.downcast_ref::<ConnectorError>();
     let kind = connector.map_or(ErrorKind::Connector, kind_of);
     let error = Error::new(kind, format!("fetch from {}: {failure}", run.input));
@@ -178,7 +178,7 @@ fn fetch_error(run: &Loop, failure: &TransactionError) -> Error {
 }
 
 /// Waits, but not longer than until something is given back to the source or the run is to stop.
-async fn pause(run: &Loop, wait: Duration) {
+async fn pause(run: &RunState, wait: Duration) {
     in_turn(run).await;
     let until = Instant::now().checked_add(wait);
     let over = async {

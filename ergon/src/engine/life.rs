@@ -7,22 +7,22 @@ use super::attempt::{Attempts, Finished, Waits, guarded};
 use super::clock::{Clock, Nanos};
 use super::dead_letters::{APART, DeadLetters, IN_PLACE, Unsent};
 use super::lifecycle::{Action, Event, Lifecycle, Outcome};
-use super::lived::{Failure, Letter, Lived, StepRun};
+use super::lived::{Completed, Failure, Letter, StepRun};
 use super::produce::Through;
 use super::steps::Steps;
-use super::terms::Terms;
+use super::terms::RunContext;
 use crate::connector::{Disposition, Output, Receipt};
 use crate::telemetry::event::{DeadLetterFailed, DroppedStale};
-use crate::telemetry::metrics::{Course, End};
+use crate::telemetry::metrics::{End, Timings};
 use crate::telemetry::propagation::Place;
 use crate::telemetry::traces::{Ending, Recording};
 use crate::telemetry::{Scope, Step};
 use crate::transaction::{Transaction, TransactionError, key, panic};
 
 /// One transaction on its way through its steps.
-pub(super) struct Life<'a, S: Steps> {
+pub(super) struct Processing<'a, S: Steps> {
     steps: &'a S,
-    terms: &'a Terms,
+    terms: &'a RunContext,
     transaction: &'a Transaction,
     receipt: Option<&'a Receipt>,
     scope: Option<Scope>,
@@ -31,12 +31,12 @@ pub(super) struct Life<'a, S: Steps> {
     /// The transaction decoded, and what the first step made of it.
     made: Option<Made<S>>,
     /// Where it is written down what became of the transaction, at the end.
-    lived: &'a mut Lived,
+    lived: &'a mut Completed,
     clock: &'a mut Clock,
     /// When process and success have to be over.
     deadline: Option<Instant>,
     began: Instant,
-    course: Course,
+    course: Timings,
     pub(super) process: StepRun,
     pub(super) success: StepRun,
     pub(super) exception: StepRun,
@@ -45,15 +45,15 @@ pub(super) struct Life<'a, S: Steps> {
 type Made<S> =
     (<S as Steps>::Held<Transaction<<S as Steps>::Payload>>, <S as Steps>::Held<<S as Steps>::Output>);
 
-impl<'a, S: Steps> Life<'a, S> {
+impl<'a, S: Steps> Processing<'a, S> {
     /// Begins a life, at the time that the clock is marked with.
     #[inline]
     pub(super) fn new(
         steps: &'a S,
-        terms: &'a Terms,
+        terms: &'a RunContext,
         transaction: &'a Transaction,
         receipt: Option<&'a Receipt>,
-        (lived, clock): (&'a mut Lived, &'a mut Clock),
+        (lived, clock): (&'a mut Completed, &'a mut Clock),
     ) -> Self {
         let (trace, recording) = match &terms.trace {
             Some(trace) => {
@@ -105,7 +105,7 @@ impl<'a, S: Steps> Life<'a, S> {
         loop {
             let event = match action {
                 Action::Run(Step::Process | Step::Prepare) => match self.process().await {
-                    Event::Completed if self.terms.outward.is_some() => self.outward().await,
+                    Event::Completed if self.terms.outbound.is_some() => self.outbound().await,
                     event => event,
                 },
                 Action::Run(Step::Success) => self.success().await,
@@ -168,13 +168,14 @@ impl<'a, S: Steps> Life<'a, S> {
     }
 
     /// Takes a hybrid's outbound transactions through their lives, within the time limit of the inbound one.
-    async fn outward(&mut self) -> Event {
-        let (Some((_, output)), Some(outward)) = (&self.made, &self.terms.outward) else {
+    async fn outbound(&mut self) -> Event {
+        let (Some((_, output)), Some(outbound)) = (&self.made, &self.terms.outbound) else {
             return Event::Completed;
         };
         stand_apart(&mut self.scope, self.recording.as_deref());
         let steps = self.steps;
-        let through = async { self.clock.alarm.within(self.deadline, steps.outward(outward, output)).await };
+        let through =
+            async { self.clock.alarm.within(self.deadline, steps.outbound(outbound, output)).await };
         let through = guarded(&mut self.scope, through).await;
         self.clock.lap();
         if let Some(recording) = &mut self.recording {
@@ -303,7 +304,7 @@ impl<'a, S: Steps> Life<'a, S> {
                 }
             }
         }
-        *self.lived = Lived {
+        *self.lived = Completed {
             outcome,
             disposition: settled_as,
             step: S::FIRST,
@@ -421,7 +422,7 @@ impl<'a, S: Steps> Life<'a, S> {
     }
 }
 
-pub(super) fn is_stale(terms: &Terms, receipt: Option<&Receipt>) -> bool {
+pub(super) fn is_stale(terms: &RunContext, receipt: Option<&Receipt>) -> bool {
     receipt.zip(terms.source.as_ref()).is_some_and(|(receipt, source)| !source.holds_receipt(receipt))
 }
 

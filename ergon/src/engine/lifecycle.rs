@@ -123,15 +123,15 @@ mod tests {
 
     /// What a life comes to: the steps that ran, and its settlements.
     #[derive(Debug, PartialEq)]
-    struct Lived {
+    struct Completed {
         steps: [Option<Step>; 4],
         settled: [Option<(Outcome, Disposition)>; 2],
     }
 
     /// What the machine makes of a sequence of events.
-    fn live(events: &[Event], on_failure: Disposition) -> Lived {
+    fn live(events: &[Event], on_failure: Disposition) -> Completed {
         let (mut life, first) = Lifecycle::begin(on_failure);
-        let mut lived = Lived { steps: [None; 4], settled: [None; 2] };
+        let mut lived = Completed { steps: [None; 4], settled: [None; 2] };
         let (mut steps, mut settled) = (0, 0);
         for action in std::iter::once(first).chain(events.iter().map(|event| life.on(*event))) {
             match action {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     /// The same, as one would tell it.
-    fn told(events: &[Event], on_failure: Disposition) -> Lived {
+    fn told(events: &[Event], on_failure: Disposition) -> Completed {
         let given_back = (Outcome::Aborted, Disposition::Requeue);
         let decided = |event: Option<&Event>| match event? {
             Event::Decided(disposition) => Some((Outcome::Handled, *disposition)),
@@ -175,7 +175,7 @@ mod tests {
         if exception {
             steps[if success { 2 } else { 1 }] = Some(Step::Exception);
         }
-        Lived { steps, settled: [settled, None] }
+        Completed { steps, settled: [settled, None] }
     }
 
     #[test]

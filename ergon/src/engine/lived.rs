@@ -4,7 +4,7 @@ use super::clock::Nanos;
 use super::dead_letters::Unsent;
 use super::lifecycle::Outcome;
 use crate::connector::Disposition;
-use crate::telemetry::metrics::Course;
+use crate::telemetry::metrics::Timings;
 use crate::telemetry::{Scope, Step};
 use crate::transaction::TransactionError;
 
@@ -19,7 +19,7 @@ pub(super) struct StepRun {
 
 /// What became of a transaction.
 #[derive(Debug)]
-pub(super) struct Lived {
+pub(super) struct Completed {
     pub(super) outcome: Outcome,
     pub(super) disposition: Disposition,
     /// What the first step was: process or prepare.
@@ -29,7 +29,7 @@ pub(super) struct Lived {
     pub(super) success: Option<Nanos>,
     /// Attempts after the first, of all steps.
     pub(super) retries: u32,
-    pub(super) course: Course,
+    pub(super) course: Timings,
     /// What went wrong, if anything did; apart, because most transactions succeed.
     pub(super) failure: Option<Box<Failure>>,
 }
@@ -67,7 +67,7 @@ impl Failure {
     }
 }
 
-impl Lived {
+impl Completed {
     /// What becomes of a delivery that was given up, or not begun.
     pub(super) fn aborted() -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Lived {
             first: None,
             success: None,
             retries: 0,
-            course: Course::default(),
+            course: Timings::default(),
             failure: None,
         }
     }

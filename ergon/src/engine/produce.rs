@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::guarded;
 use super::clock::Clock;
 use super::concurrently::run_concurrently;
-use super::consume::{Loop, consume};
-use super::life::Life;
+use super::consume::{RunState, consume};
+use super::life::Processing;
 use super::lifecycle::Outcome;
-use super::lived::Lived;
+use super::lived::Completed;
 use super::steps::{BlockingProducing, Producing, Steps};
-use super::terms::{STREAM, Terms};
+use super::terms::{RunContext, STREAM};
 use crate::connector::{
     Connector, ConnectorError, Context, Delivery, Disposition, FetchRequest, Input, Receipt, Settlement,
     Shard, Source,
@@ -38,7 +38,7 @@ struct Request {
 }
 
 /// What pulls the stream, when it is asked to.
-pub(super) struct Feeder<P> {
+pub(super) struct Pump<P> {
     asked: mpsc::Receiver<Request>,
     shelf: Arc<Shelf<P>>,
     task: &'static str,
@@ -83,17 +83,17 @@ pub(super) struct StreamSource<P> {
 /// The steps of a producer, and what it produces.
 pub(super) trait Pull: Steps {
     /// Pulls what is to be produced, as long as it is asked to.
-    fn pull(self: &Arc<Self>, feeder: Feeder<Self::Payload>) -> impl Future<Output = ()> + Send;
+    fn pull(self: &Arc<Self>, feeder: Pump<Self::Payload>) -> impl Future<Output = ()> + Send;
 }
 
 impl<T: Producer> Pull for Producing<T> {
-    async fn pull(self: &Arc<Self>, feeder: Feeder<T::Payload>) {
+    async fn pull(self: &Arc<Self>, feeder: Pump<T::Payload>) {
         feeder.pull(|| self.0.transactions()).await;
     }
 }
 
 impl<T: BlockingProducer> Pull for BlockingProducing<T> {
-    async fn pull(self: &Arc<Self>, feeder: Feeder<T::Payload>) {
+    async fn pull(self: &Arc<Self>, feeder: Pump<T::Payload>) {
         let task = Arc::clone(&self.0);
         let pull = move || feeder.pull_blocking(|| task.transactions());
         // Without a thread nobody answers, and the run ends with that.
@@ -107,8 +107,8 @@ impl<T: BlockingProducer> Pull for BlockingProducing<T> {
 /// As of [`consume`].
 pub(super) async fn produce<S: Steps, F: Future<Output = ()>>(
     steps: &Arc<S>,
-    pull: impl FnOnce(Feeder<S::Payload>) -> F,
-    terms: Terms,
+    pull: impl FnOnce(Pump<S::Payload>) -> F,
+    terms: RunContext,
     (stop, monitor): (&Stop, &Monitor),
 ) -> RunReport {
     let (input, feeder) = feed(S::NAME);
@@ -119,7 +119,7 @@ pub(super) async fn produce<S: Steps, F: Future<Output = ()>>(
         pull(feeder).await;
         std::future::pending().await
     }));
-    let run = Loop::new(S::NAME, terms, (input, Some(pulled)), stop);
+    let run = RunState::new(S::NAME, terms, (input, Some(pulled)), stop);
     let report = {
         let never = OptionFuture::from(pull.as_mut().as_pin_mut());
         tokio::select! {
@@ -134,16 +134,16 @@ pub(super) async fn produce<S: Steps, F: Future<Output = ()>>(
 }
 
 /// Makes a source and the feeder that answers it.
-pub(super) fn feed<P: Send + Sync + 'static>(task: &'static str) -> (Input, Feeder<P>) {
+pub(super) fn feed<P: Send + Sync + 'static>(task: &'static str) -> (Input, Pump<P>) {
     let (requests, asked) = mpsc::channel(1);
     let stock = Stock { ready: VecDeque::new(), left: Vec::new(), unsettled: 0, closed: false };
     let (stock, failed, stopped) = (Mutex::new(stock), OnceLock::new(), CancellationToken::new());
     let shelf = Arc::new(Shelf { stock, failed, stopped });
     let source = StreamSource { requests, shelf: Arc::clone(&shelf) };
-    (Input::new(Arc::new(source), &Context::new(task, "transactions")), Feeder { asked, shelf, task })
+    (Input::new(Arc::new(source), &Context::new(task, "transactions")), Pump { asked, shelf, task })
 }
 
-impl<P> Feeder<P> {
+impl<P> Pump<P> {
     /// Pulls a stream until nobody asks any more, or it fails.
     pub(super) async fn pull<S>(self, make: impl FnOnce() -> S)
     where
@@ -367,15 +367,15 @@ pub(super) fn typed<P: Decode>(
 }
 
 /// Takes transactions through the steps of `producer`; done when every one of them is through.
-pub(super) async fn outward<S: Steps>(
+pub(super) async fn outbound<S: Steps>(
     producer: &S,
-    terms: &Terms,
+    terms: &RunContext,
     transactions: &[Transaction],
 ) -> Result<Through> {
     let one = |transaction: Transaction| async move {
         let mut clock = Clock::starting_now();
-        let mut lived = Lived::aborted();
-        Life::new(producer, terms, &transaction, None, (&mut lived, &mut clock)).live().await;
+        let mut lived = Completed::aborted();
+        Processing::new(producer, terms, &transaction, None, (&mut lived, &mut clock)).live().await;
         terms.count(S::NAME, &transaction, &lived);
         match (lived.outcome, lived.disposition) {
             (Outcome::Aborted, _) => Ok(Through::GivenUp),

@@ -6,14 +6,14 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::consume::{self, Loop, consume};
+use super::consume::{self, RunState, consume};
 use super::execute::{Execute, ExecuteTask};
 use super::produce::{Pull, produce};
 use super::single::{self, Given};
 use super::steps::{
     BlockingConsuming, BlockingHybrid, BlockingProducing, Consuming, Hybrid, Producing, Steps,
 };
-use super::terms::Terms;
+use super::terms::RunContext;
 use crate::error::Error;
 use crate::policy::{ConsumerPolicy, Policies, ProducerPolicy};
 use crate::task::{
@@ -165,7 +165,7 @@ impl<S: Steps> Runnable for Consumes<S> {
                 (Ok(input), Ok(terms)) => {
                     consume(
                         &self.steps,
-                        Loop::new(S::NAME, terms, (input, None), &setup.stop),
+                        RunState::new(S::NAME, terms, (input, None), &setup.stop),
                         &setup.monitor,
                     )
                     .await
@@ -223,16 +223,16 @@ impl<S: Pull> Runnable for Produces<S> {
 }
 
 /// What the lives of a loop under this policy have in common; a hybrid's outbound ones have their own.
-pub(super) fn terms(setup: &Setup, policy: ConsumerPolicy) -> Result<Terms, Error> {
+pub(super) fn terms(setup: &Setup, policy: ConsumerPolicy) -> Result<RunContext, Error> {
     let dead_letter = setup.dead_letter(&policy)?;
-    let mut terms = Terms::new(policy, dead_letter, &setup.stop);
+    let mut terms = RunContext::new(policy, dead_letter, &setup.stop);
     terms.quota.clone_from(&setup.quota);
     if let (Some(_), Some(producer)) = (&setup.policies.consumer, &setup.policies.producer) {
         let policy = producer.to_loop();
         let dead_letter = setup.dead_letter(&policy)?;
-        let mut outward = Terms::new(policy, dead_letter, &setup.stop);
-        outward.drain = terms.drain.clone();
-        terms.outward = Some(Box::new(outward));
+        let mut outbound = RunContext::new(policy, dead_letter, &setup.stop);
+        outbound.drain = terms.drain.clone();
+        terms.outbound = Some(Box::new(outbound));
     }
     Ok(terms)
 }

@@ -11,12 +11,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{at_once, far_future, guarded};
-use super::consume::{Hands, Loop};
+use super::consume::{RunGuard, RunState};
 use super::dead_letters::postpone;
 use super::lifecycle::Outcome;
-use super::lived::{Failure, Letter, Lived, StepRun};
-use super::terms::Terms;
-use crate::connector::{ConnectorError, Delivery, Disposition, Fate, Input, Receipt, Settlement};
+use super::lived::{Completed, Failure, Letter, StepRun};
+use super::terms::RunContext;
+use crate::connector::{ConnectorError, Delivery, Disposition, Input, ItemOutcome, Receipt, Settlement};
 use crate::telemetry::event::{HandlerFailed, TransactionFailed, Unsettled};
 use crate::telemetry::metrics::{Batch, Meters};
 use crate::telemetry::{Refusal, Scope, Step, Tally};
@@ -31,14 +31,14 @@ pub(super) struct Settling {
     pub(super) transaction: Transaction,
     /// None once it is used up.
     pub(super) receipt: Option<Receipt>,
-    pub(super) lived: Lived,
+    pub(super) lived: Completed,
 }
 
 impl Settling {
     /// Gives back a delivery that was not begun.
     pub(super) fn give_back(delivery: Delivery) -> Self {
         let (transaction, receipt) = delivery.into_parts();
-        Self { transaction, receipt: Some(receipt), lived: Lived::aborted() }
+        Self { transaction, receipt: Some(receipt), lived: Completed::aborted() }
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Call {
 
 /// Settles what is finished in a lane's own turn, if nobody else is at it. The source is polled once: if it does not
 /// answer at once, the settler goes on with the call.
-pub(super) async fn in_turn(run: &Loop) {
+pub(super) async fn in_turn(run: &RunState) {
     let Some(mut call) = begin(run) else { return };
     match at_once(Pin::new(&mut call.told)).await {
         Some(result) => record(run, call.settling, &result),
@@ -63,7 +63,7 @@ pub(super) async fn in_turn(run: &Loop) {
 /// Settles what no lane settles in its own turn, until no lane runs any more; then settles the rest, and gives back
 /// what is held.
 pub(super) async fn settle(
-    run: Arc<Hands>,
+    run: Arc<RunGuard>,
     mut handed_over: UnboundedReceiver<Call>,
     lanes_ended: CancellationToken,
 ) {
@@ -99,12 +99,12 @@ pub(super) async fn settle(
 }
 
 /// Takes out a held delivery whose time has come.
-fn next_due(run: &Loop, now: Instant) -> Option<Delivery> {
+fn next_due(run: &RunState, now: Instant) -> Option<Delivery> {
     run.held().pop_due(now)
 }
 
 /// Settles until nothing is left that is finished; a call that was begun comes first.
-async fn settle_all(run: &Loop, begun: Option<Call>) {
+async fn settle_all(run: &RunState, begun: Option<Call>) {
     let mut next = begun.or_else(|| begin(run));
     while let Some(Call { told, settling }) = next {
         record(run, settling, &told.await);
@@ -113,7 +113,7 @@ async fn settle_all(run: &Loop, begun: Option<Call>) {
 }
 
 /// Gives back the deliveries whose receipts were dropped on the way, by a call without settlements.
-async fn give_back_dropped(run: &Loop) {
+async fn give_back_dropped(run: &RunState) {
     if let Err(error) = tell(run.input.clone(), run.abort.clone(), Vec::new()).await {
         let error = error.to_string();
         Unsettled {
@@ -130,7 +130,7 @@ async fn give_back_dropped(run: &Loop) {
 }
 
 /// Takes out what is finished; what is to be tried again later is held, and the rest goes in one call to the source.
-fn begin(run: &Loop) -> Option<Call> {
+fn begin(run: &RunState) -> Option<Call> {
     loop {
         let mut settling = run.slots.take_finished()?;
         let closing = run.terms.drain.is_cancelled();
@@ -164,7 +164,7 @@ fn begin(run: &Loop) -> Option<Call> {
 }
 
 /// Holds a delivery until its time; that is an outcome, though not one that the source is told of.
-fn hold(run: &Loop, wait: Duration, (transaction, receipt): (Transaction, Receipt), lived: &Lived) {
+fn hold(run: &RunState, wait: Duration, (transaction, receipt): (Transaction, Receipt), lived: &Completed) {
     run.terms.count_one(&transaction, lived);
     let due = Instant::now().checked_add(wait).unwrap_or_else(far_future).min(far_future());
     let deliveries = transaction.deliveries().saturating_add(1);
@@ -196,14 +196,14 @@ async fn tell(
     }
 }
 
-impl Terms {
+impl RunContext {
     /// Counts, and tells of, a transaction that no source settles.
-    pub(super) fn count(&self, task: &'static str, transaction: &Transaction, lived: &Lived) {
+    pub(super) fn count(&self, task: &'static str, transaction: &Transaction, lived: &Completed) {
         report(task, transaction, lived);
         self.count_one(transaction, lived);
     }
 
-    fn count_one(&self, transaction: &Transaction, lived: &Lived) {
+    fn count_one(&self, transaction: &Transaction, lived: &Completed) {
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = self.meters.batch(&tally);
         count((&mut tally, &mut batch), transaction, lived);
@@ -212,7 +212,7 @@ impl Terms {
 }
 
 /// Counts a settled transaction.
-fn count((tally, batch): (&mut Tally, &mut Batch<'_>), transaction: &Transaction, lived: &Lived) {
+fn count((tally, batch): (&mut Tally, &mut Batch<'_>), transaction: &Transaction, lived: &Completed) {
     tally.retries += u64::from(lived.retries);
     tally.requeued += u64::from(returns(lived));
     let exception = lived.failure.as_ref().and_then(|failure| failure.exception.elapsed);
@@ -255,23 +255,23 @@ fn count_letter(tally: &mut Tally, failure: &Failure) {
 }
 
 /// Whether the source will hand the delivery out again.
-fn returns(lived: &Lived) -> bool {
+fn returns(lived: &Completed) -> bool {
     matches!(lived.disposition, Disposition::Requeue | Disposition::RetryAfter(_))
 }
 
 /// Counts what the source took, and says what it did not take.
-fn record(run: &Loop, settling: Vec<Settling>, result: &Result<(), ConnectorError>) {
+fn record(run: &RunState, settling: Vec<Settling>, result: &Result<(), ConnectorError>) {
     let (mut returned, mut back) = (false, 0);
     let mut tally = run.terms.tally.lock().unwrap_or_else(PoisonError::into_inner);
     let (meters, mut batch) = (&run.terms.meters, run.terms.meters.batch(&tally));
     for (index, Settling { transaction, lived, .. }) in settling.iter().enumerate() {
         match result {
-            Err(error) if error.fate(index) != Fate::Done => {
+            Err(error) if error.fate(index) != ItemOutcome::Done => {
                 tally.unknown += 1;
                 if let Some(failure) = &lived.failure {
                     count_letter(&mut tally, failure);
                 }
-                let unknown = error.fate(index) == Fate::Unknown;
+                let unknown = error.fate(index) == ItemOutcome::Unknown;
                 let (disposition, error) = (lived.disposition.as_str(), error.to_string());
                 let transaction_id = transaction.id();
                 // The source hands it out again, perhaps at once.
@@ -298,7 +298,7 @@ fn record(run: &Loop, settling: Vec<Settling>, result: &Result<(), ConnectorErro
 }
 
 /// Says what became of a transaction that went the exception way.
-fn report(task: &'static str, transaction: &Transaction, lived: &Lived) {
+fn report(task: &'static str, transaction: &Transaction, lived: &Completed) {
     let Some(failure) = &lived.failure else { return };
     let transaction_id = transaction.id();
     let disposition = if failure.is_dead_lettered() { "dead_letter" } else { lived.disposition.as_str() };

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
-use super::life::Life;
+use super::life::Processing;
 use super::lifecycle::{Event, Outcome};
-use super::lived::{Lived, StepRun};
+use super::lived::{Completed, StepRun};
 use super::steps::Steps;
-use super::terms::Terms;
+use super::terms::RunContext;
 use crate::error::Error;
 use crate::telemetry::{GIVEN_BACK, SingleReport, Step, StepReport};
 use crate::transaction::{Transaction, TransactionError, panic};
@@ -29,7 +29,7 @@ pub(super) struct Given {
 /// Takes one transaction through its life.
 pub(super) async fn process<S: Steps>(
     steps: Arc<S>,
-    terms: Result<Terms, Error>,
+    terms: Result<RunContext, Error>,
     show: fn(&S::Output) -> Option<Value>,
     given: Given,
 ) -> SingleReport {
@@ -49,15 +49,15 @@ pub(super) async fn process<S: Steps>(
 
 async fn live<S: Steps>(
     task: &S,
-    terms: &Terms,
+    terms: &RunContext,
     show: fn(&S::Output) -> Option<Value>,
     given: &Given,
 ) -> SingleReport {
     let Given { transaction, dry_run, abort } = given;
     let mut report = SingleReport::new(transaction.id());
     let mut clock = Clock::starting_now();
-    let mut lived = Lived::aborted();
-    let mut life = Life::new(task, terms, transaction, None, (&mut lived, &mut clock));
+    let mut lived = Completed::aborted();
+    let mut life = Processing::new(task, terms, transaction, None, (&mut lived, &mut clock));
     let mut interrupted = !lives(&mut life, *dry_run, abort).await;
     report.output = life.output().and_then(|output| panic::guard(|| show(output)).ok().flatten());
     report.steps = steps(&life);
@@ -79,7 +79,7 @@ async fn live<S: Steps>(
 }
 
 /// Lives a life, or its first step; says whether that came to its end.
-async fn lives<S: Steps>(life: &mut Life<'_, S>, dry_run: bool, abort: &CancellationToken) -> bool {
+async fn lives<S: Steps>(life: &mut Processing<'_, S>, dry_run: bool, abort: &CancellationToken) -> bool {
     let mut living = Box::pin(async {
         if dry_run {
             return life.process().await != Event::Aborted;
@@ -97,7 +97,7 @@ async fn lives<S: Steps>(life: &mut Life<'_, S>, dry_run: bool, abort: &Cancella
     whole
 }
 
-fn steps<S: Steps>(life: &Life<'_, S>) -> Vec<StepReport> {
+fn steps<S: Steps>(life: &Processing<'_, S>) -> Vec<StepReport> {
     let runs: [(Step, &StepRun); 3] =
         [(S::FIRST, &life.process), (Step::Success, &life.success), (Step::Exception, &life.exception)];
     let ran = runs.into_iter().filter(|(_, run)| run.attempts > 0);

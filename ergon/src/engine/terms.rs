@@ -17,7 +17,7 @@ use crate::telemetry::metrics::Meters;
 
 /// What the lives of one loop have in common.
 #[derive(Debug)]
-pub(super) struct Terms {
+pub(super) struct RunContext {
     pub(super) policy: ConsumerPolicy,
     pub(super) dead_letter: Option<Output>,
     /// Hands out the limit, if other workers draw on it too.
@@ -37,10 +37,10 @@ pub(super) struct Terms {
     /// Counts the retries of calls that the task's code makes.
     pub(super) calls: Calls,
     /// What a hybrid's outbound transactions live by.
-    pub(super) outward: Option<Box<Self>>,
+    pub(super) outbound: Option<Box<Self>>,
 }
 
-impl Terms {
+impl RunContext {
     pub(super) fn new(policy: ConsumerPolicy, dead_letter: Option<Output>, stop: &Stop) -> Self {
         let drain = Drain::by(stop.drain.child_token());
         Self {
@@ -54,7 +54,7 @@ impl Terms {
             trace: None,
             meters: Meters::default(),
             calls: Calls::of(""),
-            outward: None,
+            outbound: None,
         }
     }
 
@@ -64,9 +64,9 @@ impl Terms {
         self.trace = RunTrace::begin(task, source, streaming);
         self.meters = Meters::of(task);
         self.calls = Calls::of(task);
-        if let Some(outward) = &mut self.outward {
-            outward.trace = RunTrace::begin(task, STREAM, true);
-            outward.meters = Meters::outbound(task);
+        if let Some(outbound) = &mut self.outbound {
+            outbound.trace = RunTrace::begin(task, STREAM, true);
+            outbound.meters = Meters::outbound(task);
         }
         self
     }

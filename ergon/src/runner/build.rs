@@ -149,11 +149,11 @@ impl Plan {
         self.built(shard, true)
     }
 
-    fn built(self, shard: Shard, resumes: bool) -> Result<Built, Vec<Error>> {
+    fn built(self, shard: Shard, is_restart: bool) -> Result<Built, Vec<Error>> {
         let Self { config, policies, wrong } = self;
         let slots = Slots::of(&config.outline, &policies);
         let mut parts = Parts::new(config.name(), shard, policies.clone());
-        parts.resumes = resumes;
+        parts.is_restart = is_restart;
         parts.source = slots.as_ref().ok().and_then(|slots| slots.source).map(|source| source.name);
         let task = parts.task(config.program.as_ref());
         let entangled = entangled(&parts);
@@ -282,9 +282,9 @@ impl Opened {
         connectors.collect()
     }
 
-    /// Begins the run, now that everything is open; what cannot begin is closed.
-    pub(crate) async fn begin(self) -> Result<Self, Vec<Error>> {
-        let begun = join_all(self.ends.iter().map(End::begin)).await;
+    /// Starts the run, now that everything is open; what cannot start is closed.
+    pub(crate) async fn start(self) -> Result<Self, Vec<Error>> {
+        let begun = join_all(self.ends.iter().map(End::start)).await;
         let mut errors: Vec<Error> = begun.into_iter().filter_map(Result::err).collect();
         if errors.is_empty() {
             return Ok(self);

@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
     use crate::connector::{
-        Abilities, Connector, ConnectorConfig, Context, FetchById, FetchRequest, Receipt, Source,
+        Capabilities, Connector, ConnectorConfig, Context, FetchById, FetchRequest, Receipt, Source,
     };
     use crate::policy::{ConsumerPolicy, Policies};
     use crate::runner::fake::{price_orders, ship_orders};
@@ -232,8 +232,8 @@ mod tests {
     impl Connector for Shelf {
         const KIND: &'static str = "shelf";
 
-        fn abilities(&self) -> Abilities<'_> {
-            Abilities::none().fetch_by_id(self)
+        fn capabilities(&self) -> Capabilities<'_> {
+            Capabilities::none().fetch_by_id(self)
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) use ends::Checked;
 pub(crate) use exit::Exit;
 pub(crate) use outcome::Outcome;
 pub(crate) use places::Places;
-pub(crate) use seat::Seat;
+pub(crate) use seat::WorkerIdentity;
 pub(crate) use signal::Signal;
 use signal::arriving;
 pub(crate) use worker::{Crewed, Finished, open_all, runtime};

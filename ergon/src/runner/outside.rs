@@ -59,14 +59,14 @@ impl End {
         }
     }
 
-    pub(super) async fn begin(&self) -> Result<(), Error> {
+    pub(super) async fn start(&self) -> Result<(), Error> {
         let Self::Connector(slot, connector) = self else { return Ok(()) };
-        let begin = async {
-            connector.begin().await.map_err(|error| connector_error(slot, connector.kind(), &error))
+        let start = async {
+            connector.start().await.map_err(|error| connector_error(slot, connector.kind(), &error))
         };
-        match tokio::time::timeout(OPEN_WITHIN, self.caught(begin)).await {
+        match tokio::time::timeout(OPEN_WITHIN, self.caught(start)).await {
             Ok(result) => result,
-            Err(_) => Err(self.late("begin", OPEN_WITHIN)),
+            Err(_) => Err(self.late("start", OPEN_WITHIN)),
         }
     }
 
@@ -83,7 +83,7 @@ impl End {
         };
         // One that panics does not keep the others from being closed.
         let limit = match self {
-            Self::Connector(_, connector) => connector.closes_within(),
+            Self::Connector(_, connector) => connector.close_timeout(),
             Self::Service(..) => CLOSE_WITHIN,
         };
         match tokio::time::timeout(limit, self.caught(close)).await {

@@ -1,15 +1,15 @@
 //! Where the slots of a task lead, as far as its connectors say.
 
 use super::Built;
-use crate::connector::Place;
+use crate::connector::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::task::Parts;
 
 /// The places behind the slots of a task.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    origins: Vec<(&'static str, Vec<Place>)>,
-    destinations: Vec<(&'static str, Vec<Place>)>,
+    reads_from: Vec<(&'static str, Vec<Endpoint>)>,
+    writes_to: Vec<(&'static str, Vec<Endpoint>)>,
 }
 
 impl Built {
@@ -18,25 +18,25 @@ impl Built {
         let inputs = self.parts.inputs.iter();
         let outputs = self.parts.outputs.iter();
         Places {
-            origins: inputs.map(|(slot, input)| (*slot, input.origins())).collect(),
-            destinations: outputs.map(|(slot, output)| (*slot, output.destinations())).collect(),
+            reads_from: inputs.map(|(slot, input)| (*slot, input.reads_from())).collect(),
+            writes_to: outputs.map(|(slot, output)| (*slot, output.writes_to())).collect(),
         }
     }
 }
 
 impl Places {
     /// What is fetched from through a slot.
-    pub(crate) fn origins(&self, slot: &str) -> &[Place] {
-        of(&self.origins, slot)
+    pub(crate) fn reads_from(&self, slot: &str) -> &[Endpoint] {
+        of(&self.reads_from, slot)
     }
 
     /// What is dispatched to through a slot.
-    pub(crate) fn destinations(&self, slot: &str) -> &[Place] {
-        of(&self.destinations, slot)
+    pub(crate) fn writes_to(&self, slot: &str) -> &[Endpoint] {
+        of(&self.writes_to, slot)
     }
 }
 
-fn of<'a>(all: &'a [(&'static str, Vec<Place>)], slot: &str) -> &'a [Place] {
+fn of<'a>(all: &'a [(&'static str, Vec<Endpoint>)], slot: &str) -> &'a [Endpoint] {
     all.iter().find(|(name, _)| *name == slot).map_or(&[], |(_, places)| places)
 }
 
@@ -45,9 +45,9 @@ fn of<'a>(all: &'a [(&'static str, Vec<Place>)], slot: &str) -> &'a [Place] {
 pub(super) fn entangled(parts: &Parts) -> Vec<(&'static str, Error)> {
     let mut found = Vec::new();
     for (slot, output) in &parts.outputs {
-        let written = output.destinations();
+        let written = output.writes_to();
         for (input, read) in parts.inputs.iter().filter(|(name, _)| name != slot) {
-            let read = read.origins();
+            let read = read.reads_from();
             let both = written
                 .iter()
                 .find_map(|written| Some((written, read.iter().find(|read| read.is_same_file(written))?)));

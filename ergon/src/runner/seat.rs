@@ -7,7 +7,7 @@ use crate::connector::Shard;
 
 /// The place of one worker process, as its supervisor writes it into its command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seat {
+pub(crate) struct WorkerIdentity {
     pub(crate) task: String,
     pub(crate) shard: Shard,
     /// The process that started it.
@@ -17,31 +17,31 @@ pub(crate) struct Seat {
     /// Whether what it says ends on a terminal that shows colour.
     pub(crate) colour: bool,
     /// Whether another worked here before it and died: what that one wrote must stay.
-    pub(crate) resumes: bool,
+    pub(crate) is_restart: bool,
 }
 
-impl Seat {
+impl WorkerIdentity {
     /// The index that logs and telemetry show; none where the task has no other worker.
     pub(crate) fn worker(&self) -> Option<usize> {
         (self.shard.count > 1).then_some(self.shard.index)
     }
 }
 
-impl fmt::Display for Seat {
+impl fmt::Display for WorkerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { task, shard: Shard { index, count }, supervisor, address, colour, resumes } = self;
-        let (colour, resumes) = (u8::from(*colour), u8::from(*resumes));
-        write!(f, "{task}:{index}:{count}:{supervisor}:{colour}:{resumes}:{address}")
+        let Self { task, shard: Shard { index, count }, supervisor, address, colour, is_restart } = self;
+        let (colour, is_restart) = (u8::from(*colour), u8::from(*is_restart));
+        write!(f, "{task}:{index}:{count}:{supervisor}:{colour}:{is_restart}:{address}")
     }
 }
 
-impl FromStr for Seat {
+impl FromStr for WorkerIdentity {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || "only a supervisor writes this option".to_owned();
         let parts: Vec<&str> = text.splitn(7, ':').collect();
-        let [task, index, count, supervisor, colour, resumes, address] = parts[..] else {
+        let [task, index, count, supervisor, colour, is_restart, address] = parts[..] else {
             return Err(wrong());
         };
         let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
@@ -51,7 +51,7 @@ impl FromStr for Seat {
             supervisor: supervisor.parse().map_err(|_| wrong())?,
             address: address.to_owned(),
             colour: colour == "1",
-            resumes: resumes == "1",
+            is_restart: is_restart == "1",
         })
     }
 }
@@ -60,11 +60,11 @@ impl FromStr for Seat {
 mod tests {
     use super::*;
 
-    fn seat(index: usize, count: usize) -> Seat {
+    fn seat(index: usize, count: usize) -> WorkerIdentity {
         let address = "/tmp/a:b/c".to_owned();
         let shard = Shard { index, count };
-        let (task, resumes) = ("orders".into(), index > 0);
-        Seat { task, shard, supervisor: 7, address, colour: true, resumes }
+        let (task, is_restart) = ("orders".into(), index > 0);
+        WorkerIdentity { task, shard, supervisor: 7, address, colour: true, is_restart }
     }
 
     #[test]
@@ -72,6 +72,6 @@ mod tests {
         for seat in [seat(0, 4), seat(3, 4)] {
             assert_eq!(seat.to_string().parse(), Ok(seat));
         }
-        assert!("orders:1".parse::<Seat>().is_err());
+        assert!("orders:1".parse::<WorkerIdentity>().is_err());
     }
 }

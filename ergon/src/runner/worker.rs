@@ -53,8 +53,8 @@ pub(crate) async fn open_all(tasks: Vec<Built>) -> Result<Vec<Opened>, Vec<Error
     let open = |task: Built| async move { (task.name, task.open(Reach::Whole).await) };
     let opened = all_or_none(join_all(tasks.into_iter().map(open)).await).await?;
     // Only now is it sure that there is a run: an output that it begins anew keeps its content until here.
-    let begin = |task: Opened| async move { (task.name, task.begin().await) };
-    all_or_none(join_all(opened.into_iter().map(begin)).await).await
+    let start = |task: Opened| async move { (task.name, task.start().await) };
+    all_or_none(join_all(opened.into_iter().map(start)).await).await
 }
 
 async fn all_or_none(
@@ -162,7 +162,7 @@ impl Built {
         tokio::select! {
             biased;
             () = stop.drain.cancelled() => Ok(None),
-            opened = Box::pin(async { self.open(reach).await?.begin().await }) => opened.map(Some),
+            opened = Box::pin(async { self.open(reach).await?.start().await }) => opened.map(Some),
         }
     }
 

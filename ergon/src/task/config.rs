@@ -146,7 +146,7 @@ impl TaskConfig {
     #[doc(hidden)]
     #[must_use]
     pub fn __source<C: SourceConfig>(self, name: &'static str) -> Self {
-        self.slot::<C>(name, Role::Source, <C::Connector as Source>::KEEPS_REJECTED)
+        self.slot::<C>(name, Role::Source, <C::Connector as Source>::HAS_DEAD_LETTERS)
     }
 
     #[doc(hidden)]
@@ -158,7 +158,7 @@ impl TaskConfig {
     #[doc(hidden)]
     #[must_use]
     pub fn __duplex<C: DuplexConfig>(self, name: &'static str) -> Self {
-        self.slot::<C>(name, Role::Duplex, <C::Connector as Source>::KEEPS_REJECTED)
+        self.slot::<C>(name, Role::Duplex, <C::Connector as Source>::HAS_DEAD_LETTERS)
     }
 
     #[doc(hidden)]

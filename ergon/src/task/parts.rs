@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 
 use super::{Program, Runnable};
 use crate::connector::{
-    AnyConnector, Connector, ConnectorConfig, ConnectorError, Context, Duplex, DuplexConfig, Input, Output,
-    Shard, SinkConfig, SourceConfig, Usage,
+    AnyConnector, Connector, ConnectorConfig, ConnectorError, Context, Direction, Duplex, DuplexConfig,
+    Input, Output, Shard, SinkConfig, SourceConfig,
 };
 use crate::error::{Error, ErrorKind};
 use crate::policy::{ConsumerPolicy, Mode, Policies, ProducerPolicy};
@@ -23,8 +23,8 @@ pub struct Parts {
     task: &'static str,
     shard: Shard,
     policies: Policies,
-    /// Whether the connectors go on with what others wrote before; see [`Context::resumes`].
-    pub(crate) resumes: bool,
+    /// Whether the connectors go on with what others wrote before; see [`Context::is_restart`].
+    pub(crate) is_restart: bool,
     /// The slot that the consumer fetches from.
     pub(crate) source: Option<&'static str>,
     pub(crate) inputs: Vec<(&'static str, Input)>,
@@ -54,7 +54,7 @@ impl Parts {
             task,
             shard,
             policies,
-            resumes: false,
+            is_restart: false,
             source: None,
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -67,7 +67,7 @@ impl Parts {
 
     /// Builds the source of a slot.
     pub fn source<C: SourceConfig>(&mut self, slot: &'static str, config: &C) -> Option<Input> {
-        let connector = self.build(slot, config, Usage::Source)?;
+        let connector = self.build(slot, config, Direction::Source)?;
         let input = Input::new(connector, &self.context(slot));
         self.inputs.push((slot, input.clone()));
         Some(input)
@@ -75,7 +75,7 @@ impl Parts {
 
     /// Builds the sink of a slot.
     pub fn sink<C: SinkConfig>(&mut self, slot: &'static str, config: &C) -> Option<Output> {
-        let connector = self.build(slot, config, Usage::Sink)?;
+        let connector = self.build(slot, config, Direction::Sink)?;
         let output = Output::new(connector, &self.context(slot)).gathering(self.together());
         self.outputs.push((slot, output.clone()));
         Some(output)
@@ -96,17 +96,17 @@ impl Parts {
         slot: &'static str,
         config: &C,
     ) -> Option<Arc<C::Connector>> {
-        self.build(slot, config, Usage::Any)
+        self.build(slot, config, Direction::Any)
     }
 
     fn build<C: ConnectorConfig>(
         &mut self,
         slot: &'static str,
         config: &C,
-        usage: Usage,
+        direction: Direction,
     ) -> Option<Arc<C::Connector>> {
         let mut context = self.context(slot);
-        context.usage = usage;
+        context.direction = direction;
         let built =
             caught(|| config.build(&context)).unwrap_or_else(|said| Err(ConnectorError::transient(said)));
         let built = built.map_err(|error| connector_error(slot, <C::Connector as Connector>::KIND, &error));
@@ -169,14 +169,14 @@ impl Parts {
     fn context(&self, slot: &'static str) -> Context {
         let mut context = Context::new(self.task, slot);
         context.shard = self.shard;
-        context.resumes = self.resumes;
+        context.is_restart = self.is_restart;
         if let Some(policy) = &self.policies.consumer {
-            context.at_once = match policy.mode {
+            context.max_in_flight = match policy.mode {
                 Mode::Continuous => policy.concurrency.saturating_add(policy.prefetch),
                 // Nothing of the next batch comes before this one has ended.
                 Mode::Batch => policy.batch_size,
             };
-            context.dead_lettered = policy.dead_letter.is_some();
+            context.has_dead_letter = policy.dead_letter.is_some();
             context.streaming = policy.streaming && self.source == Some(slot);
         }
         context

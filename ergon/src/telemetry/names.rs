@@ -25,7 +25,7 @@ pub enum MetricKind {
     /// A sum that never falls.
     Counter,
     /// A sum that rises and falls; over workers it adds up.
-    Level,
+    UpDownCounter,
     /// How often values fell between given bounds, their number and their sum.
     Histogram,
 }
@@ -35,7 +35,7 @@ impl MetricKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
-            Self::Level => "level",
+            Self::UpDownCounter => "level",
             Self::Histogram => "histogram",
         }
     }
@@ -96,9 +96,9 @@ metrics! {
         "How long are the waits before a step is tried again?";
     TIMEOUTS: "ergon.timeouts", "{timeout}", Counter, ["step", "task"],
         "In which step does the time run out, the step's own or the whole transaction's?";
-    IN_FLIGHT: "ergon.in_flight", "{transaction}", Level, ["task"],
+    IN_FLIGHT: "ergon.in_flight", "{transaction}", UpDownCounter, ["task"],
         "How many transactions are in one of their steps now?";
-    CONCURRENCY_LIMIT: "ergon.concurrency.limit", "{transaction}", Level, ["task"],
+    CONCURRENCY_LIMIT: "ergon.concurrency.limit", "{transaction}", UpDownCounter, ["task"],
         "How many transactions may be in their steps at the same time?";
     FETCH_DURATION: "ergon.fetch.duration", "s", Histogram, ["task"],
         "How long does the source take to answer a fetch, waits for data included?";
@@ -112,9 +112,9 @@ metrics! {
         "How old is a transaction when its first step begins?";
     DEAD_LETTERS: "ergon.dead_letters", "{transaction}", Counter, ["task"],
         "How many transactions did the dead-letter connector take?";
-    DEAD_LETTERS_WAITING: "ergon.dead_letters.waiting", "{transaction}", Level, ["task"],
+    DEAD_LETTERS_WAITING: "ergon.dead_letters.waiting", "{transaction}", UpDownCounter, ["task"],
         "How many dead letters wait because the dead-letter connector does not take them?";
-    ABANDONED_THREADS: "ergon.abandoned_threads", "{thread}", Level, ["task"],
+    ABANDONED_THREADS: "ergon.abandoned_threads", "{thread}", UpDownCounter, ["task"],
         "How many threads are in a blocking handler that was given up and has not returned?";
     CONNECTOR_RECONNECTS: "ergon.connector.reconnects", "{connection}", Counter, ["connector", "purpose"],
         "How often did a connector connect again after it had lost its connection?";

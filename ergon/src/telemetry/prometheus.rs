@@ -116,7 +116,7 @@ mod tests {
         for metric in METRICS {
             let kind = match metric.kind {
                 MetricKind::Counter => "counter",
-                MetricKind::Level => "gauge",
+                MetricKind::UpDownCounter => "gauge",
                 MetricKind::Histogram => "histogram",
             };
             let line = format!("# TYPE {} {kind}", metric.prometheus_name());

@@ -64,7 +64,7 @@ pub async fn run(config: TaskConfig) -> Result<RunReport, Error> {
 /// ```
 pub async fn start(config: TaskConfig) -> Result<Running, Error> {
     let opened = build(config)?.open(Reach::Whole).await.map_err(first)?;
-    let opened = opened.begin().await.map_err(first)?;
+    let opened = opened.start().await.map_err(first)?;
     let (stop, monitor) = (Stop::default(), Monitor::default());
     let handle = tokio::spawn(opened.run_apart(stop.clone(), monitor.clone(), None));
     Ok(Running { handle, stop, monitor })

@@ -1,7 +1,7 @@
 //! Every rule of a connector, tried with ACME as lists in this process.
 
 use ergon::prelude::*;
-use ergon::testing::conformance::{self, Abilities, Fixture};
+use ergon::testing::conformance::{self, Capabilities, Fixture};
 
 use super::service::AcmeApiClientConfig;
 use super::AcmeApiConfig;
@@ -23,8 +23,8 @@ impl Fixture for Lists {
         conformance::read(config).await.unwrap()
     }
 
-    fn abilities(&self) -> Abilities {
-        Abilities { metadata: false, binary: false, shared: false, ..Abilities::default() }
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { metadata: false, binary: false, shared: false, ..Capabilities::default() }
     }
 }
 

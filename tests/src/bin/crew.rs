@@ -340,8 +340,8 @@ impl Connector for Clay {
         Ok(())
     }
 
-    async fn begin(&self) -> Result<(), ConnectorError> {
-        self.at("begin");
+    async fn start(&self) -> Result<(), ConnectorError> {
+        self.at("start");
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ergon::Category;
 use ergon::telemetry::Step;
 use ergon::{ConsumerPolicy, OnHandlerFailure, RetryPolicy};
-use ergon::{Disposition, Fate};
+use ergon::{Disposition, ItemOutcome};
 
 use super::event::{How, Life};
 
@@ -40,7 +40,7 @@ pub(super) struct Delivery {
 pub(super) struct Settled {
     pub(super) disposition: Disposition,
     pub(super) applied: bool,
-    pub(super) told: Fate,
+    pub(super) told: ItemOutcome,
 }
 
 /// What is known of one life.

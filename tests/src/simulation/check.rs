@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ergon::telemetry::Step;
-use ergon::{Disposition, Fate, Mode};
+use ergon::{Disposition, ItemOutcome, Mode};
 
 use super::books::{Books, Delivery, Lived, Settled};
 use super::event::{End, Entry, Event, How, Life, Summary};
@@ -171,15 +171,15 @@ impl Checker<'_> {
         ensure(within(whole, began), || format!("the transaction's time limit is exceeded: {step} of {life}"))
     }
 
-    fn letter(&mut self, index: usize, life: Life, fate: Fate) -> Result<(), Broken> {
+    fn letter(&mut self, index: usize, life: Life, fate: ItemOutcome) -> Result<(), Broken> {
         let new = Lived { span: (index, index), ..Lived::default() };
         // A letter that is tried again takes no slot, so it does not lengthen the life.
         let lived = self.books.lives.entry(life).or_insert(new);
         ensure(!lived.succeeded(), || format!("conflict: {life} succeeded and is dead-lettered"))?;
         ensure(!lived.letter, || format!("{life} is dead-lettered twice"))?;
-        lived.letter = fate == Fate::Done;
+        lived.letter = fate == ItemOutcome::Done;
         lived.letters_tried = true;
-        self.books.letter_failed |= fate != Fate::Done;
+        self.books.letter_failed |= fate != ItemOutcome::Done;
         Ok(())
     }
 
@@ -264,7 +264,7 @@ impl Checker<'_> {
             });
             settled.count() as u64
         };
-        let told = |settled: &Settled| settled.told == Fate::Done;
+        let told = |settled: &Settled| settled.told == ItemOutcome::Done;
         let succeeded = |life: Option<&Lived>| life.is_some_and(Lived::succeeded);
         let lettered = |life: Option<&Lived>| life.is_some_and(|life| life.letter);
         let figures = [

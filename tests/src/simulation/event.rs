@@ -4,7 +4,7 @@ use std::fmt;
 
 use ergon::Category;
 use ergon::telemetry::Step;
-use ergon::{Disposition, Fate};
+use ergon::{Disposition, ItemOutcome};
 
 /// An event, and when it happened.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,7 +62,7 @@ pub enum Event {
     /// A handler was left.
     Ended(Life, Step, How),
     /// A transaction was dispatched to the dead-letter connector, and this was the answer.
-    Letter(Life, Fate),
+    Letter(Life, ItemOutcome),
     /// The source was told what became of a delivery.
     Settled {
         /// The number on the receipt.
@@ -74,7 +74,7 @@ pub enum Event {
         /// Whether the source did it.
         applied: bool,
         /// What the engine was told.
-        told: Fate,
+        told: ItemOutcome,
     },
     /// Something failed, or was slow, on purpose.
     Fault(&'static str),

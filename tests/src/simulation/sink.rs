@@ -1,7 +1,7 @@
 //! The simulated output and the simulated place for dead letters.
 
 use ergon::Context;
-use ergon::Fate;
+use ergon::ItemOutcome;
 use ergon::prelude::*;
 
 use super::event::{Event, Life};
@@ -43,9 +43,9 @@ impl Sink for SimulatedSink {
         let answer = self.answer();
         if self.letters {
             let fate = match &answer {
-                Some(Ok(())) => Fate::Done,
+                Some(Ok(())) => ItemOutcome::Done,
                 Some(Err(error)) => error.fate(0),
-                None => Fate::Unknown,
+                None => ItemOutcome::Unknown,
             };
             for transaction in &transactions {
                 self.world.log(Event::Letter(life(transaction), fate));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ergon::prelude::*;
-use ergon::{Context, Fate};
+use ergon::{Context, ItemOutcome};
 use tokio::time::{Instant, sleep_until};
 
 use super::event::Event;
@@ -204,30 +204,30 @@ impl SimulatedSource {
             let (applied, told) = self.fate(fault);
             self.take_in_one(settlement, applied, told);
             match told {
-                Fate::Done => (),
-                Fate::NotDone => failures.push((index, ConnectorError::transient("refused"))),
-                Fate::Unknown => failures.push((index, ConnectorError::unknown("no answer"))),
+                ItemOutcome::Done => (),
+                ItemOutcome::NotDone => failures.push((index, ConnectorError::transient("refused"))),
+                ItemOutcome::Unknown => failures.push((index, ConnectorError::unknown("no answer"))),
             }
         }
         failures
     }
 
     /// Whether one settlement gets through, and what the engine is told of it.
-    fn fate(&self, fault: Fault) -> (bool, Fate) {
+    fn fate(&self, fault: Fault) -> (bool, ItemOutcome) {
         match fault {
-            Fault::None => (true, Fate::Done),
-            Fault::Transient | Fault::Permanent => (false, Fate::NotDone),
-            Fault::Unknown | Fault::Panics | Fault::Hangs => (self.world.draw(2) == 0, Fate::Unknown),
+            Fault::None => (true, ItemOutcome::Done),
+            Fault::Transient | Fault::Permanent => (false, ItemOutcome::NotDone),
+            Fault::Unknown | Fault::Panics | Fault::Hangs => (self.world.draw(2) == 0, ItemOutcome::Unknown),
             Fault::Partial => match self.world.draw(4) {
-                0 => (false, Fate::NotDone),
-                1 => (false, Fate::Unknown),
-                2 => (true, Fate::Unknown),
-                _ => (true, Fate::Done),
+                0 => (false, ItemOutcome::NotDone),
+                1 => (false, ItemOutcome::Unknown),
+                2 => (true, ItemOutcome::Unknown),
+                _ => (true, ItemOutcome::Done),
             },
         }
     }
 
-    fn take_in_one(&self, settlement: &Settlement, applied: bool, told: Fate) {
+    fn take_in_one(&self, settlement: &Settlement, applied: bool, told: ItemOutcome) {
         let (receipt, disposition) = (settlement.receipt(), settlement.disposition());
         let delivery = receipt.tag();
         let mut state = self.world.state();
@@ -237,7 +237,7 @@ impl SimulatedSource {
             receipt.epoch() == out.epoch && receipt.token::<Token>() == Some(&token)
         });
         if let Some(out) = out {
-            state.take_back(out, disposition, applied, told == Fate::Done);
+            state.redrive(out, disposition, applied, told == ItemOutcome::Done);
         }
         drop(state);
         self.world.log(Event::Settled { delivery, genuine, disposition, applied, told });

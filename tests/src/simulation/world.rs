@@ -154,7 +154,7 @@ impl World {
 
 impl State {
     /// Takes a delivery back that was settled as `disposition`, or, if the settlement is not `applied`, was not.
-    pub(super) fn take_back(
+    pub(super) fn redrive(
         &mut self,
         delivery: HandedOut,
         disposition: Disposition,

@@ -68,7 +68,7 @@ async fn a_file_that_is_slow_to_open_is_not_an_empty_one() {
 
 #[tokio::test]
 async fn what_no_cell_can_hold_is_refused_when_it_is_dispatched() {
-    use ergon::connector::{Connector, ConnectorConfig, Context, Sink, Usage};
+    use ergon::connector::{Connector, ConnectorConfig, Context, Direction, Sink};
     for payload in [
         serde_json::json!({"id": 1, "items": vec!["x".repeat(100); 400]}),
         serde_json::json!({"id": 1, ("n".repeat(40_000)): 1}),
@@ -76,7 +76,7 @@ async fn what_no_cell_can_hold_is_refused_when_it_is_dispatched() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.xlsx");
         let mut context = Context::new("t", "output");
-        context.usage = Usage::Sink;
+        context.direction = Direction::Sink;
         let sink = ExcelConfig::new(path).build(&context).unwrap();
         sink.open().await.unwrap();
         assert!(sink.dispatch(vec![Transaction::new("a", &payload).unwrap()]).await.is_err());

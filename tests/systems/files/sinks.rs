@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use ergon::connector::{Connector, ConnectorConfig, Context, Sink, Usage};
+use ergon::connector::{Connector, ConnectorConfig, Context, Direction, Sink};
 use ergon::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -103,10 +103,10 @@ pub(crate) async fn try_sink<C: ConnectorConfig<Connector: Sink>>(
     config: &C,
 ) -> Result<C::Connector, ConnectorError> {
     let mut context = Context::new("task", "output");
-    context.usage = Usage::Sink;
+    context.direction = Direction::Sink;
     let sink = config.build(&context)?;
     sink.open().await?;
-    sink.begin().await?;
+    sink.start().await?;
     Ok(sink)
 }
 
@@ -349,7 +349,7 @@ fn a_run_whose_output_is_removed_acknowledges_nothing_and_fails() {
 async fn a_folder_as_path_is_found_at_the_start() {
     async fn tried<C: ConnectorConfig<Connector: Sink>>(config: C) {
         let mut context = Context::new("task", "output");
-        context.usage = Usage::Sink;
+        context.direction = Direction::Sink;
         let here = config.build(&context).unwrap();
         for error in [here.check().await.err(), here.open().await.err()] {
             let error = error.expect("a folder is refused");

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Sink, Source, Usage};
+use ergon::connector::{Connector, ConnectorConfig, Context, Direction, FetchRequest, Sink, Source};
 use ergon::prelude::*;
 use rust_xlsxwriter::{Format, Formula, Workbook};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn workbook(path: &Path, append: bool) -> ExcelConfig {
 
 async fn numbers(path: &Path) -> Vec<Value> {
     let mut context = Context::new("task", "input");
-    context.usage = Usage::Source;
+    context.direction = Direction::Source;
     let source = ExcelConfig::new(path).build(&context).unwrap();
     source.open().await.unwrap();
     let rows = source.fetch(&FetchRequest::new(1000)).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_write_protected_workbook_is_found_at_the_start_and_not_replaced() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
     for append in [true, false] {
         let mut context = Context::new("task", "output");
-        context.usage = Usage::Sink;
+        context.direction = Direction::Sink;
         let here = workbook(&path, append).build(&context).unwrap();
         for error in [here.check().await.err(), here.open().await.err()] {
             let error = error.expect("it is refused");

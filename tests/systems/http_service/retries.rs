@@ -145,13 +145,13 @@ async fn what_never_arrived_is_sent_again_whatever_the_method() {
 
 #[tokio::test]
 async fn a_connector_is_told_what_became_of_its_request() {
-    use ergon::Fate;
+    use ergon::ItemOutcome;
     let fate = async |failure: Vec<Step>| {
         let server = Server::start(move |_, _| failure.clone()).await;
         let error = ConnectorError::from(service(&server).post("").send().await.unwrap_err());
         (error.is_permanent(), error.fate(0))
     };
-    assert_eq!(fate(vec![Step::Reset]).await, (false, Fate::Unknown));
-    assert_eq!(fate(answer("422 Unprocessable Entity", "", "")).await, (true, Fate::NotDone));
-    assert_eq!(fate(answer("429 Too Many Requests", "", "")).await, (false, Fate::NotDone));
+    assert_eq!(fate(vec![Step::Reset]).await, (false, ItemOutcome::Unknown));
+    assert_eq!(fate(answer("422 Unprocessable Entity", "", "")).await, (true, ItemOutcome::NotDone));
+    assert_eq!(fate(answer("429 Too Many Requests", "", "")).await, (false, ItemOutcome::NotDone));
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ergon::connector::rabbitmq::RabbitMqConfig;
-use ergon::connector::{Context, Usage};
+use ergon::connector::{Context, Direction};
 use ergon::prelude::*;
 use ergon::telemetry::RunReport;
 use ergon::testing::{self, Running};
@@ -219,9 +219,9 @@ impl<'a> Pipeline<'a> {
 
     /// Has the connectors declare their queues.
     pub(crate) async fn declare(&self) -> Result<(), ConnectorError> {
-        for (config, usage) in [(&self.input, Usage::Source), (&self.output, Usage::Sink)] {
+        for (config, direction) in [(&self.input, Direction::Source), (&self.output, Direction::Sink)] {
             let mut context = Context::new("copy", "declare");
-            context.usage = usage;
+            context.direction = direction;
             let connector = parsed(config).build(&context)?;
             connector.open().await?;
             connector.close().await?;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ergon::connector::rabbitmq::RabbitMqConfig;
-use ergon::connector::{Connector, ConnectorConfig, Context, Sink, Usage};
+use ergon::connector::{Connector, ConnectorConfig, Context, Direction, Sink};
 use ergon::prelude::*;
 use ergon::testing::{self, Running};
 use ergon_tests::until;
@@ -66,7 +66,7 @@ async fn filled(declare: Value, messages: usize) -> RabbitMqConfig {
     queue["declare"]["arguments"]["x-expires"] = json!(60_000);
     let queue = config(queue);
     let mut context = Context::new("fill", "queue");
-    context.usage = Usage::Sink;
+    context.direction = Direction::Sink;
     let sink = queue.build(&context).unwrap();
     sink.open().await.unwrap();
     let transactions = (0..messages).map(|n| Transaction::new(n.to_string(), &n).unwrap()).collect();

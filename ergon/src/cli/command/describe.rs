@@ -97,7 +97,7 @@ impl Described<'_> {
     /// What a slot leads to, if its connector says.
     fn place(&self, slot: &str) -> Option<String> {
         let mut names: Vec<String> = Vec::new();
-        for place in self.places.origins(slot).iter().chain(self.places.destinations(slot)) {
+        for place in self.places.reads_from(slot).iter().chain(self.places.writes_to(slot)) {
             let name = place.to_string();
             if !names.contains(&name) {
                 names.push(name);

@@ -140,7 +140,7 @@ impl ConnectorConfig for CsvConfig {
         if !self.append {
             refuse_to_empty(context.shard)?;
         }
-        let append = self.append || context.resumes;
+        let append = self.append || context.is_restart;
         Ok(Csv::new(Self { append, ..self.clone() }, delimiter, context))
     }
 }

@@ -51,7 +51,7 @@ mod tests;
 use std::sync::{Arc, Mutex};
 
 use super::file::{Feed, file_name, is_pipe, is_stream, pipe_to_read, writable};
-use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
+use super::{Capabilities, Connector, ConnectorError, Context, Direction, Shard};
 use records::Line;
 use sink::Out;
 
@@ -66,7 +66,7 @@ pub struct Csv {
     config: CsvConfig,
     delimiter: u8,
     shard: Shard,
-    usage: Usage,
+    direction: Direction,
     /// Whether the source follows the file.
     streaming: bool,
     /// The file's name without its folders.
@@ -83,7 +83,7 @@ impl Csv {
         Self {
             delimiter,
             shard: context.shard,
-            usage: context.usage,
+            direction: context.direction,
             streaming: context.streaming,
             file: file_name(&config.path),
             feed: Feed::new(&config.path),
@@ -98,17 +98,17 @@ impl Connector for Csv {
     const KIND: &'static str = "csv";
 
     async fn open(&self) -> Result<(), ConnectorError> {
-        match self.usage {
+        match self.direction {
             // A pipe is opened by the first fetch: a run that cannot begin takes nothing out of it, nor does a check.
-            Usage::Source if is_pipe(&self.config.path) => pipe_to_read(&self.config.path, self.shard),
-            Usage::Source => self.start_reading().await,
-            Usage::Sink => self.start_writing().await,
+            Direction::Source if is_pipe(&self.config.path) => pipe_to_read(&self.config.path, self.shard),
+            Direction::Source => self.start_reading().await,
+            Direction::Sink => self.start_writing().await,
             // Nobody knows yet which side is used, and a source must not make or empty the file.
-            Usage::Any => Ok(()),
+            Direction::Any => Ok(()),
         }
     }
 
-    async fn begin(&self) -> Result<(), ConnectorError> {
+    async fn start(&self) -> Result<(), ConnectorError> {
         self.begin_writing()
     }
 
@@ -119,8 +119,8 @@ impl Connector for Csv {
 
     /// A sink makes its file when it opens; a check only finds out whether it could be written.
     async fn check(&self) -> Result<(), ConnectorError> {
-        match self.usage {
-            Usage::Sink => writable(&self.config.path, self.config.create),
+        match self.direction {
+            Direction::Sink => writable(&self.config.path, self.config.create),
             _ => {
                 self.open().await?;
                 self.close().await
@@ -128,12 +128,12 @@ impl Connector for Csv {
         }
     }
 
-    fn abilities(&self) -> Abilities<'_> {
+    fn capabilities(&self) -> Capabilities<'_> {
         // Whoever reads a stream once more takes what is in it away from the fetches.
         if is_stream(&self.config.path) {
-            Abilities::none().rows(Payload::into_text_row)
+            Capabilities::none().rows(Payload::into_text_row)
         } else {
-            Abilities::none().count(self).fetch_by_id(self).rows(Payload::into_text_row)
+            Capabilities::none().count(self).fetch_by_id(self).rows(Payload::into_text_row)
         }
     }
 }

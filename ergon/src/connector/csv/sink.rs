@@ -9,7 +9,7 @@ use super::{Csv, CsvConfig};
 use crate::connector::file::{
     AppendFile, Batch, Mode, cells, in_order, is_pipe, named, place, refuse_to_share,
 };
-use crate::connector::{ConnectorError, Place, Shard, Sink};
+use crate::connector::{ConnectorError, Endpoint, Shard, Sink};
 use crate::transaction::Transaction;
 
 /// The file that is written to, and its columns.
@@ -33,7 +33,7 @@ impl Sink for Csv {
         finished(tokio::task::spawn_blocking(move || append(&out, &transactions)).await)
     }
 
-    fn destinations(&self) -> Vec<Place> {
+    fn writes_to(&self) -> Vec<Endpoint> {
         vec![place(&self.config.path)]
     }
 }

@@ -6,7 +6,7 @@ use super::records::{Line, Next, Records};
 use super::{Csv, CsvConfig};
 use crate::connector::file::{Closed, Outlet, find, numbered, place, refuse_to_share};
 use crate::connector::{
-    ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Place, Settlement, Shard, Source,
+    ConnectorError, Context, Count, Delivery, Endpoint, FetchById, FetchRequest, Settlement, Shard, Source,
 };
 use crate::transaction::{Payload, Record, Transaction};
 
@@ -22,7 +22,7 @@ impl Source for Csv {
         Ok(())
     }
 
-    fn origins(&self) -> Vec<Place> {
+    fn reads_from(&self) -> Vec<Endpoint> {
         vec![place(&self.config.path)]
     }
 }

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connector::file::ByteSize;
-use crate::connector::{ConnectorConfig, Count, Delivery, Fate, FetchRequest, Place, Sink, Source};
+use crate::connector::{ConnectorConfig, Count, Delivery, Endpoint, FetchRequest, ItemOutcome, Sink, Source};
 use crate::transaction::{Payload, Transaction};
 
-fn context(usage: Usage) -> Context {
+fn context(direction: Direction) -> Context {
     let mut context = Context::new("test", "records");
-    context.usage = usage;
+    context.direction = direction;
     context
 }
 
@@ -23,20 +23,20 @@ fn with(folder: &Path, content: impl AsRef<[u8]>) -> CsvConfig {
     CsvConfig::new(path)
 }
 
-async fn open(config: &CsvConfig, usage: Usage) -> Csv {
-    let connector = config.build(&context(usage)).unwrap();
+async fn open(config: &CsvConfig, direction: Direction) -> Csv {
+    let connector = config.build(&context(direction)).unwrap();
     connector.open().await.unwrap();
     connector
 }
 
 async fn refused(config: &CsvConfig) -> ConnectorError {
-    let error = config.build(&context(Usage::Source)).unwrap().open().await.unwrap_err();
+    let error = config.build(&context(Direction::Source)).unwrap().open().await.unwrap_err();
     assert!(error.is_permanent() && error.hint().is_some(), "{error:?}");
     error
 }
 
 async fn all(config: &CsvConfig) -> Vec<Delivery> {
-    let source = open(config, Usage::Source).await;
+    let source = open(config, Direction::Source).await;
     let count = source.count().await.unwrap();
     let mut all = Vec::new();
     loop {
@@ -50,7 +50,7 @@ async fn all(config: &CsvConfig) -> Vec<Delivery> {
 }
 
 async fn write(config: &CsvConfig, values: impl IntoIterator<Item = Value>) -> Result<(), ConnectorError> {
-    let sink = open(config, Usage::Sink).await;
+    let sink = open(config, Direction::Sink).await;
     let transactions =
         (1..).zip(values).map(|(id, value)| Transaction::new(format!("t{id}"), &value).unwrap());
     sink.dispatch(transactions.collect()).await?;
@@ -206,7 +206,8 @@ async fn what_is_wrong_with_a_header_is_found_at_open() {
 #[test]
 fn a_delimiter_is_one_character() {
     for delimiter in ['ü', '"', '\n'] {
-        let error = CsvConfig::new("a").with_delimiter(delimiter).build(&context(Usage::Any)).unwrap_err();
+        let error =
+            CsvConfig::new("a").with_delimiter(delimiter).build(&context(Direction::Any)).unwrap_err();
         assert!(error.message().contains("cannot separate cells"), "{error}");
     }
     assert!(serde_json::from_str::<CsvConfig>(r#"{"path": "a", "delimiter": ";;"}"#).is_err());
@@ -234,7 +235,7 @@ async fn a_key_without_a_column_is_refused_alone() {
         .await
         .unwrap_err();
     let fates: Vec<_> = (0..4).map(|index| error.fate(index)).collect();
-    assert_eq!(fates, [Fate::Done, Fate::NotDone, Fate::NotDone, Fate::Done]);
+    assert_eq!(fates, [ItemOutcome::Done, ItemOutcome::NotDone, ItemOutcome::NotDone, ItemOutcome::Done]);
     assert!(error.message().contains("transaction `t2` has `b`, for which there is no column"), "{error}");
     assert_eq!(read(&config), "a\n1\n5\n");
 }
@@ -296,7 +297,7 @@ async fn a_quote_that_was_left_open_far_above_is_not_taken_for_half_a_record() {
 async fn a_header_that_no_source_would_read_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let config = CsvConfig::new(folder.path().join("out.csv"));
-    let sink = open(&config, Usage::Sink).await;
+    let sink = open(&config, Direction::Sink).await;
     for value in [json!({}), json!({"a": 1, "": 2}), json!({" ": 1})] {
         let error = sink.dispatch(vec![Transaction::new("t", &value).unwrap()]).await.unwrap_err();
         assert!(error.is_permanent() && error.hint().is_some(), "{error:?}");
@@ -345,7 +346,7 @@ async fn a_record_that_is_torn_within_its_quotes_behind_a_line_end_is_not_gone_o
     assert!(read(&config).ends_with("\n8,9\n"));
     // One that another worker leaves so meanwhile.
     let config = with(folder.path(), "a,b\n");
-    let sink = open(&config, Usage::Sink).await;
+    let sink = open(&config, Direction::Sink).await;
     sink.dispatch(vec![Transaction::new("t", &json!({"a": 1, "b": 2})).unwrap()]).await.unwrap();
     let mut other = std::fs::File::options().append(true).open(&config.path).unwrap();
     std::io::Write::write_all(&mut other, b"3,\"x\n").unwrap();
@@ -357,7 +358,7 @@ async fn a_record_that_is_torn_within_its_quotes_behind_a_line_end_is_not_gone_o
 async fn records_pass_from_file_to_file() {
     let folder = tempfile::tempdir().unwrap();
     let config = with(folder.path(), "sku,note\nA-1,ü\nA-2,\"x, y\"\n");
-    let sink = open(&CsvConfig::new(folder.path().join("out.csv")), Usage::Sink).await;
+    let sink = open(&CsvConfig::new(folder.path().join("out.csv")), Direction::Sink).await;
     let forwarded = all(&config).await.iter().map(|d| d.transaction().forward()).collect();
     sink.dispatch(forwarded).await.unwrap();
     sink.dispatch(vec![Transaction::builder().payload(Payload::text("no record")).build()])
@@ -369,14 +370,14 @@ async fn records_pass_from_file_to_file() {
 #[test]
 fn who_reads_the_file_meets_who_writes_it() {
     let connector = |path: &str| CsvConfig::new(path).build(&Context::new("task", "slot")).unwrap();
-    assert_eq!(connector("./out/orders.csv").origins(), [Place::file("out/orders.csv")]);
-    assert_eq!(connector("out/orders.csv").destinations(), [Place::file("out/orders.csv")]);
+    assert_eq!(connector("./out/orders.csv").reads_from(), [Endpoint::file("out/orders.csv")]);
+    assert_eq!(connector("out/orders.csv").writes_to(), [Endpoint::file("out/orders.csv")]);
 }
 
 #[cfg(unix)]
 #[tokio::test]
 async fn what_can_be_read_only_once_is_not_shared() {
-    let mut context = context(Usage::Source);
+    let mut context = context(Direction::Source);
     context.shard.count = 2;
     let source = CsvConfig::new("/dev/null").build(&context).unwrap();
     let error = source.open().await.unwrap_err();

@@ -136,7 +136,7 @@ impl ConnectorConfig for ExcelConfig {
         if let Some(Filter { equals: Value::Array(_) | Value::Object(_) | Value::Null, .. }) = self.filter {
             return Err(ConnectorError::permanent("the filter's `equals` is no text, number or flag"));
         }
-        let append = self.append || context.resumes;
+        let append = self.append || context.is_restart;
         Ok(Excel::new(Self { append, ..self.clone() }, context))
     }
 }

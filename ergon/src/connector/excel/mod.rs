@@ -77,7 +77,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::file::{Feed, file_name};
-use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
+use super::{Capabilities, Connector, ConnectorError, Context, Direction, Shard};
 use header::Table;
 use rows::Row;
 use sink::Out;
@@ -91,7 +91,7 @@ pub use config::{DateFormat, ExcelConfig, Filter};
 pub struct Excel {
     config: ExcelConfig,
     shard: Shard,
-    usage: Usage,
+    direction: Direction,
     /// The file's name without its folders.
     file: Arc<str>,
     /// The sheet and its header; known once the workbook is open.
@@ -107,7 +107,7 @@ impl Excel {
     fn new(config: ExcelConfig, context: &Context) -> Self {
         Self {
             shard: context.shard,
-            usage: context.usage,
+            direction: context.direction,
             file: file_name(&config.path),
             table: Arc::default(),
             feed: Feed::new(&config.path),
@@ -122,17 +122,17 @@ impl Connector for Excel {
     const KIND: &'static str = "excel";
 
     async fn open(&self) -> Result<(), ConnectorError> {
-        match self.usage {
-            Usage::Source => self.start_reading().await,
-            Usage::Sink => self.start_writing().await,
+        match self.direction {
+            Direction::Source => self.start_reading().await,
+            Direction::Sink => self.start_writing().await,
             // Nobody knows yet which side is used, and a source must not make a file.
-            Usage::Any => Ok(()),
+            Direction::Any => Ok(()),
         }
     }
 
     /// From now on, closing finishes the workbook. A run that cannot begin leaves the rows of an unfinished one where
     /// they are.
-    async fn begin(&self) -> Result<(), ConnectorError> {
+    async fn start(&self) -> Result<(), ConnectorError> {
         self.begin_writing();
         Ok(())
     }
@@ -143,14 +143,14 @@ impl Connector for Excel {
     }
 
     /// A little longer than what it allows itself, so that its own words are heard.
-    fn closes_within(&self) -> Duration {
+    fn close_timeout(&self) -> Duration {
         self.finishes_within() + Duration::from_secs(1)
     }
 
     /// A sink makes a file when it opens; a check only finds out whether it could.
     async fn check(&self) -> Result<(), ConnectorError> {
-        match self.usage {
-            Usage::Sink => self.check_writing().await,
+        match self.direction {
+            Direction::Sink => self.check_writing().await,
             _ => {
                 self.open().await?;
                 self.close().await
@@ -158,12 +158,12 @@ impl Connector for Excel {
         }
     }
 
-    fn abilities(&self) -> Abilities<'_> {
+    fn capabilities(&self) -> Capabilities<'_> {
         // How many transactions bundled rows will make depends on the task's batch size.
         if self.config.batch_mode {
-            Abilities::none().rows(Payload::into_typed_rows)
+            Capabilities::none().rows(Payload::into_typed_rows)
         } else {
-            Abilities::none().count(self).fetch_by_id(self).rows(Payload::into_typed_rows)
+            Capabilities::none().count(self).fetch_by_id(self).rows(Payload::into_typed_rows)
         }
     }
 }

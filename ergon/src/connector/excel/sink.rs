@@ -8,7 +8,7 @@ use super::kept::{self, Kept};
 use super::partial::Partial;
 use super::{Excel, ExcelConfig, lines, written};
 use crate::connector::file::{place, shown, writable};
-use crate::connector::{ConnectorError, Place, Sink};
+use crate::connector::{ConnectorError, Endpoint, Sink};
 use crate::transaction::Transaction;
 
 /// How long a workbook without rows may take to be finished.
@@ -44,7 +44,7 @@ impl Sink for Excel {
         })?
     }
 
-    fn destinations(&self) -> Vec<Place> {
+    fn writes_to(&self) -> Vec<Endpoint> {
         vec![place(&self.config.path)]
     }
 }

@@ -8,7 +8,7 @@ use super::workbook::open_workbook;
 use super::{DateFormat, Excel, ExcelConfig};
 use crate::connector::file::{Closed, Outlet, find, place};
 use crate::connector::{
-    ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Place, Settlement, Shard, Source,
+    ConnectorError, Context, Count, Delivery, Endpoint, FetchById, FetchRequest, Settlement, Shard, Source,
 };
 use crate::transaction::{Payload, Record, Transaction, TransactionBuilder};
 
@@ -30,7 +30,7 @@ impl Source for Excel {
         Ok(())
     }
 
-    fn origins(&self) -> Vec<Place> {
+    fn reads_from(&self) -> Vec<Endpoint> {
         vec![place(&self.config.path)]
     }
 }

@@ -299,7 +299,7 @@ impl AppendFile {
             _ => shown(&self.target.path),
         };
         if matches!(self.kind, Kind::Stream { .. }) && error.kind() == io::ErrorKind::BrokenPipe {
-            return ConnectorError::gone(format!("nobody reads {name} any more"));
+            return ConnectorError::closed(format!("nobody reads {name} any more"));
         }
         let message = format!("cannot write to {name}: {error}");
         let lost: Vec<_> = batch.lines.iter().filter(|(_, end)| *end > written).collect();
@@ -483,7 +483,7 @@ fn shortened(length: u64, end: u64) -> String {
 }
 
 fn gone(lost: String) -> ConnectorError {
-    ConnectorError::gone(lost).with_hint(
+    ConnectorError::closed(lost).with_hint(
         "records that were written before may be missing; let no other program move, replace or shorten the file during \
          a run",
     )
@@ -492,7 +492,7 @@ fn gone(lost: String) -> ConnectorError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connector::Fate;
+    use crate::connector::ItemOutcome;
 
     const MODE: Mode = Mode { create: true, append: true, fsync: Fsync::Never };
 
@@ -511,7 +511,10 @@ mod tests {
         // What the system does when the disk is full after six bytes: "one\n" and half of "two\n".
         let error = file.stopped(batch, 6, io::ErrorKind::StorageFull.into());
         let fates: Vec<_> = (0..4).map(|index| error.fate(index)).collect();
-        assert_eq!(fates, [Fate::Done, Fate::NotDone, Fate::NotDone, Fate::NotDone]);
+        assert_eq!(
+            fates,
+            [ItemOutcome::Done, ItemOutcome::NotDone, ItemOutcome::NotDone, ItemOutcome::NotDone]
+        );
     }
 
     #[tokio::test]

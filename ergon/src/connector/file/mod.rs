@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 #[cfg(any(feature = "json_lines", feature = "csv"))]
 use super::Shard;
-use super::{ConnectorError, Disposition, FetchRequest, Place, Source};
+use super::{ConnectorError, Disposition, Endpoint, FetchRequest, Source};
 use crate::settings::suggest::similar;
 use crate::transaction::Transaction;
 
@@ -126,7 +126,7 @@ pub(crate) fn numbered(file: &str, turns: u64, number: u64) -> String {
 
 /// A file as a place: one name for all ways to write its path. `..` takes a folder back without asking where a link
 /// leads; what is below the working folder is named from there.
-pub(crate) fn place(path: &Path) -> Place {
+pub(crate) fn place(path: &Path) -> Endpoint {
     let mut direct = PathBuf::new();
     for part in path.components() {
         match (part, direct.components().next_back()) {
@@ -139,7 +139,7 @@ pub(crate) fn place(path: &Path) -> Place {
     let below = direct.strip_prefix(here).unwrap_or(&direct);
     let name = below.to_string_lossy();
     // A device keeps nothing: what is written to `/dev/null` is not what is read there.
-    if direct.starts_with("/dev") { Place::new(name) } else { Place::file(name) }
+    if direct.starts_with("/dev") { Endpoint::new(name) } else { Endpoint::file(name) }
 }
 
 /// Opens a file for reading; a folder is refused.

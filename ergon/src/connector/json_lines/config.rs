@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::JsonLines;
 use crate::connector::file::{ByteSize, Fsync, place, refuse_to_empty};
-use crate::connector::{ConnectorConfig, ConnectorError, Context, Place};
+use crate::connector::{ConnectorConfig, ConnectorError, Context, Endpoint};
 use crate::settings::FilePath;
 
 /// Makes a [`JsonLines`] connector: a file with one JSON text on each line.
@@ -86,8 +86,8 @@ impl JsonLinesConfig {
     }
 
     /// The file; else the standard stream, which is called so.
-    pub(super) fn place(&self, stream: &str) -> Place {
-        if self.is_standard_stream() { Place::new(stream) } else { place(&self.path) }
+    pub(super) fn place(&self, stream: &str) -> Endpoint {
+        if self.is_standard_stream() { Endpoint::new(stream) } else { place(&self.path) }
     }
 
     pub(super) fn is_standard_stream(&self) -> bool {
@@ -114,7 +114,7 @@ impl ConnectorConfig for JsonLinesConfig {
         if !self.append {
             refuse_to_empty(context.shard)?;
         }
-        let append = self.append || context.resumes;
+        let append = self.append || context.is_restart;
         Ok(JsonLines::new(Self { append, ..self.clone() }, context))
     }
 }

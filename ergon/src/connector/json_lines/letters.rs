@@ -14,11 +14,11 @@ use serde_json::value::RawValue;
 use super::source::Lines;
 use super::{Envelope, JsonLines, line};
 use crate::connector::file::{AppendFile, Batch, Fsync, Mode, cannot, json_ending, open};
-use crate::connector::{ConnectorError, LetterFate, Letters, TakeBack, Visitor};
+use crate::connector::{ConnectorError, DeadLetterVisitor, DeadLetters, Redrive, Visit};
 use crate::transaction::{Content, Payload, Transaction, key, time};
 
-impl Letters for JsonLines {
-    async fn visit(&self, visitor: &mut dyn Visitor) -> Result<(), ConnectorError> {
+impl DeadLetters for JsonLines {
+    async fn visit(&self, visitor: &mut dyn DeadLetterVisitor) -> Result<(), ConnectorError> {
         let path = &self.config.path;
         if !path.exists() {
             return Ok(());
@@ -40,9 +40,9 @@ impl Letters for JsonLines {
                 line::unwrapped(made, format!("{}:{number}", self.file), &line.content)
             };
             match visitor.visit(replayed.counted(letter)).await {
-                LetterFate::Kept => (),
-                LetterFate::Enough => break,
-                LetterFate::Taken => replayed.add(number, &content)?,
+                Visit::Keep => (),
+                Visit::Stop => break,
+                Visit::Remove => replayed.add(number, &content)?,
             }
         }
         Ok(())
@@ -51,8 +51,8 @@ impl Letters for JsonLines {
 
 /// A line is appended, whatever `append` says: what is there already must stay. Without envelopes it holds the payload
 /// alone; how often it was sent back is remembered beside the letters.
-impl TakeBack for JsonLines {
-    async fn take_back(&self, transaction: Transaction) -> Result<(), ConnectorError> {
+impl Redrive for JsonLines {
+    async fn redrive(&self, transaction: Transaction) -> Result<(), ConnectorError> {
         let mode = Mode { create: false, append: true, fsync: Fsync::Each };
         let envelope = match self.config.envelope {
             Envelope::Always => Envelope::Always,

@@ -39,7 +39,7 @@ mod tests;
 use std::sync::{Arc, Mutex};
 
 use super::file::{AppendFile, Feed, file_name, is_pipe, is_stream, pipe_to_read, writable};
-use super::{Abilities, Connector, ConnectorError, Context, Shard, Usage};
+use super::{Capabilities, Connector, ConnectorError, Context, Direction, Shard};
 use source::Line;
 
 pub use config::{Envelope, JsonLinesConfig};
@@ -49,7 +49,7 @@ pub use config::{Envelope, JsonLinesConfig};
 pub struct JsonLines {
     config: JsonLinesConfig,
     shard: Shard,
-    usage: Usage,
+    direction: Direction,
     /// Whether the source follows the file.
     streaming: bool,
     /// The file's name without its folders.
@@ -65,7 +65,7 @@ impl JsonLines {
     fn new(config: JsonLinesConfig, context: &Context) -> Self {
         Self {
             shard: context.shard,
-            usage: context.usage,
+            direction: context.direction,
             streaming: context.streaming,
             file: file_name(&config.path),
             feed: Feed::new(&config.path),
@@ -80,17 +80,17 @@ impl Connector for JsonLines {
     const KIND: &'static str = "json-lines";
 
     async fn open(&self) -> Result<(), ConnectorError> {
-        match self.usage {
+        match self.direction {
             // A pipe is opened by the first fetch: a run that cannot begin takes nothing out of it, nor does a check.
-            Usage::Source if is_pipe(&self.config.path) => pipe_to_read(&self.config.path, self.shard),
-            Usage::Source => self.start_reading().await,
-            Usage::Sink => self.start_writing().await,
+            Direction::Source if is_pipe(&self.config.path) => pipe_to_read(&self.config.path, self.shard),
+            Direction::Source => self.start_reading().await,
+            Direction::Sink => self.start_writing().await,
             // Nobody knows yet which side is used, and a source must not make or empty the file.
-            Usage::Any => Ok(()),
+            Direction::Any => Ok(()),
         }
     }
 
-    async fn begin(&self) -> Result<(), ConnectorError> {
+    async fn start(&self) -> Result<(), ConnectorError> {
         self.begin_writing()
     }
 
@@ -101,8 +101,8 @@ impl Connector for JsonLines {
 
     /// A sink makes its file when it opens; a check only finds out whether it could be written.
     async fn check(&self) -> Result<(), ConnectorError> {
-        match self.usage {
-            Usage::Sink if !self.config.is_standard_stream() => {
+        match self.direction {
+            Direction::Sink if !self.config.is_standard_stream() => {
                 writable(&self.config.path, self.config.create)
             }
             _ => {
@@ -112,12 +112,12 @@ impl Connector for JsonLines {
         }
     }
 
-    fn abilities(&self) -> Abilities<'_> {
+    fn capabilities(&self) -> Capabilities<'_> {
         // Whoever reads a stream once more takes what is in it away from the fetches.
         if self.config.is_standard_stream() || is_stream(&self.config.path) {
-            Abilities::none()
+            Capabilities::none()
         } else {
-            Abilities::none().count(self).fetch_by_id(self).letters(self).take_back(self)
+            Capabilities::none().count(self).fetch_by_id(self).dead_letters(self).redrive(self)
         }
     }
 }

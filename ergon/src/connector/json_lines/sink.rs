@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{JsonLines, line};
 use crate::connector::file::{AppendFile, Batch, Mode, is_pipe, json_ending, refuse_to_share};
-use crate::connector::{ConnectorError, Place, Sink};
+use crate::connector::{ConnectorError, Endpoint, Sink};
 use crate::transaction::Transaction;
 
 impl Sink for JsonLines {
@@ -28,7 +28,7 @@ impl Sink for JsonLines {
         finished(tokio::task::spawn_blocking(move || append(&out, batch)).await)
     }
 
-    fn destinations(&self) -> Vec<Place> {
+    fn writes_to(&self) -> Vec<Endpoint> {
         vec![self.config.place("standard output")]
     }
 }

@@ -11,7 +11,7 @@ use crate::connector::file::{
     ByteSize, Closed, ENOUGH, Outlet, Text, Turn, cannot, find, is_stream, numbered, open, refuse_to_share,
 };
 use crate::connector::{
-    ConnectorError, Context, Count, Delivery, FetchById, FetchRequest, Place, Settlement, Shard, Source,
+    ConnectorError, Context, Count, Delivery, Endpoint, FetchById, FetchRequest, Settlement, Shard, Source,
 };
 use crate::transaction::{ContentType, Payload, Record, Transaction};
 
@@ -43,7 +43,7 @@ impl Source for JsonLines {
         Ok(())
     }
 
-    fn origins(&self) -> Vec<Place> {
+    fn reads_from(&self) -> Vec<Endpoint> {
         vec![self.config.place("standard input")]
     }
 }

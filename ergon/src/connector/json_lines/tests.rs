@@ -4,23 +4,23 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connector::file::{ByteSize, Fsync};
-use crate::connector::{ConnectorConfig, Count, Delivery, Disposition, FetchRequest, Place, Sink, Source};
+use crate::connector::{ConnectorConfig, Count, Delivery, Disposition, Endpoint, FetchRequest, Sink, Source};
 use crate::transaction::{ContentType, Payload, Transaction, key};
 
-fn context(usage: Usage) -> Context {
+fn context(direction: Direction) -> Context {
     let mut context = Context::new("test", "lines");
-    context.usage = usage;
+    context.direction = direction;
     context
 }
 
 async fn source(config: &JsonLinesConfig) -> JsonLines {
-    let source = config.build(&context(Usage::Source)).unwrap();
+    let source = config.build(&context(Direction::Source)).unwrap();
     source.open().await.unwrap();
     source
 }
 
 async fn sink(config: &JsonLinesConfig) -> JsonLines {
-    let sink = config.build(&context(Usage::Sink)).unwrap();
+    let sink = config.build(&context(Direction::Sink)).unwrap();
     sink.open().await.unwrap();
     sink
 }
@@ -104,7 +104,7 @@ async fn workers_share_the_lines() {
     let config = with(folder.path(), (0..1000).map(|n| n.to_string()).collect::<Vec<_>>().join("\n"));
     let mut seen = Vec::new();
     for index in 0..3 {
-        let mut context = context(Usage::Source);
+        let mut context = context(Direction::Source);
         context.shard = Shard { index, count: 3 };
         let worker = config.build(&context).unwrap();
         assert_eq!(worker.count().await.unwrap(), if index == 0 { 334 } else { 333 });
@@ -118,7 +118,7 @@ async fn workers_share_the_lines() {
 async fn a_missing_file_is_found_at_open_and_not_made() {
     let folder = tempfile::tempdir().unwrap();
     let config = JsonLinesConfig::new(folder.path().join("none.jsonl"));
-    let error = config.build(&context(Usage::Source)).unwrap().open().await.unwrap_err();
+    let error = config.build(&context(Direction::Source)).unwrap().open().await.unwrap_err();
     assert!(error.is_permanent() && error.message().contains("none.jsonl"), "{error}");
     assert!(!config.path.exists());
 }
@@ -224,9 +224,9 @@ async fn append_and_create_are_obeyed() {
 
     config.path = folder.path().join("none.jsonl").into();
     config.create = false;
-    assert!(config.build(&context(Usage::Sink)).unwrap().open().await.is_err());
+    assert!(config.build(&context(Direction::Sink)).unwrap().open().await.is_err());
 
-    let mut shared = context(Usage::Sink);
+    let mut shared = context(Direction::Sink);
     shared.shard.count = 2;
     let error = config.build(&shared).unwrap_err();
     assert_eq!(error.message(), "`append = false` with 2 workers: each would empty what the others wrote");
@@ -242,17 +242,17 @@ async fn a_file_is_emptied_when_the_run_begins_and_not_before() {
     sink(&config).await.close().await.unwrap();
     assert_eq!(written(), "1\n");
 
-    let mut context = context(Usage::Sink);
-    context.resumes = true;
+    let mut context = context(Direction::Sink);
+    context.is_restart = true;
     let next = config.build(&context).unwrap();
     next.open().await.unwrap();
-    next.begin().await.unwrap();
+    next.start().await.unwrap();
     next.dispatch(vec![Transaction::new("a", &2).unwrap()]).await.unwrap();
     assert_eq!(written(), "1\n2\n", "it goes on with what another wrote");
     next.close().await.unwrap();
 
     let begun = sink(&config).await;
-    begun.begin().await.unwrap();
+    begun.start().await.unwrap();
     assert_eq!(written(), "", "also if nothing is written");
     for id in ["a", "b"] {
         begun.dispatch(vec![Transaction::new(id, &3).unwrap()]).await.unwrap();
@@ -290,11 +290,11 @@ fn unknown_keys_are_refused() {
 #[test]
 fn who_reads_the_file_meets_who_writes_it() {
     let connector = |path: &str| JsonLinesConfig::new(path).build(&Context::new("task", "slot")).unwrap();
-    assert_eq!(connector("./out/orders.jsonl").origins(), [Place::file("out/orders.jsonl")]);
-    assert_eq!(connector("out/orders.jsonl").destinations(), [Place::file("out/orders.jsonl")]);
+    assert_eq!(connector("./out/orders.jsonl").reads_from(), [Endpoint::file("out/orders.jsonl")]);
+    assert_eq!(connector("out/orders.jsonl").writes_to(), [Endpoint::file("out/orders.jsonl")]);
     let stream = connector("-");
-    assert_eq!(stream.origins(), [Place::new("standard input")]);
-    assert_eq!(stream.destinations(), [Place::new("standard output")]);
+    assert_eq!(stream.reads_from(), [Endpoint::new("standard input")]);
+    assert_eq!(stream.writes_to(), [Endpoint::new("standard output")]);
 }
 
 #[tokio::test]
@@ -319,7 +319,7 @@ async fn what_is_no_json_lines_is_found_at_open() {
         (b"\x1f\x8b\x08\0", "is compressed with gzip", "gunzip"),
     ] {
         let config = with(folder.path(), content);
-        let error = config.build(&context(Usage::Source)).unwrap().open().await.unwrap_err();
+        let error = config.build(&context(Direction::Source)).unwrap().open().await.unwrap_err();
         assert!(error.is_permanent() && error.message().contains(what), "{error}");
         assert!(error.hint().unwrap().contains(step), "{error:?}");
     }
@@ -340,7 +340,7 @@ async fn what_is_no_json_lines_is_found_at_open() {
 
 #[tokio::test]
 async fn standard_input_is_not_followed() {
-    let mut context = context(Usage::Source);
+    let mut context = context(Direction::Source);
     context.streaming = true;
     let error = JsonLinesConfig::new("-").build(&context).unwrap_err();
     assert!(error.is_permanent() && error.hint().unwrap().contains("streaming"), "{error:?}");

@@ -1,20 +1,20 @@
 //! Dead letters in a memory queue.
 
 use super::Memory;
-use crate::connector::{ConnectorError, Disposition, LetterFate, Letters, TakeBack, Visitor};
+use crate::connector::{ConnectorError, DeadLetterVisitor, DeadLetters, Disposition, Redrive, Visit};
 use crate::transaction::Transaction;
 
-impl Letters for Memory {
-    async fn visit(&self, visitor: &mut dyn Visitor) -> Result<(), ConnectorError> {
+impl DeadLetters for Memory {
+    async fn visit(&self, visitor: &mut dyn DeadLetterVisitor) -> Result<(), ConnectorError> {
         let mut kept = Vec::new();
         let mut all = self.queue.take(usize::MAX, self.epoch).into_iter();
         for letter in all.by_ref() {
             let fate = visitor.visit(letter.transaction().clone()).await;
             match fate {
-                LetterFate::Taken => self.queue.settle(&[letter.settle(Disposition::Ack)]),
-                LetterFate::Kept | LetterFate::Enough => kept.push(letter),
+                Visit::Remove => self.queue.settle(&[letter.settle(Disposition::Ack)]),
+                Visit::Keep | Visit::Stop => kept.push(letter),
             }
-            if fate == LetterFate::Enough {
+            if fate == Visit::Stop {
                 break;
             }
         }
@@ -26,8 +26,8 @@ impl Letters for Memory {
     }
 }
 
-impl TakeBack for Memory {
-    async fn take_back(&self, transaction: Transaction) -> Result<(), ConnectorError> {
+impl Redrive for Memory {
+    async fn redrive(&self, transaction: Transaction) -> Result<(), ConnectorError> {
         self.queue.push(transaction);
         Ok(())
     }

@@ -24,7 +24,7 @@ mod source;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Abilities, Connector, ConnectorError, Shard};
+use super::{Capabilities, Connector, ConnectorError, Shard};
 
 pub use config::MemoryConfig;
 pub use queue::{MemoryQueue, Snapshot};
@@ -56,8 +56,8 @@ impl Connector for Memory {
         Ok(())
     }
 
-    fn abilities(&self) -> Abilities<'_> {
-        Abilities::none().count(self).fetch_by_id(self).letters(self).take_back(self)
+    fn capabilities(&self) -> Capabilities<'_> {
+        Capabilities::none().count(self).fetch_by_id(self).dead_letters(self).redrive(self)
     }
 }
 

@@ -6,13 +6,13 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::connector::{Delivery, Disposition, Held, Place, Settlement};
+use crate::connector::{Delivery, Disposition, Endpoint, Held, Settlement};
 use crate::transaction::Transaction;
 
 /// A queue with receipts, redelivery and dead letters.
 #[derive(Debug)]
 pub struct MemoryQueue {
-    place: Place,
+    place: Endpoint,
     state: Mutex<State>,
     arrived: Notify,
 }
@@ -48,11 +48,11 @@ impl MemoryQueue {
     pub fn named(name: &str) -> Arc<Self> {
         static QUEUES: LazyLock<Mutex<HashMap<String, Arc<MemoryQueue>>>> = LazyLock::new(Mutex::default);
         let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
-        let queue = queues.entry(name.to_owned()).or_insert_with(|| Arc::new(Self::at(Place::new(name))));
+        let queue = queues.entry(name.to_owned()).or_insert_with(|| Arc::new(Self::at(Endpoint::new(name))));
         Arc::clone(queue)
     }
 
-    fn at(place: Place) -> Self {
+    fn at(place: Endpoint) -> Self {
         Self { place, state: Mutex::default(), arrived: Notify::new() }
     }
 
@@ -99,7 +99,7 @@ impl MemoryQueue {
         self.state().held.waiting()
     }
 
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Endpoint {
         self.place.clone()
     }
 
@@ -167,7 +167,7 @@ impl Default for MemoryQueue {
     fn default() -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Self::at(Place::new(format!("unnamed {number}")).within("queues without a name"))
+        Self::at(Endpoint::new(format!("unnamed {number}")).within("queues without a name"))
     }
 }
 
@@ -184,18 +184,18 @@ mod tests {
     #[test]
     fn who_shares_a_queue_is_at_one_place() {
         let orders = configured("placed-orders");
-        assert_eq!(orders.origins(), [Place::new("placed-orders")]);
-        assert_eq!(orders.origins(), configured("placed-orders").destinations());
-        assert_ne!(orders.origins(), configured("placed-bills").destinations());
+        assert_eq!(orders.reads_from(), [Endpoint::new("placed-orders")]);
+        assert_eq!(orders.reads_from(), configured("placed-orders").writes_to());
+        assert_ne!(orders.reads_from(), configured("placed-bills").writes_to());
     }
 
     #[test]
     fn a_queue_without_a_name_is_a_place_of_its_own() {
         let (queue, other) = (MemoryQueue::new(), MemoryQueue::new());
-        let origins = |queue: &Arc<MemoryQueue>| Memory::new(Arc::clone(queue)).origins();
-        assert_eq!(origins(&queue), Memory::new(Arc::clone(&queue)).destinations());
-        assert_ne!(origins(&queue), origins(&other));
-        let alike = MemoryQueue::named(origins(&queue)[0].name());
-        assert_ne!(origins(&queue), origins(&alike), "a name can be any text");
+        let reads_from = |queue: &Arc<MemoryQueue>| Memory::new(Arc::clone(queue)).reads_from();
+        assert_eq!(reads_from(&queue), Memory::new(Arc::clone(&queue)).writes_to());
+        assert_ne!(reads_from(&queue), reads_from(&other));
+        let alike = MemoryQueue::named(reads_from(&queue)[0].name());
+        assert_ne!(reads_from(&queue), reads_from(&alike), "a name can be any text");
     }
 }

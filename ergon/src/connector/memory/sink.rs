@@ -1,7 +1,7 @@
 //! Dispatching to a memory queue.
 
 use super::Memory;
-use crate::connector::{ConnectorError, Place, Sink};
+use crate::connector::{ConnectorError, Endpoint, Sink};
 use crate::transaction::Transaction;
 
 impl Sink for Memory {
@@ -10,7 +10,7 @@ impl Sink for Memory {
         Ok(())
     }
 
-    fn destinations(&self) -> Vec<Place> {
+    fn writes_to(&self) -> Vec<Endpoint> {
         vec![self.queue.place()]
     }
 }

@@ -1,10 +1,12 @@
 //! Fetching from a memory queue.
 
 use super::Memory;
-use crate::connector::{ConnectorError, Count, Delivery, FetchById, FetchRequest, Place, Settlement, Source};
+use crate::connector::{
+    ConnectorError, Count, Delivery, Endpoint, FetchById, FetchRequest, Settlement, Source,
+};
 
 impl Source for Memory {
-    const KEEPS_REJECTED: bool = true;
+    const HAS_DEAD_LETTERS: bool = true;
 
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
         if request.waits() {
@@ -18,7 +20,7 @@ impl Source for Memory {
         Ok(())
     }
 
-    fn origins(&self) -> Vec<Place> {
+    fn reads_from(&self) -> Vec<Endpoint> {
         vec![self.queue.place()]
     }
 }

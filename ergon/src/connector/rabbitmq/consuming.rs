@@ -23,7 +23,7 @@ use super::receipt::{Step, Tags, Verdict};
 use super::returns::Returns;
 use super::widening::Widening;
 use super::{Decode, RabbitMqConfig, error, message, topology};
-use crate::connector::{ConnectorError, Delivery, FetchRequest, Shard, Usage};
+use crate::connector::{ConnectorError, Delivery, Direction, FetchRequest, Shard};
 
 /// How long the broker may take to take an acknowledgement from us.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ pub(super) struct Consume {
     pub(super) dial: Dial,
     pub(super) config: Arc<RabbitMqConfig>,
     pub(super) prefetch: u16,
-    pub(super) usage: Usage,
+    pub(super) direction: Direction,
 }
 
 /// One channel and its consumers.
@@ -85,7 +85,7 @@ impl Establish for Consume {
         let pulse = Arc::new(Pulse::default());
         pulse.watch(wire.connection().events_listener(), &self.dial);
         let subscribing = async {
-            topology::declare(&self.config, &self.dial, &wire, self.usage).await?;
+            topology::declare(&self.config, &self.dial, &wire, self.direction).await?;
             let failed = |what: &str, error: Error| error::failed(what, &self.dial.address, &error);
             let channel = wire.channel().await.map_err(|error| failed("open a channel", error))?;
             let qos = channel.basic_qos(self.prefetch, BasicQosOptions::default()).await;

@@ -18,14 +18,14 @@ use lapin::{Channel, Confirmation, Error};
 
 use super::message::{self, Outgoing};
 use super::{Decode, RabbitMq, error};
-use crate::connector::{ConnectorError, LetterFate, Letters, TakeBack, Visitor};
+use crate::connector::{ConnectorError, DeadLetterVisitor, DeadLetters, Redrive, Visit};
 use crate::transaction::Transaction;
 
 /// How long the broker may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-impl Letters for RabbitMq {
-    async fn visit(&self, visitor: &mut dyn Visitor) -> Result<(), ConnectorError> {
+impl DeadLetters for RabbitMq {
+    async fn visit(&self, visitor: &mut dyn DeadLetterVisitor) -> Result<(), ConnectorError> {
         let queue: Arc<str> = self.only_queue("dead letters are in")?.into();
         let wire = self.dial.connect("letters").await?;
         let letterbox = self.letterbox(&queue, wire.channel().await).await?;
@@ -46,7 +46,7 @@ struct Letterbox {
 }
 
 impl Letterbox {
-    async fn look(&self, visitor: &mut dyn Visitor) -> Result<(), Error> {
+    async fn look(&self, visitor: &mut dyn DeadLetterVisitor) -> Result<(), Error> {
         for _ in 0..self.there {
             let got = self.channel.basic_get(self.name(), BasicGetOptions::default()).await?;
             let Some(got) = got else { break };
@@ -55,14 +55,14 @@ impl Letterbox {
             let tag = message.delivery_tag;
             let (letter, _) = message::delivery(message, &self.queue, 0, Decode::ContentType).into_parts();
             let fate = visitor.visit(letter).await;
-            if fate == LetterFate::Taken {
+            if fate == Visit::Remove {
                 self.channel.basic_ack(tag, BasicAckOptions::default()).await?;
             } else if let Some((properties, data)) = copy
                 && self.publish_anew(properties, &data).await?
             {
                 self.channel.basic_ack(tag, BasicAckOptions::default()).await?;
             }
-            if fate == LetterFate::Enough {
+            if fate == Visit::Stop {
                 break;
             }
         }
@@ -98,8 +98,8 @@ fn is_counted(message: &Message) -> bool {
 }
 
 /// Through the default exchange, straight into the queue; confirmed.
-impl TakeBack for RabbitMq {
-    async fn take_back(&self, transaction: Transaction) -> Result<(), ConnectorError> {
+impl Redrive for RabbitMq {
+    async fn redrive(&self, transaction: Transaction) -> Result<(), ConnectorError> {
         let queue = self.only_queue("it came from")?;
         let message = Outgoing::back(&transaction, self.publisher(), queue)?;
         match self.publish(vec![message]).await?.into_iter().next() {

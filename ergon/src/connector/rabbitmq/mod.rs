@@ -59,7 +59,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::{Abilities, Connector, ConnectorError, Context, Health, Shard, Usage};
+use super::{Capabilities, Connector, ConnectorError, Context, Direction, Health, Shard};
 use address::Address;
 use consuming::{Consume, Consuming};
 use dial::Dial;
@@ -131,10 +131,10 @@ pub struct RabbitMq {
     config: Arc<RabbitMqConfig>,
     dial: Dial,
     prefetch: u16,
-    usage: Usage,
+    direction: Direction,
     shard: Shard,
     /// What the task rejects never reaches the broker: another connector takes it.
-    dead_lettered: bool,
+    has_dead_letter: bool,
     /// Each made when its side is used first, or by `open` if that side is known.
     consuming: OnceCell<Link<Consuming>>,
     publishing: OnceCell<Link<Publishing>>,
@@ -147,13 +147,13 @@ impl RabbitMq {
             1 => format!("{task}.{slot}"),
             count => format!("{task}.{slot} worker {}/{count}", shard.index + 1),
         };
-        let at_once = u16::try_from(context.at_once).unwrap_or(u16::MAX).max(1);
+        let max_in_flight = u16::try_from(context.max_in_flight).unwrap_or(u16::MAX).max(1);
         Self {
             dial: Dial::new(&config, address, name),
-            prefetch: config.prefetch.unwrap_or(at_once),
-            usage: context.usage,
+            prefetch: config.prefetch.unwrap_or(max_in_flight),
+            direction: context.direction,
             shard: *shard,
-            dead_lettered: context.dead_lettered,
+            has_dead_letter: context.has_dead_letter,
             config: Arc::new(config),
             consuming: OnceCell::new(),
             publishing: OnceCell::new(),
@@ -168,7 +168,10 @@ impl RabbitMq {
     async fn consuming(&self) -> Result<&Link<Consuming>, ConnectorError> {
         let open = || {
             let (dial, config) = (self.dial.clone(), Arc::clone(&self.config));
-            Link::open(Consume { dial, config, prefetch: self.prefetch, usage: self.usage }, OPEN_WITHIN)
+            Link::open(
+                Consume { dial, config, prefetch: self.prefetch, direction: self.direction },
+                OPEN_WITHIN,
+            )
         };
         self.consuming.get_or_try_init(open).await
     }
@@ -176,14 +179,14 @@ impl RabbitMq {
     async fn publishing(&self) -> Result<&Link<Publishing>, ConnectorError> {
         let open = || {
             let (dial, config) = (self.dial.clone(), Arc::clone(&self.config));
-            Link::open(Publish { dial, config, usage: self.usage }, OPEN_WITHIN)
+            Link::open(Publish { dial, config, direction: self.direction }, OPEN_WITHIN)
         };
         self.publishing.get_or_try_init(open).await
     }
 
     /// Warns of queues whose rejected messages the broker throws away.
     fn warn_of_loss(&self) {
-        if self.config.passive || self.dead_lettered {
+        if self.config.passive || self.has_dead_letter {
             return;
         }
         let by_argument = |name: &str| name == "x-dead-letter-exchange";
@@ -203,13 +206,13 @@ impl Connector for RabbitMq {
     const KIND: &'static str = "rabbitmq";
 
     async fn open(&self) -> Result<(), ConnectorError> {
-        match self.usage {
-            Usage::Source => {
+        match self.direction {
+            Direction::Source => {
                 self.warn_of_loss();
                 self.consuming().await.map(drop)
             }
             // Of one that can be both, this shows that the broker is there and lets us in.
-            Usage::Sink | Usage::Any => self.publishing().await.map(drop),
+            Direction::Sink | Direction::Any => self.publishing().await.map(drop),
         }
     }
 
@@ -226,11 +229,11 @@ impl Connector for RabbitMq {
     /// Tries once: who asks wants to know how it is now. Takes nothing from a queue: whatever is handed out and given
     /// back counts one delivery more.
     async fn check(&self) -> Result<(), ConnectorError> {
-        if self.usage == Usage::Source {
+        if self.direction == Direction::Source {
             self.warn_of_loss();
         }
         let wire = self.dial.connect("check").await?;
-        let declaring = topology::declare(&self.config, &self.dial, &wire, self.usage);
+        let declaring = topology::declare(&self.config, &self.dial, &wire, self.direction);
         let declared = timeout(self.dial.within, declaring).await;
         wire.leave(self.dial.within).await;
         declared.unwrap_or_else(|_| Err(self.dial.no_answer()))
@@ -244,14 +247,14 @@ impl Connector for RabbitMq {
         }
     }
 
-    fn abilities(&self) -> Abilities<'_> {
+    fn capabilities(&self) -> Capabilities<'_> {
         let offered = if self.config.queues().next().is_some() {
-            Abilities::none().count(self)
+            Capabilities::none().count(self)
         } else {
-            Abilities::none()
+            Capabilities::none()
         };
         // They say themselves which queue is missing.
-        offered.letters(self).take_back(self)
+        offered.dead_letters(self).redrive(self)
     }
 }
 
@@ -276,7 +279,7 @@ mod tests {
     async fn checked(address: SocketAddr) -> (String, String) {
         let config = RabbitMqConfig::new(format!("amqp://{address}"), "orders");
         let mut context = Context::new("task", "slot");
-        context.usage = Usage::Source;
+        context.direction = Direction::Source;
         let connector = config.build(&context).unwrap();
         let checked = timeout(OPEN_WITHIN / 2, connector.check()).await.expect("it is not tried again");
         let error = checked.unwrap_err();

@@ -1,16 +1,16 @@
 //! The queues and exchanges of a connector, as those who draw a program's tasks see them.
 
 use super::{Binding, RabbitMq};
-use crate::connector::Place;
+use crate::connector::Endpoint;
 
 impl RabbitMq {
     /// The queues that are consumed.
-    pub(super) fn consumed(&self) -> Vec<Place> {
+    pub(super) fn consumed(&self) -> Vec<Endpoint> {
         self.config.queues().map(|(queue, _)| self.place(queue)).collect()
     }
 
     /// What is published to, if a transaction says nothing else: a queue, where it is known which one, or an exchange.
-    pub(super) fn published_to(&self) -> Vec<Place> {
+    pub(super) fn published_to(&self) -> Vec<Endpoint> {
         let (exchange, key) = (&self.config.publish.exchange, self.config.routing_key());
         if exchange.is_empty() {
             // The default exchange takes the key for the name of a queue.
@@ -19,7 +19,7 @@ impl RabbitMq {
         let queues = self.config.queues().filter(|_| !self.config.passive);
         let bound =
             queues.filter(|(_, declare)| declare.bindings.iter().any(|binding| self.reaches(binding)));
-        let bound: Vec<Place> = bound.map(|(queue, _)| self.place(queue)).collect();
+        let bound: Vec<Endpoint> = bound.map(|(queue, _)| self.place(queue)).collect();
         if !bound.is_empty() {
             return bound;
         }
@@ -48,8 +48,8 @@ impl RabbitMq {
         }
     }
 
-    fn place(&self, name: &str) -> Place {
-        Place::new(name).within(self.dial.address.to_string())
+    fn place(&self, name: &str) -> Endpoint {
+        Endpoint::new(name).within(self.dial.address.to_string())
     }
 }
 
@@ -66,40 +66,40 @@ mod tests {
         config.build(&Context::new("task", "slot")).unwrap()
     }
 
-    fn origins(config: Value) -> Vec<Place> {
-        connector(config).origins()
+    fn reads_from(config: Value) -> Vec<Endpoint> {
+        connector(config).reads_from()
     }
 
-    fn destinations(config: Value) -> Vec<Place> {
-        connector(config).destinations()
+    fn writes_to(config: Value) -> Vec<Endpoint> {
+        connector(config).writes_to()
     }
 
-    fn names(places: &[Place]) -> Vec<&str> {
-        places.iter().map(Place::name).collect()
+    fn names(places: &[Endpoint]) -> Vec<&str> {
+        places.iter().map(Endpoint::name).collect()
     }
 
     #[test]
     fn each_queue_that_is_consumed_is_a_place() {
         let two = json!({"queue": "orders", "subscriptions": [{"queue": "returns"}]});
-        assert_eq!(names(&origins(two)), ["orders", "returns"]);
-        assert!(origins(json!({"publish": {"exchange": "shop"}})).is_empty());
+        assert_eq!(names(&reads_from(two)), ["orders", "returns"]);
+        assert!(reads_from(json!({"publish": {"exchange": "shop"}})).is_empty());
     }
 
     #[test]
     fn who_publishes_over_the_default_exchange_meets_who_consumes_the_queue() {
-        let consumed = origins(json!({"url": "amqp://me:s3cret@localhost", "queue": "orders"}));
+        let consumed = reads_from(json!({"url": "amqp://me:s3cret@localhost", "queue": "orders"}));
         let url = "amqp://other:pa55word@localhost:5672";
-        assert_eq!(destinations(json!({"url": url, "queue": "orders"})), consumed);
+        assert_eq!(writes_to(json!({"url": url, "queue": "orders"})), consumed);
         let by_key = json!({"url": url, "queue": "else", "publish": {"routing_key": "orders"}});
-        assert_eq!(destinations(by_key), consumed);
-        assert_eq!(destinations(json!({"host": "localhost", "queue": "orders"})), consumed);
+        assert_eq!(writes_to(by_key), consumed);
+        assert_eq!(writes_to(json!({"host": "localhost", "queue": "orders"})), consumed);
     }
 
     #[test]
     fn a_queue_of_another_broker_or_virtual_host_is_another_place() {
-        let here = origins(json!({"url": "amqp://localhost", "queue": "orders"}));
+        let here = reads_from(json!({"url": "amqp://localhost", "queue": "orders"}));
         for url in ["amqp://broker.example", "amqp://localhost/sales", "amqp://localhost:5673"] {
-            let there = destinations(json!({"url": url, "queue": "orders"}));
+            let there = writes_to(json!({"url": url, "queue": "orders"}));
             assert_eq!(names(&there), names(&here));
             assert_ne!(there, here, "{url}");
         }
@@ -107,18 +107,18 @@ mod tests {
 
     #[test]
     fn an_exchange_is_known_by_its_name_and_the_key() {
-        let publish = |publish: Value| destinations(json!({"queue": "in", "publish": publish}));
+        let publish = |publish: Value| writes_to(json!({"queue": "in", "publish": publish}));
         let keyed = publish(json!({"exchange": "shop", "routing_key": "order.new"}));
         assert_eq!(names(&keyed), ["shop / order.new"]);
         let bare = publish(json!({"exchange": "orders"}));
         assert_eq!(names(&bare), ["exchange orders"]);
-        assert_ne!(bare, origins(json!({"queue": "orders"})), "a queue may be called like an exchange");
+        assert_ne!(bare, reads_from(json!({"queue": "orders"})), "a queue may be called like an exchange");
     }
 
     #[test]
     fn where_the_connector_binds_its_queue_to_the_exchange_the_queue_is_the_place() {
         let bound = |kind: &str, keys: Value, passive: bool| {
-            let places = destinations(json!({
+            let places = writes_to(json!({
                 "queue": "billing",
                 "passive": passive,
                 "declare": {"bindings": [{"exchange": "shop", "kind": kind, "routing_keys": keys}]},
@@ -140,7 +140,7 @@ mod tests {
             "queue": "in",
             "publish": {"exchange": "shop"},
         });
-        let places = [origins(config.clone()), destinations(config)].concat();
+        let places = [reads_from(config.clone()), writes_to(config)].concat();
         assert_eq!(places.len(), 2);
         for place in places {
             let shown = format!("{place} {place:?}");

@@ -14,7 +14,7 @@ use super::link::{Establish, Pulse, Session};
 use super::message::Outgoing;
 use super::publisher::{Outcome, Publisher, Request};
 use super::{RabbitMqConfig, error, topology};
-use crate::connector::{ConnectorError, Usage};
+use crate::connector::{ConnectorError, Direction};
 
 /// How many calls may wait for the task to take them.
 const CALLS: usize = 1024;
@@ -26,7 +26,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub(super) struct Publish {
     pub(super) dial: Dial,
     pub(super) config: Arc<RabbitMqConfig>,
-    pub(super) usage: Usage,
+    pub(super) direction: Direction,
 }
 
 /// A connection that publishes, and the way to the task that does.
@@ -50,7 +50,7 @@ impl Establish for Publish {
         let pulse = Arc::new(Pulse::default());
         pulse.watch(wire.connection().events_listener(), &self.dial);
         let preparing = async {
-            topology::declare(&self.config, &self.dial, &wire, self.usage).await?;
+            topology::declare(&self.config, &self.dial, &wire, self.direction).await?;
             let failed = |what: &str, error: Error| error::failed(what, &self.dial.address, &error);
             let channel = wire.channel().await.map_err(|error| failed("open a channel", error))?;
             let confirming = channel.confirm_select(ConfirmSelectOptions::default()).await;

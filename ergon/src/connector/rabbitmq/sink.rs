@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::RabbitMq;
 use super::message::Outgoing;
-use crate::connector::{ConnectorError, Place, Sink};
+use crate::connector::{ConnectorError, Endpoint, Sink};
 use crate::transaction::Transaction;
 
 /// Longer than any program runs.
@@ -33,7 +33,7 @@ impl Sink for RabbitMq {
         if failures.is_empty() { Ok(()) } else { Err(ConnectorError::partial(failures)) }
     }
 
-    fn destinations(&self) -> Vec<Place> {
+    fn writes_to(&self) -> Vec<Endpoint> {
         self.published_to()
     }
 }

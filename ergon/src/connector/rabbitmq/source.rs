@@ -6,7 +6,7 @@ use super::RabbitMq;
 use super::link::Link;
 use super::receipt::Verdict;
 use crate::connector::{
-    ConnectorError, Count, Delivery, Disposition, FetchRequest, Place, Receipt, Settlement, Source,
+    ConnectorError, Count, Delivery, Disposition, Endpoint, FetchRequest, Receipt, Settlement, Source,
 };
 
 /// How long a fetch waits for a lost connection before it says so; the connection is tried for ever all the same.
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Source for RabbitMq {
     /// Where a queue has a dead-letter exchange; where it has none, the connector itself warns at its start.
-    const KEEPS_REJECTED: bool = true;
+    const HAS_DEAD_LETTERS: bool = true;
 
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
         if request.max() == 0 {
@@ -69,7 +69,7 @@ impl Source for RabbitMq {
         }
     }
 
-    fn origins(&self) -> Vec<Place> {
+    fn reads_from(&self) -> Vec<Endpoint> {
         self.consumed()
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::dial::{Dial, Wire};
 use super::{Binding, DeadLetter, Declare, QueueKind, RabbitMqConfig, error, field, properties};
-use crate::connector::{ConnectorError, Context, Usage};
+use crate::connector::{ConnectorError, Context, Direction};
 
 /// Checks what needs no broker: that there is something to consume or somewhere to publish, and that the names fit.
 ///
@@ -18,11 +18,14 @@ use crate::connector::{ConnectorError, Context, Usage};
 /// What is missing or too long.
 pub(super) fn check(config: &RabbitMqConfig, context: &Context) -> Result<(), ConnectorError> {
     let has_queue = config.queues().next().is_some();
-    if context.usage == Usage::Source && !has_queue {
+    if context.direction == Direction::Source && !has_queue {
         return Err(ConnectorError::permanent("no queue to consume")
             .with_hint("set `queue`, or `subscriptions` for several"));
     }
-    if config.routing_key().is_none() && config.publish.exchange.is_empty() && context.usage == Usage::Sink {
+    if config.routing_key().is_none()
+        && config.publish.exchange.is_empty()
+        && context.direction == Direction::Sink
+    {
         return Err(ConnectorError::permanent("nowhere to publish to")
             .with_hint("set `queue`, `publish.routing_key` or `publish.exchange`"));
     }
@@ -111,12 +114,12 @@ pub(super) async fn declare(
     config: &RabbitMqConfig,
     dial: &Dial,
     wire: &Wire,
-    usage: Usage,
+    direction: Direction,
 ) -> Result<(), ConnectorError> {
     let failed = |what: String| move |error: Error| error::failed(&what, &dial.address, &error);
     let channel = wire.channel().await.map_err(failed("open a channel".to_owned()))?;
     let publish = &config.publish;
-    if usage != Usage::Source && !publish.exchange.is_empty() {
+    if direction != Direction::Source && !publish.exchange.is_empty() {
         let declared = exchange(&channel, &publish.exchange, publish.kind.as_deref(), config.passive).await;
         declared.map_err(failed(format!("exchange `{}`", publish.exchange)))?;
     }

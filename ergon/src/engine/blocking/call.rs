@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::seat::{InCall, Seat, Work};
+use super::seat::{InCall, LaneThread, Work};
 use crate::telemetry::Scope;
 use crate::telemetry::calls::Calls;
 use crate::transaction::{Result, cancellable, panic};
@@ -23,7 +23,7 @@ pub(in crate::engine) struct Call<F, R> {
 
 /// A call that was left in a seat.
 struct Made<R> {
-    seat: Arc<Seat>,
+    seat: Arc<LaneThread>,
     result: Arc<Mutex<Option<Result<R>>>>,
     cancelled: Arc<AtomicBool>,
 }
@@ -56,7 +56,7 @@ where
                 Poll::Ready(result)
             });
         }
-        let (Some(code), Some(seat)) = (self.code.take(), Seat::current()) else {
+        let (Some(code), Some(seat)) = (self.code.take(), LaneThread::current()) else {
             return Poll::Pending;
         };
         let (result, cancelled) = (Arc::default(), Arc::default());

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use call::Call;
-use seat::{Leaving, Seat};
+use seat::{LaneThread, Leaving};
 
 /// The threads of one loop.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ where
         // Nobody waits for it when the run was dropped.
         let _ = done.send(future.await);
     });
-    let seat = Seat::take(whole, threads);
+    let seat = LaneThread::take(whole, threads);
     async move {
         let seat = Leaving(seat);
         match output.await {

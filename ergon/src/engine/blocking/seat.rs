@@ -15,11 +15,11 @@ pub(super) type Work = Box<dyn FnOnce() + Send>;
 
 thread_local! {
     /// The seat whose future is being polled on this thread.
-    static SEAT: RefCell<Option<Arc<Seat>>> = const { RefCell::new(None) };
+    static SEAT: RefCell<Option<Arc<LaneThread>>> = const { RefCell::new(None) };
 }
 
 /// A future and the thread in charge of it.
-pub(super) struct Seat {
+pub(super) struct LaneThread {
     state: Mutex<State>,
     /// Wakes the thread in charge.
     ready: Condvar,
@@ -63,7 +63,7 @@ enum Turn {
     End,
 }
 
-impl Seat {
+impl LaneThread {
     pub(super) fn take(future: BoxFuture<'static, ()>, threads: &Arc<Threads>) -> Arc<Self> {
         let state = State { future: Some(future), woken: true, ..State::default() };
         let seat = Self {
@@ -221,7 +221,7 @@ impl Seat {
     }
 }
 
-impl Wake for Seat {
+impl Wake for LaneThread {
     fn wake(self: Arc<Self>) {
         let mut state = self.state();
         if state.over {
@@ -243,7 +243,7 @@ impl Wake for Seat {
 }
 
 /// Ends a seat when whoever waits for it does not any more.
-pub(super) struct Leaving(pub(super) Arc<Seat>);
+pub(super) struct Leaving(pub(super) Arc<LaneThread>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {

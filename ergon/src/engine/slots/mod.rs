@@ -23,7 +23,7 @@ use crate::policy::ConsumerPolicy;
 use crate::task::{Allowance, Draw, Grant, Mark, Moment};
 use crate::transaction::panic;
 use rules::Rules;
-use state::{State, Supply, Turn, Twins};
+use state::{SameKey, State, Supply, Turn};
 
 /// As many does a quick lane finish before it settles them; that takes it a fraction of a millisecond.
 const SETTLED_TOGETHER: usize = 128;
@@ -487,7 +487,7 @@ impl Slots {
             let key = self.hasher.hash_one(delivery.transaction().id());
             match state.running.entry(key, |twins| twins.key == key, |twins| twins.key) {
                 Entry::Vacant(free) => {
-                    free.insert(Twins { key, waiting: Vec::new() });
+                    free.insert(SameKey { key, waiting: Vec::new() });
                     *lane = Some(Running { key, settling: Settling::give_back(delivery) });
                     return Next::Run;
                 }

@@ -16,7 +16,7 @@ pub(super) struct State {
     /// Fetched and not begun, in order.
     pub(super) ready: VecDeque<Delivery>,
     /// What runs, by the hash of its id.
-    pub(super) running: HashTable<Twins>,
+    pub(super) running: HashTable<SameKey>,
     /// Deliveries that wait for one of the same id.
     pub(super) twins: usize,
     /// Handed in and not yet taken to be settled.
@@ -57,7 +57,7 @@ pub(super) struct State {
 
 /// What runs, and the deliveries of the same id that wait for it.
 #[derive(Debug)]
-pub(super) struct Twins {
+pub(super) struct SameKey {
     /// The hash of their id. Two ids of one hash wait for each other without need; that is harmless.
     pub(super) key: u64,
     pub(super) waiting: Vec<Delivery>,
@@ -144,7 +144,7 @@ impl State {
     #[inline]
     pub(super) fn end(&mut self, key: u64) {
         let Ok(ended) = self.running.find_entry(key, |twins| twins.key == key) else { return };
-        let (Twins { waiting, .. }, _) = ended.remove();
+        let (SameKey { waiting, .. }, _) = ended.remove();
         if waiting.is_empty() {
             return;
         }

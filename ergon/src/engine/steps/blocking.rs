@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Steps;
 use crate::connector::{Disposition, Receipt};
 use crate::engine::blocking::Call;
-use crate::engine::produce::{Through, outward, typed};
-use crate::engine::terms::Terms;
+use crate::engine::produce::{Through, outbound, typed};
+use crate::engine::terms::RunContext;
 use crate::task::{BlockingConsumer, BlockingProducer, Outbound};
 use crate::telemetry::Step;
 use crate::transaction::{Result, Transaction, TransactionError};
@@ -152,8 +152,12 @@ where
         self.consumer.first(transaction)
     }
 
-    fn outward(&self, terms: &Terms, output: &Self::Output) -> impl Future<Output = Result<Through>> + Send {
-        outward(&self.producer, terms, output.transactions())
+    fn outbound(
+        &self,
+        terms: &RunContext,
+        output: &Self::Output,
+    ) -> impl Future<Output = Result<Through>> + Send {
+        outbound(&self.producer, terms, output.transactions())
     }
 
     fn success(

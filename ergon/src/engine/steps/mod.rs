@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 pub(super) use blocking::{BlockingConsuming, BlockingHybrid, BlockingProducing};
 
-use super::produce::{Through, outward, typed};
-use super::terms::Terms;
+use super::produce::{Through, outbound, typed};
+use super::terms::RunContext;
 use crate::connector::{Disposition, Receipt};
 use crate::task::{Consumer, Outbound, Producer};
 use crate::telemetry::Step;
@@ -44,7 +44,11 @@ pub(super) trait Steps: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Output>> + Send;
 
     /// Takes what the first step made through the steps of another role: a hybrid's producer. The others do nothing.
-    fn outward(&self, terms: &Terms, output: &Self::Output) -> impl Future<Output = Result<Through>> + Send {
+    fn outbound(
+        &self,
+        terms: &RunContext,
+        output: &Self::Output,
+    ) -> impl Future<Output = Result<Through>> + Send {
         let _ = (terms, output);
         std::future::ready(Ok(Through::Whole))
     }
@@ -217,8 +221,12 @@ where
         self.consumer.first(transaction)
     }
 
-    fn outward(&self, terms: &Terms, output: &Self::Output) -> impl Future<Output = Result<Through>> + Send {
-        outward(&self.producer, terms, output.transactions())
+    fn outbound(
+        &self,
+        terms: &RunContext,
+        output: &Self::Output,
+    ) -> impl Future<Output = Result<Through>> + Send {
+        outbound(&self.producer, terms, output.transactions())
     }
 
     fn success(

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::address;
 use super::message::{Message, Order};
-use crate::runner::Seat;
+use crate::runner::WorkerIdentity;
 use crate::runner::stopping::Reason;
 use crate::task::{Claim, Draw, Grant, Mark, Quota};
 
@@ -75,7 +75,7 @@ impl Link {
     ///
     /// # Errors
     /// Why it cannot be reached; it may be gone.
-    pub(crate) fn join(seat: &Seat, orders: UnboundedSender<Reason>) -> io::Result<Self> {
+    pub(crate) fn join(seat: &WorkerIdentity, orders: UnboundedSender<Reason>) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
         // It may have died before the line above: then this process has another parent by now.

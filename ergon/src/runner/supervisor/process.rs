@@ -21,7 +21,7 @@ use super::record::Record;
 use super::{Crew, Lines, Worker};
 use crate::connector::Shard;
 use crate::runner::stopping::{Reason, Stopping};
-use crate::runner::{Seat, Signal};
+use crate::runner::{Signal, WorkerIdentity};
 use crate::telemetry::worker::{WorkerKilled, WorkerStarted};
 
 /// How long a worker may take beyond its grace before it is killed. It leaves by itself a little earlier.
@@ -69,13 +69,13 @@ impl Crew {
     }
 
     fn spawn(&self, worker: &Worker, address: &str) -> io::Result<Child> {
-        let seat = Seat {
+        let seat = WorkerIdentity {
             task: worker.post.task.to_owned(),
             shard: Shard { index: worker.index, count: worker.post.workers },
             supervisor: std::process::id(),
             address: address.to_owned(),
             colour: self.voice.colour,
-            resumes: worker.record.may_have_written(),
+            is_restart: worker.record.may_have_written(),
         };
         let mut command = Command::new(program()?);
         command.arg(format!("--as-worker={seat}")).args(std::env::args_os().skip(1)).kill_on_drop(true);

@@ -11,7 +11,7 @@ use crate::transaction::Category;
 
 /// What is known of a transaction's way through its steps; nothing if nobody measures.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Course {
+pub(crate) struct Timings {
     /// How old it was when its first step began, in seconds. Seven digits are enough for a histogram, and what is small
     /// is moved fast.
     age: f32,
@@ -21,7 +21,7 @@ pub(crate) struct Course {
     ends: [Option<End>; 3],
 }
 
-impl Course {
+impl Timings {
     pub(super) fn begin(age: f32) -> Self {
         Self { age, ..Self::default() }
     }
@@ -75,7 +75,7 @@ impl<'a> Batch<'a> {
 
     /// Records a step of a transaction.
     #[inline]
-    pub(crate) fn step(&mut self, step: Step, elapsed: Duration, course: &Course) {
+    pub(crate) fn step(&mut self, step: Step, elapsed: Duration, course: &Timings) {
         let (Some(bound), Some(end)) = (self.bound, course.end(step)) else { return };
         bound.step_took(step, end, elapsed.as_secs_f64());
         if let (End::Succeeded, Some(attempts)) = (end, self.attempts.get_mut(place(step))) {
@@ -88,7 +88,7 @@ impl<'a> Batch<'a> {
 
     /// Records a transaction that came to its outcome.
     #[inline]
-    pub(crate) fn transaction(&mut self, course: &Course, failed: Option<Category>) {
+    pub(crate) fn transaction(&mut self, course: &Timings, failed: Option<Category>) {
         let Some(bound) = self.bound.filter(|bound| !bound.outbound) else { return };
         bound.transaction_took(outcome(failed), course.whole.into());
     }

@@ -8,7 +8,7 @@ use opentelemetry::KeyValue;
 use tokio::time::Instant;
 
 use super::Levels;
-use super::batch::{Batch, Course};
+use super::batch::{Batch, Timings};
 use super::bound::{Bound, OUTCOMES, attempt_labels, outcome, settlement_labels};
 use super::instruments::installed;
 use super::levels::{self, Watched};
@@ -52,10 +52,10 @@ impl Meters {
 
     /// Begins to follow a transaction whose first step begins at `mark`.
     #[inline]
-    pub(crate) fn begin(&self, mark: Instant, transaction: &Transaction) -> Course {
+    pub(crate) fn begin(&self, mark: Instant, transaction: &Transaction) -> Timings {
         match &self.0 {
-            Some(measured) => Course::begin(measured.age(mark, transaction.created_at())),
-            None => Course::default(),
+            Some(measured) => Timings::begin(measured.age(mark, transaction.created_at())),
+            None => Timings::default(),
         }
     }
 

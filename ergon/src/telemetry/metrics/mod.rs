@@ -18,7 +18,7 @@ mod meters;
 mod off;
 
 #[cfg(feature = "opentelemetry")]
-pub(crate) use batch::{Batch, Course};
+pub(crate) use batch::{Batch, Timings};
 #[cfg(all(feature = "opentelemetry", feature = "rabbitmq"))]
 pub(crate) use instruments::reconnected;
 #[cfg(feature = "opentelemetry")]
@@ -28,7 +28,7 @@ pub(crate) use meters::Meters;
 #[cfg(all(not(feature = "opentelemetry"), feature = "rabbitmq"))]
 pub(crate) use off::reconnected;
 #[cfg(not(feature = "opentelemetry"))]
-pub(crate) use off::{Batch, Course, Meters, call_retried};
+pub(crate) use off::{Batch, Meters, Timings, call_retried};
 
 use crate::transaction::Category;
 

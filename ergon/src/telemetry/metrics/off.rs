@@ -31,8 +31,8 @@ impl Meters {
     }
 
     #[inline]
-    pub(crate) fn begin(&self, _mark: Instant, _transaction: &Transaction) -> Course {
-        Course {}
+    pub(crate) fn begin(&self, _mark: Instant, _transaction: &Transaction) -> Timings {
+        Timings {}
     }
 
     pub(crate) fn now(&self) -> Option<Instant> {
@@ -65,9 +65,9 @@ impl Meters {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Course {}
+pub(crate) struct Timings {}
 
-impl Course {
+impl Timings {
     #[inline]
     pub(crate) fn ended(&mut self, _step: Step, _end: End) {}
 
@@ -82,10 +82,10 @@ pub(crate) struct Batch<'a>(PhantomData<&'a ()>);
 
 impl Batch<'_> {
     #[inline]
-    pub(crate) fn step(&mut self, _step: Step, _elapsed: Duration, _course: &Course) {}
+    pub(crate) fn step(&mut self, _step: Step, _elapsed: Duration, _course: &Timings) {}
 
     #[inline]
-    pub(crate) fn transaction(&mut self, _course: &Course, _failed: Option<Category>) {}
+    pub(crate) fn transaction(&mut self, _course: &Timings, _failed: Option<Category>) {}
 
     #[inline]
     pub(crate) fn settled(&mut self, _disposition: &'static str) {}

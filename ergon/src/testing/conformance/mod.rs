@@ -41,8 +41,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::connector::{
-    Connector, ConnectorConfig, ConnectorError, Context, Delivery, Disposition, DuplexConfig, FetchRequest,
-    Health, Place, Settlement, SinkConfig, Source, SourceConfig, Usage,
+    Connector, ConnectorConfig, ConnectorError, Context, Delivery, Direction, Disposition, DuplexConfig,
+    Endpoint, FetchRequest, Health, Settlement, SinkConfig, Source, SourceConfig,
 };
 use crate::transaction::panic::caught_in;
 use crate::transaction::{Payload, Transaction};
@@ -58,7 +58,7 @@ pub trait Fixture: Sync {
     /// Makes a place (a queue, a file, a table) that holds exactly these transactions, and the config that leads there.
     ///
     /// `place` is a name that no other rule uses. The payload of each transaction is a [`Sample`], unless
-    /// [`Abilities::binary`] is set.
+    /// [`Capabilities::binary`] is set.
     fn filled(
         &self,
         place: &str,
@@ -69,15 +69,15 @@ pub trait Fixture: Sync {
     fn contents(&self, config: &Self::Config) -> impl Future<Output = Vec<Transaction>> + Send;
 
     /// What the transport can carry. Default: everything.
-    fn abilities(&self) -> Abilities {
-        Abilities::default()
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
     }
 }
 
 /// What a transport can carry; a rule about what it cannot is left out.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, answered with yes or no")]
-pub struct Abilities {
+pub struct Capabilities {
     /// Metadata travels.
     pub metadata: bool,
     /// A payload may be any bytes.
@@ -87,15 +87,15 @@ pub struct Abilities {
     /// Several workers may share one source.
     pub shared: bool,
     /// What was dispatched is there when `dispatch` returns; else when the sink is closed.
-    pub at_once: bool,
+    pub immediate: bool,
     /// The other side remembers what was settled, so that an opened source continues where the last one ended. A
     /// source that reads a file from its first line does not.
     pub remembers: bool,
 }
 
-impl Default for Abilities {
+impl Default for Capabilities {
     fn default() -> Self {
-        Self { metadata: true, binary: true, large: true, shared: true, at_once: true, remembers: true }
+        Self { metadata: true, binary: true, large: true, shared: true, immediate: true, remembers: true }
     }
 }
 
@@ -141,7 +141,7 @@ pub async fn duplex<F: Fixture<Config: DuplexConfig>>(fixture: &F) {
 /// # Errors
 /// The source's own error.
 pub async fn read<C: SourceConfig>(config: &C) -> Result<Vec<Transaction>, ConnectorError> {
-    let source = config.build(&context(Usage::Source))?;
+    let source = config.build(&context(Direction::Source))?;
     source.open().await?;
     let mut all = Vec::new();
     loop {
@@ -194,14 +194,14 @@ async fn opened<C: ConnectorConfig>(config: &C, context: &Context) -> Result<Arc
 }
 
 /// Says to an opened connector that the run takes place; it must be well then.
-async fn begin<C: Connector>(connector: &C) -> Result<(), Broken> {
-    connector.begin().await.map_err(failed("not begun"))?;
+async fn start<C: Connector>(connector: &C) -> Result<(), Broken> {
+    connector.start().await.map_err(failed("not begun"))?;
     same("health after open", &connector.health(), &Health::Healthy)
 }
 
-fn context(usage: Usage) -> Context {
+fn context(direction: Direction) -> Context {
     let mut context = Context::new("conformance", "connector");
-    context.usage = usage;
+    context.direction = direction;
     context
 }
 
@@ -246,7 +246,7 @@ fn same_keys(found: &[String], expected: &[String]) -> Result<(), Broken> {
 }
 
 /// The first two are asked of one place, the third of another; who does not know its place says nothing.
-fn apart(places: [Result<Vec<Place>, Broken>; 3]) -> Result<(), Broken> {
+fn apart(places: [Result<Vec<Endpoint>, Broken>; 3]) -> Result<(), Broken> {
     let [here, again, there] = places;
     let here = here?;
     same("one place asked twice", &again?, &here)?;

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{
-    Broken, Fixture, Outcome, apart, begin, context, decoded, failed, keys, opened, rule, same, same_keys,
-    sample, samples,
+    Broken, Fixture, Outcome, apart, context, decoded, failed, keys, opened, rule, same, same_keys, sample,
+    samples, start,
 };
-use crate::connector::{Connector, ConnectorConfig, Context, Output, Sink as _, SinkConfig, Usage};
+use crate::connector::{Connector, ConnectorConfig, Context, Direction, Output, Sink as _, SinkConfig};
 use crate::transaction::{ContentType, Payload, Transaction};
 
 pub(super) async fn rules<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Vec<Outcome> {
-    let can = fixture.abilities();
+    let can = fixture.capabilities();
     let mut outcomes = vec![
         rule("takes all", takes_all(fixture)).await,
         rule("takes several dispatches at once", takes_concurrent(fixture)).await,
@@ -44,7 +44,7 @@ struct Opened<C: ConnectorConfig> {
 impl<C: SinkConfig> Opened<C> {
     async fn new(config: C, context: &Context) -> Result<Self, Broken> {
         let connector = opened(&config, context).await?;
-        begin(&*connector).await?;
+        start(&*connector).await?;
         let output = Output::new(Arc::clone(&connector), context);
         Ok(Self { config, connector, output })
     }
@@ -56,7 +56,7 @@ impl<C: SinkConfig> Opened<C> {
 
     /// Closes, and reads what is there; a sink that has it for good must show it before it is closed.
     async fn contents<F: Fixture<Config = C>>(self, fixture: &F) -> Result<Vec<Transaction>, Broken> {
-        if !fixture.abilities().at_once {
+        if !fixture.capabilities().immediate {
             self.connector.close().await.map_err(failed("not closed"))?;
             return Ok(fixture.contents(&self.config).await);
         }
@@ -68,7 +68,7 @@ impl<C: SinkConfig> Opened<C> {
 
 async fn open<F: Fixture<Config: SinkConfig>>(fixture: &F, place: &str) -> Result<Opened<F::Config>, Broken> {
     let config = fixture.filled(&format!("sink-{place}"), Vec::new()).await;
-    Opened::new(config, &context(Usage::Sink)).await
+    Opened::new(config, &context(Direction::Sink)).await
 }
 
 async fn takes_all<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
@@ -105,7 +105,7 @@ async fn takes_none<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), B
 /// A run that cannot begin, and the command `check`, leave everything as it is.
 async fn leaves_until_begin<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
     let config = fixture.filled("sink-untouched", samples(5)).await;
-    let sink = context(Usage::Sink);
+    let sink = context(Direction::Sink);
     let checked = config.build(&sink).map_err(failed("not built"))?;
     checked.check().await.map_err(failed("not checked"))?;
     drop(checked);
@@ -118,8 +118,8 @@ async fn continues_after_restart<F: Fixture<Config: SinkConfig>>(fixture: &F) ->
     let content = samples(8);
     let (earlier, later) = content.split_at(5);
     let config = fixture.filled("sink-restarted", earlier.to_vec()).await;
-    let mut restarted = context(Usage::Sink);
-    restarted.resumes = true;
+    let mut restarted = context(Direction::Sink);
+    restarted.is_restart = true;
     let sink = Opened::new(config, &restarted).await?;
     sink.dispatch(later.to_vec()).await?;
     same_keys(&keys(&sink.contents(fixture).await?)?, &keys(&content)?)
@@ -177,7 +177,7 @@ async fn tells_places_apart<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Resu
     let here = fixture.filled("sink-place-here", Vec::new()).await;
     let there = fixture.filled("sink-place-there", Vec::new()).await;
     apart([&here, &here, &there].map(|config| {
-        let connector = config.build(&context(Usage::Sink)).map_err(failed("not built"))?;
-        Ok(connector.destinations())
+        let connector = config.build(&context(Direction::Sink)).map_err(failed("not built"))?;
+        Ok(connector.writes_to())
     }))
 }

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Broken, Fixture, Outcome, apart, begin, context, decoded, failed, keys, opened, rule, same, same_keys,
-    sample, samples, transactions,
+    Broken, Fixture, Outcome, apart, context, decoded, failed, keys, opened, rule, same, same_keys, sample,
+    samples, start, transactions,
 };
 use crate::connector::{
-    Connector, ConnectorConfig, Delivery, Disposition, FetchRequest, Input, Shard, Source as _, SourceConfig,
-    Usage,
+    Connector, ConnectorConfig, Delivery, Direction, Disposition, FetchRequest, Input, Shard, Source as _,
+    SourceConfig,
 };
 use crate::transaction::{ContentType, Payload, Transaction};
 
@@ -44,7 +44,7 @@ pub(super) async fn rules<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<
 
 /// The rules about what not every transport can do.
 async fn rules_of_abilities<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<Outcome> {
-    let (can, mut outcomes) = (fixture.abilities(), Vec::new());
+    let (can, mut outcomes) = (fixture.capabilities(), Vec::new());
     if can.large {
         outcomes.push(rule("carries 1 MiB", carries_large(fixture)).await);
     }
@@ -73,10 +73,10 @@ struct Opened<C: Connector> {
 
 impl<C: crate::connector::Source> Opened<C> {
     async fn new<F: SourceConfig<Connector = C>>(config: &F, shard: Shard) -> Result<Self, Broken> {
-        let mut context = context(Usage::Source);
+        let mut context = context(Direction::Source);
         context.shard = shard;
         let connector = opened(config, &context).await?;
-        begin(&*connector).await?;
+        start(&*connector).await?;
         let input = Input::new(Arc::clone(&connector), &context);
         Ok(Self { connector, input })
     }
@@ -248,7 +248,7 @@ fn wholes(deliveries: &[Delivery], metadata: bool) -> Result<Vec<Whole>, Broken>
 }
 
 async fn redelivers_whole<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<(), Broken> {
-    let metadata = fixture.abilities().metadata;
+    let metadata = fixture.capabilities().metadata;
     let content = samples(5).into_iter().map(|sample| sample.annotate([("note", json!("Łódź"))]));
     let source = open(fixture, "redelivered", content.collect()).await?;
     let mut deliveries = source.fetch_all(5).await?;
@@ -507,7 +507,7 @@ async fn tells_places_apart<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Re
     let here = fixture.filled("place-here", Vec::new()).await;
     let there = fixture.filled("place-there", Vec::new()).await;
     apart([&here, &here, &there].map(|config| {
-        let connector = config.build(&context(Usage::Source)).map_err(failed("not built"))?;
-        Ok(connector.origins())
+        let connector = config.build(&context(Direction::Source)).map_err(failed("not built"))?;
+        Ok(connector.reads_from())
     }))
 }

@@ -114,13 +114,13 @@ impl Connector for Faulty {
 
     async fn open(&self) -> Result<(), ConnectorError> {
         assert!(self.fault != Fault::PanicsInOpen, "the library has a fault");
-        if self.fault == Fault::EmptiesInOpen && self.is_sink() && !self.context.resumes {
+        if self.fault == Fault::EmptiesInOpen && self.is_sink() && !self.context.is_restart {
             self.queue.drain();
         }
         Ok(())
     }
 
-    async fn begin(&self) -> Result<(), ConnectorError> {
+    async fn start(&self) -> Result<(), ConnectorError> {
         if self.fault == Fault::EmptiesAtRestart && self.is_sink() {
             self.queue.drain();
         }
@@ -151,8 +151,8 @@ impl Connector for Faulty {
         self.memory.close().await
     }
 
-    fn abilities(&self) -> connector::Abilities<'_> {
-        connector::Abilities::none().count(self).fetch_by_id(self)
+    fn capabilities(&self) -> connector::Capabilities<'_> {
+        connector::Capabilities::none().count(self).fetch_by_id(self)
     }
 }
 
@@ -305,14 +305,18 @@ impl Source for Faulty {
         self.memory.settle(passed_on).await
     }
 
-    fn origins(&self) -> Vec<Place> {
-        if self.fault == Fault::OneOrigin { vec![Place::new("the queue")] } else { self.memory.origins() }
+    fn reads_from(&self) -> Vec<Endpoint> {
+        if self.fault == Fault::OneOrigin {
+            vec![Endpoint::new("the queue")]
+        } else {
+            self.memory.reads_from()
+        }
     }
 }
 
 impl Sink for Faulty {
     async fn dispatch(&self, mut transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
-        let (closed, at_once) = {
+        let (closed, immediate) = {
             let mut state = self.state();
             state.dispatching += 1;
             (state.closed, state.dispatching)
@@ -322,7 +326,7 @@ impl Sink for Faulty {
             Fault::LosesDispatched if transactions.len() > 200 => drop(transactions.pop()),
             Fault::LosesOneOfSeveralAtOnce => {
                 tokio::task::yield_now().await;
-                if at_once > 1 && transactions.len() > 1 {
+                if immediate > 1 && transactions.len() > 1 {
                     transactions.pop();
                 }
             }
@@ -347,11 +351,11 @@ impl Sink for Faulty {
         self.memory.dispatch(transactions).await
     }
 
-    fn destinations(&self) -> Vec<Place> {
+    fn writes_to(&self) -> Vec<Endpoint> {
         if self.fault == Fault::OneDestination {
-            vec![Place::new("the queue")]
+            vec![Endpoint::new("the queue")]
         } else {
-            self.memory.destinations()
+            self.memory.writes_to()
         }
     }
 }
@@ -362,7 +366,7 @@ impl Faulty {
     }
 
     fn is_sink(&self) -> bool {
-        self.context.usage == Usage::Sink
+        self.context.direction == Direction::Sink
     }
 
     /// One of these deliveries a second time, in place of the last one.

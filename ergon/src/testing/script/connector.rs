@@ -4,7 +4,7 @@ use super::Script;
 use super::fault::{Calls, Fault};
 use super::state::State;
 use crate::connector::{
-    Abilities, Connector, ConnectorConfig, ConnectorError, Context, Count, Delivery, FetchRequest,
+    Capabilities, Connector, ConnectorConfig, ConnectorError, Context, Count, Delivery, FetchRequest,
     Settlement, Sink, Source,
 };
 use crate::transaction::Transaction;
@@ -20,8 +20,8 @@ impl ConnectorConfig for Script {
 impl Connector for Script {
     const KIND: &'static str = "script";
 
-    fn abilities(&self) -> Abilities<'_> {
-        Abilities::none().count(self)
+    fn capabilities(&self) -> Capabilities<'_> {
+        Capabilities::none().count(self)
     }
 }
 
@@ -32,7 +32,7 @@ impl Count for Script {
 }
 
 impl Source for Script {
-    const KEEPS_REJECTED: bool = true;
+    const HAS_DEAD_LETTERS: bool = true;
 
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
         let Some(fault) = self.begin(|state| &mut state.fetches).await else {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::connector::{ConnectorError, Fate};
+use crate::connector::{ConnectorError, ItemOutcome};
 
 /// What goes wrong with one call of a [`Script`](super::Script).
 ///
@@ -21,7 +21,7 @@ use crate::connector::{ConnectorError, Fate};
 /// let output = Script::new();
 /// output.on_dispatch(1, Fault::Unanswered);
 /// let error = output.dispatch(vec![Transaction::new("a", &1)?]).await.unwrap_err();
-/// assert_eq!(error.fate(0), ergon::Fate::Unknown);
+/// assert_eq!(error.fate(0), ergon::ItemOutcome::Unknown);
 /// assert_eq!(output.dispatched_as::<u32>(), [1]);
 /// # Ok::<(), TransactionError>(()) }).unwrap();
 /// ```
@@ -45,7 +45,7 @@ impl Fault {
     /// Whether the item with this index arrives at the other side all the same.
     pub(super) fn lets_through(&self, index: usize) -> bool {
         match self {
-            Self::Fails(error) => error.fate(index) == Fate::Done,
+            Self::Fails(error) => error.fate(index) == ItemOutcome::Done,
             Self::Unanswered => true,
             Self::Lost | Self::Hangs => false,
         }

@@ -143,7 +143,7 @@ impl Ends {
             return Err(Error::new(ErrorKind::Connector, what)
                 .with_hint(format!("wire one and name it: `{role}(dead_letter = ...)`")));
         };
-        if letters.1.offers().letters.is_none() {
+        if letters.1.offers().dead_letters.is_none() {
             return Err(unable(letters.0, "cannot show what lies in it")
                 .with_hint("json-lines, rabbitmq and memory can"));
         }
@@ -156,7 +156,7 @@ impl Ends {
             let what = format!("task `{}` fetches nothing, so there is nowhere to send back to", built.name);
             return Err(Error::new(ErrorKind::Connector, what));
         };
-        if origin.1.offers().take_back.is_none() {
+        if origin.1.offers().redrive.is_none() {
             let hint = format!("run them through the task: `dead-letters replay {} --process`", built.name);
             return Err(unable(origin.0, "takes nothing back").with_hint(hint));
         }
@@ -166,7 +166,7 @@ impl Ends {
     async fn visit(&self, search: &mut Search<'_>) -> Result<(), Error> {
         let (slot, connector) = &self.letters;
         search.rows = self.rows;
-        let seen = match connector.offers().letters {
+        let seen = match connector.offers().dead_letters {
             Some(letters) => letters.visit(search).await.map_err(|error| failed(*slot, &error)),
             None => Ok(()),
         };

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::{End, failed, field_of, payload, replays};
 use crate::cli::args::{LetterAction, Letters};
-use crate::connector::{LetterFate, Visitor};
+use crate::connector::{DeadLetterVisitor, Visit};
 use crate::error::{Error, ErrorKind};
 use crate::runner::Opened;
 use crate::settings::suggest;
@@ -145,36 +145,36 @@ impl<'a> Search<'a> {
         add_names("payload", &payload(letter), &mut self.names);
     }
 
-    async fn look(&mut self, letter: Transaction) -> LetterFate {
+    async fn look(&mut self, letter: Transaction) -> Visit {
         let went = self.found.len() + self.rejected.len() + self.failed.len();
         let stopped = matches!(&self.way, Some(Way::Through(_, stop, _)) if stop.drain.is_cancelled());
         if stopped || self.wanted.limit.is_some_and(|limit| went >= limit) {
-            return LetterFate::Enough;
+            return Visit::Stop;
         }
         if !self.wants(&letter) {
-            return LetterFate::Kept;
+            return Visit::Keep;
         }
         if self.again == Some(false)
             && let Some(why) = self.skips(&letter)
         {
             self.skipped.push((letter, why));
-            return LetterFate::Kept;
+            return Visit::Keep;
         }
         let fate = match &self.way {
-            Some(Way::Back(origin)) => send_back(origin, &letter).await.map(|()| LetterFate::Taken),
+            Some(Way::Back(origin)) => send_back(origin, &letter).await.map(|()| Visit::Remove),
             Some(Way::Through(opened, stop, grace)) => {
                 let done = self.process(&letter, opened, (stop.clone(), *grace)).await;
                 match done {
                     Ok(Through::Rejected(why)) => {
                         self.going.insert(letter.id().to_owned());
                         self.rejected.push((letter, why));
-                        return LetterFate::Taken;
+                        return Visit::Remove;
                     }
-                    Ok(Through::Done) => Ok(LetterFate::Taken),
+                    Ok(Through::Done) => Ok(Visit::Remove),
                     Err(error) => Err(error),
                 }
             }
-            Some(Way::Rehearsal) | None => Ok(LetterFate::Kept),
+            Some(Way::Rehearsal) | None => Ok(Visit::Keep),
         };
         match fate {
             Ok(fate) => {
@@ -184,7 +184,7 @@ impl<'a> Search<'a> {
             }
             Err(error) => {
                 self.failed.push((letter, error));
-                LetterFate::Kept
+                Visit::Keep
             }
         }
     }
@@ -238,12 +238,12 @@ enum Through {
     Rejected(String),
 }
 
-impl Visitor for Search<'_> {
+impl DeadLetterVisitor for Search<'_> {
     fn takes(&self) -> bool {
         matches!(self.way, Some(Way::Back(_) | Way::Through(..)))
     }
 
-    fn visit(&mut self, letter: Transaction) -> BoxFuture<'_, LetterFate> {
+    fn visit(&mut self, letter: Transaction) -> BoxFuture<'_, Visit> {
         Box::pin(self.look(letter))
     }
 }
@@ -260,11 +260,11 @@ fn check_readable(letter: &Transaction) -> Result<(), Error> {
 
 async fn send_back((slot, connector): &End, letter: &Transaction) -> Result<(), Error> {
     let unreadable = || Error::new(ErrorKind::Connector, "this is no letter that can be read");
-    let Some(origin) = connector.offers().take_back else { return Err(unreadable()) };
+    let Some(origin) = connector.offers().redrive else { return Err(unreadable()) };
     if let Content::Record(_) = letter.payload().content() {
         return Err(unreadable());
     }
-    origin.take_back(revived(letter, None)).await.map_err(|error| failed(*slot, &error))
+    origin.redrive(revived(letter, None)).await.map_err(|error| failed(*slot, &error))
 }
 
 /// The transaction as it was before it was rejected, but for the count of its returns.

@@ -22,7 +22,7 @@ use crate::cli::project::Project;
 use crate::cli::summary::{self, Kept};
 use crate::connector::Shard;
 use crate::error::{Error, ErrorKind};
-use crate::runner::{Built, Exit, Obeying, Outcome, Plan, Seat, health};
+use crate::runner::{Built, Exit, Obeying, Outcome, Plan, WorkerIdentity, health};
 use crate::settings::{FailWhen, suggest};
 use crate::task::TaskConfig;
 
@@ -42,7 +42,7 @@ struct Wish<'a> {
 /// A task that is not there, an address that is taken, or no threads to run on.
 pub(crate) fn run(
     project: &Project,
-    (run, seat): (&Run, Option<&Seat>),
+    (run, seat): (&Run, Option<&WorkerIdentity>),
     format: Format,
     output: &Output,
 ) -> Result<Exit, Error> {
@@ -121,7 +121,7 @@ fn workers(plan: &Plan, project: &Project, run: &Run) -> usize {
 fn kept(built: &Built) -> Kept {
     match built.dead_letter() {
         None => Kept::Nowhere,
-        Some((_, connector)) if connector.offers().letters.is_some() => Kept::InSight,
+        Some((_, connector)) if connector.offers().dead_letters.is_some() => Kept::InSight,
         Some(_) => Kept::OutOfSight,
     }
 }

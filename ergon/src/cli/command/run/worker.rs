@@ -2,10 +2,10 @@
 
 use super::Wish;
 use crate::error::{Error, ErrorKind};
-use crate::runner::{Exit, Plan, Seat};
+use crate::runner::{Exit, Plan, WorkerIdentity};
 
 #[cfg(not(unix))]
-pub(super) fn run(_: Vec<Plan>, _: &Seat, _: Wish<'_>) -> Result<Exit, Error> {
+pub(super) fn run(_: Vec<Plan>, _: &WorkerIdentity, _: Wish<'_>) -> Result<Exit, Error> {
     Err(Error::new(ErrorKind::Usage, "workers are not to be had on this system"))
 }
 
@@ -17,7 +17,7 @@ mod joined {
     use super::super::alone::{Place, rules, run_all};
     use super::super::audience::Audience;
     use super::super::no_threads;
-    use super::{Error, ErrorKind, Exit, Plan, Seat, Wish};
+    use super::{Error, ErrorKind, Exit, Plan, Wish, WorkerIdentity};
     use crate::runner::stopping::Reason;
     use crate::runner::supervisor::{End, Ending, Fault, Link, Message};
     use crate::runner::{Control, Finished, Obeying, runtime};
@@ -25,7 +25,7 @@ mod joined {
     use crate::telemetry::Ended;
 
     /// Runs the share of its task that a worker has.
-    pub(crate) fn run(plans: Vec<Plan>, seat: &Seat, wish: Wish<'_>) -> Result<Exit, Error> {
+    pub(crate) fn run(plans: Vec<Plan>, seat: &WorkerIdentity, wish: Wish<'_>) -> Result<Exit, Error> {
         let plan = plans.into_iter().find(|plan| plan.config.name() == seat.task);
         let plan = plan.ok_or_else(|| {
             Error::new(ErrorKind::Usage, format!("this program does not run the task `{}`", seat.task))
@@ -38,8 +38,8 @@ mod joined {
         let monitors = vec![Monitor::default()];
         let rules = rules(&audience, std::slice::from_ref(&plan), &monitors, wish.format);
         let obeying = Obeying::new(control, arriving, Stop::default(), rules);
-        let (shard, resumes) = (seat.shard, seat.resumes);
-        let builds = move || if resumes { plan.resume(shard) } else { plan.build(shard) };
+        let (shard, is_restart) = (seat.shard, seat.is_restart);
+        let builds = move || if is_restart { plan.resume(shard) } else { plan.build(shard) };
         let built = match obeying.build(builds).map_err(no_threads)? {
             Some(Ok(built)) => built,
             Some(Err(errors)) => {

@@ -146,7 +146,7 @@ async fn quotes_are_read_as_the_config_says() {
         [(Quote::None, '\\'), (Quote::Strict, ','), (Quote::Strict, 'ü'), (Quote::Strict, 'n')]
     {
         let config = CsvConfig { quote, escape: Some(escape), ..escaped.clone() };
-        let error = config.build(&context(Usage::Source)).unwrap_err();
+        let error = config.build(&context(Direction::Source)).unwrap_err();
         assert!(error.message().contains("escape") && error.hint().is_some(), "{error}");
     }
     let config: CsvConfig = toml::from_str("path = 'a'\nquote = 'lenient'\nescape = '\\'").unwrap();
@@ -167,7 +167,7 @@ async fn workers_agree_on_the_records_of_a_damaged_file() {
     let config = with(folder.path(), format!("k,v\n{}\n", records.join("\n")));
     let mut found = Vec::new();
     for index in 0..3 {
-        let mut context = context(Usage::Source);
+        let mut context = context(Direction::Source);
         context.shard = Shard { index, count: 3 };
         let worker = config.build(&context).unwrap();
         assert_eq!(worker.count().await.unwrap(), 1000);

@@ -89,7 +89,7 @@ async fn a_title_above_the_header_is_found_at_open_and_can_be_passed_over() {
         }
     }
     let config = CsvConfig { header_row: 0, ..with(folder.path(), "a\n") };
-    assert!(config.build(&context(Usage::Source)).unwrap_err().hint().is_some());
+    assert!(config.build(&context(Direction::Source)).unwrap_err().hint().is_some());
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::path::Path;
 use rust_xlsxwriter::{Workbook, Worksheet};
 
 use super::*;
-use crate::connector::{ConnectorConfig, Count, Delivery, FetchRequest, Place, Sink, Source};
+use crate::connector::{ConnectorConfig, Count, Delivery, Endpoint, FetchRequest, Sink, Source};
 
 /// Saves a workbook of one sheet and returns the config that reads it.
 fn book(folder: &Path, fill: impl FnOnce(&mut Worksheet)) -> ExcelConfig {
@@ -34,7 +34,7 @@ fn column<T: rust_xlsxwriter::IntoExcelData>(
 
 fn context() -> Context {
     let mut context = Context::new("test", "book");
-    context.usage = Usage::Source;
+    context.direction = Direction::Source;
     context
 }
 
@@ -72,6 +72,6 @@ fn ids(deliveries: &[Delivery]) -> Vec<&str> {
 #[test]
 fn who_reads_the_file_meets_who_writes_it() {
     let connector = |path: &str| ExcelConfig::new(path).build(&Context::new("task", "slot")).unwrap();
-    assert_eq!(connector("./out/orders.xlsx").origins(), [Place::file("out/orders.xlsx")]);
-    assert_eq!(connector("out/orders.xlsx").destinations(), [Place::file("out/orders.xlsx")]);
+    assert_eq!(connector("./out/orders.xlsx").reads_from(), [Endpoint::file("out/orders.xlsx")]);
+    assert_eq!(connector("out/orders.xlsx").writes_to(), [Endpoint::file("out/orders.xlsx")]);
 }

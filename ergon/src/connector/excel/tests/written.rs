@@ -1,12 +1,12 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::connector::{Fate, Sink};
+use crate::connector::{ItemOutcome, Sink};
 use crate::transaction::{Payload, Transaction};
 
 async fn sink(config: &ExcelConfig) -> Excel {
     let mut context = context();
-    context.usage = Usage::Sink;
+    context.direction = Direction::Sink;
     let sink = config.build(&context).unwrap();
     sink.open().await.unwrap();
     sink
@@ -99,7 +99,16 @@ async fn what_does_not_fit_is_refused_alone() {
     values.push(Transaction::builder().id("text").payload(Payload::text("no row")).build());
     let error = sink.dispatch(values).await.unwrap_err();
     let fates: Vec<_> = (0..5).map(|index| error.fate(index)).collect();
-    assert_eq!(fates, [Fate::Done, Fate::NotDone, Fate::NotDone, Fate::Done, Fate::NotDone]);
+    assert_eq!(
+        fates,
+        [
+            ItemOutcome::Done,
+            ItemOutcome::NotDone,
+            ItemOutcome::NotDone,
+            ItemOutcome::Done,
+            ItemOutcome::NotDone
+        ]
+    );
     assert!(error.message().contains("transaction `t2` has `b`, for which there is no column"), "{error}");
     sink.close().await.unwrap();
     assert_eq!(back(&config).await.len(), 2);
@@ -111,7 +120,7 @@ async fn a_full_sheet_refuses_more() {
     let config = ExcelConfig { header_row: 1_048_575, ..ExcelConfig::new(folder.path().join("out.xlsx")) };
     let sink = sink(&config).await;
     let error = sink.dispatch(rows([json!({"a": 1}), json!({"a": 2})])).await.unwrap_err();
-    assert_eq!((error.fate(0), error.fate(1)), (Fate::Done, Fate::NotDone));
+    assert_eq!((error.fate(0), error.fate(1)), (ItemOutcome::Done, ItemOutcome::NotDone));
     assert_eq!(error.message(), "the sheet is full: it has room for 1 rows");
     sink.close().await.unwrap();
     assert_eq!(back(&config).await, [json!({"a": 1})]);
@@ -129,7 +138,7 @@ async fn a_run_without_rows_makes_no_workbook() {
 async fn what_cannot_be_written_is_found_at_open() {
     let folder = tempfile::tempdir().unwrap();
     let config = ExcelConfig::new(folder.path().join("out.xlsx"));
-    let mut shared = Context { usage: Usage::Sink, ..context() };
+    let mut shared = Context { direction: Direction::Sink, ..context() };
     let error = config.clone().with_sheet("a/b").build(&shared).unwrap().open().await.unwrap_err();
     assert_eq!(error.message(), "`sheet = \"a/b\"` cannot name a sheet");
     shared.shard.count = 2;
@@ -139,10 +148,10 @@ async fn what_cannot_be_written_is_found_at_open() {
 
 async fn resuming(config: &ExcelConfig) -> Excel {
     let mut context = context();
-    (context.usage, context.resumes) = (Usage::Sink, true);
+    (context.direction, context.is_restart) = (Direction::Sink, true);
     let sink = config.build(&context).unwrap();
     sink.open().await.unwrap();
-    sink.begin().await.unwrap();
+    sink.start().await.unwrap();
     sink
 }
 
@@ -182,7 +191,8 @@ async fn rows_of_an_unfinished_run_find_their_columns() {
     crashed.dispatch(rows([json!({"value": "b"})])).await.unwrap();
     drop(crashed);
     book(folder.path(), |sheet| drop(sheet.write_string(0, 0, "id")));
-    let error = config.build(&Context { usage: Usage::Sink, ..context() }).unwrap().open().await.unwrap_err();
+    let error =
+        config.build(&Context { direction: Direction::Sink, ..context() }).unwrap().open().await.unwrap_err();
     assert!(error.is_permanent() && error.message().contains("has no column `value`"), "{error}");
     assert!(folder.path().join("book.xlsx.partial").exists());
 }
@@ -199,7 +209,7 @@ async fn a_run_that_never_begins_leaves_the_rows_of_an_unfinished_one() {
     assert_eq!(files(folder.path()), ["book.xlsx", "book.xlsx.partial"]);
 
     let next = sink(&config).await;
-    next.begin().await.unwrap();
+    next.start().await.unwrap();
     next.close().await.unwrap();
     assert_eq!(back(&config).await.len(), 2);
 }
@@ -210,7 +220,7 @@ async fn one_sink_at_a_time_writes_a_workbook() {
     let config = ExcelConfig::new(folder.path().join("out.xlsx"));
     let first = sink(&config).await;
     first.dispatch(rows([json!({"id": 1})])).await.unwrap();
-    let second = config.build(&Context { usage: Usage::Sink, ..context() }).unwrap();
+    let second = config.build(&Context { direction: Direction::Sink, ..context() }).unwrap();
     let error = second.open().await.unwrap_err();
     assert!(error.is_permanent() && error.hint().is_some(), "{error:?}");
     let (message, book) = (error.message(), config.path.display().to_string());
@@ -275,9 +285,9 @@ async fn a_large_workbook_has_more_time_to_be_finished() {
     let folder = tempfile::tempdir().unwrap();
     let config = ExcelConfig::new(folder.path().join("out.xlsx"));
     let sink = sink(&config).await;
-    let small = sink.closes_within();
+    let small = sink.close_timeout();
     sink.dispatch(rows([json!({"id": "x".repeat(30_000)})])).await.unwrap();
     let more = (0..70).map(|id| json!({"id": format!("{id}{}", "x".repeat(30_000))}));
     sink.dispatch(rows(more)).await.unwrap();
-    assert!(sink.closes_within() >= small + Duration::from_secs(20), "{:?}", sink.closes_within());
+    assert!(sink.close_timeout() >= small + Duration::from_secs(20), "{:?}", sink.close_timeout());
 }

@@ -67,8 +67,8 @@ impl Source for AcmeApi {
         Ok(())
     }
 
-    fn origins(&self) -> Vec<Place> {
-        vec![Place::new("ACME")]
+    fn reads_from(&self) -> Vec<Endpoint> {
+        vec![Endpoint::new("ACME")]
     }
 }
 
@@ -83,8 +83,8 @@ impl Sink for AcmeApi {
         if failed.is_empty() { Ok(()) } else { Err(ConnectorError::partial(failed)) }
     }
 
-    fn destinations(&self) -> Vec<Place> {
-        vec![Place::new("ACME")]
+    fn writes_to(&self) -> Vec<Endpoint> {
+        vec![Endpoint::new("ACME")]
     }
 }
 

@@ -1,11 +1,11 @@
-//! What some connectors can do beside their roles: each ability is a small trait of its own.
+//! What some connectors can do beside their roles: each capability is a small trait of its own.
 
 use std::fmt;
 use std::future::Future;
 
 use futures_util::future::BoxFuture;
 
-use super::letters::{DynLetters, DynTakeBack, Letters, TakeBack};
+use super::dead_letters::{DeadLetters, DynDeadLetters, DynRedrive, Redrive};
 use super::{ConnectorError, Delivery};
 use crate::transaction::Payload;
 
@@ -48,8 +48,8 @@ pub trait Lifecycle: Send + Sync {
     /// Called once when everything that a run needs is open; what cannot be taken back belongs here. Default: nothing.
     ///
     /// # Errors
-    /// Why it cannot begin.
-    fn begin(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
+    /// Why it cannot start.
+    fn start(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         std::future::ready(Ok(()))
     }
 
@@ -84,10 +84,10 @@ pub trait Lifecycle: Send + Sync {
     }
 }
 
-/// The abilities of one connector; see [`Connector::abilities`](super::Connector::abilities).
+/// The capabilities of one connector; see [`Connector::capabilities`](super::Connector::capabilities).
 ///
 /// ```
-/// use ergon::{Abilities, Connector, ConnectorError, Count};
+/// use ergon::{Capabilities, Connector, ConnectorError, Count};
 ///
 /// struct Shelf;
 /// impl Count for Shelf {
@@ -95,22 +95,22 @@ pub trait Lifecycle: Send + Sync {
 /// }
 /// impl Connector for Shelf {
 ///     const KIND: &'static str = "shelf";
-///     fn abilities(&self) -> Abilities<'_> { Abilities::none().count(self) }
+///     fn capabilities(&self) -> Capabilities<'_> { Capabilities::none().count(self) }
 /// }
 /// ```
 #[derive(Clone, Copy, Default)]
-pub struct Abilities<'a> {
+pub struct Capabilities<'a> {
     count: Option<&'a dyn DynCount>,
     pub(crate) fetch_by_id: Option<&'a dyn DynFetchById>,
-    pub(crate) letters: Option<&'a dyn DynLetters>,
-    pub(crate) take_back: Option<&'a dyn DynTakeBack>,
+    pub(crate) dead_letters: Option<&'a dyn DynDeadLetters>,
+    pub(crate) redrive: Option<&'a dyn DynRedrive>,
     pub(crate) rows: Option<fn(Payload) -> Payload>,
 }
 
-impl<'a> Abilities<'a> {
-    /// No ability.
+impl<'a> Capabilities<'a> {
+    /// No capability.
     pub const fn none() -> Self {
-        Self { count: None, fetch_by_id: None, letters: None, take_back: None, rows: None }
+        Self { count: None, fetch_by_id: None, dead_letters: None, redrive: None, rows: None }
     }
 
     /// Adds [`Count`].
@@ -127,17 +127,17 @@ impl<'a> Abilities<'a> {
         self
     }
 
-    /// Adds [`Letters`].
+    /// Adds [`DeadLetters`].
     #[must_use]
-    pub fn letters<C: Letters>(mut self, connector: &'a C) -> Self {
-        self.letters = Some(connector);
+    pub fn dead_letters<C: DeadLetters>(mut self, connector: &'a C) -> Self {
+        self.dead_letters = Some(connector);
         self
     }
 
-    /// Adds [`TakeBack`].
+    /// Adds [`Redrive`].
     #[must_use]
-    pub fn take_back<C: TakeBack>(mut self, connector: &'a C) -> Self {
-        self.take_back = Some(connector);
+    pub fn redrive<C: Redrive>(mut self, connector: &'a C) -> Self {
+        self.redrive = Some(connector);
         self
     }
 
@@ -166,13 +166,13 @@ impl<'a> Abilities<'a> {
     }
 }
 
-impl fmt::Debug for Abilities<'_> {
+impl fmt::Debug for Capabilities<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Abilities")
+        f.debug_struct("Capabilities")
             .field("count", &self.count.is_some())
             .field("fetch_by_id", &self.fetch_by_id.is_some())
-            .field("letters", &self.letters.is_some())
-            .field("take_back", &self.take_back.is_some())
+            .field("dead_letters", &self.dead_letters.is_some())
+            .field("redrive", &self.redrive.is_some())
             .finish()
     }
 }

@@ -12,16 +12,16 @@ use crate::transaction::Transaction;
 /// ```
 /// use std::sync::Mutex;
 ///
-/// use ergon::connector::{LetterFate, Letters, TakeBack, Visitor};
-/// use ergon::{Abilities, Connector, ConnectorError, Transaction};
+/// use ergon::connector::{Visit, DeadLetters, Redrive, DeadLetterVisitor};
+/// use ergon::{Capabilities, Connector, ConnectorError, Transaction};
 ///
 /// struct Tray(Mutex<Vec<Transaction>>);
 ///
-/// impl Letters for Tray {
-///     async fn visit(&self, visitor: &mut dyn Visitor) -> Result<(), ConnectorError> {
+/// impl DeadLetters for Tray {
+///     async fn visit(&self, visitor: &mut dyn DeadLetterVisitor) -> Result<(), ConnectorError> {
 ///         let all = std::mem::take(&mut *self.0.lock().unwrap());
 ///         for letter in all {
-///             if visitor.visit(letter.clone()).await != LetterFate::Taken {
+///             if visitor.visit(letter.clone()).await != Visit::Remove {
 ///                 self.0.lock().unwrap().push(letter);
 ///             }
 ///         }
@@ -29,8 +29,8 @@ use crate::transaction::Transaction;
 ///     }
 /// }
 ///
-/// impl TakeBack for Tray {
-///     async fn take_back(&self, transaction: Transaction) -> Result<(), ConnectorError> {
+/// impl Redrive for Tray {
+///     async fn redrive(&self, transaction: Transaction) -> Result<(), ConnectorError> {
 ///         self.0.lock().unwrap().push(transaction);
 ///         Ok(())
 ///     }
@@ -39,65 +39,74 @@ use crate::transaction::Transaction;
 /// impl Connector for Tray {
 ///     const KIND: &'static str = "tray";
 ///
-///     fn abilities(&self) -> Abilities<'_> {
-///         Abilities::none().letters(self).take_back(self)
+///     fn capabilities(&self) -> Capabilities<'_> {
+///         Capabilities::none().dead_letters(self).redrive(self)
 ///     }
 /// }
 /// ```
-pub trait Letters: Send + Sync {
+pub trait DeadLetters: Send + Sync {
     /// Shows the visitor each letter that is there at the beginning, the oldest first. What it has taken is taken out,
     /// for good, before the next is shown; everything else stays.
     ///
     /// # Errors
     /// Why the letters cannot be seen, or one that was taken could not be taken out: it will be seen again.
-    fn visit(&self, visitor: &mut dyn Visitor) -> impl Future<Output = Result<(), ConnectorError>> + Send;
+    fn visit(
+        &self,
+        visitor: &mut dyn DeadLetterVisitor,
+    ) -> impl Future<Output = Result<(), ConnectorError>> + Send;
 }
 
 /// Takes a transaction back that was fetched from here and rejected.
-pub trait TakeBack: Send + Sync {
+pub trait Redrive: Send + Sync {
     /// Puts the transaction where a fetch finds it; returns only when the other side has it for good.
     ///
     /// # Errors
     /// Why it was not put there.
-    fn take_back(&self, transaction: Transaction) -> impl Future<Output = Result<(), ConnectorError>> + Send;
+    fn redrive(&self, transaction: Transaction) -> impl Future<Output = Result<(), ConnectorError>> + Send;
 }
 
 /// Looks at dead letters, one by one.
-pub trait Visitor: Send {
+pub trait DeadLetterVisitor: Send {
     /// Whether it may take letters out; if not, nothing needs to be made ready for that.
     fn takes(&self) -> bool;
 
     /// Looks at a letter, and says what becomes of it.
-    fn visit(&mut self, letter: Transaction) -> BoxFuture<'_, Fate>;
+    fn visit(&mut self, letter: Transaction) -> BoxFuture<'_, Visit>;
 }
 
 /// What becomes of a letter that was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Visit {
     /// It stays.
-    Kept,
+    Keep,
     /// It was sent back: it is taken out.
-    Taken,
+    Remove,
     /// It stays, and no other is looked at.
-    Enough,
+    Stop,
 }
 
-pub(crate) trait DynLetters: Send + Sync {
-    fn visit<'a>(&'a self, visitor: &'a mut dyn Visitor) -> BoxFuture<'a, Result<(), ConnectorError>>;
+pub(crate) trait DynDeadLetters: Send + Sync {
+    fn visit<'a>(
+        &'a self,
+        visitor: &'a mut dyn DeadLetterVisitor,
+    ) -> BoxFuture<'a, Result<(), ConnectorError>>;
 }
 
-impl<C: Letters> DynLetters for C {
-    fn visit<'a>(&'a self, visitor: &'a mut dyn Visitor) -> BoxFuture<'a, Result<(), ConnectorError>> {
-        Box::pin(Letters::visit(self, visitor))
+impl<C: DeadLetters> DynDeadLetters for C {
+    fn visit<'a>(
+        &'a self,
+        visitor: &'a mut dyn DeadLetterVisitor,
+    ) -> BoxFuture<'a, Result<(), ConnectorError>> {
+        Box::pin(DeadLetters::visit(self, visitor))
     }
 }
 
-pub(crate) trait DynTakeBack: Send + Sync {
-    fn take_back(&self, transaction: Transaction) -> BoxFuture<'_, Result<(), ConnectorError>>;
+pub(crate) trait DynRedrive: Send + Sync {
+    fn redrive(&self, transaction: Transaction) -> BoxFuture<'_, Result<(), ConnectorError>>;
 }
 
-impl<C: TakeBack> DynTakeBack for C {
-    fn take_back(&self, transaction: Transaction) -> BoxFuture<'_, Result<(), ConnectorError>> {
-        Box::pin(TakeBack::take_back(self, transaction))
+impl<C: Redrive> DynRedrive for C {
+    fn redrive(&self, transaction: Transaction) -> BoxFuture<'_, Result<(), ConnectorError>> {
+        Box::pin(Redrive::redrive(self, transaction))
     }
 }

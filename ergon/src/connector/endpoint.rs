@@ -10,21 +10,21 @@ use std::fmt::{self, Write as _};
 /// shown.
 ///
 /// ```
-/// use ergon::Place;
+/// use ergon::Endpoint;
 ///
-/// let orders = Place::new("orders").within("acme.example");
+/// let orders = Endpoint::new("orders").within("acme.example");
 /// assert_eq!(orders.name(), "orders");
-/// assert_ne!(orders, Place::new("orders").within("other.example"));
+/// assert_ne!(orders, Endpoint::new("orders").within("other.example"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct Endpoint {
     name: String,
     system: Option<String>,
     /// A file has one content for all: who writes to it changes what another reads.
     file: bool,
 }
 
-impl Place {
+impl Endpoint {
     /// Names a place.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), system: None, file: false }
@@ -73,7 +73,7 @@ fn linked(one: &str, other: &str) -> bool {
 }
 
 /// The name; a character that would steer a terminal is shown by its number.
-impl fmt::Display for Place {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.name.chars() {
             if character.is_control() {
@@ -92,6 +92,6 @@ mod tests {
 
     #[test]
     fn a_name_does_not_steer_the_terminal() {
-        assert_eq!(Place::new("a\u{1b}[2J\nb ß").to_string(), "a\\u{1b}[2J\\nb ß");
+        assert_eq!(Endpoint::new("a\u{1b}[2J\nb ß").to_string(), "a\\u{1b}[2J\\nb ß");
     }
 }
