@@ -48,7 +48,10 @@ fn every_rule_names_tests_that_exist() {
 #[test]
 fn a_test_that_is_gone_is_seen() {
     assert_eq!(problem("tests/documents/semantics.rs::a_test_that_is_gone_is_seen"), None);
-    assert_eq!(problem("tests/documents/semantics.rs::gone").unwrap(), "tests/documents/semantics.rs has no test `gone`");
+    assert_eq!(
+        problem("tests/documents/semantics.rs::gone").unwrap(),
+        "tests/documents/semantics.rs has no test `gone`"
+    );
     assert_eq!(problem("tests/gone.rs::gone").unwrap(), "there is no file tests/gone.rs");
     let page =
         "| Rule | Tests |\n|---|---|\n| One. | `a::b`, `c::d` |\n| Two. | |\n\n| Limit | Bounds |\n| a | b |";

@@ -242,7 +242,10 @@ async fn a_panic_inside_run_fn_is_a_system_error() {
     let once = RetryPolicy::DEFAULT;
     let failed = run_fn_blocking(&once, "stock", || -> Result<()> { panic!("boom") }).unwrap_err();
     assert_eq!(failed.category(), Category::System);
-    assert!(failed.message().contains("tests/promises/attempts.rs") && failed.message().ends_with("boom"), "{failed}");
+    assert!(
+        failed.message().contains("tests/promises/attempts.rs") && failed.message().ends_with("boom"),
+        "{failed}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,7 +36,10 @@ async fn a_panic_in_process_is_a_system_error_with_message_and_place_and_is_retr
     assert_eq!(world.log()[..3], ["process 0", "process 0", "exception:system 0"]);
     assert_eq!(report.tally.succeeded, 1);
     let message = &report.tally.refusals[0].message;
-    assert!(message.starts_with("panicked at tests/promises/panics.rs:") && message.ends_with(": not 0"), "{message}");
+    assert!(
+        message.starts_with("panicked at tests/promises/panics.rs:") && message.ends_with(": not 0"),
+        "{message}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -512,7 +515,10 @@ async fn a_connector_that_panics_when_it_is_closed_keeps_no_other_open() {
     let error = testing::run(Closing::config(wiring)).await.unwrap_err();
     assert_eq!(*closed.0.lock().unwrap(), ["output", "input"]);
     let error = error.to_string();
-    assert!(error.starts_with("connector `output` (closes): panicked at tests/promises/panics.rs:"), "{error}");
+    assert!(
+        error.starts_with("connector `output` (closes): panicked at tests/promises/panics.rs:"),
+        "{error}"
+    );
     assert!(error.contains("closed badly"), "{error}");
 }
 
