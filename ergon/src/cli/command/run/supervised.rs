@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::audience::{cut_short, of_terminal};
+use super::reporter::{cut_short, of_terminal};
 use super::{Ready, Wish, conclude, kept, no_threads, ready};
 use crate::cli::output::Output;
 use crate::cli::progress::{Progress, Watched};
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::runner::health::{self, Look};
 use crate::runner::stopping::Rules;
 use crate::runner::supervisor::{Crew, Lines, Post, Voice};
-use crate::runner::{Control, Exit, Obeying, Plan, Signal, attend};
+use crate::runner::{Control, Exit, Obeying, Plan, Signal, monitor};
 use crate::task::{Form, Stop};
 
 /// Runs each task in so many processes.
@@ -37,7 +37,7 @@ pub(super) fn run(plans: Vec<Plan>, workers: &[usize], wish: Wish<'_>) -> Result
     if let Some(listener) = listener {
         control.handle.spawn(health::serve(listener, Arc::clone(&look), Arc::new(crew.metrics())));
     }
-    control.handle.spawn(attend(look, stop.drain, |_| ()));
+    control.handle.spawn(monitor(look, stop.drain, |_| ()));
     // On this very thread: workers are told of the death of the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_threads)?;
     let outcome = runtime.block_on(async {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
 
-use super::audience::Audience;
 use super::counting::{beside, watched};
+use super::reporter::Reporter;
 use super::{Ready, Wish, conclude, kept, no_threads, ready};
 use crate::cli::args::Format;
 use crate::cli::summary::Kept;
@@ -17,7 +17,7 @@ use crate::runner::health::{self, Look};
 use crate::runner::stopping::{Reason, Rules};
 use crate::runner::watch::{Subject, Watch};
 use crate::runner::{
-    Built, Control, Exit, Finished, Obeying, Opened, Outcome, Plan, attend, open_all, runtime,
+    Built, Control, Exit, Finished, Obeying, Opened, Outcome, Plan, monitor, open_all, runtime,
 };
 use crate::task::{Monitor, Quota, Stop};
 use crate::telemetry::Ended;
@@ -27,7 +27,7 @@ pub(super) struct Place {
     pub(super) obeying: Obeying,
     /// What shows each run, in the order of the tasks.
     pub(super) monitors: Vec<Monitor>,
-    pub(super) audience: Audience,
+    pub(super) reporter: Reporter,
     /// Where those are answered who ask how the process is.
     pub(super) listener: Option<TcpListener>,
     /// What the settings say of runs that do not go on.
@@ -38,17 +38,17 @@ pub(super) struct Place {
 pub(super) fn run(plans: Vec<Plan>, wish: Wish<'_>) -> Result<Exit, Error> {
     let output = wish.output;
     let (control, arriving) = Control::start().map_err(no_threads)?;
-    let audience = Audience::Terminal(output.clone(), wish.progress);
+    let reporter = Reporter::Terminal(output.clone(), wish.progress);
     let monitors: Vec<Monitor> = plans.iter().map(|_| Monitor::default()).collect();
     let obeying =
-        Obeying::new(control, arriving, Stop::default(), rules(&audience, &plans, &monitors, wish.format));
+        Obeying::new(control, arriving, Stop::default(), rules(&reporter, &plans, &monitors, wish.format));
     let workers = vec![1; plans.len()];
     let Ready { built, listener } = match ready(plans, &workers, &obeying, wish)? {
         ControlFlow::Continue(ready) => ready,
         ControlFlow::Break(exit) => return Ok(exit),
     };
     let stall_after = wish.project.framework.runner.stall_after();
-    let place = Place { obeying, monitors, audience, listener, stall_after };
+    let place = Place { obeying, monitors, reporter, listener, stall_after };
     let kept: Vec<Kept> = built.iter().map(kept).collect();
     let runtime = runtime().map_err(no_threads)?;
     let outcome = runtime.block_on(run_all(built, place));
@@ -58,17 +58,17 @@ pub(super) fn run(plans: Vec<Plan>, wish: Wish<'_>) -> Result<Exit, Error> {
 }
 
 /// What happens when tasks that are planned, and run then, are told to stop.
-pub(super) fn rules(audience: &Audience, plans: &[Plan], monitors: &[Monitor], format: Format) -> Rules {
+pub(super) fn rules(reporter: &Reporter, plans: &[Plan], monitors: &[Monitor], format: Format) -> Rules {
     let grace = plans.iter().map(|plan| plan.policies.grace()).max().unwrap_or_default();
     let names = plans.iter().map(|plan| plan.config.name());
-    audience.rules(grace, names.zip(monitors.iter().cloned()).collect(), format)
+    reporter.rules(grace, names.zip(monitors.iter().cloned()).collect(), format)
 }
 
 /// Opens, runs and closes all tasks.
 pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Outcome {
     let Obeying { stop, stopping, .. } = &place.obeying;
     let (stop, stopping) = (stop.clone(), stopping.clone());
-    let (audience, monitors) = (place.audience.clone(), place.monitors.clone());
+    let (reporter, monitors) = (place.reporter.clone(), place.monitors.clone());
     let watch = watch(&built, &monitors, &stop, place.stall_after);
     look_after(place, &watch);
     let over = |finished: Vec<Finished>, refused: Vec<Error>| {
@@ -82,7 +82,7 @@ pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Outcome {
     let opened = match opened {
         Ok(opened) => opened,
         Err(errors) => {
-            audience.refused(&errors);
+            reporter.refused(&errors);
             return over(Vec::new(), errors);
         }
     };
@@ -93,10 +93,10 @@ pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Outcome {
     }
     let (shown, counting): (Vec<_>, Vec<_>) =
         opened.iter().zip(&monitors).map(|(task, monitor)| watched(task, monitor)).unzip();
-    let progress = audience.begun(shown);
-    let counting = counting.into_iter().flatten().filter(|_| audience.shows_progress());
-    let counting = join_all(counting.map(|task| task.find_out(|total| audience.counted(total))));
-    let quota = audience.quota();
+    let progress = reporter.begun(shown);
+    let counting = counting.into_iter().flatten().filter(|_| reporter.shows_progress());
+    let counting = join_all(counting.map(|task| task.find_out(|total| reporter.counted(total))));
+    let quota = reporter.quota();
     let runs = opened.into_iter().zip(monitors).map(|(task, monitor)| {
         let run = Run { monitor, quota: quota.clone(), watch: &watch, stop: &stop };
         run_one(task, run)
@@ -154,7 +154,7 @@ fn watch(
 
 /// Watches from a thread that no handler can hold: answers who asks, reports, and gives up what stands still.
 fn look_after(place: Place, watch: &Arc<Mutex<Watch>>) {
-    let Place { obeying, monitors, audience, listener, .. } = place;
+    let Place { obeying, monitors, reporter, listener, .. } = place;
     let Obeying { control: Control { handle, orders }, stop, .. } = obeying;
     let looked_at = Arc::clone(watch);
     let look: Look = Arc::new(move || looked_at.lock().unwrap_or_else(PoisonError::into_inner).look());
@@ -166,8 +166,8 @@ fn look_after(place: Place, watch: &Arc<Mutex<Watch>>) {
         ));
     }
     let (watch, drain) = (Arc::clone(watch), stop.drain.clone());
-    handle.spawn(attend(look, drain, move |vitals| {
-        audience.seen(&monitors, vitals);
+    handle.spawn(monitor(look, drain, move |vitals| {
+        reporter.seen(&monitors, vitals);
         if let Some(why) = watch.lock().unwrap_or_else(PoisonError::into_inner).stalled() {
             // Whoever obeys is there as long as the process; further reasons change nothing.
             let _ = orders.send(Reason::Stalled(why));
@@ -209,12 +209,12 @@ mod tests {
         };
         let captured = Captured::default();
         let control = Control { handle: Handle::current(), orders: mpsc::unbounded_channel().0 };
-        let audience = Audience::Terminal(captured.output(false), true);
+        let reporter = Reporter::Terminal(captured.output(false), true);
         let arriving = stream::once(fetched).chain(stream::pending()).boxed();
         let monitors = vec![Monitor::default()];
-        let rules = rules(&audience, &[plan], &monitors, Format::Text);
+        let rules = rules(&reporter, &[plan], &monitors, Format::Text);
         let obeying = Obeying::new(control, arriving, Stop::default(), rules);
-        let place = Place { obeying, monitors, audience, listener: None, stall_after: None };
+        let place = Place { obeying, monitors, reporter, listener: None, stall_after: None };
         let outcome = run_all(built, place).await;
         let processed = outcome.finished[0].report.tally.processed;
         assert_eq!((processed, outcome.exit()), (2, Exit::Stopped(Signal::Interrupt)));

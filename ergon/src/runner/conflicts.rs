@@ -7,24 +7,24 @@ use crate::task::Parts;
 
 /// The places behind the slots of a task.
 #[derive(Debug, Default)]
-pub(crate) struct Places {
+pub(crate) struct Endpoints {
     reads_from: Vec<(&'static str, Vec<Endpoint>)>,
     writes_to: Vec<(&'static str, Vec<Endpoint>)>,
 }
 
 impl Built {
     /// Asks the connectors; nothing needs to be open.
-    pub(crate) fn places(&self) -> Places {
+    pub(crate) fn endpoints(&self) -> Endpoints {
         let inputs = self.parts.inputs.iter();
         let outputs = self.parts.outputs.iter();
-        Places {
+        Endpoints {
             reads_from: inputs.map(|(slot, input)| (*slot, input.reads_from())).collect(),
             writes_to: outputs.map(|(slot, output)| (*slot, output.writes_to())).collect(),
         }
     }
 }
 
-impl Places {
+impl Endpoints {
     /// What is fetched from through a slot.
     pub(crate) fn reads_from(&self, slot: &str) -> &[Endpoint] {
         of(&self.reads_from, slot)
@@ -42,7 +42,7 @@ fn of<'a>(all: &'a [(&'static str, Vec<Endpoint>)], slot: &str) -> &'a [Endpoint
 
 /// Finds each sink that would write to a file which another connector of the task reads: it would empty the input, or
 /// make it grow while it is read. A queue is another matter: what is dispatched to it is a message of its own.
-pub(super) fn entangled(parts: &Parts) -> Vec<(&'static str, Error)> {
+pub(super) fn conflicts(parts: &Parts) -> Vec<(&'static str, Error)> {
     let mut found = Vec::new();
     for (slot, output) in &parts.outputs {
         let written = output.writes_to();

@@ -14,7 +14,7 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// Looks until it is dropped; `seen` is told each time. The service manager is told when the process is ready, when
 /// it stops, and, as often as it asks, that it is alive.
-pub(crate) async fn attend(look: Look, drain: CancellationToken, mut seen: impl FnMut(Vitals) + Send) {
+pub(crate) async fn monitor(look: Look, drain: CancellationToken, mut seen: impl FnMut(Vitals) + Send) {
     let tick = notify::watchdog().map_or(TICK, |limit| TICK.min(limit / 3)).max(Duration::from_millis(1));
     let mut ticks = interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

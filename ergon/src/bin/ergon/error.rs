@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 /// Why a command did not do what it was told.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub(crate) struct CommandError {
     message: String,
     hint: Option<String>,
     /// Whether the command line was wrong (2), or the world (1).
     usage: bool,
 }
 
-impl Trouble {
+impl CommandError {
     /// The command line cannot be obeyed: exit code 2.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None, usage: true }
@@ -34,7 +34,7 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "error: {}", self.message)?;
         match &self.hint {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::cli::args::Format;
+use crate::cli::humanize;
 use crate::cli::output::Output;
 use crate::cli::progress::{Progress, Watched};
 use crate::cli::summary::{self, Kept};
-use crate::cli::words;
 use crate::error::{Error, ErrorKind};
 use crate::policy::duration::display;
 use crate::runner::stopping::{LAST, LAST_OF_WORKER, Reason, Rules};
@@ -22,7 +22,7 @@ use crate::telemetry::{Ended, RunReport};
 
 /// Who hears of a run.
 #[derive(Clone)]
-pub(super) enum Audience {
+pub(super) enum Reporter {
     /// Whoever reads standard error; with progress, or without.
     Terminal(Output, bool),
     /// The process that started this one; it shows progress, or does not.
@@ -30,7 +30,7 @@ pub(super) enum Audience {
     Supervisor(Link, Output, bool),
 }
 
-impl Audience {
+impl Reporter {
     /// The run cannot begin.
     pub(super) fn refused(&self, errors: &[Error]) {
         match self {
@@ -110,7 +110,7 @@ impl Audience {
                 let monitors: Vec<Monitor> = runs.iter().map(|(_, monitor)| monitor.clone()).collect();
                 let in_flight = move || {
                     let count: usize = monitors.iter().map(|monitor| monitor.snapshot().in_flight).sum();
-                    format!("{} in flight", words::count(count as u64))
+                    format!("{} in flight", humanize::count(count as u64))
                 };
                 of_terminal(output, grace, in_flight, cut_short(output, runs, format))
             }
@@ -182,7 +182,7 @@ pub(super) fn cut_short(
             .map(|(task, monitor)| {
                 let ended = Ended::Failed(Error::new(ErrorKind::Task, LATE));
                 let report = RunReport::new(*task, monitor.snapshot().tally, began.elapsed(), ended);
-                Finished { report, close_errors: Vec::new(), breaches: Vec::new(), crewed: None }
+                Finished { report, close_errors: Vec::new(), breaches: Vec::new(), supervised: None }
             })
             .collect();
         let outcome = Outcome { finished, reason: Some(reason), ..Outcome::default() };

@@ -7,12 +7,12 @@ use serde_json::{Map, Value, json};
 use super::search::{Search, Skipped};
 use super::{End, Ends, field_of, payload, replays};
 use crate::cli::args::{Format, LetterAction, Replay};
-use crate::cli::words;
+use crate::cli::humanize;
 use crate::error::Error;
 use crate::transaction::{Transaction, key, time};
 
 /// What a command writes to standard output.
-pub(super) fn told(search: &Search<'_>, action: &LetterAction, format: Format) -> String {
+pub(super) fn render(search: &Search<'_>, action: &LetterAction, format: Format) -> String {
     let json = |letters: &[Transaction], of: fn(&Transaction) -> Value| -> Value {
         letters.iter().map(of).collect()
     };
@@ -157,7 +157,7 @@ fn sent(search: &Search<'_>, replay: &Replay) -> String {
 /// What it says beside that.
 pub(super) fn summary(search: &Search<'_>, action: &LetterAction, ends: &Ends) -> String {
     let letters = |number: usize| {
-        let count = words::count(number as u64);
+        let count = humanize::count(number as u64);
         if number == 1 { format!("{count} letter") } else { format!("{count} letters") }
     };
     let at = |(slot, _): &End| format!("`{}` ({})", slot.name, slot.kind);
@@ -172,7 +172,7 @@ pub(super) fn summary(search: &Search<'_>, action: &LetterAction, ends: &Ends) -
     let verb = if replay.dry_run { "would go" } else { "went" };
     let mut text = format!("{} {verb} from {from} {to}", letters(search.found.len() + search.rejected.len()));
     if !search.rejected.is_empty() {
-        let _ = write!(text, ", {} rejected again", words::count(search.rejected.len() as u64));
+        let _ = write!(text, ", {} rejected again", humanize::count(search.rejected.len() as u64));
     }
     if !search.failed.is_empty() {
         let _ = write!(text, ", {} did not", letters(search.failed.len()));

@@ -15,12 +15,12 @@ pub(super) const OPEN_WITHIN: Duration = Duration::from_secs(30);
 const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a task reaches the outside through.
-pub(super) enum End {
+pub(super) enum Resource {
     Connector(&'static str, Arc<dyn AnyConnector>),
     Service(&'static str, Arc<dyn AnyService>),
 }
 
-impl End {
+impl Resource {
     pub(super) fn connectors(parts: &Parts) -> impl Iterator<Item = Self> {
         parts.connectors.iter().map(|(slot, connector)| Self::Connector(slot, Arc::clone(connector)))
     }

@@ -60,7 +60,7 @@ impl FromStr for WorkerIdentity {
 mod tests {
     use super::*;
 
-    fn seat(index: usize, count: usize) -> WorkerIdentity {
+    fn identity(index: usize, count: usize) -> WorkerIdentity {
         let address = "/tmp/a:b/c".to_owned();
         let shard = Shard { index, count };
         let (task, is_restart) = ("orders".into(), index > 0);
@@ -69,8 +69,8 @@ mod tests {
 
     #[test]
     fn a_seat_is_read_as_it_was_written() {
-        for seat in [seat(0, 4), seat(3, 4)] {
-            assert_eq!(seat.to_string().parse(), Ok(seat));
+        for identity in [identity(0, 4), identity(3, 4)] {
+            assert_eq!(identity.to_string().parse(), Ok(identity));
         }
         assert!("orders:1".parse::<WorkerIdentity>().is_err());
     }

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::build::Reach;
-use super::outside::{End, OPEN_WITHIN};
-use super::places::entangled;
+use super::conflicts::conflicts;
+use super::resource::{OPEN_WITHIN, Resource};
 use super::{Built, Opened, Plan, Slots};
 use crate::connector::{AnyConnector, ConnectorError, Delivery, Disposition, Input, Settlement, Shard};
 use crate::error::{Error, ErrorKind};
@@ -34,18 +34,20 @@ impl Plan {
         let mut parts = Parts::new(config.name(), Shard::default(), policies.clone());
         // Whether or not all of it can be built: what is built is tried.
         drop(parts.task(config.program.as_ref()));
-        let entangled = entangled(&parts);
+        let conflicts = conflicts(&parts);
         let mut inner = std::mem::take(&mut parts.inner);
-        let ends = End::connectors(&parts).chain(End::services(&parts)).map(|end| {
-            let of_end = inner.iter().position(|(what, name, _)| (*what, *name) == (end.what(), end.name()));
+        let resources = Resource::connectors(&parts).chain(Resource::services(&parts)).map(|resource| {
+            let of_end =
+                inner.iter().position(|(what, name, _)| (*what, *name) == (resource.what(), resource.name()));
             let ask = of_end.map(|at| inner.swap_remove(at)).map(|(_, _, ask)| ask);
-            check(end, ask)
+            check(resource, ask)
         });
-        let ends: Vec<_> = ends.collect();
-        let mut checked = join_all(ends).await;
+        let resources: Vec<_> = resources.collect();
+        let mut checked = join_all(resources).await;
         checked.extend(parts.unbuilt.into_iter().map(Checked::from));
-        for (slot, error) in entangled {
-            let sink = checked.iter_mut().find(|end| end.what == "connector" && end.name == slot);
+        for (slot, error) in conflicts {
+            let sink =
+                checked.iter_mut().find(|resource| resource.what == "connector" && resource.name == slot);
             // One that does not even open has said why.
             if let Some(sink) = sink {
                 sink.error.get_or_insert(error);
@@ -54,7 +56,9 @@ impl Plan {
         let slots = config.outline.slots.iter().map(|slot| ("connector", slot.name));
         let declared: Vec<_> =
             slots.chain(config.outline.services.iter().map(|(name, _)| ("service", *name))).collect();
-        let place = |checked: &Checked| declared.iter().position(|end| *end == (checked.what, checked.name));
+        let place = |checked: &Checked| {
+            declared.iter().position(|resource| *resource == (checked.what, checked.name))
+        };
         // The task itself comes after all it is built of.
         checked.sort_by_key(|checked| place(checked).unwrap_or(declared.len()));
         checked
@@ -178,26 +182,28 @@ fn unsettled(id: &str, input: &Input, error: ConnectorError) -> Error {
     Error::new(ErrorKind::Connector, what).with_source(error)
 }
 
-async fn check(end: End, ask_inner: Option<Ask>) -> Checked {
+async fn check(resource: Resource, ask_inner: Option<Ask>) -> Checked {
     let began = Instant::now();
     let all = async {
         if let Some(ask) = ask_inner {
             ask().await?;
         }
-        tried(&end).await
+        tried(&resource).await
     };
-    let tried = tokio::time::timeout(OPEN_WITHIN, end.caught(all)).await;
-    let late = || end.late(if end.what() == "service" { "answer" } else { "open" }, OPEN_WITHIN);
+    let tried = tokio::time::timeout(OPEN_WITHIN, resource.caught(all)).await;
+    let late = || resource.late(if resource.what() == "service" { "answer" } else { "open" }, OPEN_WITHIN);
     let error = tried.unwrap_or_else(|_| Err(late())).err();
-    Checked { what: end.what(), name: end.name(), elapsed: Some(began.elapsed()), error }
+    Checked { what: resource.what(), name: resource.name(), elapsed: Some(began.elapsed()), error }
 }
 
-async fn tried(end: &End) -> Result<(), Error> {
-    match end {
-        End::Connector(slot, connector) => {
+async fn tried(resource: &Resource) -> Result<(), Error> {
+    match resource {
+        Resource::Connector(slot, connector) => {
             connector.check().await.map_err(|error| connector_error(slot, connector.kind(), &error))
         }
-        End::Service(name, service) => service.check().await.map_err(|error| service_error(name, &error)),
+        Resource::Service(name, service) => {
+            service.check().await.map_err(|error| service_error(name, &error))
+        }
     }
 }
 
@@ -314,8 +320,10 @@ mod tests {
         let policy = ConsumerPolicy { dead_letter: Some("dql".into()), ..ConsumerPolicy::DEFAULT };
         let plan = || Plan::new(ship_orders("unbuilt", policy.clone()));
         let checked = plan().check().await;
-        let said: Vec<_> =
-            checked.iter().map(|end| (end.name, end.error.is_none(), end.elapsed.is_some())).collect();
+        let said: Vec<_> = checked
+            .iter()
+            .map(|resource| (resource.name, resource.error.is_none(), resource.elapsed.is_some()))
+            .collect();
         let (well, unbuilt) = ((true, true), (false, false));
         let names =
             [("input", well), ("output", unbuilt), ("dlq", unbuilt), ("carrier", well), ("rival", unbuilt)];
@@ -342,7 +350,7 @@ mod tests {
     async fn what_never_answers_is_late_beside_what_does() {
         let config = price_orders("never-opens", ConsumerPolicy::DEFAULT);
         let checked = Plan::new(config).check().await;
-        let said: Vec<_> = checked.iter().map(|end| (end.name, end.error.is_none())).collect();
+        let said: Vec<_> = checked.iter().map(|resource| (resource.name, resource.error.is_none())).collect();
         assert_eq!(said, [("input", true), ("output", true), ("dlq", false)], "in the order of the task");
         let late = checked[2].error.as_ref().unwrap().to_string();
         assert_eq!(late, "connector `dlq` (stubborn): did not open within 30 seconds");
