@@ -121,7 +121,6 @@ fn dispatch(
             command::process::process_by_id(project, process, *format, output)
         }
         // Was written before the settings were read.
-        #[cfg(feature = "cli")]
         Command::Completions { .. } | Command::Man => Ok(Exit::Success),
         Command::Check(check) => command::check::check(project, check.task.as_deref(), *format, output),
         Command::DeadLetters(letters) => {
