@@ -10,6 +10,7 @@ mod problem;
 mod producer;
 mod retry;
 mod roles;
+pub(crate) mod written;
 
 pub use consumer::{ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure};
 #[cfg(feature = "http")]
