@@ -101,7 +101,6 @@ mod cli;
 pub mod testing;
 
 #[doc(hidden)]
-#[path = "private/mod.rs"]
 pub mod __private;
 
 pub use bytes::Bytes;

@@ -39,7 +39,7 @@ pub enum ItemOutcome {
 
 impl ConnectorError {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Report::new(kind, message))
+        Self(Box::new(Report::new(kind, message)))
     }
 
     /// Makes an error that may pass: a lost link, a busy file. The engine tries again.

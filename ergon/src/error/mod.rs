@@ -40,7 +40,7 @@ pub enum ErrorKind {
 impl Error {
     /// Makes an error of a kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Report::new(kind, message))
+        Self(Box::new(Report::new(kind, message)))
     }
 
     /// Says first which task it is of, unless it does already.

@@ -26,14 +26,14 @@ enum Cause {
 
 impl<K> Report<K> {
     /// Makes a report without hint and cause.
-    pub(crate) fn new(detail: K, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { detail, message: message.into(), hint: None, cause: Cause::None })
+    pub(crate) fn new(detail: K, message: impl Into<String>) -> Self {
+        Self { detail, message: message.into(), hint: None, cause: Cause::None }
     }
 
     /// Makes a report with the message and the source of another error.
-    pub(crate) fn standing_for(detail: K, error: Box<dyn StdError + Send + Sync>) -> Box<Self> {
+    pub(crate) fn standing_for(detail: K, error: Box<dyn StdError + Send + Sync>) -> Self {
         let message = error.to_string();
-        Box::new(Self { detail, message, hint: None, cause: Cause::Itself(error.into()) })
+        Self { detail, message, hint: None, cause: Cause::Itself(error.into()) }
     }
 
     /// Names the error below this one.

@@ -15,7 +15,7 @@ impl_report!(ServiceError, pub with_hint);
 impl ServiceError {
     /// Makes an error of a message: what went wrong, a lowercase fragment.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(Report::new((), message))
+        Self(Box::new(Report::new((), message)))
     }
 }
 

@@ -8,13 +8,14 @@ use serde::de;
 use serde::{Deserialize, Deserializer};
 
 use super::fail_when::FailWhen;
+use super::origin::Origin;
 use super::problem::Problem;
-use super::reader;
-use super::slip::is_asked_for;
-use super::sources::{Setting, Sources};
+use super::reader::{self, is_asked_for};
+use super::setting::Setting;
+use super::sources::Sources;
 use super::suggest;
 use super::telemetry::Telemetry;
-use super::tree::{Entry, Node, Origin};
+use super::tree::{Entry, Node};
 use crate::error::Error;
 use crate::policy::duration::Limit;
 use crate::policy::written::{self, Written};

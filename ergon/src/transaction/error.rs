@@ -71,7 +71,7 @@ struct Kind {
 impl TransactionError {
     /// Makes an error of a category.
     pub fn new(category: Category, message: impl Into<String>) -> Self {
-        Self(Report::new(Kind { category, retry_after: None }, message))
+        Self(Box::new(Report::new(Kind { category, retry_after: None }, message)))
     }
 
     /// Makes an error that is never retried: the transaction itself is wrong.
@@ -98,7 +98,7 @@ impl TransactionError {
     }
 
     fn standing_for(category: Category, error: Box<dyn StdError + Send + Sync>) -> Self {
-        Self(Report::standing_for(Kind { category, retry_after: None }, error))
+        Self(Box::new(Report::standing_for(Kind { category, retry_after: None }, error)))
     }
 
     /// Says when to try again; replaces the policy's computed wait (still under its cap).

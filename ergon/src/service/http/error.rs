@@ -84,7 +84,7 @@ impl HttpErrorKind {
 
 impl HttpError {
     pub(crate) fn new(kind: HttpErrorKind, message: impl Into<String>) -> Self {
-        Self(Report::new(Failure { kind, body: Bytes::new(), retry_after: None }, message))
+        Self(Box::new(Report::new(Failure { kind, body: Bytes::new(), retry_after: None }, message)))
     }
 
     pub(super) fn with_answer(mut self, body: Bytes, retry_after: Option<Duration>) -> Self {
