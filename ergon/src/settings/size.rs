@@ -12,7 +12,7 @@ use crate::policy::written::{self, Written};
 /// `kB`, `MB`, `GB` count in thousands, `KiB`, `MiB`, `GiB` in 1024s; capitals do not matter.
 ///
 /// ```
-/// use ergon::ByteSize;
+/// use ergon::settings::ByteSize;
 ///
 /// assert_eq!("2KiB".parse(), Ok(ByteSize::new(2048)));
 /// assert_eq!(ByteSize::mib(16).to_string(), "16MiB");
