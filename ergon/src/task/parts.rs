@@ -193,28 +193,16 @@ impl fmt::Debug for Parts {
 /// The error of one slot's connector, in the user's words: which slot, which kind, what, and the hint.
 pub(crate) fn connector_error(slot: &str, kind: &str, error: &ConnectorError) -> Error {
     let message = format!("connector `{slot}` ({kind}): {error}");
-    explained(Error::new(kind_of(error), message), error, error.hint())
+    Error::new(kind_of(error), message).explained_like(error, error.hint())
 }
 
 /// The same of a service.
 pub(crate) fn service_error(name: &str, error: &ServiceError) -> Error {
     let message = format!("service `{name}`: {error}");
-    explained(Error::new(ErrorKind::Service, message), error, error.hint())
+    Error::new(ErrorKind::Service, message).explained_like(error, error.hint())
 }
 
 /// What trying again cannot mend is a matter of the settings.
 pub(crate) fn kind_of(error: &ConnectorError) -> ErrorKind {
     if error.is_permanent() { ErrorKind::Refused } else { ErrorKind::Connector }
-}
-
-/// The error with the cause and the hint of the one it tells of.
-fn explained(made: Error, of: &dyn std::error::Error, hint: Option<&str>) -> Error {
-    let made = match of.source() {
-        Some(cause) => made.with_source(cause.to_string()),
-        None => made,
-    };
-    match hint {
-        Some(hint) => made.with_hint(hint),
-        None => made,
-    }
 }

@@ -190,15 +190,7 @@ fn unable(slot: Slot, what: &str) -> Error {
 /// Whatever a connector says, the settings were good enough to begin: exit code 1.
 fn failed(slot: Slot, error: &ConnectorError) -> Error {
     let said = connector_error(slot.name, slot.kind, error);
-    let made = Error::new(ErrorKind::Connector, said.to_string());
-    let made = match std::error::Error::source(&said) {
-        Some(cause) => made.with_source(cause.to_string()),
-        None => made,
-    };
-    match said.hint() {
-        Some(hint) => made.with_hint(hint),
-        None => made,
-    }
+    Error::new(ErrorKind::Connector, said.to_string()).explained_like(&said, said.hint())
 }
 
 fn replays(letter: &Transaction) -> u64 {
