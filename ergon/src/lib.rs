@@ -105,8 +105,8 @@ pub use bytes::Bytes;
 pub use connector::Fsync;
 pub use connector::{
     Capabilities, Connector, ConnectorConfig, ConnectorError, Context, Count, Delivery, Direction,
-    Disposition, Duplex, DuplexConfig, Endpoint, FetchById, FetchRequest, Health, Input, ItemOutcome,
-    Lifecycle, Output, Receipt, Settlement, Shard, Sink, SinkConfig, Source, SourceConfig,
+    Disposition, Duplex, DuplexConfig, Endpoint, FetchById, FetchRequest, Health, Input, ItemOutcome, Output,
+    Receipt, Settlement, Shard, Sink, SinkConfig, Source, SourceConfig,
 };
 pub use engine::{
     Concurrent, Execute, Run, RunConcurrently, block_on, run_concurrently, run_fn, run_fn_blocking, spawn,

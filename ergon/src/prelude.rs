@@ -17,7 +17,7 @@ pub use crate::connector::memory::MemoryConfig;
 pub use crate::connector::rabbitmq::RabbitMqConfig;
 pub use crate::connector::{
     Connector, ConnectorConfig, ConnectorError, Count, Delivery, Disposition, Duplex, Endpoint, FetchById,
-    FetchRequest, Health, Input, Lifecycle, Output, Receipt, Settlement, Shard, Sink, Source,
+    FetchRequest, Health, Input, Output, Receipt, Settlement, Shard, Sink, Source,
 };
 pub use crate::engine::{Execute, Run};
 pub use crate::policy::{ConsumerPolicy, ProducerPolicy, RetryPolicy};

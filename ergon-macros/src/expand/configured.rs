@@ -5,12 +5,13 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
 
 use crate::model::{Configured, ConfiguredField, FieldKind};
-use crate::validate::kebab_case;
+use crate::validate::{CAPABILITIES, kebab_case};
 
-/// `impl Connector`, the assertions of its roles, its config, and the factory.
+/// `impl Connector` unless the user writes it, the assertions of its roles, its config, and the factory.
 pub(super) fn connector(model: &Configured) -> TokenStream {
     let Configured { ergon, ident, .. } = model;
-    let (implementation, assertions, config) = (connector_impl(model), assertions(model), config(model));
+    let implementation = (!declares(model, "manual")).then(|| connector_impl(model));
+    let (assertions, config) = (assertions(model), config(model));
     let (config_ident, build) = (config_ident(model), build(model, &quote!(#ergon::ConnectorError)));
     let check = check_inner(model, &quote!(#ergon::ConnectorError));
     quote! {
@@ -31,9 +32,8 @@ pub(super) fn connector(model: &Configured) -> TokenStream {
 
 /// `impl Service`, its config, and the factory.
 pub(super) fn service(model: &Configured) -> TokenStream {
-    let Configured { ergon, ident, declares, .. } = model;
-    let manual = declares.iter().any(|word| word == "manual");
-    let implementation = (!manual).then(|| quote!(impl #ergon::Service for #ident {}));
+    let Configured { ergon, ident, .. } = model;
+    let implementation = (!declares(model, "manual")).then(|| quote!(impl #ergon::Service for #ident {}));
     let (config, config_ident) = (config(model), config_ident(model));
     let build = build(model, &quote!(#ergon::ServiceError));
     let check = check_inner(model, &quote!(#ergon::ServiceError));
@@ -57,40 +57,17 @@ fn declares(model: &Configured, word: &str) -> bool {
 }
 
 fn connector_impl(model: &Configured) -> TokenStream {
-    let Configured { ergon, ident, .. } = model;
+    let Configured { ergon, ident, declares, .. } = model;
     let kind = kebab_case(&ident.to_string());
-    let count = declares(model, "count").then(|| quote!(.count(self)));
-    let fetch_by_id = declares(model, "fetch_by_id").then(|| quote!(.fetch_by_id(self)));
-    let lifecycle = declares(model, "lifecycle").then(|| lifecycle(model));
+    let capabilities =
+        declares.iter().filter(|word| CAPABILITIES.iter().any(|capability| word == capability));
     quote! {
         impl #ergon::Connector for #ident {
             const KIND: &'static str = #kind;
 
             fn capabilities(&self) -> #ergon::Capabilities<'_> {
-                #ergon::Capabilities::none()#count #fetch_by_id
+                #ergon::Capabilities::none()#(.#capabilities(self))*
             }
-
-            #lifecycle
-        }
-    }
-}
-
-/// Hands all that has to do with opening and closing on to the user's `impl Lifecycle`.
-fn lifecycle(model: &Configured) -> TokenStream {
-    let ergon = &model.ergon;
-    let handed_on = ["open", "start", "close", "check"].map(|name| {
-        let name = format_ident!("{name}");
-        quote! {
-            async fn #name(&self) -> ::core::result::Result<(), #ergon::ConnectorError> {
-                #ergon::Lifecycle::#name(self).await
-            }
-        }
-    });
-    quote! {
-        #(#handed_on)*
-
-        fn health(&self) -> #ergon::Health {
-            #ergon::Lifecycle::health(self)
         }
     }
 }

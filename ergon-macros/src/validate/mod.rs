@@ -10,7 +10,7 @@ mod policy;
 mod task;
 
 pub(crate) use categorized::categorized;
-pub(crate) use configured::{Derive, configured};
+pub(crate) use configured::{CAPABILITIES, Derive, configured};
 pub(crate) use enveloped::enveloped;
 pub(crate) use main::main;
 use task::crate_path;

@@ -11,12 +11,13 @@ mod endpoint;
 mod error;
 #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
 pub(crate) mod file;
-mod gather;
 mod handle;
-mod held;
 mod receipt;
 mod role;
 mod shard;
+
+pub mod kit;
+pub mod prelude;
 
 #[cfg(feature = "csv")]
 pub mod csv;
@@ -35,7 +36,7 @@ mod numbers;
 #[cfg(all(feature = "csv", feature = "excel"))]
 mod one_table;
 
-pub use capability::{Capabilities, Count, FetchById, Lifecycle};
+pub use capability::{Capabilities, Count, FetchById};
 pub use dead_letters::{DeadLetterVisitor, DeadLetters, Redrive, Visit};
 pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};
 pub use dispatch::{Dispatch, IntoTransaction};
@@ -45,7 +46,6 @@ pub use error::{ConnectorError, ItemOutcome};
 pub use file::Fsync;
 pub(crate) use handle::AnyConnector;
 pub use handle::{Duplex, Input, Output};
-pub(crate) use held::Held;
 pub use receipt::Receipt;
 pub use role::{
     Connector, ConnectorConfig, Context, Direction, DuplexConfig, Health, Sink, SinkConfig, Source,

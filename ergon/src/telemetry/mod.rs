@@ -10,7 +10,7 @@ pub(crate) mod export;
 pub(crate) mod exposition;
 pub(crate) mod files;
 pub(crate) mod filter;
-#[cfg(feature = "rabbitmq")]
+pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod logs;
 pub(crate) mod metrics;

@@ -3,7 +3,7 @@
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::{Error, ErrorKind};
 
-use super::address::Address;
+use super::connection::Address;
 use crate::connector::ConnectorError;
 
 /// Codes of AMQP that trying again cannot mend, and what to do about each.

@@ -2,10 +2,8 @@
 
 use std::sync::OnceLock;
 
-#[cfg(feature = "rabbitmq")]
-use opentelemetry::Value;
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider as _};
-use opentelemetry::{KeyValue, global};
+use opentelemetry::{KeyValue, Value, global};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
 use super::levels;
@@ -39,7 +37,6 @@ pub(super) fn installed() -> Option<&'static Instruments> {
 }
 
 /// Counts a connection that is there again.
-#[cfg(feature = "rabbitmq")]
 pub(crate) fn reconnected(connector: &str, purpose: &'static str) {
     if let Some(instruments) = installed() {
         let labels = [
@@ -47,6 +44,13 @@ pub(crate) fn reconnected(connector: &str, purpose: &'static str) {
             KeyValue::new("purpose", Value::from(purpose)),
         ];
         instruments.reconnects.add(1, &labels);
+    }
+}
+
+/// Counts leases that are lost.
+pub(crate) fn leases_lost(connector: &str, count: u64) {
+    if let Some(instruments) = installed() {
+        instruments.leases_lost.add(count, &[KeyValue::new("connector", connector.to_owned())]);
     }
 }
 
@@ -75,8 +79,8 @@ pub(super) struct Instruments {
     pub(super) settlements: Counter<u64>,
     pub(super) queue_wait: Histogram<f64>,
     pub(super) dead_letters: Counter<u64>,
-    #[cfg(feature = "rabbitmq")]
     reconnects: Counter<u64>,
+    leases_lost: Counter<u64>,
 }
 
 impl Instruments {
@@ -97,8 +101,8 @@ impl Instruments {
             settlements: counter(meter, &names::SETTLEMENTS),
             queue_wait: histogram(meter, &names::QUEUE_WAIT),
             dead_letters: counter(meter, &names::DEAD_LETTERS),
-            #[cfg(feature = "rabbitmq")]
             reconnects: counter(meter, &names::CONNECTOR_RECONNECTS),
+            leases_lost: counter(meter, &names::LEASES_LOST),
         }
     }
 }

@@ -19,16 +19,12 @@ mod off;
 
 #[cfg(feature = "opentelemetry")]
 pub(crate) use batch::{Batch, Timings};
-#[cfg(all(feature = "opentelemetry", feature = "rabbitmq"))]
-pub(crate) use instruments::reconnected;
 #[cfg(feature = "opentelemetry")]
-pub(crate) use instruments::{call_retried, install};
+pub(crate) use instruments::{call_retried, install, leases_lost, reconnected};
 #[cfg(feature = "opentelemetry")]
 pub(crate) use meters::Meters;
-#[cfg(all(not(feature = "opentelemetry"), feature = "rabbitmq"))]
-pub(crate) use off::reconnected;
 #[cfg(not(feature = "opentelemetry"))]
-pub(crate) use off::{Batch, Meters, Timings, call_retried};
+pub(crate) use off::{Batch, Meters, Timings, call_retried, leases_lost, reconnected};
 
 use crate::transaction::Category;
 

@@ -96,5 +96,6 @@ impl Batch<'_> {
 
 pub(crate) fn call_retried(_task: &'static str, _category: Category) {}
 
-#[cfg(feature = "rabbitmq")]
 pub(crate) fn reconnected(_connector: &str, _purpose: &'static str) {}
+
+pub(crate) fn leases_lost(_connector: &str, _count: u64) {}
