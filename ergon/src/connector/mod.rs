@@ -4,6 +4,7 @@
 //! a task holds are the cheap handles [`Input`], [`Output`] and [`Duplex`], so one task runs on any transport.
 
 mod capability;
+pub(crate) mod configs;
 mod dead_letters;
 mod delivery;
 mod dispatch;
