@@ -37,6 +37,8 @@ mod numbers;
 #[cfg(all(feature = "csv", feature = "excel"))]
 mod one_table;
 
+pub use ergon_macros::Connector;
+
 pub use capability::{Capabilities, Count, FetchById};
 pub use dead_letters::{DeadLetterVisitor, DeadLetters, Redrive, Visit};
 pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};

@@ -281,7 +281,9 @@ impl Context {
     /// several workers which one.
     ///
     /// ```
-    /// assert_eq!(ergon::Context::new("ship-orders", "input").label(), "ship-orders.input");
+    /// use ergon::connector::Context;
+    ///
+    /// assert_eq!(Context::new("ship-orders", "input").label(), "ship-orders.input");
     /// ```
     pub fn label(&self) -> String {
         let Self { task, slot, shard, .. } = self;

@@ -38,8 +38,9 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use crate::connector::kit::{Extend, Leases};
-    use crate::connector::{Context, FetchRequest, Settlement};
+    use crate::connector::prelude::*;
     use crate::prelude::*;
+    use crate::service::{Service, ServiceConfig, ServiceError};
     use crate::testing;
 
     const LENGTH: Duration = Duration::from_secs(30);
@@ -215,8 +216,6 @@ mod tests {
             self.0.lock().unwrap()
         }
     }
-
-    use crate::service::ServiceConfig;
 
     #[crate::task(connectors(input), services(work: Work), consumer(concurrency = 1, prefetch = 4))]
     struct Slow;

@@ -65,7 +65,7 @@ impl CallError for ConnectorError {
 /// use std::sync::atomic::{AtomicUsize, Ordering};
 /// use std::sync::Arc;
 ///
-/// use ergon::ConnectorError;
+/// use ergon::connector::ConnectorError;
 /// use ergon::connector::kit::{Batcher, Call};
 ///
 /// #[derive(Default)]

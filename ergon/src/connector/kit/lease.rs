@@ -53,7 +53,7 @@ pub trait Extend<T>: Send + Sync + 'static {
 /// use std::time::Duration;
 ///
 /// use ergon::connector::kit::{Extend, Leases};
-/// use ergon::{ConnectorError, Delivery, Transaction};
+/// use ergon::connector::prelude::*;
 /// use tokio::time::Instant;
 ///
 /// struct Queue; // the client of the other side

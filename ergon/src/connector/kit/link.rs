@@ -139,7 +139,7 @@ impl Pulse {
 /// use std::time::Duration;
 ///
 /// use ergon::connector::kit::{Connect, Link, Pulse, Session};
-/// use ergon::{ConnectorError, Health};
+/// use ergon::connector::{ConnectorError, Health};
 ///
 /// /// A connection to a server; a real one holds the client here.
 /// struct Chat { pulse: Pulse, epoch: u64 }

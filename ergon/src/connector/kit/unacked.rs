@@ -17,7 +17,8 @@ use crate::transaction::Transaction;
 ///
 /// ```
 /// use ergon::connector::kit::Unacked;
-/// use ergon::{Disposition, Transaction};
+/// use ergon::Transaction;
+/// use ergon::connector::Disposition;
 ///
 /// let mut orders = Unacked::new();
 /// orders.push(Transaction::new("order-1", &"two apples")?);

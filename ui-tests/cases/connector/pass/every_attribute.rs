@@ -3,9 +3,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use ergon::connector::prelude::*;
 use ergon::prelude::*;
-use ergon::connector::{Capabilities, DeadLetterVisitor, DeadLetters, Redrive};
-use ergon::Context;
+use ergon::service::Service;
 
 /// Talks to Acme.
 #[derive(Service)]
