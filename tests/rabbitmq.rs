@@ -362,7 +362,8 @@ async fn a_check_of_a_queue_takes_nothing_from_it() {
 async fn a_check_tells_what_the_broker_refuses() {
     let missing = config(json!({ "queue": name("missing"), "passive": true }));
     for direction in [Direction::Source, Direction::Sink] {
-        let error = built(&missing, direction).expect("built").check().await.expect_err("there is no such queue");
+        let error =
+            built(&missing, direction).expect("built").check().await.expect_err("there is no such queue");
         assert!(error.is_permanent() && error.message().contains("NOT_FOUND - no queue"), "{error}");
     }
 }

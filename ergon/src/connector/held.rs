@@ -62,13 +62,11 @@ impl Held {
     }
 
     /// Says whether the one with this id is handed out and not settled.
-    #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
     pub(crate) fn is_handed_out(&self, id: &str) -> bool {
         self.out.iter().any(|(_, out)| out.transaction.id() == id)
     }
 
     /// Hands out a transaction that did not wait here.
-    #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
     pub(crate) fn hand_out(&mut self, transaction: Transaction) -> Delivery {
         let number = self.next_number();
         self.hand_out_as(number, 0, transaction)

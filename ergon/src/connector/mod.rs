@@ -9,8 +9,6 @@ mod delivery;
 mod dispatch;
 mod endpoint;
 mod error;
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
-pub(crate) mod file;
 mod gather;
 mod handle;
 mod held;
@@ -24,6 +22,7 @@ pub mod csv;
 pub mod excel;
 #[cfg(feature = "json_lines")]
 pub mod json_lines;
+pub mod kit;
 pub mod memory;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
@@ -41,11 +40,10 @@ pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};
 pub use dispatch::{Dispatch, IntoTransaction};
 pub use endpoint::Endpoint;
 pub use error::{ConnectorError, ItemOutcome};
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
-pub use file::Fsync;
 pub(crate) use handle::AnyConnector;
 pub use handle::{Duplex, Input, Output};
 pub(crate) use held::Held;
+pub use kit::file::Fsync;
 pub use receipt::Receipt;
 pub use role::{
     Connector, ConnectorConfig, Context, Direction, DuplexConfig, Health, Sink, SinkConfig, Source,

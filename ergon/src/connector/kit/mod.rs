@@ -1,0 +1,3 @@
+//! Parts from which connectors are built.
+
+pub mod file;
