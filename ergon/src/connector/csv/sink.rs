@@ -1,5 +1,6 @@
 //! Writing transactions to a file, one in each record.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -109,25 +110,24 @@ impl Style {
 
 /// Writes one record, without the line's end.
 pub(super) fn write(row: &[Value], style: Style, line: &mut Vec<u8>) -> Result<(), csv::Error> {
-    let mut guarded = false;
-    let cells: Vec<String> = row
-        .iter()
-        .map(|value| {
-            let text = text(value);
-            if style.raw || !may_be_run(value, &text) {
-                return text;
-            }
-            guarded = true;
-            format!("'{text}")
-        })
-        .collect();
+    let texts = row.iter().map(text);
+    let cells: Vec<Cow<'_, str>> = texts.collect();
+    let is_guarded = |(value, text): (&Value, &Cow<'_, str>)| !style.raw && may_be_run(value, text);
+    let guarded = row.iter().zip(&cells).any(is_guarded);
     let quotes = if guarded { QuoteStyle::Always } else { QuoteStyle::Necessary };
     let mut writer = WriterBuilder::new()
         .delimiter(style.delimiter)
         .quote_style(quotes)
         .buffer_capacity(256)
         .from_writer(&mut *line);
-    writer.write_record(&cells)?;
+    for pair in row.iter().zip(&cells) {
+        if guarded && is_guarded(pair) {
+            writer.write_field(format!("'{}", pair.1))?;
+        } else {
+            writer.write_field(&**pair.1)?;
+        }
+    }
+    writer.write_record(None::<&[u8]>)?;
     writer.flush()?;
     drop(writer);
     // The caller ends the line.
@@ -135,11 +135,11 @@ pub(super) fn write(row: &[Value], style: Style, line: &mut Vec<u8>) -> Result<(
     Ok(())
 }
 
-fn text(value: &Value) -> String {
+fn text(value: &Value) -> Cow<'_, str> {
     match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::Null => Cow::Borrowed(""),
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
     }
 }
 
@@ -149,5 +149,5 @@ fn may_be_run(value: &Value, text: &str) -> bool {
 }
 
 fn looks_like_formula(text: &str) -> bool {
-    text.parse::<f64>().is_err() && text.starts_with(['=', '+', '-', '@', '\t', '\r'])
+    text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err()
 }

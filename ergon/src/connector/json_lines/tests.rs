@@ -1,10 +1,15 @@
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::connector::kit::file::Fsync;
-use crate::connector::{ConnectorConfig, Count, Delivery, Disposition, Endpoint, FetchRequest, Sink, Source};
+use crate::connector::kit::file::{Batch, Fsync, WriteOptions};
+use crate::connector::{
+    Connector, ConnectorConfig, Context, Count, Delivery, Direction, Disposition, Endpoint, FetchRequest,
+    Sink, Source,
+};
 use crate::settings::ByteSize;
 use crate::transaction::{ContentType, Payload, Transaction, key};
 
