@@ -47,8 +47,8 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `cli` (default) | [`main!`], the command line that it makes, and the program `ergon`, which makes projects; a crate of tasks and tests does without |
 //! | `json_lines` (default) | [`connector`]s for JSON Lines files, stdin, stdout |
-//! | `cli` | the program `ergon`, which makes projects; the commands `completions` and `man` |
 //! | `csv` | CSV files |
 //! | `excel` | Excel workbooks |
 //! | `rabbitmq` | queues and exchanges of RabbitMQ |
@@ -58,6 +58,9 @@
 //! | `opentelemetry` | traces, metrics and log lines for a collector |
 //!
 //! The modules stand in the order in which they build on each other; [`testing`] runs a task in a plain test.
+
+// Only the command line reads settings, starts workers and writes logs: without it, none of that has a caller.
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, reason = "the command line is off"))]
 
 #[cfg(all(doctest, feature = "excel", feature = "json_lines"))]
 #[doc = include_str!("../../README.md")]
@@ -93,6 +96,7 @@ mod engine;
 
 mod runner;
 
+#[cfg(feature = "cli")]
 mod cli;
 pub mod testing;
 
@@ -112,7 +116,9 @@ pub use engine::{
     Concurrent, Execute, Run, RunConcurrently, block_on, run_concurrently, run_fn, run_fn_blocking, spawn,
     spawn_blocking,
 };
-pub use ergon_macros::{Connector, Service, TransactionError, main, run_fn, task};
+#[cfg(feature = "cli")]
+pub use ergon_macros::main;
+pub use ergon_macros::{Connector, Service, TransactionError, run_fn, task};
 pub use error::{Error, ErrorKind};
 pub use policy::{
     ConsumerLayer, ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure, PolicyProblem, ProducerLayer,
@@ -127,3 +133,17 @@ pub use transaction::{
     Category, Content, ContentType, Decode, DecodeError, Metadata, Payload, Record, Result, ResultExt,
     Transaction, TransactionBuilder, TransactionError, TransactionId,
 };
+
+/// Says which feature makes a program.
+#[cfg(not(feature = "cli"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! main {
+    ($($anything:tt)*) => {
+        compile_error!(
+            "`ergon::main!` makes a program with a command line, and the feature `cli` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"cli\"] }`"
+        );
+
+        fn main() {}
+    };
+}

@@ -84,13 +84,11 @@ pub(crate) enum Command {
     /// Show tasks, what they are wired to, and the policies in force
     Describe(Describe),
     /// Write completions for a shell to standard output
-    #[cfg(feature = "cli")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Write the man page to standard output
-    #[cfg(feature = "cli")]
     Man,
 }
 

@@ -116,12 +116,12 @@ impl<'a> Graph<'a> {
         for (number, task) in (1..).zip(tasks) {
             for slot in &task.outline.slots {
                 if matches!(slot.role, Role::Source | Role::Duplex) {
-                    graph.join(number, slot, task.places.reads_from(slot.name), Way::In);
+                    graph.join(number, slot, task.endpoints.reads_from(slot.name), Way::In);
                 }
                 if slot.role != Role::Source {
                     let rejected = task.part(slot.name, slot.role) == "dead letter";
                     let way = if rejected { Way::Rejected } else { Way::Out };
-                    graph.join(number, slot, task.places.writes_to(slot.name), way);
+                    graph.join(number, slot, task.endpoints.writes_to(slot.name), way);
                 }
             }
         }

@@ -90,7 +90,6 @@ fn add(command: Command, words: &[&str], text: &str) -> Command {
 }
 
 /// What a command writes that needs no settings.
-#[cfg(feature = "cli")]
 pub(super) fn page(package: &Package, command: &args::Command) -> Option<String> {
     let mut page = Vec::new();
     match command {
@@ -114,10 +113,4 @@ pub(super) fn page(package: &Package, command: &args::Command) -> Option<String>
         _ => return None,
     }
     Some(String::from_utf8_lossy(&page).into_owned())
-}
-
-/// What a command writes that needs no settings.
-#[cfg(not(feature = "cli"))]
-pub(super) fn page(_: &Package, _: &args::Command) -> Option<String> {
-    None
 }

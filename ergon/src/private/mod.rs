@@ -10,6 +10,7 @@ pub mod off;
 mod show;
 
 pub use std::borrow::Cow;
+#[cfg(feature = "cli")]
 use std::process::ExitCode;
 
 pub use attempt::{Again, AsPolicy, Attempted, again, once, once_async, policy, run_fn, run_fn_blocking};
@@ -18,14 +19,17 @@ pub use serde;
 use serde::de::DeserializeOwned;
 pub use show::{ShowAsDebug, ShowAsJson, ShowNothing, Shown};
 
+#[cfg(feature = "cli")]
 pub use crate::cli::{Package, suggest_command};
 use crate::connector::{Connector, ConnectorError, Sink, Source};
+pub use crate::engine::set_quick_limit;
 pub use crate::engine::{
     blocking_consumer, blocking_hybrid, blocking_producer, consumer, executor, hybrid, producer,
 };
 use crate::error::{Error, ErrorKind};
 use crate::policy::RetryPolicy;
 use crate::service::{Service, ServiceConfig, ServiceError};
+#[cfg(feature = "cli")]
 use crate::settings::{self, Loaded};
 pub use crate::task::Parts;
 use crate::task::TaskConfig;
@@ -63,6 +67,7 @@ impl Settings for Placeholder {
 #[derive(Debug)]
 pub struct Placeholder(());
 
+#[cfg(feature = "cli")]
 /// Runs a program: the body of what `ergon::main!` makes.
 pub fn main<S: Settings>(package: Package, tasks: fn(&S) -> Result<Vec<TaskConfig>, Error>) -> ExitCode {
     crate::cli::main(&package, &|options| {

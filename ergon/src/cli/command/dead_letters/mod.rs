@@ -1,7 +1,7 @@
 //! `dead-letters`: what a task rejected, and the way back: to where it came from, or through the task.
 
+mod render;
 mod search;
-mod told;
 
 use std::sync::Arc;
 
@@ -117,8 +117,8 @@ fn report(
     // A condition on a field that no letter has would look as if there were no such letter.
     search.check_fields()?;
     if search.complete || search.has_results() {
-        output.data(&told::told(search, action, format))?;
-        output.talk(&told::summary(search, action, ends));
+        output.data(&render::render(search, action, format))?;
+        output.talk(&render::summary(search, action, ends));
     }
     Ok(())
 }
