@@ -78,6 +78,8 @@ fn last_line(mut file: &File) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn ended(content: impl AsRef<[u8]>) -> Ending {
