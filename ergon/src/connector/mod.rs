@@ -10,8 +10,6 @@ mod delivery;
 mod dispatch;
 mod endpoint;
 mod error;
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
-pub(crate) mod file;
 mod handle;
 mod receipt;
 mod role;
@@ -45,10 +43,9 @@ pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};
 pub use dispatch::{Dispatch, IntoTransaction};
 pub use endpoint::Endpoint;
 pub use error::{ConnectorError, ItemOutcome};
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
-pub use file::Fsync;
 pub(crate) use handle::AnyConnector;
 pub use handle::{Duplex, Input, Output};
+pub use kit::file::Fsync;
 pub use receipt::Receipt;
 pub use role::{
     Connector, ConnectorConfig, Context, Direction, DuplexConfig, Health, Sink, SinkConfig, Source,

@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
-use csv::ByteRecord;
+use csv::{ByteRecord, Reader, ReaderBuilder};
 
-use super::records::reader;
-use crate::connector::file::{Ending, Tail};
+use crate::connector::kit::file::{Ending, Tail};
 
 /// How the file's last record ends. It is half a one if the file ends within its quotes, or if it has fewer cells than
 /// the first record. Of any other nobody can say that it is not whole.
@@ -82,4 +81,8 @@ fn is_open(file: &mut File, from: u64, delimiter: u8) -> io::Result<bool> {
     file.seek(SeekFrom::Start(from))?;
     let continued = BufReader::new(file).chain(b"\n.".as_slice());
     Ok(reader(delimiter, continued).byte_records().count() == 1)
+}
+
+fn reader<R: Read>(delimiter: u8, from: R) -> Reader<R> {
+    ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(from)
 }

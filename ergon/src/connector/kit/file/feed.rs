@@ -1,4 +1,5 @@
-//! A file that is read once, front to back, on a thread of its own; its items become deliveries on demand.
+//! The reading side: parses a file once, from front to back, on a thread of its own, and makes deliveries of the records
+//! on demand.
 
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
@@ -9,7 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::shown;
+use super::codec::{Next, Parser};
+use super::path::display_path;
 use crate::connector::kit::Unacked;
 use crate::connector::{ConnectorError, Delivery, Settlement};
 use crate::transaction::Transaction;
@@ -23,7 +25,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// A source's file: what its reader has read, what is handed out, what was given back.
 #[derive(Debug)]
-pub(crate) struct Feed<T> {
+pub(super) struct Feed<T> {
     held: Mutex<Unacked>,
     /// The ids of those that were found before the reading came to them: it passes them over.
     found: Mutex<HashSet<String>>,
@@ -65,58 +67,128 @@ enum Message<T> {
     Failed(ConnectorError),
 }
 
-/// Where a reader puts what it reads.
-pub(crate) struct Outlet<T> {
-    sender: mpsc::Sender<Message<T>>,
-    chunk: Vec<T>,
-    bytes: usize,
-    asked: std::sync::mpsc::Receiver<()>,
+/// Takes the records of a reader.
+#[derive(Debug)]
+pub struct RecordSender<T>(Outlet<T>);
+
+#[derive(Debug)]
+enum Outlet<T> {
+    /// The records go to the fetches.
+    Feed {
+        sender: mpsc::Sender<Message<T>>,
+        chunk: Vec<T>,
+        bytes: usize,
+        asked: std::sync::mpsc::Receiver<()>,
+    },
+    /// The records are only counted.
+    Count(u64),
 }
 
-/// The feed was closed: the reader has nobody to read for.
-pub(crate) struct Closed;
+/// Why a reader stops before the end of its file.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The connector was closed, so that no fetch takes records any more.
+    Closed,
+    /// The file cannot be read.
+    Failed(ConnectorError),
+}
 
-impl<T> Outlet<T> {
-    /// Says that the file is open and what could be checked is right.
-    pub(crate) fn ready(&self) -> Result<(), Closed> {
+impl From<ConnectorError> for ReadError {
+    fn from(error: ConnectorError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<T> RecordSender<T> {
+    /// Counts the records that `read` sends.
+    pub(super) fn count(
+        read: impl FnOnce(&mut Self) -> Result<(), ReadError>,
+    ) -> Result<u64, ConnectorError> {
+        let mut records = Self(Outlet::Count(0));
+        match (read(&mut records), records.0) {
+            (Err(ReadError::Failed(error)), _) => Err(error),
+            (_, Outlet::Count(count)) => Ok(count),
+            (_, Outlet::Feed { .. }) => Ok(0),
+        }
+    }
+
+    /// Says that the file is open and is what the format expects; then hands over all records of the parser.
+    ///
+    /// # Errors
+    /// Those of the parser, and [`ReadError::Closed`].
+    pub fn send_all(&mut self, parser: &mut impl Parser<Record = T>) -> Result<(), ReadError> {
+        self.ready()?;
+        loop {
+            if parser.may_wait() {
+                self.flush()?;
+            }
+            match parser.next()? {
+                Next::Record(record, bytes) => self.push(record, bytes)?,
+                Next::Passed => {}
+                Next::Dry => {
+                    self.dry()?;
+                    parser.turn()?;
+                }
+                Next::End => return Ok(()),
+            }
+        }
+    }
+
+    fn ready(&self) -> Result<(), ReadError> {
         self.send(Message::Ready)
     }
 
-    /// Hands over one item of about so many bytes; waits while the fetches lag behind.
-    pub(crate) fn push(&mut self, item: T, bytes: usize) -> Result<(), Closed> {
-        self.chunk.push(item);
-        self.bytes += bytes;
-        if self.chunk.len() >= CHUNK_ITEMS || self.bytes >= CHUNK_BYTES { self.flush() } else { Ok(()) }
+    /// Hands over one record of about so many bytes. Waits while the fetches lag behind.
+    fn push(&mut self, record: T, size: usize) -> Result<(), ReadError> {
+        let is_full = match &mut self.0 {
+            Outlet::Feed { chunk, bytes, .. } => {
+                chunk.push(record);
+                *bytes += size;
+                chunk.len() >= CHUNK_ITEMS || *bytes >= CHUNK_BYTES
+            }
+            Outlet::Count(count) => {
+                *count += 1;
+                false
+            }
+        };
+        if is_full { self.flush() } else { Ok(()) }
     }
 
-    /// Hands over what was pushed so far; to be called before a read that may wait.
-    pub(crate) fn flush(&mut self) -> Result<(), Closed> {
-        if self.chunk.is_empty() {
+    /// Hands over what was pushed so far.
+    fn flush(&mut self) -> Result<(), ReadError> {
+        let Outlet::Feed { chunk, bytes, .. } = &mut self.0 else { return Ok(()) };
+        if chunk.is_empty() {
             return Ok(());
         }
-        self.bytes = 0;
-        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_ITEMS));
+        *bytes = 0;
+        let chunk = std::mem::replace(chunk, Vec::with_capacity(CHUNK_ITEMS));
         self.send(Message::Items(chunk))
     }
 
     /// Says that there is nothing more now, and waits until a fetch asks again.
-    #[cfg(any(feature = "json_lines", feature = "csv"))]
-    pub(crate) fn dry(&mut self) -> Result<(), Closed> {
+    fn dry(&mut self) -> Result<(), ReadError> {
         self.flush()?;
         self.send(Message::Dry)?;
-        self.asked.recv().map_err(|_| Closed)
+        match &self.0 {
+            Outlet::Feed { asked, .. } => asked.recv().map_err(|_| ReadError::Closed),
+            Outlet::Count(_) => Err(ReadError::Closed),
+        }
     }
 
-    fn send(&self, message: Message<T>) -> Result<(), Closed> {
-        self.sender.blocking_send(message).map_err(|_| Closed)
+    fn send(&self, message: Message<T>) -> Result<(), ReadError> {
+        match &self.0 {
+            Outlet::Feed { sender, .. } => sender.blocking_send(message).map_err(|_| ReadError::Closed),
+            Outlet::Count(_) => Ok(()),
+        }
     }
 }
 
 impl<T: Send + 'static> Feed<T> {
     /// Makes the feed of a file that is not read yet.
-    pub(crate) fn new(file: &Path) -> Self {
+    pub(super) fn new(file: &Path) -> Self {
         let reading = Reading {
-            file: shown(file),
+            file: display_path(file),
             stage: Stage::NotBegun,
             items: VecDeque::new(),
             dry: false,
@@ -134,9 +206,9 @@ impl<T: Send + 'static> Feed<T> {
     /// Starts the reader unless it was started before, and waits until it is ready.
     ///
     /// `read` returns at the end of the file, or early when the feed is closed.
-    pub(crate) async fn start<R>(&self, read: R) -> Result<(), ConnectorError>
+    pub(super) async fn start<R>(&self, read: R) -> Result<(), ConnectorError>
     where
-        R: FnOnce(&mut Outlet<T>) -> Result<Result<(), Closed>, ConnectorError> + Send + 'static,
+        R: FnOnce(&mut RecordSender<T>) -> Result<(), ReadError> + Send + 'static,
     {
         let mut reading = self.reading.lock().await;
         if matches!(reading.stage, Stage::NotBegun) {
@@ -157,7 +229,7 @@ impl<T: Send + 'static> Feed<T> {
     /// Hands out at most `max`: those that were given back before those that are new.
     ///
     /// Each transaction is made of `unit` items (fewer at the end of the file).
-    pub(crate) async fn fetch(
+    pub(super) async fn fetch(
         &self,
         max: usize,
         unit: usize,
@@ -226,7 +298,7 @@ impl<T: Send + 'static> Feed<T> {
 
     /// Hands out the transaction with this id, so that the reading does not hand it out as well: one that was given
     /// back, else the one that `search` finds in the file. None while it is handed out.
-    pub(crate) async fn find(
+    pub(super) async fn find(
         &self,
         id: &str,
         search: impl Future<Output = Result<Option<Transaction>, ConnectorError>>,
@@ -248,7 +320,7 @@ impl<T: Send + 'static> Feed<T> {
     }
 
     /// Takes settlements in.
-    pub(crate) fn settle(&self, settlements: &[Settlement]) {
+    pub(super) fn settle(&self, settlements: &[Settlement]) {
         let mut held = self.held();
         for settlement in settlements {
             held.settle(settlement);
@@ -256,19 +328,18 @@ impl<T: Send + 'static> Feed<T> {
     }
 
     /// How many can still be handed out of a file that makes `total` transactions.
-    pub(crate) fn pending(&self, total: u64) -> u64 {
+    pub(super) fn pending(&self, total: u64) -> u64 {
         let apart = self.made.load(Ordering::Relaxed) + self.found().len() as u64;
         total.saturating_sub(apart) + self.held().waiting() as u64
     }
 
     /// Says whether it was closed.
-    #[cfg(any(feature = "json_lines", feature = "csv"))]
-    pub(crate) fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
     }
 
     /// Ends the reader, and any fetch that waits.
-    pub(crate) fn close(&self) {
+    pub(super) fn close(&self) {
         self.closed.cancel();
         // A fetch that waits has the lock and may never be polled again; then the reader ends with this feed.
         if let Ok(mut reading) = self.reading.try_lock() {
@@ -334,25 +405,26 @@ impl<T> Reading<T> {
     }
 }
 
-/// Runs a reader on a thread of its own: a file's reads block, and one of standard input may never return.
+/// Runs a reader on a thread of its own: a file's reads block, and a read of standard input may never return.
 fn spawn<T, R>(
     read: R,
     asked: std::sync::mpsc::Receiver<()>,
 ) -> Result<mpsc::Receiver<Message<T>>, ConnectorError>
 where
     T: Send + 'static,
-    R: FnOnce(&mut Outlet<T>) -> Result<Result<(), Closed>, ConnectorError> + Send + 'static,
+    R: FnOnce(&mut RecordSender<T>) -> Result<(), ReadError> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let run = move || {
-        let mut outlet = Outlet { sender, chunk: Vec::with_capacity(CHUNK_ITEMS), bytes: 0, asked };
-        let last = match read(&mut outlet) {
-            Ok(Ok(())) => Message::End,
-            Ok(Err(Closed)) => return,
-            Err(error) => Message::Failed(error),
+        let chunk = Vec::with_capacity(CHUNK_ITEMS);
+        let mut records = RecordSender(Outlet::Feed { sender, chunk, bytes: 0, asked });
+        let last = match read(&mut records) {
+            Ok(()) => Message::End,
+            Err(ReadError::Closed) => return,
+            Err(ReadError::Failed(error)) => Message::Failed(error),
         };
-        // If the feed is closed by now, nobody needs to know how the reader ended.
-        let _closed = outlet.flush().and_then(|()| outlet.send(last));
+        // If the feed is closed by now, nothing needs to know how the reader ended.
+        let _closed = records.flush().and_then(|()| records.send(last));
     };
     let thread = std::thread::Builder::new().name("ergon-reader".to_owned()).spawn(run);
     match thread {
@@ -386,8 +458,8 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_panics_is_no_end() {
         let feed = Feed::new(Path::new("/a"));
-        let read = |outlet: &mut Outlet<u32>| {
-            let _ = outlet.ready().and_then(|()| outlet.push(1, 1)).and_then(|()| outlet.flush());
+        let read = |records: &mut RecordSender<u32>| {
+            let _ = records.ready().and_then(|()| records.push(1, 1)).and_then(|()| records.flush());
             panic!("a fault in a library");
         };
         feed.start(read).await.unwrap();
@@ -399,9 +471,9 @@ mod tests {
     #[tokio::test]
     async fn an_error_comes_after_what_was_read_before_it_and_stays() {
         let feed = Feed::new(Path::new("/a"));
-        let read = |outlet: &mut Outlet<u32>| {
-            let _ = outlet.ready().and_then(|()| outlet.push(1, 1));
-            Err(ConnectorError::permanent("bad sector").with_hint("buy a disk"))
+        let read = |records: &mut RecordSender<u32>| {
+            let _ = records.ready().and_then(|()| records.push(1, 1));
+            Err(ConnectorError::permanent("bad sector").with_hint("buy a disk").into())
         };
         feed.start(read).await.unwrap();
         assert_eq!(feed.fetch(10, 1, transaction).await.unwrap().len(), 1);
@@ -414,11 +486,11 @@ mod tests {
     #[tokio::test]
     async fn closing_ends_the_reader() {
         let (feed, (ended, end)) = (Feed::new(Path::new("/a")), std::sync::mpsc::channel());
-        let read = move |outlet: &mut Outlet<u32>| {
-            let _ = outlet.ready();
-            while outlet.push(1, 1).is_ok() {}
+        let read = move |records: &mut RecordSender<u32>| {
+            let _ = records.ready();
+            while records.push(1, 1).is_ok() {}
             ended.send(()).unwrap();
-            Ok(Err(Closed))
+            Err(ReadError::Closed)
         };
         feed.start(read).await.unwrap();
         feed.close();

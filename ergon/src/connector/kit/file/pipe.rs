@@ -13,7 +13,7 @@ use crate::connector::ConnectorError;
 pub(super) async fn reach(path: &Path) -> Result<Option<File>, ConnectorError> {
     use std::time::Duration;
 
-    use super::{cannot, shown};
+    use super::path::{display_path, file_error};
 
     const WITHIN: Duration = Duration::from_secs(25);
     const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -30,9 +30,9 @@ pub(super) async fn reach(path: &Path) -> Result<Option<File>, ConnectorError> {
         }
     };
     match tokio::time::timeout(WITHIN, opened).await {
-        Ok(opened) => opened.map(Some).map_err(|error| cannot("open for writing", path, error)),
+        Ok(opened) => opened.map(Some).map_err(|error| file_error("open for writing", path, error)),
         Err(_) => {
-            let message = format!("nobody reads from the pipe {}", shown(path));
+            let message = format!("nobody reads from the pipe {}", display_path(path));
             Err(ConnectorError::permanent(message)
                 .with_hint(format!("start what reads from it; waited {} seconds", WITHIN.as_secs())))
         }
@@ -81,7 +81,7 @@ pub(super) fn is_pipe(_: &Path) -> bool {
 mod tests {
     use std::io::{Read, Write};
 
-    use super::super::writable;
+    use super::super::path::check_writable;
     use super::*;
 
     fn pipe(folder: &Path) -> std::path::PathBuf {
@@ -94,7 +94,7 @@ mod tests {
     async fn a_pipe_that_nobody_reads_is_told_of() {
         let folder = tempfile::tempdir().unwrap();
         let path = pipe(folder.path());
-        writable(&path, true).unwrap();
+        check_writable(&path, true).unwrap();
         let error = reach(&path).await.unwrap_err();
         assert!(error.is_permanent() && error.hint().is_some(), "{error:?}");
         assert_eq!(error.message(), format!("nobody reads from the pipe {}", path.display()));

@@ -1,82 +1,16 @@
-//! What the connectors of files have in common: reading on a thread of their own, appending whole lines, sizes, and
-//! the words for a file that is not there.
-
-mod append;
-#[cfg(any(feature = "csv", feature = "excel"))]
-mod columns;
-mod feed;
-mod format;
-#[cfg(any(feature = "json_lines", feature = "csv"))]
-mod growing;
-mod lock;
-mod pipe;
-mod stdout;
-mod tail;
+//! Paths of files: how errors and messages name a file, and what a path must lead to.
 
 use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf, absolute};
 use std::sync::Arc;
 
-#[cfg(any(feature = "json_lines", feature = "csv"))]
-use super::Shard;
-use super::{ConnectorError, Disposition, Endpoint, FetchRequest, Source};
+use super::pipe::is_pipe;
+use crate::connector::{ConnectorError, Endpoint, Shard};
 use crate::settings::suggest::similar;
-use crate::transaction::Transaction;
-
-pub(crate) use crate::settings::ByteSize;
-pub(crate) use append::{AppendFile, Batch, Mode};
-#[cfg(any(feature = "csv", feature = "excel"))]
-pub(crate) use columns::{cells, in_order, named};
-pub(crate) use feed::{Closed, Feed, Outlet};
-#[cfg(feature = "excel")]
-pub(crate) use format::Format;
-#[cfg(any(feature = "csv", feature = "excel"))]
-pub(crate) use format::column_name;
-pub(crate) use format::{ENOUGH, header_below, refuse_other_format};
-#[cfg(any(feature = "json_lines", feature = "csv"))]
-pub(crate) use growing::{Text, Turn};
-pub(crate) use pipe::is_pipe;
-#[cfg(feature = "json_lines")]
-pub(crate) use tail::json_ending;
-#[cfg(any(feature = "csv", feature = "excel"))]
-pub(crate) use tail::{Ending, Tail};
-
-/// When a sink asks the system to write a file through to the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Fsync {
-    /// Once, at close. A crash of the machine may lose what the system had not written by itself.
-    #[default]
-    End,
-    /// Before each dispatch returns: what was dispatched survives a crash of the machine.
-    Each,
-    /// Never; the system writes when it likes.
-    Never,
-}
-
-/// Reads a source from the front until it comes to the transaction with this id.
-pub(crate) async fn find<S: Source>(source: S, id: &str) -> Result<Option<Transaction>, ConnectorError> {
-    loop {
-        let deliveries = source.fetch(&FetchRequest::new(1000)).await?;
-        if deliveries.is_empty() {
-            return Ok(None);
-        }
-        let mut passed = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
-            if delivery.transaction().id() == id {
-                source.close().await?;
-                return Ok(Some(delivery.into_parts().0));
-            }
-            passed.push(delivery.settle(Disposition::Ack));
-        }
-        source.settle(passed).await?;
-    }
-}
 
 /// Refuses to empty a file that several workers write to.
-#[cfg(any(feature = "json_lines", feature = "csv"))]
-pub(crate) fn refuse_to_empty(shard: Shard) -> Result<(), ConnectorError> {
+pub fn refuse_to_empty(shard: Shard) -> Result<(), ConnectorError> {
     if shard.count <= 1 {
         return Ok(());
     }
@@ -86,47 +20,44 @@ pub(crate) fn refuse_to_empty(shard: Shard) -> Result<(), ConnectorError> {
 }
 
 /// Says whether a path leads to what can be read only once: a pipe, a terminal.
-#[cfg(any(feature = "json_lines", feature = "csv"))]
-pub(crate) fn is_stream(path: &Path) -> bool {
+pub fn is_stream(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
 /// Refuses to share a stream among several workers: a reader would pass over the others' share of what happens to come
 /// to it, and lines of several writers would run into each other.
-#[cfg(any(feature = "json_lines", feature = "csv"))]
-pub(crate) fn refuse_to_share(path: &Path, shard: Shard) -> Result<(), ConnectorError> {
+pub fn refuse_to_share(path: &Path, shard: Shard) -> Result<(), ConnectorError> {
     if shard.count <= 1 || !is_stream(path) {
         return Ok(());
     }
-    let message = format!("{} is no regular file and cannot be shared by several workers", shown(path));
+    let message =
+        format!("{} is no regular file and cannot be shared by several workers", display_path(path));
     Err(ConnectorError::permanent(message).with_hint("set `workers = 1`, or name a file"))
 }
 
 /// Finds out whether a named pipe may be read by one worker. It is not opened: its writer would take that for its reader.
-#[cfg(any(feature = "json_lines", feature = "csv"))]
 pub(crate) fn pipe_to_read(path: &Path, shard: Shard) -> Result<(), ConnectorError> {
     refuse_to_share(path, shard)?;
     #[cfg(unix)]
     rustix::fs::access(path, rustix::fs::Access::READ_OK)
-        .map_err(|error| cannot("open", path, error.into()))?;
+        .map_err(|error| file_error("open", path, error.into()))?;
     Ok(())
 }
 
 /// The last part of a path: what ids and metadata name a file by.
-pub(crate) fn file_name(path: &Path) -> Arc<str> {
+pub fn file_name(path: &Path) -> Arc<str> {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into()
 }
 
 /// The id of what is numbered in a file: `file:number`. After `turns` other files at the same path the file is named
 /// `file#2`, `file#3`, …, so that no two transactions of a run have one id.
-#[cfg(any(feature = "json_lines", feature = "csv"))]
-pub(crate) fn numbered(file: &str, turns: u64, number: u64) -> String {
+pub fn record_id(file: &str, turns: u64, number: u64) -> String {
     if turns == 0 { format!("{file}:{number}") } else { format!("{file}#{}:{number}", turns + 1) }
 }
 
 /// A file as a place: one name for all ways to write its path. `..` takes a folder back without asking where a link
 /// leads; what is below the working folder is named from there.
-pub(crate) fn place(path: &Path) -> Endpoint {
+pub fn endpoint(path: &Path) -> Endpoint {
     let mut direct = PathBuf::new();
     for part in path.components() {
         match (part, direct.components().next_back()) {
@@ -143,11 +74,14 @@ pub(crate) fn place(path: &Path) -> Endpoint {
 }
 
 /// Opens a file for reading; a folder is refused.
-pub(crate) fn open(path: &Path) -> Result<File, ConnectorError> {
-    let file = File::open(path).map_err(|error| cannot("open", path, error))?;
+pub fn open_file(path: &Path) -> Result<File, ConnectorError> {
+    let file = File::open(path).map_err(|error| file_error("open", path, error))?;
     let is_dir = file.metadata().is_ok_and(|metadata| metadata.is_dir());
     if is_dir {
-        return Err(ConnectorError::permanent(format!("{} is a folder, expected a file", shown(path))));
+        return Err(ConnectorError::permanent(format!(
+            "{} is a folder, expected a file",
+            display_path(path)
+        )));
     }
     Ok(file)
 }
@@ -159,13 +93,13 @@ pub(crate) fn no_folder(path: &Path) -> Result<(), ConnectorError> {
     if !names_folder && !path.is_dir() {
         return Ok(());
     }
-    Err(ConnectorError::permanent(format!("{} is a folder, expected a file", shown(path)))
+    Err(ConnectorError::permanent(format!("{} is a folder, expected a file", display_path(path)))
         .with_hint("name a file in it"))
 }
 
 /// Finds out whether a file can be written, or made where it is not there, and leaves everything as it is. A named pipe
 /// is not tried: whoever reads from it would take that for the end.
-pub(crate) fn writable(path: &Path, create: bool) -> Result<(), ConnectorError> {
+pub fn check_writable(path: &Path, create: bool) -> Result<(), ConnectorError> {
     no_folder(path)?;
     if is_pipe(path) {
         return Ok(());
@@ -175,21 +109,21 @@ pub(crate) fn writable(path: &Path, create: bool) -> Result<(), ConnectorError> 
         Err(error) if error.kind() == io::ErrorKind::NotFound && create => {
             let full = absolute(path).unwrap_or_else(|_| path.to_owned());
             let Some(folder) = full.ancestors().skip(1).find(|folder| folder.exists()) else {
-                return Err(cannot("open for writing", path, error));
+                return Err(file_error("open for writing", path, error));
             };
             // What the system allows is known only by trying.
             let trial = folder.join(format!(".ergon-check-{}", std::process::id()));
             File::create_new(&trial)
                 .and_then(|_| std::fs::remove_file(&trial))
-                .map_err(|error| cannot("make a file in", folder, error))
+                .map_err(|error| file_error("make a file in", folder, error))
         }
-        Err(error) => Err(cannot("open for writing", path, error)),
+        Err(error) => Err(file_error("open for writing", path, error)),
     }
 }
 
 /// The error of a file that cannot be opened, made or read: which one, where it was looked for, and what to do.
-pub(crate) fn cannot(what: &str, path: &Path, error: io::Error) -> ConnectorError {
-    let message = format!("cannot {what} {}", shown(path));
+pub fn file_error(what: &str, path: &Path, error: io::Error) -> ConnectorError {
+    let message = format!("cannot {what} {}", display_path(path));
     let failure = match error.kind() {
         // A full disk or an interrupted mount may recover; what the others say stays true.
         io::ErrorKind::StorageFull
@@ -206,7 +140,7 @@ pub(crate) fn cannot(what: &str, path: &Path, error: io::Error) -> ConnectorErro
 }
 
 /// The path as it was looked for.
-pub(crate) fn shown(path: &Path) -> String {
+pub fn display_path(path: &Path) -> String {
     absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
@@ -262,7 +196,7 @@ mod tests {
     fn a_missing_file_says_where_it_was_looked_for_and_what_is_like_it() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("orders.csv"), "").unwrap();
-        let error = open(&folder.path().join("order.csv")).unwrap_err();
+        let error = open_file(&folder.path().join("order.csv")).unwrap_err();
         assert!(error.message().contains(folder.path().to_str().unwrap()), "{error}");
         assert_eq!(error.hint(), Some("did you mean `orders.csv`?"));
         assert!(error.is_permanent());
@@ -275,7 +209,7 @@ mod tests {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         let hint = |name: &str| {
-            let error = open(&folder.path().join(name)).unwrap_err();
+            let error = open_file(&folder.path().join(name)).unwrap_err();
             error.hint().unwrap().split('`').nth(1).map(str::to_owned)
         };
         for (name, meant) in
@@ -291,13 +225,13 @@ mod tests {
     #[test]
     fn a_folder_where_nothing_can_be_made_is_not_offered_instead_of_itself() {
         let folder = tempfile::tempdir().unwrap();
-        let error = cannot("make a file in", folder.path(), io::ErrorKind::NotFound.into());
+        let error = file_error("make a file in", folder.path(), io::ErrorKind::NotFound.into());
         assert_eq!(error.hint(), Some("nothing can be made there; name another folder"));
     }
 
     #[test]
     fn one_file_is_one_place_however_its_path_is_written() {
-        let name = |path: &str| place(Path::new(path)).name().to_owned();
+        let name = |path: &str| endpoint(Path::new(path)).name().to_owned();
         for path in ["out/a.jsonl", "./out/a.jsonl", "out//./a.jsonl", "out/b/../a.jsonl"] {
             assert_eq!(name(path), "out/a.jsonl", "{path}");
         }
@@ -311,6 +245,6 @@ mod tests {
     #[test]
     fn a_folder_is_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(open(folder.path()).unwrap_err().message().ends_with("is a folder, expected a file"));
+        assert!(open_file(folder.path()).unwrap_err().message().ends_with("is a folder, expected a file"));
     }
 }

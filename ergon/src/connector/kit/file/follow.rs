@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use same_file::Handle;
 
-use super::{cannot, open, shown};
+use super::path::{display_path, file_error, open_file};
+use super::pipe;
 use crate::connector::ConnectorError;
 
 /// How many bytes are compared to find out whether a file is still the one that was read.
@@ -15,15 +16,17 @@ const PRINT: usize = 256;
 
 /// The file of a source: read once to its end, or followed.
 #[derive(Debug)]
-pub(crate) enum Text {
+pub enum InputFile {
+    /// The file is read once.
     Once(File),
+    /// The file is read on when it grows.
     Followed(Growing),
 }
 
-impl Text {
+impl InputFile {
     /// Opens a file; one that is no regular file or named pipe cannot be followed.
-    pub(crate) fn open(path: &Path, follow: bool) -> Result<Self, ConnectorError> {
-        let file = open(path)?;
+    pub fn open(path: &Path, follow: bool) -> Result<Self, ConnectorError> {
+        let file = open_file(path)?;
         if !follow {
             return Ok(Self::Once(file));
         }
@@ -31,7 +34,25 @@ impl Text {
     }
 }
 
-impl Read for Text {
+impl InputFile {
+    /// Says whether the file is followed.
+    pub fn is_followed(&self) -> bool {
+        matches!(self, Self::Followed(_))
+    }
+
+    /// Looks at what became of a file that was read to its end. A file that is not followed stays the same.
+    ///
+    /// # Errors
+    /// The file cannot be looked at.
+    pub fn turn(&mut self) -> io::Result<Turn> {
+        match self {
+            Self::Once(_) => Ok(Turn::Same),
+            Self::Followed(file) => file.turn(),
+        }
+    }
+}
+
+impl Read for InputFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Once(file) => file.read(buffer),
@@ -42,7 +63,7 @@ impl Read for Text {
 
 /// What became of a file that was read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub enum Turn {
     /// There may be more to read of it.
     Same,
     /// All of it was read, and another has its place: it was renamed, or emptied. The next read is of that other one.
@@ -51,7 +72,7 @@ pub(crate) enum Turn {
 
 /// A file that grows, and whose place another may take.
 #[derive(Debug)]
-pub(crate) struct Growing {
+pub struct Growing {
     path: PathBuf,
     file: File,
     /// A pipe is read on when its next writer comes, and has nothing to compare.
@@ -71,9 +92,9 @@ pub(crate) struct Growing {
 
 impl Growing {
     fn new(path: &Path, file: File) -> Result<Self, ConnectorError> {
-        let metadata = file.metadata().map_err(|error| cannot("read", path, error))?;
-        if !metadata.is_file() && !super::pipe::is_pipe(path) {
-            let message = format!("{} is no regular file and cannot be followed", shown(path));
+        let metadata = file.metadata().map_err(|error| file_error("read", path, error))?;
+        if !metadata.is_file() && !pipe::is_pipe(path) {
+            let message = format!("{} is no regular file and cannot be followed", display_path(path));
             return Err(ConnectorError::permanent(message).with_hint("leave `streaming` out, or name a file"));
         }
         Ok(Self::over(path.to_owned(), file, metadata.is_file()))
@@ -94,18 +115,21 @@ impl Growing {
     }
 
     /// Looks what became of the file; to be called after a read that brought nothing.
-    pub(crate) fn turn(&mut self) -> io::Result<Turn> {
+    pub fn turn(&mut self) -> io::Result<Turn> {
         if !self.regular {
             return Ok(Turn::Same);
         }
         if let Some(successor) = self.successor.take() {
             // This one was read to its end once more after that one had been found.
-            tracing::info!(file = shown(&self.path), "another file is at the path; reading that one");
+            tracing::info!(file = display_path(&self.path), "another file is at the path; reading that one");
             *self = Self::over(std::mem::take(&mut self.path), successor, true);
             return Ok(Turn::Another);
         }
         if self.is_cut()? {
-            tracing::info!(file = shown(&self.path), "the file was emptied; reading it from its front");
+            tracing::info!(
+                file = display_path(&self.path),
+                "the file was emptied; reading it from its front"
+            );
             let mut file = self.file.try_clone()?;
             file.rewind()?;
             *self = Self::over(std::mem::take(&mut self.path), file, true);
@@ -140,7 +164,7 @@ impl Growing {
             Ok(there) => there,
             Err(error) => {
                 if !std::mem::replace(&mut self.missing, true) {
-                    let file = shown(&self.path);
+                    let file = display_path(&self.path);
                     tracing::warn!(file, %error, "the file is not at its place; waiting for another one there");
                 }
                 return Ok(());

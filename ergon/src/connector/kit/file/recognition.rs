@@ -2,18 +2,22 @@
 
 use std::path::Path;
 
-use super::shown;
+use super::path::display_path;
 use crate::connector::ConnectorError;
 
 /// How many of its first bytes are enough to recognize a file.
-pub(crate) const ENOUGH: usize = 64 * 1024;
+pub const RECOGNITION_BYTES: usize = 64 * 1024;
 
 /// A format that is no text in UTF-8, or text that is neither CSV nor JSON Lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum FileKind {
+    /// Compressed with gzip.
     Gzip,
+    /// Compressed with bzip2.
     Bzip2,
+    /// Compressed with zstd.
     Zstd,
+    /// Compressed with xz.
     Xz,
     /// A `.xlsx` or `.xlsm` workbook.
     Workbook,
@@ -27,30 +31,37 @@ pub(crate) enum Format {
     Zip,
     /// The container of `.xls` workbooks and of encrypted ones.
     Compound,
+    /// Text in UTF-16.
     Utf16,
+    /// Text in UTF-32.
     Utf32,
+    /// A PDF.
     Pdf,
+    /// A page in HTML.
     Html,
+    /// XML.
     Xml,
+    /// A Parquet file.
     Parquet,
+    /// An SQLite database.
     Sqlite,
 }
 
-impl Format {
+impl FileKind {
     /// Recognizes a format by the first bytes of a file; `None` for text in UTF-8, for no bytes, and for what is not
-    /// known. Of a zip archive, [`ENOUGH`] bytes tell which kind it is.
-    pub(crate) fn of(start: &[u8]) -> Option<Self> {
-        const SIGNATURES: [(&[u8], Format); 10] = [
-            (b"\x1f\x8b", Format::Gzip),
-            (b"\x28\xb5\x2f\xfd", Format::Zstd),
-            (b"\xfd7zXZ\0", Format::Xz),
-            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Format::Compound),
-            (b"%PDF-", Format::Pdf),
-            (b"SQLite format 3\0", Format::Sqlite),
-            (b"\xff\xfe\0\0", Format::Utf32),
-            (b"\0\0\xfe\xff", Format::Utf32),
-            (b"\xff\xfe", Format::Utf16),
-            (b"\xfe\xff", Format::Utf16),
+    /// known. Of a zip archive, [`RECOGNITION_BYTES`] bytes tell which kind it is.
+    pub fn of(start: &[u8]) -> Option<Self> {
+        const SIGNATURES: [(&[u8], FileKind); 10] = [
+            (b"\x1f\x8b", FileKind::Gzip),
+            (b"\x28\xb5\x2f\xfd", FileKind::Zstd),
+            (b"\xfd7zXZ\0", FileKind::Xz),
+            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", FileKind::Compound),
+            (b"%PDF-", FileKind::Pdf),
+            (b"SQLite format 3\0", FileKind::Sqlite),
+            (b"\xff\xfe\0\0", FileKind::Utf32),
+            (b"\0\0\xfe\xff", FileKind::Utf32),
+            (b"\xff\xfe", FileKind::Utf16),
+            (b"\xfe\xff", FileKind::Utf16),
         ];
         if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
             return Some(zip(start));
@@ -72,7 +83,7 @@ impl Format {
     }
 
     /// What the file is, to stand after its name: `is compressed with gzip`.
-    pub(crate) const fn what(self) -> &'static str {
+    pub const fn what(self) -> &'static str {
         match self {
             Self::Gzip => "is compressed with gzip",
             Self::Bzip2 => "is compressed with bzip2",
@@ -124,21 +135,21 @@ impl Format {
 ///
 /// # Errors
 /// What the file is, `expected` (`CSV`), and the step that helps.
-pub(crate) fn refuse_other_format(path: &Path, start: &[u8], expected: &str) -> Result<(), ConnectorError> {
-    let Some(format) = Format::of(start) else { return Ok(()) };
-    let message = format!("{} {}, expected {expected} in UTF-8", shown(path), format.what());
+pub fn refuse_other_kind(path: &Path, start: &[u8], expected: &str) -> Result<(), ConnectorError> {
+    let Some(format) = FileKind::of(start) else { return Ok(()) };
+    let message = format!("{} {}, expected {expected} in UTF-8", display_path(path), format.what());
     Err(ConnectorError::permanent(message).with_hint(format.step()))
 }
 
 /// The name of a column without the white space around it; no-break and zero-width spaces are white space here.
-pub(crate) fn column_name(cell: &str) -> &str {
+pub fn trimmed_name(cell: &str) -> &str {
     cell.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}'))
 }
 
 /// Finds the header below titles and comments, by the number of cells in each of the first rows: the index of the
 /// first row that is as wide as most rows. `None` where that is the first row already, or where most rows have less
 /// than two cells.
-pub(crate) fn header_below(widths: &[usize]) -> Option<usize> {
+pub fn header_below(widths: &[usize]) -> Option<usize> {
     let many = |width: usize| widths.iter().filter(|other| **other == width).count();
     let usual = widths.iter().copied().max_by_key(|width| (many(*width), *width))?;
     let first = widths.iter().position(|width| *width == usual)?;
@@ -146,18 +157,18 @@ pub(crate) fn header_below(widths: &[usize]) -> Option<usize> {
 }
 
 /// What kind of zip archive this is, by the names of its parts.
-fn zip(start: &[u8]) -> Format {
+fn zip(start: &[u8]) -> FileKind {
     let has = |part: &[u8]| start.windows(part.len()).any(|window| window == part);
     if has(b"xl/workbook.bin") {
-        Format::BinaryWorkbook
+        FileKind::BinaryWorkbook
     } else if has(b"application/vnd.oasis.opendocument") {
-        Format::OpenDocument
+        FileKind::OpenDocument
     } else if has(b"word/") || has(b"ppt/") {
-        Format::OtherOffice
+        FileKind::OtherOffice
     } else if has(b"xl/") || has(b"[Content_Types].xml") {
-        Format::Workbook
+        FileKind::Workbook
     } else {
-        Format::Zip
+        FileKind::Zip
     }
 }
 
@@ -169,14 +180,14 @@ fn is_utf16(start: &[u8]) -> bool {
     pairs.len() > 1 && (first == 0 || second == 0) && (first + second) * 10 >= pairs.len() * 7
 }
 
-fn markup(start: &[u8]) -> Option<Format> {
+fn markup(start: &[u8]) -> Option<FileKind> {
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
     let begins = |with: &[u8]| start.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with));
     let html: [&[u8]; 4] = [b"<!doctype html", b"<html", b"<head", b"<table"];
     if html.into_iter().any(begins) {
-        return Some(Format::Html);
+        return Some(FileKind::Html);
     }
-    begins(b"<?xml").then_some(Format::Xml)
+    begins(b"<?xml").then_some(FileKind::Xml)
 }
 
 #[cfg(test)]
@@ -187,31 +198,31 @@ mod tests {
     fn other_formats_are_recognized_by_their_first_bytes() {
         let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
         let turned = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
-        let cases: [(Vec<u8>, Format); 17] = [
-            (b"\x1f\x8b\x08\0".to_vec(), Format::Gzip),
-            (b"PK\x03\x04....[Content_Types].xml....xl/workbook.xml".to_vec(), Format::Workbook),
-            (b"PK\x03\x04....[Content_Types].xml....xl/workbook.bin".to_vec(), Format::BinaryWorkbook),
-            (b"PK\x03\x04....[Content_Types].xml....word/document.xml".to_vec(), Format::OtherOffice),
+        let cases: [(Vec<u8>, FileKind); 17] = [
+            (b"\x1f\x8b\x08\0".to_vec(), FileKind::Gzip),
+            (b"PK\x03\x04....[Content_Types].xml....xl/workbook.xml".to_vec(), FileKind::Workbook),
+            (b"PK\x03\x04....[Content_Types].xml....xl/workbook.bin".to_vec(), FileKind::BinaryWorkbook),
+            (b"PK\x03\x04....[Content_Types].xml....word/document.xml".to_vec(), FileKind::OtherOffice),
             (
                 b"PK\x03\x04....mimetypeapplication/vnd.oasis.opendocument.spreadsheet".to_vec(),
-                Format::OpenDocument,
+                FileKind::OpenDocument,
             ),
-            (b"PK\x03\x04....orders.csv".to_vec(), Format::Zip),
-            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0".to_vec(), Format::Compound),
-            (b"\xff\xfei\0d\0".to_vec(), Format::Utf16),
-            (utf16("id,qty\n1,2\n"), Format::Utf16),
-            (turned("id,größe\n1,2\n"), Format::Utf16),
-            (turned("\u{feff}id"), Format::Utf16),
-            (b"\xff\xfe\0\0i\0\0\0".to_vec(), Format::Utf32),
-            (b"BZh91AY&SY\0".to_vec(), Format::Bzip2),
-            (b"%PDF-1.7".to_vec(), Format::Pdf),
-            (b"PAR1\x15".to_vec(), Format::Parquet),
-            (b"\xef\xbb\xbf\n <!DOCTYPE HTML><html>".to_vec(), Format::Html),
-            (b"<?xml version=\"1.0\"?>".to_vec(), Format::Xml),
+            (b"PK\x03\x04....orders.csv".to_vec(), FileKind::Zip),
+            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0".to_vec(), FileKind::Compound),
+            (b"\xff\xfei\0d\0".to_vec(), FileKind::Utf16),
+            (utf16("id,qty\n1,2\n"), FileKind::Utf16),
+            (turned("id,größe\n1,2\n"), FileKind::Utf16),
+            (turned("\u{feff}id"), FileKind::Utf16),
+            (b"\xff\xfe\0\0i\0\0\0".to_vec(), FileKind::Utf32),
+            (b"BZh91AY&SY\0".to_vec(), FileKind::Bzip2),
+            (b"%PDF-1.7".to_vec(), FileKind::Pdf),
+            (b"PAR1\x15".to_vec(), FileKind::Parquet),
+            (b"\xef\xbb\xbf\n <!DOCTYPE HTML><html>".to_vec(), FileKind::Html),
+            (b"<?xml version=\"1.0\"?>".to_vec(), FileKind::Xml),
         ];
         for (start, format) in cases {
-            assert_eq!(Format::of(&start), Some(format), "{:?}", String::from_utf8_lossy(&start));
-            let error = refuse_other_format(Path::new("/a"), &start, "CSV").unwrap_err();
+            assert_eq!(FileKind::of(&start), Some(format), "{:?}", String::from_utf8_lossy(&start));
+            let error = refuse_other_kind(Path::new("/a"), &start, "CSV").unwrap_err();
             assert!(error.is_permanent() && error.hint().is_some(), "{error}");
         }
     }
@@ -230,7 +241,7 @@ mod tests {
             "PAR1,PAR2\n",
             "日本,2",
         ] {
-            assert_eq!(Format::of(text.as_bytes()), None, "{text:?}");
+            assert_eq!(FileKind::of(text.as_bytes()), None, "{text:?}");
         }
     }
 
@@ -238,7 +249,7 @@ mod tests {
     fn a_name_is_compared_without_what_cannot_be_seen_around_it() {
         for cell in ["order id", " order id\t", "\u{a0}order id\u{202f}\u{3000}", "\u{feff}order id\u{200b}"]
         {
-            assert_eq!(column_name(cell), "order id", "{cell:?}");
+            assert_eq!(trimmed_name(cell), "order id", "{cell:?}");
         }
     }
 

@@ -12,16 +12,21 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 use zip::ZipArchive;
 
+use super::lines::{MARK_NAME, MARK_PART};
 use super::rows::Rows;
 use super::workbook::open_workbook;
-use super::written::{DATE_PATTERN, TIME_PATTERN};
-use super::{ExcelConfig, cell, error, marks};
-use crate::connector::file::{ByteSize, cannot, shown};
+use super::{ExcelConfig, cell, error};
+use crate::connector::kit::file::{display_path, file_error};
 use crate::connector::{ConnectorError, Shard};
+use crate::settings::ByteSize;
+
+/// How dates look, and dates with a time.
+pub(super) const DATE_PATTERN: &str = "yyyy-mm-dd";
+pub(super) const TIME_PATTERN: &str = "yyyy-mm-dd hh:mm:ss";
 
 /// What a sink has to know of the workbook that it adds rows to.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct Existing {
     pub(super) sheet: String,
     /// The names in the header; none if the sheet has nothing from the header's row on.
     pub(super) names: Option<Arc<[String]>>,
@@ -29,7 +34,7 @@ pub(super) struct Kept {
     pub(super) first: u32,
     /// The last row with a cell, as Excel counts; 0 if there is none.
     pub(super) last_row: u32,
-    /// Which rows were added last; see [`marks`].
+    /// Which rows were added last; see [`MARK_PART`].
     pub(super) mark: Option<String>,
 }
 
@@ -56,7 +61,7 @@ pub(super) type Visit<'a> = &'a mut dyn FnMut(u32, u32, Cell) -> Result<(), Conn
 ///
 /// # Errors
 /// The workbook cannot be read, or something in it could not be written again.
-pub(super) fn read(config: &ExcelConfig, visit: Visit<'_>) -> Result<Option<Kept>, ConnectorError> {
+pub(super) fn read(config: &ExcelConfig, visit: Visit<'_>) -> Result<Option<Existing>, ConnectorError> {
     let path: &Path = &config.path;
     if !path.exists() {
         return Ok(None);
@@ -90,7 +95,7 @@ const PLAIN_PARTS: [&str; 9] = [
     "_rels/.rels",
     "docProps/app.xml",
     "docProps/core.xml",
-    marks::PART,
+    MARK_PART,
     "xl/workbook.xml",
     "xl/_rels/workbook.xml.rels",
     "xl/styles.xml",
@@ -99,7 +104,7 @@ const PLAIN_PARTS: [&str; 9] = [
 
 impl<'a> Parts<'a> {
     fn open(path: &'a Path) -> Result<Self, ConnectorError> {
-        let file = File::open(path).map_err(|error| cannot("open", path, error))?;
+        let file = File::open(path).map_err(|error| file_error("open", path, error))?;
         let archive = ZipArchive::new(BufReader::new(file)).map_err(|cause| error::damaged(path, cause))?;
         Ok(Self { path, archive, found: Vec::new() })
     }
@@ -112,7 +117,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    fn read(mut self, config: &ExcelConfig, visit: Visit<'_>) -> Result<(Kept, bool), ConnectorError> {
+    fn read(mut self, config: &ExcelConfig, visit: Visit<'_>) -> Result<(Existing, bool), ConnectorError> {
         let names = self.archive.file_names().map(|name| name.map(Cow::into_owned));
         let names: Vec<String> =
             names.collect::<Result<_, _>>().map_err(|cause| error::damaged(self.path, cause))?;
@@ -126,8 +131,8 @@ impl<'a> Parts<'a> {
             }
         }
         let has = |part: &str| names.iter().any(|name| name == part);
-        let mut kept = Kept { sheet: self.workbook()?, ..Kept::default() };
-        if has(marks::PART) {
+        let mut kept = Existing { sheet: self.workbook()?, ..Existing::default() };
+        if has(MARK_PART) {
             kept.mark = self.mark()?;
         }
         let looks = if has("xl/styles.xml") { self.looks()? } else { Vec::new() };
@@ -151,7 +156,7 @@ impl<'a> Parts<'a> {
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         let what = format!(
             "{} holds what would be lost when rows are added to it: {}{more}",
-            shown(self.path),
+            display_path(self.path),
             self.found.join(", ")
         );
         ConnectorError::permanent(what).with_hint(
@@ -228,11 +233,11 @@ impl<'a> Parts<'a> {
     /// Reads which rows were added last.
     fn mark(&mut self) -> Result<Option<String>, ConnectorError> {
         let (mut is_mark, mut mark) = (false, String::new());
-        self.part(marks::PART, |event| {
+        self.part(MARK_PART, |event| {
             match event {
                 Event::Start(tag) if local(tag) == "property" => {
                     let name = attribute(tag, "name").unwrap_or_default();
-                    is_mark = name == marks::NAME;
+                    is_mark = name == MARK_NAME;
                     return Ok((!is_mark).then(|| format!("the property `{name}`")));
                 }
                 Event::Text(text) if is_mark => mark.push_str(&text.xml10_content()),
@@ -367,7 +372,7 @@ impl Now {
 struct Sheet<'a> {
     looks: Vec<Option<Look>>,
     texts: Vec<String>,
-    kept: &'a mut Kept,
+    kept: &'a mut Existing,
     header_row: u32,
     has_header: bool,
 }

@@ -6,7 +6,7 @@ use crate::connector::ConnectorError;
 use crate::transaction::{Content, Transaction};
 
 /// The cells of a transaction, by name.
-pub(crate) fn cells(transaction: &Transaction) -> Result<Map<String, Value>, ConnectorError> {
+pub fn cells(transaction: &Transaction) -> Result<Map<String, Value>, ConnectorError> {
     let refused = |why: &str| {
         ConnectorError::permanent(format!("transaction `{}` is no row: {why}", transaction.id()))
             .with_hint("a row is a map of names to values")
@@ -24,7 +24,7 @@ pub(crate) fn cells(transaction: &Transaction) -> Result<Map<String, Value>, Con
 }
 
 /// Refuses names that no header can have: no source would read the file again.
-pub(crate) fn named(names: &[String], transaction: &Transaction) -> Result<(), ConnectorError> {
+pub fn named(names: &[String], transaction: &Transaction) -> Result<(), ConnectorError> {
     let wrong = match names {
         [] => "has no names",
         names if names.iter().any(|name| name.trim().is_empty()) => "has a blank name",
@@ -37,7 +37,7 @@ pub(crate) fn named(names: &[String], transaction: &Transaction) -> Result<(), C
 }
 
 /// Puts the cells in the order of the columns; a name that no column has is refused.
-pub(crate) fn in_order(
+pub fn in_order(
     mut cells: Map<String, Value>,
     names: &[String],
     transaction: &Transaction,

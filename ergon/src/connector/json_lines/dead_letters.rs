@@ -5,39 +5,40 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::source::Lines;
-use super::{Envelope, JsonLines, line};
-use crate::connector::file::{AppendFile, Batch, Fsync, Mode, cannot, json_ending, open};
+use super::lines::Lines;
+use super::{Envelope, JsonLines, JsonLinesFormat, envelope, error, source, truncated};
+use crate::connector::kit::file::{AppendFile, Batch, Fsync, WriteOptions, file_error, open_file};
 use crate::connector::{ConnectorError, DeadLetterVisitor, DeadLetters, Redrive, Visit};
 use crate::transaction::{Content, Payload, Transaction, key, time};
 
 impl DeadLetters for JsonLines {
     async fn visit(&self, visitor: &mut dyn DeadLetterVisitor) -> Result<(), ConnectorError> {
-        let path = &self.config.path;
+        let JsonLinesFormat { config, file: name } = self.format();
+        let path = &config.path;
         if !path.exists() {
             return Ok(());
         }
-        let mut replayed = Replayed::read(self.sidecar(), visitor.takes())?;
-        let file = open(path)?;
+        let mut replayed = Replayed::read(sidecar(path), visitor.takes())?;
+        let file = open_file(path)?;
         // What is written meanwhile is looked at next time: a letter that is rejected again must not go round.
-        let there = file.metadata().map_err(|error| cannot("read", path, error))?.len();
-        let mut lines = Lines::new(file.take(there), self.config.max_line);
-        while let Some(line) = lines.next().map_err(|error| cannot("read", path, error))? {
+        let there = file.metadata().map_err(|error| file_error("read", path, error))?.len();
+        let mut lines = Lines::new(file.take(there), config.max_line);
+        while let Some(line) = lines.next().map_err(|error| file_error("read", path, error))? {
             if line.is_blank() || replayed.has(line.number, &line.content) {
                 continue;
             }
             let (number, content) = (line.number, line.content.clone());
-            let letter = if self.config.envelope == Envelope::Never {
-                self.transaction(line)
+            let letter = if config.envelope == Envelope::Never {
+                source::transaction(self.format(), line)
             } else {
-                let made = Transaction::builder().source(self.file.clone());
-                line::unwrapped(made, format!("{}:{number}", self.file), &line.content)
+                let made = Transaction::builder().source(name.clone());
+                envelope::unwrapped(made, format!("{name}:{number}"), &line.content)
             };
             match visitor.visit(replayed.counted(letter)).await {
                 Visit::Keep => (),
@@ -53,8 +54,9 @@ impl DeadLetters for JsonLines {
 /// alone; how often it was sent back is remembered beside the letters.
 impl Redrive for JsonLines {
     async fn redrive(&self, transaction: Transaction) -> Result<(), ConnectorError> {
-        let mode = Mode { create: false, append: true, fsync: Fsync::Each };
-        let envelope = match self.config.envelope {
+        let config = &self.format().config;
+        let options = WriteOptions { create: false, append: true, fsync: Fsync::Each };
+        let envelope = match config.envelope {
             Envelope::Always => Envelope::Always,
             Envelope::Auto | Envelope::Never => Envelope::Never,
         };
@@ -65,21 +67,18 @@ impl Redrive for JsonLines {
                 line.extend_from_slice(bytes);
                 Ok(())
             }
-            _ => line::write(&transaction, envelope, line).map_err(|error| {
-                let what = format!("transaction `{}` cannot be written as JSON", transaction.id());
-                ConnectorError::permanent(what).with_source(error)
-            }),
+            _ => envelope::write(&transaction, envelope, line)
+                .map_err(|cause| error::no_json(&transaction, cause)),
         });
-        AppendFile::reach(&self.config.path, mode).await?.append(batch, json_ending)
+        AppendFile::open(&config.path, options).await?.append(batch, truncated::ending)
     }
 }
 
-impl JsonLines {
-    fn sidecar(&self) -> PathBuf {
-        let mut name = self.config.path.as_os_str().to_owned();
-        name.push(".replayed");
-        name.into()
-    }
+/// The file next to the dead letters.
+fn sidecar(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".replayed");
+    name.into()
 }
 
 /// A letter that was sent back: one line of the file beside the letters.
@@ -114,7 +113,7 @@ impl Replayed {
         let file = if takes { Some(lock(&path)?) } else { None };
         let text = match std::fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read.map_err(|error| cannot("read", &path, error))?,
+            read => read.map_err(|error| file_error("read", &path, error))?,
         };
         let mut replayed = Self { path, file, letters: HashSet::new(), payloads: HashMap::new() };
         // A line that a crash cut off says nothing: that letter is sent back again.
@@ -147,7 +146,7 @@ impl Replayed {
     }
 
     fn add(&mut self, line: u64, content: &[u8]) -> Result<(), ConnectorError> {
-        let failed = |error| cannot("write to", &self.path, error);
+        let failed = |error| file_error("write to", &self.path, error);
         let text = String::from_utf8_lossy(content).trim().to_owned();
         let letter: &RawValue = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
         let replayed_at = time::seconds(SystemTime::now()).to_string();
@@ -169,7 +168,7 @@ fn payload_text(payload: &Payload) -> Option<String> {
 
 /// Opens the file for who sends back, alone; ends a line that a crash cut off.
 fn lock(path: &PathBuf) -> Result<File, ConnectorError> {
-    let failed = |error| cannot("open for writing", path, error);
+    let failed = |error| file_error("open for writing", path, error);
     let mut file = File::options().append(true).create(true).read(true).open(path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => (),

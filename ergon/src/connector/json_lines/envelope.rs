@@ -58,11 +58,10 @@ pub(super) fn write(
         Envelope::Auto => metadata.get(key::ERROR).is_some(),
         Envelope::Never => false,
     };
-    let (payload, content_type) = payload_json(transaction.payload())?;
     if !wrapped {
-        line.extend_from_slice(payload.get().as_bytes());
-        return Ok(());
+        return write_payload(transaction.payload(), line);
     }
+    let (payload, content_type) = payload_json(transaction.payload())?;
     let written = Written {
         id: transaction.id(),
         parent_id: transaction.parent_id(),
@@ -73,6 +72,40 @@ pub(super) fn write(
         metadata,
     };
     serde_json::to_writer(line, &written)
+}
+
+/// Writes the payload alone, as JSON on one line. The bytes of a body that is JSON are checked once and copied once.
+fn write_payload(payload: &Payload, line: &mut Vec<u8>) -> serde_json::Result<()> {
+    match payload.content() {
+        Content::Body(content_type, bytes) => write_body(content_type, bytes, line),
+        Content::Value(value) => serde_json::to_writer(line, value),
+        Content::Record(record) => match record.raw() {
+            Some((content_type, bytes)) => write_body(content_type, bytes, line),
+            None => serde_json::to_writer(line, record),
+        },
+        Content::Records(records) => serde_json::to_writer(line, records),
+    }
+}
+
+fn write_body(content_type: &ContentType, bytes: &Bytes, line: &mut Vec<u8>) -> serde_json::Result<()> {
+    if content_type.is_json()
+        && let Ok(text) = std::str::from_utf8(bytes)
+        && is_json(text)
+    {
+        if text.contains(['\n', '\r']) {
+            line.extend_from_slice(compact(text).as_bytes());
+        } else {
+            line.extend_from_slice(text.trim().as_bytes());
+        }
+        return Ok(());
+    }
+    let (payload, _) = body(content_type, bytes)?;
+    line.extend_from_slice(payload.get().as_bytes());
+    Ok(())
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// The payload as JSON on one line, and its content type if it was no JSON.
@@ -94,7 +127,7 @@ fn body<'a>(
 ) -> serde_json::Result<(Box<RawValue>, Option<&'a str>)> {
     let text = std::str::from_utf8(bytes).ok();
     match text {
-        Some(text) if content_type.is_json() && serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+        Some(text) if content_type.is_json() && is_json(text) => {
             Ok((RawValue::from_string(compact(text))?, None))
         }
         // Text, and what claims to be JSON and is not: a refused line keeps its bytes.

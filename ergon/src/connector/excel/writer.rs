@@ -6,15 +6,11 @@ use std::sync::Arc;
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 use serde_json::Value;
 
-use super::kept::{self, Cell, Kept, Look};
-use super::lines::Lines;
-use super::{DateFormat, ExcelConfig, marks};
+use super::existing::{self, Cell, DATE_PATTERN, Existing, Look, TIME_PATTERN};
+use super::lines::{Lines, MARK_NAME};
+use super::{DateFormat, ExcelConfig};
 use crate::connector::ConnectorError;
-use crate::connector::file::{cannot, no_folder, shown};
-
-/// How dates look, and dates with a time.
-pub(super) const DATE_PATTERN: &str = "yyyy-mm-dd";
-pub(super) const TIME_PATTERN: &str = "yyyy-mm-dd hh:mm:ss";
+use crate::connector::kit::file::{display_path, file_error, no_folder};
 
 /// Beyond this, Excel would round a whole number.
 const LARGEST_EXACT: u64 = 1 << 53;
@@ -35,24 +31,24 @@ fn may_be_replaced(path: &Path) -> Result<(), ConnectorError> {
     no_folder(path)?;
     let Ok(metadata) = path.metadata() else { return Ok(()) };
     if !metadata.is_file() {
-        let message = format!("{} is no regular file, expected a workbook or nothing", shown(path));
+        let message = format!("{} is no regular file, expected a workbook or nothing", display_path(path));
         return Err(ConnectorError::permanent(message)
             .with_hint("name a file; rows for a pipe or a device can be written as JSON lines or CSV"));
     }
     let refused = match std::fs::File::options().append(true).open(path) {
         Ok(_) => metadata.permissions().readonly(),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => true,
-        Err(error) => return Err(cannot("open for writing", path, error)),
+        Err(error) => return Err(file_error("open for writing", path, error)),
     };
     if refused {
-        return Err(ConnectorError::permanent(format!("{} is write-protected", shown(path)))
+        return Err(ConnectorError::permanent(format!("{} is write-protected", display_path(path)))
             .with_hint("let the user who runs this write to it, or name another workbook"));
     }
     Ok(())
 }
 
 /// The rows that are written, and which they are.
-pub(super) struct New<'a> {
+pub(super) struct NewRows<'a> {
     pub(super) names: &'a [String],
     pub(super) rows: Lines,
     pub(super) mark: Option<&'a str>,
@@ -60,7 +56,7 @@ pub(super) struct New<'a> {
 
 /// Writes the workbook beside its place, and moves it there when it is whole. What is in its place is kept, if the
 /// config says so.
-pub(super) fn write(config: &ExcelConfig, new: New<'_>) -> Result<(), ConnectorError> {
+pub(super) fn write(config: &ExcelConfig, new: NewRows<'_>) -> Result<(), ConnectorError> {
     let path: &Path = &config.path;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
@@ -79,7 +75,7 @@ pub(super) fn write(config: &ExcelConfig, new: New<'_>) -> Result<(), ConnectorE
 /// Puts the new workbook in its place, with the permissions of the one that is there.
 fn replace(path: &Path, new: &Path) -> Result<(), ConnectorError> {
     may_be_replaced(path)?;
-    let failed = |error| cannot("write", path, error);
+    let failed = |error| file_error("write", path, error);
     if let Ok(old) = path.metadata() {
         std::fs::set_permissions(new, old.permissions()).map_err(failed)?;
     }
@@ -87,16 +83,16 @@ fn replace(path: &Path, new: &Path) -> Result<(), ConnectorError> {
     std::fs::rename(new, path).map_err(failed)
 }
 
-fn fill(config: &ExcelConfig, new: New<'_>) -> Result<Workbook, ConnectorError> {
+fn fill(config: &ExcelConfig, new: NewRows<'_>) -> Result<Workbook, ConnectorError> {
     let failed = |error| failed(&config.path, error);
     let formats = Formats::new();
     let mut workbook = Workbook::new();
     if let Some(mark) = new.mark {
-        workbook.set_properties(&DocProperties::new().set_custom_property(marks::NAME, mark));
+        workbook.set_properties(&DocProperties::new().set_custom_property(MARK_NAME, mark));
     }
     let sheet = workbook.add_worksheet_with_constant_memory().map_err(failed)?;
     let kept = if config.append {
-        kept::read(config, &mut |row, column, cell| {
+        existing::read(config, &mut |row, column, cell| {
             formats.copy(sheet, (row - 1, column), &cell).map_err(failed)
         })?
     } else {
@@ -138,7 +134,7 @@ impl Places {
     /// The workbook has no column of a name.
     pub(super) fn new(
         config: &ExcelConfig,
-        kept: Option<Kept>,
+        kept: Option<Existing>,
         names: &[String],
     ) -> Result<Self, ConnectorError> {
         let kept = kept.unwrap_or_default();
@@ -157,15 +153,16 @@ impl Places {
 }
 
 fn no_column(path: &Path, name: &str, there: &Arc<[String]>) -> ConnectorError {
-    let what = format!("{} has no column `{name}`, which the rows of an unfinished run have", shown(path));
+    let what =
+        format!("{} has no column `{name}`, which the rows of an unfinished run have", display_path(path));
     ConnectorError::permanent(what)
         .with_hint(format!("name a column so, or move those rows away; the columns are {}", there.join(", ")))
 }
 
 fn failed(path: &Path, error: XlsxError) -> ConnectorError {
     match error {
-        XlsxError::IoError(error) => cannot("write", path, error),
-        other => ConnectorError::permanent(format!("cannot write {}", shown(path))).with_source(other),
+        XlsxError::IoError(error) => file_error("write", path, error),
+        other => ConnectorError::permanent(format!("cannot write {}", display_path(path))).with_source(other),
     }
 }
 

@@ -1,5 +1,4 @@
 //! Appending whole lines to a file, so that no reader sees half a line and no line is reported that is not there.
-#![cfg_attr(not(feature = "json_lines"), allow(dead_code, reason = "the other connectors use a part of it"))]
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -7,76 +6,51 @@ use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::batch::Batch;
+use super::ending::{Ending, Tail, mended};
 use super::lock::{self, Claim, Identity, Refused, Wish};
-use super::tail::{Ending, Tail, mended};
-use super::{Fsync, cannot, no_folder, pipe, shown, stdout};
+use super::path::{display_path, file_error, no_folder};
+use super::{pipe, stdout};
 use crate::connector::ConnectorError;
 
 /// How long a sink waits for another one that is about to empty the file.
 const EMPTIED_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// How a file is opened for writing.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mode {
-    /// Make the file, and the folders above it, if it is not there.
-    pub(crate) create: bool,
-    /// Keep what is in it; else it is emptied when the run begins.
-    pub(crate) append: bool,
-    pub(crate) fsync: Fsync,
+/// When a sink asks the system to write a file through to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fsync {
+    /// Once, at close. A crash of the machine may lose what the system had not written by itself.
+    #[default]
+    End,
+    /// Before each dispatch returns: what was dispatched survives a crash of the machine.
+    Each,
+    /// Never; the system writes when it likes.
+    Never,
 }
 
-/// The items of one dispatch as whole lines, to be written in one go.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    bytes: Vec<u8>,
-    /// For each line, the item it is of, and where in `bytes` it ends.
-    lines: Vec<(usize, usize)>,
-    /// How many items there were.
-    items: usize,
-    /// The items that cannot be a line, and why.
-    refused: Vec<(usize, ConnectorError)>,
+/// How a file is opened for writing. Default: it is made if it is not there, its content stays, and it is written
+/// through to the disk at close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Makes the file, and the folders above it, if it is not there.
+    pub create: bool,
+    /// Keeps the content of the file; otherwise the file is emptied when the run begins.
+    pub append: bool,
+    /// When the file is written through to the disk.
+    pub fsync: Fsync,
 }
 
-impl Batch {
-    /// Adds the next item as a line, or remembers why it cannot be one.
-    pub(crate) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), ConnectorError>) {
-        self.offer(|line| write(line).map(|()| true));
-    }
-
-    /// The same for an item that may need no line because it has one: then `write` returns false.
-    pub(crate) fn offer(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<bool, ConnectorError>) {
-        let (item, start) = (self.items, self.bytes.len());
-        self.items += 1;
-        match write(&mut self.bytes) {
-            Ok(true) => {
-                self.bytes.push(b'\n');
-                self.lines.push((item, self.bytes.len()));
-            }
-            Ok(false) => self.bytes.truncate(start),
-            Err(error) => {
-                self.bytes.truncate(start);
-                self.refused.push((item, error));
-            }
-        }
-    }
-
-    /// How many bytes make the whole lines among the first `written` ones.
-    fn whole(&self, written: usize) -> usize {
-        let ends = self.lines.iter().map(|(_, end)| *end);
-        ends.take_while(|end| *end <= written).last().unwrap_or_default()
-    }
-
-    /// How many lines there are.
-    #[cfg(feature = "excel")]
-    pub(crate) fn lines(&self) -> usize {
-        self.lines.len()
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self { create: true, append: true, fsync: Fsync::default() }
     }
 }
 
 /// A file that whole lines are appended to; by several processes at once, if need be.
 #[derive(Debug)]
-pub(crate) struct AppendFile {
+pub struct AppendFile {
     target: Target,
     fsync: Fsync,
     kind: Kind,
@@ -93,7 +67,7 @@ enum Kind {
     /// A pipe, a device, standard output: what is written is gone. After half a line the next write starts a fresh one.
     Stream {
         stdout: bool,
-        torn: bool,
+        truncated: bool,
     },
     Regular(Regular),
 }
@@ -107,7 +81,7 @@ struct Regular {
     alone: bool,
     /// Its end can be read.
     readable: bool,
-    begun: bool,
+    started: bool,
     /// Up to where the file holds whole lines, as of the last write of this sink; none before the first.
     end: Option<u64>,
     /// Why the file is not what it was any more.
@@ -133,8 +107,8 @@ impl AppendFile {
     ///
     /// # Errors
     /// Nothing can be written there.
-    pub(crate) fn stdout() -> Result<Self, ConnectorError> {
-        let kind = Kind::Stream { stdout: true, torn: false };
+    pub fn stdout() -> Result<Self, ConnectorError> {
+        let kind = Kind::Stream { stdout: true, truncated: false };
         let target = Target { path: "-".into(), file: stdout::open()? };
         Ok(Self { target, fsync: Fsync::Never, kind })
     }
@@ -144,27 +118,29 @@ impl AppendFile {
     ///
     /// # Errors
     /// The file cannot be opened, or it is to be emptied and another sink writes to it.
-    pub(crate) async fn reach(path: &Path, mode: Mode) -> Result<Self, ConnectorError> {
+    pub async fn open(path: &Path, mode: WriteOptions) -> Result<Self, ConnectorError> {
         if let Some(file) = pipe::reach(path).await? {
             return Ok(Self::stream(path, file));
         }
         let wish = if mode.append { Wish::Append } else { Wish::Empty };
         let began = tokio::time::Instant::now();
         loop {
-            match Self::open(path, mode, wish)? {
+            match Self::try_open(path, mode, wish)? {
                 Ok(file) => return Ok(file),
-                Err(Refused::Failed(error)) => return Err(cannot("lock", path, error)),
+                Err(Refused::Failed(error)) => return Err(file_error("lock", path, error)),
                 Err(Refused::Closed) if began.elapsed() < EMPTIED_WITHIN => {
                     tokio::time::sleep(LOOK_EVERY).await;
                 }
                 Err(Refused::Closed) => {
-                    let message = format!("another sink has {} for itself", shown(path));
+                    let message = format!("another sink has {} for itself", display_path(path));
                     return Err(ConnectorError::permanent(message)
                         .with_hint("wait until that run has begun or ended, or name another file"));
                 }
                 Err(Refused::Taken) => {
-                    let message =
-                        format!("another sink is writing to {}, which this one would empty", shown(path));
+                    let message = format!(
+                        "another sink is writing to {}, which this one would empty",
+                        display_path(path)
+                    );
                     return Err(ConnectorError::permanent(message).with_hint(
                         "wait until that run has ended, set `append = true` to write after what it writes, or name \
                          another file",
@@ -175,22 +151,25 @@ impl AppendFile {
     }
 
     /// Opens a file for this sink alone; none if another one has it.
-    #[cfg(feature = "excel")]
-    pub(crate) fn alone(path: &Path, mode: Mode) -> Result<Option<Self>, ConnectorError> {
-        match Self::open(path, mode, Wish::Alone)? {
+    pub fn open_alone(path: &Path, mode: WriteOptions) -> Result<Option<Self>, ConnectorError> {
+        match Self::try_open(path, mode, Wish::Alone)? {
             Ok(file) => Ok(Some(file)),
-            Err(Refused::Failed(error)) => Err(cannot("lock", path, error)),
+            Err(Refused::Failed(error)) => Err(file_error("lock", path, error)),
             Err(Refused::Taken | Refused::Closed) => Ok(None),
         }
     }
 
-    fn open(path: &Path, mode: Mode, wish: Wish) -> Result<Result<Self, Refused>, ConnectorError> {
+    fn try_open(
+        path: &Path,
+        mode: WriteOptions,
+        wish: Wish,
+    ) -> Result<Result<Self, Refused>, ConnectorError> {
         no_folder(path)?;
-        let failed = |error| cannot("open for writing", path, error);
+        let failed = |error| file_error("open for writing", path, error);
         if mode.create
             && let Some(folder) = path.parent()
         {
-            std::fs::create_dir_all(folder).map_err(|error| cannot("make the folder", folder, error))?;
+            std::fs::create_dir_all(folder).map_err(|error| file_error("make the folder", folder, error))?;
         }
         let options = |read| OpenOptions::new().read(read).append(true).create(mode.create).open(path);
         // A device may wait for what is to be read.
@@ -213,7 +192,7 @@ impl AppendFile {
             Err(refused) => return Ok(Err(refused)),
         };
         let alone = wish == Wish::Alone;
-        let regular = Regular { identity, claim, alone, readable, begun: false, end: None, lost: None };
+        let regular = Regular { identity, claim, alone, readable, started: false, end: None, lost: None };
         // Whoever changes the working folder does not change the file.
         let path = absolute(path).unwrap_or_else(|_| path.to_owned());
         let target = Target { path, file };
@@ -221,16 +200,16 @@ impl AppendFile {
     }
 
     fn stream(path: &Path, file: File) -> Self {
-        let kind = Kind::Stream { stdout: false, torn: false };
+        let kind = Kind::Stream { stdout: false, truncated: false };
         Self { target: Target { path: path.to_owned(), file }, fsync: Fsync::Never, kind }
     }
 
     /// Empties the file, if it is to be emptied: once, when the run begins, or at the first write.
-    pub(crate) fn begin(&mut self) -> Result<(), ConnectorError> {
+    pub fn start(&mut self) -> Result<(), ConnectorError> {
         let Kind::Regular(regular) = &mut self.kind else { return Ok(()) };
-        if !regular.begun {
-            regular.claim.begin().map_err(|error| cannot("empty", &self.target.path, error))?;
-            regular.begun = true;
+        if !regular.started {
+            regular.claim.start().map_err(|error| file_error("empty", &self.target.path, error))?;
+            regular.started = true;
         }
         Ok(())
     }
@@ -243,15 +222,15 @@ impl AppendFile {
     ///
     /// # Errors
     /// Those of the system; the file is gone, if it was removed, replaced or shortened by another program.
-    pub(crate) fn append(
+    pub fn append(
         &mut self,
         batch: Batch,
         ending: impl FnOnce(&File, Tail) -> io::Result<Ending>,
     ) -> Result<(), ConnectorError> {
-        self.begin()?;
+        self.start()?;
         if !batch.bytes.is_empty() {
             let written = match &mut self.kind {
-                Kind::Stream { torn, .. } => write_stream(&self.target.file, torn, &batch),
+                Kind::Stream { truncated, .. } => write_stream(&self.target.file, truncated, &batch),
                 Kind::Regular(regular) => {
                     self.target.locked(regular, |target, regular| target.write_lines(regular, &batch, ending))
                 }
@@ -269,16 +248,12 @@ impl AppendFile {
     }
 
     /// Writes a line of headings if the file is empty, though several processes may try at once; says whether it was.
-    #[cfg(feature = "csv")]
-    pub(crate) fn head(&mut self, line: &[u8]) -> Result<bool, ConnectorError> {
-        self.begin()?;
-        let mut batch = Batch::default();
-        batch.bytes.extend_from_slice(line);
-        batch.lines.push((0, line.len()));
-        batch.items = 1;
+    pub fn head(&mut self, line: &[u8]) -> Result<bool, ConnectorError> {
+        self.start()?;
+        let batch = Batch::of_line(line);
         let mut was_empty = true;
         let written = match &mut self.kind {
-            Kind::Stream { torn, .. } => write_stream(&self.target.file, torn, &batch),
+            Kind::Stream { truncated, .. } => write_stream(&self.target.file, truncated, &batch),
             Kind::Regular(regular) => self.target.locked(regular, |target, regular| {
                 was_empty = target.look(regular)? == 0;
                 // Half a header would name the columns of all that comes after it: it is cut off as half a line is.
@@ -296,7 +271,7 @@ impl AppendFile {
     fn stopped(&self, batch: Batch, written: usize, error: io::Error) -> ConnectorError {
         let name = match &self.kind {
             Kind::Stream { stdout: true, .. } => "standard output".to_owned(),
-            _ => shown(&self.target.path),
+            _ => display_path(&self.target.path),
         };
         if matches!(self.kind, Kind::Stream { .. }) && error.kind() == io::ErrorKind::BrokenPipe {
             return ConnectorError::closed(format!("nobody reads {name} any more"));
@@ -308,7 +283,7 @@ impl AppendFile {
                 Kind::Stream { stdout: true, .. } => {
                     ConnectorError::transient("cannot write to standard output").with_source(error)
                 }
-                _ => cannot("write to", &self.target.path, error),
+                _ => file_error("write to", &self.target.path, error),
             };
         }
         let lost = lost.into_iter().map(|(item, _)| (*item, ConnectorError::transient(message.clone())));
@@ -319,40 +294,41 @@ impl AppendFile {
     ///
     /// # Errors
     /// The file is gone, if it was removed, replaced or shortened by another program.
-    pub(crate) fn finish(&mut self) -> Result<(), ConnectorError> {
+    pub fn finish(&mut self) -> Result<(), ConnectorError> {
         if let Kind::Regular(regular) = &mut self.kind {
-            self.target.verify(regular)?;
+            // What was never written to may be gone.
+            if regular.end.is_some() || regular.lost.is_some() {
+                self.target.look(regular)?;
+            }
         }
         if self.fsync == Fsync::Never { Ok(()) } else { self.sync() }
     }
 
     fn sync(&self) -> Result<(), ConnectorError> {
         let Target { file, path } = &self.target;
-        file.sync_data().map_err(|error| cannot("write through", path, error))
+        file.sync_data().map_err(|error| file_error("write through", path, error))
     }
 
     /// Says whether a write may wait for another program, or for the disk.
-    pub(crate) fn may_wait(&self) -> bool {
+    pub fn may_wait(&self) -> bool {
         self.fsync == Fsync::Each || matches!(self.kind, Kind::Stream { .. })
     }
 
     /// Says whether the path still leads to this file: it may have been taken away while it was opened.
-    #[cfg(feature = "excel")]
-    pub(crate) fn is_at_its_place(&self) -> Result<bool, ConnectorError> {
+    pub fn is_at_its_path(&self) -> Result<bool, ConnectorError> {
         let Kind::Regular(regular) = &self.kind else { return Ok(true) };
         let path = &self.target.path;
         match path.metadata() {
             Ok(there) => Ok(Identity::of(&there) == regular.identity),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(cannot("read", path, error)),
+            Err(error) => Err(file_error("read", path, error)),
         }
     }
 
     /// Takes away all that is in a file that is this sink's alone.
-    #[cfg(feature = "excel")]
-    pub(crate) fn empty(&mut self) -> Result<(), ConnectorError> {
+    pub fn empty(&mut self) -> Result<(), ConnectorError> {
         let Target { file, path } = &self.target;
-        file.set_len(0).map_err(|error| cannot("empty", path, error))?;
+        file.set_len(0).map_err(|error| file_error("empty", path, error))?;
         if let Kind::Regular(regular) = &mut self.kind {
             regular.end = None;
         }
@@ -367,13 +343,10 @@ impl Target {
         regular: &mut Regular,
         work: impl FnOnce(&Self, &mut Regular) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
-        if let Some(lost) = &regular.lost {
-            return Err(gone(lost.clone()).into());
-        }
         if regular.alone {
             return work(self, regular);
         }
-        let failed = |error| Stopped::Before(cannot("lock", &self.path, error));
+        let failed = |error| Stopped::Before(file_error("lock", &self.path, error));
         lock::lock_for_write(&self.file).map_err(failed)?;
         let done = work(self, regular);
         // A lock that is not given back ends with the file.
@@ -390,7 +363,7 @@ impl Target {
         let begin = if regular.end == Some(length) || !regular.readable {
             length
         } else {
-            let failed = |error| cannot("mend the end of", &self.path, error);
+            let failed = |error| file_error("mend the end of", &self.path, error);
             mended(&self.file, &self.path, (regular.end.unwrap_or_default(), length), ending)
                 .map_err(failed)?
         };
@@ -400,19 +373,29 @@ impl Target {
             Err((written, _)) => self.cut(begin, *written, batch.whole(*written)),
         };
         regular.end = Some(begin + whole as u64);
-        self.verify(regular)?;
         written.map_err(|(_, error)| Stopped::After(whole, error))
     }
 
-    /// Returns the length of the file.
+    /// Makes sure that the file is at its path, and as long as this sink left it; returns its length.
     ///
     /// # Errors
-    /// The file is shorter than this sink left it.
+    /// The file was removed, replaced or shortened.
     fn look(&self, regular: &mut Regular) -> Result<u64, ConnectorError> {
-        let length = self.file.metadata().map_err(|error| cannot("look at", &self.path, error))?.len();
-        match regular.end {
-            Some(end) if length < end => Err(self.lose(regular, &shortened(length, end))),
-            _ => Ok(length),
+        if let Some(lost) = &regular.lost {
+            return Err(lost_file(lost.clone()));
+        }
+        let end = regular.end.unwrap_or_default();
+        // One call tells both: which file is at the path, and how long it is.
+        match self.path.metadata() {
+            Ok(there) if Identity::of(&there) != regular.identity => {
+                Err(self.lose(regular, "was replaced by another file"))
+            }
+            Ok(there) if there.len() < end => Err(self.lose(regular, &shortened(there.len(), end))),
+            Ok(there) => Ok(there.len()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Err(self.lose(regular, "was removed"))
+            }
+            Err(error) => Err(file_error("look at", &self.path, error)),
         }
     }
 
@@ -427,39 +410,20 @@ impl Target {
         whole
     }
 
-    /// Makes sure that the file is at its path, and as long as this sink left it.
-    fn verify(&self, regular: &mut Regular) -> Result<(), ConnectorError> {
-        if let Some(lost) = &regular.lost {
-            return Err(gone(lost.clone()));
-        }
-        let Some(end) = regular.end else { return Ok(()) };
-        match self.path.metadata() {
-            Ok(there) if Identity::of(&there) != regular.identity => {
-                Err(self.lose(regular, "was replaced by another file"))
-            }
-            Ok(there) if there.len() < end => Err(self.lose(regular, &shortened(there.len(), end))),
-            Ok(_) => Ok(()),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Err(self.lose(regular, "was removed"))
-            }
-            Err(error) => Err(cannot("look at", &self.path, error)),
-        }
-    }
-
     /// Remembers that the file is not what it was, and makes the error that says so.
     fn lose(&self, regular: &mut Regular, what: &str) -> ConnectorError {
         let lost = format!("{} {what} while it was written to", self.path.display());
-        gone(regular.lost.insert(lost).clone())
+        lost_file(regular.lost.insert(lost).clone())
     }
 }
 
-fn write_stream(file: &File, torn: &mut bool, batch: &Batch) -> Result<(), Stopped> {
-    if *torn {
+fn write_stream(file: &File, truncated: &mut bool, batch: &Batch) -> Result<(), Stopped> {
+    if *truncated {
         write_all(file, b"\n").map_err(|(_, error)| Stopped::After(0, error))?;
-        *torn = false;
+        *truncated = false;
     }
     write_all(file, &batch.bytes).map_err(|(written, error)| {
-        *torn = written > batch.whole(written);
+        *truncated = written > batch.whole(written);
         Stopped::After(written, error)
     })
 }
@@ -482,7 +446,7 @@ fn shortened(length: u64, end: u64) -> String {
     format!("was cut off, to {length} bytes of {end},")
 }
 
-fn gone(lost: String) -> ConnectorError {
+fn lost_file(lost: String) -> ConnectorError {
     ConnectorError::closed(lost).with_hint(
         "records that were written before may be missing; let no other program move, replace or shorten the file during \
          a run",
@@ -494,12 +458,12 @@ mod tests {
     use super::*;
     use crate::connector::ItemOutcome;
 
-    const MODE: Mode = Mode { create: true, append: true, fsync: Fsync::Never };
+    const MODE: WriteOptions = WriteOptions { create: true, append: true, fsync: Fsync::Never };
 
     #[tokio::test]
     async fn a_write_that_stops_half_way_says_which_items_are_not_done() {
         let folder = tempfile::tempdir().unwrap();
-        let file = AppendFile::reach(&folder.path().join("out"), MODE).await.unwrap();
+        let file = AppendFile::open(&folder.path().join("out"), MODE).await.unwrap();
         let mut batch = Batch::default();
         for line in ["one", "", "two", "three"] {
             batch.add(|bytes| {
@@ -526,7 +490,7 @@ mod tests {
         {
             // What the system does when the disk is full in the midst of a line.
             std::fs::write(&path, format!("a\n{left}")).unwrap();
-            let file = AppendFile::reach(&path, MODE).await.unwrap();
+            let file = AppendFile::open(&path, MODE).await.unwrap();
             let written = left.trim_end_matches("others").len();
             let whole = left.rfind('\n').map_or(0, |end| end + 1);
             assert_eq!(file.target.cut(2, written, whole), whole);
@@ -540,7 +504,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
         std::fs::write(&path, "no line end").unwrap();
-        let mut file = AppendFile::reach(&path, MODE).await.unwrap();
+        let mut file = AppendFile::open(&path, MODE).await.unwrap();
         file.append(Batch::default(), |_, _| Ok(Ending::Whole)).unwrap();
         file.finish().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "no line end");
@@ -557,7 +521,7 @@ mod tests {
         let mut other = File::options().append(true).create(true).open(&path).unwrap();
         lock::lock_for_write(&other).unwrap();
         other.write_all(b"1,\"x").unwrap();
-        let (mut file, begun) = (AppendFile::reach(&path, MODE).await.unwrap(), std::sync::Barrier::new(2));
+        let (mut file, begun) = (AppendFile::open(&path, MODE).await.unwrap(), std::sync::Barrier::new(2));
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 begun.wait();
@@ -574,72 +538,5 @@ mod tests {
             writer.join().unwrap();
         });
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1,\"x y\"\n2,3\n");
-    }
-
-    /// Writes lines by two sinks in turn; `halves` says what a third one, which is killed, leaves before each.
-    #[cfg(feature = "json_lines")]
-    fn written(start: &[u8], lines: &[(String, Option<usize>)]) -> (Vec<String>, String) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out");
-        std::fs::write(&path, start).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let open = || runtime.block_on(AppendFile::reach(&path, MODE)).unwrap();
-        let mut sinks = [open(), open()];
-        for (index, (line, half)) in lines.iter().enumerate() {
-            // One that is killed has mended the end of the file before it wrote.
-            let ended = std::fs::read(&path).unwrap().last().is_none_or(|last| *last == b'\n');
-            if let Some(half) = half.filter(|_| ended) {
-                let mut killed = File::options().append(true).open(&path).unwrap();
-                killed.write_all(&line.as_bytes()[..half % line.len()]).unwrap();
-            }
-            let mut batch = Batch::default();
-            batch.add(|bytes| {
-                bytes.extend_from_slice(line.as_bytes());
-                Ok(())
-            });
-            sinks[index % 2].append(batch, super::super::json_ending).unwrap();
-        }
-        for sink in &mut sinks {
-            sink.finish().unwrap();
-        }
-        let there = std::fs::read(&path).unwrap();
-        let there = there.split_inclusive(|byte| *byte == b'\n');
-        let there = there.map(|line| String::from_utf8(line.to_vec()).unwrap()).collect();
-        let torn = std::fs::read(folder.path().join("out.torn")).unwrap_or_default();
-        (there, String::from_utf8_lossy(&torn).into_owned())
-    }
-
-    #[cfg(feature = "json_lines")]
-    proptest::proptest! {
-        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn wherever_a_line_is_torn_the_lines_before_and_after_it_are_whole(
-            earlier in proptest::collection::vec("[a-zü\"\\\\]{0,12}", 0..4),
-            cut in 0_usize..100,
-            later in proptest::collection::vec(("[a-zü\"]{0,12}", proptest::option::of(0_usize..100)), 1..6),
-        ) {
-            let json = |text: &String| serde_json::json!({ "text": text }).to_string();
-            let start: String = earlier.iter().map(|text| json(text) + "\n").collect();
-            let start = start.as_bytes();
-            let start = &start[..start.len() - cut.min(start.len())];
-            let lines: Vec<_> = later.iter().map(|(text, half)| (json(text), *half)).collect();
-            let (there, torn) = written(start, &lines);
-            for line in &there {
-                proptest::prop_assert!(line.ends_with('\n'), "{line:?} is not ended");
-                let read: Result<serde_json::Value, _> = serde_json::from_str(line);
-                proptest::prop_assert!(read.is_ok(), "{line:?} is half a line");
-            }
-            // All that was acknowledged is there once, in order, behind what was whole before.
-            let whole = start.split(|byte| *byte == b'\n').count() - 1;
-            let kept = there.len() - lines.len();
-            proptest::prop_assert!(kept == whole || kept == whole + 1, "{there:?}");
-            for (line, (expected, _)) in there[kept..].iter().zip(&lines) {
-                proptest::prop_assert_eq!(line.trim_end(), expected);
-            }
-            // Nothing vanishes: what was cut off is beside the file.
-            let end = start.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-            proptest::prop_assert!(kept > whole || torn.starts_with(&*String::from_utf8_lossy(end)), "{torn:?}");
-        }
     }
 }

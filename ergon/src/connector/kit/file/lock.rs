@@ -55,7 +55,7 @@ enum State {
     /// No run of its sinks has begun yet.
     Fresh(Wish),
     /// The file was emptied, or written to.
-    Begun,
+    Started,
 }
 
 impl Identity {
@@ -97,7 +97,7 @@ impl Claim {
     fn join(&self, wish: Wish) -> Result<(), Refused> {
         let mut state = lock(&self.state);
         match (*state, wish) {
-            (State::Fresh(Wish::Alone), _) | (_, Wish::Alone) | (State::Begun, Wish::Empty) => {
+            (State::Fresh(Wish::Alone), _) | (_, Wish::Alone) | (State::Started, Wish::Empty) => {
                 Err(Refused::Taken)
             }
             (State::Fresh(Wish::Append), Wish::Empty) => match locks::have_alone(&self.file) {
@@ -113,16 +113,16 @@ impl Claim {
     }
 
     /// Empties the file if one of its sinks is to, once; from now on others may append to it.
-    pub(super) fn begin(&self) -> io::Result<()> {
+    pub(super) fn start(&self) -> io::Result<()> {
         let mut state = lock(&self.state);
         match *state {
             State::Fresh(Wish::Empty) => {
                 self.file.set_len(0)?;
                 locks::share(&self.file)?;
-                *state = State::Begun;
+                *state = State::Started;
             }
-            State::Fresh(Wish::Append) => *state = State::Begun,
-            State::Fresh(Wish::Alone) | State::Begun => {}
+            State::Fresh(Wish::Append) => *state = State::Started,
+            State::Fresh(Wish::Alone) | State::Started => {}
         }
         Ok(())
     }
@@ -268,10 +268,10 @@ mod tests {
         let first = Claim::new(&file, identity, Wish::Append).unwrap();
         let second = Claim::new(&file, identity, Wish::Empty).unwrap();
         let third = Claim::new(&file, identity, Wish::Empty).unwrap();
-        first.begin().unwrap();
+        first.start().unwrap();
         std::fs::write(&path, "new").unwrap();
-        second.begin().unwrap();
-        third.begin().unwrap();
+        second.start().unwrap();
+        third.start().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
         // Now there is something to lose.
         assert!(matches!(Claim::new(&file, identity, Wish::Empty), Err(Refused::Taken)));
@@ -293,12 +293,12 @@ mod tests {
         drop(appends);
         let empties = claim(Wish::Empty).unwrap();
         assert!(matches!(claim(Wish::Append), Err(Refused::Closed)), "it is not empty yet");
-        empties.begin().unwrap();
+        empties.start().unwrap();
         let appends = claim(Wish::Append).unwrap();
         assert!(matches!(claim(Wish::Empty), Err(Refused::Taken)));
         drop((empties, appends));
         let alone = claim(Wish::Alone).unwrap();
-        alone.begin().unwrap();
+        alone.start().unwrap();
         assert!(matches!(claim(Wish::Append), Err(Refused::Closed)));
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 /// A row is known by its transaction's id and its content together. The id alone would not do: the first line of
 /// today's file has the id that the first line of yesterday's had.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct Recovered {
     /// How many there are of each; so two rows that were equal from the start stay two.
     rows: HashMap<[u64; 2], u32>,
     /// Two hashes of a line instead of the line: together they do not meet by chance.
@@ -17,7 +17,7 @@ pub(super) struct Taken {
     left_out: u64,
 }
 
-impl Taken {
+impl Recovered {
     /// Takes in a line that was there. One without an id may be equal to another and yet a different one.
     pub(super) fn add(&mut self, line: &[u8]) {
         if line.starts_with(b"{") && !line.starts_with(b"{\"id\":\"\"") {
@@ -40,8 +40,8 @@ impl Taken {
         true
     }
 
-    /// Tells in the log how many rows were not written twice.
-    pub(super) fn tell(&self, file: &Path) {
+    /// Logs how many rows were not written twice.
+    pub(super) fn log(&self, file: &Path) {
         if self.left_out > 0 {
             let (file, rows) = (file.display(), self.left_out);
             tracing::info!(%file, rows, "rows that stood there from the unfinished run came again and are left out");
