@@ -217,14 +217,18 @@ mod tests {
         }
     }
 
-    #[crate::task(connectors(input), services(work: Work), consumer(concurrency = 1, prefetch = 4))]
+    #[crate::task(
+        connectors(input),
+        services(work: Work),
+        consumer(concurrency = 1, prefetch = 4, batch_size = 8, transaction_timeout = "1h"),
+    )]
     struct Slow;
 
     impl Consumer for Slow {
         type Payload = u32;
         type Output = ();
 
-        async fn process_transaction(&self, message: &Transaction<u32>) -> crate::Result<()> {
+        async fn process_transaction(&self, message: &Transaction<u32>) -> Result<()> {
             let work = &self.work_service;
             work.done().begun.push(*message.payload());
             let takes = work.done().takes.pop_front().unwrap_or_default();
@@ -240,7 +244,7 @@ mod tests {
             &self,
             _: &Transaction,
             _: &TransactionError,
-        ) -> crate::Result<Disposition> {
+        ) -> Result<Disposition> {
             let after = self.work_service.done().retries_after.take();
             Ok(after.map_or(Disposition::Reject, Disposition::RetryAfter))
         }
@@ -306,7 +310,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn leases_that_cannot_be_extended_are_lost_at_their_end() {
-        let (side, work) = (Side::with(1), Work::taking([600]));
+        let (side, work) = (Side::with(1), Work::taking([600, 600, 600]));
         side.refuses_to_extend.set(()).unwrap();
         let running = testing::start(slow(&side, &work)).await.unwrap();
         sleep(LENGTH + Duration::from_secs(1)).await;

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connector::{ConnectorError, Receipt};
 use crate::telemetry::lease::{LeaseLost, LeasesNotExtended};
@@ -32,7 +32,8 @@ pub trait Extend<T>: Send + Sync + 'static {
     /// Why no lease was extended. The call is repeated until the leases end.
     ///
     /// # Cancel safety
-    /// The future is dropped when the call takes longer than a third of the lease's length, or the leases end.
+    /// The future is dropped when the call takes longer than a third of the lease's length, or than half of the time
+    /// that is left of it, so that there is time for another call.
     fn extend(&self, tokens: Vec<T>) -> impl Future<Output = Result<Vec<usize>, ConnectorError>> + Send;
 }
 
@@ -325,7 +326,8 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
     /// Makes one call; notes how long its leases last now.
     async fn extend<E: Extend<T>>(&self, extend: &E, Round { numbers, tokens, ends }: Round<T>) {
         let began = Instant::now();
-        let answered = timeout_at(ends.min(after(began, self.interval())), extend.extend(tokens)).await;
+        let left = ends.saturating_duration_since(began);
+        let answered = timeout(self.interval().min(left / 2), extend.extend(tokens)).await;
         let refused = match answered {
             Ok(Ok(refused)) => refused,
             Ok(Err(error)) => return self.failed(&numbers, &error.to_string()),

@@ -408,6 +408,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(60);
 
+    #[derive(Debug)]
     struct Line {
         pulse: Pulse,
         epoch: u64,

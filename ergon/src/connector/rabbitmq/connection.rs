@@ -436,8 +436,7 @@ mod tests {
     #[test]
     fn parts_make_an_address_with_any_password() {
         let password = Some("p@:/%ß".into());
-        let config =
-            RabbitMqConfig { password, tls: Some(super::super::Tls::default()), ..Default::default() };
+        let config = RabbitMqConfig { password, tls: Some(Tls::default()), ..Default::default() };
         let address = Address::of(&config).unwrap();
         assert_eq!(address.uri().authority.userinfo.password, "p@:/%ß");
         assert_eq!(address.to_string(), "amqps://localhost:5671");

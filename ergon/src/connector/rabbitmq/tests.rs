@@ -267,7 +267,7 @@ proptest! {
         values in vec(value(), 8),
         kinds in "(int8|decimal:[0-9]{0,4}|float:[0-9a-f]{0,9}|double:\\PC{0,20}|bytes|text|timestamp|\\PC{0,9})",
     ) {
-        let values = values.iter().map(|value| super::field::json(value).0);
+        let values = values.iter().map(|value| super::headers::json(value).0);
         let metadata = keys.into_iter().zip(values).chain([(key::HEADER_TYPES, json!({"a": kinds}))]);
         let transaction = Transaction::builder().id("id").payload(Payload::text("x"));
         let transaction = transaction.all_metadata(metadata.collect()).build();
