@@ -1,27 +1,28 @@
-//! What `#[derive(Connector)]` and `#[derive(Service)]` become.
+//! Expands `#[derive(Connector)]` and `#[derive(Service)]`.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
 
-use crate::model::{Configured, ConfiguredField, FieldKind};
+use crate::model::{ConfigField, DeriveConfig, FieldKind};
 use crate::validate::{CAPABILITIES, kebab_case};
 
 /// `impl Connector` unless the user writes it, the assertions of its roles, its config, and the factory.
-pub(super) fn connector(model: &Configured) -> TokenStream {
-    let Configured { ergon, ident, .. } = model;
+pub(super) fn connector(model: &DeriveConfig) -> TokenStream {
+    let DeriveConfig { ergon, ident, .. } = model;
     let implementation = (!declares(model, "manual")).then(|| connector_impl(model));
     let (assertions, config) = (assertions(model), config(model));
-    let (config_ident, build) = (config_ident(model), build(model, &quote!(#ergon::ConnectorError)));
-    let check = check_inner(model, &quote!(#ergon::ConnectorError));
+    let (config_ident, build) =
+        (config_ident(model), build(model, &quote!(#ergon::__private::ConnectorError)));
+    let check = check_inner(model, &quote!(#ergon::__private::ConnectorError));
     quote! {
         #implementation
         #assertions
         #config
-        impl #ergon::ConnectorConfig for #config_ident {
+        impl #ergon::__private::ConnectorConfig for #config_ident {
             type Connector = #ident;
 
-            fn build(&self, _: &#ergon::Context) -> ::core::result::Result<#ident, #ergon::ConnectorError> {
+            fn build(&self, _: &#ergon::__private::Context) -> ::core::result::Result<#ident, #ergon::__private::ConnectorError> {
                 #build
             }
 
@@ -31,19 +32,20 @@ pub(super) fn connector(model: &Configured) -> TokenStream {
 }
 
 /// `impl Service`, its config, and the factory.
-pub(super) fn service(model: &Configured) -> TokenStream {
-    let Configured { ergon, ident, .. } = model;
-    let implementation = (!declares(model, "manual")).then(|| quote!(impl #ergon::Service for #ident {}));
+pub(super) fn service(model: &DeriveConfig) -> TokenStream {
+    let DeriveConfig { ergon, ident, .. } = model;
+    let manual = declares(model, "manual");
+    let implementation = (!manual).then(|| quote!(impl #ergon::__private::Service for #ident {}));
     let (config, config_ident) = (config(model), config_ident(model));
-    let build = build(model, &quote!(#ergon::ServiceError));
-    let check = check_inner(model, &quote!(#ergon::ServiceError));
+    let build = build(model, &quote!(#ergon::__private::ServiceError));
+    let check = check_inner(model, &quote!(#ergon::__private::ServiceError));
     quote! {
         #implementation
         #config
-        impl #ergon::ServiceConfig for #config_ident {
+        impl #ergon::__private::ServiceConfig for #config_ident {
             type Service = #ident;
 
-            fn build(&self) -> ::core::result::Result<#ident, #ergon::ServiceError> {
+            fn build(&self) -> ::core::result::Result<#ident, #ergon::__private::ServiceError> {
                 #build
             }
 
@@ -52,29 +54,29 @@ pub(super) fn service(model: &Configured) -> TokenStream {
     }
 }
 
-fn declares(model: &Configured, word: &str) -> bool {
+fn declares(model: &DeriveConfig, word: &str) -> bool {
     model.declares.iter().any(|declared| declared == word)
 }
 
-fn connector_impl(model: &Configured) -> TokenStream {
-    let Configured { ergon, ident, declares, .. } = model;
+fn connector_impl(model: &DeriveConfig) -> TokenStream {
+    let DeriveConfig { ergon, ident, declares, .. } = model;
     let kind = kebab_case(&ident.to_string());
     let capabilities =
         declares.iter().filter(|word| CAPABILITIES.iter().any(|capability| word == capability));
     quote! {
-        impl #ergon::Connector for #ident {
+        impl #ergon::__private::Connector for #ident {
             const KIND: &'static str = #kind;
 
-            fn capabilities(&self) -> #ergon::Capabilities<'_> {
-                #ergon::Capabilities::none()#(.#capabilities(self))*
+            fn capabilities(&self) -> #ergon::__private::Capabilities<'_> {
+                #ergon::__private::Capabilities::none()#(.#capabilities(self))*
             }
         }
     }
 }
 
 /// Each declared role is there; asserted at the word that declares it.
-fn assertions(model: &Configured) -> TokenStream {
-    let Configured { ergon, ident, declares, .. } = model;
+fn assertions(model: &DeriveConfig) -> TokenStream {
+    let DeriveConfig { ergon, ident, declares, .. } = model;
     let roles = declares.iter().filter_map(|word| {
         let assertion = match word.to_string().as_str() {
             "source" => format_ident!("assert_source", span = word.span()),
@@ -86,13 +88,13 @@ fn assertions(model: &Configured) -> TokenStream {
     quote!(#(#roles)*)
 }
 
-fn config_ident(model: &Configured) -> Ident {
+fn config_ident(model: &DeriveConfig) -> Ident {
     format_ident!("{}Config", model.ident)
 }
 
 /// The config: a public field for each key; its `Debug` shows no value, for one may be a secret.
-fn config(model: &Configured) -> TokenStream {
-    let Configured { ergon, visibility, ident, fields, .. } = model;
+fn config(model: &DeriveConfig) -> TokenStream {
+    let DeriveConfig { ergon, visibility, ident, fields, .. } = model;
     let (config, doc) = (config_ident(model), format!(" Makes a [`{ident}`]; read from the settings."));
     let serde = format!("{}::__private::serde", quote!(#ergon)).replace(' ', "");
     let keys = fields.iter().filter_map(|field| config_field(model, field));
@@ -113,8 +115,8 @@ fn config(model: &Configured) -> TokenStream {
     }
 }
 
-fn config_field(model: &Configured, field: &ConfiguredField) -> Option<TokenStream> {
-    let ConfiguredField { ident, ty, docs, kind } = field;
+fn config_field(model: &DeriveConfig, field: &ConfigField) -> Option<TokenStream> {
+    let ConfigField { ident, ty, docs, kind } = field;
     let undocumented = format!(" The key `{ident}`.");
     let docs = if docs.is_empty() { quote!(#[doc = #undocumented]) } else { quote!(#(#docs)*) };
     match kind {
@@ -133,16 +135,16 @@ fn default_ident(field: &Ident) -> Ident {
     format_ident!("default_{}", field)
 }
 
-fn default_fn(field: &ConfiguredField) -> Option<TokenStream> {
-    let ConfiguredField { ident, ty, kind, .. } = field;
+fn default_fn(field: &ConfigField) -> Option<TokenStream> {
+    let ConfigField { ident, ty, kind, .. } = field;
     let FieldKind::KeyOr(default) = kind else { return None };
     let name = default_ident(ident);
     Some(quote!(fn #name() -> #ty { #default }))
 }
 
 /// Asks the services of the fields, one after the other; nothing if there are none.
-fn check_inner(model: &Configured, error: &TokenStream) -> Option<TokenStream> {
-    let Configured { ergon, ident, fields, .. } = model;
+fn check_inner(model: &DeriveConfig, error: &TokenStream) -> Option<TokenStream> {
+    let DeriveConfig { ergon, ident, fields, .. } = model;
     let asked: Vec<TokenStream> = fields
         .iter()
         .filter_map(|field| {
@@ -164,8 +166,8 @@ fn check_inner(model: &Configured, error: &TokenStream) -> Option<TokenStream> {
 }
 
 /// The expression that builds the struct from its config.
-fn build(model: &Configured, error: &TokenStream) -> TokenStream {
-    let Configured { ergon, ident, fields, .. } = model;
+fn build(model: &DeriveConfig, error: &TokenStream) -> TokenStream {
+    let DeriveConfig { ergon, ident, fields, .. } = model;
     let built = fields.iter().map(|field| {
         let name = &field.ident;
         let value = match &field.kind {
