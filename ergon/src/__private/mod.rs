@@ -23,7 +23,7 @@ pub use show::{ShowAsDebug, ShowAsJson, ShowNothing, Shown};
 pub use crate::cli::{Package, suggest_command};
 pub use crate::connector::{
     Capabilities, Connector, ConnectorConfig, ConnectorError, Context, Duplex, DuplexConfig, Health, Input,
-    Lifecycle, Output, SinkConfig, SourceConfig,
+    Output, SinkConfig, SourceConfig,
 };
 use crate::connector::{Sink, Source};
 pub use crate::engine::set_quick_limit;

@@ -99,6 +99,16 @@ impl ConnectorError {
         }
     }
 
+    /// The error of the item with this index in the failed call; `None` if the item is done.
+    pub fn item(&self, index: usize) -> Option<&Self> {
+        match &self.0.detail {
+            Kind::Partial(failures) => {
+                failures.iter().find(|(failed, _)| *failed == index).map(|(_, error)| error)
+            }
+            Kind::Transient | Kind::Permanent | Kind::Closed | Kind::Unknown => Some(self),
+        }
+    }
+
     /// Says what is known about the item with this index in the failed call.
     pub fn fate(&self, index: usize) -> ItemOutcome {
         match &self.0.detail {
