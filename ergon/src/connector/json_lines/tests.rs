@@ -397,7 +397,7 @@ fn written(start: &[u8], lines: &[(String, Option<usize>)]) -> (Vec<String>, Str
             bytes.extend_from_slice(line.as_bytes());
             Ok(())
         });
-        sinks[index % 2].append(batch, truncated::ending).unwrap();
+        sinks[index % 2].append(&mut batch, truncated::ending).unwrap();
     }
     for sink in &mut sinks {
         sink.finish().unwrap();

@@ -151,14 +151,14 @@ impl<F: Format> FileConnector<F> {
         }
         if self.out.is_unopened() {
             let (file, encoder) = self.format.open(self.shard).await?;
-            self.out.opened(OpenFile { file, encoder });
+            self.out.opened(OpenFile::new(file, encoder));
         }
         Ok(())
     }
 
     async fn finish_writing(&self) -> Result<(), ConnectorError> {
         let limit = self.close_limit();
-        let Some(OpenFile { file, encoder }) = self.out.close().await else { return Ok(()) };
+        let Some(OpenFile { file, encoder, .. }) = self.out.close().await else { return Ok(()) };
         let late = encoder.not_finished(limit);
         let finishing = spawn_blocking(move || encoder.finish(file));
         match tokio::time::timeout(limit, finishing).await {
