@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ergon::connector::memory::{MemoryConfig, MemoryQueue};
+use ergon::connector::prelude::*;
 use ergon::prelude::*;
+use ergon::service::{Service, ServiceConfig, ServiceError};
 use ergon::telemetry::{Ended, RunReport, Step};
 use ergon::testing;
 use futures_util::stream;

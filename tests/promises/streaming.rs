@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ergon::ErrorKind;
+use ergon::connector::ConnectorError;
 use ergon::prelude::*;
 use ergon::telemetry::Ended;
 use ergon_tests::World;

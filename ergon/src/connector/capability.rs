@@ -87,7 +87,8 @@ pub trait Lifecycle: Send + Sync {
 /// The capabilities of one connector; see [`Connector::capabilities`](super::Connector::capabilities).
 ///
 /// ```
-/// use ergon::{Capabilities, Connector, ConnectorError, Count};
+/// use ergon::connector::{Capabilities, ConnectorError, Count};
+/// use ergon::Connector;
 ///
 /// struct Shelf;
 /// impl Count for Shelf {

@@ -10,7 +10,7 @@ use std::fmt::{self, Write as _};
 /// shown.
 ///
 /// ```
-/// use ergon::Endpoint;
+/// use ergon::connector::Endpoint;
 ///
 /// let orders = Endpoint::new("orders").within("acme.example");
 /// assert_eq!(orders.name(), "orders");

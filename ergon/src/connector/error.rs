@@ -8,7 +8,7 @@ use crate::transaction::{Category, HasCategory, TransactionError};
 /// The failure of a connector: what, whether trying again can help, and a hint.
 ///
 /// ```
-/// use ergon::ConnectorError;
+/// use ergon::connector::ConnectorError;
 ///
 /// let error = ConnectorError::permanent("no queue named `orders`").with_hint("declare it, or name another");
 /// assert!(error.is_permanent());

@@ -34,6 +34,10 @@ mod numbers;
 #[cfg(all(feature = "csv", feature = "excel"))]
 mod one_table;
 
+pub mod prelude;
+
+pub use ergon_macros::Connector;
+
 pub use capability::{Capabilities, Count, FetchById, Lifecycle};
 pub use dead_letters::{DeadLetterVisitor, DeadLetters, Redrive, Visit};
 pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};

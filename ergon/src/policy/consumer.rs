@@ -11,7 +11,7 @@ use super::{PolicyProblem, RetryPolicy};
 /// How a consumer fetches, processes and settles its transactions.
 ///
 /// ```
-/// use ergon::ConsumerPolicy;
+/// use ergon::policy::ConsumerPolicy;
 ///
 /// let policy = ConsumerPolicy { concurrency: 8, batch_size: 100, ..ConsumerPolicy::DEFAULT };
 /// assert!(policy.check().is_ok());

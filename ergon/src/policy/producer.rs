@@ -8,7 +8,7 @@ use super::{ConsumerPolicy, OnHandlerFailure, PolicyProblem, RetryPolicy};
 /// How a producer pulls its stream, prepares each transaction and hands it on.
 ///
 /// ```
-/// use ergon::ProducerPolicy;
+/// use ergon::policy::ProducerPolicy;
 ///
 /// let policy = ProducerPolicy { concurrency: 4, limit: Some(1000), ..ProducerPolicy::DEFAULT };
 /// assert!(policy.check().is_ok());

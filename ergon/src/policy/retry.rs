@@ -11,7 +11,7 @@ use super::problem::NO_TIME;
 /// it more or less, never above the cap.
 ///
 /// ```
-/// use ergon::RetryPolicy;
+/// use ergon::policy::RetryPolicy;
 /// use std::time::Duration;
 ///
 /// const PATIENT: RetryPolicy = RetryPolicy {

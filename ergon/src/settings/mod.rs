@@ -29,6 +29,7 @@ mod tests;
 use serde::de::DeserializeOwned;
 
 pub use path::FilePath;
+pub use secrecy::SecretString;
 pub use size::{ByteSize, ByteSizeError};
 
 pub(crate) use fail_when::{Breach, FailWhen, Figure};

@@ -10,7 +10,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 /// `kB`, `MB`, `GB` count in thousands, `KiB`, `MiB`, `GiB` in 1024s; capitals do not matter.
 ///
 /// ```
-/// use ergon::ByteSize;
+/// use ergon::settings::ByteSize;
 ///
 /// assert_eq!("2KiB".parse(), Ok(ByteSize::new(2048)));
 /// assert_eq!(ByteSize::mib(16).to_string(), "16MiB");

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ergon::prelude::*;
+use ergon::service::Service;
 
 /// A line to copy, or to fail at.
 #[derive(Debug, Deserialize, Serialize)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use ergon::connector::ConnectorError;
 use ergon::connector::{Connector, ConnectorConfig, Context, Direction, Sink};
 use ergon::prelude::*;
 use serde_json::{Value, json};

@@ -3,8 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
+use ergon::connector::prelude::*;
 use ergon::prelude::*;
-use ergon::Context;
+use ergon::service::Service;
+use ergon::connector::Context;
 
 /// Talks to Acme.
 #[derive(Service)]
