@@ -414,7 +414,7 @@ mod tests {
     use super::super::append::{Fsync, WriteOptions};
     use super::*;
 
-    /// Writes numbers; refuses those that are negative, and panics at 13.
+    /// Writes numbers; refuses those that are negative, and panics at the largest.
     #[derive(Debug)]
     struct Numbers;
 
@@ -426,7 +426,7 @@ mod tests {
             _: &mut AppendFile,
         ) -> Result<bool, ConnectorError> {
             let number: i64 = transaction.decode().unwrap();
-            assert_ne!(number, 13);
+            assert_ne!(number, i64::MAX);
             if number < 0 {
                 return Err(ConnectorError::permanent(format!("{number} is negative")));
             }
@@ -528,7 +528,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = opened(&path(&folder), Fsync::End).await;
         let panics = Arc::clone(&out);
-        assert!(tokio::spawn(async move { panics.dispatch(of(13)).await }).await.unwrap_err().is_panic());
+        assert!(
+            tokio::spawn(async move { panics.dispatch(of(i64::MAX)).await }).await.unwrap_err().is_panic()
+        );
         out.dispatch(of(1)).await.unwrap();
         assert!(out.close().await.is_some());
         assert_eq!(sorted(&path(&folder)), [1]);

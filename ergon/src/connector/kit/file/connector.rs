@@ -12,8 +12,7 @@ use super::append::AppendFile;
 use super::coalesce::{Coalescing, OpenFile};
 use super::codec::{Encoder, ReadRequest};
 use super::feed::{Feed, ReadError, RecordSender};
-use super::path::{self, pipe_to_read};
-use super::pipe::is_pipe;
+use super::path::{self, is_pipe, pipe_to_read};
 use crate::connector::{
     Capabilities, Connector, ConnectorError, Context, Count, Delivery, Direction, Disposition, Endpoint,
     FetchById, FetchRequest, Settlement, Shard, Sink, Source,
