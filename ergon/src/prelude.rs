@@ -19,9 +19,9 @@ pub use crate::connector::{Disposition, Duplex, Input, Output, Sink, Source};
 pub use crate::engine::{Execute, Run};
 pub use crate::policy::{ConsumerPolicy, ProducerPolicy, RetryPolicy};
 #[cfg(feature = "http")]
-pub use crate::service::http::{HttpConfig, HttpError, HttpService};
+pub use crate::service::http::{HttpConfig, HttpError, HttpService, HttpServiceConfig};
 #[cfg(feature = "openai")]
-pub use crate::service::openai::{OpenaiConfig, OpenaiService};
+pub use crate::service::openai::{OpenaiConfig, OpenaiService, OpenaiServiceConfig};
 pub use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, TaskConfig};
 pub use crate::transaction::{Category, ContentType, Result, ResultExt, Transaction, TransactionError};
 // What belongs to a feature that is off says so.

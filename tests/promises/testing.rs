@@ -406,7 +406,7 @@ struct Stubborn(&'static str);
 impl ConnectorConfig for Stubborn {
     type Connector = Self;
 
-    fn build(&self, _: &ergon::connector::Context) -> Result<Self, ConnectorError> {
+    fn build(&self, _: &Context) -> Result<Self, ConnectorError> {
         Ok(self.clone())
     }
 }

@@ -54,6 +54,7 @@ mod settings {}
 #[doc = include_str!("../../docs/tasks.md")]
 mod tasks {}
 
+mod alone;
 pub mod broker;
 pub mod crew;
 mod flaky;
@@ -67,8 +68,9 @@ pub mod simulation;
 mod until;
 pub mod web;
 
+pub use alone::alone;
 pub use flaky::{Faults, Flaky, FlakyConfig};
-pub use lines::Lines;
+pub use lines::{Lines, listen};
 pub use log::{LogConfig, LogService};
 pub use probe::{Probe, World};
 pub use until::until;

@@ -13,24 +13,10 @@ pub(crate) struct Span(pub(crate) Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(SpanVisitor)
-    }
-}
-
-struct SpanVisitor;
-
-impl Visitor<'_> for SpanVisitor {
-    type Value = Span;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration such as \"500ms\", \"30s\" or \"1h\"")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
-        match parse(text) {
-            Ok(duration) => Ok(Span(duration)),
-            Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-        }
+        deserializer.deserialize_str(FromText {
+            expected: "a duration such as \"500ms\", \"30s\" or \"1h\"",
+            read: |text| parse(text).ok().map(Span),
+        })
     }
 }
 
@@ -40,25 +26,32 @@ pub(crate) struct Limit(pub(crate) Option<Duration>);
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(LimitVisitor)
+        deserializer.deserialize_str(FromText {
+            expected: "a duration such as \"30s\" or \"1h\", or \"none\"",
+            read: |text| match text {
+                "none" => Some(Limit(None)),
+                duration => parse(duration).ok().map(|duration| Limit(Some(duration))),
+            },
+        })
     }
 }
 
-struct LimitVisitor;
+/// A serde visitor of a value that is written as a text.
+struct FromText<T> {
+    /// The end of "invalid value, expected …".
+    expected: &'static str,
+    read: fn(&str) -> Option<T>,
+}
 
-impl Visitor<'_> for LimitVisitor {
-    type Value = Limit;
+impl<T> Visitor<'_> for FromText<T> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration such as \"30s\" or \"1h\", or \"none\"")
+        f.write_str(self.expected)
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Limit, E> {
-        match (text, parse(text)) {
-            ("none", _) => Ok(Limit(None)),
-            (_, Ok(duration)) => Ok(Limit(Some(duration))),
-            (_, Err(_)) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-        }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.read)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 }
 

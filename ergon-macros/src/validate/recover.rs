@@ -1,17 +1,18 @@
-//! Lists that are written in another way, read as they are meant: so the slip is the only mistake told, and what is
-//! listed is known to the rest of the file.
+//! Recovers lists that are written in another way, so that the slip is the only mistake reported, and the names in the
+//! list are known to the rest of the file.
 
+use ergon_schema::suggest::slip;
 use proc_macro2::Span;
 use syn::punctuated::Punctuated;
 use syn::{Expr, ExprLit, Ident, Lit, LitStr, Token};
 
 use super::keys::is_policy_key;
-use super::task::{SECTIONS, section};
-use crate::diagnostics::{Problems, nearest};
+use super::sections::{SECTIONS, section};
+use crate::diagnostics::Problems;
 use crate::parse::{Entry, Value};
 
 /// The sections of the attribute, with the lists in their places.
-pub(super) fn as_meant(entries: Vec<Entry>, problems: &mut Problems) -> Vec<Entry> {
+pub(super) fn recover(entries: Vec<Entry>, problems: &mut Problems) -> Vec<Entry> {
     let entries = entries.into_iter().map(|entry| listed(entry, problems)).collect();
     gathered(entries, problems)
 }
@@ -67,7 +68,7 @@ fn gathered(entries: Vec<Entry>, problems: &mut Problems) -> Vec<Entry> {
 fn could_be_connector(entry: &Entry) -> bool {
     let name = entry.key.to_string();
     let alone = matches!(entry.value, Value::Nothing | Value::Typed(_));
-    alone && nearest(&name, SECTIONS).is_none() && !is_policy_key(&name)
+    alone && slip(&name, SECTIONS).is_none() && !is_policy_key(&name)
 }
 
 fn in_a_row(names: &[Ident]) -> String {

@@ -1,4 +1,4 @@
-//! What `#[ergon::run_fn]` becomes: the function as it was, its body called by the engine's own retries.
+//! Expands `#[ergon::run_fn]`: the signature stays, and the retries of the engine call the body.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -7,10 +7,10 @@ use syn::{Ident, ItemFn};
 
 use super::paths::spanned;
 use super::policy;
-use crate::model::{Argument, EnvelopePolicy, Enveloped};
+use crate::model::{Argument, RunFn, RunFnPolicy};
 
-pub(super) fn expand(model: &Enveloped) -> TokenStream {
-    let Enveloped { ergon, function, name, arguments, returns, .. } = model;
+pub(super) fn expand(model: &RunFn) -> TokenStream {
+    let RunFn { ergon, function, name, arguments, returns, .. } = model;
     let ItemFn { attrs, vis, sig, block, .. } = function;
     let policy = policy(model);
     let arguments = arguments.iter().map(|Argument { name, mutability, place }| {
@@ -42,14 +42,14 @@ pub(super) fn expand(model: &Enveloped) -> TokenStream {
     quote!(#(#attrs)* #vis #sig { #called })
 }
 
-fn policy(model: &Enveloped) -> TokenStream {
+fn policy(model: &RunFn) -> TokenStream {
     let ergon = &model.ergon;
     match &model.policy {
-        EnvelopePolicy::Keys(settings) => {
+        RunFnPolicy::Keys(settings) => {
             let policy = policy::retry(ergon, settings);
             quote!(&#policy)
         }
-        EnvelopePolicy::Expr(expr) => {
+        RunFnPolicy::Expr(expr) => {
             let ergon = spanned(ergon, expr.span());
             quote_spanned!(expr.span()=> #ergon::__private::policy(&#expr))
         }

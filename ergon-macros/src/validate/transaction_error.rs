@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use syn::{Attribute, Data, DeriveInput, Expr, ExprLit, Field, Fields, Ident, Lit, Meta};
 
+use super::duration::parse_duration;
 use crate::diagnostics::{Problems, suggestion};
-use crate::model::{Categorized, Category};
+use crate::model::{Category, TransactionError};
 use crate::parse::{Value, entries};
 
 const CATEGORIES: [(&str, &str); 3] =
     [("business", "Business"), ("system", "System"), ("timeout", "Timeout")];
 
 /// Makes the model of an error whose variants have categories.
-pub(crate) fn categorized(input: DeriveInput, problems: &mut Problems) -> Option<Categorized> {
+pub(crate) fn transaction_error(input: DeriveInput, problems: &mut Problems) -> Option<TransactionError> {
     if !input.generics.params.is_empty() {
         problems.at(&input.generics, "an error with a category cannot be generic; name the types");
         return None;
@@ -48,7 +49,7 @@ pub(crate) fn categorized(input: DeriveInput, problems: &mut Problems) -> Option
             return None;
         }
     }
-    Some(Categorized { ergon: super::ergon(), ident: input.ident, arms, transparent })
+    Some(TransactionError { ergon: super::ergon(), ident: input.ident, arms, transparent })
 }
 
 /// The category of what has none, beside the error that says so.
@@ -128,7 +129,7 @@ fn retry_after(attribute: &Attribute, category: &str, problems: &mut Problems) -
             return None;
         }
     };
-    let time = humantime::parse_duration(&text.value()).ok();
+    let time = parse_duration(&text.value());
     if time.is_none() {
         let message = format!("`{}` is no duration; write one such as \"500ms\" or \"5s\"", text.value());
         problems.at(text, message);

@@ -1,23 +1,20 @@
 //! The rules of `#[ergon::run_fn]`.
 
+use ergon_schema::RETRY;
 use proc_macro2::TokenStream;
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, FnArg, ItemFn, Lit, Pat, Receiver, ReceiverKind, ReturnType, Type};
 
-use super::keys::retry_keys;
+use super::keys::names;
 use super::policy;
 use crate::diagnostics::{Problems, suggestion};
-use crate::model::{Argument, EnvelopePolicy, Enveloped, Setting};
+use crate::model::{Argument, RunFn, RunFnPolicy, Setting};
 use crate::parse::{Entry, Value, entries, in_type};
 
 const KEYS: [&str; 3] = ["name", "policy", "crate"];
 
 /// Makes the model of a function in an envelope; none if nothing can be made of it.
-pub(crate) fn enveloped(
-    attribute: TokenStream,
-    mut function: ItemFn,
-    problems: &mut Problems,
-) -> Option<Enveloped> {
+pub(crate) fn run_fn(attribute: TokenStream, mut function: ItemFn, problems: &mut Problems) -> Option<RunFn> {
     let (own, keys): (Vec<_>, Vec<_>) =
         entries(attribute, problems).into_iter().partition(|entry| KEYS.iter().any(|key| entry.key == key));
     check_keys(&keys, problems);
@@ -29,7 +26,7 @@ pub(crate) fn enveloped(
     let policy = policy_of(constant, settings, problems);
     let returns = returns(&function, problems)?;
     let arguments = arguments(&mut function, problems);
-    Some(Enveloped {
+    Some(RunFn {
         ergon: ergon.unwrap_or_else(super::ergon),
         name: name.unwrap_or_else(|| function.sig.ident.to_string()),
         policy,
@@ -41,7 +38,7 @@ pub(crate) fn enveloped(
 
 /// No key that nobody knows; the checks of a policy's keys speak of those only.
 fn check_keys(keys: &[Entry], problems: &mut Problems) {
-    let all: Vec<_> = retry_keys().chain(KEYS).collect();
+    let all: Vec<_> = names(RETRY).chain(KEYS).collect();
     for entry in keys {
         let name = entry.key.to_string();
         if !all.contains(&name.as_str()) {
@@ -52,7 +49,7 @@ fn check_keys(keys: &[Entry], problems: &mut Problems) {
 }
 
 fn known(keys: Vec<Entry>) -> Vec<Entry> {
-    keys.into_iter().filter(|entry| retry_keys().any(|key| entry.key == key)).collect()
+    keys.into_iter().filter(|entry| names(RETRY).any(|key| entry.key == key)).collect()
 }
 
 /// Nothing can stop a plain function from outside.
@@ -84,18 +81,18 @@ fn name(entry: &Entry, problems: &mut Problems) -> Option<String> {
     None
 }
 
-fn policy_of(constant: Option<&Entry>, settings: Vec<Setting>, problems: &mut Problems) -> EnvelopePolicy {
-    let Some(entry) = constant else { return EnvelopePolicy::Keys(settings) };
+fn policy_of(constant: Option<&Entry>, settings: Vec<Setting>, problems: &mut Problems) -> RunFnPolicy {
+    let Some(entry) = constant else { return RunFnPolicy::Keys(settings) };
     if let Some(setting) = settings.first() {
         let message = format!("`policy` says everything; remove `{}`, or `policy`", setting.key);
         problems.at(&setting.key, message);
     }
     match &entry.value {
-        Value::Is(expr) => EnvelopePolicy::Expr(Box::new(expr.clone())),
-        Value::Unreadable => EnvelopePolicy::Keys(settings),
+        Value::Is(expr) => RunFnPolicy::Expr(Box::new(expr.clone())),
+        Value::Unreadable => RunFnPolicy::Keys(settings),
         _ => {
             problems.at(&entry.key, "`policy` takes a `RetryPolicy`; write `policy = A_CONST`");
-            EnvelopePolicy::Keys(settings)
+            RunFnPolicy::Keys(settings)
         }
     }
 }

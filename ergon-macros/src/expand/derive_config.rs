@@ -1,26 +1,27 @@
-//! What `#[derive(Connector)]` and `#[derive(Service)]` become.
+//! Expands `#[derive(Connector)]` and `#[derive(Service)]`.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
 
-use crate::model::{Configured, ConfiguredField, FieldKind};
+use crate::model::{ConfigField, DeriveConfig, FieldKind};
 use crate::validate::kebab_case;
 
 /// `impl Connector`, the assertions of its roles, its config, and the factory.
-pub(super) fn connector(model: &Configured) -> TokenStream {
-    let Configured { ergon, ident, .. } = model;
+pub(super) fn connector(model: &DeriveConfig) -> TokenStream {
+    let DeriveConfig { ergon, ident, .. } = model;
     let (implementation, assertions, config) = (connector_impl(model), assertions(model), config(model));
-    let (config_ident, build) = (config_ident(model), build(model, &quote!(#ergon::ConnectorError)));
-    let check = check_inner(model, &quote!(#ergon::ConnectorError));
+    let (config_ident, build) =
+        (config_ident(model), build(model, &quote!(#ergon::__private::ConnectorError)));
+    let check = check_inner(model, &quote!(#ergon::__private::ConnectorError));
     quote! {
         #implementation
         #assertions
         #config
-        impl #ergon::ConnectorConfig for #config_ident {
+        impl #ergon::__private::ConnectorConfig for #config_ident {
             type Connector = #ident;
 
-            fn build(&self, _: &#ergon::Context) -> ::core::result::Result<#ident, #ergon::ConnectorError> {
+            fn build(&self, _: &#ergon::__private::Context) -> ::core::result::Result<#ident, #ergon::__private::ConnectorError> {
                 #build
             }
 
@@ -30,20 +31,20 @@ pub(super) fn connector(model: &Configured) -> TokenStream {
 }
 
 /// `impl Service`, its config, and the factory.
-pub(super) fn service(model: &Configured) -> TokenStream {
-    let Configured { ergon, ident, declares, .. } = model;
+pub(super) fn service(model: &DeriveConfig) -> TokenStream {
+    let DeriveConfig { ergon, ident, declares, .. } = model;
     let manual = declares.iter().any(|word| word == "manual");
-    let implementation = (!manual).then(|| quote!(impl #ergon::Service for #ident {}));
+    let implementation = (!manual).then(|| quote!(impl #ergon::__private::Service for #ident {}));
     let (config, config_ident) = (config(model), config_ident(model));
-    let build = build(model, &quote!(#ergon::ServiceError));
-    let check = check_inner(model, &quote!(#ergon::ServiceError));
+    let build = build(model, &quote!(#ergon::__private::ServiceError));
+    let check = check_inner(model, &quote!(#ergon::__private::ServiceError));
     quote! {
         #implementation
         #config
-        impl #ergon::ServiceConfig for #config_ident {
+        impl #ergon::__private::ServiceConfig for #config_ident {
             type Service = #ident;
 
-            fn build(&self) -> ::core::result::Result<#ident, #ergon::ServiceError> {
+            fn build(&self) -> ::core::result::Result<#ident, #ergon::__private::ServiceError> {
                 #build
             }
 
@@ -52,22 +53,22 @@ pub(super) fn service(model: &Configured) -> TokenStream {
     }
 }
 
-fn declares(model: &Configured, word: &str) -> bool {
+fn declares(model: &DeriveConfig, word: &str) -> bool {
     model.declares.iter().any(|declared| declared == word)
 }
 
-fn connector_impl(model: &Configured) -> TokenStream {
-    let Configured { ergon, ident, .. } = model;
+fn connector_impl(model: &DeriveConfig) -> TokenStream {
+    let DeriveConfig { ergon, ident, .. } = model;
     let kind = kebab_case(&ident.to_string());
     let count = declares(model, "count").then(|| quote!(.count(self)));
     let fetch_by_id = declares(model, "fetch_by_id").then(|| quote!(.fetch_by_id(self)));
     let lifecycle = declares(model, "lifecycle").then(|| lifecycle(model));
     quote! {
-        impl #ergon::Connector for #ident {
+        impl #ergon::__private::Connector for #ident {
             const KIND: &'static str = #kind;
 
-            fn capabilities(&self) -> #ergon::Capabilities<'_> {
-                #ergon::Capabilities::none()#count #fetch_by_id
+            fn capabilities(&self) -> #ergon::__private::Capabilities<'_> {
+                #ergon::__private::Capabilities::none()#count #fetch_by_id
             }
 
             #lifecycle
@@ -76,28 +77,28 @@ fn connector_impl(model: &Configured) -> TokenStream {
 }
 
 /// Hands all that has to do with opening and closing on to the user's `impl Lifecycle`.
-fn lifecycle(model: &Configured) -> TokenStream {
+fn lifecycle(model: &DeriveConfig) -> TokenStream {
     let ergon = &model.ergon;
     let handed_on = ["open", "start", "close", "check"].map(|name| {
         let name = format_ident!("{name}");
         quote! {
-            async fn #name(&self) -> ::core::result::Result<(), #ergon::ConnectorError> {
-                #ergon::Lifecycle::#name(self).await
+            async fn #name(&self) -> ::core::result::Result<(), #ergon::__private::ConnectorError> {
+                #ergon::__private::Lifecycle::#name(self).await
             }
         }
     });
     quote! {
         #(#handed_on)*
 
-        fn health(&self) -> #ergon::Health {
-            #ergon::Lifecycle::health(self)
+        fn health(&self) -> #ergon::__private::Health {
+            #ergon::__private::Lifecycle::health(self)
         }
     }
 }
 
 /// Each declared role is there; asserted at the word that declares it.
-fn assertions(model: &Configured) -> TokenStream {
-    let Configured { ergon, ident, declares, .. } = model;
+fn assertions(model: &DeriveConfig) -> TokenStream {
+    let DeriveConfig { ergon, ident, declares, .. } = model;
     let roles = declares.iter().filter_map(|word| {
         let assertion = match word.to_string().as_str() {
             "source" => format_ident!("assert_source", span = word.span()),
@@ -109,13 +110,13 @@ fn assertions(model: &Configured) -> TokenStream {
     quote!(#(#roles)*)
 }
 
-fn config_ident(model: &Configured) -> Ident {
+fn config_ident(model: &DeriveConfig) -> Ident {
     format_ident!("{}Config", model.ident)
 }
 
 /// The config: a public field for each key; its `Debug` shows no value, for one may be a secret.
-fn config(model: &Configured) -> TokenStream {
-    let Configured { ergon, visibility, ident, fields, .. } = model;
+fn config(model: &DeriveConfig) -> TokenStream {
+    let DeriveConfig { ergon, visibility, ident, fields, .. } = model;
     let (config, doc) = (config_ident(model), format!(" Makes a [`{ident}`]; read from the settings."));
     let serde = format!("{}::__private::serde", quote!(#ergon)).replace(' ', "");
     let keys = fields.iter().filter_map(|field| config_field(model, field));
@@ -136,8 +137,8 @@ fn config(model: &Configured) -> TokenStream {
     }
 }
 
-fn config_field(model: &Configured, field: &ConfiguredField) -> Option<TokenStream> {
-    let ConfiguredField { ident, ty, docs, kind } = field;
+fn config_field(model: &DeriveConfig, field: &ConfigField) -> Option<TokenStream> {
+    let ConfigField { ident, ty, docs, kind } = field;
     let undocumented = format!(" The key `{ident}`.");
     let docs = if docs.is_empty() { quote!(#[doc = #undocumented]) } else { quote!(#(#docs)*) };
     match kind {
@@ -156,16 +157,16 @@ fn default_ident(field: &Ident) -> Ident {
     format_ident!("default_{}", field)
 }
 
-fn default_fn(field: &ConfiguredField) -> Option<TokenStream> {
-    let ConfiguredField { ident, ty, kind, .. } = field;
+fn default_fn(field: &ConfigField) -> Option<TokenStream> {
+    let ConfigField { ident, ty, kind, .. } = field;
     let FieldKind::KeyOr(default) = kind else { return None };
     let name = default_ident(ident);
     Some(quote!(fn #name() -> #ty { #default }))
 }
 
 /// Asks the services of the fields, one after the other; nothing if there are none.
-fn check_inner(model: &Configured, error: &TokenStream) -> Option<TokenStream> {
-    let Configured { ergon, ident, fields, .. } = model;
+fn check_inner(model: &DeriveConfig, error: &TokenStream) -> Option<TokenStream> {
+    let DeriveConfig { ergon, ident, fields, .. } = model;
     let asked: Vec<TokenStream> = fields
         .iter()
         .filter_map(|field| {
@@ -187,8 +188,8 @@ fn check_inner(model: &Configured, error: &TokenStream) -> Option<TokenStream> {
 }
 
 /// The expression that builds the struct from its config.
-fn build(model: &Configured, error: &TokenStream) -> TokenStream {
-    let Configured { ergon, ident, fields, .. } = model;
+fn build(model: &DeriveConfig, error: &TokenStream) -> TokenStream {
+    let DeriveConfig { ergon, ident, fields, .. } = model;
     let built = fields.iter().map(|field| {
         let name = &field.ident;
         let value = match &field.kind {

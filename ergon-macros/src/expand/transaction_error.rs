@@ -1,4 +1,4 @@
-//! What `#[derive(TransactionError)]` becomes.
+//! Expands `#[derive(TransactionError)]`.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
@@ -7,15 +7,15 @@ use syn::{Field, Ident};
 
 use super::paths::spanned;
 use super::policy::duration;
-use crate::model::{Categorized, Category};
+use crate::model::{Category, TransactionError};
 
-pub(super) fn expand(model: &Categorized) -> TokenStream {
-    let Categorized { ergon, ident, arms, transparent } = model;
+pub(super) fn expand(model: &TransactionError) -> TokenStream {
+    let TransactionError { ergon, ident, arms, transparent } = model;
     let own = arms.iter().map(|(variant, category)| own(model, variant.as_ref(), category));
     let inner = transparent.iter().map(|(variant, field)| inner(model, variant.as_ref(), field));
     quote! {
         impl #ergon::__private::HasCategory for #ident {
-            fn categorize(self) -> #ergon::TransactionError {
+            fn categorize(self) -> #ergon::__private::TransactionError {
                 match self {
                     #(#own,)*
                     #(#inner,)*
@@ -26,8 +26,8 @@ pub(super) fn expand(model: &Categorized) -> TokenStream {
 }
 
 /// A variant with a category of its own.
-fn own(model: &Categorized, variant: Option<&Ident>, category: &Category) -> TokenStream {
-    let Categorized { ergon, ident, .. } = model;
+fn own(model: &TransactionError, variant: Option<&Ident>, category: &Category) -> TokenStream {
+    let TransactionError { ergon, ident, .. } = model;
     let pattern = variant.map(|variant| quote!(@ #ident::#variant { .. }));
     let name = format_ident!("{}", category.name);
     let wait = match category.retry_after {
@@ -37,12 +37,12 @@ fn own(model: &Categorized, variant: Option<&Ident>, category: &Category) -> Tok
         }
         None => quote!(::core::option::Option::None),
     };
-    quote!(error #pattern => #ergon::__private::categorized(#ergon::Category::#name, #wait, error))
+    quote!(error #pattern => #ergon::__private::transaction_error(#ergon::__private::Category::#name, #wait, error))
 }
 
 /// A variant that becomes what the error inside becomes.
-fn inner(model: &Categorized, variant: Option<&Ident>, field: &Field) -> TokenStream {
-    let Categorized { ergon, ident, .. } = model;
+fn inner(model: &TransactionError, variant: Option<&Ident>, field: &Field) -> TokenStream {
+    let TransactionError { ergon, ident, .. } = model;
     let variant = variant.map(|variant| quote!(::#variant));
     let member = field.ident.as_ref().map_or_else(|| quote!(0), |ident| quote!(#ident));
     // The same place in both uses is the same variable, whichever macro wrote the type.

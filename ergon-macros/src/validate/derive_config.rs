@@ -4,7 +4,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Field, Fields, GenericArgument, Ident, PathArguments, Type};
 
 use crate::diagnostics::{Problems, suggestion};
-use crate::model::{Configured, ConfiguredField, FieldKind};
+use crate::model::{ConfigField, DeriveConfig, FieldKind};
 use crate::parse::{Entry, Value, entries, in_type};
 
 /// Which derive this is: the name of its helper attribute, and what a struct may declare in it.
@@ -25,7 +25,11 @@ impl Derive {
 const FIELD_KEYS: [&str; 3] = ["service", "default", "skip"];
 
 /// Makes the model of a struct whose config is derived.
-pub(crate) fn configured(derive: Derive, input: DeriveInput, problems: &mut Problems) -> Option<Configured> {
+pub(crate) fn derive_config(
+    derive: Derive,
+    input: DeriveInput,
+    problems: &mut Problems,
+) -> Option<DeriveConfig> {
     let what = if derive.attribute == "connector" { "connector" } else { "service" };
     let Data::Struct(data) = input.data else {
         problems.at(&input.ident, format!("a {what} is a struct; `{}` is none", input.ident));
@@ -45,8 +49,8 @@ pub(crate) fn configured(derive: Derive, input: DeriveInput, problems: &mut Prob
             return None;
         }
     };
-    let fields = fields.into_iter().filter_map(|field| configured_field(derive, field, problems)).collect();
-    Some(Configured { ergon: super::ergon(), visibility: input.vis, ident: input.ident, fields, declares })
+    let fields = fields.into_iter().filter_map(|field| config_field(derive, field, problems)).collect();
+    Some(DeriveConfig { ergon: super::ergon(), visibility: input.vis, ident: input.ident, fields, declares })
 }
 
 fn helper_entries(derive: Derive, attributes: &[Attribute], problems: &mut Problems) -> Vec<Entry> {
@@ -89,7 +93,7 @@ fn check_role(derive: Derive, declares: &[Ident], ident: &Ident, problems: &mut 
     }
 }
 
-fn configured_field(derive: Derive, field: Field, problems: &mut Problems) -> Option<ConfiguredField> {
+fn config_field(derive: Derive, field: Field, problems: &mut Problems) -> Option<ConfigField> {
     let entries = helper_entries(derive, &field.attrs, problems);
     let ident = field.ident?;
     let mut kind = FieldKind::Key;
@@ -125,7 +129,7 @@ fn configured_field(derive: Derive, field: Field, problems: &mut Problems) -> Op
         };
     }
     let docs = field.attrs.into_iter().filter(|attribute| attribute.path().is_ident("doc")).collect();
-    Some(ConfiguredField { ident, ty: field.ty, docs, kind })
+    Some(ConfigField { ident, ty: field.ty, docs, kind })
 }
 
 /// A service field `client: AcmeClient` is built from an `AcmeClientConfig`.
