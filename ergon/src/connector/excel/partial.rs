@@ -204,7 +204,7 @@ impl Partial {
             Ok(())
         });
         head.add(|line| json(names, line));
-        file.append(head, ending)?;
+        file.append(&mut head, ending)?;
         (self.mark, self.headed) = (Some(mark), true);
         Ok(())
     }

@@ -70,7 +70,7 @@ impl Redrive for JsonLines {
             _ => envelope::write(&transaction, envelope, line)
                 .map_err(|cause| error::no_json(&transaction, cause)),
         });
-        AppendFile::open(&config.path, options).await?.append(batch, truncated::ending)
+        AppendFile::open(&config.path, options).await?.append(&mut batch, truncated::ending)
     }
 }
 

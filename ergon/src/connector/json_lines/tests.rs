@@ -397,7 +397,7 @@ fn written(start: &[u8], lines: &[(String, Option<usize>)]) -> (Vec<String>, Str
             bytes.extend_from_slice(line.as_bytes());
             Ok(())
         });
-        sinks[index % 2].append(batch, truncated::ending).unwrap();
+        sinks[index % 2].append(&mut batch, truncated::ending).unwrap();
     }
     for sink in &mut sinks {
         sink.finish().unwrap();
@@ -418,7 +418,7 @@ proptest::proptest! {
         cut in 0_usize..100,
         later in proptest::collection::vec(("[a-zü\"]{0,12}", proptest::option::of(0_usize..100)), 1..6),
     ) {
-        let json = |text: &String| serde_json::json!({ "text": text }).to_string();
+        let json = |text: &String| json!({ "text": text }).to_string();
         let start: String = earlier.iter().map(|text| json(text) + "\n").collect();
         let start = start.as_bytes();
         let start = &start[..start.len() - cut.min(start.len())];
@@ -426,7 +426,7 @@ proptest::proptest! {
         let (there, torn) = written(start, &lines);
         for line in &there {
             proptest::prop_assert!(line.ends_with('\n'), "{line:?} is not ended");
-            let read: Result<serde_json::Value, _> = serde_json::from_str(line);
+            let read: Result<Value, _> = serde_json::from_str(line);
             proptest::prop_assert!(read.is_ok(), "{line:?} is half a line");
         }
         // All that was acknowledged is there once, in order, behind what was whole before.

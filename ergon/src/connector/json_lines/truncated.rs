@@ -86,7 +86,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content.as_ref()).unwrap();
         let ended = content.as_ref().ends_with(b"\n");
-        super::ending(&file, Tail { from: 0, ended }).unwrap()
+        ending(&file, Tail { from: 0, ended }).unwrap()
     }
 
     #[test]

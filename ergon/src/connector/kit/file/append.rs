@@ -224,15 +224,15 @@ impl AppendFile {
     /// Those of the system; the file is gone, if it was removed, replaced or shortened by another program.
     pub fn append(
         &mut self,
-        batch: Batch,
+        batch: &mut Batch,
         ending: impl FnOnce(&File, Tail) -> io::Result<Ending>,
     ) -> Result<(), ConnectorError> {
         self.start()?;
         if !batch.bytes.is_empty() {
             let written = match &mut self.kind {
-                Kind::Stream { truncated, .. } => write_stream(&self.target.file, truncated, &batch),
+                Kind::Stream { truncated, .. } => write_stream(&self.target.file, truncated, batch),
                 Kind::Regular(regular) => {
-                    self.target.locked(regular, |target, regular| target.write_lines(regular, &batch, ending))
+                    self.target.locked(regular, |target, regular| target.write_lines(regular, batch, ending))
                 }
             };
             match written {
@@ -244,13 +244,14 @@ impl AppendFile {
                 self.sync()?;
             }
         }
-        if batch.refused.is_empty() { Ok(()) } else { Err(ConnectorError::partial(batch.refused)) }
+        let refused = std::mem::take(&mut batch.refused);
+        if refused.is_empty() { Ok(()) } else { Err(ConnectorError::partial(refused)) }
     }
 
     /// Writes a line of headings if the file is empty, though several processes may try at once; says whether it was.
     pub fn head(&mut self, line: &[u8]) -> Result<bool, ConnectorError> {
         self.start()?;
-        let batch = Batch::of_line(line);
+        let mut batch = Batch::of_line(line);
         let mut was_empty = true;
         let written = match &mut self.kind {
             Kind::Stream { truncated, .. } => write_stream(&self.target.file, truncated, &batch),
@@ -262,13 +263,13 @@ impl AppendFile {
         };
         match written {
             Ok(()) => Ok(was_empty),
-            Err(Stopped::After(written, error)) => Err(self.stopped(batch, written, error)),
+            Err(Stopped::After(written, error)) => Err(self.stopped(&mut batch, written, error)),
             Err(Stopped::Before(error)) => Err(error),
         }
     }
 
     /// The error of a write that stopped half-way: the lines that are not whole in the file are not done.
-    fn stopped(&self, batch: Batch, written: usize, error: io::Error) -> ConnectorError {
+    fn stopped(&self, batch: &mut Batch, written: usize, error: io::Error) -> ConnectorError {
         let name = match &self.kind {
             Kind::Stream { stdout: true, .. } => "standard output".to_owned(),
             _ => display_path(&self.target.path),
@@ -286,8 +287,10 @@ impl AppendFile {
                 _ => file_error("write to", &self.target.path, error),
             };
         }
+        let mut failures = std::mem::take(&mut batch.refused);
         let lost = lost.into_iter().map(|(item, _)| (*item, ConnectorError::transient(message.clone())));
-        ConnectorError::partial(batch.refused.into_iter().chain(lost).collect())
+        failures.extend(lost);
+        ConnectorError::partial(failures)
     }
 
     /// Makes sure that what was written is there, and writes it through to the disk as far as the mode asks for it.
@@ -473,7 +476,7 @@ mod tests {
         }
         assert_eq!(batch.whole(6), 4);
         // What the system does when the disk is full after six bytes: "one\n" and half of "two\n".
-        let error = file.stopped(batch, 6, io::ErrorKind::StorageFull.into());
+        let error = file.stopped(&mut batch, 6, io::ErrorKind::StorageFull.into());
         let fates: Vec<_> = (0..4).map(|index| error.fate(index)).collect();
         assert_eq!(
             fates,
@@ -505,7 +508,7 @@ mod tests {
         let path = folder.path().join("out");
         std::fs::write(&path, "no line end").unwrap();
         let mut file = AppendFile::open(&path, MODE).await.unwrap();
-        file.append(Batch::default(), |_, _| Ok(Ending::Whole)).unwrap();
+        file.append(&mut Batch::default(), |_, _| Ok(Ending::Whole)).unwrap();
         file.finish().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "no line end");
         std::fs::remove_file(&path).unwrap();
@@ -530,7 +533,7 @@ mod tests {
                     line.extend_from_slice(b"2,3");
                     Ok(())
                 });
-                file.append(batch, |_, _| Ok(Ending::Whole)).unwrap();
+                file.append(&mut batch, |_, _| Ok(Ending::Whole)).unwrap();
             });
             begun.wait();
             other.write_all(b" y\"\n").unwrap();

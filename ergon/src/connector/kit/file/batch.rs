@@ -2,6 +2,9 @@
 
 use crate::connector::ConnectorError;
 
+/// How many bytes a batch keeps that is used again: one large dispatch must not hold its memory for ever.
+const MOST_KEPT: usize = 1 << 20;
+
 /// The items of one dispatch, or of several, as whole lines that are written in one go.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -41,6 +44,15 @@ impl Batch {
     pub(super) fn whole(&self, written: usize) -> usize {
         let ends = self.lines.iter().map(|(_, end)| *end);
         ends.take_while(|end| *end <= written).last().unwrap_or_default()
+    }
+
+    /// Takes everything out, and keeps the room for the next items.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.lines.clear();
+        self.items = 0;
+        self.refused.clear();
+        self.bytes.shrink_to(MOST_KEPT);
     }
 
     /// Takes out the items that cannot be a line, and why.

@@ -61,6 +61,8 @@ enum Slot<E> {
 pub(super) struct OpenFile<E> {
     pub(super) file: AppendFile,
     pub(super) encoder: E,
+    /// The lines of the next write; used again for each.
+    batch: Batch,
 }
 
 type Outcome = Result<(), ConnectorError>;
@@ -152,12 +154,13 @@ impl<E: Encoder> Coalescing<E> {
                 if waits {
                     // A write that may wait for a disk or for another program keeps no thread of the runtime.
                     let file = Arc::clone(self);
-                    drop(spawn_blocking(move || Leader(&file).write()));
+                    drop(spawn_blocking(move || drop(Leader(&file))));
                 } else {
-                    let leader = Leader(self);
+                    let mut leading = Leading { outcome, leader: Some(Leader(self)) };
                     // The tasks that can run now dispatch as well.
                     yield_now().await;
-                    leader.write();
+                    drop(leading.leader.take());
+                    return told((&mut leading.outcome).await);
                 }
                 told(outcome.await)
             }
@@ -212,16 +215,22 @@ enum Entered<'a, E: Encoder> {
 /// A dispatch that writes for all that wait, also if it is cancelled before.
 struct Leader<'a, E: Encoder>(&'a Coalescing<E>);
 
-impl<E: Encoder> Leader<'_, E> {
-    fn write(self) {
-        drop(self);
-    }
+/// A dispatch that leads and waits for others. If it is cancelled, it is no longer one of those that are written.
+struct Leading<'a, E: Encoder> {
+    outcome: oneshot::Receiver<Outcome>,
+    /// Dropped after the outcome, and writes then.
+    leader: Option<Leader<'a, E>>,
 }
 
 impl<E: Encoder> Drop for Leader<'_, E> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.led = false;
+        if std::thread::panicking() {
+            // Another panic would end the process. It is not known what becomes of those that wait.
+            state.waiting.clear();
+            return;
+        }
         match std::mem::replace(&mut state.slot, Slot::Busy) {
             Slot::Idle(open) => {
                 state.joined = state.waiting.len() > 1;
@@ -230,8 +239,10 @@ impl<E: Encoder> Drop for Leader<'_, E> {
             }
             other => {
                 state.slot = other;
-                // Closed meanwhile: who waits learns it.
-                state.waiting.clear();
+                for waiting in state.waiting.drain(..) {
+                    let closed = ConnectorError::permanent("the file was closed before this dispatch");
+                    let _gave_up = waiting.done.send(Err(closed));
+                }
             }
         }
     }
@@ -282,9 +293,9 @@ impl<E: Encoder> Drop for Turn<'_, E> {
                 state.led = true;
                 drop(state);
                 if waits {
-                    drop(runtime.spawn_blocking(move || Leader(&file).write()));
+                    drop(runtime.spawn_blocking(move || drop(Leader(&file))));
                 } else {
-                    drop(runtime.spawn(async move { Leader(&file).write() }));
+                    drop(runtime.spawn(async move { drop(Leader(&file)) }));
                 }
             }
             None => {
@@ -296,23 +307,26 @@ impl<E: Encoder> Drop for Turn<'_, E> {
 }
 
 impl<E: Encoder> OpenFile<E> {
-    fn encoded(&mut self, transactions: &[Transaction]) -> Batch {
-        let Self { file, encoder } = self;
-        let mut batch = Batch::default();
+    pub(super) fn new(file: AppendFile, encoder: E) -> Self {
+        Self { file, encoder, batch: Batch::default() }
+    }
+
+    fn encode(&mut self, transactions: &[Transaction]) {
+        let Self { file, encoder, batch } = self;
+        batch.clear();
         for transaction in transactions {
             batch.offer(|line| encoder.encode(transaction, line, file));
         }
-        batch
     }
 
-    fn append(&mut self, batch: Batch) -> Outcome {
-        let Self { file, encoder } = self;
+    fn append(&mut self) -> Outcome {
+        let Self { file, encoder, batch } = self;
         file.append(batch, |file, tail| encoder.ending(file, tail))
     }
 
     fn write(&mut self, transactions: &[Transaction]) -> Outcome {
-        let batch = self.encoded(transactions);
-        self.append(batch)
+        self.encode(transactions);
+        self.append()
     }
 
     /// Writes several dispatches in one write, and tells each what became of its own transactions.
@@ -330,9 +344,9 @@ impl<E: Encoder> OpenFile<E> {
             each.push((transactions.len(), done));
             all.append(&mut transactions);
         }
-        let mut batch = self.encoded(&all);
-        let mut refused = batch.take_refused().into_iter().peekable();
-        let written = self.append(batch);
+        self.encode(&all);
+        let mut refused = self.batch.take_refused().into_iter().peekable();
+        let written = self.append();
         let mut from = 0;
         for (count, done) in each {
             let mut own = Vec::new();
@@ -388,4 +402,167 @@ fn copied(error: &ConnectorError) -> ConnectorError {
 
 fn told(outcome: Result<Outcome, oneshot::error::RecvError>) -> Outcome {
     outcome.unwrap_or_else(|_| Err(ConnectorError::unknown("the write did not come to its end")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::task::{Context, Poll, Waker};
+
+    use futures_util::future::join_all;
+
+    use super::super::append::{Fsync, WriteOptions};
+    use super::*;
+
+    /// Writes numbers; refuses those that are negative, and panics at the largest.
+    #[derive(Debug)]
+    struct Numbers;
+
+    impl Encoder for Numbers {
+        fn encode(
+            &mut self,
+            transaction: &Transaction,
+            line: &mut Vec<u8>,
+            _: &mut AppendFile,
+        ) -> Result<bool, ConnectorError> {
+            let number: i64 = transaction.decode().unwrap();
+            assert_ne!(number, i64::MAX);
+            if number < 0 {
+                return Err(ConnectorError::permanent(format!("{number} is negative")));
+            }
+            line.extend_from_slice(number.to_string().as_bytes());
+            Ok(true)
+        }
+    }
+
+    async fn opened(path: &Path, fsync: Fsync) -> Arc<Coalescing<Numbers>> {
+        let file = AppendFile::open(path, WriteOptions { fsync, ..WriteOptions::default() }).await.unwrap();
+        let out = Coalescing::new(true);
+        assert!(out.opened(OpenFile::new(file, Numbers)));
+        out
+    }
+
+    fn of(number: i64) -> Vec<Transaction> {
+        vec![Transaction::new(number.to_string(), &number).unwrap()]
+    }
+
+    fn sorted(path: &Path) -> Vec<i64> {
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
+        let mut numbers: Vec<i64> = text.lines().map(|line| line.parse().unwrap()).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    fn path(folder: &tempfile::TempDir) -> PathBuf {
+        folder.path().join("out")
+    }
+
+    /// Begins a dispatch that waits for others; what is returned was polled once.
+    fn begun<'a>(
+        out: &'a Arc<Coalescing<Numbers>>,
+        number: i64,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Outcome> + 'a>> {
+        out.state().joined = true;
+        let mut dispatch = Box::pin(out.dispatch(of(number)));
+        let polled = dispatch.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(polled, Poll::Pending), "{number} waits for others");
+        dispatch
+    }
+
+    #[tokio::test]
+    async fn what_is_dispatched_at_the_same_time_is_written_once_each() {
+        for fsync in [Fsync::End, Fsync::Each] {
+            let folder = tempfile::tempdir().unwrap();
+            let out = opened(&path(&folder), fsync).await;
+            for round in 0..10 {
+                let dispatches = (0..100).map(|n| out.dispatch(of(round * 100 + n)));
+                assert!(join_all(dispatches).await.iter().all(Result::is_ok), "{fsync:?}");
+                assert_eq!(sorted(&path(&folder)), (0..(round + 1) * 100).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dispatch_learns_of_its_own_transactions_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        let (first, many) = (begun(&out, 1), out.dispatch([of(2), of(-3), of(4), of(-5)].concat()));
+        let (first, many, last) = tokio::join!(first, many, out.dispatch(of(-6)));
+        first.unwrap();
+        let error = many.unwrap_err();
+        let outcomes: Vec<_> = (0..4).map(|item| error.fate(item)).collect();
+        use ItemOutcome::{Done, NotDone};
+        assert_eq!(outcomes, [Done, NotDone, Done, NotDone]);
+        assert_eq!(last.unwrap_err().message(), "-6 is negative");
+        assert_eq!(sorted(&path(&folder)), [1, 2, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_is_reported_to_each_dispatch_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        out.dispatch(of(1)).await.unwrap();
+        std::fs::remove_file(path(&folder)).unwrap();
+        let (first, second) = tokio::join!(begun(&out, 2), out.dispatch(of(3)));
+        for error in [first.unwrap_err(), second.unwrap_err()] {
+            assert!(error.is_gone() && error.hint().is_some(), "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dispatch_that_is_cancelled_holds_up_no_other_and_is_not_written_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        let first = begun(&out, 1);
+        let (second, third) = (begun(&out, 2), begun(&out, 3));
+        drop(third);
+        drop(first);
+        second.await.unwrap();
+        assert_eq!(sorted(&path(&folder)), [2], "what was given up is dispatched again");
+        out.dispatch(of(4)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_a_dispatch_is_encoded_leaves_the_file_to_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        let panics = Arc::clone(&out);
+        assert!(
+            tokio::spawn(async move { panics.dispatch(of(i64::MAX)).await }).await.unwrap_err().is_panic()
+        );
+        out.dispatch(of(1)).await.unwrap();
+        assert!(out.close().await.is_some());
+        assert_eq!(sorted(&path(&folder)), [1]);
+    }
+
+    #[tokio::test]
+    async fn who_dispatches_after_the_close_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        let waits = begun(&out, 1);
+        assert!(out.close().await.is_some());
+        assert!(waits.await.unwrap_err().is_permanent());
+        assert!(out.dispatch(of(2)).await.unwrap_err().is_permanent());
+        assert!(out.close().await.is_none());
+        assert_eq!(sorted(&path(&folder)), [0_i64; 0]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn lanes_on_several_threads_lose_and_double_no_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::Never).await;
+        let lanes = (0..64).map(|lane| {
+            let out = Arc::clone(&out);
+            tokio::spawn(async move {
+                for n in 0..50 {
+                    out.dispatch(of(lane * 50 + n)).await.unwrap();
+                }
+            })
+        });
+        for lane in lanes.collect::<Vec<_>>() {
+            lane.await.unwrap();
+        }
+        assert_eq!(sorted(&path(&folder)), (0..3200).collect::<Vec<_>>());
+    }
 }

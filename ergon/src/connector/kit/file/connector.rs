@@ -12,8 +12,7 @@ use super::append::AppendFile;
 use super::coalesce::{Coalescing, OpenFile};
 use super::codec::{Encoder, ReadRequest};
 use super::feed::{Feed, ReadError, RecordSender};
-use super::path::{self, pipe_to_read};
-use super::pipe::is_pipe;
+use super::path::{self, is_pipe, pipe_to_read};
 use crate::connector::{
     Capabilities, Connector, ConnectorError, Context, Count, Delivery, Direction, Disposition, Endpoint,
     FetchById, FetchRequest, Settlement, Shard, Sink, Source,
@@ -151,14 +150,14 @@ impl<F: Format> FileConnector<F> {
         }
         if self.out.is_unopened() {
             let (file, encoder) = self.format.open(self.shard).await?;
-            self.out.opened(OpenFile { file, encoder });
+            self.out.opened(OpenFile::new(file, encoder));
         }
         Ok(())
     }
 
     async fn finish_writing(&self) -> Result<(), ConnectorError> {
         let limit = self.close_limit();
-        let Some(OpenFile { file, encoder }) = self.out.close().await else { return Ok(()) };
+        let Some(OpenFile { file, encoder, .. }) = self.out.close().await else { return Ok(()) };
         let late = encoder.not_finished(limit);
         let finishing = spawn_blocking(move || encoder.finish(file));
         match tokio::time::timeout(limit, finishing).await {

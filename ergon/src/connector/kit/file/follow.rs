@@ -7,8 +7,7 @@ use std::time::SystemTime;
 
 use same_file::Handle;
 
-use super::path::{display_path, file_error, open_file};
-use super::pipe;
+use super::path::{display_path, file_error, is_pipe, open_file};
 use crate::connector::ConnectorError;
 
 /// How many bytes are compared to find out whether a file is still the one that was read.
@@ -93,7 +92,7 @@ pub struct Growing {
 impl Growing {
     fn new(path: &Path, file: File) -> Result<Self, ConnectorError> {
         let metadata = file.metadata().map_err(|error| file_error("read", path, error))?;
-        if !metadata.is_file() && !pipe::is_pipe(path) {
+        if !metadata.is_file() && !is_pipe(path) {
             let message = format!("{} is no regular file and cannot be followed", display_path(path));
             return Err(ConnectorError::permanent(message).with_hint("leave `streaming` out, or name a file"));
         }

@@ -149,7 +149,7 @@ pub use table::{cells, in_order, named};
 
 #[cfg(feature = "excel")]
 pub(crate) use path::closest;
+#[cfg(any(feature = "csv", feature = "json_lines"))]
+pub(crate) use path::is_pipe;
 #[cfg(feature = "excel")]
 pub(crate) use path::no_folder;
-#[cfg(any(feature = "csv", feature = "json_lines"))]
-pub(crate) use pipe::is_pipe;

@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Component, Path, PathBuf, absolute};
 use std::sync::Arc;
 
-use super::pipe::is_pipe;
 use crate::connector::{ConnectorError, Endpoint, Shard};
 use crate::settings::suggest::similar;
 
@@ -42,6 +41,18 @@ pub(crate) fn pipe_to_read(path: &Path, shard: Shard) -> Result<(), ConnectorErr
     rustix::fs::access(path, rustix::fs::Access::READ_OK)
         .map_err(|error| file_error("open", path, error.into()))?;
     Ok(())
+}
+
+/// Says whether a path leads to a named pipe.
+#[cfg(unix)]
+pub(crate) fn is_pipe(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_pipe(_: &Path) -> bool {
+    false
 }
 
 /// The last part of a path: what ids and metadata name a file by.

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
+#[cfg(unix)]
+use super::path::is_pipe;
 use crate::connector::ConnectorError;
 
 /// Opens a named pipe for writing, as soon as somebody reads from it; `None` if the path leads to anything else.
@@ -39,13 +41,6 @@ pub(super) async fn reach(path: &Path) -> Result<Option<File>, ConnectorError> {
     }
 }
 
-/// Says whether a path leads to a named pipe.
-#[cfg(unix)]
-pub(crate) fn is_pipe(path: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
-}
-
 /// Opens the pipe if somebody reads from it.
 #[cfg(unix)]
 fn try_open(path: &Path) -> std::io::Result<Option<File>> {
@@ -69,11 +64,6 @@ fn try_open(path: &Path) -> std::io::Result<Option<File>> {
 #[cfg(not(unix))]
 pub(super) async fn reach(_: &Path) -> Result<Option<File>, ConnectorError> {
     Ok(None)
-}
-
-#[cfg(not(unix))]
-pub(super) fn is_pipe(_: &Path) -> bool {
-    false
 }
 
 #[cfg(unix)]
