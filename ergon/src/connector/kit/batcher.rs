@@ -40,7 +40,7 @@ impl CallError for ConnectorError {
         let own = self.item(index)?;
         let error = match own.fate(0) {
             ItemOutcome::Unknown => Self::unknown(own.message()),
-            _ if own.is_gone() => Self::closed(own.message()),
+            _ if own.is_closed() => Self::closed(own.message()),
             _ if own.is_permanent() => Self::permanent(own.message()),
             _ => Self::transient(own.message()),
         };
@@ -312,7 +312,7 @@ mod tests {
         let (odd, unknown, done) = (batcher.add(1), batcher.add(3), batcher.add(4));
         let error = odd.await.unwrap_err();
         assert_eq!(
-            (error.message(), error.hint(), error.fate(0)),
+            (error.message(), error.hint(), error.outcome(0)),
             ("1 is odd", Some("try another"), ItemOutcome::NotDone)
         );
         assert_eq!(unknown.await.unwrap_err().fate(0), ItemOutcome::Unknown);
