@@ -1,4 +1,5 @@
 // errors: 1
+use ergon::connector::prelude::*;
 use ergon::prelude::*;
 
 
