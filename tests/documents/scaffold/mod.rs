@@ -52,7 +52,7 @@ fn share_what_is_built(project: &Path) {
     std::fs::write(workspace.join("Cargo.toml"), manifest.to_string()).unwrap();
 
     let mut manifest = self::manifest(project);
-    manifest.retain(|table, _| !["profile", "workspace"].contains(&table.as_str()));
+    manifest.retain(|table, _| !["profile", "workspace"].contains(&table));
     let built = self::manifest(Path::new(env!("CARGO_MANIFEST_DIR")));
     let dependencies = manifest["dependencies"].as_table_mut().unwrap();
     dependencies.extend(built["dependencies"].as_table().unwrap().clone());
@@ -75,11 +75,18 @@ fn cargo_as_it_ends(project: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments).current_dir(project).env("CARGO_TARGET_DIR", target());
     command.env("CARGO_NET_OFFLINE", "true");
-    // What cargo and this test were told is not meant for the project.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ERGON")) {
+    forget(&mut command);
+    command.output().unwrap()
+}
+
+/// Takes away what this test was told: by whoever runs it, of Ergon, and by cargo, of this package. A library whose
+/// build depends on the latter would be built again, for the project and then for everything else.
+fn forget(command: &mut Command) {
+    const OF_PACKAGE: [&str; 4] = ["CARGO_BIN_EXE_", "CARGO_MANIFEST_", "CARGO_PKG_", "ERGON"];
+    let told = std::env::vars().filter(|(name, _)| OF_PACKAGE.iter().any(|of| name.starts_with(of)));
+    for (name, _) in told {
         command.env_remove(name);
     }
-    command.output().unwrap()
 }
 
 /// The folder that everything is built in.
@@ -526,9 +533,7 @@ impl Walk {
         );
         shell.args(["-c", line]).current_dir(&self.folder).env("PATH", path);
         shell.env("CARGO_TARGET_DIR", target()).env("CARGO_NET_OFFLINE", "true");
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ERGON")) {
-            shell.env_remove(name);
-        }
+        forget(&mut shell);
         let output = shell.output().unwrap();
         assert_eq!(output.status.code(), Some(code), "$ {line}\n{}{}", stdout(&output), stderr(&output));
         format!("{}{}", stdout(&output), stderr(&output))
