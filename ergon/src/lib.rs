@@ -15,6 +15,7 @@
 //! ```no_run
 //! # #[cfg(feature = "json_lines")] mod program {
 //! use ergon::prelude::*;
+//! use ergon::transaction::Payload;
 //!
 //! #[derive(Deserialize)]
 //! struct Order { id: String, quantity: u32 }
@@ -83,7 +84,7 @@ pub mod prelude;
 mod error;
 pub mod transaction;
 
-mod policy;
+pub mod policy;
 pub mod settings;
 pub mod telemetry;
 
@@ -101,38 +102,23 @@ mod cli;
 pub mod testing;
 
 #[doc(hidden)]
-#[path = "private/mod.rs"]
 pub mod __private;
 
-pub use bytes::Bytes;
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
-pub use connector::Fsync;
-pub use connector::{
-    Capabilities, Connector, ConnectorConfig, ConnectorError, Context, Count, Delivery, Direction,
-    Disposition, Duplex, DuplexConfig, Endpoint, FetchById, FetchRequest, Health, Input, ItemOutcome,
-    Lifecycle, Output, Receipt, Settlement, Shard, Sink, SinkConfig, Source, SourceConfig,
-};
-pub use engine::{
-    Concurrent, Execute, Run, RunConcurrently, block_on, run_concurrently, run_fn, run_fn_blocking, spawn,
-    spawn_blocking,
-};
+/// Loops that a task runs itself, and calls side by side.
+pub mod execute {
+    pub use crate::engine::{Concurrent, Execute, Run, RunConcurrently};
+}
+
 #[cfg(feature = "cli")]
 pub use ergon_macros::main;
-pub use ergon_macros::{Connector, Service, TransactionError, run_fn, task};
+pub use ergon_macros::{TransactionError, run_fn, task};
+
+pub use connector::Connector;
+pub use engine::{block_on, run_concurrently, run_fn, run_fn_blocking, spawn, spawn_blocking};
 pub use error::{Error, ErrorKind};
-pub use policy::{
-    ConsumerLayer, ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure, PolicyProblem, ProducerLayer,
-    ProducerPolicy, RetryPolicy,
-};
-pub use secrecy::SecretString;
-pub use serde_json::Value;
-pub use service::{Service, ServiceConfig, ServiceError};
-pub use settings::{ByteSize, ByteSizeError};
-pub use task::{BlockingConsumer, BlockingProducer, Consumer, Outbound, Producer, Task, TaskConfig};
-pub use transaction::{
-    Category, Content, ContentType, Decode, DecodeError, Metadata, Payload, Record, Result, ResultExt,
-    Transaction, TransactionBuilder, TransactionError, TransactionId,
-};
+pub use service::Service;
+pub use task::{Consumer, Producer, TaskConfig};
+pub use transaction::{Result, Transaction, TransactionError};
 
 /// Says which feature makes a program.
 #[cfg(not(feature = "cli"))]

@@ -372,7 +372,7 @@ fn the_settings_of_the_guide_are_obeyed() {
 
 #[test]
 fn the_unit_and_the_manifest_of_the_guide_fit_the_defaults() {
-    let grace = ergon::ConsumerPolicy::DEFAULT.shutdown_grace.as_secs();
+    let grace = ergon::policy::ConsumerPolicy::DEFAULT.shutdown_grace.as_secs();
     let number = |text: &str, key: &str| -> u64 {
         let rest = text.split(key).nth(1).unwrap_or_else(|| panic!("{key} is missing"));
         rest.trim_start_matches([':', '=', ' ']).split_whitespace().next().unwrap().parse().unwrap()

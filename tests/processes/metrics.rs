@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, SystemTime};
 
+use ergon::connector::ConnectorError;
 use ergon::connector::memory::{MemoryConfig, MemoryQueue};
 use ergon::prelude::*;
 use ergon::telemetry::{RunReport, Step};
 use ergon::testing;
+use ergon::transaction::Payload;
 use ergon_tests::lab::measure;
 use ergon_tests::{World, until};
 use tokio::sync::Semaphore;

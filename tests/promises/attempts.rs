@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ergon::policy::RetryPolicy;
 use ergon::prelude::*;
-use ergon::{RetryPolicy, run_fn, run_fn_blocking};
+use ergon::{run_fn, run_fn_blocking};
 use ergon_tests::World;
 use tokio::time::{Instant, sleep};
 

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use ergon::connector::memory::{MemoryConfig, MemoryQueue};
 use ergon::prelude::*;
+use ergon::service::{Service, ServiceConfig, ServiceError};
 use ergon::telemetry::Ended;
 use ergon::testing;
+use ergon::transaction::Payload;
 
 /// A gate that handlers wait at until the test opens it.
 #[derive(Debug, Default)]

@@ -8,9 +8,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ergon::connector::memory::MemoryQueue;
+use ergon::policy::{OnHandlerFailure, RetryPolicy};
 use ergon::prelude::*;
+use ergon::run_fn;
+use ergon::service::{Service, ServiceConfig, ServiceError};
 use ergon::telemetry::Ended;
-use ergon::{OnHandlerFailure, RetryPolicy, run_fn};
+use ergon::transaction::Payload;
 use ergon_tests::World;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex as Lock, Notify, Semaphore, mpsc, oneshot};

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ergon::OnHandlerFailure;
+use ergon::connector::ConnectorError;
+use ergon::policy::OnHandlerFailure;
 use ergon::prelude::*;
 use ergon::telemetry::{Ended, RunReport};
 use ergon_tests::{Lines, World};
@@ -301,7 +302,7 @@ async fn succeeded(running: &ergon::testing::Running, count: u64) {
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_that_is_not_taken_holds_up_no_other_transaction() {
     for streaming in [true, false] {
-        for mode in [ergon::Mode::Continuous, ergon::Mode::Batch] {
+        for mode in [ergon::policy::Mode::Continuous, ergon::policy::Mode::Batch] {
             let world = some_bad(&["bad", "1", "2"]).policy(|policy| {
                 policy.streaming = streaming;
                 policy.mode = mode;

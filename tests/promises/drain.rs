@@ -4,10 +4,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ergon::connector::Context;
 use ergon::connector::memory::{Memory, MemoryQueue};
+use ergon::connector::prelude::*;
+use ergon::policy::RetryPolicy;
 use ergon::prelude::*;
+use ergon::service::{Service, ServiceConfig, ServiceError};
 use ergon::telemetry::Ended;
-use ergon::{Context, RetryPolicy};
+use ergon::transaction::Payload;
 use ergon_tests::World;
 use tokio::time::{Instant, sleep};
 

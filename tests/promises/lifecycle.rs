@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ergon::OnHandlerFailure;
+use ergon::connector::ConnectorError;
+use ergon::policy::OnHandlerFailure;
 use ergon::prelude::*;
+use ergon::service::{Service, ServiceConfig, ServiceError};
 use ergon_tests::World;
 use tokio::time::Instant;
 

@@ -4,9 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ergon::connector::Context;
+use ergon::connector::{ConnectorConfig, ConnectorError};
+use ergon::policy::Mode;
 use ergon::prelude::*;
 use ergon::telemetry::Ended;
-use ergon::{Context, Mode};
+use ergon::transaction::Payload;
 use ergon_tests::{Flaky, FlakyConfig, World};
 use tokio::time::{Instant, sleep};
 

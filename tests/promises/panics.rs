@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ergon::OnHandlerFailure;
+use ergon::connector::prelude::*;
+use ergon::policy::OnHandlerFailure;
 use ergon::prelude::*;
 use ergon::telemetry::Ended;
 use ergon::testing::{self, Script};
@@ -469,7 +470,7 @@ struct ClosesConfig(Arc<Mutex<Vec<String>>>);
 impl ConnectorConfig for ClosesConfig {
     type Connector = Closes;
 
-    fn build(&self, context: &ergon::Context) -> std::result::Result<Closes, ConnectorError> {
+    fn build(&self, context: &ergon::connector::Context) -> std::result::Result<Closes, ConnectorError> {
         Ok(Closes { slot: context.slot.clone(), closed: Arc::clone(&self.0) })
     }
 }

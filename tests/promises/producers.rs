@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ergon::prelude::*;
+use ergon::service::{Service, ServiceConfig, ServiceError};
 use ergon::telemetry::Ended;
 use ergon::testing::{self, Fault, Script};
 use ergon_tests::{Lines, LogConfig, LogService};

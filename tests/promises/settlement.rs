@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use ergon::connector::ConnectorError;
 use ergon::prelude::*;
 use ergon_tests::{Lines, World};
 use tokio::time::{Instant, sleep};
@@ -166,7 +167,7 @@ async fn a_partial_settlement_counts_only_what_was_settled() {
 #[tokio::test]
 async fn a_delivery_that_a_task_fetches_and_drops_is_given_back() {
     use ergon::connector::memory::Memory;
-    use ergon::{Context, FetchRequest};
+    use ergon::connector::{Context, FetchRequest};
     let world = World::with(2);
     let memory = Arc::new(Memory::new(Arc::clone(&world.input.queue)));
     let input = Input::new(memory, &Context::new("t", "input"));

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use ergon::Disposition::{Ack, Reject, Requeue, RetryAfter};
+use ergon::connector::Disposition::{Ack, Reject, Requeue, RetryAfter};
+use ergon::connector::{Disposition, ItemOutcome};
+use ergon::policy::{Mode, RetryPolicy};
 use ergon::telemetry::Step::{Exception, Process, Success};
-use ergon::{Category, Disposition, ItemOutcome, Mode, RetryPolicy};
+use ergon::transaction::Category;
 use ergon_tests::simulation::check::check;
 use ergon_tests::simulation::event::{End, Entry, Event, How, Life, Summary};
 use ergon_tests::simulation::{Plan, drive, play_twice};
@@ -98,7 +100,7 @@ fn plan() -> Plan {
     Plan::plain(3)
 }
 
-fn with(change: impl FnOnce(&mut ergon::ConsumerPolicy)) -> Plan {
+fn with(change: impl FnOnce(&mut ergon::policy::ConsumerPolicy)) -> Plan {
     let mut plan = plan();
     change(&mut plan.policy);
     plan

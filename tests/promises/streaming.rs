@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ergon::ErrorKind;
-use ergon::prelude::*;
+use ergon::connector::ConnectorError;
 use ergon::telemetry::Ended;
 use ergon_tests::World;
 use tokio::time::{Instant, sleep};

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use ergon::connector::prelude::*;
+use ergon::connector::{ItemOutcome, SinkConfig};
 use ergon::prelude::*;
 use ergon::telemetry::{Ended, SingleReport};
 use ergon::testing::{self, Fault, Script};
 use ergon::transaction::key;
-use ergon::{Error, ErrorKind, ItemOutcome, SinkConfig};
+use ergon::{Error, ErrorKind};
 use futures_util::stream;
 use tokio::time::{Instant, sleep};
 
@@ -404,7 +406,7 @@ struct Stubborn(&'static str);
 impl ConnectorConfig for Stubborn {
     type Connector = Self;
 
-    fn build(&self, _: &ergon::Context) -> Result<Self, ConnectorError> {
+    fn build(&self, _: &Context) -> Result<Self, ConnectorError> {
         Ok(self.clone())
     }
 }

@@ -11,6 +11,18 @@
 )]
 
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/connectors/csv.md")]
+mod csv_guide {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/connectors/excel.md")]
+mod excel_guide {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/connectors/json_lines.md")]
+mod json_lines_guide {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/connectors/rabbitmq.md")]
 mod rabbitmq_guide {}
 

@@ -5,10 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use ergon::connector::rabbitmq::{RabbitMq, RabbitMqConfig, key};
 use ergon::connector::{Connector, ConnectorConfig, Context, Direction, Input, Sink};
+use ergon::connector::{ConnectorError, Delivery, FetchRequest, ItemOutcome, Receipt, Settlement};
 use ergon::prelude::*;
+use ergon::service::{Service, ServiceConfig, ServiceError};
 use ergon::telemetry::Ended;
+use ergon::testing;
 use ergon::testing::conformance::{self, Fixture};
-use ergon::{ConnectorError, Delivery, FetchRequest, ItemOutcome, Receipt, Settlement, testing};
+use ergon::transaction::Payload;
 use serde_json::json;
 
 fn url() -> String {

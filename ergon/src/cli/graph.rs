@@ -187,6 +187,7 @@ impl Edge {
 mod tests {
     use super::super::tests::{BillOrders, ran};
     use crate::connector::memory::MemoryConfig;
+    use crate::connector::{Connector, ConnectorConfig, ConnectorError, Endpoint};
     use crate::policy::ConsumerPolicy;
     use crate::prelude::*;
     use crate::runner::fake::{fake, price_orders};
@@ -198,7 +199,7 @@ mod tests {
     impl ConnectorConfig for Berth {
         type Connector = Self;
 
-        fn build(&self, _: &crate::Context) -> Result<Self, ConnectorError> {
+        fn build(&self, _: &crate::connector::Context) -> Result<Self, ConnectorError> {
             Ok(self.clone())
         }
     }

@@ -14,7 +14,7 @@ impl Fixture for Lists {
     async fn filled(&self, place: &str, transactions: Vec<Transaction>) -> AcmeApiConfig {
         let client = AcmeApiClientConfig { url: place.to_owned() };
         let config = AcmeApiConfig { client, page_size: 100 };
-        let connector = config.build(&ergon::Context::new("test", "output")).unwrap();
+        let connector = config.build(&ergon::connector::Context::new("test", "output")).unwrap();
         connector.dispatch(transactions).await.unwrap();
         config
     }

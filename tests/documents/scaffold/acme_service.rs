@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use ergon::prelude::*;
+use ergon::service::Service;
 
 use super::errors::CallError;
 use super::schemas::Record;

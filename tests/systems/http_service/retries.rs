@@ -145,7 +145,7 @@ async fn what_never_arrived_is_sent_again_whatever_the_method() {
 
 #[tokio::test]
 async fn a_connector_is_told_what_became_of_its_request() {
-    use ergon::ItemOutcome;
+    use ergon::connector::ItemOutcome;
     let fate = async |failure: Vec<Step>| {
         let server = Server::start(move |_, _| failure.clone()).await;
         let error = ConnectorError::from(service(&server).post("").send().await.unwrap_err());

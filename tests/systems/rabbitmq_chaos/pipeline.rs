@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ergon::Error;
+use ergon::connector::ConnectorError;
 use ergon::connector::rabbitmq::RabbitMqConfig;
 use ergon::connector::{Context, Direction};
 use ergon::prelude::*;
+use ergon::service::ServiceConfig;
+use ergon::service::{Service, ServiceError};
 use ergon::telemetry::RunReport;
 use ergon::testing::{self, Running};
-use ergon::{Error, ServiceConfig};
+use ergon::transaction::Payload;
 use ergon_tests::broker::{Broker, Client, Message};
 use ergon_tests::ledger::{Ledger, Left, Outcome, Verdict};
 use ergon_tests::until;

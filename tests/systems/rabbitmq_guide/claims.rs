@@ -7,7 +7,9 @@ use std::time::Duration;
 use ergon::connector::rabbitmq::RabbitMqConfig;
 use ergon::connector::{Connector, ConnectorConfig, Context, Direction, Sink};
 use ergon::prelude::*;
+use ergon::service::{Service, ServiceConfig, ServiceError};
 use ergon::testing::{self, Running};
+use ergon::transaction::Payload;
 use ergon_tests::until;
 use serde_json::{Value, json};
 
