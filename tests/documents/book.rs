@@ -337,7 +337,8 @@ fn names_of_ergon(page: &str) -> Vec<&str> {
 
 /// What stands in the sources, but for comments, tests and what is written into new projects.
 fn code() -> String {
-    let folders = ["ergon/src", "ergon-macros/src", "ergon-schema/src"].map(|folder| files_of(&root().join(folder), "rs"));
+    let folders = ["ergon/src", "ergon-macros/src", "ergon-schema/src"]
+        .map(|folder| files_of(&root().join(folder), "rs"));
     let mut code = String::new();
     let left_out = ["tests.rs", "fake.rs", "template"];
     for file in folders.concat() {
