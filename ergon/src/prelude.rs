@@ -6,15 +6,8 @@ pub use futures_util::Stream;
 pub use serde::{Deserialize, Serialize};
 pub use serde_json::Value;
 
-#[cfg(feature = "csv")]
-pub use crate::connector::csv::CsvConfig;
-#[cfg(feature = "excel")]
-pub use crate::connector::excel::ExcelConfig;
-#[cfg(feature = "json_lines")]
-pub use crate::connector::json_lines::JsonLinesConfig;
-pub use crate::connector::memory::MemoryConfig;
-#[cfg(feature = "rabbitmq")]
-pub use crate::connector::rabbitmq::RabbitMqConfig;
+#[allow(unused_imports, deprecated, reason = "a stand-in says that its feature is off")]
+pub use crate::connector::configs::*;
 pub use crate::connector::{Disposition, Duplex, Input, Output, Sink, Source};
 pub use crate::engine::{Execute, Run};
 pub use crate::policy::{ConsumerPolicy, ProducerPolicy, RetryPolicy};

@@ -201,7 +201,7 @@ fn agrees<C: DeserializeOwned + Debug>((page, heading): (&str, &str), required: 
 #[test]
 fn every_setting_of_a_connector_stands_in_its_table_with_its_default() {
     let path = json!({"path": "a"});
-    agrees::<MemoryConfig>(("connectors.md", "## Memory"), &json!({"name": "a"}));
+    agrees::<MemoryConfig>(("connectors/memory.md", "## Settings"), &json!({"name": "a"}));
     agrees::<JsonLinesConfig>(("connectors/json_lines.md", "## Settings"), &path);
     agrees::<CsvConfig>(("connectors/csv.md", "## Settings"), &path);
     agrees::<ExcelConfig>(("connectors/excel.md", "## Settings"), &path);
@@ -218,7 +218,7 @@ fn example<C: DeserializeOwned>((page, heading): (&str, &str), table: &str) -> C
 
 #[test]
 fn every_example_of_settings_is_read_as_it_is_meant() {
-    assert_eq!(example::<MemoryConfig>(("connectors.md", "## Memory"), "orders").name, "orders");
+    assert_eq!(example::<MemoryConfig>(("connectors/memory.md", "## Settings"), "orders").name, "orders");
     assert!(!example::<JsonLinesConfig>(("connectors/json_lines.md", "## Settings"), "receipts").append);
     assert_eq!(example::<CsvConfig>(("connectors/csv.md", "## Settings"), "orders").delimiter, ';');
     assert_eq!(

@@ -18,7 +18,7 @@ pub(crate) struct Flag {
 /// All values that the options of one command line set: the last layer of a policy.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Flags {
-    flags: Vec<Flag>,
+    all: Vec<Flag>,
     consumer: ConsumerLayer,
     producer: ProducerLayer,
 }
@@ -30,7 +30,7 @@ impl Flags {
     /// A value that its key does not take.
     pub(crate) fn new(flags: Vec<Flag>) -> Result<Self, serde_json::Error> {
         let (consumer, producer) = (layer(&flags, CONSUMER)?, layer(&flags, PRODUCER)?);
-        Ok(Self { flags, consumer, producer })
+        Ok(Self { all: flags, consumer, producer })
     }
 
     /// Changes the policy of the role that the options are for, and returns that role: the consumer of a hybrid.
@@ -47,7 +47,7 @@ impl Flags {
 
     /// The option that sets a key, as it was written.
     pub(crate) fn written(&self, key: &str) -> Option<&str> {
-        self.flags.iter().find(|flag| flag.key == key).map(|flag| &*flag.written)
+        self.all.iter().find(|flag| flag.key == key).map(|flag| &*flag.written)
     }
 }
 

@@ -355,7 +355,7 @@ async fn a_file_that_is_taken_away_or_shortened_is_noticed_by_the_next_dispatch_
                 if dispatches {
                     for n in 2..4 {
                         let error = here.dispatch(one(n)).await.expect_err(what);
-                        assert!(error.is_gone() && error.hint().is_some(), "{what}: {error:?}");
+                        assert!(error.is_closed() && error.hint().is_some(), "{what}: {error:?}");
                         assert!(error.message().contains(path.to_str().unwrap()), "{what}: {error}");
                     }
                 }

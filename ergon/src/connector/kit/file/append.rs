@@ -513,7 +513,7 @@ mod tests {
         assert_eq!(batch.whole(6), 4);
         // What the system does when the disk is full after six bytes: "one\n" and half of "two\n".
         let error = file.stopped(&mut batch, 6, io::ErrorKind::StorageFull.into());
-        let fates: Vec<_> = (0..4).map(|index| error.fate(index)).collect();
+        let fates: Vec<_> = (0..4).map(|index| error.outcome(index)).collect();
         assert_eq!(
             fates,
             [ItemOutcome::Done, ItemOutcome::NotDone, ItemOutcome::NotDone, ItemOutcome::NotDone]

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::codec::{Next, Parser};
 use super::path::display_path;
-use crate::connector::{ConnectorError, Delivery, Held, Settlement};
+use crate::connector::kit::Unacked;
+use crate::connector::{ConnectorError, Delivery, Settlement};
 use crate::transaction::Transaction;
 
 /// How many chunks may wait between the reader and the fetches; with those of one chunk, the read-ahead.
@@ -25,7 +26,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// A source's file: what its reader has read, what is handed out, what was given back.
 #[derive(Debug)]
 pub(super) struct Feed<T> {
-    held: Mutex<Held>,
+    held: Mutex<Unacked>,
     /// The ids of those that were found before the reading came to them: it passes them over.
     found: Mutex<HashSet<String>>,
     reading: tokio::sync::Mutex<Reading<T>>,
@@ -253,7 +254,7 @@ impl<T: Send + 'static> Feed<T> {
                 if !found.is_empty() && found.remove(transaction.id()) {
                     passed_over += 1;
                 } else {
-                    deliveries.push(held.hand_out(transaction));
+                    deliveries.push(held.hand_out(transaction, 0));
                 }
             }
             self.made.fetch_add(deliveries.len() as u64 + passed_over, Ordering::Relaxed);
@@ -315,7 +316,7 @@ impl<T: Send + 'static> Feed<T> {
         }
         let Some(transaction) = search.await? else { return Ok(None) };
         self.found().insert(transaction.id().to_owned());
-        Ok(Some(self.held().hand_out(transaction)))
+        Ok(Some(self.held().hand_out(transaction, 0)))
     }
 
     /// Takes settlements in.
@@ -351,7 +352,7 @@ impl<T: Send + 'static> Feed<T> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, Unacked> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,12 @@
-//! Receipts of a channel: a delivery tag, and the channel's epoch. Which tags are settled, and which of them one
-//! acknowledgement can settle together.
+//! The acknowledgements of a channel: which tags are settled, which of them one acknowledgement settles together, and
+//! how often messages of classic queues were given back here, because the broker only says that there was a delivery
+//! before.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
+
+use crate::connector::Delivery;
+use crate::connector::kit::Frontier;
+use crate::transaction::TransactionId;
 
 /// What is told of one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,23 +35,16 @@ pub(super) struct Steps {
 
 /// The delivery tags of one channel. The broker numbers them from 1, and each is settled once.
 #[derive(Debug)]
-pub(super) struct Tags {
-    /// The lowest that is not settled.
-    first: u64,
-    /// For `first` and those after it: settled or not. What is beyond the end is not.
-    settled: VecDeque<bool>,
-    /// How many of those are settled.
-    beyond: u64,
-}
+pub(super) struct Acks(Frontier);
 
-impl Tags {
+impl Acks {
     pub(super) fn new() -> Self {
-        Self { first: 1, settled: VecDeque::new(), beyond: 0 }
+        Self(Frontier::starting_at(1))
     }
 
-    /// How many are not settled, if `highest` is the last that was handed out.
+    /// How many tags are not settled, if `highest` is the last that was handed out.
     pub(super) fn unsettled(&self, highest: u64) -> u64 {
-        (highest + 1).saturating_sub(self.first).saturating_sub(self.beyond)
+        self.0.unsettled_below(highest + 1)
     }
 
     /// Settles deliveries: one acknowledgement for all that are contiguous from the lowest unsettled tag, single ones
@@ -55,12 +53,11 @@ impl Tags {
         let mut steps = Steps { steps: Vec::new(), step_of: vec![None; told.len()] };
         let mut fresh: Vec<usize> = Vec::with_capacity(told.len());
         for (index, (tag, _)) in told.iter().enumerate() {
-            if self.mark(*tag) {
+            if self.0.settle(*tag) {
                 fresh.push(index);
             }
         }
-        self.advance();
-        let is_contiguous = |tag: u64| tag < self.first;
+        let is_contiguous = |tag: u64| tag < self.0.position();
         let mut together: Option<(u64, Vec<usize>)> = None;
         for index in fresh {
             let Some((tag, verdict)) = told.get(index).copied() else { continue };
@@ -78,27 +75,6 @@ impl Tags {
         }
         steps
     }
-
-    /// Marks a tag as settled; says whether it was not.
-    fn mark(&mut self, tag: u64) -> bool {
-        let Some(offset) = tag.checked_sub(self.first).and_then(|offset| usize::try_from(offset).ok()) else {
-            return false;
-        };
-        if offset >= self.settled.len() {
-            self.settled.resize(offset + 1, false);
-        }
-        let fresh = self.settled.get_mut(offset).is_some_and(|settled| !std::mem::replace(settled, true));
-        self.beyond += u64::from(fresh);
-        fresh
-    }
-
-    fn advance(&mut self) {
-        while self.settled.front() == Some(&true) {
-            self.settled.pop_front();
-            self.first += 1;
-            self.beyond -= 1;
-        }
-    }
 }
 
 impl Steps {
@@ -109,6 +85,57 @@ impl Steps {
             }
         }
         self.steps.push(step);
+    }
+}
+
+/// So many are remembered; beyond that the counts begin anew. Some stay that another worker has settled.
+const REMEMBERED: usize = 10_000;
+
+/// Counts what is given back again and again, so that `max_deliveries` ends it on a classic queue too.
+#[derive(Debug, Default)]
+pub(super) struct Returns {
+    /// Deliveries that were delivered before, and are not settled.
+    ids: HashMap<u64, TransactionId>,
+    /// How often each was given back after its second delivery.
+    times: HashMap<TransactionId, u32>,
+}
+
+impl Returns {
+    /// Whether the broker said no more than that the message was delivered before.
+    fn is_uncounted(delivery: &Delivery) -> bool {
+        let transaction = delivery.transaction();
+        transaction.deliveries() > 1 && transaction.metadata().get("x-delivery-count").is_none()
+    }
+
+    /// Says how often a delivery was handed out, as far as that was from here.
+    pub(super) fn count(&mut self, delivery: Delivery) -> Delivery {
+        if !Self::is_uncounted(&delivery) {
+            return delivery;
+        }
+        let (transaction, receipt) = delivery.into_parts();
+        let id = transaction.shared_id().clone();
+        let times = self.times.get(&id).copied().unwrap_or(0);
+        self.ids.insert(receipt.tag(), id);
+        let deliveries = transaction.deliveries().saturating_add(times);
+        Delivery::new(transaction.with_deliveries(deliveries), receipt)
+    }
+
+    /// Takes in what became of deliveries.
+    pub(super) fn settle(&mut self, told: &[(u64, Verdict)]) {
+        if self.ids.is_empty() {
+            return;
+        }
+        for (tag, verdict) in told {
+            let Some(id) = self.ids.remove(tag) else { continue };
+            if *verdict != Verdict::Requeue {
+                self.times.remove(&id);
+                continue;
+            }
+            if self.times.len() >= REMEMBERED {
+                self.times.clear();
+            }
+            *self.times.entry(id).or_default() += 1;
+        }
     }
 }
 
@@ -130,14 +157,14 @@ mod tests {
 
     #[test]
     fn contiguous_tags_go_in_one_acknowledgement() {
-        let mut tags = Tags::new();
+        let mut tags = Acks::new();
         assert_eq!(tags.settle(&acks(&[3, 1, 2])).steps, [step(ACK, 3, true)]);
         assert_eq!(tags.settle(&acks(&[4])).steps, [step(ACK, 4, false)]);
     }
 
     #[test]
     fn what_lies_beyond_a_gap_is_acked_singly() {
-        let mut tags = Tags::new();
+        let mut tags = Acks::new();
         let steps = tags.settle(&acks(&[1, 2, 4, 5])).steps;
         assert_eq!(steps, [step(ACK, 4, false), step(ACK, 5, false), step(ACK, 2, true)]);
         // 4 and 5 are settled: 3 closes the gap.
@@ -146,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_rejected_one_is_not_acked_along() {
-        let mut tags = Tags::new();
+        let mut tags = Acks::new();
         let told = [(1, ACK), (2, Verdict::Reject), (3, ACK), (4, Verdict::Requeue)];
         let Steps { steps, step_of } = tags.settle(&told);
         let expected =
@@ -157,14 +184,14 @@ mod tests {
 
     #[test]
     fn a_tag_is_settled_once() {
-        let mut tags = Tags::new();
+        let mut tags = Acks::new();
         tags.settle(&acks(&[1, 3]));
         assert_eq!(tags.settle(&acks(&[1, 3])), Steps { steps: Vec::new(), step_of: vec![None, None] });
     }
 
     #[test]
     fn it_knows_how_many_are_unsettled() {
-        let mut tags = Tags::new();
+        let mut tags = Acks::new();
         assert_eq!(tags.unsettled(0), 0);
         tags.settle(&acks(&[1, 3, 5]));
         assert_eq!(tags.unsettled(8), 5);
@@ -184,7 +211,7 @@ mod tests {
                 let at = usize::try_from(tag).unwrap() - 1;
                 [ACK, Verdict::Reject, Verdict::Requeue][verdicts[at]]
             };
-            let mut tags = Tags::new();
+            let mut tags = Acks::new();
             let mut unsettled: std::collections::BTreeSet<u64> = (1..=40).collect();
             let mut rest = order.as_slice();
             for size in sizes {

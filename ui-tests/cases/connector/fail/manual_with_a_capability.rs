@@ -1,15 +1,24 @@
 // errors: 1
-use ergon::connector::{Connector, ConnectorError, Delivery, FetchRequest};
 use ergon::prelude::*;
 
 
 #[derive(Connector)]
-#[connector(source, lifecycle)]
+#[connector(source, count, manual)]
 struct Clock {}
+
+impl Connector for Clock {
+    const KIND: &'static str = "clock";
+}
 
 impl Source for Clock {
     async fn fetch(&self, _request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
         Ok(Vec::new())
+    }
+}
+
+impl Count for Clock {
+    async fn count(&self) -> Result<u64, ConnectorError> {
+        Ok(0)
     }
 }
 

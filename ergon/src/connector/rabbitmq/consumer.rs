@@ -1,28 +1,31 @@
 //! The session that consumes: one channel, one consumer for each queue, and the tags that are not settled.
+//!
+//! While dead letters wait, there are further consumers. The broker bounds the unsettled messages of each consumer, and
+//! messages whose dead letter waits stay unsettled for long: with a prefetch of one, a single one of them would stop the
+//! queue. So each queue is consumed once more, by consumers with a prefetch of their own, until no dead letter waits.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, poll_fn};
+use futures_util::task::AtomicWaker;
 use futures_util::{FutureExt, Stream};
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions,
-    QueueDeclareOptions,
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+    BasicRejectOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer, Error};
 use tokio::time::{sleep, timeout};
 
-use super::dial::{Dial, Wire};
-use super::link::{Establish, Pulse, Session};
-use super::receipt::{Step, Tags, Verdict};
-use super::returns::Returns;
-use super::widening::Widening;
+use super::acks::{Acks, Returns, Step, Verdict};
+use super::connection::{Dial, Wire, watch};
 use super::{Decode, RabbitMqConfig, error, message, topology};
+use crate::connector::kit::{Connect, Pulse, Session};
 use crate::connector::{ConnectorError, Delivery, Direction, FetchRequest, Shard};
 
 /// How long the broker may take to take an acknowledgement from us.
@@ -36,6 +39,9 @@ const MANY: usize = 64;
 
 /// How long a fetch that does not wait gives the broker to send what it says is there, before it asks again.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
+
+/// The least prefetch of a further consumer.
+const LEAST: usize = 16;
 
 /// Makes the sessions that consume.
 pub(super) struct Consume {
@@ -55,7 +61,7 @@ pub(super) struct Consuming {
     pub(super) widening: Widening,
     /// Whoever fetches holds it.
     consumers: tokio::sync::Mutex<Consumers>,
-    tags: Mutex<Tags>,
+    tags: Mutex<Acks>,
     returns: Mutex<Returns>,
     /// The highest tag that was taken from the client.
     highest: AtomicU64,
@@ -71,19 +77,23 @@ struct Consumers {
     waiting: VecDeque<Delivery>,
 }
 
-impl Establish for Consume {
+impl Connect for Consume {
     type Session = Consuming;
 
     const PURPOSE: &'static str = "consume";
 
-    fn dial(&self) -> &Dial {
-        &self.dial
+    fn connector(&self) -> &str {
+        &self.dial.name
     }
 
-    async fn establish(&self, epoch: u64) -> Result<Consuming, ConnectorError> {
+    fn address(&self) -> String {
+        self.dial.address.to_string()
+    }
+
+    async fn connect(&self, epoch: u64) -> Result<Consuming, ConnectorError> {
         let wire = self.dial.connect(Self::PURPOSE).await?;
         let pulse = Arc::new(Pulse::default());
-        pulse.watch(wire.connection().events_listener(), &self.dial);
+        watch(&pulse, wire.connection().events_listener(), &*self.dial.name);
         let subscribing = async {
             topology::declare(&self.config, &self.dial, &wire, self.direction).await?;
             let failed = |what: &str, error: Error| error::failed(what, &self.dial.address, &error);
@@ -114,7 +124,7 @@ impl Establish for Consume {
             prefetch: self.prefetch,
             widening: Widening::default(),
             consumers,
-            tags: Mutex::new(Tags::new()),
+            tags: Mutex::new(Acks::new()),
             returns: Mutex::default(),
             highest: AtomicU64::new(0),
             queues,
@@ -332,6 +342,98 @@ fn send(channel: Arc<Channel>, step: Step) -> Sending {
         Verdict::Requeue => {
             let options = BasicNackOptions { requeue: true, multiple };
             async move { channel.basic_nack(tag, options).await }.boxed()
+        }
+    }
+}
+
+/// The further consumers of one session.
+#[derive(Default)]
+pub(super) struct Widening {
+    /// How many messages wait, as was said last.
+    waiting: AtomicUsize,
+    /// By how many messages of each queue the bound is raised; held while that changes.
+    room: tokio::sync::Mutex<usize>,
+    state: Mutex<State>,
+    /// Wakes whoever fetches: there is a further consumer.
+    fetcher: AtomicWaker,
+}
+
+#[derive(Default)]
+struct State {
+    /// Opened, and not yet with those that are fetched from.
+    opened: Vec<(Arc<str>, Consumer)>,
+    /// The tags of all further consumers.
+    tags: Vec<Arc<str>>,
+}
+
+impl Widening {
+    /// The consumers that were opened since the last call; whoever fetches is woken when there is another.
+    pub(super) fn take_opened(&self, cx: &Context<'_>) -> Vec<(Arc<str>, Consumer)> {
+        self.fetcher.register(cx.waker());
+        std::mem::take(&mut lock(&self.state).opened)
+    }
+
+    /// Whether a consumer is one of these: when it ends, the queue is consumed all the same.
+    pub(super) fn is_further(&self, consumer: &Consumer) -> bool {
+        lock(&self.state).tags.iter().any(|tag| **tag == *consumer.tag().as_str())
+    }
+}
+
+impl Consuming {
+    /// Takes in that so many messages wait for their dead letter to be taken.
+    pub(super) fn widen(self: &Arc<Self>, waiting: usize) {
+        self.widening.waiting.store(waiting, Ordering::Relaxed);
+        if self.prefetch > 0 {
+            let session = Arc::clone(self);
+            // On its own: one that is cancelled on the way would leave a consumer that nobody fetches from.
+            tokio::spawn(async move { session.make_room().await });
+        }
+    }
+
+    async fn make_room(&self) {
+        let mut room = self.widening.room.lock().await;
+        let waiting = self.widening.waiting.load(Ordering::Relaxed);
+        if waiting == 0 {
+            self.narrow().await;
+            *room = 0;
+        }
+        // What is left of the bound suffices while less than half of it is taken.
+        while waiting * 2 > usize::from(self.prefetch) + *room && self.is_up() {
+            let more = u16::try_from((*room).max(LEAST)).unwrap_or(u16::MAX);
+            if let Err(error) = self.consume_once_more(more).await {
+                tracing::warn!(
+                    error = error::words(&error),
+                    waiting,
+                    "the queue cannot be consumed once more, so messages whose dead letter waits hold up others"
+                );
+                return;
+            }
+            *room += usize::from(more);
+        }
+    }
+
+    async fn consume_once_more(&self, prefetch: u16) -> Result<(), Error> {
+        self.channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        for queue in &self.queues {
+            let options = BasicConsumeOptions::default();
+            let opening =
+                self.channel.basic_consume((&**queue).into(), "".into(), options, FieldTable::default());
+            let consumer = opening.await?;
+            let mut state = lock(&self.widening.state);
+            state.tags.push(Arc::from(consumer.tag().as_str()));
+            state.opened.push((Arc::clone(queue), consumer));
+            drop(state);
+            self.widening.fetcher.wake();
+        }
+        Ok(())
+    }
+
+    /// Ends the further consumers. What they have received is fetched all the same.
+    async fn narrow(&self) {
+        let tags = lock(&self.widening.state).tags.clone();
+        for tag in tags {
+            // Of a session that is lost, nothing is left to end.
+            let _ = self.channel.basic_cancel((&*tag).into(), BasicCancelOptions::default()).await;
         }
     }
 }

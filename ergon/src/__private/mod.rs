@@ -23,7 +23,7 @@ pub use show::{ShowAsDebug, ShowAsJson, ShowNothing, Shown};
 pub use crate::cli::{Package, suggest_command};
 pub use crate::connector::{
     Capabilities, Connector, ConnectorConfig, ConnectorError, Context, Duplex, DuplexConfig, Health, Input,
-    Lifecycle, Output, SinkConfig, SourceConfig,
+    Output, SinkConfig, SourceConfig,
 };
 use crate::connector::{Sink, Source};
 pub use crate::engine::set_quick_limit;
@@ -246,29 +246,14 @@ pub trait OfService {
 
 impl OfService for ConnectorError {
     fn of_service(field: &str, error: ServiceError) -> Self {
-        let (what, cause) = (format!("service `{field}`: {error}"), cause(&error));
-        let made = cause.into_iter().fold(Self::permanent(what), Self::with_source);
-        match error.hint() {
-            Some(hint) => made.with_hint(hint),
-            None => made,
-        }
+        Self::permanent(format!("service `{field}`: {error}")).explained_like(&error, error.hint())
     }
 }
 
 impl OfService for ServiceError {
     fn of_service(field: &str, error: ServiceError) -> Self {
-        let (what, cause) = (format!("service `{field}`: {error}"), cause(&error));
-        let made = cause.into_iter().fold(Self::new(what), Self::with_source);
-        match error.hint() {
-            Some(hint) => made.with_hint(hint),
-            None => made,
-        }
+        Self::new(format!("service `{field}`: {error}")).explained_like(&error, error.hint())
     }
-}
-
-/// What is below an error, in words: the error itself is told with its field.
-fn cause(error: &ServiceError) -> Option<String> {
-    std::error::Error::source(error).map(ToString::to_string)
 }
 
 /// Does not compile for two tasks of one name.

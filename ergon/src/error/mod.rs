@@ -1,23 +1,18 @@
 //! The framework's own error: what a program reports before, around and after its transactions.
 
-use std::error::Error as StdError;
-use std::fmt;
+mod report;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use report::{Report, impl_report};
 
 /// What went wrong outside of a transaction: its kind, a message, a cause, and what to do about it.
 ///
 /// `Display` is the message alone; the cause is in `source()`, the advice in [`hint`](Error::hint).
 #[derive(Debug)]
-pub struct Error(Box<Inner>);
+pub struct Error(Box<Report<ErrorKind>>);
 
-#[derive(Debug)]
-struct Inner {
-    kind: ErrorKind,
-    message: String,
-    hint: Option<String>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
-}
+impl_report!(Error, pub with_hint);
 
 /// What an [`Error`] is about; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,21 +40,7 @@ pub enum ErrorKind {
 impl Error {
     /// Makes an error of a kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), hint: None, source: None }))
-    }
-
-    /// Adds what the user can do about it.
-    #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
-        self
-    }
-
-    /// Names the cause.
-    #[must_use]
-    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
-        self
+        Self(Box::new(Report::new(kind, message)))
     }
 
     /// Says first which task it is of, unless it does already.
@@ -73,23 +54,6 @@ impl Error {
 
     /// What it is about.
     pub fn kind(&self) -> ErrorKind {
-        self.0.kind
-    }
-
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<&str> {
-        self.0.hint.as_deref()
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
-    }
-}
-
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.0.detail
     }
 }
