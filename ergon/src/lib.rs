@@ -120,27 +120,6 @@ pub use service::Service;
 pub use task::{Consumer, Producer, TaskConfig};
 pub use transaction::{Result, Transaction, TransactionError};
 
-// Generated code still names these; they move behind `__private`.
-#[doc(hidden)]
-pub use {
-    bytes::Bytes,
-    connector::{
-        Capabilities, ConnectorConfig, ConnectorError, Context, Count, Delivery, Disposition, Duplex,
-        DuplexConfig, FetchById, FetchRequest, Health, Input, Lifecycle, Output, Sink, SinkConfig, Source,
-        SourceConfig,
-    },
-    engine::{Execute, Run},
-    policy::{
-        ConsumerLayer, ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure, PolicyProblem,
-        ProducerLayer, ProducerPolicy, RetryPolicy,
-    },
-    secrecy::SecretString,
-    serde_json::Value,
-    service::{ServiceConfig, ServiceError},
-    task::{BlockingConsumer, BlockingProducer, Outbound, Task},
-    transaction::{Category, Content, Decode, DecodeError, Payload},
-};
-
 /// Says which feature makes a program.
 #[cfg(not(feature = "cli"))]
 #[doc(hidden)]

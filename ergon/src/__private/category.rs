@@ -7,7 +7,7 @@ pub use crate::transaction::HasCategory;
 use crate::transaction::{Category, TransactionError};
 
 /// Makes an error of a category, for `#[derive(TransactionError)]`.
-pub fn categorized<E: IsError>(
+pub fn transaction_error<E: IsError>(
     category: Category,
     retry_after: Option<Duration>,
     error: E,

@@ -14,25 +14,31 @@ pub use std::borrow::Cow;
 use std::process::ExitCode;
 
 pub use attempt::{Again, AsPolicy, Attempted, again, once, once_async, policy, run_fn, run_fn_blocking};
-pub use category::{HasCategory, IsError, Transparent, categorized, transparent};
+pub use category::{HasCategory, IsError, Transparent, transaction_error, transparent};
 pub use serde;
 use serde::de::DeserializeOwned;
 pub use show::{ShowAsDebug, ShowAsJson, ShowNothing, Shown};
 
 #[cfg(feature = "cli")]
 pub use crate::cli::{Package, suggest_command};
-use crate::connector::{Connector, ConnectorError, Sink, Source};
+pub use crate::connector::{
+    Capabilities, Connector, ConnectorConfig, ConnectorError, Context, Duplex, DuplexConfig, Health, Input,
+    Output, SinkConfig, SourceConfig,
+};
+use crate::connector::{Sink, Source};
 pub use crate::engine::set_quick_limit;
 pub use crate::engine::{
     blocking_consumer, blocking_hybrid, blocking_producer, consumer, executor, hybrid, producer,
 };
 use crate::error::{Error, ErrorKind};
-use crate::policy::RetryPolicy;
-use crate::service::{Service, ServiceConfig, ServiceError};
+pub use crate::policy::{
+    ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure, ProducerPolicy, RetryPolicy,
+};
+pub use crate::service::{Service, ServiceConfig, ServiceError};
 #[cfg(feature = "cli")]
 use crate::settings::{self, Loaded};
-pub use crate::task::Parts;
-use crate::task::TaskConfig;
+pub use crate::task::{Parts, Task, TaskConfig};
+pub use crate::transaction::{Category, TransactionError};
 
 /// The settings of a program.
 #[diagnostic::on_unimplemented(

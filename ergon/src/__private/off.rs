@@ -13,14 +13,6 @@ macro_rules! off {
 }
 
 off! {
-    "csv", "the feature `csv` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"csv\"] }`":
-        CsvConfig<TheFeatureCsvIsOff>;
-    "excel", "the feature `excel` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"excel\"] }`":
-        ExcelConfig<TheFeatureExcelIsOff>;
-    "json_lines", "the feature `json_lines` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"json_lines\"] }`":
-        JsonLinesConfig<TheFeatureJsonLinesIsOff>;
-    "rabbitmq", "the feature `rabbitmq` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"rabbitmq\"] }`":
-        RabbitMqConfig<TheFeatureRabbitmqIsOff>;
     "http", "the feature `http` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"http\"] }`":
         HttpConfig<TheFeatureHttpIsOff>, HttpError<TheFeatureHttpIsOff>, HttpService<TheFeatureHttpIsOff>,
         HttpServiceConfig<TheFeatureHttpIsOff>;

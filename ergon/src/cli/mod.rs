@@ -6,9 +6,11 @@
 mod args;
 mod command;
 mod condition;
+mod examples;
 mod graph;
 mod help;
 mod humanize;
+mod options;
 mod output;
 mod policies;
 mod progress;
@@ -17,6 +19,8 @@ mod screen;
 mod summary;
 mod telemetry;
 
+#[cfg(test)]
+mod every_key;
 #[cfg(test)]
 mod snapshots;
 #[cfg(test)]

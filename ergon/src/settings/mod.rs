@@ -36,7 +36,7 @@ pub use secrecy::SecretString;
 pub use size::{ByteSize, ByteSizeError};
 
 pub(crate) use fail_when::{Breach, FailWhen, Figure};
-pub(crate) use framework::{Flag, Framework};
+pub(crate) use framework::Framework;
 pub(crate) use origin::{Origin, SourceFile};
 pub(crate) use plan::LogFormat;
 pub(crate) use problem::{Problem, Problems};

@@ -76,7 +76,7 @@ impl Parts {
     /// Builds the sink of a slot.
     pub fn sink<C: SinkConfig>(&mut self, slot: &'static str, config: &C) -> Option<Output> {
         let connector = self.build(slot, config, Direction::Sink)?;
-        let output = Output::new(connector, &self.context(slot)).gathering(self.together());
+        let output = Output::new(connector, &self.context(slot)).batching(self.together());
         self.outputs.push((slot, output.clone()));
         Some(output)
     }
@@ -84,7 +84,7 @@ impl Parts {
     /// Builds a connector that is both source and sink.
     pub fn duplex<C: DuplexConfig>(&mut self, slot: &'static str, config: &C) -> Option<Duplex> {
         let connector = self.connector(slot, config)?;
-        let duplex = Duplex::new(connector, &self.context(slot)).gathering(self.together());
+        let duplex = Duplex::new(connector, &self.context(slot)).batching(self.together());
         self.inputs.push((slot, duplex.input().clone()));
         self.outputs.push((slot, duplex.output().clone()));
         Some(duplex)

@@ -11,7 +11,7 @@ pub(crate) mod exposition;
 mod feature;
 pub(crate) mod files;
 pub(crate) mod filter;
-#[cfg(feature = "rabbitmq")]
+pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod logs;
 pub(crate) mod metrics;

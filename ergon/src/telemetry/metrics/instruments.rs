@@ -52,8 +52,8 @@ pub(super) struct Instruments {
     pub(super) settlements: Counter<u64>,
     pub(super) queue_wait: Histogram<f64>,
     pub(super) dead_letters: Counter<u64>,
-    #[cfg(feature = "rabbitmq")]
     pub(super) reconnects: Counter<u64>,
+    pub(super) leases_lost: Counter<u64>,
 }
 
 impl Instruments {
@@ -74,8 +74,8 @@ impl Instruments {
             settlements: counter(meter, &names::SETTLEMENTS),
             queue_wait: histogram(meter, &names::QUEUE_WAIT),
             dead_letters: counter(meter, &names::DEAD_LETTERS),
-            #[cfg(feature = "rabbitmq")]
             reconnects: counter(meter, &names::CONNECTOR_RECONNECTS),
+            leases_lost: counter(meter, &names::LEASES_LOST),
         }
     }
 }

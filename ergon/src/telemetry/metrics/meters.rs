@@ -157,11 +157,16 @@ with_opentelemetry! {
     }
 
     /// Counts a connection that is there again.
-    #[cfg(feature = "rabbitmq")]
     pub(crate) fn reconnected(connector: &str, purpose: &'static str) {
         if let Some(instruments) = installed() {
             let connector = KeyValue::new("connector", connector.to_owned());
             instruments.reconnects.add(1, &[connector, KeyValue::new("purpose", purpose)]);
+        }
+    }
+    /// Counts leases that are lost.
+    pub(crate) fn leases_lost(connector: &str, count: u64) {
+        if let Some(instruments) = installed() {
+            instruments.leases_lost.add(count, &[KeyValue::new("connector", connector.to_owned())]);
         }
     }
 }

@@ -18,9 +18,7 @@ mod meters;
 pub(crate) use batch::{Batch, Timings};
 #[cfg(feature = "opentelemetry")]
 pub(crate) use instruments::install;
-#[cfg(feature = "rabbitmq")]
-pub(crate) use meters::reconnected;
-pub(crate) use meters::{Meters, call_retried};
+pub(crate) use meters::{Meters, call_retried, leases_lost, reconnected};
 
 use crate::transaction::Category;
 

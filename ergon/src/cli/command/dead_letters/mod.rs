@@ -145,7 +145,7 @@ impl Ends {
         };
         if letters.1.offers().dead_letters.is_none() {
             return Err(unable(letters.0, "cannot show what lies in it")
-                .with_hint("json-lines, rabbitmq and memory can"));
+                .with_hint("docs/connectors.md says which connectors can"));
         }
         let origin = built.origin();
         let rows = origin.as_ref().and_then(|(_, connector)| connector.offers().rows);

@@ -46,8 +46,7 @@ pub(crate) fn run(
     format: Format,
     output: &Output,
 ) -> Result<Exit, Error> {
-    let (layer, flags) = (run.layer(), run.flags());
-    let plans = selected(project, run)?.into_iter().map(|task| project.plan(task, &layer, &flags));
+    let plans = selected(project, run)?.into_iter().map(|task| project.plan(task, &run.policies.0));
     let plans: Vec<Plan> = plans.collect();
     let progress = !run.no_progress && !output.quiet();
     let fail_when = run.fail_when.as_ref().or_else(|| project.framework.runner.fail_when());
