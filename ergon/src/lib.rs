@@ -102,7 +102,6 @@ mod cli;
 pub mod testing;
 
 #[doc(hidden)]
-#[path = "private/mod.rs"]
 pub mod __private;
 
 /// Loops that a task runs itself, and calls side by side.

@@ -6,22 +6,15 @@ pub use futures_util::Stream;
 pub use serde::{Deserialize, Serialize};
 pub use serde_json::Value;
 
-#[cfg(feature = "csv")]
-pub use crate::connector::csv::CsvConfig;
-#[cfg(feature = "excel")]
-pub use crate::connector::excel::ExcelConfig;
-#[cfg(feature = "json_lines")]
-pub use crate::connector::json_lines::JsonLinesConfig;
-pub use crate::connector::memory::MemoryConfig;
-#[cfg(feature = "rabbitmq")]
-pub use crate::connector::rabbitmq::RabbitMqConfig;
+#[allow(unused_imports, deprecated, reason = "a stand-in says that its feature is off")]
+pub use crate::connector::configs::*;
 pub use crate::connector::{Disposition, Duplex, Input, Output, Sink, Source};
 pub use crate::engine::{Execute, Run};
 pub use crate::policy::{ConsumerPolicy, ProducerPolicy, RetryPolicy};
 #[cfg(feature = "http")]
-pub use crate::service::http::{HttpConfig, HttpError, HttpService};
+pub use crate::service::http::{HttpConfig, HttpError, HttpService, HttpServiceConfig};
 #[cfg(feature = "openai")]
-pub use crate::service::openai::{OpenaiConfig, OpenaiService};
+pub use crate::service::openai::{OpenaiConfig, OpenaiService, OpenaiServiceConfig};
 pub use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, TaskConfig};
 pub use crate::transaction::{Category, ContentType, Result, ResultExt, Transaction, TransactionError};
 // What belongs to a feature that is off says so.

@@ -166,9 +166,9 @@ fn settings<'p>(page: &'p str, heading: &str) -> Vec<Vec<&'p str>> {
     rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
 }
 
-/// Holds a table of `docs/connectors.md` against a config: the same keys, and a default in code is that of the key.
-fn agrees<C: DeserializeOwned + Debug>(heading: &str, required: &Value) {
-    let page = fs::read_to_string(root().join("docs/connectors.md")).unwrap();
+/// Holds the table below a heading of a page against a config: the same keys, and a default in code is that of the key.
+fn agrees<C: DeserializeOwned + Debug>((page, heading): (&str, &str), required: &Value) {
+    let page = fs::read_to_string(root().join("docs").join(page)).unwrap();
     let parsed = |value: &Value| serde_json::from_value::<C>(value.clone());
     let with = |key: &str, value: Value| {
         let mut config = required.clone();
@@ -201,15 +201,15 @@ fn agrees<C: DeserializeOwned + Debug>(heading: &str, required: &Value) {
 #[test]
 fn every_setting_of_a_connector_stands_in_its_table_with_its_default() {
     let path = json!({"path": "a"});
-    agrees::<MemoryConfig>("## Memory", &json!({"name": "a"}));
-    agrees::<JsonLinesConfig>("## JSON Lines", &path);
-    agrees::<CsvConfig>("## CSV", &path);
-    agrees::<ExcelConfig>("## Excel", &path);
+    agrees::<MemoryConfig>(("connectors/memory.md", "## Settings"), &json!({"name": "a"}));
+    agrees::<JsonLinesConfig>(("connectors/json_lines.md", "## Settings"), &path);
+    agrees::<CsvConfig>(("connectors/csv.md", "## Settings"), &path);
+    agrees::<ExcelConfig>(("connectors/excel.md", "## Settings"), &path);
 }
 
 /// Reads the first block of settings below a heading into a config.
-fn example<C: DeserializeOwned>(heading: &str, table: &str) -> C {
-    let page = fs::read_to_string(root().join("docs/connectors.md")).unwrap();
+fn example<C: DeserializeOwned>((page, heading): (&str, &str), table: &str) -> C {
+    let page = fs::read_to_string(root().join("docs").join(page)).unwrap();
     let (_, below) = page.split_once(&format!("\n{heading}\n")).unwrap();
     let block = parted(below.split("\n## ").next().unwrap()).1.into_iter().find(|block| block.info == "toml");
     let mut tables: toml::Table = toml::from_str(&block.unwrap().text).unwrap();
@@ -218,11 +218,17 @@ fn example<C: DeserializeOwned>(heading: &str, table: &str) -> C {
 
 #[test]
 fn every_example_of_settings_is_read_as_it_is_meant() {
-    assert_eq!(example::<MemoryConfig>("## Memory", "orders").name, "orders");
-    assert!(!example::<JsonLinesConfig>("## JSON Lines", "receipts").append);
-    assert_eq!(example::<CsvConfig>("## CSV", "orders").delimiter, ';');
-    assert_eq!(example::<ExcelConfig>("## Excel", "orders").filter.unwrap().equals, json!(false));
-    assert_eq!(example::<RabbitMqConfig>("## RabbitMQ", "orders").queue.unwrap(), "orders");
+    assert_eq!(example::<MemoryConfig>(("connectors/memory.md", "## Settings"), "orders").name, "orders");
+    assert!(!example::<JsonLinesConfig>(("connectors/json_lines.md", "## Settings"), "receipts").append);
+    assert_eq!(example::<CsvConfig>(("connectors/csv.md", "## Settings"), "orders").delimiter, ';');
+    assert_eq!(
+        example::<ExcelConfig>(("connectors/excel.md", "## Settings"), "orders").filter.unwrap().equals,
+        json!(false)
+    );
+    assert_eq!(
+        example::<RabbitMqConfig>(("connectors.md", "## RabbitMQ"), "orders").queue.unwrap(),
+        "orders"
+    );
 }
 
 /// What the example says when a settings file, or a variable, is wrong.
@@ -331,7 +337,8 @@ fn names_of_ergon(page: &str) -> Vec<&str> {
 
 /// What stands in the sources, but for comments, tests and what is written into new projects.
 fn code() -> String {
-    let folders = ["ergon/src", "ergon-macros/src", "ergon-schema/src"].map(|folder| files_of(&root().join(folder), "rs"));
+    let folders = ["ergon/src", "ergon-macros/src", "ergon-schema/src"]
+        .map(|folder| files_of(&root().join(folder), "rs"));
     let mut code = String::new();
     let left_out = ["tests.rs", "fake.rs", "template"];
     for file in folders.concat() {

@@ -12,7 +12,10 @@ use serde_json::Value;
 const ORIGIN: [&str; 4] = ["job", "instance", "service_instance_id", "ergon_worker_index"];
 
 fn stack() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("_observability")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .join("ergon/src/bin/ergon/template/project/_observability")
 }
 
 /// All files of the stack with this ending.

@@ -130,7 +130,7 @@ impl Subscriber for Breaks {
 
 #[tokio::test(start_paused = true)]
 async fn a_lane_that_dies_in_its_turn_keeps_nothing_from_being_given_back() {
-    let _logging = tracing::subscriber::set_default(Breaks);
+    let _logging = ergon_tests::listen(Breaks);
     let world = World::with(300)
         .process(|_| async { Err(TransactionError::business("no")) })
         .policy(|policy| (policy.batch_size, policy.prefetch) = (300, 299));

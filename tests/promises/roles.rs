@@ -621,9 +621,11 @@ async fn a_derived_connector_hands_opening_beginning_and_closing_on_in_this_orde
     }
 
     #[derive(Connector)]
-    #[connector(source, lifecycle)]
+    #[connector(source, manual)]
     struct Door {}
-    impl Lifecycle for Door {
+    impl Connector for Door {
+        const KIND: &'static str = "door";
+
         async fn open(&self) -> Done {
             say("open");
             Ok(())

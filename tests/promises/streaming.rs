@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ergon::ErrorKind;
 use ergon::connector::ConnectorError;
-use ergon::prelude::*;
 use ergon::telemetry::Ended;
 use ergon_tests::World;
 use tokio::time::{Instant, sleep};

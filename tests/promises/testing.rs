@@ -308,7 +308,7 @@ async fn a_lost_call_is_of_unknown_fate() {
     let output = Script::new();
     output.on_dispatch(1, Fault::Lost);
     let error = output.dispatch(vec![Transaction::new("a", &1).unwrap()]).await.unwrap_err();
-    assert_eq!((error.fate(0), error.is_permanent()), (ItemOutcome::Unknown, false));
+    assert_eq!((error.outcome(0), error.is_permanent()), (ItemOutcome::Unknown, false));
 }
 
 #[tokio::test(start_paused = true)]
@@ -406,7 +406,7 @@ struct Stubborn(&'static str);
 impl ConnectorConfig for Stubborn {
     type Connector = Self;
 
-    fn build(&self, _: &ergon::connector::Context) -> Result<Self, ConnectorError> {
+    fn build(&self, _: &Context) -> Result<Self, ConnectorError> {
         Ok(self.clone())
     }
 }

@@ -5,12 +5,13 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::Ident;
 
 use crate::model::{ConfigField, DeriveConfig, FieldKind};
-use crate::validate::kebab_case;
+use crate::validate::{CAPABILITIES, kebab_case};
 
-/// `impl Connector`, the assertions of its roles, its config, and the factory.
+/// `impl Connector` unless the user writes it, the assertions of its roles, its config, and the factory.
 pub(super) fn connector(model: &DeriveConfig) -> TokenStream {
     let DeriveConfig { ergon, ident, .. } = model;
-    let (implementation, assertions, config) = (connector_impl(model), assertions(model), config(model));
+    let implementation = (!declares(model, "manual")).then(|| connector_impl(model));
+    let (assertions, config) = (assertions(model), config(model));
     let (config_ident, build) =
         (config_ident(model), build(model, &quote!(#ergon::__private::ConnectorError)));
     let check = check_inner(model, &quote!(#ergon::__private::ConnectorError));
@@ -32,8 +33,8 @@ pub(super) fn connector(model: &DeriveConfig) -> TokenStream {
 
 /// `impl Service`, its config, and the factory.
 pub(super) fn service(model: &DeriveConfig) -> TokenStream {
-    let DeriveConfig { ergon, ident, declares, .. } = model;
-    let manual = declares.iter().any(|word| word == "manual");
+    let DeriveConfig { ergon, ident, .. } = model;
+    let manual = declares(model, "manual");
     let implementation = (!manual).then(|| quote!(impl #ergon::__private::Service for #ident {}));
     let (config, config_ident) = (config(model), config_ident(model));
     let build = build(model, &quote!(#ergon::__private::ServiceError));
@@ -58,40 +59,17 @@ fn declares(model: &DeriveConfig, word: &str) -> bool {
 }
 
 fn connector_impl(model: &DeriveConfig) -> TokenStream {
-    let DeriveConfig { ergon, ident, .. } = model;
+    let DeriveConfig { ergon, ident, declares, .. } = model;
     let kind = kebab_case(&ident.to_string());
-    let count = declares(model, "count").then(|| quote!(.count(self)));
-    let fetch_by_id = declares(model, "fetch_by_id").then(|| quote!(.fetch_by_id(self)));
-    let lifecycle = declares(model, "lifecycle").then(|| lifecycle(model));
+    let capabilities =
+        declares.iter().filter(|word| CAPABILITIES.iter().any(|capability| word == capability));
     quote! {
         impl #ergon::__private::Connector for #ident {
             const KIND: &'static str = #kind;
 
             fn capabilities(&self) -> #ergon::__private::Capabilities<'_> {
-                #ergon::__private::Capabilities::none()#count #fetch_by_id
+                #ergon::__private::Capabilities::none()#(.#capabilities(self))*
             }
-
-            #lifecycle
-        }
-    }
-}
-
-/// Hands all that has to do with opening and closing on to the user's `impl Lifecycle`.
-fn lifecycle(model: &DeriveConfig) -> TokenStream {
-    let ergon = &model.ergon;
-    let handed_on = ["open", "start", "close", "check"].map(|name| {
-        let name = format_ident!("{name}");
-        quote! {
-            async fn #name(&self) -> ::core::result::Result<(), #ergon::__private::ConnectorError> {
-                #ergon::__private::Lifecycle::#name(self).await
-            }
-        }
-    });
-    quote! {
-        #(#handed_on)*
-
-        fn health(&self) -> #ergon::__private::Health {
-            #ergon::__private::Lifecycle::health(self)
         }
     }
 }

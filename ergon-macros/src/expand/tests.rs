@@ -210,7 +210,7 @@ fn a_program() {
 #[test]
 fn a_connector() {
     let item = quote! {
-        #[connector(source, sink, count, lifecycle)]
+        #[connector(source, sink, count, redrive)]
         pub struct AcmeApi {
             #[connector(service)]
             client: AcmeClient,

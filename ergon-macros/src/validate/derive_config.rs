@@ -7,6 +7,9 @@ use crate::diagnostics::{Problems, suggestion};
 use crate::model::{ConfigField, DeriveConfig, FieldKind};
 use crate::parse::{Entry, Value, entries, in_type};
 
+/// The capabilities that a derived connector may declare; each is a method of `Capabilities` and a trait.
+pub(crate) const CAPABILITIES: [&str; 4] = ["count", "fetch_by_id", "dead_letters", "redrive"];
+
 /// Which derive this is: the name of its helper attribute, and what a struct may declare in it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Derive {
@@ -17,7 +20,7 @@ pub(crate) struct Derive {
 impl Derive {
     pub(crate) const CONNECTOR: Self = Self {
         attribute: "connector",
-        declarations: &["source", "sink", "count", "fetch_by_id", "lifecycle"],
+        declarations: &["source", "sink", "count", "fetch_by_id", "dead_letters", "redrive", "manual"],
     };
     pub(crate) const SERVICE: Self = Self { attribute: "service", declarations: &["manual"] };
 }
@@ -41,6 +44,7 @@ pub(crate) fn derive_config(
     }
     let declares = declarations(derive, &input.attrs, problems);
     check_role(derive, &declares, &input.ident, problems);
+    check_manual(&declares, problems);
     let fields = match data.fields {
         Fields::Named(fields) => fields.named.into_iter().collect(),
         Fields::Unit => Vec::new(),
@@ -90,6 +94,19 @@ fn check_role(derive: Derive, declares: &[Ident], ident: &Ident, problems: &mut 
             "`{ident}` declares no role; add `#[connector(source)]`, `#[connector(sink)]` or `#[connector(source, sink)]`"
         );
         problems.at(ident, message);
+    }
+}
+
+/// A connector whose impl is written by hand says there what it can do.
+fn check_manual(declares: &[Ident], problems: &mut Problems) {
+    if !declares.iter().any(|word| word == "manual") {
+        return;
+    }
+    for word in declares.iter().filter(|word| CAPABILITIES.iter().any(|capability| *word == capability)) {
+        let message = format!(
+            "`manual` leaves the capabilities to your `impl Connector`; write `fn capabilities` there, and remove `{word}`"
+        );
+        problems.at(word, message);
     }
 }
 

@@ -11,7 +11,7 @@ mod sections;
 mod task;
 mod transaction_error;
 
-pub(crate) use derive_config::{Derive, derive_config};
+pub(crate) use derive_config::{CAPABILITIES, Derive, derive_config};
 pub(crate) use main::main;
 pub(crate) use run_fn::run_fn;
 use task::crate_path;

@@ -66,6 +66,7 @@ pub(crate) enum Colour {
 }
 
 /// What is to be done.
+#[expect(clippy::large_enum_variant, reason = "a program has one of these")]
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show the tasks

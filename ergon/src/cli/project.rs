@@ -41,10 +41,7 @@ impl Project {
         let names = self.tasks.iter().map(TaskConfig::name);
         self.tasks.iter().find(|task| task.name() == name).ok_or_else(|| {
             let error = Error::new(ErrorKind::Usage, format!("there is no task `{name}`"));
-            match suggest::hint(name, names) {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            }
+            error.with_hint_if(suggest::hint(name, names))
         })
     }
 

@@ -31,7 +31,6 @@ impl Endpoint {
     }
 
     /// Names a file.
-    #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
     pub(crate) fn file(name: impl Into<String>) -> Self {
         Self { file: true, ..Self::new(name) }
     }

@@ -22,6 +22,7 @@ use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
 use super::dead_letters::{DeadLetters, deliver};
 use super::delay::DelayQueue;
+use super::lease::Leased;
 use super::life::Processing;
 use super::lived::Completed;
 use super::produce::Pulled;
@@ -312,10 +313,11 @@ impl LaneGuard<'_> {
         let Some(Running { settling, .. }) = &mut self.running else { return false };
         let Settling { transaction, receipt, lived } = settling;
         let (run, receipt) = (self.run, receipt.as_ref());
+        let leased = Leased::by(receipt);
         let mut life = Some(Processing::new(steps, &run.terms, transaction, receipt, (lived, clock)));
         let whole = match &mut life {
-            Some(life) => run.through(life, self.number, quick).await,
-            None => false,
+            Some(life) if !leased.is_lost() => run.through(life, self.number, quick, leased).await,
+            _ => false,
         };
         // What it made may panic when it is dropped; that changes nothing of what became of the transaction.
         let _ = panic::guard(|| life = None);
@@ -339,7 +341,13 @@ impl Drop for LaneGuard<'_> {
 impl RunState {
     /// Lives a life to its end; `false` if it was cancelled on the way. One that is over at once wakes nobody and
     /// watches nothing.
-    async fn through<S: Steps>(&self, life: &mut Processing<'_, S>, lane: usize, quick: bool) -> bool {
+    async fn through<S: Steps>(
+        &self,
+        life: &mut Processing<'_, S>,
+        lane: usize,
+        quick: bool,
+        leased: Leased<'_>,
+    ) -> bool {
         let mut living = std::pin::pin!(Some(life.live()));
         let (mut first, mut wakes) = (true, quick);
         let whole = poll_fn(|context| {
@@ -353,6 +361,9 @@ impl RunState {
             }
             if std::mem::take(&mut wakes) {
                 self.slots.wake_another();
+            }
+            if leased.poll_lost(context).is_ready() {
+                return Poll::Ready(false);
             }
             self.aborted.poll(lane, context.waker()).map(|()| false)
         })

@@ -29,7 +29,7 @@ impl Drain {
 
     /// Orders it if the error says that a connector is gone; says whether it does.
     pub(super) fn is_ordered_by(&self, error: &TransactionError) -> bool {
-        let gone = error.downcast_ref::<ConnectorError>().filter(|error| error.is_gone());
+        let gone = error.downcast_ref::<ConnectorError>().filter(|error| error.is_closed());
         if let Some(gone) = gone {
             self.gone.get_or_init(|| gone.message().to_owned());
             self.order.cancel();

@@ -15,6 +15,7 @@ mod delay;
 mod drain;
 mod execute;
 mod fetch;
+mod lease;
 mod life;
 mod lifecycle;
 mod lived;

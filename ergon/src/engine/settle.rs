@@ -266,12 +266,12 @@ fn record(run: &RunState, settling: Vec<Settling>, result: &Result<(), Connector
     let (meters, mut batch) = (&run.terms.meters, run.terms.meters.batch(&tally));
     for (index, Settling { transaction, lived, .. }) in settling.iter().enumerate() {
         match result {
-            Err(error) if error.fate(index) != ItemOutcome::Done => {
+            Err(error) if error.outcome(index) != ItemOutcome::Done => {
                 tally.unknown += 1;
                 if let Some(failure) = &lived.failure {
                     count_letter(&mut tally, failure);
                 }
-                let unknown = error.fate(index) == ItemOutcome::Unknown;
+                let unknown = error.outcome(index) == ItemOutcome::Unknown;
                 let (disposition, error) = (lived.disposition.as_str(), error.to_string());
                 let transaction_id = transaction.id();
                 // The source hands it out again, perhaps at once.

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::{Deserialize, Deserializer};
 
+use super::written::{self, Written};
 use crate::transaction::panic;
 
 /// A duration read from the settings.
@@ -13,11 +14,22 @@ pub(crate) struct Span(pub(crate) Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(FromText {
-            expected: "a duration such as \"500ms\", \"30s\" or \"1h\"",
-            read: |text| parse(text).ok().map(Span),
-        })
+        written::deserialize(deserializer)
     }
+}
+
+impl Written for Span {
+    const EXPECTED: &'static str = "a duration such as \"500ms\", \"30s\" or \"1h\"";
+
+    fn read(text: &str) -> Result<Self, Option<String>> {
+        parse(text).map(Self).map_err(|_| None)
+    }
+}
+
+/// Reads a duration; for a field of a config.
+#[cfg(feature = "http")]
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Span::deserialize(deserializer).map(|span| span.0)
 }
 
 /// A time limit that can be switched off: a duration, or `"none"`.
@@ -26,32 +38,15 @@ pub(crate) struct Limit(pub(crate) Option<Duration>);
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(FromText {
-            expected: "a duration such as \"30s\" or \"1h\", or \"none\"",
-            read: |text| match text {
-                "none" => Some(Limit(None)),
-                duration => parse(duration).ok().map(|duration| Limit(Some(duration))),
-            },
-        })
+        written::deserialize(deserializer)
     }
 }
 
-/// A serde visitor of a value that is written as a text.
-struct FromText<T> {
-    /// The end of "invalid value, expected …".
-    expected: &'static str,
-    read: fn(&str) -> Option<T>,
-}
+impl Written for Limit {
+    const EXPECTED: &'static str = "a duration such as \"30s\" or \"1h\", or \"none\"";
 
-impl<T> Visitor<'_> for FromText<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expected)
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        (self.read)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    fn read(text: &str) -> Result<Self, Option<String>> {
+        if text == "none" { Ok(Self(None)) } else { Span::read(text).map(|Span(limit)| Self(Some(limit))) }
     }
 }
 

@@ -11,6 +11,7 @@ mod problem;
 mod retry;
 mod roles;
 mod schema;
+pub(crate) mod written;
 
 pub(crate) use ergon_schema::NO_TIME;
 pub(crate) use flags::{Flag, Flags};

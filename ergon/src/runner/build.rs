@@ -109,12 +109,8 @@ fn named(outline: &Outline, key: &str, name: &str, fits: fn(Role) -> bool) -> Re
             Err(policy_error(outline, &what).with_hint(format!("name a {wanted}, or a duplex connector")))
         }
         None => {
-            let error =
-                policy_error(outline, &format!("`{key}` names `{name}`, which is no connector of the task"));
-            Err(match suggest::hint(name, candidates) {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            })
+            let what = format!("`{key}` names `{name}`, which is no connector of the task");
+            Err(policy_error(outline, &what).with_hint_if(suggest::hint(name, candidates)))
         }
     }
 }

@@ -1,23 +1,24 @@
 //! The tables that belong to the framework: `[telemetry]`, `[runner]`, `[tasks.<name>]`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::de::{self, Visitor};
+use serde::de;
 use serde::{Deserialize, Deserializer};
 
 use super::fail_when::FailWhen;
+use super::origin::Origin;
 use super::problem::Problem;
-use super::reader;
-use super::slip::is_asked_for;
-use super::sources::{Setting, Sources};
+use super::reader::{self, is_asked_for};
+use super::setting::Setting;
+use super::sources::Sources;
 use super::suggest;
 use super::telemetry::Telemetry;
-use super::tree::{Entry, Node, Origin};
+use super::tree::{Entry, Node};
 use crate::error::Error;
 use crate::policy::duration::Limit;
+use crate::policy::written::{self, Written};
 use crate::policy::{ConsumerLayer, Flags, NO_TIME, Policies, PolicyProblem, ProducerLayer, Role};
 
 /// What the framework itself was told.
@@ -78,21 +79,15 @@ struct Address(SocketAddr);
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(AddressVisitor)
+        written::deserialize(deserializer)
     }
 }
 
-struct AddressVisitor;
+impl Written for Address {
+    const EXPECTED: &'static str = "an address with a port such as \"127.0.0.1:9464\" or \"0.0.0.0:9464\"";
 
-impl Visitor<'_> for AddressVisitor {
-    type Value = Address;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an address with a port such as \"127.0.0.1:9464\" or \"0.0.0.0:9464\"")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Address, E> {
-        text.parse().map(Address).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+    fn read(text: &str) -> Result<Self, Option<String>> {
+        text.parse().map(Self).map_err(|_| None)
     }
 }
 

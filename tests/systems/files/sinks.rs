@@ -258,6 +258,48 @@ fn what_a_full_disk_takes_is_whole_and_what_it_does_not_take_is_not_acknowledged
     }
 }
 
+/// What a dispatch reported is in the file, whole, when the process is killed right after; and the next run finds a file
+/// that it can go on with.
+#[test]
+fn a_process_that_is_killed_loses_no_line_that_a_dispatch_reported() {
+    for (lanes, fsync) in [("1", "end"), ("64", "end"), ("64", "never"), ("64", "each")] {
+        let project = Project::new(20_000, &format!("path = \"copies.jsonl\"\nfsync = {fsync:?}"));
+        project.open();
+        let run = |confirmed: &str| {
+            let arguments = ["run", "copy-lines", "--concurrency", lanes, "--log-level", "off"];
+            let mut command = project.shell("exec \"$0\" \"$@\"", &arguments);
+            command.env("PIPELINE_CONFIRMED", project.at(confirmed));
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let mut killed = run("confirmed");
+        until("a part of the lines", || project.read("confirmed").lines().count() > 300);
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        let there = project.read("copies.jsonl");
+        let whole = there.rfind('\n').map_or("", |end| &there[..end]);
+        let whole: std::collections::HashSet<&str> = whole.lines().collect();
+        let confirmed = project.read("confirmed");
+        for n in confirmed.lines() {
+            assert!(whole.contains(&*format!("{{\"n\":{n}}}")), "{lanes} lanes, {fsync}: {n} is lost");
+        }
+        let output = ended(run("confirmed later"));
+        assert_eq!(succeeded(&output), 20_000, "{}", said(&output));
+        let text = project.read("copies.jsonl");
+        assert!(
+            text.starts_with(&there[..there.rfind('\n').map_or(0, |end| end + 1)]),
+            "what was there stays"
+        );
+        let mut numbers: Vec<u64> = Vec::new();
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("half a line: {line}"));
+            numbers.push(line["n"].as_u64().unwrap());
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 20_000, "{lanes} lanes, {fsync}");
+    }
+}
+
 #[tokio::test]
 async fn half_a_line_that_another_worker_left_meanwhile_is_put_aside() {
     async fn tried<C: ConnectorConfig<Connector: Sink>>(config: C, path: &Path, half: &str) -> String {
@@ -313,7 +355,7 @@ async fn a_file_that_is_taken_away_or_shortened_is_noticed_by_the_next_dispatch_
                 if dispatches {
                     for n in 2..4 {
                         let error = here.dispatch(one(n)).await.expect_err(what);
-                        assert!(error.is_gone() && error.hint().is_some(), "{what}: {error:?}");
+                        assert!(error.is_closed() && error.hint().is_some(), "{what}: {error:?}");
                         assert!(error.message().contains(path.to_str().unwrap()), "{what}: {error}");
                     }
                 }

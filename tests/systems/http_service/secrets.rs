@@ -70,7 +70,7 @@ async fn no_secret_is_shown_in_configs_errors_and_logs() {
         let log = Log::default();
         let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
         let subscriber = subscriber.with_writer(log.clone()).with_ansi(false).finish();
-        let guard = tracing::subscriber::set_default(subscriber);
+        let guard = ergon_tests::listen(subscriber);
         let seen = traces_of(auth, &log).await;
         drop(guard);
         assert!(seen.contains("most=3"), "the attempts were logged");

@@ -6,8 +6,8 @@ use ergon_tests::broker::Broker;
 use ergon_tests::until;
 use tokio::time::{Instant, sleep};
 
-use crate::outage;
-use crate::pipeline::{Fate, PATIENCE, PREFETCH, Pipeline, mixed};
+use super::outage;
+use super::pipeline::{Fate, PATIENCE, PREFETCH, Pipeline, mixed};
 
 const WORTH: Duration = Duration::from_millis(10);
 

@@ -7,8 +7,8 @@ use ergon_tests::until;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::pipeline::{PATIENCE, PREFETCH, Pipeline, mixed};
-use crate::{outage, shared};
+use super::pipeline::{PATIENCE, PREFETCH, Pipeline, mixed};
+use super::{outage, shared};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::pipeline::{Fate, PATIENCE, Pipeline};
-use crate::shared;
+use super::pipeline::{Fate, PATIENCE, Pipeline};
+use super::shared;
 
 /// The queue goes with all that is in it, so all is done before; what comes after is not lost.
 #[tokio::test(flavor = "multi_thread")]

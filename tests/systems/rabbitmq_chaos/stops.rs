@@ -14,7 +14,7 @@ use lapin::types::FieldTable;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use crate::pipeline::PATIENCE;
+use super::pipeline::PATIENCE;
 
 const GRACE: Duration = Duration::from_millis(700);
 /// What a process may take beyond its grace.

@@ -9,8 +9,8 @@ use ergon_tests::until;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::pipeline::{PATIENCE, Pipeline};
-use crate::shared;
+use super::pipeline::{PATIENCE, Pipeline};
+use super::shared;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]

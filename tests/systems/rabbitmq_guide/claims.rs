@@ -13,7 +13,7 @@ use ergon::transaction::Payload;
 use ergon_tests::until;
 use serde_json::{Value, json};
 
-use crate::{client, config, own_name, url};
+use super::{client, config, own_name, url};
 
 /// Longer than anything here takes that works.
 const PATIENCE: Duration = Duration::from_secs(30);

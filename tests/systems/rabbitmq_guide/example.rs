@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::{client, config, own_name, read, root, url};
+use super::{client, config, own_name, read, root, url};
 
 /// Longer than anything here takes that works.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use ergon::connector::rabbitmq::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::{read, root};
+use super::{read, root};
 
 fn page() -> String {
     read("docs/connectors/rabbitmq.md")

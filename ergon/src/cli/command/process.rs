@@ -185,10 +185,7 @@ fn payload(process: &Process) -> Result<std::sync::Arc<SourceFile>, Error> {
 
 fn unknown_word(word: &str) -> Error {
     let error = Error::new(ErrorKind::Usage, format!("`{word}` is no part of a task"));
-    match suggest::hint(word, ["consumer"]) {
-        Some(hint) => error.with_hint(hint),
-        None => error,
-    }
+    error.with_hint_if(suggest::hint(word, ["consumer"]))
 }
 
 fn unreadable(name: &str, error: std::io::Error) -> Error {

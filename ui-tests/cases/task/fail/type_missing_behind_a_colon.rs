@@ -1,7 +1,6 @@
 // errors: 2
 use ergon::prelude::*;
 use ergon::service::Service;
-use ergon::service::openai::OpenaiServiceConfig;
 
 #[derive(Service)]
 struct OpenaiService {}
