@@ -341,7 +341,7 @@ fn takes(kind: Kind) -> String {
             (Some(least), None) => format!("count ≥ {}", least.value),
             _ => "count".to_owned(),
         },
-        Kind::Number { least, most, .. } if most < f64::MAX => format!("number from {least} to {most}"),
+        Kind::Number { least, most, .. } if most.is_finite() => format!("number from {least} to {most}"),
         Kind::Number { least, .. } => format!("number ≥ {least}"),
         Kind::Flag => "flag".to_owned(),
         Kind::Time { not_below: Some(other), .. } => format!("time ≥ `{}`", other.value),

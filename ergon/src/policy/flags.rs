@@ -19,8 +19,8 @@ pub(crate) struct Flag {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Flags {
     all: Vec<Flag>,
-    consumer: ConsumerLayer,
-    producer: ProducerLayer,
+    consumer: Box<ConsumerLayer>,
+    producer: Box<ProducerLayer>,
 }
 
 impl Flags {
@@ -36,11 +36,11 @@ impl Flags {
     /// Changes the policy of the role that the options are for, and returns that role: the consumer of a hybrid.
     pub(crate) fn apply(&self, policies: &mut Policies) -> Role {
         if let Some(policy) = &mut policies.consumer {
-            self.consumer.clone().apply(policy);
+            ConsumerLayer::clone(&self.consumer).apply(policy);
             return Role::Consumer;
         }
         if let Some(policy) = &mut policies.producer {
-            self.producer.clone().apply(policy);
+            ProducerLayer::clone(&self.producer).apply(policy);
         }
         Role::Producer
     }
