@@ -44,6 +44,10 @@ quickstart:
 order-pipeline:
     cargo run -p order_pipeline --bin systems -- order-ingestion order-enrichment order-dispatch booking-report
 
+# Instructions and allocations of a transaction beside the baseline; needs valgrind.
+instructions:
+    cargo bench -q -p ergon --bench instructions -- --gate
+
 # Figures beside bare floors: the engine, the connectors, what the macros cost the compiler.
 bench:
     cargo bench -p ergon --all-features

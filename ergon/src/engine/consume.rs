@@ -29,7 +29,7 @@ use super::settle::{Call, Settling, in_turn, settle};
 use super::slots::{Fetched, Next, Running, Slots};
 use super::steps::Steps;
 use super::terms::RunContext;
-use super::{dead_letters, drain, fetch};
+use super::{dead_letters, drain, fetch, quick};
 use crate::connector::{Delivery, Input};
 use crate::error::{Error, ErrorKind};
 use crate::policy::ConsumerPolicy;
@@ -39,10 +39,6 @@ use crate::telemetry::metrics::Levels;
 use crate::telemetry::{Ended, RunReport};
 use crate::transaction::{Result, TransactionError, panic};
 
-/// A life that is over before another thread could have been woken. After one, a lane takes the next delivery without
-/// waking another lane for the rest.
-const QUICK: Duration = Duration::from_micros(2);
-
 /// What the lanes, the fetcher and the settler of one loop have in common.
 #[derive(Debug)]
 pub(super) struct RunState {
@@ -50,6 +46,8 @@ pub(super) struct RunState {
     pub(super) terms: RunContext,
     pub(super) input: Input,
     pub(super) slots: Slots,
+    /// Lives that end within this time are quick.
+    quick_limit: Duration,
     /// Cancel what is in flight.
     pub(super) abort: CancellationToken,
     /// How the lanes are told of that.
@@ -84,6 +82,7 @@ impl RunState {
         Self {
             task,
             slots: Slots::new(&terms.policy, pulled.is_some()),
+            quick_limit: quick::limit(),
             threads: Threads::new(terms.policy.concurrency),
             aborted: Abort::new(terms.policy.concurrency),
             terms,
@@ -268,7 +267,7 @@ async fn lane<S: Steps>(steps: Arc<S>, hands: Arc<RunGuard>, number: usize) {
                 if waited {
                     clock.mark = Instant::now();
                 }
-                let soon = clock.mark.checked_add(QUICK);
+                let soon = clock.mark.checked_add(run.quick_limit);
                 let whole = holding.live(steps.as_ref(), &mut clock, quick).await;
                 waited = !whole;
                 quick = whole && soon.is_some_and(|soon| clock.mark < soon);

@@ -19,6 +19,7 @@ mod life;
 mod lifecycle;
 mod lived;
 mod produce;
+mod quick;
 mod roles;
 mod settle;
 mod single;
@@ -31,6 +32,7 @@ pub use attempt::{run_fn, run_fn_blocking};
 pub use blocking::block_on;
 pub use concurrently::{Concurrent, RunConcurrently, run_concurrently};
 pub use execute::{Execute, Run};
+pub use quick::set_quick_limit;
 pub use roles::{
     blocking_consumer, blocking_hybrid, blocking_producer, consumer, executor, hybrid, producer,
 };

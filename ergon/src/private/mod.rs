@@ -20,6 +20,7 @@ pub use show::{ShowAsDebug, ShowAsJson, ShowNothing, Shown};
 
 pub use crate::cli::{Package, suggest_command};
 use crate::connector::{Connector, ConnectorError, Sink, Source};
+pub use crate::engine::set_quick_limit;
 pub use crate::engine::{
     blocking_consumer, blocking_hybrid, blocking_producer, consumer, executor, hybrid, producer,
 };
