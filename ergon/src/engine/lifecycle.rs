@@ -131,22 +131,22 @@ mod tests {
     /// What the machine makes of a sequence of events.
     fn live(events: &[Event], on_failure: Disposition) -> Completed {
         let (mut life, first) = Lifecycle::begin(on_failure);
-        let mut lived = Completed { steps: [None; 4], settled: [None; 2] };
+        let mut completed = Completed { steps: [None; 4], settled: [None; 2] };
         let (mut steps, mut settled) = (0, 0);
         for action in std::iter::once(first).chain(events.iter().map(|event| life.on(*event))) {
             match action {
                 Action::Run(step) => {
-                    lived.steps[steps] = Some(step);
+                    completed.steps[steps] = Some(step);
                     steps += 1;
                 }
                 Action::Settle(outcome, disposition) => {
-                    lived.settled[settled] = Some((outcome, disposition));
+                    completed.settled[settled] = Some((outcome, disposition));
                     settled += 1;
                 }
                 Action::Nothing => (),
             }
         }
-        lived
+        completed
     }
 
     /// The same, as one would tell it.
@@ -202,9 +202,9 @@ mod tests {
     fn what_succeeded_never_saw_its_exception_handler() {
         for second in EVENTS {
             for third in EVENTS {
-                let lived = live(&[Event::Completed, second, third], Disposition::Requeue);
-                let succeeded = matches!(lived.settled[0], Some((Outcome::Succeeded, _)));
-                assert!(!succeeded || !lived.steps.contains(&Some(Step::Exception)));
+                let completed = live(&[Event::Completed, second, third], Disposition::Requeue);
+                let succeeded = matches!(completed.settled[0], Some((Outcome::Succeeded, _)));
+                assert!(!succeeded || !completed.steps.contains(&Some(Step::Exception)));
             }
         }
     }
