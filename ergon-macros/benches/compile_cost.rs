@@ -73,8 +73,10 @@ const HEAD_BY_HAND: &str = "#![allow(dead_code)]
 use std::time::Duration;
 
 use ergon::__private::{ShowAsJson as _, Shown, consumer};
+use ergon::connector::{Input, Output, SinkConfig, SourceConfig};
+use ergon::policy::{ConsumerPolicy, RetryPolicy};
 use ergon::prelude::*;
-use ergon::{SinkConfig, SourceConfig};
+use ergon::task::{Task, TaskConfig};
 ";
 
 const BY_MACRO: &str = r#"

@@ -1,5 +1,6 @@
 //! Collecting mistakes, so that all of them come at once; each at the user's own token.
 
+use ergon_schema::suggest::similar;
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 
@@ -13,7 +14,7 @@ pub(crate) struct Problems {
 
 impl Problems {
     /// Adds a mistake at a token: what is wrong, then what to do.
-    pub(crate) fn at(&mut self, token: &impl ToTokens, message: impl std::fmt::Display) {
+    pub(crate) fn at(&mut self, token: &(impl ToTokens + ?Sized), message: impl std::fmt::Display) {
         self.push(syn::Error::new_spanned(token, message));
     }
 
@@ -65,21 +66,11 @@ impl Problems {
 /// ", did you mean `input`?" if one of the candidates is near, else ", expected one of `input`, `output`".
 pub(crate) fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let candidates: Vec<_> = candidates.into_iter().collect();
-    match nearest(name, candidates.iter().copied()) {
+    match similar(name, candidates.iter().copied()) {
         Some(candidate) => format!("did you mean `{candidate}`?"),
         None if candidates.is_empty() => "there are none".to_owned(),
         None => format!("expected one of {}", listed(&candidates)),
     }
-}
-
-/// The candidate that was probably meant, if one is near enough.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 fn listed(names: &[&str]) -> String {

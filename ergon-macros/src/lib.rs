@@ -60,7 +60,8 @@ pub fn main(input: TokenStream) -> TokenStream {
 
 /// Implements `Connector`, and makes the connector's config struct and factory.
 ///
-/// `#[connector(source, sink, count, fetch_by_id, lifecycle)]` on the struct declares what it implements.
+/// `#[connector(source, sink, count, fetch_by_id, dead_letters, redrive)]` on the struct declares what it implements.
+/// With `manual`, `impl Connector` is yours, and only config and factory are derived.
 /// On a field: `#[connector(service)]` builds it from its own config, `#[connector(default = expr)]` gives its key a
 /// default, `#[connector(skip)]` sets it with `Default`.
 #[proc_macro_derive(Connector, attributes(connector))]

@@ -1,7 +1,8 @@
-//! What a macro was asked for, valid by construction.
+//! The models of the macros' inputs, valid by construction.
 
 use std::time::Duration;
 
+use ergon_schema::{Kind, Value};
 use proc_macro2::Span;
 use syn::{Attribute, Expr, Field, Generics, Ident, ItemFn, Path, Token, Type, Visibility};
 
@@ -85,29 +86,23 @@ pub(crate) struct OwnField {
 /// One value of a policy.
 #[derive(Debug)]
 pub(crate) struct Setting {
+    /// As it is written.
     pub(crate) key: Ident,
+    pub(crate) kind: Kind,
     pub(crate) value: SettingValue,
 }
 
 /// A value of a policy.
 #[derive(Debug)]
 pub(crate) enum SettingValue {
-    /// A count that is always given.
-    Count(u64),
-    /// A count that may be absent.
-    SomeCount(u64),
-    Number(f64),
-    Flag(bool),
-    Time(Duration),
-    /// A time that may be absent.
-    MaybeTime(Option<Duration>),
-    /// A variant of an enum of the policy: the enum's and the variant's name.
-    Variant(&'static str, &'static str),
+    /// A number, a flag, a duration, a word, the name of a connector, or `"none"`.
+    Plain(Value<'static>),
+    /// The connector of a slot.
     Slot(String),
-    EmptyQueue(Vec<Setting>),
-    Retry(Vec<Setting>),
+    /// The keys of a step or a group.
+    Group(Vec<Setting>),
     /// A `const RetryPolicy`.
-    RetryConst(Box<Expr>),
+    Constant(Box<Expr>),
 }
 
 /// An `ergon::main!`.
@@ -120,18 +115,18 @@ pub(crate) struct Main {
 
 /// A struct whose config is derived.
 #[derive(Debug)]
-pub(crate) struct Configured {
+pub(crate) struct DeriveConfig {
     pub(crate) ergon: Path,
     pub(crate) visibility: Visibility,
     pub(crate) ident: Ident,
-    pub(crate) fields: Vec<ConfiguredField>,
+    pub(crate) fields: Vec<ConfigField>,
     /// What the struct declares about itself: `source`, `sink`, ….
     pub(crate) declares: Vec<Ident>,
 }
 
 /// A field of a struct whose config is derived.
 #[derive(Debug)]
-pub(crate) struct ConfiguredField {
+pub(crate) struct ConfigField {
     pub(crate) ident: Ident,
     pub(crate) ty: Type,
     pub(crate) docs: Vec<Attribute>,
@@ -155,7 +150,7 @@ pub(crate) enum FieldKind {
 
 /// An error whose variants have categories.
 #[derive(Debug)]
-pub(crate) struct Categorized {
+pub(crate) struct TransactionError {
     pub(crate) ergon: Path,
     pub(crate) ident: Ident,
     /// A variant, or the whole struct, and what it is.
@@ -172,13 +167,13 @@ pub(crate) struct Category {
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// A function that runs in the envelope of an attempt.
+/// A function that `run_fn` retries.
 #[derive(Debug)]
-pub(crate) struct Enveloped {
+pub(crate) struct RunFn {
     pub(crate) ergon: Path,
     pub(crate) function: ItemFn,
     pub(crate) name: String,
-    pub(crate) policy: EnvelopePolicy,
+    pub(crate) policy: RunFnPolicy,
     /// Its arguments, without `self`.
     pub(crate) arguments: Vec<Argument>,
     /// What it returns, as it is written.
@@ -190,13 +185,13 @@ pub(crate) struct Enveloped {
 pub(crate) struct Argument {
     pub(crate) name: Ident,
     pub(crate) mutability: Option<Token![mut]>,
-    /// Where its type stands: there is told that it cannot be given twice.
+    /// The span of its type: the error that it cannot be cloned is reported there.
     pub(crate) place: Span,
 }
 
-/// Where the policy of an enveloped function comes from.
+/// Where the policy of the function comes from.
 #[derive(Debug)]
-pub(crate) enum EnvelopePolicy {
+pub(crate) enum RunFnPolicy {
     Keys(Vec<Setting>),
     /// An expression of type `RetryPolicy`, or a reference to one.
     Expr(Box<Expr>),

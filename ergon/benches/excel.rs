@@ -17,8 +17,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use calamine::{Data, DataRef, Xlsx};
+use ergon::Connector;
 use ergon::connector::excel::ExcelConfig;
-use ergon::{Connector, ConnectorConfig, Context, Disposition, FetchRequest, Source};
+use ergon::connector::{ConnectorConfig, Context, Disposition, FetchRequest, Source};
 use serde::Deserialize;
 
 const ROWS: u32 = 200_000;

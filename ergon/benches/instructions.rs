@@ -37,6 +37,7 @@ use std::time::Duration;
 use ergon::connector::memory::MemoryQueue;
 use ergon::prelude::*;
 use ergon::testing;
+use ergon::transaction::Payload;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 

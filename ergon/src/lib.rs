@@ -15,6 +15,7 @@
 //! ```no_run
 //! # #[cfg(feature = "json_lines")] mod program {
 //! use ergon::prelude::*;
+//! use ergon::transaction::Payload;
 //!
 //! #[derive(Deserialize)]
 //! struct Order { id: String, quantity: u32 }
@@ -47,8 +48,8 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `cli` (default) | [`main!`], the command line that it makes, and the program `ergon`, which makes projects; a crate of tasks and tests does without |
 //! | `json_lines` (default) | [`connector`]s for JSON Lines files, stdin, stdout |
-//! | `cli` | the program `ergon`, which makes projects; the commands `completions` and `man` |
 //! | `csv` | CSV files |
 //! | `excel` | Excel workbooks |
 //! | `rabbitmq` | queues and exchanges of RabbitMQ |
@@ -58,6 +59,9 @@
 //! | `opentelemetry` | traces, metrics and log lines for a collector |
 //!
 //! The modules stand in the order in which they build on each other; [`testing`] runs a task in a plain test.
+
+// Only the command line reads settings, starts workers and writes logs: without it, none of that has a caller.
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, reason = "the command line is off"))]
 
 #[cfg(all(doctest, feature = "excel", feature = "json_lines"))]
 #[doc = include_str!("../../README.md")]
@@ -80,7 +84,7 @@ pub mod prelude;
 mod error;
 pub mod transaction;
 
-mod policy;
+pub mod policy;
 pub mod settings;
 pub mod telemetry;
 
@@ -93,37 +97,39 @@ mod engine;
 
 mod runner;
 
+#[cfg(feature = "cli")]
 mod cli;
 pub mod testing;
 
 #[doc(hidden)]
-#[path = "private/mod.rs"]
 pub mod __private;
 
-pub use bytes::Bytes;
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
-pub use connector::Fsync;
-pub use connector::{
-    Capabilities, Connector, ConnectorConfig, ConnectorError, Context, Count, Delivery, Direction,
-    Disposition, Duplex, DuplexConfig, Endpoint, FetchById, FetchRequest, Health, Input, ItemOutcome,
-    Lifecycle, Output, Receipt, Settlement, Shard, Sink, SinkConfig, Source, SourceConfig,
-};
-pub use engine::{
-    Concurrent, Execute, Run, RunConcurrently, block_on, run_concurrently, run_fn, run_fn_blocking, spawn,
-    spawn_blocking,
-};
-pub use ergon_macros::{Connector, Service, TransactionError, main, run_fn, task};
+/// Loops that a task runs itself, and calls side by side.
+pub mod execute {
+    pub use crate::engine::{Concurrent, Execute, Run, RunConcurrently};
+}
+
+#[cfg(feature = "cli")]
+pub use ergon_macros::main;
+pub use ergon_macros::{TransactionError, run_fn, task};
+
+pub use connector::Connector;
+pub use engine::{block_on, run_concurrently, run_fn, run_fn_blocking, spawn, spawn_blocking};
 pub use error::{Error, ErrorKind};
-pub use policy::{
-    ConsumerLayer, ConsumerPolicy, EmptyQueuePolicy, Mode, OnHandlerFailure, PolicyProblem, ProducerLayer,
-    ProducerPolicy, RetryPolicy,
-};
-pub use secrecy::SecretString;
-pub use serde_json::Value;
-pub use service::{Service, ServiceConfig, ServiceError};
-pub use settings::{ByteSize, ByteSizeError};
-pub use task::{BlockingConsumer, BlockingProducer, Consumer, Outbound, Producer, Task, TaskConfig};
-pub use transaction::{
-    Category, Content, ContentType, Decode, DecodeError, Metadata, Payload, Record, Result, ResultExt,
-    Transaction, TransactionBuilder, TransactionError, TransactionId,
-};
+pub use service::Service;
+pub use task::{Consumer, Producer, TaskConfig};
+pub use transaction::{Result, Transaction, TransactionError};
+
+/// Says which feature makes a program.
+#[cfg(not(feature = "cli"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! main {
+    ($($anything:tt)*) => {
+        compile_error!(
+            "`ergon::main!` makes a program with a command line, and the feature `cli` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"cli\"] }`"
+        );
+
+        fn main() {}
+    };
+}

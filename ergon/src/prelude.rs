@@ -1,36 +1,23 @@
 //! The names a task file needs, one by one: `use ergon::prelude::*;`.
 
 pub use bytes::Bytes;
-pub use ergon_macros::{Connector, Service, TransactionError};
+pub use ergon_macros::TransactionError;
 pub use futures_util::Stream;
 pub use serde::{Deserialize, Serialize};
 pub use serde_json::Value;
 
-#[cfg(feature = "csv")]
-pub use crate::connector::csv::CsvConfig;
-#[cfg(feature = "excel")]
-pub use crate::connector::excel::ExcelConfig;
-#[cfg(feature = "json_lines")]
-pub use crate::connector::json_lines::JsonLinesConfig;
-pub use crate::connector::memory::MemoryConfig;
-#[cfg(feature = "rabbitmq")]
-pub use crate::connector::rabbitmq::RabbitMqConfig;
-pub use crate::connector::{
-    Connector, ConnectorConfig, ConnectorError, Count, Delivery, Disposition, Duplex, Endpoint, FetchById,
-    FetchRequest, Health, Input, Lifecycle, Output, Receipt, Settlement, Shard, Sink, Source,
-};
+#[allow(unused_imports, deprecated, reason = "a stand-in says that its feature is off")]
+pub use crate::connector::configs::*;
+pub use crate::connector::{Disposition, Duplex, Input, Output, Sink, Source};
 pub use crate::engine::{Execute, Run};
 pub use crate::policy::{ConsumerPolicy, ProducerPolicy, RetryPolicy};
 #[cfg(feature = "http")]
 pub use crate::service::http::{HttpConfig, HttpError, HttpService, HttpServiceConfig};
 #[cfg(feature = "openai")]
 pub use crate::service::openai::{OpenaiConfig, OpenaiService, OpenaiServiceConfig};
-pub use crate::service::{Service, ServiceConfig, ServiceError};
-pub use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, Task, TaskConfig};
+pub use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, TaskConfig};
+pub use crate::transaction::{Category, ContentType, Result, ResultExt, Transaction, TransactionError};
 // What belongs to a feature that is off says so.
 #[doc(hidden)]
 #[allow(unused_imports, unreachable_pub, deprecated, reason = "there may be none")]
 pub use crate::__private::off::*;
-pub use crate::transaction::{
-    Category, ContentType, Payload, Result, ResultExt, Transaction, TransactionError,
-};

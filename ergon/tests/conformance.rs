@@ -66,7 +66,9 @@ mod json_lines {
 
         async fn filled(&self, place: &str, transactions: Vec<Transaction>) -> JsonLinesConfig {
             let config = JsonLinesConfig::new(self.0.path(place, "jsonl"));
-            let line = |transaction: Transaction| transaction.decode::<ergon::Value>().unwrap().to_string();
+            let line = |transaction: Transaction| {
+                transaction.decode::<ergon::transaction::Value>().unwrap().to_string()
+            };
             let lines: Vec<String> = transactions.into_iter().map(line).collect();
             std::fs::write(&config.path, lines.join("\r\n")).unwrap();
             config
@@ -175,8 +177,9 @@ mod excel {
 mod files {
     use std::path::PathBuf;
 
+    use ergon::connector::{ConnectorConfig, Context, Direction, Sink};
     pub(crate) use ergon::testing::conformance::Capabilities;
-    use ergon::{Connector, ConnectorConfig, Context, Direction, Sink, Transaction};
+    use ergon::{Connector, Transaction};
 
     /// Files in a folder that is removed at the end.
     pub(crate) struct Files(tempfile::TempDir);

@@ -5,8 +5,10 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use ergon::Connector;
 use ergon::connector::json_lines::JsonLinesConfig;
-use ergon::{Connector, ConnectorConfig, Context, Direction, FetchRequest, Sink, Source, Value};
+use ergon::connector::{ConnectorConfig, Context, Direction, FetchRequest, Sink, Source};
+use ergon::transaction::Value;
 
 #[tokio::test]
 #[ignore = "the other process of the test below"]

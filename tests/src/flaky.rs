@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ergon::connector::memory::{Memory, MemoryQueue};
+use ergon::connector::prelude::*;
+use ergon::connector::{Capabilities, Context, Receipt};
 use ergon::prelude::*;
-use ergon::{Capabilities, Context, Receipt};
 use tokio::task;
 use tokio::time::{Instant, sleep};
 

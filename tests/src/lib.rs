@@ -11,6 +11,18 @@
 )]
 
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/connectors/csv.md")]
+mod csv_guide {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/connectors/excel.md")]
+mod excel_guide {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/connectors/json_lines.md")]
+mod json_lines_guide {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/connectors/rabbitmq.md")]
 mod rabbitmq_guide {}
 
@@ -42,6 +54,7 @@ mod settings {}
 #[doc = include_str!("../../docs/tasks.md")]
 mod tasks {}
 
+mod alone;
 pub mod broker;
 pub mod crew;
 mod flaky;
@@ -55,8 +68,9 @@ pub mod simulation;
 mod until;
 pub mod web;
 
+pub use alone::alone;
 pub use flaky::{Faults, Flaky, FlakyConfig};
-pub use lines::Lines;
+pub use lines::{Lines, listen};
 pub use log::{LogConfig, LogService};
 pub use probe::{Probe, World};
 pub use until::until;

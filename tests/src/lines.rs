@@ -9,6 +9,17 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{DefaultGuard, set_default};
 use tracing::{Dispatch, Event, Metadata, Subscriber};
 
+/// Makes this the subscriber of this thread, until the guard is dropped; whatever other threads of the process do.
+pub fn listen(subscriber: impl Subscriber + Send + Sync + 'static) -> DefaultGuard {
+    // With one subscriber in the process, a line that another thread reaches first, which has none, would be off for
+    // all threads.
+    static SECOND: OnceLock<Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| Dispatch::new(Lines::default()));
+    let guard = set_default(subscriber);
+    rebuild_interest_cache();
+    guard
+}
+
 /// Writes down what is logged on this thread, as `WARN message=… task="…" …`.
 #[derive(Debug, Clone, Default)]
 pub struct Lines(Arc<Mutex<Vec<String>>>);
@@ -16,13 +27,8 @@ pub struct Lines(Arc<Mutex<Vec<String>>>);
 impl Lines {
     /// Begins to write down what is logged on this thread, until the guard is dropped.
     pub fn capture() -> (Self, DefaultGuard) {
-        // With one subscriber in the process, a line that another thread reaches first, which has none, would be off for
-        // all threads.
-        static SECOND: OnceLock<Dispatch> = OnceLock::new();
-        SECOND.get_or_init(|| Dispatch::new(Self::default()));
         let lines = Self::default();
-        let guard = set_default(lines.clone());
-        rebuild_interest_cache();
+        let guard = listen(lines.clone());
         (lines, guard)
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ergon::prelude::*;
+use ergon::service::{Service, ServiceConfig, ServiceError};
 
 /// Makes a [`LogService`], and reads what it was told.
 #[derive(Debug, Clone, Default)]
@@ -17,7 +17,7 @@ impl Service for LogService {}
 impl ServiceConfig for LogConfig {
     type Service = LogService;
 
-    fn build(&self) -> std::result::Result<LogService, ServiceError> {
+    fn build(&self) -> Result<LogService, ServiceError> {
         Ok(LogService(self.clone()))
     }
 }

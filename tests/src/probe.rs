@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use ergon::Error;
 use ergon::prelude::*;
+use ergon::service::ServiceConfig;
+use ergon::service::{Service, ServiceError};
 use ergon::telemetry::RunReport;
 use ergon::testing::{self, Running};
-use ergon::{Error, ServiceConfig};
+use ergon::transaction::Payload;
 use futures_util::future::BoxFuture;
 
 use crate::FlakyConfig;

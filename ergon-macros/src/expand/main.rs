@@ -1,4 +1,4 @@
-//! What `ergon::main!` becomes.
+//! Expands `ergon::main!`.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
@@ -74,7 +74,7 @@ fn distinct_names(ergon: &Path, tasks: &[Wired]) -> TokenStream {
             checks.extend(quote_spanned! {second.span()=>
                 const _: () = #ergon::__private::assert_distinct::<
                     #ergon::__private::Compared<{
-                        #ergon::__private::same_name(<#first as #ergon::Task>::NAME, <#second as #ergon::Task>::NAME)
+                        #ergon::__private::same_name(<#first as #ergon::__private::Task>::NAME, <#second as #ergon::__private::Task>::NAME)
                     }>,
                     #first,
                     #second,

@@ -1,15 +1,15 @@
 //! From model to tokens; cannot fail.
 
-mod categorized;
-mod configured;
-mod enveloped;
+mod derive_config;
 mod main;
 mod paths;
 mod policy;
+mod run_fn;
 mod standin;
 mod task;
 #[cfg(test)]
 mod tests;
+mod transaction_error;
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -51,9 +51,9 @@ pub(crate) fn run_fn(attribute: TokenStream, item: &TokenStream) -> TokenStream 
         let errors = problems.into_tokens();
         return quote!(#errors #item);
     };
-    let model = validate::enveloped(attribute, function, &mut problems);
+    let model = validate::run_fn(attribute, function, &mut problems);
     match model {
-        Some(model) if problems.is_empty() => enveloped::expand(&model),
+        Some(model) if problems.is_empty() => run_fn::expand(&model),
         // The function as it was stands in for what it would have become.
         _ => {
             let errors = problems.into_tokens();
@@ -79,7 +79,7 @@ pub(crate) fn main(input: TokenStream) -> TokenStream {
 /// `#[derive(Connector)]`.
 pub(crate) fn connector(item: TokenStream) -> TokenStream {
     let make = |input, problems: &mut Problems| {
-        validate::configured(Derive::CONNECTOR, input, problems).as_ref().map(configured::connector)
+        validate::derive_config(Derive::CONNECTOR, input, problems).as_ref().map(derive_config::connector)
     };
     derived(item, make, standin::connector)
 }
@@ -87,7 +87,7 @@ pub(crate) fn connector(item: TokenStream) -> TokenStream {
 /// `#[derive(Service)]`.
 pub(crate) fn service(item: TokenStream) -> TokenStream {
     let make = |input, problems: &mut Problems| {
-        validate::configured(Derive::SERVICE, input, problems).as_ref().map(configured::service)
+        validate::derive_config(Derive::SERVICE, input, problems).as_ref().map(derive_config::service)
     };
     derived(item, make, standin::service)
 }
@@ -95,7 +95,7 @@ pub(crate) fn service(item: TokenStream) -> TokenStream {
 /// `#[derive(TransactionError)]`.
 pub(crate) fn transaction_error(item: TokenStream) -> TokenStream {
     let make = |input, problems: &mut Problems| {
-        validate::categorized(input, problems).as_ref().map(categorized::expand)
+        validate::transaction_error(input, problems).as_ref().map(transaction_error::expand)
     };
     derived(item, make, standin::transaction_error)
 }

@@ -1,26 +1,27 @@
-//! A policy as an expression that a person would have written.
+//! Expands a policy into the expression that a person would write.
 
 use std::time::Duration;
 
+use ergon_schema::{Kind, Value};
 use proc_macro2::{Literal, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, Path};
 
 use super::paths::spanned;
 use crate::model::{Policy, Setting, SettingValue, Task};
 
-/// `::ergon::ConsumerPolicy { concurrency: 8, ..::ergon::ConsumerPolicy::DEFAULT }`.
+/// `ConsumerPolicy { concurrency: 8, ..ConsumerPolicy::DEFAULT }`, with the path of each name.
 pub(super) fn expression(task: &Task, policy: &Policy) -> TokenStream {
     let settings = policy.settings.iter().map(|setting| {
         let key = &setting.key;
         match &setting.value {
-            SettingValue::RetryConst(_) => {
+            SettingValue::Constant(_) => {
                 let of_step = constant(task, policy, key);
                 quote!(#key: #of_step)
             }
             given => {
-                let value = value(&task.ergon, given);
+                let value = value(&task.ergon, setting.kind, given);
                 quote!(#key: #value)
             }
         }
@@ -33,11 +34,11 @@ pub(super) fn expression(task: &Task, policy: &Policy) -> TokenStream {
 pub(super) fn constants(task: &Task) -> TokenStream {
     let constants = task.consumer.iter().chain(&task.producer).flat_map(|policy| {
         policy.settings.iter().filter_map(move |setting| {
-            let SettingValue::RetryConst(expr) = &setting.value else { return None };
+            let SettingValue::Constant(expr) = &setting.value else { return None };
             let (name, ergon) = (constant(task, policy, &setting.key), spanned(&task.ergon, expr.span()));
             Some(quote_spanned! {expr.span()=>
                 #[allow(non_upper_case_globals)]
-                const #name: #ergon::RetryPolicy = #expr;
+                const #name: #ergon::__private::RetryPolicy = #expr;
                 const _: () = #ergon::__private::assert_possible::<
                     #ergon::__private::Checked<{ #ergon::__private::is_possible(&#name) }>,
                 >();
@@ -54,7 +55,7 @@ pub(super) fn given(task: &Task) -> Vec<String> {
         for setting in &policy.settings {
             let key = format!("{}.{}", policy.role, setting.key);
             match &setting.value {
-                SettingValue::Retry(inner) | SettingValue::EmptyQueue(inner) => {
+                SettingValue::Group(inner) => {
                     keys.extend(inner.iter().map(|setting| format!("{key}.{}", setting.key)));
                 }
                 _ => keys.push(key),
@@ -76,7 +77,7 @@ fn constant(task: &Task, policy: &Policy, step: &Ident) -> Ident {
 
 fn policy(ergon: &Path, name: &str, settings: &[Setting]) -> TokenStream {
     let fields = settings.iter().map(|setting| {
-        let (key, value) = (&setting.key, value(ergon, &setting.value));
+        let (key, value) = (&setting.key, value(ergon, setting.kind, &setting.value));
         quote!(#key: #value)
     });
     filled(ergon, name, &fields.collect::<Vec<_>>())
@@ -86,37 +87,46 @@ fn policy(ergon: &Path, name: &str, settings: &[Setting]) -> TokenStream {
 fn filled(ergon: &Path, name: &str, fields: &[TokenStream]) -> TokenStream {
     let name = format_ident!("{name}");
     if fields.is_empty() {
-        quote!(#ergon::#name::DEFAULT)
+        quote!(#ergon::__private::#name::DEFAULT)
     } else {
-        quote!(#ergon::#name { #(#fields,)* ..#ergon::#name::DEFAULT })
+        quote!(#ergon::__private::#name { #(#fields,)* ..#ergon::__private::#name::DEFAULT })
     }
 }
 
-fn value(ergon: &Path, value: &SettingValue) -> TokenStream {
+fn value(ergon: &Path, kind: Kind, value: &SettingValue) -> TokenStream {
     match value {
-        SettingValue::Count(count) => number(&Literal::u64_unsuffixed(*count)),
-        SettingValue::SomeCount(count) => some(&number(&Literal::u64_unsuffixed(*count))),
-        SettingValue::Number(number) => {
-            let number = Literal::f64_suffixed(*number);
-            quote!(#number)
-        }
-        SettingValue::Flag(flag) => quote!(#flag),
-        SettingValue::Time(time) => duration(*time),
-        SettingValue::MaybeTime(Some(time)) => some(&duration(*time)),
-        SettingValue::MaybeTime(None) => quote!(::core::option::Option::None),
-        SettingValue::Variant(of, variant) => {
-            let (of, variant) = (format_ident!("{of}"), format_ident!("{variant}"));
-            quote!(#ergon::#of::#variant)
-        }
+        SettingValue::Plain(value) => plain(ergon, kind, value),
         SettingValue::Slot(slot) => some(&quote!(#ergon::__private::Cow::Borrowed(#slot))),
-        SettingValue::EmptyQueue(settings) => policy(ergon, "EmptyQueuePolicy", settings),
-        SettingValue::Retry(settings) => policy(ergon, "RetryPolicy", settings),
-        SettingValue::RetryConst(expr) => quote!(#expr),
+        SettingValue::Group(settings) => match kind {
+            Kind::Group { of, .. } => policy(ergon, of, settings),
+            _ => policy(ergon, "RetryPolicy", settings),
+        },
+        SettingValue::Constant(expr) => quote!(#expr),
     }
 }
 
-fn number(literal: &Literal) -> TokenStream {
-    quote!(#literal)
+/// A value that is written out, in `Some` where its key may have none.
+fn plain(ergon: &Path, kind: Kind, value: &Value<'_>) -> TokenStream {
+    let tokens = match value {
+        Value::Count(count) => Literal::u64_unsuffixed(*count).into_token_stream(),
+        Value::Number(number) => Literal::f64_suffixed(*number).into_token_stream(),
+        Value::Flag(flag) => quote!(#flag),
+        Value::Time(time) => duration(*time),
+        Value::Word(word) => variant(ergon, kind, word),
+        Value::Absent | Value::Slot(_) | Value::Group(_) => return quote!(::core::option::Option::None),
+    };
+    let maybe =
+        matches!(kind, Kind::Count { maybe: true, .. } | Kind::Time { maybe: true, .. } | Kind::Limit { .. });
+    if maybe { some(&tokens) } else { tokens }
+}
+
+/// The variant that a word names.
+fn variant(ergon: &Path, kind: Kind, word: &str) -> TokenStream {
+    let Kind::Word { of, words } = kind else { return TokenStream::new() };
+    let variants = words.iter().filter(|known| known.word == word);
+    let variants = variants.map(|known| format_ident!("{}", known.variant));
+    let of = format_ident!("{of}");
+    quote!(#(#ergon::__private::#of::#variants)*)
 }
 
 fn some(value: &TokenStream) -> TokenStream {

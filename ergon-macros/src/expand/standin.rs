@@ -1,5 +1,5 @@
-//! What comes out next to the errors of a task, so that the rest of the user's file type-checks, and an editor goes on
-//! completing.
+//! Expands a stand-in next to the errors, so that the rest of the user's file type-checks, and an editor continues to
+//! complete.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -21,7 +21,7 @@ pub(super) fn expand(task: &Task) -> TokenStream {
         #wiring
         impl #ident {
             /// Stands in for the config until the mistakes above are mended.
-            #visibility fn config<#(#parameters),*>(_: #wiring_ident<#(#parameters),*>) -> #ergon::TaskConfig {
+            #visibility fn config<#(#parameters),*>(_: #wiring_ident<#(#parameters),*>) -> #ergon::__private::TaskConfig {
                 #ergon::__private::stand_in()
             }
         }
@@ -96,7 +96,7 @@ pub(super) fn connector(shape: &Shape, problems: Problems) -> TokenStream {
     let kind = quote!(
         const KIND: &'static str = "";
     );
-    let connector = implementation(shape, &quote!(#ergon::Connector), &bounds, &kind);
+    let connector = implementation(shape, &quote!(#ergon::__private::Connector), &bounds, &kind);
     quote!(#others #config #connector)
 }
 
@@ -105,7 +105,7 @@ pub(super) fn service(shape: &Shape, problems: Problems) -> TokenStream {
     let (ergon, (first, others)) = (crate::validate::ergon(), parted(problems));
     let config = unknown_config(shape, first.as_ref());
     let bounds = quote!(::core::marker::Send + ::core::marker::Sync + 'static);
-    let service = implementation(shape, &quote!(#ergon::Service), &bounds, &TokenStream::new());
+    let service = implementation(shape, &quote!(#ergon::__private::Service), &bounds, &TokenStream::new());
     quote!(#others #config #service)
 }
 
@@ -113,7 +113,7 @@ pub(super) fn service(shape: &Shape, problems: Problems) -> TokenStream {
 pub(super) fn transaction_error(shape: &Shape, problems: Problems) -> TokenStream {
     let (ergon, errors) = (crate::validate::ergon(), problems.into_tokens());
     let categorize = quote! {
-        fn categorize(self) -> #ergon::TransactionError {
+        fn categorize(self) -> #ergon::__private::TransactionError {
             #ergon::__private::stand_in()
         }
     };

@@ -1,4 +1,4 @@
-//! What a task's struct becomes.
+//! Expands `#[ergon::task]`.
 
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -93,7 +93,7 @@ fn assertions(task: &Task) -> TokenStream {
 pub(super) fn named(task: &Task) -> TokenStream {
     let Task { ergon, ident, name, .. } = task;
     quote! {
-        impl #ergon::Task for #ident {
+        impl #ergon::__private::Task for #ident {
             const NAME: &'static str = #name;
         }
     }
@@ -129,7 +129,7 @@ fn config(task: &Task) -> TokenStream {
         impl #ident {
             /// Makes the task's config of what is wired to it.
             #[allow(clippy::needless_update)]
-            #visibility fn config<#(#parameters),*>(#argument: #wiring<#(#parameters),*>) -> #ergon::TaskConfig
+            #visibility fn config<#(#parameters),*>(#argument: #wiring<#(#parameters),*>) -> #ergon::__private::TaskConfig
             where
                 #(#bounds,)*
             {
@@ -182,7 +182,11 @@ fn policy_field(policy: &Policy) -> Ident {
 
 fn policy_type(task: &Task, policy: &Policy) -> TokenStream {
     let ergon = &task.ergon;
-    if policy.role == "consumer" { quote!(#ergon::ConsumerPolicy) } else { quote!(#ergon::ProducerPolicy) }
+    if policy.role == "consumer" {
+        quote!(#ergon::__private::ConsumerPolicy)
+    } else {
+        quote!(#ergon::__private::ProducerPolicy)
+    }
 }
 
 /// How the task's output is shown by `process-transaction`.
@@ -276,12 +280,12 @@ fn bounds(task: &Task) -> Vec<TokenStream> {
         let (parameter, span) = (parameter(&connector.name), connector.name.span());
         let ergon = spanned(&task.ergon, span);
         match &connector.role {
-            Role::Source => quote_spanned!(span=> #parameter: #ergon::SourceConfig),
-            Role::Sink => quote_spanned!(span=> #parameter: #ergon::SinkConfig),
-            Role::Duplex => quote_spanned!(span=> #parameter: #ergon::DuplexConfig),
+            Role::Source => quote_spanned!(span=> #parameter: #ergon::__private::SourceConfig),
+            Role::Sink => quote_spanned!(span=> #parameter: #ergon::__private::SinkConfig),
+            Role::Duplex => quote_spanned!(span=> #parameter: #ergon::__private::DuplexConfig),
             Role::Concrete(_) => {
                 let ty = alias(task, &connector.name);
-                quote_spanned!(span=> #parameter: #ergon::ConnectorConfig<Connector = #ty>)
+                quote_spanned!(span=> #parameter: #ergon::__private::ConnectorConfig<Connector = #ty>)
             }
         }
     });
@@ -291,11 +295,11 @@ fn bounds(task: &Task) -> Vec<TokenStream> {
         match &service.of {
             ServiceType::Concrete(_) => {
                 let ty = alias(task, &service.name);
-                quote_spanned!(span=> #parameter: #ergon::ServiceConfig<Service = #ty>)
+                quote_spanned!(span=> #parameter: #ergon::__private::ServiceConfig<Service = #ty>)
             }
             ServiceType::Dyn(object) => {
                 let traits = &object.bounds;
-                quote_spanned!(span=> #parameter: #ergon::ServiceConfig<Service: #traits>)
+                quote_spanned!(span=> #parameter: #ergon::__private::ServiceConfig<Service: #traits>)
             }
         }
     });
@@ -305,9 +309,9 @@ fn bounds(task: &Task) -> Vec<TokenStream> {
 fn connector_type(task: &Task, connector: &Connector) -> TokenStream {
     let ergon = &task.ergon;
     match &connector.role {
-        Role::Source => quote!(#ergon::Input),
-        Role::Sink => quote!(#ergon::Output),
-        Role::Duplex => quote!(#ergon::Duplex),
+        Role::Source => quote!(#ergon::__private::Input),
+        Role::Sink => quote!(#ergon::__private::Output),
+        Role::Duplex => quote!(#ergon::__private::Duplex),
         Role::Concrete(_) => {
             let ty = alias(task, &connector.name);
             quote!(::std::sync::Arc<#ty>)

@@ -210,7 +210,7 @@ fn a_program() {
 #[test]
 fn a_connector() {
     let item = quote! {
-        #[connector(source, sink, count, lifecycle)]
+        #[connector(source, sink, count, redrive)]
         pub struct AcmeApi {
             #[connector(service)]
             client: AcmeClient,
@@ -235,6 +235,40 @@ fn an_error() {
         }
     };
     insta::assert_snapshot!(readable(super::transaction_error(item)));
+}
+
+/// The keys from the outside in, with a value: `process(max_attempts = 3)`.
+fn nested(path: &str, value: &str) -> String {
+    let mut keys = path.rsplit('.');
+    // A slot is a name, in the settings a text.
+    let value = if ["from", "dead_letter"].contains(&path) { value.trim_matches('"') } else { value };
+    let innermost = format!("{} = {value}", keys.next().unwrap());
+    keys.fold(innermost, |inner, key| format!("{key}({inner})"))
+}
+
+/// What a task becomes whose role has this key.
+fn with_key(role: &str, path: &str, value: &str) -> String {
+    let attribute = format!("connectors(input: Source, other: Source, dlq), {role}({})", nested(path, value));
+    let item = quote!(
+        struct Sync;
+    );
+    super::task(attribute.parse().unwrap(), &item).to_string()
+}
+
+#[test]
+fn the_attribute_takes_every_key_and_checks_its_value() {
+    for (role, keys) in [("consumer", ergon_schema::CONSUMER), ("producer", ergon_schema::PRODUCER)] {
+        for sample in ergon_schema::sample::samples(keys) {
+            let path = &sample.path;
+            let made = with_key(role, path, &sample.value);
+            assert!(made.contains(&format!("\"{role}.{path}\"")), "{path}: {made}");
+            for (value, rule) in sample.refused.iter().filter(|(value, _)| !value.starts_with('-')) {
+                let made = with_key(role, path, value);
+                let said = format!("`{}` {rule}", sample.key.name);
+                assert!(made.contains("compile_error") && made.contains(&said), "{said}: {made}");
+            }
+        }
+    }
 }
 
 /// The first code block, and the second, of the page on what an attribute becomes.
@@ -302,6 +336,13 @@ fn mutated(tokens: TokenStream, steps: &mut impl Iterator<Item = u8>) -> TokenSt
     trees.into_iter().collect()
 }
 
+/// Breaks tokens in three places.
+fn mutate(tokens: &mut TokenStream, steps: &mut impl Iterator<Item = u8>) {
+    for _ in 0..3 {
+        *tokens = mutated(std::mem::take(tokens), steps);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
     #[test]
@@ -316,13 +357,8 @@ proptest! {
             item = quote!(pub(crate) fn f<T: Clone>(&self, a: T) -> Result<T, E> where T: Send { self.g(a) });
         }
         let mut steps = steps.into_iter();
-        for _ in 0..3 {
-            if in_item {
-                item = mutated(item, &mut steps);
-            } else {
-                attribute = mutated(attribute, &mut steps);
-            }
-        }
+        let broken = if in_item { &mut item } else { &mut attribute };
+        mutate(broken, &mut steps);
         let out = super::run_fn(attribute, &item);
         let parses = syn::parse2::<syn::File>(out.clone()).is_ok();
         prop_assert!(parses || out.to_string().contains("compile_error"), "{out}");
@@ -343,10 +379,7 @@ proptest! {
                 enum E { #[business] A(u8), #[transparent] B { #[from] b: B }, #[timeout] C, D }
             };
         }
-        let mut steps = steps.into_iter();
-        for _ in 0..3 {
-            item = mutated(item, &mut steps);
-        }
+        mutate(&mut item, &mut steps.into_iter());
         for made in [super::connector(item.clone()), super::service(item.clone()), super::transaction_error(item)] {
             prop_assert!(syn::parse2::<syn::File>(made.clone()).is_ok(), "{made}");
         }
@@ -360,13 +393,8 @@ proptest! {
     ) {
         let (mut attribute, mut item) = seeds().swap_remove(seed);
         let mut steps = steps.into_iter();
-        for _ in 0..3 {
-            if in_item {
-                item = mutated(item, &mut steps);
-            } else {
-                attribute = mutated(attribute, &mut steps);
-            }
-        }
+        let broken = if in_item { &mut item } else { &mut attribute };
+        mutate(broken, &mut steps);
         let out = super::task(attribute, &item);
         // An item that is no Rust any more comes out as it was, beside the error.
         let parses = syn::parse2::<syn::File>(out.clone()).is_ok();

@@ -1,20 +1,22 @@
 //! From syntax to model: a list of checks, one rule each; every mistake is collected.
 
-mod categorized;
-mod configured;
-mod enveloped;
+mod derive_config;
+mod duration;
 mod keys;
 mod main;
-mod meant;
 mod policy;
+mod recover;
+mod run_fn;
+mod sections;
 mod task;
+mod transaction_error;
 
-pub(crate) use categorized::categorized;
-pub(crate) use configured::{Derive, configured};
-pub(crate) use enveloped::enveloped;
+pub(crate) use derive_config::{CAPABILITIES, Derive, derive_config};
 pub(crate) use main::main;
+pub(crate) use run_fn::run_fn;
 use task::crate_path;
 pub(crate) use task::{camel_case, kebab_case, task};
+pub(crate) use transaction_error::transaction_error;
 
 use proc_macro2::Span;
 use syn::{Path, parse_quote_spanned};

@@ -3,10 +3,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use ergon_schema::{Bound, CONSUMER, Key, Kind, PRODUCER, RETRY, SlotUse, Value as Plain, Word};
+use quote::ToTokens;
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, Ident, Lit};
 
-use super::keys::{CONSUMER, EMPTY_QUEUE, Kind, Need, PRODUCER, RETRY, elsewhere};
+use super::duration::parse_duration;
+use super::keys::{elsewhere, names};
 use crate::diagnostics::{Problems, suggestion};
 use crate::model::{Connector, Policy, Role, Setting, SettingValue};
 use crate::parse::{Entry, Value};
@@ -36,9 +39,18 @@ pub(super) fn retry(entries: &[Entry], section: &str, problems: &mut Problems) -
     Checker { connectors: &[], problems }.settings(entries, section, RETRY)
 }
 
-/// A whole number of at least 1.
-pub(super) fn at_least_one(entry: &Entry, problems: &mut Problems) -> Option<u64> {
-    Checker { connectors: &[], problems }.count(entry, 1)
+/// The number of worker processes.
+pub(super) fn workers(entry: &Entry, problems: &mut Problems) -> Option<u64> {
+    const KIND: Kind = Kind::Count {
+        least: Some(Bound { value: 1, rule: "must be at least 1" }),
+        most: Some(Bound { value: u32::MAX as u64, rule: "must be at most 4294967295" }),
+        maybe: false,
+    };
+    let plain = Checker { connectors: &[], problems }.plain(entry, KIND)?;
+    match plain {
+        Plain::Count(workers) => Some(workers),
+        _ => None,
+    }
 }
 
 /// A section that stands alone: `blocking`.
@@ -48,7 +60,7 @@ pub(super) fn stands_alone(entry: &Entry, problems: &mut Problems) -> bool {
 
 fn role(
     section: &Entry,
-    keys: &[(&str, Kind)],
+    keys: &'static [Key],
     connectors: &[Connector],
     problems: &mut Problems,
 ) -> Vec<Setting> {
@@ -69,14 +81,13 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn settings(&mut self, entries: &[Entry], section: &str, keys: &[(&str, Kind)]) -> Vec<Setting> {
+    fn settings(&mut self, entries: &[Entry], section: &str, keys: &'static [Key]) -> Vec<Setting> {
         let mut seen = HashSet::new();
         let mut settings = Vec::new();
         for entry in entries {
             let name = entry.key.to_string();
-            let Some((_, kind)) = keys.iter().find(|(key, _)| *key == name) else {
-                let hint = elsewhere(&name, section)
-                    .unwrap_or_else(|| suggestion(&name, keys.iter().map(|(key, _)| *key)));
+            let Some(key) = Key::find(keys, &name) else {
+                let hint = elsewhere(&name, section).unwrap_or_else(|| suggestion(&name, names(keys)));
                 self.problems.at(&entry.key, format!("`{name}` is no key of `{section}`; {hint}"));
                 continue;
             };
@@ -84,45 +95,53 @@ impl Checker<'_> {
                 self.problems.at(&entry.key, format!("`{name}` is given twice; keep one of them"));
                 continue;
             }
-            if let Some(value) = self.value(entry, *kind) {
-                settings.push(Setting { key: entry.key.clone(), value });
+            if let Some(value) = self.value(entry, key.kind) {
+                settings.push(Setting { key: entry.key.clone(), kind: key.kind, value });
             }
         }
-        self.check_cap(entries, &settings);
+        self.check_together(keys, entries, &settings);
         settings
     }
 
     fn value(&mut self, entry: &Entry, kind: Kind) -> Option<SettingValue> {
-        match kind {
-            Kind::Count => self.count(entry, 1).map(SettingValue::Count),
-            Kind::Any => self.count(entry, 0).map(SettingValue::Count),
-            Kind::Limit => self.count(entry, 0).map(SettingValue::SomeCount),
-            Kind::Number(least, most) => self.number(entry, least, most).map(SettingValue::Number),
-            Kind::Flag => self.flag(entry).map(SettingValue::Flag),
-            Kind::Time => self.time(entry).map(SettingValue::Time),
-            Kind::MaybeTime => self.time(entry).map(|time| SettingValue::MaybeTime(Some(time))),
-            Kind::TimeLimit => {
-                self.limit(entry, "leave it out").map(|time| SettingValue::MaybeTime(Some(time)))
+        match (kind, &entry.value) {
+            (Kind::Step, Value::Is(path @ Expr::Path(_))) => {
+                Some(SettingValue::Constant(Box::new(path.clone())))
             }
-            Kind::TimeLimitOrNone if text(entry).is_some_and(|text| text.value() == "none") => {
-                Some(SettingValue::MaybeTime(None))
+            (Kind::Step, _) => {
+                let constant = format!(", or `{} = A_CONST` of type `RetryPolicy`", entry.key);
+                self.nested(entry, RETRY, &constant).map(SettingValue::Group)
             }
-            Kind::TimeLimitOrNone => {
-                self.limit(entry, "write \"none\"").map(|time| SettingValue::MaybeTime(Some(time)))
-            }
-            Kind::OneOf(name, words) => {
-                self.one_of(entry, words).map(|word| SettingValue::Variant(name, word))
-            }
-            Kind::Slot(need) => self.slot(entry, need).map(SettingValue::Slot),
-            Kind::EmptyQueue => self.nested(entry, EMPTY_QUEUE).map(SettingValue::EmptyQueue),
-            Kind::Retry => match &entry.value {
-                Value::Is(path @ Expr::Path(_)) => Some(SettingValue::RetryConst(Box::new(path.clone()))),
-                _ => self.nested(entry, RETRY).map(SettingValue::Retry),
-            },
+            (Kind::Group { keys, .. }, _) => self.nested(entry, keys, "").map(SettingValue::Group),
+            (Kind::Slot(need), _) => self.slot(entry, need).map(SettingValue::Slot),
+            _ => self.plain(entry, kind).map(SettingValue::Plain),
         }
     }
 
-    fn nested(&mut self, entry: &Entry, keys: &[(&str, Kind)]) -> Option<Vec<Setting>> {
+    /// A value that is written out; it is checked by the rules that hold at run time.
+    fn plain(&mut self, entry: &Entry, kind: Kind) -> Option<Plain<'static>> {
+        let value = match kind {
+            Kind::Count { .. } => Plain::Count(self.count(entry)?),
+            Kind::Number { .. } => Plain::Number(self.number(entry)?),
+            Kind::Flag => Plain::Flag(self.flag(entry)?),
+            Kind::Limit { or_none: true } if text(entry).is_some_and(|text| text.value() == "none") => {
+                Plain::Absent
+            }
+            Kind::Time { .. } | Kind::Limit { .. } => Plain::Time(self.time(entry)?),
+            Kind::Word { words, .. } => Plain::Word(self.one_of(entry, words)?),
+            Kind::Slot(_) | Kind::Step | Kind::Group { .. } => return None,
+        };
+        let Some(rule) = kind.broken_by(&value) else { return Some(value) };
+        let without = match kind {
+            Kind::Limit { or_none: true } => "; for no limit, write \"none\"",
+            Kind::Limit { or_none: false } => "; for no limit, leave it out",
+            _ => "",
+        };
+        self.problems.at(written(entry), format!("`{}` {rule}{without}", entry.key));
+        None
+    }
+
+    fn nested(&mut self, entry: &Entry, keys: &'static [Key], or: &str) -> Option<Vec<Setting>> {
         let name = entry.key.to_string();
         if let Value::List(entries, _) = &entry.value {
             return Some(self.settings(entries, &name, keys));
@@ -130,38 +149,23 @@ impl Checker<'_> {
         if matches!(entry.value, Value::Unreadable) {
             return None;
         }
-        let hint = if name == "empty_queue" {
-            "write `empty_queue(backoff = \"1s\")`".to_owned()
-        } else {
-            format!("write `{name}(max_attempts = 3)`, or `{name} = A_CONST` of type `RetryPolicy`")
-        };
-        self.problems.at(&entry.key, format!("`{name}` takes keys; {hint}"));
+        let example = keys.first().map(|key| format!("{} = {}", key.name, example(key.kind)));
+        let example = example.unwrap_or_default();
+        self.problems.at(&entry.key, format!("`{name}` takes keys; write `{name}({example})`{or}"));
         None
     }
 
-    fn count(&mut self, entry: &Entry, least: u64) -> Option<u64> {
+    fn count(&mut self, entry: &Entry) -> Option<u64> {
         let Value::Is(Expr::Lit(ExprLit { lit: Lit::Int(number), .. })) = &entry.value else {
             return self.expected(entry, "a whole number", "8");
         };
-        let Ok(count) = number.base10_parse::<u64>() else {
-            return self.expected(entry, "a whole number that fits 64 bits", "8");
-        };
-        if entry.key != "limit" && entry.key != "prefetch" && u32::try_from(count).is_err() {
-            self.problems.at(number, format!("`{}` must be at most {}", entry.key, u32::MAX));
-            return None;
+        match number.base10_parse::<u64>() {
+            Ok(count) => Some(count),
+            Err(_) => self.expected(entry, "a whole number that fits 64 bits", "8"),
         }
-        if entry.key == "concurrency" && count > MOST_AT_ONCE {
-            self.problems.at(number, format!("`concurrency` must be at most {MOST_AT_ONCE}"));
-            return None;
-        }
-        if count < least {
-            self.problems.at(number, format!("`{}` must be at least {least}", entry.key));
-            return None;
-        }
-        Some(count)
     }
 
-    fn number(&mut self, entry: &Entry, least: f64, most: f64) -> Option<f64> {
+    fn number(&mut self, entry: &Entry) -> Option<f64> {
         let value = match &entry.value {
             Value::Is(Expr::Lit(ExprLit { lit: Lit::Float(number), .. })) => {
                 number.base10_parse::<f64>().ok()
@@ -169,15 +173,7 @@ impl Checker<'_> {
             Value::Is(Expr::Lit(ExprLit { lit: Lit::Int(number), .. })) => number.base10_parse::<f64>().ok(),
             _ => None,
         };
-        let Some(value) = value else { return self.expected(entry, "a number", "2.0") };
-        if (least..=most).contains(&value) {
-            return Some(value);
-        }
-        let range =
-            if most < f64::MAX { format!("from {least} to {most}") } else { format!("at least {least}") };
-        let Value::Is(expr) = &entry.value else { return None };
-        self.problems.at(expr, format!("`{}` must be {range}", entry.key));
-        None
+        value.or_else(|| self.expected(entry, "a number", "2.0"))
     }
 
     fn flag(&mut self, entry: &Entry) -> Option<bool> {
@@ -191,7 +187,7 @@ impl Checker<'_> {
     fn time(&mut self, entry: &Entry) -> Option<Duration> {
         let Some(text) = text(entry) else { return self.expected(entry, "a duration", "\"30s\"") };
         let written = text.value();
-        let time = humantime::parse_duration(&written).ok();
+        let time = parse_duration(&written);
         if time.is_none() {
             let message =
                 format!("`{written}` is no duration; write one such as \"500ms\", \"30s\" or \"1h\"");
@@ -200,33 +196,22 @@ impl Checker<'_> {
         time
     }
 
-    /// A time limit: nobody could keep one of nothing.
-    fn limit(&mut self, entry: &Entry, without: &str) -> Option<Duration> {
-        let limit = self.time(entry)?;
-        if limit.is_zero() {
-            let message = format!("`{}` must be longer than 0s; for no limit, {without}", entry.key);
-            self.problems.at(&text(entry), message);
-            return None;
-        }
-        Some(limit)
-    }
-
-    fn one_of(&mut self, entry: &Entry, words: &[(&str, &'static str)]) -> Option<&'static str> {
+    fn one_of(&mut self, entry: &Entry, words: &'static [Word]) -> Option<&'static str> {
         let Some(text) = text(entry) else {
-            let example = words.first().map(|(word, _)| format!("\"{word}\"")).unwrap_or_default();
+            let example = words.first().map(|word| format!("\"{}\"", word.word)).unwrap_or_default();
             return self.expected(entry, "a word", &example);
         };
         let written = text.value();
-        let found = words.iter().find(|(word, _)| *word == written).map(|(_, variant)| *variant);
+        let found = words.iter().map(|word| word.word).find(|word| *word == written);
         if found.is_none() {
-            let near = suggestion(&written, words.iter().map(|(word, _)| *word));
+            let near = suggestion(&written, words.iter().map(|word| word.word));
             self.problems.at(text, format!("`{written}` is no `{}`; {near}", entry.key));
         }
         found
     }
 
     /// The connector that a key names.
-    fn slot(&mut self, entry: &Entry, need: Need) -> Option<String> {
+    fn slot(&mut self, entry: &Entry, need: SlotUse) -> Option<String> {
         let name = match &entry.value {
             Value::Is(Expr::Path(path)) => path.path.get_ident().cloned(),
             _ => None,
@@ -240,13 +225,15 @@ impl Checker<'_> {
         };
         let role = self.connectors.get(index).map(|connector| &connector.role)?;
         let wrong = match (need, role) {
-            (Need::Source, Role::Source | Role::Duplex) | (Need::Sink, Role::Sink | Role::Duplex) => None,
-            (Need::Source, _) => Some(format!("`{name}` is no source; write `{name}: Source`")),
-            (Need::Sink, Role::Source) => {
+            (SlotUse::Source, Role::Source | Role::Duplex) | (SlotUse::Sink, Role::Sink | Role::Duplex) => {
+                None
+            }
+            (SlotUse::Source, _) => Some(format!("`{name}` is no source; write `{name}: Source`")),
+            (SlotUse::Sink, Role::Source) => {
                 let message = "is a source, so it takes no dead letters; name a sink, such as `dlq: Sink`";
                 Some(format!("`{name}` {message}"))
             }
-            (Need::Sink, _) => Some(format!("`{name}` is no sink; write `{name}: Sink`")),
+            (SlotUse::Sink, _) => Some(format!("`{name}` is no sink; write `{name}: Sink`")),
         };
         if let Some(message) = &wrong {
             self.problems.at(&name, message);
@@ -254,18 +241,21 @@ impl Checker<'_> {
         wrong.is_none().then(|| name.to_string())
     }
 
-    /// A wait never starts above its cap.
-    fn check_cap(&mut self, entries: &[Entry], settings: &[Setting]) {
-        let time = |key: &str| {
-            settings.iter().find(|setting| setting.key == key).and_then(|setting| match setting.value {
-                SettingValue::Time(time) | SettingValue::MaybeTime(Some(time)) => Some(time),
-                _ => None,
-            })
+    /// The rules for values next to each other: a wait never starts above its cap.
+    fn check_together(&mut self, keys: &'static [Key], entries: &[Entry], settings: &[Setting]) {
+        let value = |key: &Key| {
+            let setting = settings.iter().find(|setting| setting.key == key.name);
+            match setting.map(|setting| &setting.value) {
+                Some(SettingValue::Plain(value)) => *value,
+                _ => Plain::Absent,
+            }
         };
-        let (Some(backoff), Some(cap)) = (time("backoff"), time("backoff_cap")) else { return };
-        let written = entries.iter().find(|entry| entry.key == "backoff_cap");
-        if let (true, Some(Value::Is(expr))) = (cap < backoff, written.map(|entry| &entry.value)) {
-            self.problems.at(expr, "`backoff_cap` must not be smaller than `backoff`");
+        let values: Vec<_> = keys.iter().map(value).collect();
+        for (key, value) in keys.iter().zip(&values) {
+            let entry = entries.iter().find(|entry| entry.key == key.name);
+            if let (Some(entry), Some(rule)) = (entry, key.broken_among(value, keys, &values)) {
+                self.problems.at(written(entry), format!("`{}` {rule}", entry.key));
+            }
         }
     }
 
@@ -297,8 +287,24 @@ fn is_computed(expr: &Expr) -> bool {
     }
 }
 
-/// The same as at run time.
-const MOST_AT_ONCE: u64 = 100_000;
+/// An example of a value.
+fn example(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Count { .. } => "3",
+        Kind::Number { .. } => "2.0",
+        Kind::Flag => "true",
+        Kind::Time { .. } | Kind::Limit { .. } => "\"1s\"",
+        Kind::Word { .. } | Kind::Slot(_) | Kind::Step | Kind::Group { .. } => "…",
+    }
+}
+
+/// The value of an entry as it is written, else its key.
+fn written(entry: &Entry) -> &dyn ToTokens {
+    match &entry.value {
+        Value::Is(expr) => expr,
+        _ => &entry.key,
+    }
+}
 
 fn text(entry: &Entry) -> Option<&syn::LitStr> {
     match &entry.value {

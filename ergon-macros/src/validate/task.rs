@@ -2,24 +2,23 @@
 
 use std::collections::HashSet;
 
+use ergon_schema::suggest::slip;
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, Field, Fields, Ident, ItemStruct, Lit, Path, Type};
 
-use super::meant::as_meant;
 use super::policy;
-use crate::diagnostics::{Problems, nearest, suggestion};
+use super::recover::recover;
+use super::sections::{SECTIONS, section};
+use crate::diagnostics::{Problems, suggestion};
 use crate::model::{Connector, Form, OwnField, Policy, Role, Service, ServiceType, Task};
 use crate::parse::{Entry, TaskInput, Value};
 
-/// The sections of the attribute.
-pub(crate) const SECTIONS: [&str; 9] =
-    ["name", "connectors", "services", "consumer", "producer", "workers", "blocking", "execute", "crate"];
 const ROLES: [&str; 3] = ["Source", "Sink", "Duplex"];
 
 /// Makes the model of a task; with mistakes it is the nearest one, for the stand-in.
 pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     let TaskInput { entries, item } = input;
-    let entries = as_meant(entries, problems);
+    let entries = recover(entries, problems);
     check_sections(&entries, problems);
     let fits = check_shape(&item, problems);
     let section = |name: &str| section(&entries, name);
@@ -41,7 +40,7 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     if has_source && from.is_none() && form != Form::Execute {
         check_has_source(&connectors, section("connectors"), &item.ident, problems);
     }
-    let workers = section("workers").and_then(|entry| policy::at_least_one(entry, problems));
+    let workers = section("workers").and_then(|entry| policy::workers(entry, problems));
     let default = || Policy { role: "consumer", settings: Vec::new() };
     let consumer = consumer.map(|entry| policy::consumer(entry, &connectors, problems));
     let producer = producer.map(|entry| policy::producer(entry, &connectors, problems));
@@ -86,12 +85,6 @@ fn form(blocking: Option<&Entry>, execute: Option<&Entry>, problems: &mut Proble
             Form::Execute
         }
     }
-}
-
-/// The section of this name, or the one that was probably meant to be: so a misspelt name is the only mistake told.
-pub(super) fn section<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
-    let meant = |entry: &&Entry| nearest(&entry.key.to_string(), SECTIONS) == Some(name);
-    entries.iter().find(|entry| entry.key == name).or_else(|| entries.iter().find(meant))
 }
 
 fn check_sections(entries: &[Entry], problems: &mut Problems) {
@@ -238,7 +231,7 @@ fn role(ty: &Type, problems: &mut Problems) -> Option<Role> {
 
 /// Says whether a type's name is a misspelt role, and not a connector of the user's.
 fn is_near_role(name: &str) -> bool {
-    suggestion(name, ROLES).starts_with("did you mean") || ["Input", "Output"].contains(&name)
+    slip(name, ROLES).is_some() || ["Input", "Output"].contains(&name)
 }
 
 fn services(section: &Entry, problems: &mut Problems) -> Vec<Service> {

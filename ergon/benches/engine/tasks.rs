@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ergon::connector::memory::{MemoryConfig, MemoryQueue};
+use ergon::connector::prelude::*;
 use ergon::prelude::*;
 use ergon::testing;
+use ergon::transaction::Payload;
 
 use crate::floors::{self, TRANSACTIONS, WAITING, transactions};
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use ergon::connector::memory::{MemoryConfig, MemoryQueue};
 use ergon::prelude::*;
 use ergon::testing;
+use ergon::transaction::Payload;
 
 use crate::{CONCURRENCY, PASSES, TRANSACTIONS};
 

@@ -2,16 +2,15 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::condition::Condition;
-use super::{Package, help};
-use crate::policy::{self, ConsumerLayer};
+use super::options::{PolicyOptions, whole};
+use super::{Package, examples};
 use crate::runner::WorkerIdentity;
-use crate::settings::{FailWhen, Flag, suggest};
+use crate::settings::{FailWhen, suggest};
 
 /// Runs the tasks of this project
 #[derive(Debug, Parser)]
@@ -84,13 +83,11 @@ pub(crate) enum Command {
     /// Show tasks, what they are wired to, and the policies in force
     Describe(Describe),
     /// Write completions for a shell to standard output
-    #[cfg(feature = "cli")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Write the man page to standard output
-    #[cfg(feature = "cli")]
     Man,
 }
 
@@ -106,21 +103,8 @@ pub(crate) struct Run {
     /// Run each task in this many processes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) workers: Option<u32>,
-    /// How many transactions are worked on at once
-    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
-    concurrency: Option<usize>,
-    /// How many transactions one fetch may bring
-    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
-    batch_size: Option<usize>,
-    /// Fetch at most this many transactions
-    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
-    limit: Option<u64>,
-    /// Stop after this time, such as `30s` or `1h`
-    #[arg(long, value_name = "DURATION", value_parser = policy::duration::parse)]
-    timeout: Option<Duration>,
-    /// End when the source is empty, even if the task is streaming
-    #[arg(long)]
-    once: bool,
+    #[command(flatten)]
+    pub(crate) policies: PolicyOptions,
     /// Fail if this holds at the end of a run: a count of the summary, compared with a number or with a share of what
     /// was processed, such as `refused > 5%`; several with commas between them
     #[arg(long, value_name = "CONDITION", value_parser = str::parse::<FailWhen>)]
@@ -128,30 +112,6 @@ pub(crate) struct Run {
     /// Show no progress
     #[arg(long)]
     pub(crate) no_progress: bool,
-}
-
-impl Run {
-    /// What this changes in the policy of each task.
-    pub(crate) fn layer(&self) -> ConsumerLayer {
-        ConsumerLayer::default()
-            .concurrency(self.concurrency)
-            .batch_size(self.batch_size)
-            .limit(self.limit)
-            .timeout(self.timeout)
-            .streaming(self.once.then_some(false))
-    }
-
-    /// Which option sets which key, as it was written.
-    pub(crate) fn flags(&self) -> Vec<Flag> {
-        let counts = [
-            ("concurrency", "--concurrency", self.concurrency),
-            ("batch_size", "--batch-size", self.batch_size),
-        ];
-        counts
-            .into_iter()
-            .filter_map(|(key, flag, count)| Some((key, format!("{flag} {}", count?))))
-            .collect()
-    }
 }
 
 /// `process-transaction`
@@ -274,7 +234,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// All that can be written, under the program's own name, with examples.
 pub(crate) fn command(package: &Package) -> clap::Command {
     let command = Arguments::command().name(package.name).bin_name(package.name).version(package.version);
-    help::with_examples(command, package.name)
+    examples::with_examples(command, package.name)
 }
 
 /// Reads the command line of a program.
@@ -309,8 +269,4 @@ pub fn suggest_command(mut error: clap::Error, command: &clap::Command, written:
         error.insert(ContextKind::SuggestedSubcommand, suggestion);
     }
     error
-}
-
-fn whole<N: std::str::FromStr>(text: &str) -> Result<N, String> {
-    text.parse().map_err(|_| "expected a whole number that is not negative".to_owned())
 }

@@ -116,12 +116,12 @@ impl<'a> Graph<'a> {
         for (number, task) in (1..).zip(tasks) {
             for slot in &task.outline.slots {
                 if matches!(slot.role, Role::Source | Role::Duplex) {
-                    graph.join(number, slot, task.places.reads_from(slot.name), Way::In);
+                    graph.join(number, slot, task.endpoints.reads_from(slot.name), Way::In);
                 }
                 if slot.role != Role::Source {
                     let rejected = task.part(slot.name, slot.role) == "dead letter";
                     let way = if rejected { Way::Rejected } else { Way::Out };
-                    graph.join(number, slot, task.places.writes_to(slot.name), way);
+                    graph.join(number, slot, task.endpoints.writes_to(slot.name), way);
                 }
             }
         }
@@ -187,6 +187,7 @@ impl Edge {
 mod tests {
     use super::super::tests::{BillOrders, ran};
     use crate::connector::memory::MemoryConfig;
+    use crate::connector::{Connector, ConnectorConfig, ConnectorError, Endpoint};
     use crate::policy::ConsumerPolicy;
     use crate::prelude::*;
     use crate::runner::fake::{fake, price_orders};
@@ -198,7 +199,7 @@ mod tests {
     impl ConnectorConfig for Berth {
         type Connector = Self;
 
-        fn build(&self, _: &crate::Context) -> Result<Self, ConnectorError> {
+        fn build(&self, _: &crate::connector::Context) -> Result<Self, ConnectorError> {
             Ok(self.clone())
         }
     }

@@ -6,8 +6,11 @@
 mod args;
 mod command;
 mod condition;
+mod examples;
 mod graph;
 mod help;
+mod humanize;
+mod options;
 mod output;
 mod policies;
 mod progress;
@@ -15,8 +18,9 @@ mod project;
 mod screen;
 mod summary;
 mod telemetry;
-mod words;
 
+#[cfg(test)]
+mod every_key;
 #[cfg(test)]
 mod snapshots;
 #[cfg(test)]
@@ -57,7 +61,7 @@ pub(crate) fn main(package: &Package, load: &Load<'_>) -> ExitCode {
     };
     let Global { config, quiet, color, as_worker, .. } = &arguments.global;
     // What a worker says ends on the terminal of its supervisor.
-    let shown = as_worker.as_ref().is_some_and(|seat| seat.colour);
+    let shown = as_worker.as_ref().is_some_and(|identity| identity.colour);
     let output = Output::of_process(*quiet, if shown { args::Colour::Always } else { *color });
     let options = Options::of_process(config.clone(), package.manifest_dir);
     execute(package, &arguments, &output, &|| load(&options)).into()
@@ -113,15 +117,14 @@ fn dispatch(
             command::describe::describe(project, describe.task.as_deref(), *format, output)
         }
         Command::Run(run) => {
-            let seat = arguments.global.as_worker.as_ref();
-            command::run::run(project, (run, seat), *format, output)
+            let identity = arguments.global.as_worker.as_ref();
+            command::run::run(project, (run, identity), *format, output)
         }
         Command::ProcessTransaction(process) => command::process::process(project, process, *format, output),
         Command::ProcessTransactionById(process) => {
             command::process::process_by_id(project, process, *format, output)
         }
         // Was written before the settings were read.
-        #[cfg(feature = "cli")]
         Command::Completions { .. } | Command::Man => Ok(Exit::Success),
         Command::Check(check) => command::check::check(project, check.task.as_deref(), *format, output),
         Command::DeadLetters(letters) => {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indicatif::MultiProgress;
 
 use super::args::Colour;
+use super::humanize;
 use super::screen;
-use super::words;
 use crate::error::{Error, ErrorKind};
 use crate::settings::{Problems, no_colour};
 
@@ -112,13 +112,13 @@ fn describe(error: &Error, label: &str) -> String {
             problems.iter().map(|problem| format!("{label}: {}\n{}", problem.headline(), problem.details()));
         return shown.collect();
     }
-    let mut text = format!("{label}: {}\n", words::set_in(&error.to_string()));
+    let mut text = format!("{label}: {}\n", humanize::set_in(&error.to_string()));
     for cause in std::iter::successors(source, |cause| cause.source()) {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, " = because: {}", words::set_in(&cause.to_string()));
+        let _ = writeln!(text, " = because: {}", humanize::set_in(&cause.to_string()));
     }
     if let Some(hint) = error.hint() {
-        let _ = writeln!(text, " = hint: {}", words::set_in(hint));
+        let _ = writeln!(text, " = hint: {}", humanize::set_in(hint));
     }
     text
 }

@@ -9,8 +9,8 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use super::humanize;
 use super::output::Output;
-use super::words;
 use crate::task::{Monitor, Snapshot};
 
 /// How often a bar is drawn.
@@ -84,7 +84,7 @@ async fn draw_bars(bars: Vec<ProgressBar>, runs: Vec<Watched>) {
             measure(bar, run);
             let snapshot = run.monitor.snapshot();
             bar.set_position(snapshot.tally.processed);
-            let (rate, left) = (words::per_second(bar.per_sec()), HumanDuration(bar.eta()));
+            let (rate, left) = (humanize::per_second(bar.per_sec()), HumanDuration(bar.eta()));
             let time = match bar.length() {
                 Some(_) => format!("ETA {left:#}"),
                 None => format!("{:#}", HumanDuration(bar.elapsed())),
@@ -103,7 +103,7 @@ async fn write_lines(output: Output, runs: Vec<Watched>) {
         for (run, before) in runs.iter().zip(&mut before) {
             let snapshot = run.monitor.snapshot();
             let processed = snapshot.tally.processed;
-            let rate = words::rate(processed.saturating_sub(*before), WRITTEN);
+            let rate = humanize::rate(processed.saturating_sub(*before), WRITTEN);
             output.talk(&line(run, &snapshot, &rate));
             *before = processed;
         }
@@ -112,8 +112,8 @@ async fn write_lines(output: Output, runs: Vec<Watched>) {
 
 /// `price-orders: 3,200 of 9,994 processed, 320/s, 12 failed, 3 retries, 8 in flight`
 fn line(run: &Watched, snapshot: &Snapshot, rate: &str) -> String {
-    let processed = words::count(snapshot.tally.processed);
-    let of = (run.total)().map(|total| format!(" of {}", words::count(total))).unwrap_or_default();
+    let processed = humanize::count(snapshot.tally.processed);
+    let of = (run.total)().map(|total| format!(" of {}", humanize::count(total))).unwrap_or_default();
     format!("{}: {processed}{of} processed, {rate}{}\n", run.task, trouble(snapshot))
 }
 
@@ -121,19 +121,19 @@ fn line(run: &Watched, snapshot: &Snapshot, rate: &str) -> String {
 /// stands first, for a narrow terminal shows no more than the beginning.
 fn row(run: &Watched, snapshot: &Snapshot, rate: &str, time: &str) -> String {
     let done = snapshot.tally.processed;
-    let mut row = format!("{} {}", run.task, words::count(done));
+    let mut row = format!("{} {}", run.task, humanize::count(done));
     if let Some(total) = (run.total)() {
         // Writing to a String cannot fail.
-        let _ = write!(row, "/{} [{}]", words::count(total), gauge(done, total));
+        let _ = write!(row, "/{} [{}]", humanize::count(total), gauge(done, total));
     }
     let _ = write!(row, " {rate}, {time}");
     let (failed, retries) = (snapshot.tally.failed.total(), snapshot.tally.retries);
     for (count, what) in [(failed, "failed"), (retries, "retries")] {
         if count > 0 {
-            let _ = write!(row, ", {} {what}", words::count(count));
+            let _ = write!(row, ", {} {what}", humanize::count(count));
         }
     }
-    let _ = write!(row, ", {} in flight", words::count(snapshot.in_flight as u64));
+    let _ = write!(row, ", {} in flight", humanize::count(snapshot.in_flight as u64));
     row
 }
 
@@ -152,7 +152,7 @@ fn gauge(done: u64, total: u64) -> String {
 
 /// What a user wants to see early: failures, retries, and how much is in flight.
 fn trouble(snapshot: &Snapshot) -> String {
-    let n = words::count;
+    let n = humanize::count;
     let (failed, retries) = (snapshot.tally.failed.total(), snapshot.tally.retries);
     format!(", {} failed, {} retries, {} in flight", n(failed), n(retries), n(snapshot.in_flight as u64))
 }

@@ -1,9 +1,9 @@
 //! The tasks of a program, found by name, with the policies that the settings give them.
 
 use crate::error::{Error, ErrorKind};
-use crate::policy::ConsumerLayer;
+use crate::policy::Flags;
 use crate::runner::Plan;
-use crate::settings::{Flag, Framework, suggest};
+use crate::settings::{Framework, suggest};
 use crate::task::TaskConfig;
 
 /// The tasks of a program and what the framework was told.
@@ -41,17 +41,14 @@ impl Project {
         let names = self.tasks.iter().map(TaskConfig::name);
         self.tasks.iter().find(|task| task.name() == name).ok_or_else(|| {
             let error = Error::new(ErrorKind::Usage, format!("there is no task `{name}`"));
-            match suggest::hint(name, names) {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            }
+            error.with_hint_if(suggest::hint(name, names))
         })
     }
 
     /// A task with its policies in force; what of them cannot be obeyed is blamed on whoever set the value.
-    pub(crate) fn plan(&self, task: &TaskConfig, layer: &ConsumerLayer, flags: &[Flag]) -> Plan {
+    pub(crate) fn plan(&self, task: &TaskConfig, flags: &Flags) -> Plan {
         let own = &task.outline.policies;
-        let (policies, wrong) = match self.framework.policies(task.name(), own, layer, flags) {
+        let (policies, wrong) = match self.framework.policies(task.name(), own, flags) {
             Ok(policies) => (policies, Vec::new()),
             Err(wrong) => (own.clone(), wrong),
         };
@@ -60,6 +57,6 @@ impl Project {
 
     /// A task as it is when the command line changes nothing.
     pub(crate) fn plain(&self, task: &TaskConfig) -> Plan {
-        self.plan(task, &ConsumerLayer::default(), &[])
+        self.plan(task, &Flags::default())
     }
 }

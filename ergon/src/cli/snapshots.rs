@@ -260,7 +260,6 @@ fn help(words: &[&str], width: usize) -> String {
 }
 
 #[test]
-#[cfg(feature = "cli")]
 fn help_of_the_program() {
     insta::assert_snapshot!("help_wide", help(&[], 100));
     insta::assert_snapshot!("help_narrow", help(&[], 40));
@@ -322,7 +321,6 @@ fn an_error_is_red_only_where_colour_is_wanted() {
 }
 
 #[test]
-#[cfg(feature = "cli")]
 fn completions_and_the_man_page_need_no_settings() {
     let broken = "this is no toml";
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

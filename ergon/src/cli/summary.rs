@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::words::{self, one_line};
+use super::humanize::{self, one_line};
 use crate::error::{Error, ErrorKind};
-use crate::runner::{Crewed, Finished, Outcome};
+use crate::runner::{Finished, Outcome, Supervised};
 use crate::settings::Breach;
 use crate::telemetry::{Ended, RunReport, Step, Tally};
 
@@ -29,11 +29,11 @@ pub(crate) enum Kept {
 /// The summary of one run in words.
 pub(crate) fn text(finished: &Finished, kept: Kept) -> String {
     let RunReport { task, tally, elapsed, ended } = &finished.report;
-    let processed = words::count(tally.processed);
-    let (took, rate) = (words::time(*elapsed), words::rate(tally.processed, *elapsed));
+    let processed = humanize::count(tally.processed);
+    let (took, rate) = (humanize::time(*elapsed), humanize::rate(tally.processed, *elapsed));
     let mut text = format!("{task}: {processed} processed in {took} ({rate}); {}\n", reason(ended));
     let breaches = finished.breaches.iter().map(|breach| format!("failed by `fail_when`: {}", holds(breach)));
-    for line in counts(tally).into_iter().chain(breaches).chain(finished.crewed.map(crewed)) {
+    for line in counts(tally).into_iter().chain(breaches).chain(finished.supervised.map(supervised)) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {line}");
     }
@@ -51,7 +51,7 @@ fn reason(ended: &Ended) -> String {
         Ended::SourceEmpty => "the source is empty".to_owned(),
         Ended::LimitReached => "the limit is reached".to_owned(),
         Ended::Stopped { given_back: 0 } => "stopped".to_owned(),
-        Ended::Stopped { given_back } => format!("stopped, {} given back", words::count(*given_back)),
+        Ended::Stopped { given_back } => format!("stopped, {} given back", humanize::count(*given_back)),
         Ended::TimeLimit => "the time limit ran out".to_owned(),
         Ended::Finished => "finished".to_owned(),
         Ended::Failed(error) => format!("failed: {}", one_line(&error.to_string())),
@@ -59,7 +59,7 @@ fn reason(ended: &Ended) -> String {
 }
 
 fn counts(tally: &Tally) -> Vec<String> {
-    let n = words::count;
+    let n = humanize::count;
     let failed = tally.failed;
     let mut lines = vec![
         format!("{} succeeded", n(tally.succeeded)),
@@ -97,9 +97,9 @@ fn counts(tally: &Tally) -> Vec<String> {
 /// `refused > 5%: 856 of 9,994 (8.56%)`
 fn holds(breach: &Breach) -> String {
     let Breach { condition, count, processed, is_share } = breach;
-    let (count, of) = (words::count(*count), words::count(*processed));
+    let (count, of) = (humanize::count(*count), humanize::count(*processed));
     if *is_share {
-        format!("{condition}: {count} of {of} ({})", words::share(breach.count, *processed))
+        format!("{condition}: {count} of {of} ({})", humanize::share(breach.count, *processed))
     } else {
         format!("{condition}: {count}")
     }
@@ -112,13 +112,13 @@ pub(crate) fn breached(breach: &Breach, task: Option<&str>) -> Error {
 }
 
 /// `4 workers`, `4 workers, 1 restart`
-fn crewed(crewed: Crewed) -> String {
-    let Crewed { workers, restarts } = crewed;
-    let workers = words::count(workers as u64);
+fn supervised(supervised: Supervised) -> String {
+    let Supervised { workers, restarts } = supervised;
+    let workers = humanize::count(workers as u64);
     match restarts {
         0 => format!("{workers} workers"),
         1 => format!("{workers} workers, 1 restart"),
-        restarts => format!("{workers} workers, {} restarts", words::count(restarts)),
+        restarts => format!("{workers} workers, {} restarts", humanize::count(restarts)),
     }
 }
 
@@ -132,11 +132,11 @@ fn times(tally: &Tally, text: &mut String) {
     let _ = writeln!(text, "  {:<10}{:>10}{:>9}{:>9}{:>9}{:>9}", "step", "count", "p50", "p95", "p99", "max");
     for step in rows {
         let times = tally.times(step);
-        let _ = write!(text, "  {:<10}{:>10}", step.as_str(), words::count(times.count()));
+        let _ = write!(text, "  {:<10}{:>10}", step.as_str(), humanize::count(times.count()));
         for share in [0.5, 0.95, 0.99] {
-            let _ = write!(text, "{:>9}", words::time(times.quantile(share)));
+            let _ = write!(text, "{:>9}", humanize::time(times.quantile(share)));
         }
-        let _ = writeln!(text, "{:>9}", words::time(times.max()));
+        let _ = writeln!(text, "{:>9}", humanize::time(times.max()));
     }
 }
 
@@ -153,7 +153,7 @@ fn refusals(tally: &Tally, text: &mut String) {
     }
     let rest = tally.refused.saturating_sub(shown.len() as u64);
     if rest > 0 {
-        let _ = writeln!(text, "    and {} more", words::count(rest));
+        let _ = writeln!(text, "    and {} more", humanize::count(rest));
     }
 }
 
@@ -167,7 +167,7 @@ fn most_often(task: &str, tally: &Tally, kept: Kept, text: &mut String) {
     // Where no two are alike, none of them is the most frequent.
     let which = if count > 1 { "most often" } else { "such as" };
     let at_least = if tally.reasons_are_exact() { "" } else { "at least " };
-    let count = if count > 1 { format!(" ({at_least}{})", words::count(count)) } else { String::new() };
+    let count = if count > 1 { format!(" ({at_least}{})", humanize::count(count)) } else { String::new() };
     let where_all_are =
         if kept == Kept::InSight { format!("; `dead-letters list {task}` shows all") } else { String::new() };
     // Writing to a String cannot fail.
@@ -201,7 +201,7 @@ fn run(finished: &Finished) -> Value {
     let by_category =
         json!({"business": failed.business, "system": failed.system, "timeout": failed.timeout});
     object.insert("failed_by_category".to_owned(), by_category);
-    if let Some(Crewed { workers, restarts }) = finished.crewed {
+    if let Some(Supervised { workers, restarts }) = finished.supervised {
         object.insert("workers".to_owned(), workers.into());
         object.insert("restarts".to_owned(), restarts.into());
     }
@@ -287,7 +287,7 @@ mod tests {
     use crate::transaction::Category;
 
     fn finished(ended: Ended) -> Finished {
-        Finished { report: report(ended), close_errors: Vec::new(), breaches: Vec::new(), crewed: None }
+        Finished { report: report(ended), close_errors: Vec::new(), breaches: Vec::new(), supervised: None }
     }
 
     fn report(ended: Ended) -> RunReport {

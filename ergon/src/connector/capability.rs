@@ -1,4 +1,4 @@
-//! What some connectors can do beside their roles: each capability is a small trait of its own.
+//! Capabilities that some connectors have in addition to their roles, each a small trait of its own.
 
 use std::fmt;
 use std::future::Future;
@@ -29,65 +29,11 @@ pub trait FetchById: Send + Sync {
     fn fetch_by_id(&self, id: &str) -> impl Future<Output = Result<Option<Delivery>, ConnectorError>> + Send;
 }
 
-/// Opens, closes and watches over a connector whose `Connector` impl is derived: `#[connector(source, lifecycle)]`.
-///
-/// The methods are those of [`Connector`](super::Connector), with the same defaults.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` declares `lifecycle` but does not implement `Lifecycle`",
-    note = "write `impl Lifecycle for {Self}`, or remove `lifecycle` from `#[connector(...)]`"
-)]
-pub trait Lifecycle: Send + Sync {
-    /// Gets ready; called once, before the first fetch or dispatch.
-    ///
-    /// # Errors
-    /// What is missing or wrong, in words.
-    fn open(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
-        std::future::ready(Ok(()))
-    }
-
-    /// Called once when everything that a run needs is open; what cannot be taken back belongs here. Default: nothing.
-    ///
-    /// # Errors
-    /// Why it cannot start.
-    fn start(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
-        std::future::ready(Ok(()))
-    }
-
-    /// Lets go of the external system; called once, after the last settle.
-    ///
-    /// # Errors
-    /// What could not be written.
-    fn close(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
-        std::future::ready(Ok(()))
-    }
-
-    /// Finds out whether [`open`](Self::open) would succeed, for the command `check`. Default: opens, looks at
-    /// [`health`](Self::health), and closes.
-    ///
-    /// # Errors
-    /// Those of `open` and `close`, and why it is unhealthy.
-    fn check(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
-        async {
-            self.open().await?;
-            let health = self.health();
-            self.close().await?;
-            match health {
-                super::Health::Healthy => Ok(()),
-                super::Health::Unhealthy(why) => Err(ConnectorError::transient(why)),
-            }
-        }
-    }
-
-    /// Says how the connector is right now, without asking the external system.
-    fn health(&self) -> super::Health {
-        super::Health::Healthy
-    }
-}
-
 /// The capabilities of one connector; see [`Connector::capabilities`](super::Connector::capabilities).
 ///
 /// ```
-/// use ergon::{Capabilities, Connector, ConnectorError, Count};
+/// use ergon::connector::{Capabilities, ConnectorError, Count};
+/// use ergon::Connector;
 ///
 /// struct Shelf;
 /// impl Count for Shelf {

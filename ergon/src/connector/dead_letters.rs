@@ -13,7 +13,8 @@ use crate::transaction::Transaction;
 /// use std::sync::Mutex;
 ///
 /// use ergon::connector::{Visit, DeadLetters, Redrive, DeadLetterVisitor};
-/// use ergon::{Capabilities, Connector, ConnectorError, Transaction};
+/// use ergon::connector::{Capabilities, ConnectorError};
+/// use ergon::{Connector, Transaction};
 ///
 /// struct Tray(Mutex<Vec<Transaction>>);
 ///

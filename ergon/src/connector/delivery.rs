@@ -105,7 +105,7 @@ impl Settlement {
 /// What the engine asks a source for.
 ///
 /// ```
-/// let request = ergon::FetchRequest::new(10).waiting();
+/// let request = ergon::connector::FetchRequest::new(10).waiting();
 /// assert_eq!((request.max(), request.waits()), (10, true));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

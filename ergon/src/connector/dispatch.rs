@@ -5,12 +5,11 @@ use std::mem::replace;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures_util::future::BoxFuture;
-use tokio::sync::oneshot;
-
+use super::kit::Added;
 use super::{ConnectorError, Output};
 use crate::telemetry::traces::Sending;
 use crate::transaction::{Result, Transaction, TransactionError};
+use futures_util::future::BoxFuture;
 
 /// The one thing that [`Output::dispatch`] takes: a transaction.
 #[diagnostic::on_unimplemented(
@@ -41,7 +40,7 @@ enum State<'a> {
     /// In a call of its own.
     Alone(Sending, BoxFuture<'a, Result<(), ConnectorError>>),
     /// In a call with others.
-    Gathered(Sending, oneshot::Receiver<Result<()>>),
+    Batched(Sending, Added<TransactionError>),
     Over,
 }
 
@@ -61,15 +60,13 @@ impl Future for Dispatch<'_> {
         }
         let polled = match &mut state {
             State::Alone(_, call) => call.as_mut().poll(context).map_err(Into::into),
-            State::Gathered(_, outcome) => Pin::new(outcome)
-                .poll(context)
-                .map(|told| told.unwrap_or_else(|_| Err(TransactionError::system("the dispatch panicked")))),
+            State::Batched(_, outcome) => Pin::new(outcome).poll(context),
             // Polled after its end.
             State::New(_) | State::Over => Poll::Pending,
         };
         match (&polled, state) {
             (Poll::Pending, state) => self.state = state,
-            (Poll::Ready(sent), State::Alone(sending, _) | State::Gathered(sending, _)) => {
+            (Poll::Ready(sent), State::Alone(sending, _) | State::Batched(sending, _)) => {
                 sending.end(sent.as_ref().err());
             }
             (Poll::Ready(_), State::New(_) | State::Over) => {}
@@ -80,8 +77,8 @@ impl Future for Dispatch<'_> {
 
 fn begin(output: &Output, mut transaction: Transaction) -> State<'_> {
     let sending = Sending::begin(output.kind(), std::slice::from_mut(&mut transaction));
-    match output.gather() {
-        Some(gather) => State::Gathered(sending, gather.begin(transaction)),
+    match output.batcher() {
+        Some(batcher) => State::Batched(sending, batcher.add(transaction)),
         None => State::Alone(sending, output.sink().dispatch(vec![transaction])),
     }
 }
@@ -119,7 +116,7 @@ mod tests {
     async fn a_dispatch_begins_when_it_is_polled_and_ends_as_the_sink_says() {
         for most in [1, 2] {
             let sink = Arc::new(Counting::default());
-            let output = Output::new(Arc::clone(&sink), &Slot::new("task", "output")).gathering(most);
+            let output = Output::new(Arc::clone(&sink), &Slot::new("task", "output")).batching(most);
             let transaction = Transaction::new("a", &1).unwrap();
             drop(output.dispatch(transaction.clone()));
             assert_eq!(sink.0.load(Ordering::Relaxed), 0);

@@ -10,7 +10,7 @@ use std::fmt::{self, Write as _};
 /// shown.
 ///
 /// ```
-/// use ergon::Endpoint;
+/// use ergon::connector::Endpoint;
 ///
 /// let orders = Endpoint::new("orders").within("acme.example");
 /// assert_eq!(orders.name(), "orders");
@@ -31,7 +31,6 @@ impl Endpoint {
     }
 
     /// Names a file.
-    #[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
     pub(crate) fn file(name: impl Into<String>) -> Self {
         Self { file: true, ..Self::new(name) }
     }

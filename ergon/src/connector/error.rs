@@ -1,27 +1,22 @@
 //! What goes wrong between a connector and its external system.
 
-use std::error::Error as StdError;
 use std::fmt;
 
+use crate::error::{Report, impl_report};
 use crate::transaction::{Category, HasCategory, TransactionError};
 
 /// The failure of a connector: what, whether trying again can help, and a hint.
 ///
 /// ```
-/// use ergon::ConnectorError;
+/// use ergon::connector::ConnectorError;
 ///
 /// let error = ConnectorError::permanent("no queue named `orders`").with_hint("declare it, or name another");
 /// assert!(error.is_permanent());
 /// assert_eq!(error.hint(), Some("declare it, or name another"));
 /// ```
-pub struct ConnectorError(Box<Inner>);
+pub struct ConnectorError(Box<Report<Kind>>);
 
-struct Inner {
-    kind: Kind,
-    message: String,
-    hint: Option<String>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
-}
+impl_report!(ConnectorError, pub with_hint);
 
 enum Kind {
     Transient,
@@ -44,7 +39,7 @@ pub enum ItemOutcome {
 
 impl ConnectorError {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), hint: None, source: None }))
+        Self(Box::new(Report::new(kind, message)))
     }
 
     /// Makes an error that may pass: a lost link, a busy file. The engine tries again.
@@ -83,38 +78,12 @@ impl ConnectorError {
             [] => "no item failed".to_owned(),
         };
         let hint = failures.first().and_then(|(_, first)| first.0.hint.clone());
-        let mut error = Self::new(Kind::Partial(failures), message);
-        error.0.hint = hint;
-        error
-    }
-
-    /// Adds what the user can do about it.
-    #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
-        self
-    }
-
-    /// Names the cause.
-    #[must_use]
-    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
-        self
-    }
-
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<&str> {
-        self.0.hint.as_deref()
-    }
-
-    /// What went wrong, in words, without the cause.
-    pub fn message(&self) -> &str {
-        &self.0.message
+        Self::new(Kind::Partial(failures), message).with_hint_if(hint)
     }
 
     /// Says whether trying again cannot mend it.
     pub fn is_permanent(&self) -> bool {
-        match &self.0.kind {
+        match &self.0.detail {
             Kind::Permanent | Kind::Closed => true,
             Kind::Transient | Kind::Unknown => false,
             Kind::Partial(failures) => failures.iter().any(|(_, error)| error.is_permanent()),
@@ -123,16 +92,26 @@ impl ConnectorError {
 
     /// Says whether the other side takes nothing any more.
     pub fn is_gone(&self) -> bool {
-        match &self.0.kind {
+        match &self.0.detail {
             Kind::Closed => true,
             Kind::Partial(failures) => failures.iter().any(|(_, error)| error.is_gone()),
             Kind::Transient | Kind::Permanent | Kind::Unknown => false,
         }
     }
 
+    /// The error of the item with this index in the failed call; `None` if the item is done.
+    pub fn item(&self, index: usize) -> Option<&Self> {
+        match &self.0.detail {
+            Kind::Partial(failures) => {
+                failures.iter().find(|(failed, _)| *failed == index).map(|(_, error)| error)
+            }
+            Kind::Transient | Kind::Permanent | Kind::Closed | Kind::Unknown => Some(self),
+        }
+    }
+
     /// Says what is known about the item with this index in the failed call.
     pub fn fate(&self, index: usize) -> ItemOutcome {
-        match &self.0.kind {
+        match &self.0.detail {
             Kind::Transient | Kind::Permanent | Kind::Closed => ItemOutcome::NotDone,
             Kind::Unknown => ItemOutcome::Unknown,
             Kind::Partial(failures) => match failures.iter().find(|(failed, _)| *failed == index) {
@@ -145,7 +124,7 @@ impl ConnectorError {
 
 impl fmt::Debug for ConnectorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.0.kind {
+        let kind = match self.0.detail {
             Kind::Transient => "transient",
             Kind::Permanent => "permanent",
             Kind::Closed => "gone",
@@ -155,20 +134,8 @@ impl fmt::Debug for ConnectorError {
         f.debug_struct("ConnectorError")
             .field("kind", &kind)
             .field("message", &self.0.message)
-            .field("source", &self.0.source)
+            .field("source", &std::error::Error::source(self))
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for ConnectorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
-    }
-}
-
-impl StdError for ConnectorError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 

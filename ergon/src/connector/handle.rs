@@ -8,11 +8,11 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
 use super::dispatch::{Dispatch, IntoTransaction};
-use super::gather::Gather;
+use super::kit::{Batcher, Call, CallError, Lease};
 use super::receipt::Returned;
 use super::{
     Capabilities, Connector, ConnectorError, Context, Delivery, Disposition, Endpoint, FetchRequest, Health,
-    Receipt, Settlement, Sink, Source,
+    ItemOutcome, Receipt, Settlement, Sink, Source,
 };
 use crate::telemetry::traces::Sending;
 use crate::transaction::{Result, Transaction, TransactionError, panic};
@@ -122,6 +122,27 @@ impl<C: Sink> AnySink for C {
     }
 }
 
+impl Call<Transaction> for Arc<dyn AnySink> {
+    type Error = TransactionError;
+
+    async fn call(&self, transactions: Vec<Transaction>) -> Result<()> {
+        Ok(self.dispatch(transactions).await?)
+    }
+}
+
+/// Each transaction that failed gets the error of the whole call.
+impl CallError for TransactionError {
+    fn of_item(&self, index: usize) -> Option<Self> {
+        let partial = self.downcast_ref::<ConnectorError>();
+        let is_done = partial.is_some_and(|error| error.fate(index) == ItemOutcome::Done);
+        (!is_done).then(|| self.clone())
+    }
+
+    fn panicked() -> Self {
+        Self::system("the dispatch panicked")
+    }
+}
+
 /// The slot a handle is wired to, for messages: `input (excel)`.
 #[derive(Clone)]
 struct Label {
@@ -208,7 +229,7 @@ impl Input {
     }
 
     pub(crate) fn holds_receipt(&self, receipt: &Receipt) -> bool {
-        self.source.holds(receipt)
+        !Lease::of(receipt).is_some_and(Lease::is_lost) && self.source.holds(receipt)
     }
 
     /// Tells the source how many deliveries wait for their dead letter to be taken; see [`Source::postponed`]. A panic
@@ -282,20 +303,20 @@ impl fmt::Display for Input {
 #[derive(Clone)]
 pub struct Output {
     sink: Arc<dyn AnySink>,
-    /// Where single transactions are collected, if several may go in one call.
-    gather: Option<Arc<Gather>>,
+    /// Batches single transactions, if several may go in one call.
+    batcher: Option<Batcher<Arc<dyn AnySink>, Transaction>>,
     label: Label,
 }
 
 impl Output {
     /// Wraps a sink, for the slot that `context` names.
     pub fn new<S: Sink>(sink: Arc<S>, context: &Context) -> Self {
-        Self { sink, gather: None, label: Label::new::<S>(context) }
+        Self { sink, batcher: None, label: Label::new::<S>(context) }
     }
 
-    /// Lets what is dispatched one by one, at the same time, go to the sink together: at most `most` in one call.
-    pub(crate) fn gathering(mut self, most: usize) -> Self {
-        self.gather = (most > 1).then(|| Gather::new(Arc::clone(&self.sink), most));
+    /// Batches single transactions that are dispatched at the same time: at most `most` in one call to the sink.
+    pub(crate) fn batching(mut self, most: usize) -> Self {
+        self.batcher = (most > 1).then(|| Batcher::new(Arc::clone(&self.sink), most));
         self
     }
 
@@ -357,8 +378,8 @@ impl Output {
         &*self.sink
     }
 
-    pub(super) fn gather(&self) -> Option<&Arc<Gather>> {
-        self.gather.as_ref()
+    pub(super) fn batcher(&self) -> Option<&Batcher<Arc<dyn AnySink>, Transaction>> {
+        self.batcher.as_ref()
     }
 
     /// The places it dispatches to; see [`Sink::writes_to`].
@@ -397,8 +418,8 @@ impl Duplex {
         Self { input: Input::new(Arc::clone(&connector), context), output: Output::new(connector, context) }
     }
 
-    pub(crate) fn gathering(mut self, most: usize) -> Self {
-        self.output = self.output.gathering(most);
+    pub(crate) fn batching(mut self, most: usize) -> Self {
+        self.output = self.output.batching(most);
         self
     }
 

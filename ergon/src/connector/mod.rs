@@ -4,19 +4,19 @@
 //! a task holds are the cheap handles [`Input`], [`Output`] and [`Duplex`], so one task runs on any transport.
 
 mod capability;
+pub(crate) mod configs;
 mod dead_letters;
 mod delivery;
 mod dispatch;
 mod endpoint;
 mod error;
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
-pub(crate) mod file;
-mod gather;
 mod handle;
-mod held;
 mod receipt;
 mod role;
 mod shard;
+
+pub mod kit;
+pub mod prelude;
 
 #[cfg(feature = "csv")]
 pub mod csv;
@@ -35,17 +35,17 @@ mod numbers;
 #[cfg(all(feature = "csv", feature = "excel"))]
 mod one_table;
 
-pub use capability::{Capabilities, Count, FetchById, Lifecycle};
+pub use ergon_macros::Connector;
+
+pub use capability::{Capabilities, Count, FetchById};
 pub use dead_letters::{DeadLetterVisitor, DeadLetters, Redrive, Visit};
 pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};
 pub use dispatch::{Dispatch, IntoTransaction};
 pub use endpoint::Endpoint;
 pub use error::{ConnectorError, ItemOutcome};
-#[cfg(any(feature = "json_lines", feature = "csv", feature = "excel"))]
-pub use file::Fsync;
 pub(crate) use handle::AnyConnector;
 pub use handle::{Duplex, Input, Output};
-pub(crate) use held::Held;
+pub use kit::file::Fsync;
 pub use receipt::Receipt;
 pub use role::{
     Connector, ConnectorConfig, Context, Direction, DuplexConfig, Health, Sink, SinkConfig, Source,

@@ -12,7 +12,7 @@ use crate::telemetry::traces::Batch;
 /// the handle it was fetched through, and settled as requeue by whoever settles there next.
 ///
 /// ```
-/// let receipt = ergon::Receipt::new(7).with_epoch(2);
+/// let receipt = ergon::connector::Receipt::new(7).with_epoch(2);
 /// assert_eq!((receipt.tag(), receipt.epoch()), (7, 2));
 /// ```
 pub struct Receipt {

@@ -8,12 +8,41 @@ use crate::transaction::Transaction;
 
 /// Adapts an external system to transactions.
 ///
-/// `#[derive(Connector)]` writes this impl; a connector with something to open or close writes it by hand, or
-/// declares `lifecycle` and implements [`Lifecycle`](super::Lifecycle).
+/// `#[derive(Connector)]` writes this impl, the config and its factory. A connector with something to open, close or
+/// watch declares `#[connector(manual)]` and writes this impl by hand; config and factory are derived all the same.
+///
+/// ```
+/// use ergon::connector::prelude::*;
+///
+/// #[derive(Connector)]
+/// #[connector(sink, manual)]
+/// struct Printer {
+///     /// The printer's address, a key of `PrinterConfig`.
+///     address: String,
+/// }
+///
+/// impl Connector for Printer {
+///     const KIND: &'static str = "printer";
+///
+///     async fn open(&self) -> Result<(), ConnectorError> {
+///         if self.address.is_empty() { Err(ConnectorError::permanent("`address` is empty")) } else { Ok(()) }
+///     }
+/// }
+///
+/// impl Sink for Printer {
+///     async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
+///         drop(transactions); // a real one prints them, and returns when they are on paper
+///         Ok(())
+///     }
+/// }
+///
+/// let config = PrinterConfig { address: "10.0.0.7".to_owned() };
+/// assert_eq!(config.build(&Context::new("print-bills", "output")).unwrap().address, "10.0.0.7");
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a connector",
     label = "this type does not implement `Connector`",
-    note = "add `#[derive(Connector)]` and `#[connector(source)]`, `#[connector(sink)]` or both to `{Self}`"
+    note = "add `#[derive(Connector)]` and `#[connector(source)]`, `#[connector(sink)]` or both to `{Self}`; with `manual`, write `impl Connector for {Self}`"
 )]
 pub trait Connector: Send + Sync + 'static {
     /// What kind of connector this is, in kebab-case: `excel`, `json-lines`; stands in logs and in `list`.
@@ -248,6 +277,22 @@ pub enum Direction {
 }
 
 impl Context {
+    /// Whose connector this is, in log lines, metrics and the lists of a broker's connections: task and slot, and of
+    /// several workers which one.
+    ///
+    /// ```
+    /// use ergon::connector::Context;
+    ///
+    /// assert_eq!(Context::new("ship-orders", "input").label(), "ship-orders.input");
+    /// ```
+    pub fn label(&self) -> String {
+        let Self { task, slot, shard, .. } = self;
+        match shard.count {
+            1 => format!("{task}.{slot}"),
+            count => format!("{task}.{slot} worker {}/{count}", shard.index + 1),
+        }
+    }
+
     /// Describes a slot of a task that runs in one worker.
     pub fn new(task: impl Into<String>, slot: impl Into<String>) -> Self {
         Self {

@@ -25,7 +25,7 @@ impl Shard {
     /// instead of fetching it: a producer's stream is made in each worker.
     ///
     /// ```
-    /// use ergon::Shard;
+    /// use ergon::connector::Shard;
     ///
     /// let mine: Vec<u64> = (0..4).filter(|n| Shard::current().owns(*n)).collect();
     /// assert_eq!(mine, [0, 1, 2, 3]); // no worker of several
@@ -38,7 +38,7 @@ impl Shard {
     /// Says whether the item with this index, counted from 0, is this worker's.
     ///
     /// ```
-    /// let second = ergon::Shard { index: 1, count: 2 };
+    /// let second = ergon::connector::Shard { index: 1, count: 2 };
     /// assert!(!second.owns(0) && second.owns(1) && second.owns(3));
     /// ```
     pub fn owns(self, item: u64) -> bool {
@@ -48,7 +48,7 @@ impl Shard {
     /// This worker's share of a whole that belongs to no worker in particular; the shares of all add up to it.
     ///
     /// ```
-    /// let second = ergon::Shard { index: 1, count: 2 };
+    /// let second = ergon::connector::Shard { index: 1, count: 2 };
     /// assert_eq!(second.share(9), 4);
     /// ```
     pub fn share(self, whole: u64) -> u64 {

@@ -14,14 +14,15 @@ use super::clock::Clock;
 use super::completed::Completed;
 use super::fetch::fetch;
 use super::finished::Finished;
+use super::lease::Leased;
 use super::processing::Processing;
 use super::run_context::RunContext;
 use super::run_state::{RunGuard, RunState};
 use super::settle::in_turn;
 use super::slots::{Fetched, InFlight, Next};
 use super::steps::RoleInfo;
-use crate::connector::Delivery;
-use crate::transaction::panic;
+use crate::connector::{Delivery, Receipt};
+use crate::transaction::{Transaction, panic};
 
 /// A lane of a loop.
 pub(super) struct Lane {
@@ -45,15 +46,17 @@ struct LaneGuard {
 /// A delivery that a lane was given.
 pub(super) struct Given<'a> {
     context: &'a RunContext,
-    finished: &'a mut Finished,
+    transaction: &'a Transaction,
+    receipt: Option<&'a Receipt>,
+    completed: &'a mut Completed,
     clock: &'a mut Clock,
 }
 
 impl<'a> Given<'a> {
     #[inline]
     pub(super) fn process(self, role: RoleInfo) -> Processing<'a> {
-        let Finished { transaction, receipt, completed } = self.finished;
-        Processing::new(role, self.context, (transaction, receipt.as_ref()), completed, self.clock)
+        let Self { context, transaction, receipt, completed, clock } = self;
+        Processing::new(role, context, (transaction, receipt), completed, clock)
     }
 }
 
@@ -107,16 +110,22 @@ impl Lane {
         run.slots.next(running, fetched.take(), self.pace.is_quick())
     }
 
-    /// Begins to process the delivery that the lane was given.
+    /// Begins to process the delivery that the lane was given; none if its lease is lost.
     #[inline]
     pub(super) fn begin(&mut self) -> Option<(Given<'_>, Watch<'_>)> {
         let LaneGuard { run, running, .. } = &mut self.guard;
         let run: &RunState = run;
-        let finished = &mut running.as_mut()?.finished;
+        let Finished { transaction, receipt, completed } = &mut running.as_mut()?.finished;
+        let (transaction, receipt) = (&*transaction, receipt.as_ref());
         self.clock.resume();
         self.soon = self.clock.mark.checked_add(run.quick_limit);
-        let given = Given { context: &run.context, finished, clock: &mut self.clock };
-        Some((given, Watch { run, lane: self.number, quick: self.pace.is_quick() }))
+        let leased = Leased::by(receipt);
+        if leased.is_lost() {
+            return None;
+        }
+        let clock = &mut self.clock;
+        let given = Given { context: &run.context, transaction, receipt, completed, clock };
+        Some((given, Watch { run, lane: self.number, quick: self.pace.is_quick(), leased }))
     }
 
     /// Takes in that a processing is over; `whole` says whether it came to its end, or was cancelled on the way.
@@ -169,6 +178,7 @@ pub(super) struct Watch<'a> {
     lane: usize,
     /// The lane has woken no other lane when it took the delivery; it does if the processing waits.
     quick: bool,
+    leased: Leased<'a>,
 }
 
 impl Watch<'_> {
@@ -190,6 +200,9 @@ impl Watch<'_> {
             if std::mem::take(&mut wakes) {
                 self.run.slots.wake_another();
             }
+            if self.leased.poll_lost(context).is_ready() {
+                return Poll::Ready(false);
+            }
             self.run.aborted.poll(self.lane, context.waker()).map(|()| false)
         })
         .await;
@@ -208,7 +221,6 @@ mod tests {
     use crate::connector::{Context, FetchRequest, Input};
     use crate::policy::ConsumerPolicy;
     use crate::task::Stop;
-    use crate::transaction::Transaction;
 
     #[tokio::test]
     async fn a_delivery_that_is_dropped_in_its_lane_is_given_back_by_the_next_settle() {

@@ -26,6 +26,7 @@ mod worker;
 // Deliveries come from the source, and wait for a lane.
 mod buffer;
 mod fetch;
+mod lease;
 mod slots;
 
 // A lane processes one transaction.

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::{Deserialize, Deserializer};
 
+use super::written::{self, Written};
 use crate::transaction::panic;
 
 /// A duration read from the settings.
@@ -13,25 +14,22 @@ pub(crate) struct Span(pub(crate) Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(SpanVisitor)
+        written::deserialize(deserializer)
     }
 }
 
-struct SpanVisitor;
+impl Written for Span {
+    const EXPECTED: &'static str = "a duration such as \"500ms\", \"30s\" or \"1h\"";
 
-impl Visitor<'_> for SpanVisitor {
-    type Value = Span;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration such as \"500ms\", \"30s\" or \"1h\"")
+    fn read(text: &str) -> Result<Self, Option<String>> {
+        parse(text).map(Self).map_err(|_| None)
     }
+}
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
-        match parse(text) {
-            Ok(duration) => Ok(Span(duration)),
-            Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-        }
-    }
+/// Reads a duration; for a field of a config.
+#[cfg(feature = "http")]
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Span::deserialize(deserializer).map(|span| span.0)
 }
 
 /// A time limit that can be switched off: a duration, or `"none"`.
@@ -40,25 +38,15 @@ pub(crate) struct Limit(pub(crate) Option<Duration>);
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(LimitVisitor)
+        written::deserialize(deserializer)
     }
 }
 
-struct LimitVisitor;
+impl Written for Limit {
+    const EXPECTED: &'static str = "a duration such as \"30s\" or \"1h\", or \"none\"";
 
-impl Visitor<'_> for LimitVisitor {
-    type Value = Limit;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration such as \"30s\" or \"1h\", or \"none\"")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Limit, E> {
-        match (text, parse(text)) {
-            ("none", _) => Ok(Limit(None)),
-            (_, Ok(duration)) => Ok(Limit(Some(duration))),
-            (_, Err(_)) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-        }
+    fn read(text: &str) -> Result<Self, Option<String>> {
+        if text == "none" { Ok(Self(None)) } else { Span::read(text).map(|Span(limit)| Self(Some(limit))) }
     }
 }
 

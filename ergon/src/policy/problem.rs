@@ -3,11 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// The rule that a time limit of nothing breaks: nobody could keep it, and elsewhere it means that there is none.
-pub(crate) const NO_TIME: &str = "must be longer than 0s";
+use ergon_schema::{Bound, Key, Policy, Value, first_broken};
 
-/// The most that may be in process at once: each has a lane of its own, made when the run begins.
-pub(super) const MOST_AT_ONCE: usize = 100_000;
+use super::schema::{ConsumerPolicy, ProducerPolicy, RetryPolicy};
 
 /// Names the key of a policy whose value cannot be obeyed, and the rule it breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,20 +15,6 @@ pub struct PolicyProblem {
 }
 
 impl PolicyProblem {
-    pub(crate) const fn new(key: &'static str, rule: &'static str) -> Self {
-        Self { key: Cow::Borrowed(key), rule }
-    }
-
-    /// Makes a problem of a key that is put together.
-    pub(crate) fn of(key: String, rule: &'static str) -> Self {
-        Self { key: key.into(), rule }
-    }
-
-    /// The same problem, seen from the policy that contains this one: `process.max_attempts`.
-    pub(crate) fn within(self, step: &str) -> Self {
-        Self { key: format!("{step}.{}", self.key).into(), rule: self.rule }
-    }
-
     /// The key, with dots: `process.max_attempts`.
     pub fn key(&self) -> &str {
         &self.key
@@ -49,3 +33,79 @@ impl fmt::Display for PolicyProblem {
 }
 
 impl std::error::Error for PolicyProblem {}
+
+/// Every rule that a policy breaks, in the order of its keys.
+pub(super) fn problems(policy: &dyn Policy) -> Vec<PolicyProblem> {
+    let (keys, values) = (policy.keys(), policy.values());
+    let of_key = |(key, value): (&'static Key, &Value<'_>)| match value {
+        Value::Group(group) => {
+            let within = |problem: PolicyProblem| format!("{}.{}", key.name, problem.key);
+            let inner = problems(*group).into_iter();
+            inner.map(|problem| PolicyProblem { rule: problem.rule, key: within(problem).into() }).collect()
+        }
+        value => {
+            let rule = key.kind.broken_by(value).or_else(|| key.broken_among(value, keys, &values));
+            let problem = rule.map(|rule| PolicyProblem { key: key.name.into(), rule });
+            problem.into_iter().collect::<Vec<_>>()
+        }
+    };
+    keys.iter().zip(&values).flat_map(of_key).collect()
+}
+
+impl RetryPolicy {
+    /// Checks that the policy can be obeyed.
+    ///
+    /// # Errors
+    /// The first rule that does not hold, with its key.
+    pub const fn check(&self) -> Result<(), PolicyProblem> {
+        match first_broken(ergon_schema::RETRY, &self.data()) {
+            Some(Bound { value: key, rule }) => Err(PolicyProblem { key: Cow::Borrowed(key), rule }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ConsumerPolicy {
+    /// Checks that the policy can be obeyed.
+    ///
+    /// # Errors
+    /// The first rule that does not hold, with its key: `process.max_attempts`.
+    pub fn check(&self) -> Result<(), PolicyProblem> {
+        problems(self).into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+impl ProducerPolicy {
+    /// Checks that the policy can be obeyed.
+    ///
+    /// # Errors
+    /// The first rule that does not hold, with its key: `prepare.max_attempts`.
+    pub fn check(&self) -> Result<(), PolicyProblem> {
+        problems(self).into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_problem_names_the_whole_key() {
+        let process = RetryPolicy { max_attempts: 0, ..RetryPolicy::DEFAULT };
+        let policy = ConsumerPolicy { process, ..ConsumerPolicy::DEFAULT };
+        assert_eq!(policy.check().unwrap_err().to_string(), "`process.max_attempts` must be at least 1");
+    }
+
+    #[test]
+    fn the_problem_names_the_producers_own_key() {
+        let prepare = RetryPolicy { max_attempts: 0, ..RetryPolicy::DEFAULT };
+        let policy = ProducerPolicy { prepare, ..ProducerPolicy::DEFAULT };
+        assert_eq!(policy.check().unwrap_err().to_string(), "`prepare.max_attempts` must be at least 1");
+    }
+
+    #[test]
+    fn no_more_at_once_than_there_can_be_lanes() {
+        let policy = ConsumerPolicy { concurrency: 100_001, ..ConsumerPolicy::DEFAULT };
+        assert_eq!(policy.check().unwrap_err().to_string(), "`concurrency` must be at most 100000");
+    }
+}

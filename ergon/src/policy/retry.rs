@@ -2,54 +2,9 @@
 
 use std::time::Duration;
 
-use super::PolicyProblem;
-use super::problem::NO_TIME;
-
-/// How often a step is attempted, how long one attempt may take, and how long to wait before the next.
-///
-/// The wait before attempt *n + 1* is `min(backoff * backoff_multiplier^(n-1), backoff_cap)`, then up to `jitter` of
-/// it more or less, never above the cap.
-///
-/// ```
-/// use ergon::RetryPolicy;
-/// use std::time::Duration;
-///
-/// const PATIENT: RetryPolicy = RetryPolicy {
-///     max_attempts: 4,
-///     backoff: Duration::from_secs(1),
-///     backoff_cap: Some(Duration::from_secs(3)),
-///     ..RetryPolicy::DEFAULT
-/// };
-/// let waits: Vec<_> = (1..4).map(|attempt| PATIENT.wait_after(attempt, None).as_secs()).collect();
-/// assert_eq!(waits, [1, 2, 3]);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RetryPolicy {
-    /// How many attempts there are, the first one included; at least 1. Default 1.
-    pub max_attempts: u32,
-    /// How long one attempt may take. Default: no limit.
-    pub timeout: Option<Duration>,
-    /// The wait before the second attempt. Default 0.
-    pub backoff: Duration,
-    /// What each further wait is multiplied by; at least 1. Default 2.
-    pub backoff_multiplier: f64,
-    /// The longest wait. Default: none.
-    pub backoff_cap: Option<Duration>,
-    /// By how much of it a wait is made longer or shorter at random, from 0 to 1. Default 0.
-    pub jitter: f64,
-}
+use super::RetryPolicy;
 
 impl RetryPolicy {
-    /// One attempt, no time limit.
-    pub const DEFAULT: Self = Self {
-        max_attempts: 1,
-        timeout: None,
-        backoff: Duration::ZERO,
-        backoff_multiplier: 2.0,
-        backoff_cap: None,
-        jitter: 0.0,
-    };
-
     /// How long to wait after attempt number `attempt` (from 1) failed. `retry_after`, what the failing side asked
     /// for, replaces the computed wait; the cap holds for both. Without jitter.
     pub fn wait_after(&self, attempt: u32, retry_after: Option<Duration>) -> Duration {
@@ -73,45 +28,6 @@ impl RetryPolicy {
         self.backoff_cap.map_or(spread, |cap| spread.min(cap))
     }
 
-    /// Says what makes this policy impossible, if anything does.
-    ///
-    /// # Errors
-    /// The first rule that does not hold.
-    pub const fn check(&self) -> Result<(), PolicyProblem> {
-        match self.broken() {
-            [Some((key, rule)), ..]
-            | [None, Some((key, rule)), ..]
-            | [None, None, Some((key, rule)), ..]
-            | [None, None, None, Some((key, rule)), _]
-            | [None, None, None, None, Some((key, rule))] => Err(PolicyProblem::new(key, rule)),
-            [None, None, None, None, None] => Ok(()),
-        }
-    }
-
-    /// All rules that do not hold.
-    pub(super) fn problems(&self) -> impl Iterator<Item = PolicyProblem> + use<> {
-        self.broken().into_iter().flatten().map(|(key, rule)| PolicyProblem::new(key, rule))
-    }
-
-    /// The key and the rule of each that does not hold.
-    const fn broken(&self) -> [Option<(&'static str, &'static str)>; 5] {
-        let no_attempt = self.max_attempts == 0;
-        let shrinks = self.backoff_multiplier.is_nan() || self.backoff_multiplier < 1.0;
-        let no_share = self.jitter.is_nan() || self.jitter < 0.0 || self.jitter > 1.0;
-        let capped_below = match self.backoff_cap {
-            Some(cap) => cap.as_nanos() < self.backoff.as_nanos(),
-            None => false,
-        };
-        let no_time = matches!(self.timeout, Some(limit) if limit.is_zero());
-        [
-            if no_time { Some(("timeout", NO_TIME)) } else { None },
-            if no_attempt { Some(("max_attempts", "must be at least 1")) } else { None },
-            if shrinks { Some(("backoff_multiplier", "must be at least 1")) } else { None },
-            if no_share { Some(("jitter", "must be from 0 to 1")) } else { None },
-            if capped_below { Some(("backoff_cap", "must not be smaller than `backoff`")) } else { None },
-        ]
-    }
-
     fn computed_wait(&self, attempt: u32) -> Duration {
         // Nothing times infinity is no number.
         if self.backoff.is_zero() {
@@ -119,12 +35,6 @@ impl RetryPolicy {
         }
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         saturating(self.backoff.as_secs_f64() * self.backoff_multiplier.powi(exponent))
-    }
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self::DEFAULT
     }
 }
 

@@ -2,7 +2,27 @@
 
 use std::time::Duration;
 
+use ergon_schema::Policy;
+
+use super::problem::problems;
 use super::{ConsumerPolicy, PolicyProblem, ProducerPolicy};
+
+/// A role that has a policy of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Consumer,
+    Producer,
+}
+
+impl Role {
+    /// The name of the role's section in the attribute and of its table in the settings.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Consumer => "consumer",
+            Self::Producer => "producer",
+        }
+    }
+}
 
 /// The policies of a task's roles; a role that the task has not has none.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,11 +38,22 @@ impl Policies {
         consumer.max(self.producer.as_ref().map(|policy| policy.shutdown_grace)).unwrap_or_default()
     }
 
-    /// All that makes them impossible: the role, and the problem.
-    pub(crate) fn problems(&self) -> impl Iterator<Item = (&'static str, PolicyProblem)> {
-        let consumer = self.consumer.iter().flat_map(ConsumerPolicy::problems);
-        let producer = self.producer.iter().flat_map(ProducerPolicy::problems);
-        let consumer = consumer.map(|problem| ("consumer", problem));
-        consumer.chain(producer.map(|problem| ("producer", problem)))
+    /// The policy of a role as data.
+    pub(crate) fn of(&self, role: Role) -> Option<&dyn Policy> {
+        match role {
+            Role::Consumer => self.consumer.as_ref().map(|policy| policy as &dyn Policy),
+            Role::Producer => self.producer.as_ref().map(|policy| policy as &dyn Policy),
+        }
+    }
+
+    /// The policy of each role that the task has, as data.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = (Role, &dyn Policy)> {
+        [Role::Consumer, Role::Producer].into_iter().filter_map(|role| Some((role, self.of(role)?)))
+    }
+
+    /// The rules that the policies break, each with its role.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = (Role, PolicyProblem)> {
+        let of = |(role, policy)| problems(policy).into_iter().map(move |problem| (role, problem));
+        self.roles().flat_map(of)
     }
 }

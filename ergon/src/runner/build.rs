@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::outside::End;
-use super::places::entangled;
+use super::conflicts::conflicts;
+use super::resource::Resource;
 use crate::connector::{AnyConnector, Input, Output, Shard};
 use crate::error::{Error, ErrorKind};
 use crate::policy::{ConsumerPolicy, Policies};
@@ -109,12 +109,8 @@ fn named(outline: &Outline, key: &str, name: &str, fits: fn(Role) -> bool) -> Re
             Err(policy_error(outline, &what).with_hint(format!("name a {wanted}, or a duplex connector")))
         }
         None => {
-            let error =
-                policy_error(outline, &format!("`{key}` names `{name}`, which is no connector of the task"));
-            Err(match suggest::hint(name, candidates) {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            })
+            let what = format!("`{key}` names `{name}`, which is no connector of the task");
+            Err(policy_error(outline, &what).with_hint_if(suggest::hint(name, candidates)))
         }
     }
 }
@@ -156,9 +152,9 @@ impl Plan {
         parts.is_restart = is_restart;
         parts.source = slots.as_ref().ok().and_then(|slots| slots.source).map(|source| source.name);
         let task = parts.task(config.program.as_ref());
-        let entangled = entangled(&parts);
+        let conflicts = conflicts(&parts);
         match (slots, task) {
-            (Ok(slots), Some(task)) if wrong.is_empty() && entangled.is_empty() => {
+            (Ok(slots), Some(task)) if wrong.is_empty() && conflicts.is_empty() => {
                 Ok(Built { name: config.name(), policies, slots, task, parts })
             }
             _ => {
@@ -167,7 +163,7 @@ impl Plan {
                     .into_iter()
                     .chain(Slots::wrong(&config.outline, &policies))
                     .chain(unbuilt)
-                    .chain(entangled.into_iter().map(|(_, error)| error))
+                    .chain(conflicts.into_iter().map(|(_, error)| error))
                     .collect())
             }
         }
@@ -215,19 +211,19 @@ impl Built {
     /// # Errors
     /// Each one that cannot be opened; the others are closed again.
     pub(crate) async fn open(self, reach: Reach) -> Result<Opened, Vec<Error>> {
-        let ends = self.ends(reach);
-        let results = join_all(ends.iter().map(End::open)).await;
+        let resources = self.resources(reach);
+        let results = join_all(resources.iter().map(Resource::open)).await;
         let mut opened = Vec::new();
         let mut errors = Vec::new();
-        for (end, result) in ends.into_iter().zip(results) {
+        for (resource, result) in resources.into_iter().zip(results) {
             match result {
-                Ok(()) => opened.push(end),
+                Ok(()) => opened.push(resource),
                 Err(error) => errors.push(error),
             }
         }
         let Self { name, policies, slots, task, parts } = self;
         let Parts { inputs, outputs, .. } = parts;
-        let opened = Opened { name, policies, slots, inputs, outputs, task, ends: opened };
+        let opened = Opened { name, policies, slots, inputs, outputs, task, resources: opened };
         if errors.is_empty() {
             return Ok(opened);
         }
@@ -236,12 +232,13 @@ impl Built {
     }
 
     /// What is to be opened, in the order in which it is closed: sinks, services, the source.
-    pub(super) fn ends(&self, reach: Reach) -> Vec<End> {
+    pub(super) fn resources(&self, reach: Reach) -> Vec<Resource> {
         // A slot named in no policy may be fetched from by the task itself: that is no source of a loop.
         let source = self.slots.source;
-        let (sources, sinks): (Vec<End>, Vec<End>) = End::connectors(&self.parts)
-            .partition(|end| source.is_some_and(|source| source.name == end.name()));
-        let (sources, sinks, services) = (sources.into_iter(), sinks.into_iter(), End::services(&self.parts));
+        let (sources, sinks): (Vec<Resource>, Vec<Resource>) = Resource::connectors(&self.parts)
+            .partition(|resource| source.is_some_and(|source| source.name == resource.name()));
+        let (sources, sinks, services) =
+            (sources.into_iter(), sinks.into_iter(), Resource::services(&self.parts));
         match reach {
             Reach::Whole => sinks.chain(services).chain(sources).collect(),
             // A duplex source is dispatched to as well.
@@ -263,7 +260,7 @@ pub(crate) struct Opened {
     pub(crate) inputs: Vec<(&'static str, Input)>,
     pub(crate) outputs: Vec<(&'static str, Output)>,
     pub(crate) task: Box<dyn Runnable>,
-    ends: Vec<End>,
+    resources: Vec<Resource>,
 }
 
 impl Opened {
@@ -275,16 +272,16 @@ impl Opened {
 
     /// What the task reaches the outside through, by slot.
     pub(crate) fn connectors(&self) -> Vec<(&'static str, Arc<dyn AnyConnector>)> {
-        let connectors = self.ends.iter().filter_map(|end| match end {
-            End::Connector(slot, connector) => Some((*slot, Arc::clone(connector))),
-            End::Service(..) => None,
+        let connectors = self.resources.iter().filter_map(|resource| match resource {
+            Resource::Connector(slot, connector) => Some((*slot, Arc::clone(connector))),
+            Resource::Service(..) => None,
         });
         connectors.collect()
     }
 
     /// Starts the run, now that everything is open; what cannot start is closed.
     pub(crate) async fn start(self) -> Result<Self, Vec<Error>> {
-        let begun = join_all(self.ends.iter().map(End::start)).await;
+        let begun = join_all(self.resources.iter().map(Resource::start)).await;
         let mut errors: Vec<Error> = begun.into_iter().filter_map(Result::err).collect();
         if errors.is_empty() {
             return Ok(self);
@@ -298,8 +295,8 @@ impl Opened {
         // The task goes first: what it still holds must not be in use when its connectors close.
         drop(self.task);
         let mut errors = Vec::new();
-        for end in self.ends {
-            errors.extend(end.close().await.err());
+        for resource in self.resources {
+            errors.extend(resource.close().await.err());
         }
         errors
     }
@@ -341,8 +338,8 @@ mod tests {
         let config = price_orders("order", ConsumerPolicy::DEFAULT);
         let built = Plan::new(config).build(Shard::default()).unwrap();
         let names = |reach| {
-            let ends = built.ends(reach).into_iter();
-            ends.map(|end| end.name()).collect::<Vec<_>>()
+            let resources = built.resources(reach).into_iter();
+            resources.map(|resource| resource.name()).collect::<Vec<_>>()
         };
         assert_eq!(names(Reach::Whole), ["output", "dlq", "input"]);
         assert_eq!(names(Reach::WithoutSource), ["output", "dlq"]);

@@ -102,7 +102,8 @@ mod tests {
 
     fn finished(change: impl FnOnce(&mut Finished)) -> Finished {
         let report = RunReport::new("orders", Tally::default(), Duration::ZERO, Ended::SourceEmpty);
-        let mut finished = Finished { report, close_errors: Vec::new(), breaches: Vec::new(), crewed: None };
+        let mut finished =
+            Finished { report, close_errors: Vec::new(), breaches: Vec::new(), supervised: None };
         change(&mut finished);
         finished
     }

@@ -26,12 +26,12 @@ pub(crate) struct Finished {
     /// The conditions of `fail_when` that hold for it.
     pub(crate) breaches: Vec<Breach>,
     /// Who ran it, if it was not this process.
-    pub(crate) crewed: Option<Crewed>,
+    pub(crate) supervised: Option<Supervised>,
 }
 
 /// The worker processes that ran a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Crewed {
+pub(crate) struct Supervised {
     pub(crate) workers: usize,
     /// How often one was replaced that had died.
     pub(crate) restarts: u64,
@@ -91,7 +91,7 @@ impl Opened {
                 Error::new(ErrorKind::Task, "the engine panicked; what was in flight is handed out again");
             RunReport::new(self.name, monitor.snapshot().tally, began.elapsed(), Ended::Failed(error))
         });
-        Finished { report, close_errors: self.close().await, breaches: Vec::new(), crewed: None }
+        Finished { report, close_errors: self.close().await, breaches: Vec::new(), supervised: None }
     }
 
     /// The same on a task of the runtime, so that several run at once; a panic beside the run is its failure too.
@@ -107,7 +107,7 @@ impl Opened {
                 Error::new(ErrorKind::Connector, "a connector or service panicked while it was closed");
             let ended = Ended::Failed(error);
             let report = RunReport::new(name, monitor.snapshot().tally, began.elapsed(), ended);
-            Finished { report, close_errors: Vec::new(), breaches: Vec::new(), crewed: None }
+            Finished { report, close_errors: Vec::new(), breaches: Vec::new(), supervised: None }
         })
     }
 

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 
 use crate::transaction::Result;
 
+pub use ergon_macros::Service;
 pub use error::ServiceError;
 
 /// A protocol client that a task may call.

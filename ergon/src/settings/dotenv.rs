@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::origin::{Origin, SourceFile};
 use super::problem::Problem;
-use super::sources::Setting;
-use super::tree::{Origin, SourceFile};
+use super::setting::Setting;
 
 /// The advice on a value that needs quotes.
 const QUOTES: &str = "hint: a value with blanks, quotes, # or \\ goes in single quotes: NAME='...'";

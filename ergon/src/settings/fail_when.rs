@@ -1,12 +1,11 @@
 //! The conditions under which a run fails although it came to its end: `refused > 5%, handler-failures > 0`.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::suggest;
+use crate::policy::written::{self, Written};
 
 /// Switches the conditions of the settings off.
 const NONE: &str = "none";
@@ -242,21 +241,15 @@ fn bound(text: &str, after: &str) -> Result<Bound, String> {
 
 impl<'de> Deserialize<'de> for FailWhen {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(FailWhenVisitor)
+        written::deserialize(deserializer)
     }
 }
 
-struct FailWhenVisitor;
+impl Written for FailWhen {
+    const EXPECTED: &'static str = "conditions such as \"refused > 5%\" or \"refused > 5%, unknown > 0\"";
 
-impl Visitor<'_> for FailWhenVisitor {
-    type Value = FailWhen;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("conditions such as \"refused > 5%\" or \"refused > 5%, unknown > 0\"")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<FailWhen, E> {
-        text.parse().map_err(E::custom)
+    fn read(text: &str) -> Result<Self, Option<String>> {
+        text.parse().map_err(Some)
     }
 }
 

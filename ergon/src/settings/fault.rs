@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::de::{self, Unexpected};
 
+use super::origin::Origin;
 use super::problem::{Problem, is_secret};
-use super::tree::{Node, Origin, Value, quoted};
+use super::tree::{Node, Value, quoted};
 use super::{leak, suggest};
 
 /// The error of the deserializer: first what is wrong, then, at the value it is about, where.

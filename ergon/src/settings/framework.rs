@@ -1,24 +1,25 @@
 //! The tables that belong to the framework: `[telemetry]`, `[runner]`, `[tasks.<name>]`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::de::{self, Visitor};
+use serde::de;
 use serde::{Deserialize, Deserializer};
 
 use super::fail_when::FailWhen;
+use super::origin::Origin;
 use super::problem::Problem;
-use super::reader;
-use super::slip::is_asked_for;
-use super::sources::{Setting, Sources};
+use super::reader::{self, is_asked_for};
+use super::setting::Setting;
+use super::sources::Sources;
 use super::suggest;
 use super::telemetry::Telemetry;
-use super::tree::{Entry, Node, Origin};
+use super::tree::{Entry, Node};
 use crate::error::Error;
 use crate::policy::duration::Limit;
-use crate::policy::{ConsumerLayer, NO_TIME, Policies, PolicyProblem, ProducerLayer};
+use crate::policy::written::{self, Written};
+use crate::policy::{ConsumerLayer, Flags, NO_TIME, Policies, PolicyProblem, ProducerLayer, Role};
 
 /// What the framework itself was told.
 #[derive(Debug)]
@@ -78,21 +79,15 @@ struct Address(SocketAddr);
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(AddressVisitor)
+        written::deserialize(deserializer)
     }
 }
 
-struct AddressVisitor;
+impl Written for Address {
+    const EXPECTED: &'static str = "an address with a port such as \"127.0.0.1:9464\" or \"0.0.0.0:9464\"";
 
-impl Visitor<'_> for AddressVisitor {
-    type Value = Address;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an address with a port such as \"127.0.0.1:9464\" or \"0.0.0.0:9464\"")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Address, E> {
-        text.parse().map(Address).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+    fn read(text: &str) -> Result<Self, Option<String>> {
+        text.parse().map(Self).map_err(|_| None)
     }
 }
 
@@ -118,9 +113,6 @@ impl<'de> Deserialize<'de> for Workers {
         }
     }
 }
-
-/// A value that the command line sets, as it was written: `concurrency`, `--concurrency 0`.
-pub(crate) type Flag = (&'static str, String);
 
 impl Framework {
     /// Takes the framework's tables out of the sources; all that is wrong with them is added to `problems`.
@@ -171,25 +163,19 @@ impl Framework {
         &self,
         task: &str,
         base: &Policies,
-        command_line: &ConsumerLayer,
-        flags: &[Flag],
+        flags: &Flags,
     ) -> Result<Policies, Vec<Error>> {
         let mut policies = base.clone();
-        let table = self.table(task);
-        if let Some(policy) = &mut policies.consumer {
-            table.map(|table| table.consumer.clone()).unwrap_or_default().apply(policy);
-            command_line.clone().apply(policy);
-        } else if let Some(policy) = &mut policies.producer {
-            table.map(|table| table.producer.clone()).unwrap_or_default().apply(policy);
-            ProducerLayer::from(command_line.clone()).apply(policy);
+        if let Some(table) = self.table(task) {
+            policies.consumer.iter_mut().for_each(|policy| table.consumer.clone().apply(policy));
+            policies.producer.iter_mut().for_each(|policy| table.producer.clone().apply(policy));
         }
-        if let (Some(_), Some(policy), Some(table)) = (&base.consumer, &mut policies.producer, table) {
-            // The options of the command line are the consumer's.
-            table.producer.clone().apply(policy);
-        }
-        let problems = policies.problems();
-        let errors: Vec<_> =
-            problems.map(|(role, problem)| self.blame(task, role, &problem, flags)).collect();
+        let flagged = flags.apply(&mut policies);
+        let errors = policies.problems().map(|(role, problem)| {
+            let option = flags.written(problem.key()).filter(|_| role == flagged);
+            self.blame(task, role, &problem, option)
+        });
+        let errors: Vec<_> = errors.collect();
         if errors.is_empty() { Ok(policies) } else { Err(errors) }
     }
 
@@ -216,10 +202,11 @@ impl Framework {
     }
 
     /// Says who set the value that breaks a rule: the command line, the settings, or the task itself.
-    fn blame(&self, task: &str, role: &'static str, problem: &PolicyProblem, flags: &[Flag]) -> Error {
+    fn blame(&self, task: &str, role: Role, problem: &PolicyProblem, option: Option<&str>) -> Error {
+        let role = role.as_str();
         let path = format!("tasks.{task}.{role}.{}", problem.key());
-        if let Some((_, flag)) = flags.iter().find(|(key, _)| *key == problem.key()) {
-            return Problem::new(Origin::Flag(flag.clone()), path, problem.rule()).into();
+        if let Some(option) = option {
+            return Problem::new(Origin::Flag(option.to_owned()), path, problem.rule()).into();
         }
         let keys: Vec<&str> = [task, role].into_iter().chain(problem.key().split('.')).collect();
         let tree = &self.tasks_tree;

@@ -5,15 +5,18 @@
 
 mod dotenv;
 mod duration;
+mod exports;
 mod fail_when;
 mod fault;
 mod framework;
 mod leak;
+mod origin;
 mod path;
 pub(crate) mod plan;
 mod probe;
 mod problem;
 mod reader;
+mod setting;
 mod size;
 mod slip;
 mod sources;
@@ -29,14 +32,15 @@ mod tests;
 use serde::de::DeserializeOwned;
 
 pub use path::FilePath;
+pub use secrecy::SecretString;
 pub use size::{ByteSize, ByteSizeError};
 
 pub(crate) use fail_when::{Breach, FailWhen, Figure};
-pub(crate) use framework::{Flag, Framework};
+pub(crate) use framework::Framework;
+pub(crate) use origin::{Origin, SourceFile};
 pub(crate) use plan::LogFormat;
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use sources::{Options, no_colour};
-pub(crate) use tree::{Origin, SourceFile};
 
 use crate::error::Error;
 

@@ -7,11 +7,12 @@ use serde::de::{Deserializer, Error as _, Visitor};
 
 use super::duration::is_duration;
 use super::fault::{Fault, Missing};
+use super::origin::Origin;
+use super::path::FilePath;
 use super::problem::Problem;
-use super::reader::FILE_PATH;
 use super::sources::variable_of;
 use super::suggest;
-use super::tree::{Node, Origin};
+use super::tree::Node;
 
 /// Offers a missing key and remembers what was asked of its value.
 #[derive(Debug)]
@@ -89,7 +90,7 @@ impl<'de> Deserializer<'de> for &Probe {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        if name == FILE_PATH { self.saw(Shape::Path) } else { visitor.visit_newtype_struct(self) }
+        if name == FilePath::NAME { self.saw(Shape::Path) } else { visitor.visit_newtype_struct(self) }
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Fault> {

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::tree::{Origin, Shows, SourceFile};
+use super::origin::{Origin, Shows, SourceFile};
 use crate::error::{Error, ErrorKind};
 
 /// What is shown in place of a value.
@@ -100,22 +100,6 @@ impl Problem {
             let _ = writeln!(lines, "{:width$} = {hint}", "");
         }
         lines
-    }
-}
-
-impl Origin {
-    /// The place in a few words: `ergon.toml:12:15`, `environment variable ERGON_ORDERS__PATH`, `--concurrency 0`.
-    pub(crate) fn at(&self) -> Option<String> {
-        match self {
-            Self::Nowhere => None,
-            Self::File(file) => Some(file.name.clone()),
-            Self::Span(file, span) => {
-                let (line, column) = file.position(span.start);
-                Some(format!("{}:{line}:{column}", file.name))
-            }
-            Self::Variable(variable) => Some(format!("environment variable {}", variable.name)),
-            Self::Flag(flag) => Some(flag.clone()),
-        }
     }
 }
 

@@ -9,14 +9,14 @@ use serde::de::{
 
 use super::duration::{self, is_duration};
 use super::fault::{Fault, Missing, unknown_key};
+use super::origin::Origin;
+use super::path::FilePath;
 use super::probe::{Probe, Shape};
 use super::problem::Problem;
+use super::setting::Setting;
 use super::suggest;
 use super::tree::{Entry, Node, Untyped, Value};
 use crate::transaction::Text;
-
-/// The name under which a path asks to be made absolute: relative paths in a file are relative to that file.
-pub(crate) const FILE_PATH: &str = "$ergon::FilePath";
 
 /// The path that stands for standard input or output.
 const STANDARD_STREAM: &str = "-";
@@ -40,6 +40,16 @@ pub(super) fn read<T: DeserializeOwned>(node: &Node, path: &str) -> Result<T, Ve
         }
         Err(Fault::Bare(bare)) => Err(vec![Problem::new(node.origin.clone(), path, format!("{bare:?}"))]),
     }
+}
+
+/// Whether a `T` asks for the value under these keys.
+pub(super) fn is_asked_for<T: DeserializeOwned>(keys: &[&str]) -> bool {
+    const ASKED: &str = "this was asked for";
+    let asked = Problem::new(Origin::Nowhere, "", ASKED);
+    let mut tree = Node::table(Origin::Nowhere);
+    let set = tree.set(keys, &Setting::unreadable("", Origin::Nowhere, asked));
+    let found = set.map_or_else(|_| Vec::new(), |()| read::<T>(&tree, "").err().unwrap_or_default());
+    found.iter().any(|problem| problem.what == ASKED)
 }
 
 /// Reads again, with the missing key offered, to see what is asked of it.
@@ -219,7 +229,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match &self.node.value {
-            Value::String(text) | Value::Untyped(Untyped { text, .. }) if name == FILE_PATH => {
+            Value::String(text) | Value::Untyped(Untyped { text, .. }) if name == FilePath::NAME => {
                 self.place(visitor.visit_string(self.beside_its_file(text)))
             }
             _ => self.place(visitor.visit_newtype_struct(self)),

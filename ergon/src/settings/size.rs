@@ -3,14 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::policy::written::{self, Written};
 
 /// A number of bytes; in the settings `"256MiB"`, `"10MB"` or a plain number.
 ///
 /// `kB`, `MB`, `GB` count in thousands, `KiB`, `MiB`, `GiB` in 1024s; capitals do not matter.
 ///
 /// ```
-/// use ergon::ByteSize;
+/// use ergon::settings::ByteSize;
 ///
 /// assert_eq!("2KiB".parse(), Ok(ByteSize::new(2048)));
 /// assert_eq!(ByteSize::mib(16).to_string(), "16MiB");
@@ -90,29 +92,17 @@ impl fmt::Display for ByteSize {
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SizeVisitor)
+        written::deserialize(deserializer)
     }
 }
 
-struct SizeVisitor;
+impl Written for ByteSize {
+    const EXPECTED: &'static str = "a size such as \"64KiB\" or \"256MiB\", or a number of bytes";
 
-impl Visitor<'_> for SizeVisitor {
-    type Value = ByteSize;
+    const FROM_NUMBER: Option<fn(u64) -> Self> = Some(Self);
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a size such as \"64KiB\" or \"256MiB\", or a number of bytes")
-    }
-
-    fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<ByteSize, E> {
-        Ok(ByteSize(bytes))
-    }
-
-    fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<ByteSize, E> {
-        u64::try_from(bytes).map(ByteSize).map_err(|_| E::invalid_value(de::Unexpected::Signed(bytes), &self))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<ByteSize, E> {
-        text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+    fn read(text: &str) -> Result<Self, Option<String>> {
+        text.parse().map_err(|_| None)
     }
 }
 

@@ -4,9 +4,9 @@ use serde::de::DeserializeOwned;
 
 use super::framework;
 use super::problem::Problem;
-use super::reader::{self, RESERVED};
-use super::sources::{Setting, keys_of, variable_of};
-use super::tree::{Node, Origin};
+use super::reader::{RESERVED, is_asked_for};
+use super::setting::Setting;
+use super::sources::{keys_of, variable_of};
 
 /// Of a name with more single underscores, only so many are tried as two.
 const TRIED: usize = 10;
@@ -65,16 +65,6 @@ fn is_key<S: DeserializeOwned>(keys: &[&str]) -> bool {
         Some(table) => framework::has_key(table, below),
         None => is_asked_for::<S>(keys),
     }
-}
-
-/// Whether a `T` asks for the value under these keys.
-pub(super) fn is_asked_for<T: DeserializeOwned>(keys: &[&str]) -> bool {
-    const ASKED: &str = "this was asked for";
-    let asked = Problem::new(Origin::Nowhere, "", ASKED);
-    let mut tree = Node::table(Origin::Nowhere);
-    let set = tree.set(keys, &Setting::unreadable("", Origin::Nowhere, asked));
-    let found = set.map_or_else(|_| Vec::new(), |()| reader::read::<T>(&tree, "").err().unwrap_or_default());
-    found.iter().any(|problem| problem.what == ASKED)
 }
 
 #[cfg(test)]

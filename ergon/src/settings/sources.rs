@@ -1,12 +1,13 @@
 //! Where settings are read from: `ergon.toml`, then `.env`, then the process environment; the later wins.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::origin::{Origin, SourceFile, Variable};
 use super::problem::Problem;
-use super::tree::{Node, Origin, SourceFile, Value, Variable};
+use super::setting::Setting;
+use super::tree::{Node, Value};
 use super::{dotenv, suggest};
 
 /// The name of the settings file.
@@ -47,35 +48,6 @@ impl Options {
         });
         let environment = std::env::vars_os().collect();
         Self { config, working_folder: PathBuf::new(), package_folder, environment }
-    }
-}
-
-/// A variable, and where it stands.
-#[derive(Clone)]
-pub(crate) struct Setting {
-    pub(crate) name: String,
-    /// Empty if it cannot be read.
-    pub(crate) text: String,
-    pub(crate) origin: Origin,
-    /// Why it cannot be read.
-    pub(crate) problem: Option<Box<Problem>>,
-}
-
-impl Setting {
-    pub(super) fn new(name: impl Into<String>, text: String, origin: Origin) -> Self {
-        Self { name: name.into(), text, origin, problem: None }
-    }
-
-    /// A variable that is there and cannot be read: an error where somebody asks for it.
-    pub(super) fn unreadable(name: impl Into<String>, origin: Origin, problem: Problem) -> Self {
-        Self { name: name.into(), text: String::new(), origin, problem: Some(Box::new(problem)) }
-    }
-}
-
-/// The value may be secret.
-impl fmt::Debug for Setting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setting").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

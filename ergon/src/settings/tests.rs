@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::*;
-use crate::policy::{ConsumerLayer, ConsumerPolicy, Policies, ProducerPolicy};
+use crate::policy::{ConsumerPolicy, Flag, Flags, Policies, ProducerPolicy};
 
 #[derive(Debug, Deserialize, PartialEq)]
 struct Settings {
@@ -119,10 +119,16 @@ fn shown(error: &Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-fn policy_error(place: &Place, command_line: &ConsumerLayer, flags: &[Flag]) -> String {
+/// `--concurrency 0`.
+fn no_concurrency() -> Flags {
+    let written = "--concurrency 0".to_owned();
+    Flags::new(vec![Flag { key: "concurrency", value: 0.into(), written }]).unwrap()
+}
+
+fn policy_error(place: &Place, flags: &Flags) -> String {
     let loaded = place.load().unwrap_or_else(|error| panic!("{}", shown(&error)));
     let base = Policies { consumer: Some(ConsumerPolicy::DEFAULT), producer: None };
-    let policy = loaded.framework.policies("price-orders", &base, command_line, flags);
+    let policy = loaded.framework.policies("price-orders", &base, flags);
     policy.expect_err("the policy is wrong").iter().map(|error| place.say(error)).collect()
 }
 
@@ -350,7 +356,7 @@ ergon.toml:3:21: tasks.price-orders.producer: the task does not produce
 fn a_policy_that_cannot_be_obeyed_is_shown_where_it_was_set() {
     let place = Place::with("[orders]\npath = 'a'\n\n[tasks.price-orders.consumer]\nconcurrency = 0\n");
     assert_eq!(
-        policy_error(&place, &ConsumerLayer::default(), &[]),
+        policy_error(&place, &Flags::default()),
         "\
 ergon.toml:5:15: tasks.price-orders.consumer.concurrency: must be at least 1, found 0
   |
@@ -365,8 +371,7 @@ fn every_value_that_breaks_a_rule_is_told() {
     let toml = "[orders]\npath = 'a'\n[tasks.price-orders.consumer]\nbatch_size = 0\n\
                 process = { max_attempts = 0, jitter = 2.0 }\n";
     let place = Place::with(toml).variable("ERGON_TASKS__PRICE_ORDERS__CONSUMER__EMPTY_QUEUE__BACKOFF", "0s");
-    let layer = ConsumerLayer::default().concurrency(Some(0));
-    let told = policy_error(&place, &layer, &[("concurrency", "--concurrency 0".to_owned())]);
+    let told = policy_error(&place, &no_concurrency());
     let told: Vec<_> = told.lines().filter(|line| line.contains(": tasks.")).collect();
     let expected = [
         "--concurrency 0: tasks.price-orders.consumer.concurrency: must be at least 1",
@@ -383,7 +388,7 @@ fn every_value_that_breaks_a_rule_is_told() {
 #[test]
 fn a_policy_set_by_a_variable_is_blamed_on_it() {
     let place = Place::with(GOOD).variable("ERGON_TASKS__PRICE_ORDERS__CONSUMER__CONCURRENCY", "0");
-    let error = policy_error(&place, &ConsumerLayer::default(), &[]);
+    let error = policy_error(&place, &Flags::default());
     assert_eq!(
         error.lines().next().unwrap(),
         "environment variable ERGON_TASKS__PRICE_ORDERS__CONSUMER__CONCURRENCY: \
@@ -394,15 +399,14 @@ fn a_policy_set_by_a_variable_is_blamed_on_it() {
 #[test]
 fn a_policy_set_on_the_command_line_is_blamed_on_its_option() {
     let place = Place::with("[orders]\npath = 'a'\n[tasks.price-orders.consumer]\nconcurrency = 3\n");
-    let layer = ConsumerLayer::default().concurrency(Some(0));
-    let error = policy_error(&place, &layer, &[("concurrency", "--concurrency 0".to_owned())]);
+    let error = policy_error(&place, &no_concurrency());
     assert_eq!(error, "--concurrency 0: tasks.price-orders.consumer.concurrency: must be at least 1\n");
 }
 
 #[test]
 fn a_backoff_above_the_cap_of_the_task_is_shown_at_its_table() {
     let toml = "[orders]\npath = 'a'\n[tasks.price-orders.consumer.empty_queue]\nbackoff = '9s'\n";
-    let error = policy_error(&Place::with(toml), &ConsumerLayer::default(), &[]);
+    let error = policy_error(&Place::with(toml), &Flags::default());
     assert_eq!(
         error,
         "\

@@ -8,7 +8,7 @@ use crate::transaction::{Decode, Result, Transaction, TransactionError};
 ///
 /// Time limits are strict: an attempt that exceeds one is abandoned, its late result ignored, its place taken over by
 /// a fresh thread. Long work asks [`Transaction::is_cancelled`] and returns early. A connector is called with
-/// [`Output::blocking_dispatch`](crate::Output::blocking_dispatch), any other future with
+/// [`Output::blocking_dispatch`](crate::connector::Output::blocking_dispatch), any other future with
 /// [`ergon::block_on`](crate::block_on).
 ///
 /// ```

@@ -76,7 +76,7 @@ impl Parts {
     /// Builds the sink of a slot.
     pub fn sink<C: SinkConfig>(&mut self, slot: &'static str, config: &C) -> Option<Output> {
         let connector = self.build(slot, config, Direction::Sink)?;
-        let output = Output::new(connector, &self.context(slot)).gathering(self.together());
+        let output = Output::new(connector, &self.context(slot)).batching(self.together());
         self.outputs.push((slot, output.clone()));
         Some(output)
     }
@@ -84,7 +84,7 @@ impl Parts {
     /// Builds a connector that is both source and sink.
     pub fn duplex<C: DuplexConfig>(&mut self, slot: &'static str, config: &C) -> Option<Duplex> {
         let connector = self.connector(slot, config)?;
-        let duplex = Duplex::new(connector, &self.context(slot)).gathering(self.together());
+        let duplex = Duplex::new(connector, &self.context(slot)).batching(self.together());
         self.inputs.push((slot, duplex.input().clone()));
         self.outputs.push((slot, duplex.output().clone()));
         Some(duplex)
@@ -193,28 +193,16 @@ impl fmt::Debug for Parts {
 /// The error of one slot's connector, in the user's words: which slot, which kind, what, and the hint.
 pub(crate) fn connector_error(slot: &str, kind: &str, error: &ConnectorError) -> Error {
     let message = format!("connector `{slot}` ({kind}): {error}");
-    explained(Error::new(kind_of(error), message), error, error.hint())
+    Error::new(kind_of(error), message).explained_like(error, error.hint())
 }
 
 /// The same of a service.
 pub(crate) fn service_error(name: &str, error: &ServiceError) -> Error {
     let message = format!("service `{name}`: {error}");
-    explained(Error::new(ErrorKind::Service, message), error, error.hint())
+    Error::new(ErrorKind::Service, message).explained_like(error, error.hint())
 }
 
 /// What trying again cannot mend is a matter of the settings.
 pub(crate) fn kind_of(error: &ConnectorError) -> ErrorKind {
     if error.is_permanent() { ErrorKind::Refused } else { ErrorKind::Connector }
-}
-
-/// The error with the cause and the hint of the one it tells of.
-fn explained(made: Error, of: &dyn std::error::Error, hint: Option<&str>) -> Error {
-    let made = match of.source() {
-        Some(cause) => made.with_source(cause.to_string()),
-        None => made,
-    };
-    match hint {
-        Some(hint) => made.with_hint(hint),
-        None => made,
-    }
 }

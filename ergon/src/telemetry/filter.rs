@@ -9,8 +9,8 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// passwords. A directive of the user's own lets them speak.
 const QUIET: [&str; 2] = ["lapin", "opentelemetry"];
 
-#[cfg(feature = "opentelemetry")]
 /// What sends log lines to a collector must not write any that are sent there.
+#[cfg(feature = "opentelemetry")]
 const SENDERS: [&str; 7] = ["ergon::telemetry", "h2", "hyper", "hyper_util", "reqwest", "tonic", "tower"];
 
 /// Directives that say which log lines are written: a level, or `warn,my_crate=debug`.

@@ -8,9 +8,10 @@ pub(crate) mod event;
 #[cfg(feature = "opentelemetry")]
 pub(crate) mod export;
 pub(crate) mod exposition;
+mod feature;
 pub(crate) mod files;
 pub(crate) mod filter;
-#[cfg(feature = "rabbitmq")]
+pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod logs;
 pub(crate) mod metrics;
@@ -23,14 +24,11 @@ pub(crate) mod prometheus;
 pub(crate) mod propagation;
 mod report;
 mod scope;
-#[cfg(feature = "opentelemetry")]
-pub(crate) mod traces;
-#[cfg(not(feature = "opentelemetry"))]
-#[path = "untraced.rs"]
 pub(crate) mod traces;
 #[cfg(unix)]
 pub(crate) mod worker;
 
+use feature::with_opentelemetry;
 pub use names::{METRICS, Metric, MetricKind};
 pub use report::{Ended, FailedByCategory, Refusal, RunReport, SingleReport, StepReport, StepTimes, Tally};
 pub(crate) use report::{GIVEN_BACK, Undelivered};

@@ -118,6 +118,8 @@ metrics! {
         "How many threads are in a blocking handler that was given up and has not returned?";
     CONNECTOR_RECONNECTS: "ergon.connector.reconnects", "{connection}", Counter, ["connector", "purpose"],
         "How often did a connector connect again after it had lost its connection?";
+    LEASES_LOST: "ergon.leases.lost", "{transaction}", Counter, ["connector"],
+        "How many transactions did the other side take back because their lease was not extended in time?";
 }
 
 // ── spans ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -207,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_is_promised_is_measured() {
-        const PROMISED: [(&str, &[&str]); 19] = [
+        const PROMISED: [(&str, &[&str]); 20] = [
             ("ergon.transactions", &["outcome", "task"]),
             ("ergon.transaction.duration", &[]),
             ("ergon.step.duration", &["outcome", "step", "task"]),
@@ -227,6 +229,7 @@ mod tests {
             ("ergon.dead_letters.waiting", &[]),
             ("ergon.abandoned_threads", &[]),
             ("ergon.connector.reconnects", &[]),
+            ("ergon.leases.lost", &["connector"]),
         ];
         assert!(METRICS.iter().map(|metric| metric.name).eq(PROMISED.iter().map(|(name, _)| *name)));
         for (metric, (name, labels)) in METRICS.iter().zip(PROMISED) {

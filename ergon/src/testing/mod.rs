@@ -8,6 +8,7 @@
 //! ```
 //! use std::time::Duration;
 //!
+//! use ergon::connector::ConnectorError;
 //! use ergon::prelude::*;
 //! use ergon::testing::{self, Fault, Script};
 //!

@@ -21,6 +21,7 @@ use crate::transaction::{Payload, Transaction};
 /// A policy that cannot be obeyed, a payload that cannot be serialized; what could not be built, opened or closed.
 ///
 /// ```
+/// use ergon::connector::ConnectorError;
 /// use ergon::prelude::*;
 /// use ergon::testing::{self, Script};
 ///
@@ -65,6 +66,7 @@ pub async fn process<P: Serialize + ?Sized>(config: TaskConfig, payload: &P) -> 
 ///
 /// ```
 /// # use ergon::prelude::*;
+/// # use ergon::transaction::Payload;
 /// # use ergon::testing::{self, Script};
 /// # #[ergon::task(connectors(input), consumer())]
 /// # struct Check;

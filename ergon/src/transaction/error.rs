@@ -2,10 +2,11 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Report, impl_report};
 
 /// The result of anything a task does; the error says its category.
 pub type Result<T, E = TransactionError> = std::result::Result<T, E>;
@@ -57,29 +58,20 @@ impl fmt::Display for Category {
 /// assert_eq!(error.to_string(), "warehouse did not answer");
 /// ```
 #[derive(Clone)]
-pub struct TransactionError(Box<Inner>);
+pub struct TransactionError(Box<Report<Kind>>);
+
+impl_report!(TransactionError, pub);
 
 #[derive(Clone)]
-struct Inner {
+struct Kind {
     category: Category,
-    message: String,
-    cause: Cause,
     retry_after: Option<Duration>,
-}
-
-#[derive(Clone)]
-enum Cause {
-    None,
-    /// The error below this one.
-    Below(Arc<dyn StdError + Send + Sync>),
-    /// The very error that this one stands for: its message is ours, and its source is ours.
-    Itself(Arc<dyn StdError + Send + Sync>),
 }
 
 impl TransactionError {
     /// Makes an error of a category.
     pub fn new(category: Category, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { category, message: message.into(), cause: Cause::None, retry_after: None }))
+        Self(Box::new(Report::new(Kind { category, retry_after: None }, message)))
     }
 
     /// Makes an error that is never retried: the transaction itself is wrong.
@@ -106,37 +98,24 @@ impl TransactionError {
     }
 
     fn standing_for(category: Category, error: Box<dyn StdError + Send + Sync>) -> Self {
-        let message = error.to_string();
-        Self(Box::new(Inner { category, message, cause: Cause::Itself(error.into()), retry_after: None }))
-    }
-
-    /// Names the cause.
-    #[must_use]
-    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.cause = Cause::Below(source.into().into());
-        self
+        Self(Box::new(Report::standing_for(Kind { category, retry_after: None }, error)))
     }
 
     /// Says when to try again; replaces the policy's computed wait (still under its cap).
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
-        self.0.retry_after = Some(wait);
+        self.0.detail.retry_after = Some(wait);
         self
     }
 
     /// Whether trying again can help.
     pub fn category(&self) -> Category {
-        self.0.category
-    }
-
-    /// What went wrong, in words, without the cause.
-    pub fn message(&self) -> &str {
-        &self.0.message
+        self.0.detail.category
     }
 
     /// When to try again, if the failing side said so.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after
+        self.0.detail.retry_after
     }
 
     /// The error this one was made from, if it was one of type `E`.
@@ -148,37 +127,18 @@ impl TransactionError {
     /// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
     /// ```
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
-        match &self.0.cause {
-            Cause::Itself(error) | Cause::Below(error) => error.downcast_ref(),
-            Cause::None => None,
-        }
+        self.0.downcast_ref()
     }
 }
 
 impl fmt::Debug for TransactionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TransactionError")
-            .field("category", &self.0.category)
+            .field("category", &self.0.detail.category)
             .field("message", &self.0.message)
             .field("source", &StdError::source(self).map(ToString::to_string))
-            .field("retry_after", &self.0.retry_after)
+            .field("retry_after", &self.0.detail.retry_after)
             .finish()
-    }
-}
-
-impl fmt::Display for TransactionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
-    }
-}
-
-impl StdError for TransactionError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &self.0.cause {
-            Cause::None => None,
-            Cause::Below(error) => Some(error.as_ref()),
-            Cause::Itself(error) => error.source(),
-        }
     }
 }
 

@@ -27,6 +27,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use bytes::Bytes;
 pub(crate) use cancel::cancellable;
 pub use category::HasCategory;
 pub use error::{Category, Result, ResultExt, TransactionError};
@@ -34,6 +35,7 @@ pub use id::TransactionId;
 pub use metadata::{Metadata, key};
 pub use payload::{Content, ContentType, Decode, DecodeError, Payload};
 pub use record::Record;
+pub use serde_json::Value;
 pub(crate) use text::Text;
 
 /// A unit of work: an id, a payload and metadata.
@@ -88,6 +90,7 @@ impl Transaction {
     ///
     /// ```
     /// use ergon::prelude::*;
+    /// use ergon::transaction::Payload;
     ///
     /// let line = Transaction::builder()
     ///     .id("orders.csv:7")
@@ -126,7 +129,7 @@ impl Transaction {
     pub fn annotate<K, V>(&self, extra: impl IntoIterator<Item = (K, V)>) -> Self
     where
         K: Into<Cow<'static, str>>,
-        V: Into<serde_json::Value>,
+        V: Into<Value>,
     {
         let mut metadata = self.shared.metadata.clone();
         for (key, value) in extra {
@@ -338,11 +341,7 @@ impl TransactionBuilder {
     }
 
     /// Adds one entry to the metadata; a later one of the same key replaces it.
-    pub fn metadata(
-        mut self,
-        key: impl Into<Cow<'static, str>>,
-        value: impl Into<serde_json::Value>,
-    ) -> Self {
+    pub fn metadata(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
         self.metadata.insert(key, value);
         self
     }

@@ -19,6 +19,7 @@ use super::{Record, Result, TransactionError};
 ///
 /// ```
 /// use ergon::prelude::*;
+/// use ergon::transaction::Payload;
 ///
 /// #[derive(Deserialize)]
 /// struct Order { sku: String, quantity: u32 }
@@ -27,7 +28,7 @@ use super::{Record, Result, TransactionError};
 /// let order: Order = body.decode()?;
 /// assert_eq!((order.sku.as_str(), order.quantity), ("A-1", 2));
 /// assert_eq!(body.decode::<String>()?, r#"{"sku": "A-1", "quantity": 2}"#);
-/// # Ok::<(), ergon::DecodeError>(())
+/// # Ok::<(), ergon::transaction::DecodeError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Payload(Arc<Repr>);
@@ -140,7 +141,7 @@ impl Payload {
     /// refused by the name of its field, because JSON has no form for it.
     ///
     /// ```
-    /// use ergon::Payload;
+    /// use ergon::transaction::Payload;
     ///
     /// let error = Payload::json(&[1.0, f64::NAN]).unwrap_err();
     /// assert_eq!(error.to_string(), "the payload cannot be written as JSON: its field `[1]` is NaN");

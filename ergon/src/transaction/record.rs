@@ -17,7 +17,7 @@ use super::{ContentType, Text};
 /// It decodes straight into a struct (or map) without becoming a map first.
 ///
 /// ```
-/// use ergon::{Payload, Record};
+/// use ergon::transaction::{Payload, Record};
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Line { sku: String, quantity: u32 }
@@ -29,7 +29,7 @@ use super::{ContentType, Text};
 ///
 /// let text = Record::text(names, vec!["A-1".into(), "2".into()]);
 /// assert_eq!(Payload::record(text).decode::<Line>()?.quantity, 2);
-/// # Ok::<(), ergon::DecodeError>(())
+/// # Ok::<(), ergon::transaction::DecodeError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {

@@ -1,6 +1,8 @@
 //! A program whose tasks read tables and ask services: over CSV and Excel, which take nothing back, and over HTTP.
 
+use ergon::connector::{Connector, ConnectorError, Delivery, FetchRequest};
 use ergon::prelude::*;
+use ergon::service::Service;
 
 /// What is ordered; the types are not those of a cell.
 #[derive(Debug, Deserialize, Serialize)]

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use ergon::connector::prelude::*;
 use ergon::prelude::*;
+use ergon::service::{Service, ServiceConfig, ServiceError};
 use ergon_tests::ledger::{Ledger, Outcome};
 use futures_util::stream::{self, StreamExt};
 
@@ -326,7 +328,7 @@ impl Clay {
 impl ConnectorConfig for Clay {
     type Connector = Self;
 
-    fn build(&self, _: &ergon::Context) -> Result<Self, ConnectorError> {
+    fn build(&self, _: &ergon::connector::Context) -> Result<Self, ConnectorError> {
         self.at("build");
         Ok(self.clone())
     }

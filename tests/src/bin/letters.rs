@@ -1,6 +1,7 @@
 //! A program whose tasks reject: over files, over queues, and over standard input, which takes nothing back.
 
 use ergon::prelude::*;
+use ergon::service::Service;
 
 /// What is ordered.
 #[derive(Debug, Deserialize, Serialize)]

@@ -1,9 +1,11 @@
 //! A small program for tests of real processes: copies lines, and waits at a gate that the test opens.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use ergon::prelude::*;
+use ergon::service::Service;
 
 /// A line to copy, or to fail at.
 #[derive(Debug, Deserialize, Serialize)]
@@ -56,7 +58,13 @@ impl Consumer for CopyLines {
     }
 
     async fn handle_process_success(&self, line: &Transaction<Line>, _double: &u32) -> Result<()> {
-        self.output_connector.dispatch(line.forward()).await
+        self.output_connector.dispatch(line.forward()).await?;
+        if let Some(confirmed) = std::env::var_os("PIPELINE_CONFIRMED") {
+            let file = std::fs::File::options().create(true).append(true).open(confirmed);
+            file.and_then(|mut file| file.write_all(format!("{}\n", line.payload().n).as_bytes()))
+                .system()?;
+        }
+        Ok(())
     }
 
     async fn handle_process_exception(

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ergon::prelude::*;
+use ergon::service::{Service, ServiceConfig, ServiceError};
+use ergon::transaction::Payload;
 use ergon_tests::ledger::{Ledger, Outcome};
 
 /// The ledger that all workers write.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ergon::Category;
+use ergon::connector::{Disposition, ItemOutcome};
+use ergon::policy::{ConsumerPolicy, OnHandlerFailure, RetryPolicy};
 use ergon::telemetry::Step;
-use ergon::{ConsumerPolicy, OnHandlerFailure, RetryPolicy};
-use ergon::{Disposition, ItemOutcome};
+use ergon::transaction::Category;
 
 use super::event::{How, Life};
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use ergon::connector::{Disposition, ItemOutcome};
+use ergon::policy::Mode;
 use ergon::telemetry::Step;
-use ergon::{Disposition, ItemOutcome, Mode};
 
 use super::books::{Books, Delivery, Lived, Settled};
 use super::event::{End, Entry, Event, How, Life, Summary};

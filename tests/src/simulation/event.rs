@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use ergon::Category;
+use ergon::connector::{Disposition, ItemOutcome};
 use ergon::telemetry::Step;
-use ergon::{Disposition, ItemOutcome};
+use ergon::transaction::Category;
 
 /// An event, and when it happened.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ergon::RetryPolicy;
-use ergon::{ConsumerPolicy, Mode, OnHandlerFailure};
+use ergon::policy::RetryPolicy;
+use ergon::policy::{ConsumerPolicy, Mode, OnHandlerFailure};
 use fastrand::Rng;
 
 /// All that is drawn before a run begins.

@@ -1,7 +1,8 @@
 //! The simulated output and the simulated place for dead letters.
 
-use ergon::Context;
-use ergon::ItemOutcome;
+use ergon::connector::Context;
+use ergon::connector::ItemOutcome;
+use ergon::connector::{Connector, ConnectorConfig, ConnectorError};
 use ergon::prelude::*;
 
 use super::event::{Event, Life};

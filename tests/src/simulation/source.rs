@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use ergon::connector::prelude::*;
+use ergon::connector::{Context, ItemOutcome};
 use ergon::prelude::*;
-use ergon::{Context, ItemOutcome};
+use ergon::transaction::Payload;
 use tokio::time::{Instant, sleep_until};
 
 use super::event::Event;

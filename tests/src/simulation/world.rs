@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ergon::Disposition;
+use ergon::connector::Disposition;
 use fastrand::Rng;
 use tokio::sync::Notify;
 use tokio::time::Instant;

@@ -3,7 +3,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use engine::connector::prelude::*;
 use engine::prelude::*;
+use engine::service::Service;
 use engine::{Error, ErrorKind};
 use futures_util::stream;
 

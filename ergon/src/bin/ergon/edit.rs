@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use super::error::CommandError;
 use super::files;
 use super::name::Name;
 use super::template;
-use super::trouble::Trouble;
 
 /// What every marked line begins with.
 const MARK: &str = "// ergon:";
@@ -111,7 +111,7 @@ impl Edit {
     }
 
     /// Makes the change, and says so in `text`; what is left to do goes to `by_hand`.
-    pub(crate) fn make(&self, text: &mut String, by_hand: &mut String) -> Result<(), Trouble> {
+    pub(crate) fn make(&self, text: &mut String, by_hand: &mut String) -> Result<(), CommandError> {
         let Self { path, file, lines, changed } = self;
         // Writing to a String cannot fail, here and below.
         if lines.is_empty() {

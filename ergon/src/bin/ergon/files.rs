@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::trouble::Trouble;
+use super::error::CommandError;
 
 /// Files that are to be made.
 #[derive(Debug)]
@@ -34,10 +34,10 @@ impl NewFiles {
     ///
     /// # Errors
     /// All that is in the way, by name.
-    pub(crate) fn check(&self) -> Result<(), Trouble> {
+    pub(crate) fn check(&self) -> Result<(), CommandError> {
         let folder = self.folder.display();
         if self.folder.exists() && !self.folder.is_dir() {
-            return Err(Trouble::failed(format!("{folder} is there already, and is no folder")));
+            return Err(CommandError::failed(format!("{folder} is there already, and is no folder")));
         }
         let absent = |path: &Path| {
             let found = fs::symlink_metadata(self.folder.join(path));
@@ -50,14 +50,14 @@ impl NewFiles {
         }
         let what =
             format!("{folder} has files that are in the way; nothing was written{}", in_the_way.concat());
-        Err(Trouble::failed(what).with_hint(format!("move them away, or {}", self.instead)))
+        Err(CommandError::failed(what).with_hint(format!("move them away, or {}", self.instead)))
     }
 
     /// Makes all files, or none: what was made is taken away again when one cannot be.
     ///
     /// # Errors
     /// One that is there already, or a folder that cannot be written to.
-    pub(crate) fn write(&self) -> Result<(), Trouble> {
+    pub(crate) fn write(&self) -> Result<(), CommandError> {
         self.check()?;
         let mut made = Vec::new();
         for (path, text) in &self.files {
@@ -65,7 +65,7 @@ impl NewFiles {
             if let Err(error) = make(&path, text, &mut made) {
                 take_away(&made);
                 let what = format!("cannot write {}: {error}; nothing was written", path.display());
-                return Err(Trouble::failed(what).with_hint("it must be a folder that you may write to"));
+                return Err(CommandError::failed(what).with_hint("it must be a folder that you may write to"));
             }
         }
         Ok(())
@@ -95,13 +95,13 @@ fn take_away(made: &[PathBuf]) {
 ///
 /// # Errors
 /// A folder that cannot be written to.
-pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Trouble> {
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), CommandError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
     fs::write(&beside, text)
         .and_then(|()| fs::rename(&beside, path))
-        .map_err(|error| Trouble::failed(format!("cannot write {}: {error}", path.display())))
+        .map_err(|error| CommandError::failed(format!("cannot write {}: {error}", path.display())))
 }
 
 #[cfg(test)]

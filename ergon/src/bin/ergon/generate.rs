@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Generate, Named};
 use super::edit::{Addition, Edit};
+use super::error::CommandError;
 use super::files::NewFiles;
 use super::name::Name;
 use super::template::{self, Row};
-use super::trouble::Trouble;
 
 /// What stands above the module of an adapter, which no task uses yet.
 const UNUSED: &str = "#[allow(\n    dead_code,\n    unused_imports,\n    reason = \"until a task uses it: then remove this\"\n)]\n";
 
 /// Adds one; says what was made and changed, and what is left to do by hand.
-pub(crate) fn generate(what: &Generate) -> Result<String, Trouble> {
+pub(crate) fn generate(what: &Generate) -> Result<String, CommandError> {
     match what {
         Generate::Task(named) => task(named),
         Generate::Connector(named) => adapter(named, "connector", template::CONNECTOR),
@@ -22,7 +22,7 @@ pub(crate) fn generate(what: &Generate) -> Result<String, Trouble> {
     }
 }
 
-fn task(named: &Named) -> Result<String, Trouble> {
+fn task(named: &Named) -> Result<String, CommandError> {
     let project = Project::find(named)?;
     let name = Name::new(&named.name, "task")?;
     let module = &name.module;
@@ -44,7 +44,7 @@ fn task(named: &Named) -> Result<String, Trouble> {
     told(&files, &edits, &next)
 }
 
-fn adapter(named: &Named, what: &str, rows: &[Row]) -> Result<String, Trouble> {
+fn adapter(named: &Named, what: &str, rows: &[Row]) -> Result<String, CommandError> {
     let project = Project::find(named)?;
     let name = Name::new(named.name.trim_end_matches("-service").trim_end_matches("_service"), what)?;
     let Name { module, camel, .. } = &name;
@@ -64,24 +64,27 @@ struct Project(PathBuf);
 
 impl Project {
     /// The folder that was named, else the present one or the next above it that is a project.
-    fn find(named: &Named) -> Result<Self, Trouble> {
+    fn find(named: &Named) -> Result<Self, CommandError> {
         let is_project =
             |folder: &Path| folder.join("ergon.toml").is_file() && folder.join("src/tasks/mod.rs").is_file();
         let lost = |folder: &Path| {
-            Trouble::failed(format!("{} is no project: no ergon.toml and src/tasks/mod.rs", folder.display()))
-                .with_hint("`ergon new` makes one; `--project` names its folder")
+            CommandError::failed(format!(
+                "{} is no project: no ergon.toml and src/tasks/mod.rs",
+                folder.display()
+            ))
+            .with_hint("`ergon new` makes one; `--project` names its folder")
         };
         if let Some(folder) = &named.project {
             return if is_project(folder) { Ok(Self(folder.clone())) } else { Err(lost(folder)) };
         }
         let present = std::env::current_dir()
-            .map_err(|error| Trouble::failed(format!("the present folder cannot be told: {error}")))?;
+            .map_err(|error| CommandError::failed(format!("the present folder cannot be told: {error}")))?;
         let found = present.ancestors().find(|folder| is_project(folder));
         found.map(|folder| Self(folder.to_owned())).ok_or_else(|| lost(&present))
     }
 
     /// The files of a part, in its own folder; refused if its name would not do there.
-    fn part(&self, what: &str, name: &Name, rows: &[Row]) -> Result<NewFiles, Trouble> {
+    fn part(&self, what: &str, name: &Name, rows: &[Row]) -> Result<NewFiles, CommandError> {
         name.check_within(what, rows)?;
         let folder = format!("src/{what}s/{}", name.module);
         if self.0.join(format!("{folder}.rs")).exists() {
@@ -94,24 +97,24 @@ impl Project {
         Ok(files)
     }
 
-    fn above_mark(&self, path: &str, additions: &[Addition]) -> Result<Edit, Trouble> {
+    fn above_mark(&self, path: &str, additions: &[Addition]) -> Result<Edit, CommandError> {
         Ok(Edit::above_mark(path, self.0.join(path), &self.read(path)?, additions))
     }
 
-    fn at_end(&self, path: &str, additions: &[Addition]) -> Result<Edit, Trouble> {
+    fn at_end(&self, path: &str, additions: &[Addition]) -> Result<Edit, CommandError> {
         Ok(Edit::at_end(path, self.0.join(path), &self.read(path)?, additions))
     }
 
-    fn read(&self, path: &str) -> Result<String, Trouble> {
+    fn read(&self, path: &str) -> Result<String, CommandError> {
         let file = self.0.join(path);
         std::fs::read_to_string(&file).map_err(|error| {
-            Trouble::failed(format!("cannot read {}: {error}; nothing was written", file.display()))
+            CommandError::failed(format!("cannot read {}: {error}; nothing was written", file.display()))
         })
     }
 }
 
 /// Makes the changes, and says what was made, what was changed and what is left to do.
-fn told(files: &NewFiles, edits: &[Edit], next: &str) -> Result<String, Trouble> {
+fn told(files: &NewFiles, edits: &[Edit], next: &str) -> Result<String, CommandError> {
     let mut text = String::new();
     // Writing to a String cannot fail.
     for path in files.paths() {

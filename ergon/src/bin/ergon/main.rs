@@ -2,6 +2,7 @@
 
 mod args;
 mod edit;
+mod error;
 mod files;
 mod generate;
 mod name;
@@ -9,7 +10,6 @@ mod new;
 mod observability;
 mod shell;
 mod template;
-mod trouble;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use args::{Arguments, Command};
-use trouble::Trouble;
+use error::CommandError;
 
 fn main() -> ExitCode {
     let written: Vec<OsString> = std::env::args_os().collect();
@@ -48,11 +48,11 @@ fn main() -> ExitCode {
 }
 
 /// Writes to standard output; that nobody reads on is no error.
-fn said(text: &str) -> Result<(), Trouble> {
+fn said(text: &str) -> Result<(), CommandError> {
     let mut out = io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Trouble::failed(format!("cannot write to standard output: {error}")))
+            Err(CommandError::failed(format!("cannot write to standard output: {error}")))
         }
         _ => Ok(()),
     }

@@ -1,6 +1,6 @@
 //! Names: what a project, and what a module of it may be called.
 
-use super::trouble::Trouble;
+use super::error::CommandError;
 
 /// The words of Rust, those that are kept for later included: no module can be called so.
 const KEYWORDS: [&str; 53] = [
@@ -47,7 +47,7 @@ const OWN: &str = "ø";
 const LONGEST: usize = 30;
 
 /// Checks the name of a project.
-pub(crate) fn project(name: &str) -> Result<(), Trouble> {
+pub(crate) fn project(name: &str) -> Result<(), CommandError> {
     check(name, "project")?;
     if TAKEN.contains(&name) {
         return Err(refused(
@@ -75,7 +75,7 @@ pub(crate) struct Name {
 
 impl Name {
     /// Reads the name of a task, connector or service; words may be parted by `-` or `_`.
-    pub(crate) fn new(name: &str, what: &str) -> Result<Self, Trouble> {
+    pub(crate) fn new(name: &str, what: &str) -> Result<Self, CommandError> {
         check(name, what)?;
         let words: Vec<&str> = name.split(['-', '_']).filter(|word| !word.is_empty()).collect();
         let title = words.join(" ");
@@ -89,7 +89,7 @@ impl Name {
 
     /// Refuses a name whose module or type would be taken for another one in the files of a template, each a path and
     /// a text.
-    pub(crate) fn check_within(&self, what: &str, template: &[(&str, &str)]) -> Result<(), Trouble> {
+    pub(crate) fn check_within(&self, what: &str, template: &[(&str, &str)]) -> Result<(), CommandError> {
         let module = self.module.as_str();
         if template.iter().any(|(path, _)| path.strip_suffix(".rs") == Some(module)) {
             return Err(self.refused(what, &format!("a file of its own is called {module}.rs")));
@@ -113,12 +113,12 @@ impl Name {
     }
 
     /// Says that something cannot have this name, and which one it could have.
-    pub(crate) fn refused(&self, what: &str, why: &str) -> Trouble {
+    pub(crate) fn refused(&self, what: &str, why: &str) -> CommandError {
         refused(&self.kebab, what, why).with_hint(longer(&self.kebab, what))
     }
 }
 
-fn check(name: &str, what: &str) -> Result<(), Trouble> {
+fn check(name: &str, what: &str) -> Result<(), CommandError> {
     let refused = |why: &str| refused(name, what, why);
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     if name.is_empty() {
@@ -144,8 +144,8 @@ fn check(name: &str, what: &str) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn refused(name: &str, what: &str, why: &str) -> Trouble {
-    Trouble::usage(format!("`{name}` cannot be the name of a {what}: {why}"))
+fn refused(name: &str, what: &str, why: &str) -> CommandError {
+    CommandError::usage(format!("`{name}` cannot be the name of a {what}: {why}"))
 }
 
 /// A longer name that can be had. The ending of a service is cut off, so it would not help.

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::args::{self, New};
+use super::error::CommandError;
 use super::files::NewFiles;
-use super::trouble::Trouble;
 use super::{name, observability, template};
 
 /// Makes a project; says what was made, and what comes next.
-pub(crate) fn new(new: &New) -> Result<String, Trouble> {
+pub(crate) fn new(new: &New) -> Result<String, CommandError> {
     let (name, folder) = named(new)?;
     name::project(&name)?;
     let dependency = dependency(&new.from)?;
@@ -26,31 +26,33 @@ pub(crate) fn new(new: &New) -> Result<String, Trouble> {
 }
 
 /// The project's name and folder; `.` is the present folder, which gives the name as well.
-fn named(new: &New) -> Result<(String, PathBuf), Trouble> {
+fn named(new: &New) -> Result<(String, PathBuf), CommandError> {
     if new.project != "." {
         let folder = new.folder.clone().unwrap_or_else(|| PathBuf::from(&new.project));
         return Ok((new.project.clone(), folder));
     }
     if new.folder.is_some() {
-        return Err(Trouble::usage("`.` is a folder, and another folder is named")
+        return Err(CommandError::usage("`.` is a folder, and another folder is named")
             .with_hint("write `ergon new <name> <folder>`"));
     }
     let present = std::env::current_dir()
-        .map_err(|error| Trouble::failed(format!("the present folder cannot be told: {error}")))?;
+        .map_err(|error| CommandError::failed(format!("the present folder cannot be told: {error}")))?;
     match present.file_name() {
         Some(name) => Ok((name.to_string_lossy().into_owned(), PathBuf::from("."))),
-        None => Err(Trouble::usage("the present folder has no name").with_hint("write `ergon new <name> .`")),
+        None => {
+            Err(CommandError::usage("the present folder has no name").with_hint("write `ergon new <name> .`"))
+        }
     }
 }
 
 /// The line of `Cargo.toml` that says where `ergon` comes from.
-fn dependency(from: &args::From) -> Result<String, Trouble> {
+fn dependency(from: &args::From) -> Result<String, CommandError> {
     let place = match (&from.ergon_path, &from.ergon_git) {
         (Some(path), _) => format!("path = {:?}", crate_folder(path)?),
         (None, Some(url)) => format!("git = {url:?}"),
         // A version of a registry would be one that is not there, and the project would not build.
         (None, None) => {
-            return Err(Trouble::usage(
+            return Err(CommandError::usage(
                 "where the project gets the crate `ergon` from is not said; it is in no registry yet",
             )
             .with_hint(
@@ -62,14 +64,16 @@ fn dependency(from: &args::From) -> Result<String, Trouble> {
 }
 
 /// The folder of the crate `ergon`, in full.
-fn crate_folder(path: &Path) -> Result<String, Trouble> {
+fn crate_folder(path: &Path) -> Result<String, CommandError> {
     let shown = path.display();
     let full =
-        path.canonicalize().map_err(|error| Trouble::usage(format!("--ergon-path {shown}: {error}")))?;
+        path.canonicalize().map_err(|error| CommandError::usage(format!("--ergon-path {shown}: {error}")))?;
     let manifest = std::fs::read_to_string(full.join("Cargo.toml")).unwrap_or_default();
     if !manifest.lines().any(|line| line.trim() == "name = \"ergon\"") {
-        return Err(Trouble::usage(format!("--ergon-path {shown} is not the folder of the crate `ergon`"))
-            .with_hint("it is the folder `ergon` of the repository"));
+        return Err(CommandError::usage(format!(
+            "--ergon-path {shown} is not the folder of the crate `ergon`"
+        ))
+        .with_hint("it is the folder `ergon` of the repository"));
     }
     Ok(full.to_string_lossy().into_owned())
 }

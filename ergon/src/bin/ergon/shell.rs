@@ -4,7 +4,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::args::Arguments;
-use super::trouble::Trouble;
+use super::error::CommandError;
 
 /// A script that completes the words of the command line.
 pub(crate) fn completions(shell: Shell) -> String {
@@ -14,10 +14,10 @@ pub(crate) fn completions(shell: Shell) -> String {
 }
 
 /// The man page, all commands on one page.
-pub(crate) fn man() -> Result<String, Trouble> {
+pub(crate) fn man() -> Result<String, CommandError> {
     let mut page = Vec::new();
     let man = clap_mangen::Man::new(Arguments::command());
     man.render(&mut page)
-        .map_err(|error| Trouble::failed(format!("the man page cannot be made: {error}")))?;
+        .map_err(|error| CommandError::failed(format!("the man page cannot be made: {error}")))?;
     Ok(String::from_utf8_lossy(&page).into_owned())
 }

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::list::short_type;
 use super::run::no_threads;
 use crate::cli::args::Format;
+use crate::cli::humanize;
 use crate::cli::output::Output;
 use crate::cli::project::Project;
-use crate::cli::words;
 use crate::error::Error;
 use crate::runner::{Checked, Exit, runtime};
 use crate::settings::Problems;
@@ -108,16 +108,16 @@ fn text(tasks: &[Task], problems: usize) -> String {
         let (names, kinds) = (width(|row| row.name), width(|row| row.kind));
         for row in &task.rows {
             let state = if row.problem.is_some() { "failed" } else { "ok" };
-            let took = row.elapsed.map(words::time).unwrap_or_default();
+            let took = row.elapsed.map(humanize::time).unwrap_or_default();
             let line = format!("  {state:<6}  {:<names$}  {:<kinds$}  {took:>6}", row.name, row.kind);
             let _ = writeln!(text, "{}", line.trim_end());
             let Some(Problem { causes, hint }) = &row.problem else { continue };
             for (at, cause) in causes.iter().enumerate() {
                 let label = if at == 0 { "" } else { "because: " };
-                let _ = writeln!(text, "          {label}{}", words::one_line(cause.trim_end()));
+                let _ = writeln!(text, "          {label}{}", humanize::one_line(cause.trim_end()));
             }
             if let Some(hint) = hint {
-                let _ = writeln!(text, "          hint: {}", words::one_line(hint));
+                let _ = writeln!(text, "          hint: {}", humanize::one_line(hint));
             }
         }
         if let Some(warning) = &task.warning {

@@ -13,7 +13,7 @@ use crate::cli::policies::{self, Setting};
 use crate::cli::project::Project;
 use crate::connector::Shard;
 use crate::error::Error;
-use crate::runner::{Exit, Places, Plan, Slots, runtime};
+use crate::runner::{Endpoints, Exit, Plan, Slots, runtime};
 use crate::settings::{Framework, Origin};
 use crate::task::{Outline, Role, Slot, TaskConfig};
 
@@ -66,15 +66,15 @@ fn described<'a>(
 ) -> Described<'a> {
     let settings = policies::settings(outline, &plan.policies, framework);
     let (workers, workers_layer) = workers(outline, framework);
-    let places = places(plan, output);
-    Described { outline, slots, places, settings, workers, workers_layer }
+    let endpoints = endpoints(plan, output);
+    Described { outline, slots, endpoints, settings, workers, workers_layer }
 }
 
 /// A task, and what is in force for it.
 pub(crate) struct Described<'a> {
     pub(crate) outline: &'a Outline,
     slots: Slots,
-    pub(crate) places: Places,
+    pub(crate) endpoints: Endpoints,
     settings: Vec<(&'static str, Vec<Setting>)>,
     workers: u32,
     workers_layer: String,
@@ -97,7 +97,7 @@ impl Described<'_> {
     /// What a slot leads to, if its connector says.
     fn place(&self, slot: &str) -> Option<String> {
         let mut names: Vec<String> = Vec::new();
-        for place in self.places.reads_from(slot).iter().chain(self.places.writes_to(slot)) {
+        for place in self.endpoints.reads_from(slot).iter().chain(self.endpoints.writes_to(slot)) {
             let name = place.to_string();
             if !names.contains(&name) {
                 names.push(name);
@@ -108,13 +108,13 @@ impl Described<'_> {
 }
 
 /// Where the slots of a task lead; unknown if it cannot be built.
-fn places(plan: Plan, output: &Output) -> Places {
+fn endpoints(plan: Plan, output: &Output) -> Endpoints {
     let name = plan.config.name();
     let Ok(built) = plan.build(Shard::default()) else {
         output.warn(&format!("{name} cannot be built, so its places are not shown; `check {name}` says why"));
-        return Places::default();
+        return Endpoints::default();
     };
-    built.places()
+    built.endpoints()
 }
 
 /// How many worker processes run a task, and who said so.

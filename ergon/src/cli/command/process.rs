@@ -9,9 +9,9 @@ use tokio::time::sleep;
 
 use super::run::{LATE, no_threads, of_terminal, refused};
 use crate::cli::args::{Format, Process, ProcessById};
+use crate::cli::humanize;
 use crate::cli::output::Output;
 use crate::cli::project::Project;
-use crate::cli::words;
 use crate::connector::Shard;
 use crate::error::{Error, ErrorKind};
 use crate::runner::stopping::Reason;
@@ -185,10 +185,7 @@ fn payload(process: &Process) -> Result<std::sync::Arc<SourceFile>, Error> {
 
 fn unknown_word(word: &str) -> Error {
     let error = Error::new(ErrorKind::Usage, format!("`{word}` is no part of a task"));
-    match suggest::hint(word, ["consumer"]) {
-        Some(hint) => error.with_hint(hint),
-        None => error,
-    }
+    error.with_hint_if(suggest::hint(word, ["consumer"]))
 }
 
 fn unreadable(name: &str, error: std::io::Error) -> Error {
@@ -218,14 +215,14 @@ fn shown(report: &SingleReport, format: Format) -> String {
 fn text(report: &SingleReport) -> String {
     let outcome = match &report.error {
         None => "succeeded".to_owned(),
-        Some(error) => format!("failed ({}): {}", error.category(), words::one_line(&chain(error))),
+        Some(error) => format!("failed ({}): {}", error.category(), humanize::one_line(&chain(error))),
     };
-    let mut text = format!("{}: {outcome}\n", words::one_line(&report.id));
+    let mut text = format!("{}: {outcome}\n", humanize::one_line(&report.id));
     for step in &report.steps {
         let attempts = if step.attempts == 1 { "attempt" } else { "attempts" };
         let error =
-            step.error.as_deref().map(|error| format!("  {}", words::one_line(error))).unwrap_or_default();
-        let (name, took) = (step.step.as_str(), words::time(step.elapsed));
+            step.error.as_deref().map(|error| format!("  {}", humanize::one_line(error))).unwrap_or_default();
+        let (name, took) = (step.step.as_str(), humanize::time(step.elapsed));
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {name:<10} {} {attempts:<8} {took:>7}{error}", step.attempts);
     }

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 
 use super::header::delimits;
-use super::{Csv, Quote};
-use crate::connector::file::{ByteSize, Fsync, refuse_to_empty};
+use super::{Csv, CsvFormat, Quote, error};
+use crate::connector::kit::file::{Fsync, refuse_to_empty};
 use crate::connector::{ConnectorConfig, ConnectorError, Context};
-use crate::settings::FilePath;
+use crate::settings::{ByteSize, FilePath};
 
 /// Makes a [`Csv`] connector: a file of records whose cells are separated by commas, or another character.
 ///
@@ -107,20 +107,15 @@ impl CsvConfig {
     /// Refuses what no file can be read with.
     fn check_reading(&self, delimiter: u8) -> Result<(), ConnectorError> {
         if self.header_row == 0 {
-            return Err(ConnectorError::permanent("`header_row = 0`, but the first line of a file is 1")
-                .with_hint("set `header_row = 1`"));
+            return Err(error::no_header_row());
         }
         let Some(escape) = self.escape else { return Ok(()) };
-        let message = match u8::try_from(escape) {
-            _ if self.quote == Quote::None => {
-                let message =
-                    "`escape` with `quote = \"none\"`: nothing is quoted, so there is nothing to escape";
-                return Err(ConnectorError::permanent(message).with_hint("leave one of them out"));
-            }
+        let refused = match u8::try_from(escape) {
+            _ if self.quote == Quote::None => return Err(error::escape_without_quotes()),
             Ok(byte) if byte.is_ascii_punctuation() && byte != delimiter => return Ok(()),
-            _ => format!("`escape = {:?}` cannot escape a quote", escape.to_string()),
+            _ => error::bad_escape(escape),
         };
-        Err(ConnectorError::permanent(message).with_hint("name one character, such as \"\\\\\""))
+        Err(refused)
     }
 }
 
@@ -130,17 +125,13 @@ impl ConnectorConfig for CsvConfig {
     fn build(&self, context: &Context) -> Result<Csv, ConnectorError> {
         let delimiter = match u8::try_from(self.delimiter) {
             Ok(byte) if delimits(byte) => byte,
-            _ => {
-                let message = format!("`delimiter = {:?}` cannot separate cells", self.delimiter);
-                return Err(ConnectorError::permanent(message)
-                    .with_hint("name one ASCII character, such as \",\", \";\" or \"\\t\""));
-            }
+            _ => return Err(error::bad_delimiter(self.delimiter)),
         };
         self.check_reading(delimiter)?;
         if !self.append {
             refuse_to_empty(context.shard)?;
         }
         let append = self.append || context.is_restart;
-        Ok(Csv::new(Self { append, ..self.clone() }, delimiter, context))
+        Ok(Csv::new(CsvFormat::new(Self { append, ..self.clone() }, delimiter), context))
     }
 }

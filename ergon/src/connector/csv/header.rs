@@ -4,7 +4,7 @@ use super::CsvConfig;
 use super::recovery::{Ahead, Bounds, Form, Found, State};
 use super::syntax::{Flaw, Rest, Syntax, Unfinished, What, is_line_end, line_end, line_ends};
 use crate::connector::ConnectorError;
-use crate::connector::file::{column_name, shown};
+use crate::connector::kit::file::{display_path, trimmed_name};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -97,7 +97,7 @@ pub(super) fn names(
     first: &Found,
 ) -> Result<Vec<String>, ConnectorError> {
     let wrong = |what: String, hint: &str| {
-        ConnectorError::permanent(format!("{} {what}", shown(&config.path))).with_hint(hint)
+        ConnectorError::permanent(format!("{} {what}", display_path(&config.path))).with_hint(hint)
     };
     match first.state {
         State::Whole => {}
@@ -121,7 +121,7 @@ pub(super) fn names(
                 "save it as UTF-8",
             ));
         };
-        let name = column_name(&cell);
+        let name = trimmed_name(&cell);
         if name.is_empty() {
             let hint =
                 "name the column; set `header_row` if another line names the columns, or `headers = false`";

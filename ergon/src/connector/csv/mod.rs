@@ -34,6 +34,7 @@
 //! ```
 
 mod config;
+mod error;
 mod header;
 mod recognition;
 mod records;
@@ -41,99 +42,72 @@ mod recovery;
 mod sink;
 mod source;
 mod syntax;
-mod torn;
+mod truncated;
 mod window;
-mod written;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::Arc;
 
-use super::file::{Feed, file_name, is_pipe, is_stream, pipe_to_read, writable};
-use super::{Capabilities, Connector, ConnectorError, Context, Direction, Shard};
+use super::kit::file::{
+    AppendFile, FileConnector, Format, ReadError, ReadRequest, RecordSender, check_writable, file_name,
+};
+use super::{Capabilities, ConnectorError, Shard};
+use crate::transaction::{Payload, Transaction};
 use records::Line;
-use sink::Out;
-
-use crate::transaction::Payload;
+use sink::RecordEncoder;
 
 pub use config::CsvConfig;
 pub use syntax::Quote;
 
 /// The connector of a [`CsvConfig`]; a source and a sink.
+pub type Csv = FileConnector<CsvFormat>;
+
+/// Records of cells; the format of [`Csv`].
 #[derive(Debug)]
-pub struct Csv {
+pub struct CsvFormat {
     config: CsvConfig,
     delimiter: u8,
-    shard: Shard,
-    direction: Direction,
-    /// Whether the source follows the file.
-    streaming: bool,
     /// The file's name without its folders.
     file: Arc<str>,
-    feed: Feed<Line>,
-    /// Opened by `open` or by the first dispatch; shared with the thread that a slow write goes on.
-    out: Arc<Mutex<Option<Out>>>,
-    /// How many records are this worker's; counted when it is first asked for.
-    total: tokio::sync::OnceCell<u64>,
 }
 
-impl Csv {
-    fn new(config: CsvConfig, delimiter: u8, context: &Context) -> Self {
-        Self {
-            delimiter,
-            shard: context.shard,
-            direction: context.direction,
-            streaming: context.streaming,
-            file: file_name(&config.path),
-            feed: Feed::new(&config.path),
-            out: Arc::default(),
-            total: tokio::sync::OnceCell::new(),
-            config,
-        }
+impl CsvFormat {
+    fn new(config: CsvConfig, delimiter: u8) -> Self {
+        Self { file: file_name(&config.path), config, delimiter }
     }
 }
 
-impl Connector for Csv {
+impl Format for CsvFormat {
     const KIND: &'static str = "csv";
 
-    async fn open(&self) -> Result<(), ConnectorError> {
-        match self.direction {
-            // A pipe is opened by the first fetch: a run that cannot begin takes nothing out of it, nor does a check.
-            Direction::Source if is_pipe(&self.config.path) => pipe_to_read(&self.config.path, self.shard),
-            Direction::Source => self.start_reading().await,
-            Direction::Sink => self.start_writing().await,
-            // Nobody knows yet which side is used, and a source must not make or empty the file.
-            Direction::Any => Ok(()),
-        }
+    type Record = Line;
+    type Encoder = RecordEncoder;
+
+    fn path(&self) -> &Path {
+        &self.config.path
     }
 
-    async fn start(&self) -> Result<(), ConnectorError> {
-        self.begin_writing()
+    fn read(&self, request: &ReadRequest, records: &mut RecordSender<Line>) -> Result<(), ReadError> {
+        source::read(self, request, records)
     }
 
-    async fn close(&self) -> Result<(), ConnectorError> {
-        self.feed.close();
-        self.finish_writing().await
+    fn transaction(&self, records: &mut dyn Iterator<Item = Line>) -> Option<Transaction> {
+        records.next().map(|line| source::transaction(self, line))
     }
 
-    /// A sink makes its file when it opens; a check only finds out whether it could be written.
-    async fn check(&self) -> Result<(), ConnectorError> {
-        match self.direction {
-            Direction::Sink => writable(&self.config.path, self.config.create),
-            _ => {
-                self.open().await?;
-                self.close().await
-            }
-        }
+    async fn open(&self, shard: Shard) -> Result<(AppendFile, RecordEncoder), ConnectorError> {
+        sink::open(&self.config, self.delimiter, shard).await
     }
 
-    fn capabilities(&self) -> Capabilities<'_> {
-        // Whoever reads a stream once more takes what is in it away from the fetches.
-        if is_stream(&self.config.path) {
-            Capabilities::none().rows(Payload::into_text_row)
-        } else {
-            Capabilities::none().count(self).fetch_by_id(self).rows(Payload::into_text_row)
-        }
+    async fn check(&self, _: Shard) -> Result<(), ConnectorError> {
+        check_writable(&self.config.path, self.config.create)
+    }
+
+    fn capabilities(file: &Csv) -> Capabilities<'_> {
+        let rows = Capabilities::none().rows(Payload::into_text_row);
+        if file.format().is_stream() { rows } else { rows.count(file).fetch_by_id(file) }
     }
 }

@@ -6,7 +6,7 @@ use super::header::Header;
 use super::recovery::{Ahead, Bounds, Form, State};
 use super::syntax::{Rest, Syntax, line_ends};
 use crate::connector::ConnectorError;
-use crate::connector::file::{column_name, header_below, refuse_other_format, shown};
+use crate::connector::kit::file::{display_path, header_below, refuse_other_kind, trimmed_name};
 
 /// How many records below the first are looked at.
 const SAMPLE: usize = 50;
@@ -23,11 +23,11 @@ struct Row {
 impl Row {
     /// How many of its cells are not blank.
     fn names(&self) -> usize {
-        self.cells.iter().filter(|cell| !column_name(cell).is_empty()).count()
+        self.cells.iter().filter(|cell| !trimmed_name(cell).is_empty()).count()
     }
 
     fn has_number(&self) -> bool {
-        self.cells.iter().any(|cell| column_name(cell).parse::<f64>().is_ok())
+        self.cells.iter().any(|cell| trimmed_name(cell).parse::<f64>().is_ok())
     }
 
     fn is_comment(&self) -> bool {
@@ -45,9 +45,9 @@ pub(super) fn recognize(
     header: &Header,
     rest: Rest,
 ) -> Result<(), ConnectorError> {
-    refuse_other_format(&config.path, bytes, "CSV")?;
+    refuse_other_kind(&config.path, bytes, "CSV")?;
     let wrong = |what: String, hint: String| {
-        Err(ConnectorError::permanent(format!("{} {what}", shown(&config.path))).with_hint(hint))
+        Err(ConnectorError::permanent(format!("{} {what}", display_path(&config.path))).with_hint(hint))
     };
     if is_json(bytes.get(header.begins..).unwrap_or_default()) {
         return wrong("holds JSON, expected CSV".to_owned(), "read it with a `JsonLinesConfig`".to_owned());

@@ -1,10 +1,8 @@
 //! A file's records, and the names of its columns.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use csv::{Reader, ReaderBuilder};
 
 use super::CsvConfig;
 use super::header::{Header, names, place, words};
@@ -12,7 +10,9 @@ use super::recognition::recognize;
 use super::recovery::{Ahead, Bounds, Form, Found, State};
 use super::syntax::{Flaw, Quote, Rest, Scan, Syntax, Unfinished, What, is_line_end, line_ends};
 use super::window::Window;
-use crate::connector::file::{ENOUGH, Text, Turn, cannot, is_stream, shown};
+use crate::connector::kit::file::{
+    InputFile, Next, Parser, RECOGNITION_BYTES, Turn, display_path, file_error, is_stream,
+};
 use crate::connector::{ConnectorError, Shard};
 
 /// How much of a record that is too long is kept, to recognize it by.
@@ -20,7 +20,7 @@ const BEGINNING: usize = 1024;
 
 /// One record of the file.
 #[derive(Debug)]
-pub(super) struct Line {
+pub struct Line {
     /// Counted from 1, without the header.
     pub(super) number: u64,
     /// The line it begins on, counted from 1.
@@ -43,14 +43,6 @@ pub(super) struct Broken {
     pub(super) place: Option<(u64, u64)>,
     /// The record as it is in the file, where the cells do not say all of it.
     pub(super) raw: Option<Bytes>,
-}
-
-/// What comes next in the file.
-pub(super) enum Next {
-    Record(Line),
-    /// Nothing now; the file may grow.
-    Dry,
-    End,
 }
 
 /// Reads a file record by record, of which one worker's share is kept.
@@ -97,11 +89,11 @@ impl<'a> Records<'a> {
         let mut records = Self::open(config, delimiter, shard, follow)?;
         records.recognizes = true;
         let stream = is_stream(&config.path);
-        while !stream && records.window.rest().len() < ENOUGH && records.fill()? {}
+        while !stream && records.window.rest().len() < RECOGNITION_BYTES && records.fill()? {}
         if records.learn()? || !records.config.headers || follow {
             return Ok(records);
         }
-        let message = format!("{} has no content, expected a header", shown(&config.path));
+        let message = format!("{} has no content, expected a header", display_path(&config.path));
         Err(ConnectorError::permanent(message).with_hint(
             "look whether the file was written in full; a file without a header needs `headers = false`",
         ))
@@ -117,7 +109,7 @@ impl<'a> Records<'a> {
             config.escape.and_then(|escape| u8::try_from(escape).ok()).filter(|escape| *escape != b'"');
         Ok(Self {
             config,
-            window: Window::new(Text::open(&config.path, follow)?),
+            window: Window::new(InputFile::open(&config.path, follow)?),
             form: Form { syntax: Syntax { delimiter, quote: config.quote, escape }, columns: None },
             names: Arc::default(),
             line: 1,
@@ -137,48 +129,6 @@ impl<'a> Records<'a> {
         self.form.syntax.delimiter
     }
 
-    /// Reads up to the next record that is to be handed out.
-    pub(super) fn next(&mut self) -> Result<Next, ConnectorError> {
-        loop {
-            if self.skipping {
-                self.skipping = !self.window.take_line();
-            }
-            if self.skipping || (!self.headed && !self.learn()?) {
-                if !self.ended && !self.more()? {
-                    return Ok(Next::Dry);
-                }
-            } else {
-                match self.find() {
-                    Err(Unfinished) if self.more()? => {}
-                    Err(Unfinished) => return Ok(Next::Dry),
-                    Ok((Some(found), limited)) => {
-                        self.number += 1;
-                        let is_ours = self.shard.owns(self.number - 1);
-                        let line = is_ours.then(|| self.line(&found, limited));
-                        self.pass(&found);
-                        if let Some(line) = line {
-                            return Ok(Next::Record(line));
-                        }
-                    }
-                    Ok((None, _)) => self.take(self.window.rest().len()),
-                }
-            }
-            if self.ended && self.window.rest().is_empty() {
-                if !self.window.is_followed() {
-                    return Ok(Next::End);
-                }
-                self.restart();
-            }
-        }
-    }
-
-    /// Looks what became of a file that is followed, after [`Next::Dry`].
-    pub(super) fn turn(&mut self) -> Result<(), ConnectorError> {
-        let turn = self.window.turn().map_err(|error| cannot("read on in", &self.config.path, error))?;
-        self.ended = turn == Turn::Another;
-        Ok(())
-    }
-
     /// Begins with the file that took the place of the one that was read.
     fn restart(&mut self) {
         self.file += 1;
@@ -187,7 +137,7 @@ impl<'a> Records<'a> {
     }
 
     fn fill(&mut self) -> Result<bool, ConnectorError> {
-        self.window.fill().map_err(|error| cannot("read on in", &self.config.path, error))
+        self.window.fill().map_err(|error| file_error("read on in", &self.config.path, error))
     }
 
     /// Gets more bytes, or the knowledge that there are none; says false where that is not known yet.
@@ -352,7 +302,7 @@ impl<'a> Records<'a> {
     fn warn(&mut self, line: &Line) {
         let Some(Broken { what, place: Some((at, column)), .. }) = &line.broken else { return };
         if !std::mem::replace(&mut self.warned, true) {
-            let (file, record) = (shown(&self.config.path), line.number);
+            let (file, record) = (display_path(&self.config.path), line.number);
             tracing::warn!(
                 file,
                 record,
@@ -361,6 +311,51 @@ impl<'a> Records<'a> {
                 "a record {what}; it is refused. If the file is written another way, set `quote` or `escape`"
             );
         }
+    }
+}
+
+impl Parser for Records<'_> {
+    type Record = Line;
+
+    fn next(&mut self) -> Result<Next<Line>, ConnectorError> {
+        loop {
+            if self.skipping {
+                self.skipping = !self.window.take_line();
+            }
+            if self.skipping || (!self.headed && !self.learn()?) {
+                if !self.ended && !self.more()? {
+                    return Ok(Next::Dry);
+                }
+            } else {
+                match self.find() {
+                    Err(Unfinished) if self.more()? => {}
+                    Err(Unfinished) => return Ok(Next::Dry),
+                    Ok((Some(found), limited)) => {
+                        self.number += 1;
+                        let is_ours = self.shard.owns(self.number - 1);
+                        let line = is_ours.then(|| self.line(&found, limited));
+                        self.pass(&found);
+                        if let Some(line) = line {
+                            let size = line.weight();
+                            return Ok(Next::Record(line, size));
+                        }
+                    }
+                    Ok((None, _)) => self.take(self.window.rest().len()),
+                }
+            }
+            if self.ended && self.window.rest().is_empty() {
+                if !self.window.is_followed() {
+                    return Ok(Next::End);
+                }
+                self.restart();
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Result<(), ConnectorError> {
+        let turn = self.window.turn().map_err(|error| file_error("read on in", &self.config.path, error))?;
+        self.ended = turn == Turn::Another;
+        Ok(())
     }
 }
 
@@ -386,8 +381,4 @@ impl Line {
         let raw = self.broken.as_ref().and_then(|broken| broken.raw.as_ref()).map_or(0, Bytes::len);
         self.cells.iter().map(String::len).sum::<usize>() + raw
     }
-}
-
-pub(super) fn reader<R: Read>(delimiter: u8, from: R) -> Reader<R> {
-    ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(from)
 }

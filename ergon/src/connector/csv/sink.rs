@@ -1,105 +1,75 @@
-//! Dispatching to a file, whole records only.
+//! Writing transactions to a file, one in each record.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use csv::{QuoteStyle, WriterBuilder};
+use serde_json::Value;
 
 use super::records::Records;
-use super::torn::ending;
-use super::written::{Style, write};
-use super::{Csv, CsvConfig};
-use crate::connector::file::{
-    AppendFile, Batch, Mode, cells, in_order, is_pipe, named, place, refuse_to_share,
+use super::{CsvConfig, truncated};
+use crate::connector::kit::file::{
+    AppendFile, Encoder, Ending, Tail, WriteOptions, cells, in_order, is_pipe, named, refuse_to_share,
 };
-use crate::connector::{ConnectorError, Endpoint, Shard, Sink};
+use crate::connector::{ConnectorError, Shard};
 use crate::transaction::Transaction;
 
-/// The file that is written to, and its columns.
+/// Encodes transactions as records under the columns of the file.
 #[derive(Debug)]
-pub(super) struct Out {
-    file: AppendFile,
+pub struct RecordEncoder {
     config: CsvConfig,
     style: Style,
     /// Known from the first transaction on.
     names: Option<Arc<[String]>>,
 }
 
-impl Sink for Csv {
-    async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
-        self.start_writing().await?;
-        // Without fsync a write only copies to the system's memory; sending it to another thread would cost more.
-        if !lock(&self.out).as_ref().is_some_and(|out| out.file.may_wait()) {
-            return append(&self.out, &transactions);
-        }
-        let out = Arc::clone(&self.out);
-        finished(tokio::task::spawn_blocking(move || append(&out, &transactions)).await)
+/// Opens the file for writing.
+pub(super) async fn open(
+    config: &CsvConfig,
+    delimiter: u8,
+    shard: Shard,
+) -> Result<(AppendFile, RecordEncoder), ConnectorError> {
+    if is_pipe(&config.path) {
+        refuse_to_share(&config.path, shard)?;
     }
-
-    fn writes_to(&self) -> Vec<Endpoint> {
-        vec![place(&self.config.path)]
-    }
+    let options = WriteOptions { create: config.create, append: config.append, fsync: config.fsync };
+    let file = AppendFile::open(&config.path, options).await?;
+    let style = Style { delimiter, raw: config.raw };
+    Ok((file, RecordEncoder { config: config.clone(), style, names: None }))
 }
 
-impl Csv {
-    /// Opens the file for writing, unless it is open.
-    pub(super) async fn start_writing(&self) -> Result<(), ConnectorError> {
-        let config = &self.config;
-        if self.feed.is_closed() {
-            return Err(ConnectorError::permanent(format!(
-                "{} was closed before this dispatch",
-                config.path
-            )));
-        }
-        if lock(&self.out).is_some() {
-            return Ok(());
-        }
-        if is_pipe(&config.path) {
-            refuse_to_share(&config.path, self.shard)?;
-        }
-        let mode = Mode { create: config.create, append: config.append, fsync: config.fsync };
-        let file = AppendFile::reach(&config.path, mode).await?;
-        let style = Style { delimiter: self.delimiter, raw: config.raw };
-        // Another dispatch may have been faster.
-        lock(&self.out).get_or_insert(Out { file, config: config.clone(), style, names: None });
-        Ok(())
-    }
-
-    /// Empties the file, if it is open and to be emptied.
-    pub(super) fn begin_writing(&self) -> Result<(), ConnectorError> {
-        lock(&self.out).as_mut().map_or(Ok(()), |out| out.file.begin())
-    }
-
-    pub(super) async fn finish_writing(&self) -> Result<(), ConnectorError> {
-        let Some(mut out) = lock(&self.out).take() else { return Ok(()) };
-        finished(tokio::task::spawn_blocking(move || out.file.finish()).await)
-    }
-}
-
-impl Out {
-    /// Writes the transactions that fit the columns, and says which do not.
-    fn append(&mut self, transactions: &[Transaction]) -> Result<(), ConnectorError> {
-        let mut batch = Batch::default();
-        for transaction in transactions {
-            batch.add(|line| self.line(transaction, line));
-        }
-        let (delimiter, max) = (self.style.delimiter, self.config.max_record.bytes());
-        self.file.append(batch, |file, tail| ending(file, tail, delimiter, max))
-    }
-
-    fn line(&mut self, transaction: &Transaction, line: &mut Vec<u8>) -> Result<(), ConnectorError> {
+impl Encoder for RecordEncoder {
+    fn encode(
+        &mut self,
+        transaction: &Transaction,
+        line: &mut Vec<u8>,
+        file: &mut AppendFile,
+    ) -> Result<bool, ConnectorError> {
         let cells = cells(transaction)?;
         let names = match &self.names {
             Some(names) => Arc::clone(names),
-            None => self.decide_on(cells.keys().cloned().collect(), transaction)?,
+            None => self.decide_on(cells.keys().cloned().collect(), transaction, file)?,
         };
         let row = in_order(cells, &names, transaction)?;
         write(&row, self.style, line)
-            .map_err(|error| ConnectorError::permanent("the record cannot be written").with_source(error))
+            .map_err(|error| ConnectorError::permanent("the record cannot be written").with_source(error))?;
+        Ok(true)
     }
 
+    fn ending(&self, file: &File, tail: Tail) -> io::Result<Ending> {
+        truncated::ending(file, tail, self.style.delimiter, self.config.max_record.bytes())
+    }
+}
+
+impl RecordEncoder {
     /// Takes the columns of the file if it has some, else makes these its columns.
     fn decide_on(
         &mut self,
         names: Vec<String>,
         transaction: &Transaction,
+        file: &mut AppendFile,
     ) -> Result<Arc<[String]>, ConnectorError> {
         named(&names, transaction)?;
         let mut names: Arc<[String]> = names.into();
@@ -110,7 +80,7 @@ impl Out {
                 ConnectorError::permanent("the header cannot be written").with_source(error)
             })?;
             head.push(b'\n');
-            if !self.file.head(&head)? {
+            if !file.head(&head)? {
                 let there = Records::new(&self.config, self.style.delimiter, Shard::default())?;
                 // The file itself may name its delimiter.
                 self.style.delimiter = there.delimiter();
@@ -122,19 +92,62 @@ impl Out {
     }
 }
 
-fn append(out: &Mutex<Option<Out>>, transactions: &[Transaction]) -> Result<(), ConnectorError> {
-    match lock(out).as_mut() {
-        Some(out) => out.append(transactions),
-        None => Err(ConnectorError::permanent("the file was closed before this dispatch")),
+/// How records are written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Style {
+    pub(super) delimiter: u8,
+    /// Nothing is put before a text that a spreadsheet would run.
+    pub(super) raw: bool,
+}
+
+impl Style {
+    /// The name that a column of the file has in transactions: without the apostrophe that was put before it.
+    pub(super) fn meant(self, name: &str) -> &str {
+        let bare = name.strip_prefix('\'').filter(|bare| !self.raw && looks_like_formula(bare));
+        bare.unwrap_or(name)
     }
 }
 
-fn lock(out: &Mutex<Option<Out>>) -> MutexGuard<'_, Option<Out>> {
-    out.lock().unwrap_or_else(PoisonError::into_inner)
+/// Writes one record, without the line's end.
+pub(super) fn write(row: &[Value], style: Style, line: &mut Vec<u8>) -> Result<(), csv::Error> {
+    let texts = row.iter().map(text);
+    let cells: Vec<Cow<'_, str>> = texts.collect();
+    let is_guarded = |(value, text): (&Value, &Cow<'_, str>)| !style.raw && may_be_run(value, text);
+    let guarded = row.iter().zip(&cells).any(is_guarded);
+    let quotes = if guarded { QuoteStyle::Always } else { QuoteStyle::Necessary };
+    let mut writer = WriterBuilder::new()
+        .delimiter(style.delimiter)
+        .quote_style(quotes)
+        .buffer_capacity(256)
+        .from_writer(&mut *line);
+    for pair in row.iter().zip(&cells) {
+        if guarded && is_guarded(pair) {
+            writer.write_field(format!("'{}", pair.1))?;
+        } else {
+            writer.write_field(&**pair.1)?;
+        }
+    }
+    writer.write_record(None::<&[u8]>)?;
+    writer.flush()?;
+    drop(writer);
+    // The caller ends the line.
+    line.pop_if(|last| *last == b'\n');
+    Ok(())
 }
 
-fn finished(
-    joined: Result<Result<(), ConnectorError>, tokio::task::JoinError>,
-) -> Result<(), ConnectorError> {
-    joined.map_err(|error| ConnectorError::unknown("the write did not come to its end").with_source(error))?
+fn text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::Null => Cow::Borrowed(""),
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
+    }
+}
+
+/// Says whether a spreadsheet would take this for a formula.
+fn may_be_run(value: &Value, text: &str) -> bool {
+    !value.is_number() && looks_like_formula(text)
+}
+
+fn looks_like_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err()
 }

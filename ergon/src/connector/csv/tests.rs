@@ -7,8 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::connector::file::ByteSize;
-use crate::connector::{ConnectorConfig, Count, Delivery, Endpoint, FetchRequest, ItemOutcome, Sink, Source};
+use crate::connector::{
+    Connector, ConnectorConfig, Context, Count, Delivery, Direction, Endpoint, FetchRequest, ItemOutcome,
+    Sink, Source,
+};
+use crate::settings::ByteSize;
 use crate::transaction::{Payload, Transaction};
 
 fn context(direction: Direction) -> Context {

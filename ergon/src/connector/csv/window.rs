@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::syntax::is_line_end;
-use crate::connector::file::{Text, Turn};
+use crate::connector::kit::file::{InputFile, Turn};
 
 /// The least that is read at once.
 const PIECE: usize = 64 * 1024;
@@ -11,13 +11,13 @@ const PIECE: usize = 64 * 1024;
 /// Bytes that were read and not yet taken.
 #[derive(Debug)]
 pub(super) struct Window {
-    file: Text,
+    file: InputFile,
     bytes: Vec<u8>,
     start: usize,
 }
 
 impl Window {
-    pub(super) fn new(file: Text) -> Self {
+    pub(super) fn new(file: InputFile) -> Self {
         Self { file, bytes: Vec::new(), start: 0 }
     }
 
@@ -56,14 +56,11 @@ impl Window {
 
     /// Whether more can still be added to the file, or another take its place.
     pub(super) fn is_followed(&self) -> bool {
-        matches!(self.file, Text::Followed(_))
+        self.file.is_followed()
     }
 
     /// Looks what became of a file that was read to its end.
     pub(super) fn turn(&mut self) -> io::Result<Turn> {
-        match &mut self.file {
-            Text::Once(_) => Ok(Turn::Same),
-            Text::Followed(file) => file.turn(),
-        }
+        self.file.turn()
     }
 }

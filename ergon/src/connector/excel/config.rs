@@ -3,10 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Excel;
-use crate::connector::file::ByteSize;
+use super::{Excel, ExcelFormat, error};
 use crate::connector::{ConnectorConfig, ConnectorError, Context};
-use crate::settings::FilePath;
+use crate::settings::{ByteSize, FilePath};
 
 /// Makes an [`Excel`] connector: one sheet of an `.xlsx` workbook.
 ///
@@ -125,18 +124,15 @@ impl ConnectorConfig for ExcelConfig {
 
     fn build(&self, context: &Context) -> Result<Excel, ConnectorError> {
         if self.header_row == 0 {
-            return Err(ConnectorError::permanent("`header_row = 0`, but the first row of a sheet is 1")
-                .with_hint("set `header_row = 1`"));
+            return Err(error::no_header_row());
         }
         if context.streaming {
-            let message = "a workbook cannot be followed: rows are not added to it, it is written as a whole";
-            return Err(ConnectorError::permanent(message)
-                .with_hint("leave `streaming` out, and run the task again for the next workbook"));
+            return Err(error::followed());
         }
         if let Some(Filter { equals: Value::Array(_) | Value::Object(_) | Value::Null, .. }) = self.filter {
-            return Err(ConnectorError::permanent("the filter's `equals` is no text, number or flag"));
+            return Err(error::bad_filter());
         }
         let append = self.append || context.is_restart;
-        Ok(Excel::new(Self { append, ..self.clone() }, context))
+        Ok(Excel::new(ExcelFormat::new(Self { append, ..self.clone() }), context))
     }
 }

@@ -5,10 +5,26 @@ use std::path::Path;
 use calamine::XlsxError;
 
 use crate::connector::ConnectorError;
-use crate::connector::file::{ByteSize, Format, closest, shown};
+use crate::connector::kit::file::{FileKind, closest, display_path};
+use crate::settings::ByteSize;
+
+pub(super) fn no_header_row() -> ConnectorError {
+    ConnectorError::permanent("`header_row = 0`, but the first row of a sheet is 1")
+        .with_hint("set `header_row = 1`")
+}
+
+pub(super) fn followed() -> ConnectorError {
+    let message = "a workbook cannot be followed: rows are not added to it, it is written as a whole";
+    ConnectorError::permanent(message)
+        .with_hint("leave `streaming` out, and run the task again for the next workbook")
+}
+
+pub(super) fn bad_filter() -> ConnectorError {
+    ConnectorError::permanent("the filter's `equals` is no text, number or flag")
+}
 
 fn permanent(path: &Path, what: &str, hint: &str) -> ConnectorError {
-    ConnectorError::permanent(format!("{} {what}", shown(path))).with_hint(hint)
+    ConnectorError::permanent(format!("{} {what}", display_path(path))).with_hint(hint)
 }
 
 pub(super) fn empty_file(path: &Path) -> ConnectorError {
@@ -22,26 +38,26 @@ pub(super) fn old_workbook(path: &Path) -> ConnectorError {
 }
 
 /// A file of another format; of none that is known, most likely a text.
-pub(super) fn no_workbook(path: &Path, format: Option<Format>) -> ConnectorError {
+pub(super) fn no_workbook(path: &Path, format: Option<FileKind>) -> ConnectorError {
     let what = match format {
         Some(format) => format!("{}, expected an .xlsx workbook", format.what()),
         None => "is no .xlsx workbook".to_owned(),
     };
     let hint = match format {
-        Some(Format::BinaryWorkbook | Format::OpenDocument) => {
+        Some(FileKind::BinaryWorkbook | FileKind::OpenDocument) => {
             "open it in Excel or LibreOffice and save it as `Excel Workbook (.xlsx)`; another name for the file does not do"
         }
-        Some(Format::Gzip) => "unpack it first, such as with `gunzip`",
-        Some(Format::Bzip2) => "unpack it first, such as with `bunzip2`",
-        Some(Format::Zstd) => "unpack it first, such as with `unzstd`",
-        Some(Format::Xz) => "unpack it first, such as with `unxz`",
-        Some(Format::Zip) => "unpack it first, such as with `unzip`",
-        Some(Format::Html) => {
+        Some(FileKind::Gzip) => "unpack it first, such as with `gunzip`",
+        Some(FileKind::Bzip2) => "unpack it first, such as with `bunzip2`",
+        Some(FileKind::Zstd) => "unpack it first, such as with `unzstd`",
+        Some(FileKind::Xz) => "unpack it first, such as with `unxz`",
+        Some(FileKind::Zip) => "unpack it first, such as with `unzip`",
+        Some(FileKind::Html) => {
             "open it in Excel and save it as `Excel Workbook (.xlsx)`; or look at the page, which may be a login or an \
              error that was saved in the place of the workbook"
         }
-        Some(Format::Xml) => "open it in Excel and save it as `Excel Workbook (.xlsx)`",
-        None | Some(Format::Utf16 | Format::Utf32) => {
+        Some(FileKind::Xml) => "open it in Excel and save it as `Excel Workbook (.xlsx)`",
+        None | Some(FileKind::Utf16 | FileKind::Utf32) => {
             "read a file of separated values with a `CsvConfig`; else name a file that was saved as `Excel Workbook (.xlsx)`"
         }
         _ => "name a file that was saved as `Excel Workbook (.xlsx)`",

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::sheet::{Cell, Cells, next_content};
 use super::{cell, error};
 use crate::connector::ConnectorError;
-use crate::connector::file::{column_name, header_below};
+use crate::connector::kit::file::{header_below, trimmed_name};
 
 /// How many rows below the header are looked at.
 const SAMPLE: usize = 20;
@@ -46,7 +46,7 @@ pub(super) fn header(cells: &mut Cells<'_>, row: u32) -> Result<Table, Connector
             Ok(other) => other.to_string(),
             Err(bad) => return Err(error::header_is_error(cells.path, &cells.sheet, &place, &bad.holds)),
         };
-        if !column_name(&shown).is_empty() {
+        if !trimmed_name(&shown).is_empty() {
             titles.push(Named { column: cell.column, shown });
         }
     }
@@ -63,7 +63,7 @@ pub(super) fn header(cells: &mut Cells<'_>, row: u32) -> Result<Table, Connector
         if *column != expected {
             return Err(error::blank_header(path, &sheet, &cell::name(expected, row)));
         }
-        let name = column_name(shown);
+        let name = trimmed_name(shown);
         if let Some(same) = names.iter().position(|earlier| earlier == name) {
             let earlier = titles.get(same).map_or("", |title| &title.shown);
             let places = [same, names.len()].map(|index| first + u32::try_from(index).unwrap_or(u32::MAX));
@@ -99,5 +99,5 @@ fn better_row(named: &[Named], below: &[Vec<&Cell>]) -> Option<(u32, usize)> {
 }
 
 fn is_name(cell: &Cell) -> bool {
-    matches!(&cell.value, Ok(Value::String(text)) if column_name(text).parse::<f64>().is_err())
+    matches!(&cell.value, Ok(Value::String(text)) if trimmed_name(text).parse::<f64>().is_err())
 }

@@ -8,9 +8,33 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::marks;
 use crate::connector::ConnectorError;
-use crate::connector::file::cannot;
+use crate::connector::kit::file::file_error;
+
+/// The part of a workbook that holds the mark, and its name there. Programs that save the workbook keep it.
+///
+/// The mark says which rows the workbook has: a crash after the workbook was written and before the file of rows was
+/// removed must not add them twice. The file of rows has a mark of its own, which the workbook gets with the rows.
+pub(super) const MARK_PART: &str = "docProps/custom.xml";
+pub(super) const MARK_NAME: &str = "Ergon rows";
+
+/// What a line with a mark begins with, behind the quote.
+const MARK: &str = "rows:";
+
+/// Makes a mark that no other file of rows has.
+pub(super) fn new_mark() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
+/// The mark as a line of the file of rows.
+pub(super) fn mark_line(mark: &str) -> String {
+    format!("\"{MARK}{mark}\"")
+}
+
+fn mark_of(line: &[u8]) -> Option<String> {
+    let text: String = serde_json::from_slice(line).ok()?;
+    text.strip_prefix(MARK).map(str::to_owned)
+}
 
 /// A row, and the transaction that it was made of.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,7 +48,7 @@ pub(super) struct Saved<'a> {
 pub(super) enum Line {
     Names(Vec<String>),
     Row(Vec<Value>),
-    /// Which rows the workbook has when it has these; see [`marks`].
+    /// Which rows the workbook has when it has these; see [`MARK_PART`].
     Mark(String),
 }
 
@@ -45,7 +69,7 @@ pub(super) fn beside(workbook: &Path) -> PathBuf {
 
 impl Lines {
     pub(super) fn open(path: &Path) -> Result<Self, ConnectorError> {
-        let file = File::open(path).map_err(|error| cannot("read", path, error))?;
+        let file = File::open(path).map_err(|error| file_error("read", path, error))?;
         Ok(Self { path: path.to_owned(), split: BufReader::new(file).split(b'\n'), named: false })
     }
 
@@ -62,7 +86,7 @@ impl Lines {
     /// The next line that is whole, and its bytes: half a line is of a dispatch that never returned.
     pub(super) fn next(&mut self) -> Result<Option<(Line, Vec<u8>)>, ConnectorError> {
         for bytes in &mut self.split {
-            let bytes = bytes.map_err(|error| cannot("read", &self.path, error))?;
+            let bytes = bytes.map_err(|error| file_error("read", &self.path, error))?;
             if let Some(line) = parse(&bytes, self.named) {
                 self.named |= matches!(line, Line::Names(_));
                 return Ok(Some((line, bytes)));
@@ -80,7 +104,7 @@ fn parse(bytes: &[u8], named: bool) -> Option<Line> {
         }
         b'[' if named => serde_json::from_slice(bytes).ok().map(Line::Row),
         b'[' => serde_json::from_slice(bytes).ok().map(Line::Names),
-        b'"' => marks::of_line(bytes).map(Line::Mark),
+        b'"' => mark_of(bytes).map(Line::Mark),
         _ => None,
     }
 }

@@ -55,115 +55,92 @@
 mod cell;
 mod config;
 mod error;
+mod existing;
 mod header;
-mod kept;
 mod lines;
-mod marks;
 mod partial;
 mod parts;
+mod recovered;
 mod rows;
 mod scan;
 mod sheet;
 mod sink;
 mod source;
-mod taken;
 mod workbook;
-mod written;
+mod writer;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
-use super::file::{Feed, file_name};
-use super::{Capabilities, Connector, ConnectorError, Context, Direction, Shard};
+use super::kit::file::{AppendFile, FileConnector, Format, ReadError, ReadRequest, RecordSender, file_name};
+use super::{Capabilities, ConnectorError, FetchRequest, Shard};
+use crate::transaction::{Payload, Transaction};
 use header::Table;
 use rows::Row;
-use sink::Out;
-
-use crate::transaction::Payload;
+use sink::RowEncoder;
 
 pub use config::{DateFormat, ExcelConfig, Filter};
 
 /// The connector of an [`ExcelConfig`]; a source and a sink.
+pub type Excel = FileConnector<ExcelFormat>;
+
+/// Rows of a sheet of a workbook; the format of [`Excel`].
 #[derive(Debug)]
-pub struct Excel {
+pub struct ExcelFormat {
     config: ExcelConfig,
-    shard: Shard,
-    direction: Direction,
     /// The file's name without its folders.
     file: Arc<str>,
     /// The sheet and its header; known once the workbook is open.
-    table: Arc<OnceLock<Table>>,
-    feed: Feed<Row>,
-    /// Opened by `open` or by the first dispatch.
-    out: Arc<Mutex<Out>>,
-    /// How many rows are this worker's; counted when it is first asked for.
-    total: tokio::sync::OnceCell<u64>,
+    table: OnceLock<Table>,
 }
 
-impl Excel {
-    fn new(config: ExcelConfig, context: &Context) -> Self {
-        Self {
-            shard: context.shard,
-            direction: context.direction,
-            file: file_name(&config.path),
-            table: Arc::default(),
-            feed: Feed::new(&config.path),
-            out: Arc::default(),
-            total: tokio::sync::OnceCell::new(),
-            config,
-        }
+impl ExcelFormat {
+    fn new(config: ExcelConfig) -> Self {
+        Self { file: file_name(&config.path), table: OnceLock::new(), config }
     }
 }
 
-impl Connector for Excel {
+impl Format for ExcelFormat {
     const KIND: &'static str = "excel";
 
-    async fn open(&self) -> Result<(), ConnectorError> {
-        match self.direction {
-            Direction::Source => self.start_reading().await,
-            Direction::Sink => self.start_writing().await,
-            // Nobody knows yet which side is used, and a source must not make a file.
-            Direction::Any => Ok(()),
-        }
+    type Record = Row;
+    type Encoder = RowEncoder;
+
+    fn path(&self) -> &Path {
+        &self.config.path
     }
 
-    /// From now on, closing finishes the workbook. A run that cannot begin leaves the rows of an unfinished one where
-    /// they are.
-    async fn start(&self) -> Result<(), ConnectorError> {
-        self.begin_writing();
-        Ok(())
+    fn read(&self, request: &ReadRequest, records: &mut RecordSender<Row>) -> Result<(), ReadError> {
+        source::read(self, request, records)
     }
 
-    async fn close(&self) -> Result<(), ConnectorError> {
-        self.feed.close();
-        self.finish_writing().await
+    fn unit(&self, request: &FetchRequest) -> usize {
+        if self.config.batch_mode { request.batch_size() } else { 1 }
     }
 
-    /// A little longer than what it allows itself, so that its own words are heard.
-    fn close_timeout(&self) -> Duration {
-        self.finishes_within() + Duration::from_secs(1)
-    }
-
-    /// A sink makes a file when it opens; a check only finds out whether it could.
-    async fn check(&self) -> Result<(), ConnectorError> {
-        match self.direction {
-            Direction::Sink => self.check_writing().await,
-            _ => {
-                self.open().await?;
-                self.close().await
-            }
-        }
-    }
-
-    fn capabilities(&self) -> Capabilities<'_> {
-        // How many transactions bundled rows will make depends on the task's batch size.
+    fn transaction(&self, records: &mut dyn Iterator<Item = Row>) -> Option<Transaction> {
+        // The reader has read the header before the first row.
+        let table = self.table.get()?;
         if self.config.batch_mode {
-            Capabilities::none().rows(Payload::into_typed_rows)
-        } else {
-            Capabilities::none().count(self).fetch_by_id(self).rows(Payload::into_typed_rows)
+            return self.bundle(table, records);
         }
+        records.next().map(|row| self.single(table, row))
+    }
+
+    async fn open(&self, shard: Shard) -> Result<(AppendFile, RowEncoder), ConnectorError> {
+        sink::open(&self.config, shard).await
+    }
+
+    async fn check(&self, shard: Shard) -> Result<(), ConnectorError> {
+        sink::check(&self.config, shard).await
+    }
+
+    fn capabilities(file: &Excel) -> Capabilities<'_> {
+        let rows = Capabilities::none().rows(Payload::into_typed_rows);
+        // How many transactions bundled rows will make depends on the task's batch size.
+        if file.format().config.batch_mode { rows } else { rows.count(file).fetch_by_id(file) }
     }
 }

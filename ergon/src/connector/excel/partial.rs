@@ -1,19 +1,20 @@
 //! The rows of a workbook that is not finished: a file of JSON lines beside it, so that a crash loses none.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::kept::Kept;
-use super::lines::{self, Line, Lines, Saved, json};
-use super::taken::Taken;
-use super::written::{New, Places};
-use super::{ExcelConfig, marks};
+use super::ExcelConfig;
+use super::existing::Existing;
+use super::lines::{self, Line, Lines, Saved, json, mark_line, new_mark};
+use super::recovered::Recovered;
+use super::writer::{NewRows, Places};
 use crate::connector::ConnectorError;
-use crate::connector::file::{
-    AppendFile, Batch, Ending, Fsync, Mode, Tail, cannot, cells, in_order, named, shown,
+use crate::connector::kit::file::{
+    AppendFile, Batch, Ending, Tail, WriteOptions, cells, display_path, file_error, in_order, named,
 };
 use crate::transaction::Transaction;
 
@@ -27,8 +28,7 @@ const LONGEST_TEXT: usize = 32_767;
 #[derive(Debug)]
 pub(super) struct Partial {
     path: PathBuf,
-    file: AppendFile,
-    /// Which rows these are; see [`marks`].
+    /// Which rows these are; see [`MARK_PART`](super::lines::MARK_PART).
     mark: Option<String>,
     /// Known from the first transaction on.
     names: Option<Arc<[String]>>,
@@ -38,47 +38,50 @@ pub(super) struct Partial {
     rows: u64,
     /// How many there may be.
     room: u64,
-    taken: Taken,
+    recovered: Recovered,
     /// How large the workbook is that these rows are added to.
     workbook: u64,
     /// The columns stand in the file.
     headed: bool,
     /// The run takes place; else what there is has to stay as it is.
-    begun: bool,
+    started: bool,
 }
 
 impl Partial {
     /// Opens the file beside a workbook; rows of a run that did not come to its end are kept. Of a workbook that rows
-    /// are added to the columns are taken.
-    pub(super) fn open(config: &ExcelConfig, kept: Option<Kept>) -> Result<Self, ConnectorError> {
+    /// are added to the columns are recovered.
+    pub(super) fn open(
+        config: &ExcelConfig,
+        kept: Option<Existing>,
+    ) -> Result<(AppendFile, Self), ConnectorError> {
         let path = lines::beside(&config.path);
+        let mut file = claim(&path, &config.path)?;
         let mut partial = Self {
-            file: claim(&path, &config.path)?,
             path,
             mark: None,
             names: None,
             named_by: None,
             rows: 0,
             room: 0,
-            taken: Taken::default(),
+            recovered: Recovered::default(),
             workbook: if kept.is_some() { config.path.metadata().map_or(0, |file| file.len()) } else { 0 },
             headed: false,
-            begun: false,
+            started: false,
         };
-        partial.take_over(kept.as_ref().and_then(|kept| kept.mark.as_deref()))?;
+        partial.take_over(kept.as_ref().and_then(|kept| kept.mark.as_deref()), &mut file)?;
         let names = kept.as_ref().and_then(|kept| kept.names.clone());
         let own = partial.names.clone().or_else(|| names.clone()).unwrap_or_default();
         let places = Places::new(config, kept, &own)?;
         partial.room = u64::from(MOST_ROWS.saturating_sub(places.row));
         if let (None, Some(names)) = (&partial.names, names) {
-            partial.named_by = Some(shown(&config.path));
+            partial.named_by = Some(display_path(&config.path));
             partial.names = Some(names);
         }
-        Ok(partial)
+        Ok((file, partial))
     }
 
     /// Takes over the rows that are there, unless they are those that the workbook has got last.
-    fn take_over(&mut self, in_workbook: Option<&str>) -> Result<(), ConnectorError> {
+    fn take_over(&mut self, in_workbook: Option<&str>, rows: &mut AppendFile) -> Result<(), ConnectorError> {
         let mut lines = Lines::open(&self.path)?;
         while let Some((line, bytes)) = lines.next()? {
             match line {
@@ -86,16 +89,16 @@ impl Partial {
                 Line::Names(names) => self.names = Some(names.into()),
                 Line::Row(_) => {
                     self.rows += 1;
-                    self.taken.add(&bytes);
+                    self.recovered.add(&bytes);
                 }
             }
         }
         let file = self.path.display();
         if self.mark.is_some() && self.mark.as_deref() == in_workbook {
-            (self.mark, self.names, self.rows, self.taken) = (None, None, 0, Taken::default());
-            self.file.empty()?;
+            (self.mark, self.names, self.rows, self.recovered) = (None, None, 0, Recovered::default());
+            rows.empty()?;
         } else if self.names.is_some() {
-            self.named_by = Some(shown(&self.path));
+            self.named_by = Some(display_path(&self.path));
             tracing::info!(%file, rows = self.rows, "rows of an unfinished run are taken over");
         }
         self.headed = self.names.is_some();
@@ -103,8 +106,8 @@ impl Partial {
     }
 
     /// Takes in that the run takes place.
-    pub(super) fn begin(&mut self) {
-        self.begun = true;
+    pub(super) fn start(&mut self) {
+        self.started = true;
     }
 
     /// How many bytes of rows there are, those of the workbook among them as far as can be told: they are packed.
@@ -114,29 +117,27 @@ impl Partial {
         rows.saturating_add(self.workbook.saturating_mul(PACKED))
     }
 
-    /// Adds the transactions that fit the columns, and says which do not.
-    pub(super) fn append(&mut self, transactions: &[Transaction]) -> Result<(), ConnectorError> {
-        self.begin();
-        let mut batch = Batch::default();
-        for transaction in transactions {
-            let full = self.rows + batch.lines() as u64 >= self.room;
-            batch.offer(|line| {
-                let begins = line.len();
-                let row = self.row(transaction)?;
-                json(&Saved { id: transaction.id().into(), row: row.into() }, line)?;
-                let again = self.taken.brings_again(line.get(begins..).unwrap_or_default());
-                if full && !again { Err(self.full()) } else { Ok(!again) }
-            });
+    /// Adds a transaction as a line; says false for one that stands there from an unfinished run.
+    pub(super) fn encode(
+        &mut self,
+        transaction: &Transaction,
+        line: &mut Vec<u8>,
+        file: &mut AppendFile,
+    ) -> Result<bool, ConnectorError> {
+        self.start();
+        let full = self.rows >= self.room;
+        let begins = line.len();
+        let row = self.row(transaction, file)?;
+        json(&Saved { id: transaction.id().into(), row: row.into() }, line)?;
+        if self.recovered.brings_again(line.get(begins..).unwrap_or_default()) {
+            return Ok(false);
+        }
+        if full {
+            return Err(self.full());
         }
         // Of a write that failed, what is in the file may be less; then the sheet is full a little early.
-        self.rows += batch.lines() as u64;
-        self.write(batch)
-    }
-
-    fn write(&mut self, batch: Batch) -> Result<(), ConnectorError> {
-        // Half a line is of a dispatch that never returned; it is passed over when the rows are read.
-        let ending = |_: &_, tail: Tail| Ok(if tail.ended { Ending::Whole } else { Ending::Unended });
-        self.file.append(batch, ending)
+        self.rows += 1;
+        Ok(true)
     }
 
     fn full(&self) -> ConnectorError {
@@ -144,7 +145,11 @@ impl Partial {
             .with_hint("write to a file of JSON lines or CSV")
     }
 
-    fn row(&mut self, transaction: &Transaction) -> Result<Vec<Value>, ConnectorError> {
+    fn row(
+        &mut self,
+        transaction: &Transaction,
+        file: &mut AppendFile,
+    ) -> Result<Vec<Value>, ConnectorError> {
         let cells = cells(transaction)?;
         for (name, value) in &cells {
             let length = match value {
@@ -164,7 +169,7 @@ impl Partial {
             None => self.decide_on(cells.keys().cloned().collect(), transaction)?,
         };
         if !self.headed {
-            self.head(&names)?;
+            self.head(&names, file)?;
         }
         in_order(cells, &names, transaction).map_err(|error| match &self.named_by {
             Some(file) => error.with_hint(format!(
@@ -191,56 +196,62 @@ impl Partial {
     }
 
     /// Writes the mark and the columns, which come before the first row.
-    fn head(&mut self, names: &[String]) -> Result<(), ConnectorError> {
-        let mark = marks::new();
+    fn head(&mut self, names: &[String], file: &mut AppendFile) -> Result<(), ConnectorError> {
+        let mark = new_mark();
         let mut head = Batch::default();
         head.add(|line| {
-            line.extend_from_slice(marks::line(&mark).as_bytes());
+            line.extend_from_slice(mark_line(&mark).as_bytes());
             Ok(())
         });
         head.add(|line| json(names, line));
-        self.write(head)?;
+        file.append(&mut head, ending)?;
         (self.mark, self.headed) = (Some(mark), true);
         Ok(())
     }
 
     /// Finishes the workbook by `write`, and removes the file. Of a run that never began, all stays as it is.
     pub(super) fn finish(
-        mut self,
-        write: impl FnOnce(New<'_>) -> Result<(), ConnectorError>,
+        self,
+        mut file: AppendFile,
+        write: impl FnOnce(NewRows<'_>) -> Result<(), ConnectorError>,
     ) -> Result<(), ConnectorError> {
         if self.rows > 0
             && let Some(names) = &self.names
         {
-            if !self.begun {
+            if !self.started {
                 return Ok(());
             }
-            self.file.finish()?;
-            self.taken.tell(&self.path);
-            write(New { names, rows: Lines::open(&self.path)?, mark: self.mark.as_deref() })?;
+            file.finish()?;
+            self.recovered.log(&self.path);
+            write(NewRows { names, rows: Lines::open(&self.path)?, mark: self.mark.as_deref() })?;
         }
         match std::fs::remove_file(&self.path) {
             Err(error) if self.rows > 0 || error.kind() != io::ErrorKind::NotFound => {
-                Err(cannot("remove", &self.path, error))
+                Err(file_error("remove", &self.path, error))
             }
             _ => Ok(()),
         }
     }
 }
 
+/// Half a line is of a dispatch that never returned; it is passed over when the rows are read.
+pub(super) fn ending(_: &File, tail: Tail) -> io::Result<Ending> {
+    Ok(if tail.ended { Ending::Whole } else { Ending::Unended })
+}
+
 /// Opens the file of rows for this sink alone. A sink that ends takes the file away: who had opened it by then opens
 /// the next one.
 fn claim(path: &Path, workbook: &Path) -> Result<AppendFile, ConnectorError> {
-    let mode = Mode { create: true, append: true, fsync: Fsync::End };
+    let options = WriteOptions::default();
     loop {
-        let Some(file) = AppendFile::alone(path, mode)? else {
-            let (path, workbook) = (shown(path), shown(workbook));
+        let Some(file) = AppendFile::open_alone(path, options)? else {
+            let (path, workbook) = (display_path(path), display_path(workbook));
             let message = format!("another sink is writing to {workbook}: it holds {path}");
             return Err(ConnectorError::permanent(message).with_hint(
                 "let one task in one process write to a workbook at a time, or give each a workbook of its own",
             ));
         };
-        if file.is_at_its_place()? {
+        if file.is_at_its_path()? {
             return Ok(file);
         }
     }

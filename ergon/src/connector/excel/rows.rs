@@ -6,12 +6,12 @@ use super::header::{Table, header};
 use super::sheet::Cells;
 use super::workbook::Workbook;
 use super::{ExcelConfig, cell, error};
-use crate::connector::file::column_name;
+use crate::connector::kit::file::trimmed_name;
 use crate::connector::{ConnectorError, Shard};
 
 /// One row that is not blank.
 #[derive(Debug)]
-pub(super) struct Row {
+pub struct Row {
     /// As Excel counts: the first is 1.
     pub(super) number: u32,
     pub(super) cells: Vec<Value>,
@@ -42,7 +42,7 @@ impl<'a> Rows<'a> {
         let filter = match &config.filter {
             None => None,
             Some(filter) => {
-                let wanted = column_name(&filter.column);
+                let wanted = trimmed_name(&filter.column);
                 let column = table.names.iter().position(|name| name == wanted).ok_or_else(|| {
                     error::no_column(&config.path, &table.sheet, &filter.column, &table.names)
                 })?;
@@ -58,7 +58,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Reads up to the next row that is to be handed out.
-    pub(super) fn next(&mut self) -> Result<Option<Row>, ConnectorError> {
+    pub(super) fn next_row(&mut self) -> Result<Option<Row>, ConnectorError> {
         while let Some(number) = self.cells.next_row().filter(|row| *row <= self.last_row) {
             let index = number.saturating_sub(self.header_row).saturating_sub(1);
             if !self.shard.owns(u64::from(index)) {

@@ -1,14 +1,17 @@
-//! Dispatching to a workbook, which appears whole when the sink is closed.
+//! Writing rows to a workbook, which appears whole when the sink is closed.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::kept::{self, Kept};
-use super::partial::Partial;
-use super::{Excel, ExcelConfig, lines, written};
-use crate::connector::file::{place, shown, writable};
-use crate::connector::{ConnectorError, Endpoint, Sink};
+use tokio::task::spawn_blocking;
+
+use super::existing::{self, Existing};
+use super::partial::{self, Partial};
+use super::{ExcelConfig, lines, writer};
+use crate::connector::kit::file::{AppendFile, Encoder, Ending, Tail, check_writable, display_path};
+use crate::connector::{ConnectorError, Shard};
 use crate::transaction::Transaction;
 
 /// How long a workbook without rows may take to be finished.
@@ -19,125 +22,96 @@ const BYTES_A_SECOND: u64 = 100 << 10;
 /// What is told of a workbook before it is written, because it takes a while.
 const LARGE: u64 = 64 << 20;
 
-/// The file of rows, from the first dispatch or `open` on.
-#[derive(Debug, Default)]
-pub(super) enum Out {
-    #[default]
-    Unopened,
-    Open(Box<Partial>),
-    Closed,
+/// Encodes transactions as rows, and makes the workbook of them at the end.
+#[derive(Debug)]
+pub struct RowEncoder {
+    config: ExcelConfig,
+    partial: Partial,
 }
 
-impl Sink for Excel {
-    async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
-        self.refuse_workers()?;
-        // A write only copies to the system's memory, and sending it to another thread would cost more; not so where a
-        // workbook is read first.
-        if let Out::Open(partial) = &mut *lock(&self.out) {
-            return partial.append(&transactions);
-        }
-        let (out, config) = (self.out.clone(), self.config.clone());
-        let append = move || lock(&out).open(&config)?.append(&transactions);
-        let appended = tokio::task::spawn_blocking(append).await;
-        appended.map_err(|error| {
-            ConnectorError::unknown("the write did not come to its end").with_source(error)
-        })?
-    }
-
-    fn writes_to(&self) -> Vec<Endpoint> {
-        vec![place(&self.config.path)]
-    }
+/// Opens the file of rows next to the workbook.
+pub(super) async fn open(
+    config: &ExcelConfig,
+    shard: Shard,
+) -> Result<(AppendFile, RowEncoder), ConnectorError> {
+    refuse_workers(shard)?;
+    let config = resolved(config);
+    // The workbook is read first.
+    let opened = spawn_blocking(move || {
+        let (file, partial) = Partial::open(&config, prepare(&config)?)?;
+        Ok((file, RowEncoder { config, partial }))
+    });
+    opened
+        .await
+        .map_err(|error| ConnectorError::transient("the workbook was not opened").with_source(error))?
 }
 
-impl Excel {
-    /// Opens the file of rows beside the workbook, unless it is open.
-    pub(super) async fn start_writing(&self) -> Result<(), ConnectorError> {
-        self.refuse_workers()?;
-        let (out, config) = (self.out.clone(), self.config.clone());
-        let opened = tokio::task::spawn_blocking(move || lock(&out).open(&config).map(drop)).await;
-        opened.map_err(|error| ConnectorError::transient("the workbook was not opened").with_source(error))?
+/// Finds out whether a run could begin, and leaves everything as it is.
+pub(super) async fn check(config: &ExcelConfig, shard: Shard) -> Result<(), ConnectorError> {
+    refuse_workers(shard)?;
+    let config = resolved(config);
+    let checked = spawn_blocking(move || {
+        prepare(&config)?;
+        check_writable(&lines::beside(&config.path), true)
+    });
+    checked
+        .await
+        .map_err(|error| ConnectorError::transient("the workbook was not checked").with_source(error))?
+}
+
+fn refuse_workers(shard: Shard) -> Result<(), ConnectorError> {
+    let workers = shard.count;
+    if workers <= 1 {
+        return Ok(());
+    }
+    Err(ConnectorError::permanent(format!("{workers} workers cannot write to one workbook"))
+        .with_hint("set `workers = 1`, or write to a file of JSON lines or CSV"))
+}
+
+impl Encoder for RowEncoder {
+    fn encode(
+        &mut self,
+        transaction: &Transaction,
+        line: &mut Vec<u8>,
+        file: &mut AppendFile,
+    ) -> Result<bool, ConnectorError> {
+        self.partial.encode(transaction, line, file)
     }
 
-    /// Finds out whether a run could begin, and leaves everything as it is.
-    pub(super) async fn check_writing(&self) -> Result<(), ConnectorError> {
-        self.refuse_workers()?;
-        let config = self.config.clone();
-        let checked = tokio::task::spawn_blocking(move || {
-            let config = resolved(&config);
-            prepare(&config)?;
-            writable(&lines::beside(&config.path), true)
-        });
-        let checked = checked.await;
-        checked
-            .map_err(|error| ConnectorError::transient("the workbook was not checked").with_source(error))?
+    fn ending(&self, file: &File, tail: Tail) -> io::Result<Ending> {
+        partial::ending(file, tail)
     }
 
-    /// Takes in that the run takes place: from now on, closing finishes the workbook.
-    pub(super) fn begin_writing(&self) {
-        if let Out::Open(partial) = &mut *lock(&self.out) {
-            partial.begin();
-        }
+    /// From now on, closing finishes the workbook. A run that cannot begin leaves the rows of an unfinished one where
+    /// they are.
+    fn start(&mut self) {
+        self.partial.start();
     }
 
-    fn refuse_workers(&self) -> Result<(), ConnectorError> {
-        let workers = self.shard.count;
-        if workers <= 1 {
-            return Ok(());
-        }
-        Err(ConnectorError::permanent(format!("{workers} workers cannot write to one workbook"))
-            .with_hint("set `workers = 1`, or write to a file of JSON lines or CSV"))
+    fn finish(self, file: AppendFile) -> Result<(), ConnectorError> {
+        finish(&self.config, self.partial, file)
     }
 
     /// How long the workbook may take to be finished: the longer, the more rows there are.
-    pub(super) fn finishes_within(&self) -> Duration {
-        match &*lock(&self.out) {
-            Out::Open(partial) => LEAST_TO_FINISH + Duration::from_secs(partial.bytes() / BYTES_A_SECOND),
-            Out::Unopened | Out::Closed => LEAST_TO_FINISH,
-        }
+    fn finish_timeout(&self) -> Duration {
+        LEAST_TO_FINISH + Duration::from_secs(self.partial.bytes() / BYTES_A_SECOND)
     }
 
-    pub(super) async fn finish_writing(&self) -> Result<(), ConnectorError> {
-        let limit = self.finishes_within();
-        let Out::Open(partial) = std::mem::replace(&mut *lock(&self.out), Out::Closed) else { return Ok(()) };
-        let config = resolved(&self.config);
-        let finishing = tokio::task::spawn_blocking(move || finish(&config, *partial));
-        match tokio::time::timeout(limit, finishing).await {
-            Ok(finished) => finished.map_err(|error| {
-                ConnectorError::unknown("the workbook was not finished").with_source(error)
-            })?,
-            Err(_) => {
-                let (workbook, limit) = (shown(&self.config.path), limit.as_secs());
-                let message = format!("{workbook} was not finished within {limit} seconds");
-                Err(ConnectorError::permanent(message).with_hint(nothing_is_lost(&self.config)))
-            }
-        }
+    fn not_finished(&self, limit: Duration) -> ConnectorError {
+        let (workbook, limit) = (display_path(&self.config.path), limit.as_secs());
+        let message = format!("{workbook} was not finished within {limit} seconds");
+        ConnectorError::permanent(message).with_hint(nothing_is_lost(&self.config))
     }
 }
 
-impl Out {
-    fn open(&mut self, config: &ExcelConfig) -> Result<&mut Partial, ConnectorError> {
-        if matches!(self, Self::Unopened) {
-            let config = resolved(config);
-            let kept = prepare(&config)?;
-            *self = Self::Open(Box::new(Partial::open(&config, kept)?));
-        }
-        match self {
-            Self::Open(partial) => Ok(partial),
-            Self::Unopened | Self::Closed => {
-                Err(ConnectorError::permanent(format!("{} was closed before this dispatch", config.path)))
-            }
-        }
-    }
-}
-
-fn finish(config: &ExcelConfig, partial: Partial) -> Result<(), ConnectorError> {
+fn finish(config: &ExcelConfig, partial: Partial, file: AppendFile) -> Result<(), ConnectorError> {
     let bytes = partial.bytes();
-    partial.finish(|new| {
+    partial.finish(file, |new| {
         if bytes > LARGE {
             let file = config.path.display();
             tracing::info!(%file, bytes, "a large workbook is being written: {}", nothing_is_lost(config));
         }
-        written::write(config, new).map_err(|error| match error.hint() {
+        writer::write(config, new).map_err(|error| match error.hint() {
             Some(hint) => {
                 let hint = format!("{hint}; {}", nothing_is_lost(config));
                 error.with_hint(hint)
@@ -148,9 +122,9 @@ fn finish(config: &ExcelConfig, partial: Partial) -> Result<(), ConnectorError> 
 }
 
 /// Finds what is wrong with the workbook and its path, and what is there to be kept.
-fn prepare(config: &ExcelConfig) -> Result<Option<Kept>, ConnectorError> {
-    written::check(config)?;
-    if config.append { kept::read(config, &mut |_, _, _| Ok(())) } else { Ok(None) }
+fn prepare(config: &ExcelConfig) -> Result<Option<Existing>, ConnectorError> {
+    writer::check(config)?;
+    if config.append { existing::read(config, &mut |_, _, _| Ok(())) } else { Ok(None) }
 }
 
 /// The config of the workbook itself, where its path is a link: a link is not replaced, and all paths of a workbook lead
@@ -166,12 +140,8 @@ fn resolved(config: &ExcelConfig) -> ExcelConfig {
 }
 
 fn nothing_is_lost(config: &ExcelConfig) -> String {
-    let partial = shown(&lines::beside(&config.path));
+    let partial = display_path(&lines::beside(&config.path));
     format!(
         "until it is whole its rows stand in {partial}, and the next run goes on with them: nothing is lost"
     )
-}
-
-fn lock(out: &Mutex<Out>) -> MutexGuard<'_, Out> {
-    out.lock().unwrap_or_else(PoisonError::into_inner)
 }

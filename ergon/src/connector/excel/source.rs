@@ -1,67 +1,49 @@
-//! Fetching the rows of a sheet.
+//! Reading the rows of a sheet.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::header::Table;
 use super::rows::{Row, Rows};
 use super::workbook::open_workbook;
-use super::{DateFormat, Excel, ExcelConfig};
-use crate::connector::file::{Closed, Outlet, find, place};
-use crate::connector::{
-    ConnectorError, Context, Count, Delivery, Endpoint, FetchById, FetchRequest, Settlement, Shard, Source,
-};
+use super::{DateFormat, ExcelFormat};
+use crate::connector::ConnectorError;
+use crate::connector::kit::file::{Next, Parser, ReadError, ReadRequest, RecordSender};
 use crate::transaction::{Payload, Record, Transaction, TransactionBuilder};
 
-impl Source for Excel {
-    async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
-        self.start_reading().await?;
-        // The reader has read the header before it said that it is ready.
-        let Some(table) = self.table.get() else { return Ok(Vec::new()) };
-        if self.config.batch_mode {
-            let make = |rows: &mut dyn Iterator<Item = Row>| self.bundle(table, rows);
-            return self.feed.fetch(request.max(), request.batch_size(), make).await;
-        }
-        let make = |rows: &mut dyn Iterator<Item = Row>| rows.next().map(|row| self.single(table, row));
-        self.feed.fetch(request.max(), 1, make).await
+/// Opens the workbook and sends the rows of the sheet.
+pub(super) fn read(
+    format: &ExcelFormat,
+    request: &ReadRequest,
+    records: &mut RecordSender<Row>,
+) -> Result<(), ReadError> {
+    let config = &format.config;
+    let mut workbook = open_workbook(config)?;
+    let mut rows = Rows::new(&mut workbook, config, request.shard)?;
+    format.table.get_or_init(|| rows.table().clone());
+    records.send_all(&mut rows)?;
+    if rows.more_below() && !request.count {
+        let (file, max_rows) = (config.path.to_string(), config.max_rows);
+        tracing::warn!(file, max_rows, "rows below max_rows are left unread");
     }
+    Ok(())
+}
 
-    async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
-        self.feed.settle(&settlements);
-        Ok(())
-    }
+impl Parser for Rows<'_> {
+    type Record = Row;
 
-    fn reads_from(&self) -> Vec<Endpoint> {
-        vec![place(&self.config.path)]
+    fn next(&mut self) -> Result<Next<Row>, ConnectorError> {
+        Ok(match self.next_row()? {
+            Some(row) => {
+                let size = row.weight();
+                Next::Record(row, size)
+            }
+            None => Next::End,
+        })
     }
 }
 
-/// Counts rows; not offered in batch mode. The first count reads the sheet once more, beside the fetches.
-impl Count for Excel {
-    async fn count(&self) -> Result<u64, ConnectorError> {
-        let total = self.total.get_or_try_init(|| async {
-            let (config, shard) = (self.config.clone(), self.shard);
-            let counted = tokio::task::spawn_blocking(move || count(&config, shard)).await;
-            counted.map_err(|cause| ConnectorError::transient("rows not counted").with_source(cause))?
-        });
-        Ok(self.feed.pending(*total.await?))
-    }
-}
-
-/// Not offered in batch mode; reads the sheet from its front.
-impl FetchById for Excel {
-    async fn fetch_by_id(&self, id: &str) -> Result<Option<Delivery>, ConnectorError> {
-        let whole = Self::new(self.config.clone(), &Context::new("", "whole file"));
-        self.feed.find(id, find(whole, id)).await
-    }
-}
-
-impl Excel {
-    pub(super) async fn start_reading(&self) -> Result<(), ConnectorError> {
-        let (config, shard, table) = (self.config.clone(), self.shard, Arc::clone(&self.table));
-        self.feed.start(move |outlet| read(&config, shard, &table, outlet)).await
-    }
-
-    fn single(&self, table: &Table, row: Row) -> Transaction {
+impl ExcelFormat {
+    pub(super) fn single(&self, table: &Table, row: Row) -> Transaction {
         let made = Transaction::builder()
             .id(format!("{}!{}", table.sheet, row.number))
             .source(Arc::clone(&self.file))
@@ -78,7 +60,7 @@ impl Excel {
         }
     }
 
-    fn bundle(&self, table: &Table, rows: &mut dyn Iterator<Item = Row>) -> Option<Transaction> {
+    pub(super) fn bundle(&self, table: &Table, rows: &mut dyn Iterator<Item = Row>) -> Option<Transaction> {
         let rows: Vec<Row> = rows.collect();
         let (first, last) = (rows.first()?.number, rows.last()?.number);
         let bundle = Transaction::builder()
@@ -98,39 +80,4 @@ fn record(table: &Table, row: Row) -> Record {
         None => Record::typed(names, row.cells),
         Some(reason) => Record::broken(names, row.cells, reason),
     }
-}
-
-fn read(
-    config: &ExcelConfig,
-    shard: Shard,
-    table: &OnceLock<Table>,
-    outlet: &mut Outlet<Row>,
-) -> Result<Result<(), Closed>, ConnectorError> {
-    let mut workbook = open_workbook(config)?;
-    let mut rows = Rows::new(&mut workbook, config, shard)?;
-    table.get_or_init(|| rows.table().clone());
-    if outlet.ready().is_err() {
-        return Ok(Err(Closed));
-    }
-    while let Some(row) = rows.next()? {
-        let bytes = row.weight();
-        if outlet.push(row, bytes).is_err() {
-            return Ok(Err(Closed));
-        }
-    }
-    if rows.more_below() {
-        let (file, max_rows) = (config.path.to_string(), config.max_rows);
-        tracing::warn!(file, max_rows, "rows below max_rows are left unread");
-    }
-    Ok(Ok(()))
-}
-
-fn count(config: &ExcelConfig, shard: Shard) -> Result<u64, ConnectorError> {
-    let mut workbook = open_workbook(config)?;
-    let mut rows = Rows::new(&mut workbook, config, shard)?;
-    let mut count = 0;
-    while rows.next()?.is_some() {
-        count += 1;
-    }
-    Ok(count)
 }

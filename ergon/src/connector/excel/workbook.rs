@@ -9,7 +9,8 @@ use zip::ZipArchive;
 use super::parts::{Archive, Shared};
 use super::{ExcelConfig, error};
 use crate::connector::ConnectorError;
-use crate::connector::file::{ByteSize, ENOUGH, Format, cannot, open};
+use crate::connector::kit::file::{FileKind, RECOGNITION_BYTES, file_error, open_file};
+use crate::settings::ByteSize;
 
 /// A part may be larger than this only if it was packed like real content.
 const BOMB_SIZE: u64 = 16 << 20;
@@ -24,17 +25,17 @@ pub(super) struct Workbook {
 /// Opens a workbook after a look at what it claims to be.
 pub(super) fn open_workbook(config: &ExcelConfig) -> Result<Workbook, ConnectorError> {
     let path = &config.path;
-    let mut file = open(path)?;
-    let unreadable = |cause| cannot("read", path, cause);
+    let mut file = open_file(path)?;
+    let unreadable = |cause| file_error("read", path, cause);
     let mut start = Vec::new();
-    file.by_ref().take(ENOUGH as u64).read_to_end(&mut start).map_err(unreadable)?;
+    file.by_ref().take(RECOGNITION_BYTES as u64).read_to_end(&mut start).map_err(unreadable)?;
     file.rewind().map_err(unreadable)?;
     let file = Shared::new(file);
     if start.is_empty() {
         return Err(error::empty_file(path));
     }
-    let format = Format::of(&start);
-    if format == Some(Format::Compound) {
+    let format = FileKind::of(&start);
+    if format == Some(FileKind::Compound) {
         return Err(compound_file(path, file));
     }
     if !start.starts_with(b"PK") {
@@ -61,15 +62,15 @@ fn check_kind(path: &Path, parts: &Archive) -> Result<(), ConnectorError> {
     let names: Vec<String> = parts.file_names().flatten().map(|name| name.to_ascii_lowercase()).collect();
     let has = |start: &str| names.iter().any(|name| name.replace('\\', "/").starts_with(start));
     let format = if has("xl/workbook.bin") {
-        Format::BinaryWorkbook
+        FileKind::BinaryWorkbook
     } else if has("word/") || has("ppt/") || has("visio/") {
-        Format::OtherOffice
+        FileKind::OtherOffice
     } else if has("content.xml") && (has("mimetype") || has("meta-inf/")) {
-        Format::OpenDocument
+        FileKind::OpenDocument
     } else if has("xl/") || has("_rels/") {
         return Ok(());
     } else {
-        Format::Zip
+        FileKind::Zip
     };
     Err(error::no_workbook(path, Some(format)))
 }

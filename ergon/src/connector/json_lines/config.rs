@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::JsonLines;
-use crate::connector::file::{ByteSize, Fsync, place, refuse_to_empty};
-use crate::connector::{ConnectorConfig, ConnectorError, Context, Endpoint};
-use crate::settings::FilePath;
+use super::{JsonLines, JsonLinesFormat, error};
+use crate::connector::kit::file::{Fsync, refuse_to_empty};
+use crate::connector::{ConnectorConfig, ConnectorError, Context};
+use crate::settings::{ByteSize, FilePath};
 
 /// Makes a [`JsonLines`] connector: a file with one JSON text on each line.
 ///
@@ -85,11 +85,6 @@ impl JsonLinesConfig {
         self
     }
 
-    /// The file; else the standard stream, which is called so.
-    pub(super) fn place(&self, stream: &str) -> Endpoint {
-        if self.is_standard_stream() { Endpoint::new(stream) } else { place(&self.path) }
-    }
-
     pub(super) fn is_standard_stream(&self) -> bool {
         self.path.as_os_str() == "-"
     }
@@ -100,21 +95,15 @@ impl ConnectorConfig for JsonLinesConfig {
 
     fn build(&self, context: &Context) -> Result<JsonLines, ConnectorError> {
         if self.is_standard_stream() && context.shard.count > 1 {
-            return Err(ConnectorError::permanent(
-                "standard input and output cannot be shared by several workers",
-            )
-            .with_hint("set `workers = 1`, or name a file"));
+            return Err(error::shared_stream());
         }
         if self.is_standard_stream() && context.streaming {
-            return Err(ConnectorError::permanent(
-                "standard input cannot be followed: it ends with its writer",
-            )
-            .with_hint("leave `streaming` out; each line is taken as soon as it comes"));
+            return Err(error::followed_stream());
         }
         if !self.append {
             refuse_to_empty(context.shard)?;
         }
         let append = self.append || context.is_restart;
-        Ok(JsonLines::new(Self { append, ..self.clone() }, context))
+        Ok(JsonLines::new(JsonLinesFormat::new(Self { append, ..self.clone() }), context))
     }
 }

@@ -27,97 +27,90 @@
 //! ```
 
 mod config;
-mod letters;
-mod line;
+mod dead_letters;
+mod envelope;
+mod error;
+mod lines;
 mod recognition;
 mod sink;
 mod source;
+mod truncated;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::Arc;
 
-use super::file::{AppendFile, Feed, file_name, is_pipe, is_stream, pipe_to_read, writable};
-use super::{Capabilities, Connector, ConnectorError, Context, Direction, Shard};
-use source::Line;
+use super::kit::file::{
+    self, AppendFile, FileConnector, Format, ReadError, ReadRequest, RecordSender, file_name,
+};
+use super::{Capabilities, ConnectorError, Direction, Endpoint, Shard};
+use crate::transaction::Transaction;
+use lines::Line;
+use sink::LineEncoder;
 
 pub use config::{Envelope, JsonLinesConfig};
 
 /// The connector of a [`JsonLinesConfig`]; a source and a sink.
+pub type JsonLines = FileConnector<JsonLinesFormat>;
+
+/// One JSON text on each line; the format of [`JsonLines`].
 #[derive(Debug)]
-pub struct JsonLines {
+pub struct JsonLinesFormat {
     config: JsonLinesConfig,
-    shard: Shard,
-    direction: Direction,
-    /// Whether the source follows the file.
-    streaming: bool,
     /// The file's name without its folders.
     file: Arc<str>,
-    feed: Feed<Line>,
-    /// Opened by `open` or by the first dispatch; shared with the thread that a slow write goes on.
-    out: Arc<Mutex<Option<AppendFile>>>,
-    /// How many lines are this worker's; counted when it is first asked for.
-    total: tokio::sync::OnceCell<u64>,
 }
 
-impl JsonLines {
-    fn new(config: JsonLinesConfig, context: &Context) -> Self {
-        Self {
-            shard: context.shard,
-            direction: context.direction,
-            streaming: context.streaming,
-            file: file_name(&config.path),
-            feed: Feed::new(&config.path),
-            out: Arc::default(),
-            total: tokio::sync::OnceCell::new(),
-            config,
-        }
+impl JsonLinesFormat {
+    fn new(config: JsonLinesConfig) -> Self {
+        Self { file: file_name(&config.path), config }
     }
 }
 
-impl Connector for JsonLines {
+impl Format for JsonLinesFormat {
     const KIND: &'static str = "json-lines";
 
-    async fn open(&self) -> Result<(), ConnectorError> {
-        match self.direction {
-            // A pipe is opened by the first fetch: a run that cannot begin takes nothing out of it, nor does a check.
-            Direction::Source if is_pipe(&self.config.path) => pipe_to_read(&self.config.path, self.shard),
-            Direction::Source => self.start_reading().await,
-            Direction::Sink => self.start_writing().await,
-            // Nobody knows yet which side is used, and a source must not make or empty the file.
-            Direction::Any => Ok(()),
+    type Record = Line;
+    type Encoder = LineEncoder;
+
+    fn path(&self) -> &Path {
+        &self.config.path
+    }
+
+    fn endpoint(&self, direction: Direction) -> Endpoint {
+        if !self.config.is_standard_stream() {
+            return file::endpoint(&self.config.path);
         }
+        Endpoint::new(if direction == Direction::Source { "standard input" } else { "standard output" })
     }
 
-    async fn start(&self) -> Result<(), ConnectorError> {
-        self.begin_writing()
+    fn is_stream(&self) -> bool {
+        self.config.is_standard_stream() || file::is_stream(&self.config.path)
     }
 
-    async fn close(&self) -> Result<(), ConnectorError> {
-        self.feed.close();
-        self.finish_writing().await
+    fn read(&self, request: &ReadRequest, records: &mut RecordSender<Line>) -> Result<(), ReadError> {
+        source::read(&self.config, request, records)
     }
 
-    /// A sink makes its file when it opens; a check only finds out whether it could be written.
-    async fn check(&self) -> Result<(), ConnectorError> {
-        match self.direction {
-            Direction::Sink if !self.config.is_standard_stream() => {
-                writable(&self.config.path, self.config.create)
-            }
-            _ => {
-                self.open().await?;
-                self.close().await
-            }
-        }
+    fn transaction(&self, records: &mut dyn Iterator<Item = Line>) -> Option<Transaction> {
+        records.next().map(|line| source::transaction(self, line))
     }
 
-    fn capabilities(&self) -> Capabilities<'_> {
-        // Whoever reads a stream once more takes what is in it away from the fetches.
-        if self.config.is_standard_stream() || is_stream(&self.config.path) {
+    async fn open(&self, shard: Shard) -> Result<(AppendFile, LineEncoder), ConnectorError> {
+        sink::open(&self.config, shard).await
+    }
+
+    async fn check(&self, _: Shard) -> Result<(), ConnectorError> {
+        sink::check(&self.config)
+    }
+
+    fn capabilities(file: &JsonLines) -> Capabilities<'_> {
+        if file.format().is_stream() {
             Capabilities::none()
         } else {
-            Capabilities::none().count(self).fetch_by_id(self).dead_letters(self).redrive(self)
+            Capabilities::none().count(file).fetch_by_id(file).dead_letters(file).redrive(file)
         }
     }
 }

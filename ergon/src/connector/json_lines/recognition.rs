@@ -6,20 +6,20 @@ use serde_json::value::RawValue;
 
 use super::JsonLinesConfig;
 use crate::connector::ConnectorError;
-use crate::connector::file::{refuse_other_format, shown};
+use crate::connector::kit::file::{display_path, refuse_other_kind};
 
 /// Refuses a file whose first bytes are no JSON Lines; `whole` says whether they are all of it.
 ///
 /// # Errors
 /// What it is more likely, and the step that helps.
 pub(super) fn recognize(config: &JsonLinesConfig, start: &[u8], whole: bool) -> Result<(), ConnectorError> {
-    refuse_other_format(&config.path, start, "JSON Lines")?;
+    refuse_other_kind(&config.path, start, "JSON Lines")?;
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
     let first = first_line(text);
     if let Ok(values) = serde_json::from_slice::<Vec<&RawValue>>(first) {
         let is_all = whole && first.len() == text.trim_ascii_end().len();
         if is_all && values.len() > 1 && values.iter().all(|value| value.get().starts_with('{')) {
-            let (file, values) = (shown(&config.path), values.len());
+            let (file, values) = (display_path(&config.path), values.len());
             tracing::warn!(
                 file,
                 values,
@@ -39,7 +39,7 @@ pub(super) fn recognize(config: &JsonLinesConfig, start: &[u8], whole: bool) -> 
     }
     let (what, filter) =
         if is_array { ("is one JSON array", "'.[]'") } else { ("has a JSON text over several lines", ".") };
-    let message = format!("{} {what}, expected one JSON text on each line", shown(&config.path));
+    let message = format!("{} {what}, expected one JSON text on each line", display_path(&config.path));
     Err(ConnectorError::permanent(message)
         .with_hint(format!("convert it: `jq -c {filter} FILE > FILE.jsonl`")))
 }

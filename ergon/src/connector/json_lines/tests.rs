@@ -1,10 +1,16 @@
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::connector::file::{ByteSize, Fsync};
-use crate::connector::{ConnectorConfig, Count, Delivery, Disposition, Endpoint, FetchRequest, Sink, Source};
+use crate::connector::kit::file::{Batch, Fsync, WriteOptions};
+use crate::connector::{
+    Connector, ConnectorConfig, Context, Count, Delivery, Direction, Disposition, Endpoint, FetchRequest,
+    Sink, Source,
+};
+use crate::settings::ByteSize;
 use crate::transaction::{ContentType, Payload, Transaction, key};
 
 fn context(direction: Direction) -> Context {
@@ -361,5 +367,77 @@ async fn a_letter_of_a_record_that_does_not_decode_holds_it_as_it_was() {
     for (delivery, bytes) in all(&source(&config).await).await.iter().zip(records) {
         let payload = delivery.transaction().payload();
         assert_eq!((payload.content_type().as_str(), &*payload.to_bytes().unwrap()), ("text/csv", bytes));
+    }
+}
+
+/// Writes lines by two sinks in turn; `halves` says what a third one, which is killed, leaves before each.
+fn written(start: &[u8], lines: &[(String, Option<usize>)]) -> (Vec<String>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out");
+    std::fs::write(&path, start).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let open = || {
+        runtime
+            .block_on(AppendFile::open(
+                &path,
+                WriteOptions { fsync: Fsync::Never, ..WriteOptions::default() },
+            ))
+            .unwrap()
+    };
+    let mut sinks = [open(), open()];
+    for (index, (line, half)) in lines.iter().enumerate() {
+        // One that is killed has mended the end of the file before it wrote.
+        let ended = std::fs::read(&path).unwrap().last().is_none_or(|last| *last == b'\n');
+        if let Some(half) = half.filter(|_| ended) {
+            let mut killed = File::options().append(true).open(&path).unwrap();
+            killed.write_all(&line.as_bytes()[..half % line.len()]).unwrap();
+        }
+        let mut batch = Batch::default();
+        batch.add(|bytes| {
+            bytes.extend_from_slice(line.as_bytes());
+            Ok(())
+        });
+        sinks[index % 2].append(&mut batch, truncated::ending).unwrap();
+    }
+    for sink in &mut sinks {
+        sink.finish().unwrap();
+    }
+    let there = std::fs::read(&path).unwrap();
+    let there = there.split_inclusive(|byte| *byte == b'\n');
+    let there = there.map(|line| String::from_utf8(line.to_vec()).unwrap()).collect();
+    let torn = std::fs::read(folder.path().join("out.torn")).unwrap_or_default();
+    (there, String::from_utf8_lossy(&torn).into_owned())
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn wherever_a_line_is_torn_the_lines_before_and_after_it_are_whole(
+        earlier in proptest::collection::vec("[a-zü\"\\\\]{0,12}", 0..4),
+        cut in 0_usize..100,
+        later in proptest::collection::vec(("[a-zü\"]{0,12}", proptest::option::of(0_usize..100)), 1..6),
+    ) {
+        let json = |text: &String| json!({ "text": text }).to_string();
+        let start: String = earlier.iter().map(|text| json(text) + "\n").collect();
+        let start = start.as_bytes();
+        let start = &start[..start.len() - cut.min(start.len())];
+        let lines: Vec<_> = later.iter().map(|(text, half)| (json(text), *half)).collect();
+        let (there, torn) = written(start, &lines);
+        for line in &there {
+            proptest::prop_assert!(line.ends_with('\n'), "{line:?} is not ended");
+            let read: Result<Value, _> = serde_json::from_str(line);
+            proptest::prop_assert!(read.is_ok(), "{line:?} is half a line");
+        }
+        // All that was acknowledged is there once, in order, behind what was whole before.
+        let whole = start.split(|byte| *byte == b'\n').count() - 1;
+        let kept = there.len() - lines.len();
+        proptest::prop_assert!(kept == whole || kept == whole + 1, "{there:?}");
+        for (line, (expected, _)) in there[kept..].iter().zip(&lines) {
+            proptest::prop_assert_eq!(line.trim_end(), expected);
+        }
+        // Nothing vanishes: what was cut off is beside the file.
+        let end = start.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        proptest::prop_assert!(kept > whole || torn.starts_with(&*String::from_utf8_lossy(end)), "{torn:?}");
     }
 }

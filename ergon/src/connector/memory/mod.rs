@@ -16,10 +16,12 @@
 //! ```
 
 mod config;
-mod letters;
+mod dead_letters;
 mod queue;
 mod sink;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -6,7 +6,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::connector::{Delivery, Disposition, Endpoint, Held, Settlement};
+use crate::connector::kit::Unacked;
+use crate::connector::{Delivery, Disposition, Endpoint, Settlement};
 use crate::transaction::Transaction;
 
 /// A queue with receipts, redelivery and dead letters.
@@ -19,7 +20,7 @@ pub struct MemoryQueue {
 
 #[derive(Debug, Default)]
 struct State {
-    held: Held,
+    unacked: Unacked,
     acked: u64,
     dead_letters: Vec<Transaction>,
 }
@@ -65,7 +66,7 @@ impl MemoryQueue {
     pub fn extend(&self, transactions: impl IntoIterator<Item = Transaction>) {
         let mut state = self.state();
         for transaction in transactions {
-            state.held.push(transaction);
+            state.unacked.push(transaction);
         }
         drop(state);
         self.arrived.notify_one();
@@ -74,10 +75,10 @@ impl MemoryQueue {
     /// Takes out all that can be fetched, without a receipt: for good.
     pub fn drain(&self) -> Vec<Transaction> {
         let mut state = self.state();
-        let mut taken = Vec::with_capacity(state.held.waiting());
-        while let Some(delivery) = state.held.next(0) {
+        let mut taken = Vec::with_capacity(state.unacked.waiting());
+        while let Some(delivery) = state.unacked.next(0) {
             let (transaction, receipt) = delivery.into_parts();
-            state.held.settle(&Settlement::new(receipt, Disposition::Ack));
+            state.unacked.settle(&Settlement::new(receipt, Disposition::Ack));
             taken.push(transaction);
         }
         taken
@@ -87,8 +88,8 @@ impl MemoryQueue {
     pub fn inspect(&self) -> Snapshot {
         let state = self.state();
         Snapshot {
-            waiting: state.held.waiting(),
-            handed_out: state.held.handed_out(),
+            waiting: state.unacked.waiting(),
+            handed_out: state.unacked.handed_out(),
             acked: state.acked,
             dead_letters: state.dead_letters.clone(),
         }
@@ -96,7 +97,7 @@ impl MemoryQueue {
 
     /// How many can be fetched.
     pub(super) fn waiting(&self) -> usize {
-        self.state().held.waiting()
+        self.state().unacked.waiting()
     }
 
     pub(super) fn place(&self) -> Endpoint {
@@ -106,9 +107,9 @@ impl MemoryQueue {
     /// Hands out at most `max`, to the connector of this epoch.
     pub(super) fn take(&self, max: usize, epoch: u64) -> Vec<Delivery> {
         let mut state = self.state();
-        let mut deliveries = Vec::with_capacity(max.min(state.held.waiting()));
+        let mut deliveries = Vec::with_capacity(max.min(state.unacked.waiting()));
         while deliveries.len() < max
-            && let Some(delivery) = state.held.next(epoch)
+            && let Some(delivery) = state.unacked.next(epoch)
         {
             deliveries.push(delivery);
         }
@@ -121,7 +122,7 @@ impl MemoryQueue {
             let deliveries = self.take(max, epoch);
             if !deliveries.is_empty() || max == 0 {
                 // Another that waits may have been passed over while several arrived at once.
-                if self.state().held.waiting() > 0 {
+                if self.state().unacked.waiting() > 0 {
                     self.arrived.notify_one();
                 }
                 return deliveries;
@@ -132,25 +133,25 @@ impl MemoryQueue {
 
     /// Hands out the one with this id, if it waits.
     pub(super) fn find(&self, id: &str, epoch: u64) -> Option<Delivery> {
-        self.state().held.find(id, epoch)
+        self.state().unacked.find(id, epoch)
     }
 
     /// Lets all wait again that the connector of this epoch holds.
     pub(super) fn give_back(&self, epoch: u64) {
-        if self.state().held.give_back(epoch) > 0 {
+        if self.state().unacked.give_back(epoch) > 0 {
             self.arrived.notify_one();
         }
     }
 
     pub(super) fn settle(&self, settlements: &[Settlement]) {
         let mut state = self.state();
-        let before = state.held.waiting();
+        let before = state.unacked.waiting();
         for settlement in settlements {
             state.acked += u64::from(settlement.disposition() == Disposition::Ack);
-            let rejected = state.held.settle(settlement);
+            let rejected = state.unacked.settle(settlement);
             state.dead_letters.extend(rejected);
         }
-        let more = state.held.waiting() > before;
+        let more = state.unacked.waiting() > before;
         drop(state);
         if more {
             self.arrived.notify_one();
@@ -168,34 +169,5 @@ impl Default for MemoryQueue {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self::at(Endpoint::new(format!("unnamed {number}")).within("queues without a name"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::connector::memory::{Memory, MemoryConfig};
-    use crate::connector::{ConnectorConfig, Context, Sink, Source};
-
-    fn configured(name: &str) -> Memory {
-        MemoryConfig::new(name).build(&Context::new("task", "slot")).unwrap()
-    }
-
-    #[test]
-    fn who_shares_a_queue_is_at_one_place() {
-        let orders = configured("placed-orders");
-        assert_eq!(orders.reads_from(), [Endpoint::new("placed-orders")]);
-        assert_eq!(orders.reads_from(), configured("placed-orders").writes_to());
-        assert_ne!(orders.reads_from(), configured("placed-bills").writes_to());
-    }
-
-    #[test]
-    fn a_queue_without_a_name_is_a_place_of_its_own() {
-        let (queue, other) = (MemoryQueue::new(), MemoryQueue::new());
-        let reads_from = |queue: &Arc<MemoryQueue>| Memory::new(Arc::clone(queue)).reads_from();
-        assert_eq!(reads_from(&queue), Memory::new(Arc::clone(&queue)).writes_to());
-        assert_ne!(reads_from(&queue), reads_from(&other));
-        let alike = MemoryQueue::named(reads_from(&queue)[0].name());
-        assert_ne!(reads_from(&queue), reads_from(&alike), "a name can be any text");
     }
 }

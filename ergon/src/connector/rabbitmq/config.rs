@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::address::Address;
+use super::connection::Address;
 use super::{RabbitMq, topology};
 use crate::connector::{ConnectorConfig, ConnectorError, Context};
 use crate::policy::duration::Span;

@@ -1,9 +1,10 @@
 //! What RabbitMQ and its client say, in words: what went wrong, whether trying again can help, what to do.
 
+use std::fmt;
+
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::{Error, ErrorKind};
 
-use super::address::Address;
 use crate::connector::ConnectorError;
 
 /// Codes of AMQP that trying again cannot mend, and what to do about each.
@@ -27,7 +28,7 @@ fn hint(kind: &AMQPErrorKind) -> Option<&'static str> {
 }
 
 /// The error of something that was asked of the broker at `address`.
-pub(super) fn failed(what: &str, address: &Address, error: &Error) -> ConnectorError {
+pub(super) fn failed(what: &str, address: &impl fmt::Display, error: &Error) -> ConnectorError {
     let words = words(error);
     match error.kind() {
         ErrorKind::ProtocolError(amqp) => match hint(amqp.kind()).filter(|_| !passes(&words)) {

@@ -10,7 +10,7 @@ use lapin::message::Delivery as Message;
 use lapin::types::{FieldTable, ShortString};
 
 use super::properties::{self, Journey, Properties, Publisher, header, integer, is_the_brokers};
-use super::{Decode, field, key, topology};
+use super::{Decode, headers, key};
 use crate::connector::{ConnectorError, Delivery, Receipt};
 use crate::transaction::{ContentType, Payload, Transaction};
 
@@ -64,7 +64,7 @@ fn made_up(queue: &str, body: &[u8], headers: Option<&FieldTable>) -> String {
     (queue, body).hash(&mut hasher);
     let own = headers.into_iter().flatten().filter(|(name, _)| !is_the_brokers(name.as_str()));
     for (name, value) in own {
-        (name.as_str(), field::json(value).0.to_string()).hash(&mut hasher);
+        (name.as_str(), headers::json(value).0.to_string()).hash(&mut hasher);
     }
     format!("{queue}:{:016x}", hasher.finish())
 }
@@ -118,7 +118,7 @@ impl Outgoing {
         queue: &str,
     ) -> Result<Self, ConnectorError> {
         let message = Self::on(transaction, publisher, Journey::Back)?;
-        Ok(Self { exchange: topology::short("")?, routing_key: topology::short(queue)?, ..message })
+        Ok(Self { exchange: headers::short("")?, routing_key: headers::short(queue)?, ..message })
     }
 
     fn on(
@@ -144,8 +144,8 @@ impl Outgoing {
                 .with_hint("set `publish.routing_key`, or the metadata `amqp.publish.routing_key`"));
         };
         Ok(Self {
-            exchange: topology::short(&publish.exchange)?,
-            routing_key: topology::short(routing_key)?,
+            exchange: headers::short(&publish.exchange)?,
+            routing_key: headers::short(routing_key)?,
             properties: properties.make()?,
             body,
         })

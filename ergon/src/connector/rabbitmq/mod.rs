@@ -27,30 +27,22 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-mod address;
+mod acks;
 mod config;
 mod confirms;
-mod consuming;
-mod dial;
+mod connection;
+mod consumer;
+mod dead_letters;
 mod error;
-mod field;
-mod letters;
-mod link;
+mod headers;
 mod message;
-mod places;
 mod properties;
 mod publisher;
-mod publishing;
-mod receipt;
-mod returns;
-mod room;
-#[cfg(test)]
-#[path = "tests.rs"]
-mod round_trips;
 mod sink;
 mod source;
+#[cfg(test)]
+mod tests;
 mod topology;
-mod widening;
 
 use std::fmt;
 use std::sync::Arc;
@@ -59,13 +51,12 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use super::kit::Link;
 use super::{Capabilities, Connector, ConnectorError, Context, Direction, Health, Shard};
-use address::Address;
-use consuming::{Consume, Consuming};
-use dial::Dial;
-use link::Link;
+use connection::{Address, Dial};
+use consumer::{Consume, Consuming};
 use properties::Publisher;
-use publishing::{Publish, Publishing};
+use publisher::{Publish, Publishing};
 
 pub use config::{
     Binding, DeadLetter, Declare, Decode, Publish as PublishConfig, QueueKind, RabbitMqConfig, Subscription,
@@ -142,17 +133,12 @@ pub struct RabbitMq {
 
 impl RabbitMq {
     fn new(config: RabbitMqConfig, address: Address, context: &Context) -> Self {
-        let Context { task, slot, shard, .. } = context;
-        let name = match shard.count {
-            1 => format!("{task}.{slot}"),
-            count => format!("{task}.{slot} worker {}/{count}", shard.index + 1),
-        };
         let max_in_flight = u16::try_from(context.max_in_flight).unwrap_or(u16::MAX).max(1);
         Self {
-            dial: Dial::new(&config, address, name),
+            dial: Dial::new(&config, address, context.label()),
             prefetch: config.prefetch.unwrap_or(max_in_flight),
             direction: context.direction,
-            shard: *shard,
+            shard: context.shard,
             has_dead_letter: context.has_dead_letter,
             config: Arc::new(config),
             consuming: OnceCell::new(),
@@ -261,55 +247,5 @@ impl Connector for RabbitMq {
 impl fmt::Debug for RabbitMq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RabbitMq").field("config", &self.config).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpListener};
-    use std::thread;
-
-    use tokio::time::timeout;
-
-    use super::*;
-    use crate::connector::ConnectorConfig;
-
-    /// What a check of a source says of this address, in time.
-    async fn checked(address: SocketAddr) -> (String, String) {
-        let config = RabbitMqConfig::new(format!("amqp://{address}"), "orders");
-        let mut context = Context::new("task", "slot");
-        context.direction = Direction::Source;
-        let connector = config.build(&context).unwrap();
-        let checked = timeout(OPEN_WITHIN / 2, connector.check()).await.expect("it is not tried again");
-        let error = checked.unwrap_err();
-        let message = error.message().replace(&address.to_string(), "ADDRESS");
-        (message, error.hint().unwrap_or_default().to_owned())
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_check_tells_at_once_that_nobody_is_there() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
-        let (message, hint) = checked(address).await;
-        assert_eq!(message, "nothing listens at amqp://ADDRESS");
-        assert_eq!(hint, "start the broker, or see host and port");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn who_answers_otherwise_than_a_broker_is_told_of() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let answering = thread::spawn(move || {
-            let (mut socket, _) = listener.accept().unwrap();
-            // The header of the protocol.
-            socket.read_exact(&mut [0; 8]).unwrap();
-            socket.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").unwrap();
-        });
-        let (message, hint) = checked(address).await;
-        assert_eq!(message, "what answers at amqp://ADDRESS does not speak AMQP");
-        assert_eq!(hint, "see host and port; RabbitMQ's own is 5672, and 15672 is for browsers");
-        answering.join().unwrap();
     }
 }

@@ -13,7 +13,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::{Map, Value};
 
-use super::{RabbitMqConfig, field, key, room, topology};
+use super::{RabbitMqConfig, headers, key};
 use crate::connector::ConnectorError;
 use crate::transaction::key::ERROR;
 use crate::transaction::{Metadata, Transaction};
@@ -85,10 +85,10 @@ pub(super) fn metadata(
             }
             // A count of the broker is looked at, and never sent.
             None if is_the_brokers(name) => {
-                metadata.insert(name.to_owned(), field::json(value).0);
+                metadata.insert(name.to_owned(), headers::json(value).0);
             }
             None => {
-                metadata.insert(key_of(name), field::noting(&mut kinds, name, value));
+                metadata.insert(key_of(name), headers::noting(&mut kinds, name, value));
             }
         }
     }
@@ -144,7 +144,7 @@ pub(super) fn text(value: &AMQPValue) -> Option<&str> {
 }
 
 pub(super) fn integer(value: &AMQPValue) -> Option<i64> {
-    field::json(value).0.as_i64()
+    headers::json(value).0.as_i64()
 }
 
 /// Milliseconds since 1970; negative before it.
@@ -256,7 +256,7 @@ impl<'t> Properties<'t> {
         // The broker reads a table of headers for each message, which costs it a tenth of its time: without any, the
         // seconds of the timestamp have to do.
         if !self.headers.inner().is_empty() {
-            room::check(self.transaction.id(), &self.headers)?;
+            headers::check_size(self.transaction.id(), &self.headers)?;
             let created = millis(self.transaction.created_at());
             self.headers.insert(header::CREATED.into(), AMQPValue::LongLongInt(created));
             properties = properties.with_headers(self.headers);
@@ -299,9 +299,9 @@ impl<'t> Properties<'t> {
                 Ok((None, self.short(key::CONTENT_ENCODING)?))
             }
             None if !came => {
-                Ok((Some(topology::short(payload.as_str())?), self.short(key::CONTENT_ENCODING)?))
+                Ok((Some(headers::short(payload.as_str())?), self.short(key::CONTENT_ENCODING)?))
             }
-            _ => Ok((Some(topology::short(payload.as_str())?), None)),
+            _ => Ok((Some(headers::short(payload.as_str())?), None)),
         }
     }
 
@@ -416,7 +416,7 @@ impl<'t> Properties<'t> {
         let (id, value) = (self.transaction.id(), self.own(key).unwrap_or(&Value::Null));
         if self.journey == Journey::Refused
             && !key.starts_with(key::PUBLISH)
-            && let Ok(field) = field::field(value, None)
+            && let Ok(field) = headers::field(value, None)
         {
             self.headers.insert(key.into(), field);
             return Ok(());
@@ -432,7 +432,7 @@ impl<'t> Properties<'t> {
 fn headers(transaction: &Transaction) -> Result<FieldTable, ConnectorError> {
     let (id, metadata) = (transaction.id(), transaction.metadata());
     let mut headers = FieldTable::default();
-    let too_long = |field::NameTooLong(length): field::NameTooLong| {
+    let too_long = |headers::NameTooLong(length): headers::NameTooLong| {
         ConnectorError::permanent(format!(
             "transaction `{id}` has metadata with a name of {length} bytes, longer than the 255 of a header's"
         ))
@@ -443,10 +443,10 @@ fn headers(transaction: &Transaction) -> Result<FieldTable, ConnectorError> {
         let Some(name) = header_of(key) else { continue };
         // The broker has sent the copies that this header asks for.
         let sent_as = if came && name == COPIES { header::COPIES } else { name };
-        let short = field::name(sent_as).map_err(too_long)?;
+        let short = headers::name(sent_as).map_err(too_long)?;
         let field = match value.as_str() {
-            Some(error) if name == ERROR => AMQPValue::LongString(room::shortened(error).into()),
-            _ => field::field(value, kinds.and_then(|kinds| kinds.get(name))).map_err(too_long)?,
+            Some(error) if name == ERROR => AMQPValue::LongString(headers::shortened(error).into()),
+            _ => headers::field(value, kinds.and_then(|kinds| kinds.get(name))).map_err(too_long)?,
         };
         headers.insert(short, field);
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::RabbitMq;
-use super::link::Link;
-use super::receipt::Verdict;
+use super::acks::Verdict;
+use crate::connector::kit::Link;
 use crate::connector::{
     ConnectorError, Count, Delivery, Disposition, Endpoint, FetchRequest, Receipt, Settlement, Source,
 };

@@ -1,6 +1,10 @@
 //! What comes in a message goes out again with its transaction: every property, every header, of the same type.
+//! And what a check says of an address at which no broker answers.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use lapin::BasicProperties;
@@ -10,11 +14,12 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::message::{Outgoing, delivery};
 use super::properties::Publisher;
-use super::{Decode, RabbitMqConfig, key};
-use crate::connector::ConnectorError;
+use super::{Decode, OPEN_WITHIN, RabbitMqConfig, key};
+use crate::connector::{Connector, ConnectorConfig, ConnectorError, Context, Direction};
 use crate::transaction::{ContentType, Metadata, Payload, Transaction, key as own};
 
 const USER: &str = "guest";
@@ -262,7 +267,7 @@ proptest! {
         values in vec(value(), 8),
         kinds in "(int8|decimal:[0-9]{0,4}|float:[0-9a-f]{0,9}|double:\\PC{0,20}|bytes|text|timestamp|\\PC{0,9})",
     ) {
-        let values = values.iter().map(|value| super::field::json(value).0);
+        let values = values.iter().map(|value| super::headers::json(value).0);
         let metadata = keys.into_iter().zip(values).chain([(key::HEADER_TYPES, json!({"a": kinds}))]);
         let transaction = Transaction::builder().id("id").payload(Payload::text("x"));
         let transaction = transaction.all_metadata(metadata.collect()).build();
@@ -403,4 +408,42 @@ fn a_new_payload_is_not_called_what_the_old_one_was() {
     let new = published(&new.all_metadata(old.metadata().clone()).build()).unwrap();
     assert_eq!(new.content_type().as_ref().unwrap().as_str(), "application/json");
     assert_eq!((new.content_encoding().clone(), new.reply_to().clone()), (None, Some("answers".into())));
+}
+
+/// What a check of a source says of this address, in time.
+async fn checked(address: SocketAddr) -> (String, String) {
+    let config = RabbitMqConfig::new(format!("amqp://{address}"), "orders");
+    let mut context = Context::new("task", "slot");
+    context.direction = Direction::Source;
+    let connector = config.build(&context).unwrap();
+    let checked = timeout(OPEN_WITHIN / 2, connector.check()).await.expect("it is not tried again");
+    let error = checked.unwrap_err();
+    let message = error.message().replace(&address.to_string(), "ADDRESS");
+    (message, error.hint().unwrap_or_default().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_tells_at_once_that_nobody_is_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let (message, hint) = checked(address).await;
+    assert_eq!(message, "nothing listens at amqp://ADDRESS");
+    assert_eq!(hint, "start the broker, or see host and port");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_otherwise_than_a_broker_is_told_of() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answering = thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        // The header of the protocol.
+        socket.read_exact(&mut [0; 8]).unwrap();
+        socket.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").unwrap();
+    });
+    let (message, hint) = checked(address).await;
+    assert_eq!(message, "what answers at amqp://ADDRESS does not speak AMQP");
+    assert_eq!(hint, "see host and port; RabbitMQ's own is 5672, and 15672 is for browsers");
+    answering.join().unwrap();
 }

@@ -75,15 +75,15 @@ impl Link {
     ///
     /// # Errors
     /// Why it cannot be reached; it may be gone.
-    pub(crate) fn join(seat: &WorkerIdentity, orders: UnboundedSender<Reason>) -> io::Result<Self> {
+    pub(crate) fn join(identity: &WorkerIdentity, orders: UnboundedSender<Reason>) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
         // It may have died before the line above: then this process has another parent by now.
         let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
-        if parent != Some(seat.supervisor) {
+        if parent != Some(identity.supervisor) {
             return Err(io::Error::other("the supervisor that started this worker is gone"));
         }
-        let stream = address::connect(&seat.address)?;
+        let stream = address::connect(&identity.address)?;
         let heard = stream.try_clone()?;
         let link = Self::over(stream);
         let granted = link.clone();

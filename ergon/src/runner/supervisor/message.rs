@@ -87,14 +87,8 @@ impl From<&Error> for Fault {
 impl From<&Fault> for Error {
     fn from(fault: &Fault) -> Self {
         let Fault { kind, message, cause, hint } = fault;
-        let mut error = Self::new(*kind, message.clone());
-        if let Some(cause) = cause {
-            error = error.with_source(cause.clone());
-        }
-        match hint {
-            Some(hint) => error.with_hint(hint.clone()),
-            None => error,
-        }
+        let error = Self::new(*kind, message.clone()).with_hint_if(hint.clone());
+        cause.iter().cloned().fold(error, Self::with_source)
     }
 }
 

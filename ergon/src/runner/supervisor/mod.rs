@@ -32,7 +32,7 @@ use record::{Record, merged};
 use super::restart::{Restarts, Streak};
 use super::stopping::{Reason, Stopping};
 use super::watch::Vitals;
-use super::{Crewed, Finished, Outcome};
+use super::{Finished, Outcome, Supervised};
 use crate::error::Error;
 use crate::task::{Monitor, Snapshot, Stop};
 use crate::telemetry::worker::WorkerDied;
@@ -259,7 +259,7 @@ impl Crew {
             report: RunReport::new(post.task, tally, last.duration_since(self.began), ended),
             close_errors,
             breaches: Vec::new(),
-            crewed: Some(Crewed { workers: post.workers, restarts }),
+            supervised: Some(Supervised { workers: post.workers, restarts }),
         }
     }
 }

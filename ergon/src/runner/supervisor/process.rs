@@ -69,7 +69,7 @@ impl Crew {
     }
 
     fn spawn(&self, worker: &Worker, address: &str) -> io::Result<Child> {
-        let seat = WorkerIdentity {
+        let identity = WorkerIdentity {
             task: worker.post.task.to_owned(),
             shard: Shard { index: worker.index, count: worker.post.workers },
             supervisor: std::process::id(),
@@ -78,7 +78,7 @@ impl Crew {
             is_restart: worker.record.may_have_written(),
         };
         let mut command = Command::new(program()?);
-        command.arg(format!("--as-worker={seat}")).args(std::env::args_os().skip(1)).kill_on_drop(true);
+        command.arg(format!("--as-worker={identity}")).args(std::env::args_os().skip(1)).kill_on_drop(true);
         if self.voice.lines.is_some() {
             command.stderr(Stdio::piped());
         }

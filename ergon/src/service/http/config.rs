@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::client::Client;
 use super::{HttpService, address};
-use crate::policy::duration::Span;
+use crate::policy::duration;
 use crate::policy::{RetryLayer, RetryPolicy};
 use crate::service::{ServiceConfig, ServiceError};
 use crate::settings::ByteSize;
@@ -48,10 +48,10 @@ pub struct HttpConfig {
     #[serde(default = "user_agent")]
     pub user_agent: String,
     /// How long one attempt may take, from its begin to the last byte of the answer. Default: 30s.
-    #[serde(default = "timeout", deserialize_with = "duration")]
+    #[serde(default = "timeout", deserialize_with = "duration::deserialize")]
     pub timeout: Duration,
     /// How long connecting may take, TLS included. Default: 10s.
-    #[serde(default = "connect_timeout", deserialize_with = "duration")]
+    #[serde(default = "connect_timeout", deserialize_with = "duration::deserialize")]
     pub connect_timeout: Duration,
     /// How failed attempts are retried: the keys of a step, but for `timeout`. What is not given is as by default: 3
     /// attempts, 250ms before the second, doubled for each further, at most 30s, 20 % more or less at random. A
@@ -196,10 +196,6 @@ const fn retry() -> RetryPolicy {
 
 const fn max_response() -> ByteSize {
     ByteSize::mib(16)
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    Span::deserialize(deserializer).map(|span| span.0)
 }
 
 fn retry_over_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RetryPolicy, D::Error> {

@@ -2,7 +2,6 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use reqwest::StatusCode;
 
 use super::address::conceal;
 use crate::connector::ConnectorError;
+use crate::error::{Report, impl_report};
 use crate::service::ServiceError;
 use crate::transaction::{Category, HasCategory, TransactionError};
 
@@ -33,16 +33,15 @@ use crate::transaction::{Category, HasCategory, TransactionError};
 /// }
 /// ```
 #[derive(Clone)]
-pub struct HttpError(Arc<Inner>);
+pub struct HttpError(Box<Report<Failure>>);
+
+impl_report!(HttpError, pub(crate) with_hint);
 
 #[derive(Clone)]
-struct Inner {
+struct Failure {
     kind: HttpErrorKind,
-    message: String,
-    hint: Option<String>,
     body: Bytes,
     retry_after: Option<Duration>,
-    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// What went wrong.
@@ -85,40 +84,27 @@ impl HttpErrorKind {
 
 impl HttpError {
     pub(crate) fn new(kind: HttpErrorKind, message: impl Into<String>) -> Self {
-        let (hint, body, retry_after, source) = (None, Bytes::new(), None, None);
-        Self(Arc::new(Inner { kind, message: message.into(), hint, body, retry_after, source }))
+        Self(Box::new(Report::new(Failure { kind, body: Bytes::new(), retry_after: None }, message)))
     }
 
-    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
-        self.change(|inner| inner.hint = Some(hint.into()))
-    }
-
-    pub(crate) fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.change(|inner| inner.source = Some(source.into().into()))
-    }
-
-    pub(super) fn with_answer(self, body: Bytes, retry_after: Option<Duration>) -> Self {
-        self.change(|inner| (inner.body, inner.retry_after) = (body, retry_after))
-    }
-
-    fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
-        change(Arc::make_mut(&mut self.0));
+    pub(super) fn with_answer(mut self, body: Bytes, retry_after: Option<Duration>) -> Self {
+        (self.0.detail.body, self.0.detail.retry_after) = (body, retry_after);
         self
     }
 
     /// What went wrong.
     pub fn kind(&self) -> HttpErrorKind {
-        self.0.kind
+        self.0.detail.kind
     }
 
     /// Whether trying again can help.
     pub fn category(&self) -> Category {
-        self.0.kind.category()
+        self.0.detail.kind.category()
     }
 
     /// The status of the answer, if it is what went wrong.
     pub fn status(&self) -> Option<StatusCode> {
-        match self.0.kind {
+        match self.0.detail.kind {
             HttpErrorKind::Status(code) => StatusCode::from_u16(code).ok(),
             _ => None,
         }
@@ -126,23 +112,18 @@ impl HttpError {
 
     /// The first 8 KiB of the body that came with the status, as they came; empty where there is none.
     pub fn body(&self) -> &[u8] {
-        &self.0.body
+        &self.0.detail.body
     }
 
     /// When to try again, if the other side said so.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after
-    }
-
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        self.0.detail.retry_after
     }
 
     /// Whether a further attempt may be made at once: only where the request certainly did nothing, unless it may do
     /// the same again.
     pub(super) fn allows_retry(&self, repeatable: bool) -> bool {
-        match self.0.kind {
+        match self.0.detail.kind {
             HttpErrorKind::Connect => self.0.hint.as_deref() != Some(UNTRUSTED),
             HttpErrorKind::Status(429 | 503) => true,
             HttpErrorKind::Status(501 | 505) => false,
@@ -160,23 +141,11 @@ pub(super) const UNTRUSTED: &str = "name the authority that signed the certifica
 impl fmt::Debug for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpError")
-            .field("kind", &self.0.kind)
+            .field("kind", &self.0.detail.kind)
             .field("message", &self.0.message)
             .field("source", &self.source().map(ToString::to_string))
-            .field("retry_after", &self.0.retry_after)
+            .field("retry_after", &self.0.detail.retry_after)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for HttpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
-    }
-}
-
-impl StdError for HttpError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -218,16 +187,7 @@ impl HasCategory for reqwest::Error {
 /// For a service that asks the other side when it opens.
 impl From<HttpError> for ServiceError {
     fn from(error: HttpError) -> Self {
-        let (message, hint) = (error.to_string(), error.hint().map(str::to_owned));
-        let made = Self::new(message);
-        let made = match &error.0.source {
-            Some(source) => made.with_source(source.to_string()),
-            None => made,
-        };
-        match hint {
-            Some(hint) => made.with_hint(hint),
-            None => made,
-        }
+        Self::new(error.to_string()).explained_like(&error, error.hint())
     }
 }
 
@@ -240,12 +200,7 @@ impl From<HttpError> for ConnectorError {
             (_, Category::Business) => Self::permanent(error.to_string()),
             _ => Self::transient(error.to_string()),
         };
-        let hint = error.hint().map(str::to_owned);
-        let made = made.with_source(error);
-        match hint {
-            Some(hint) => made.with_hint(hint),
-            None => made,
-        }
+        made.with_hint_if(error.hint()).with_source(error)
     }
 }
 

@@ -4,6 +4,7 @@
 //!
 //! ```
 //! use ergon::prelude::*;
+//! use ergon::service::Service;
 //! use ergon::service::http::HttpErrorKind;
 //!
 //! #[derive(Debug, Deserialize)]
@@ -48,7 +49,7 @@
 //! [`idempotency_key`](Request::idempotency_key) makes a `POST` repeatable where the other side knows the header.
 //! `Retry-After` replaces the policy's wait. If it asks for more than `backoff_cap`, the request is not retried: the
 //! error says when to try again, so that a handler can put the transaction off with
-//! [`Disposition::RetryAfter`](crate::Disposition::RetryAfter).
+//! [`Disposition::RetryAfter`](crate::connector::Disposition::RetryAfter).
 //!
 //! Redirects are followed to the same host only, five at most; a `POST` follows 307 and 308, and a 303 with a `GET`.
 //! The system's `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are obeyed.

@@ -58,7 +58,7 @@ impl Response {
     }
 
     /// Decodes the body from JSON. A number keeps its digits, or is refused, as in
-    /// [`Payload::decode`](crate::Payload::decode).
+    /// [`Payload::decode`](crate::transaction::Payload::decode).
     ///
     /// # Errors
     /// Where the body is no `T`, and how it begins.

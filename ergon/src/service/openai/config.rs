@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
 use super::OpenaiService;
-use crate::policy::duration::Span;
+use crate::policy::duration;
 use crate::policy::{RetryLayer, RetryPolicy};
 use crate::service::http::{Auth, HttpConfig};
 use crate::service::{ServiceConfig, ServiceError};
@@ -42,7 +42,7 @@ pub struct OpenaiConfig {
     #[serde(default)]
     pub project: Option<String>,
     /// How long one attempt may take; of an answer that is streamed, how long one piece of it. Default: 2m.
-    #[serde(default = "timeout", deserialize_with = "duration")]
+    #[serde(default = "timeout", deserialize_with = "duration::deserialize")]
     pub timeout: Duration,
     /// How failed attempts are retried, as in [`HttpConfig::retry`]. What is not given is as by default: 5 attempts, 1s
     /// before the second, doubled for each further, at most 60s, 20 % more or less at random.
@@ -132,10 +132,6 @@ const fn retry() -> RetryPolicy {
 
 const fn max_response() -> ByteSize {
     ByteSize::mib(16)
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    Span::deserialize(deserializer).map(|span| span.0)
 }
 
 fn retry_over_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RetryPolicy, D::Error> {

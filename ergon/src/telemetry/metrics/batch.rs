@@ -1,12 +1,14 @@
 //! What is settled together is counted together: once for each counter, not once for each transaction.
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::End;
+#[cfg(feature = "opentelemetry")]
 use super::bound::{Bound, DISPOSITIONS, FINAL, outcome, place};
-use crate::telemetry::{Step, Tally};
+use super::{End, Meters};
+use crate::telemetry::{Step, Tally, with_opentelemetry};
 use crate::transaction::Category;
 
 /// What is known of a transaction's way through its steps; nothing if nobody measures.
@@ -14,36 +16,45 @@ use crate::transaction::Category;
 pub(crate) struct Timings {
     /// How old it was when its first step began, in seconds. Seven digits are enough for a histogram, and what is small
     /// is moved fast.
+    #[cfg(feature = "opentelemetry")]
     age: f32,
     /// How long it took, in seconds.
+    #[cfg(feature = "opentelemetry")]
     whole: f32,
     /// How the first step, success and exception ended.
+    #[cfg(feature = "opentelemetry")]
     ends: [Option<End>; 3],
 }
 
 impl Timings {
+    with_opentelemetry! {
+        else { Default::default() }
+
+        /// Takes in how a step ended.
+        #[inline]
+        pub(crate) fn ended(&mut self, step: Step, end: End) {
+            let [first, success, exception] = &mut self.ends;
+            *match step {
+                Step::Process | Step::Prepare => first,
+                Step::Success => success,
+                Step::Exception => exception,
+            } = Some(end);
+        }
+
+        /// Takes in when the transaction began and came to its outcome.
+        #[inline]
+        pub(crate) fn over(mut self, began: Instant, now: Instant) -> Self {
+            self.whole = now.saturating_duration_since(began).as_secs_f32();
+            self
+        }
+    }
+
+    #[cfg(feature = "opentelemetry")]
     pub(super) fn begin(age: f32) -> Self {
         Self { age, ..Self::default() }
     }
 
-    /// Takes in how a step ended.
-    #[inline]
-    pub(crate) fn ended(&mut self, step: Step, end: End) {
-        let [first, success, exception] = &mut self.ends;
-        *match step {
-            Step::Process | Step::Prepare => first,
-            Step::Success => success,
-            Step::Exception => exception,
-        } = Some(end);
-    }
-
-    /// Takes in when the transaction began and came to its outcome.
-    #[inline]
-    pub(crate) fn over(mut self, began: Instant, now: Instant) -> Self {
-        self.whole = now.saturating_duration_since(began).as_secs_f32();
-        self
-    }
-
+    #[cfg(feature = "opentelemetry")]
     fn end(&self, step: Step) -> Option<End> {
         let [first, success, exception] = self.ends;
         match step {
@@ -55,64 +66,76 @@ impl Timings {
 }
 
 /// What is settled together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Batch<'a> {
+    #[cfg(feature = "opentelemetry")]
     bound: Option<&'a Bound>,
     /// Transactions of each outcome, and dead letters, before.
+    #[cfg(feature = "opentelemetry")]
     before: ([u64; FINAL], u64),
     /// Attempts of each step that ended well.
+    #[cfg(feature = "opentelemetry")]
     attempts: [u64; 4],
     /// Deliveries that the source took as acked, rejected, requeued, to be tried again later.
+    #[cfg(feature = "opentelemetry")]
     settled: [u64; 4],
+    /// The meters of the loop.
+    meters: PhantomData<&'a Meters>,
 }
 
 impl<'a> Batch<'a> {
+    with_opentelemetry! {
+        else { Default::default() }
+
+        /// Records a step of a transaction.
+        #[inline]
+        pub(crate) fn step(&mut self, step: Step, elapsed: Duration, course: &Timings) {
+            let (Some(bound), Some(end)) = (self.bound, course.end(step)) else { return };
+            bound.step_took(step, end, elapsed.as_secs_f64());
+            if let (End::Succeeded, Some(attempts)) = (end, self.attempts.get_mut(place(step))) {
+                *attempts += 1;
+            }
+            if matches!(step, Step::Process | Step::Prepare) && !bound.outbound {
+                bound.queue_wait.record(course.age.into());
+            }
+        }
+
+        /// Records a transaction that came to its outcome.
+        #[inline]
+        pub(crate) fn transaction(&mut self, course: &Timings, failed: Option<Category>) {
+            let Some(bound) = self.bound.filter(|bound| !bound.outbound) else { return };
+            bound.transaction_took(outcome(failed), course.whole.into());
+        }
+
+        /// Counts a settlement that the source took.
+        #[inline]
+        pub(crate) fn settled(&mut self, disposition: &'static str) {
+            if self.bound.is_none() {
+                return;
+            }
+            let place = DISPOSITIONS.iter().position(|known| *known == disposition);
+            if let Some(settled) = place.and_then(|place| self.settled.get_mut(place)) {
+                *settled += 1;
+            }
+        }
+
+        /// Ends it; `tally` is what it came to.
+        #[inline]
+        pub(crate) fn end(self, tally: &Tally) {
+            if let Some(bound) = self.bound {
+                self.add_to(bound, tally);
+            }
+        }
+    }
+
+    #[cfg(feature = "opentelemetry")]
     #[inline]
     pub(super) fn new(bound: Option<&'a Bound>, tally: &Tally) -> Self {
         let before = if bound.is_some() { figures(tally) } else { Default::default() };
-        Self { bound, before, attempts: [0; 4], settled: [0; 4] }
+        Self { bound, before, ..Self::default() }
     }
 
-    /// Records a step of a transaction.
-    #[inline]
-    pub(crate) fn step(&mut self, step: Step, elapsed: Duration, course: &Timings) {
-        let (Some(bound), Some(end)) = (self.bound, course.end(step)) else { return };
-        bound.step_took(step, end, elapsed.as_secs_f64());
-        if let (End::Succeeded, Some(attempts)) = (end, self.attempts.get_mut(place(step))) {
-            *attempts += 1;
-        }
-        if matches!(step, Step::Process | Step::Prepare) && !bound.outbound {
-            bound.queue_wait.record(course.age.into());
-        }
-    }
-
-    /// Records a transaction that came to its outcome.
-    #[inline]
-    pub(crate) fn transaction(&mut self, course: &Timings, failed: Option<Category>) {
-        let Some(bound) = self.bound.filter(|bound| !bound.outbound) else { return };
-        bound.transaction_took(outcome(failed), course.whole.into());
-    }
-
-    /// Counts a settlement that the source took.
-    #[inline]
-    pub(crate) fn settled(&mut self, disposition: &'static str) {
-        if self.bound.is_none() {
-            return;
-        }
-        let place = DISPOSITIONS.iter().position(|known| *known == disposition);
-        if let Some(settled) = place.and_then(|place| self.settled.get_mut(place)) {
-            *settled += 1;
-        }
-    }
-
-    /// Ends it; `tally` is what it came to.
-    #[inline]
-    pub(crate) fn end(self, tally: &Tally) {
-        if let Some(bound) = self.bound {
-            self.add_to(bound, tally);
-        }
-    }
-
+    #[cfg(feature = "opentelemetry")]
     fn add_to(self, bound: &Bound, tally: &Tally) {
         let ((before, letters_before), (now, letters)) = (self.before, figures(tally));
         for (outcome, (now, before)) in now.into_iter().zip(before).enumerate() {
@@ -133,6 +156,7 @@ impl<'a> Batch<'a> {
 }
 
 /// Transactions of each outcome, in the order of the outcomes, and dead letters.
+#[cfg(feature = "opentelemetry")]
 fn figures(tally: &Tally) -> ([u64; FINAL], u64) {
     let failed = &tally.failed;
     ([tally.succeeded, failed.business, failed.system, failed.timeout], tally.dead_lettered)

@@ -186,3 +186,16 @@ pub(super) fn settlement_labels(
 ) -> [KeyValue; 3] {
     [KeyValue::new("disposition", disposition), KeyValue::new("result", result), KeyValue::new("task", task)]
 }
+
+/// The labels of what has no outcome.
+pub(super) fn step_labels(step: &str, task: &'static str) -> [KeyValue; 2] {
+    [KeyValue::new("step", known(step)), KeyValue::new("task", task)]
+}
+
+/// What the engine attempts; no other name becomes a label.
+pub(super) fn known(step: &str) -> &'static str {
+    ["fetch", "process", "prepare", "success", "exception", "dead_letter"]
+        .into_iter()
+        .find(|known| *known == step)
+        .unwrap_or("other")
+}

@@ -2,15 +2,12 @@
 
 use std::sync::OnceLock;
 
-#[cfg(feature = "rabbitmq")]
-use opentelemetry::Value;
+use opentelemetry::global;
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider as _};
-use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
 use super::levels;
 use crate::telemetry::names::{self, Metric};
-use crate::transaction::Category;
 
 /// From 10 µs to 10 min: where the time of a step, a transaction or a wait falls.
 const SECONDS: [f64; 24] = [
@@ -38,26 +35,6 @@ pub(super) fn installed() -> Option<&'static Instruments> {
     INSTRUMENTS.get()
 }
 
-/// Counts a connection that is there again.
-#[cfg(feature = "rabbitmq")]
-pub(crate) fn reconnected(connector: &str, purpose: &'static str) {
-    if let Some(instruments) = installed() {
-        let labels = [
-            KeyValue::new("connector", connector.to_owned()),
-            KeyValue::new("purpose", Value::from(purpose)),
-        ];
-        instruments.reconnects.add(1, &labels);
-    }
-}
-
-/// Counts a call that is made again.
-pub(crate) fn call_retried(task: &'static str, category: Category) {
-    if let Some(instruments) = installed() {
-        let labels = [KeyValue::new("category", category.as_str()), KeyValue::new("task", task)];
-        instruments.call_retries.add(1, &labels);
-    }
-}
-
 /// What is measured with; levels are read by the provider when it collects.
 #[derive(Debug)]
 pub(super) struct Instruments {
@@ -66,7 +43,7 @@ pub(super) struct Instruments {
     pub(super) step_duration: Histogram<f64>,
     pub(super) attempts: Counter<u64>,
     pub(super) retries: Counter<u64>,
-    call_retries: Counter<u64>,
+    pub(super) call_retries: Counter<u64>,
     pub(super) backoff_duration: Histogram<f64>,
     pub(super) timeouts: Counter<u64>,
     pub(super) fetch_duration: Histogram<f64>,
@@ -75,8 +52,8 @@ pub(super) struct Instruments {
     pub(super) settlements: Counter<u64>,
     pub(super) queue_wait: Histogram<f64>,
     pub(super) dead_letters: Counter<u64>,
-    #[cfg(feature = "rabbitmq")]
-    reconnects: Counter<u64>,
+    pub(super) reconnects: Counter<u64>,
+    pub(super) leases_lost: Counter<u64>,
 }
 
 impl Instruments {
@@ -97,8 +74,8 @@ impl Instruments {
             settlements: counter(meter, &names::SETTLEMENTS),
             queue_wait: histogram(meter, &names::QUEUE_WAIT),
             dead_letters: counter(meter, &names::DEAD_LETTERS),
-            #[cfg(feature = "rabbitmq")]
             reconnects: counter(meter, &names::CONNECTOR_RECONNECTS),
+            leases_lost: counter(meter, &names::LEASES_LOST),
         }
     }
 }

@@ -4,7 +4,6 @@
 //! nothing is paid. Where a loop settles many transactions in one call, it counts them in one [`Batch`]: counters are
 //! the difference between the tally after it and before it, so that they add up to what the summary says.
 
-#[cfg(feature = "opentelemetry")]
 mod batch;
 #[cfg(feature = "opentelemetry")]
 mod bound;
@@ -13,22 +12,13 @@ mod instruments;
 #[cfg(feature = "opentelemetry")]
 mod levels;
 #[cfg(feature = "opentelemetry")]
+mod measured;
 mod meters;
-#[cfg(not(feature = "opentelemetry"))]
-mod off;
 
-#[cfg(feature = "opentelemetry")]
 pub(crate) use batch::{Batch, Timings};
-#[cfg(all(feature = "opentelemetry", feature = "rabbitmq"))]
-pub(crate) use instruments::reconnected;
 #[cfg(feature = "opentelemetry")]
-pub(crate) use instruments::{call_retried, install};
-#[cfg(feature = "opentelemetry")]
-pub(crate) use meters::Meters;
-#[cfg(all(not(feature = "opentelemetry"), feature = "rabbitmq"))]
-pub(crate) use off::reconnected;
-#[cfg(not(feature = "opentelemetry"))]
-pub(crate) use off::{Batch, Meters, Timings, call_retried};
+pub(crate) use instruments::install;
+pub(crate) use meters::{Meters, call_retried, leases_lost, reconnected};
 
 use crate::transaction::Category;
 

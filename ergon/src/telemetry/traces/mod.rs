@@ -3,96 +3,39 @@
 //! Whether a transaction is sampled is decided once, before any span of it exists; one that is not costs two random
 //! numbers. The spans of one that is are written down whole when they end and go straight to the processor's queue,
 //! because a span that is opened, entered and closed through `tracing` costs four times as much. The user's own
-//! `tracing` spans nest in them: see [`nesting`].
+//! `tracing` spans nest in them: see `nesting`.
+//!
+//! Without the feature `opentelemetry` nothing is recorded, and the place in a trace that a transaction came with goes
+//! on with what is made of it.
 
+#[cfg(feature = "opentelemetry")]
 pub(crate) mod nesting;
+#[cfg(feature = "opentelemetry")]
 mod queue;
 mod recording;
 mod run;
 mod sending;
+#[cfg(feature = "opentelemetry")]
 mod span;
+#[cfg(feature = "opentelemetry")]
+mod tracer;
 
-use std::sync::{Arc, OnceLock};
-
-use opentelemetry::InstrumentationScope;
-use opentelemetry::trace::{SpanKind, TraceId};
-use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
-
-pub(crate) use nesting::current;
+#[cfg(feature = "opentelemetry")]
 pub(crate) use queue::{Queue, Shared};
 pub(crate) use recording::{Ending, Recording};
 pub(crate) use run::{Batch, RunTrace};
 pub(crate) use sending::Sending;
-use span::Span;
+#[cfg(feature = "opentelemetry")]
+pub(crate) use tracer::{Sampling, Tracer, install};
 
-use super::propagation::TraceContext;
+use super::propagation::{Place, TraceContext};
+use super::with_opentelemetry;
 
-/// Which transactions are recorded, and where their spans go.
-#[derive(Debug)]
-pub(crate) struct Tracer {
-    pub(crate) sampling: Sampling,
-    pub(crate) queue: Arc<Queue>,
-    scope: InstrumentationScope,
-}
+with_opentelemetry! {
+    else { place.map(|place| place.context) }
 
-/// Which traces are recorded.
-#[derive(Debug, Clone)]
-pub(crate) struct Sampling {
-    /// Decides where a trace begins.
-    pub(crate) root: Sampler,
-    /// Whether what goes on with a trace does what was decided where it began.
-    pub(crate) parent_based: bool,
-}
-
-impl Sampling {
-    /// The same for the spans of the user's own code.
-    pub(crate) fn of_provider(&self) -> Sampler {
-        let root = self.root.clone();
-        if self.parent_based { Sampler::ParentBased(Box::new(root)) } else { root }
+    /// Where the running code stands in a trace.
+    pub(crate) fn current(place: Option<&Place>) -> Option<TraceContext> {
+        nesting::current(place)
     }
-}
-
-static INSTALLED: OnceLock<Arc<Tracer>> = OnceLock::new();
-
-/// Makes a tracer that of the process. The first one stays.
-pub(crate) fn install(tracer: Arc<Tracer>) {
-    let _ = INSTALLED.set(tracer);
-}
-
-fn installed() -> Option<&'static Arc<Tracer>> {
-    INSTALLED.get()
-}
-
-impl Tracer {
-    pub(crate) fn new(sampling: Sampling, queue: Arc<Queue>) -> Self {
-        let scope = InstrumentationScope::builder("ergon").with_version(env!("CARGO_PKG_VERSION")).build();
-        Self { sampling, queue, scope }
-    }
-
-    /// Begins a trace, or goes on with one: the context of a new span, sampled or not.
-    fn begin(&self, parent: Option<TraceContext>) -> TraceContext {
-        let trace_id = parent.map_or_else(|| fastrand::u128(1..), |parent| parent.trace_id);
-        let sampled = match parent {
-            Some(parent) if self.sampling.parent_based => parent.sampled,
-            _ => self.samples(trace_id),
-        };
-        TraceContext { trace_id, span_id: new_span_id(), sampled }
-    }
-
-    fn samples(&self, trace_id: u128) -> bool {
-        let (id, kind) = (TraceId::from(trace_id), SpanKind::Internal);
-        let result = self.sampling.root.should_sample(None, id, "", &kind, &[], &[]);
-        result.decision == SamplingDecision::RecordAndSample
-    }
-
-    /// Records a span that has ended, unless the queue is full: then it is counted as lost.
-    fn record(&self, span: Span<'_>) {
-        if self.queue.reserve() {
-            self.queue.push(span.data(&self.scope));
-        }
-    }
-}
-
-fn new_span_id() -> u64 {
-    fastrand::u64(1..)
 }

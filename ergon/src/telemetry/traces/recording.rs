@@ -1,25 +1,32 @@
 //! The spans of one sampled transaction: itself, its steps, their attempts.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-use std::time::SystemTime;
+#[cfg(feature = "opentelemetry")]
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
-use opentelemetry::trace::SpanKind;
-use opentelemetry::{KeyValue, StringValue};
+#[cfg(feature = "opentelemetry")]
+use opentelemetry::{KeyValue, StringValue, trace::SpanKind};
 
-use super::run::RunTrace;
-use super::span::{Parent, Span};
-use super::{Tracer, new_span_id};
-use crate::telemetry::names::{attribute, span};
-use crate::telemetry::propagation::{Place, TraceContext};
-use crate::transaction::{Transaction, TransactionError, TransactionId};
+#[cfg(feature = "opentelemetry")]
+use super::{
+    span::{Parent, Span},
+    tracer::{Traced, new_span_id},
+};
+use crate::telemetry::propagation::TraceContext;
+use crate::telemetry::with_opentelemetry;
+#[cfg(feature = "opentelemetry")]
+use crate::telemetry::{
+    names::{attribute, span},
+    propagation::Place,
+};
+use crate::transaction::TransactionError;
+#[cfg(feature = "opentelemetry")]
+use crate::transaction::{Transaction, TransactionId};
 
 /// What is recorded of a transaction while it lives. One that is dropped before its end was given up.
+#[cfg(feature = "opentelemetry")]
 #[derive(Debug)]
 pub(crate) struct Recording {
-    tracer: Arc<Tracer>,
-    task: &'static str,
-    system: &'static str,
+    of: Traced,
     source: Option<Arc<str>>,
     id: TransactionId,
     deliveries: u32,
@@ -34,7 +41,13 @@ pub(crate) struct Recording {
     ended: bool,
 }
 
+/// Nothing is recorded of any transaction.
+#[cfg(not(feature = "opentelemetry"))]
+#[derive(Debug)]
+pub(crate) enum Recording {}
+
 /// A span that has begun.
+#[cfg(feature = "opentelemetry")]
 #[derive(Debug, Clone, Copy)]
 struct Open {
     span_id: u64,
@@ -42,6 +55,7 @@ struct Open {
 }
 
 /// What became of a transaction.
+#[cfg_attr(not(feature = "opentelemetry"), expect(dead_code, reason = "nothing is recorded"))]
 pub(crate) struct Ending<'a> {
     pub(crate) outcome: &'static str,
     pub(crate) disposition: &'static str,
@@ -49,17 +63,82 @@ pub(crate) struct Ending<'a> {
 }
 
 impl Recording {
+    with_opentelemetry! {
+        else { match *self {} }
+
+        /// Where the transaction itself stands.
+        pub(crate) fn context(&self) -> TraceContext {
+            self.place.context
+        }
+
+        /// Takes in that something beside the steps has just ended.
+        pub(crate) fn resume(&mut self) {
+            self.now = SystemTime::now();
+        }
+
+        /// Begins a step.
+        pub(crate) fn begin_step(&mut self, name: &str) {
+            let name = match name {
+                "process" => "process".into(),
+                "success" => "success".into(),
+                other => Cow::Owned(other.to_owned()),
+            };
+            self.step = Some((name, Open { span_id: new_span_id(), began: self.now }));
+        }
+
+        /// Begins an attempt of the step; where its code stands.
+        pub(crate) fn begin_attempt(&mut self, number: u32) -> TraceContext {
+            if number > 1 {
+                self.now = SystemTime::now();
+            }
+            let attempt = Open { span_id: new_span_id(), began: self.now };
+            self.attempt = Some(attempt);
+            TraceContext { span_id: attempt.span_id, ..self.place.context }
+        }
+
+        /// Ends an attempt that another one follows, or that was not the first.
+        pub(crate) fn end_attempt(&mut self, number: u32, most: u32, error: Option<&TransactionError>) {
+            self.now = SystemTime::now();
+            let (Some(attempt), Some((_, step))) = (self.attempt.take(), &self.step) else { return };
+            self.record((span::ATTEMPT.into(), attempt), step.span_id, numbered(number, most), error);
+        }
+
+        /// Ends the step. One that took a single attempt is one span: to say the same twice would cost twice as much.
+        pub(crate) fn end_step(&mut self, most: u32, error: Option<&TransactionError>) {
+            let Some((name, step)) = self.step.take() else { return };
+            let transaction = self.place.context.span_id;
+            match self.attempt.take() {
+                Some(only) => {
+                    self.now = SystemTime::now();
+                    self.record((name, only), transaction, numbered(1, most), error);
+                }
+                None => self.record((name, step), transaction, Vec::new(), error),
+            }
+        }
+    }
+
+    with_opentelemetry! {
+        else { match self {} }
+
+        /// Ends the transaction.
+        pub(crate) fn end(mut self, ending: &Ending<'_>) {
+            self.ended = true;
+            self.finish(ending);
+        }
+    }
+}
+
+#[cfg(feature = "opentelemetry")]
+impl Recording {
     pub(super) fn begin(
-        run: &RunTrace,
+        of: &Traced,
         transaction: &Transaction,
         place: &Place,
         (parent, link): (Option<Parent>, Option<TraceContext>),
     ) -> Self {
         let began = SystemTime::now();
         Self {
-            tracer: Arc::clone(&run.tracer),
-            task: run.task,
-            system: run.system,
+            of: of.clone(),
             source: transaction.shared_source().cloned(),
             id: transaction.shared_id().clone(),
             deliveries: transaction.deliveries(),
@@ -74,66 +153,10 @@ impl Recording {
         }
     }
 
-    /// Where the transaction itself stands.
-    pub(crate) fn context(&self) -> TraceContext {
-        self.place.context
-    }
-
-    /// Takes in that something beside the steps has just ended.
-    pub(crate) fn resume(&mut self) {
-        self.now = SystemTime::now();
-    }
-
-    /// Begins a step.
-    pub(crate) fn begin_step(&mut self, name: &str) {
-        let name = match name {
-            "process" => "process".into(),
-            "success" => "success".into(),
-            other => Cow::Owned(other.to_owned()),
-        };
-        self.step = Some((name, Open { span_id: new_span_id(), began: self.now }));
-    }
-
-    /// Begins an attempt of the step; where its code stands.
-    pub(crate) fn begin_attempt(&mut self, number: u32) -> TraceContext {
-        if number > 1 {
-            self.now = SystemTime::now();
-        }
-        let attempt = Open { span_id: new_span_id(), began: self.now };
-        self.attempt = Some(attempt);
-        TraceContext { span_id: attempt.span_id, ..self.place.context }
-    }
-
-    /// Ends an attempt that another one follows, or that was not the first.
-    pub(crate) fn end_attempt(&mut self, number: u32, most: u32, error: Option<&TransactionError>) {
-        self.now = SystemTime::now();
-        let (Some(attempt), Some((_, step))) = (self.attempt.take(), &self.step) else { return };
-        self.record((span::ATTEMPT.into(), attempt), step.span_id, numbered(number, most), error);
-    }
-
-    /// Ends the step. One that took a single attempt is one span: to say the same twice would cost twice as much.
-    pub(crate) fn end_step(&mut self, most: u32, error: Option<&TransactionError>) {
-        let Some((name, step)) = self.step.take() else { return };
-        let transaction = self.place.context.span_id;
-        match self.attempt.take() {
-            Some(only) => {
-                self.now = SystemTime::now();
-                self.record((name, only), transaction, numbered(1, most), error);
-            }
-            None => self.record((name, step), transaction, Vec::new(), error),
-        }
-    }
-
-    /// Ends the transaction.
-    pub(crate) fn end(mut self, ending: &Ending<'_>) {
-        self.ended = true;
-        self.finish(ending);
-    }
-
     fn finish(&mut self, ending: &Ending<'_>) {
         let ended = SystemTime::now();
         let attributes = self.attributes(ending);
-        self.tracer.record(Span {
+        self.of.tracer.record(Span {
             name: span::TRANSACTION.into(),
             kind: SpanKind::Consumer,
             context: self.place.context,
@@ -151,12 +174,12 @@ impl Recording {
         let id = StringValue::from(self.id.shared());
         let mut attributes = Vec::with_capacity(12);
         attributes.extend([
-            KeyValue::new(attribute::TASK, self.task),
+            KeyValue::new(attribute::TASK, self.of.task),
             KeyValue::new(attribute::TRANSACTION_ID, id.clone()),
             KeyValue::new(attribute::OUTCOME, ending.outcome),
             KeyValue::new(attribute::DISPOSITION, ending.disposition),
             KeyValue::new(attribute::DELIVERIES, i64::from(self.deliveries)),
-            KeyValue::new(attribute::SYSTEM, self.system),
+            KeyValue::new(attribute::SYSTEM, self.of.system),
             KeyValue::new(attribute::OPERATION, "process"),
             KeyValue::new(attribute::MESSAGE_ID, id),
         ]);
@@ -176,7 +199,7 @@ impl Recording {
         attributes: Vec<KeyValue>,
         error: Option<&TransactionError>,
     ) {
-        self.tracer.record(Span {
+        self.of.tracer.record(Span {
             name,
             kind: SpanKind::Internal,
             context: TraceContext { span_id: open.span_id, ..self.place.context },
@@ -191,6 +214,7 @@ impl Recording {
     }
 }
 
+#[cfg(feature = "opentelemetry")]
 impl Drop for Recording {
     fn drop(&mut self) {
         if self.ended {
@@ -205,6 +229,7 @@ impl Drop for Recording {
     }
 }
 
+#[cfg(feature = "opentelemetry")]
 fn numbered(attempt: u32, most: u32) -> Vec<KeyValue> {
     vec![
         KeyValue::new(attribute::ATTEMPT, i64::from(attempt)),

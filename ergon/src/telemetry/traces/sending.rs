@@ -1,21 +1,33 @@
 //! The span of a dispatch, whose place travels with what is dispatched.
 
+#[cfg(feature = "opentelemetry")]
 use std::time::SystemTime;
 
-use opentelemetry::KeyValue;
-use opentelemetry::trace::SpanKind;
+#[cfg(feature = "opentelemetry")]
+use opentelemetry::{KeyValue, trace::SpanKind};
 
-use super::span::{Failure, Parent, Span};
-use super::{installed, new_span_id};
-use crate::telemetry::Scope;
-use crate::telemetry::names::{attribute, span};
-use crate::telemetry::propagation::{Place, TraceContext};
+#[cfg(feature = "opentelemetry")]
+use super::{
+    span::{Failure, Parent, Span},
+    tracer::{installed, new_span_id},
+};
+use crate::telemetry::propagation::Place;
+use crate::telemetry::{Scope, with_opentelemetry};
+#[cfg(feature = "opentelemetry")]
+use crate::telemetry::{
+    names::{attribute, span},
+    propagation::TraceContext,
+};
 use crate::transaction::{Transaction, TransactionError};
 
 /// A dispatch under way.
-#[derive(Debug)]
-pub(crate) struct Sending(Option<Sampled>);
+#[derive(Debug, Default)]
+pub(crate) struct Sending {
+    #[cfg(feature = "opentelemetry")]
+    sampled: Option<Sampled>,
+}
 
+#[cfg(feature = "opentelemetry")]
 #[derive(Debug)]
 struct Sampled {
     place: Place,
@@ -29,28 +41,40 @@ impl Sending {
     /// Begins a dispatch to a sink of this kind: what is sent knows of the trace that the running code stands in.
     #[inline]
     pub(crate) fn begin(system: &'static str, transactions: &mut [Transaction]) -> Self {
-        let Some(mut place) = Scope::with_current(|scope| scope?.trace.clone()) else { return Self(None) };
-        let sampled = (place.context.sampled && installed().is_some()).then(|| {
-            let parent = place.context;
-            place.context.span_id = new_span_id();
-            let (began, count) = (SystemTime::now(), transactions.len());
-            Sampled { place: place.clone(), parent, began, system, count }
-        });
+        let Some(mut place) = Scope::with_current(|scope| scope?.trace.clone()) else {
+            return Self::default();
+        };
+        let sending = Self::from(&mut place, system, transactions.len());
         for transaction in transactions {
             place.inject(transaction);
         }
-        Self(sampled)
+        sending
     }
 
-    /// Ends it.
-    #[inline]
-    pub(crate) fn end(self, failure: Option<&TransactionError>) {
-        if let Self(Some(sampled)) = self {
-            sampled.end(failure);
+    with_opentelemetry! {
+        else { Default::default() }
+
+        /// Begins the span of the dispatch if the trace is sampled; the place becomes that of the span.
+        fn from(place: &mut Place, system: &'static str, count: usize) -> Self {
+            let sampled = (place.context.sampled && installed().is_some()).then(|| {
+                let parent = place.context;
+                place.context.span_id = new_span_id();
+                Sampled { place: place.clone(), parent, began: SystemTime::now(), system, count }
+            });
+            Self { sampled }
+        }
+
+        /// Ends it.
+        #[inline]
+        pub(crate) fn end(self, failure: Option<&TransactionError>) {
+            if let Some(sampled) = self.sampled {
+                sampled.end(failure);
+            }
         }
     }
 }
 
+#[cfg(feature = "opentelemetry")]
 impl Sampled {
     fn end(self, failure: Option<&TransactionError>) {
         let Some(tracer) = installed() else { return };

@@ -21,7 +21,7 @@ use crate::connector::{ConnectorError, ItemOutcome};
 /// let output = Script::new();
 /// output.on_dispatch(1, Fault::Unanswered);
 /// let error = output.dispatch(vec![Transaction::new("a", &1)?]).await.unwrap_err();
-/// assert_eq!(error.fate(0), ergon::ItemOutcome::Unknown);
+/// assert_eq!(error.fate(0), ergon::connector::ItemOutcome::Unknown);
 /// assert_eq!(output.dispatched_as::<u32>(), [1]);
 /// # Ok::<(), TransactionError>(()) }).unwrap();
 /// ```

@@ -14,6 +14,7 @@ impl Script {
     /// came to an end.
     ///
     /// ```
+    /// use ergon::connector::{ConnectorError, FetchRequest};
     /// use ergon::prelude::*;
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -34,6 +35,7 @@ impl Script {
     /// The ids of those that were acked, in the order of settling.
     ///
     /// ```
+    /// use ergon::connector::{ConnectorError, FetchRequest};
     /// use ergon::prelude::*;
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -51,6 +53,7 @@ impl Script {
     /// The ids of those that were rejected, in the order of settling. What a dead-letter connector took is acked.
     ///
     /// ```
+    /// use ergon::connector::{ConnectorError, FetchRequest};
     /// use ergon::prelude::*;
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -79,6 +82,7 @@ impl Script {
     /// The ids of those that are handed out and not settled, in the order in which they were handed out.
     ///
     /// ```
+    /// use ergon::connector::{ConnectorError, FetchRequest};
     /// use ergon::prelude::*;
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -95,6 +99,7 @@ impl Script {
     /// How many fetches were made, those that failed and those that brought nothing included.
     ///
     /// ```
+    /// use ergon::connector::{ConnectorError, FetchRequest};
     /// use ergon::prelude::*;
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -110,6 +115,7 @@ impl Script {
     /// How many settles were made; one may tell of many deliveries.
     ///
     /// ```
+    /// use ergon::connector::{ConnectorError, FetchRequest};
     /// use ergon::prelude::*;
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

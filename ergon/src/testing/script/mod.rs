@@ -23,6 +23,7 @@ use state::State;
 /// test keeps one and wires another.
 ///
 /// ```
+/// use ergon::connector::ConnectorError;
 /// use ergon::prelude::*;
 /// use ergon::testing::{self, Fault, Script};
 ///
@@ -84,7 +85,8 @@ impl Script {
     ///
     /// ```
     /// use ergon::testing::Script;
-    /// use ergon::{Payload, Transaction};
+    /// use ergon::transaction::Payload;
+    /// use ergon::Transaction;
     ///
     /// let input = Script::new();
     /// input.push(Transaction::builder().id("line-1").payload(Payload::text("no JSON")).build());
@@ -134,6 +136,7 @@ impl Script {
     /// If that fetch was made already, or `n` is 0.
     ///
     /// ```
+    /// use ergon::connector::{ConnectorError, FetchRequest};
     /// use ergon::prelude::*;
     /// use ergon::testing::{Fault, Script};
     ///
@@ -160,6 +163,7 @@ impl Script {
     /// If that settle was made already, or `n` is 0.
     ///
     /// ```
+    /// use ergon::connector::{ConnectorError, FetchRequest};
     /// use ergon::prelude::*;
     /// use ergon::testing::{Fault, Script};
     ///
@@ -184,6 +188,7 @@ impl Script {
     /// If that dispatch was made already, or `n` is 0.
     ///
     /// ```
+    /// use ergon::connector::ConnectorError;
     /// use ergon::prelude::*;
     /// use ergon::testing::{Fault, Script};
     ///

@@ -1,4 +1,5 @@
 // errors: 1
+use ergon::connector::{Connector, ConnectorError};
 use ergon::prelude::*;
 
 #[derive(Connector)]

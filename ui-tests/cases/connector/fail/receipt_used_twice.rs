@@ -1,4 +1,5 @@
 // errors: 1
+use ergon::connector::{Delivery, Settlement};
 use ergon::prelude::*;
 
 fn settle_twice(delivery: Delivery) -> [Settlement; 2] {

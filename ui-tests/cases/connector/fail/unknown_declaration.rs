@@ -1,4 +1,5 @@
 // errors: 1
+use ergon::connector::{Connector, ConnectorError, Delivery, FetchRequest};
 use ergon::prelude::*;
 
 

@@ -1,6 +1,7 @@
 #![deny(warnings, missing_docs, clippy::pedantic)]
 //! A source, and nothing else.
 
+use ergon::connector::{Connector, ConnectorError, Delivery, FetchRequest};
 use ergon::prelude::*;
 
 /// Never has anything.

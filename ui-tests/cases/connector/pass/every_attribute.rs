@@ -3,8 +3,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use ergon::connector::prelude::*;
 use ergon::prelude::*;
-use ergon::Context;
+use ergon::service::Service;
 
 /// Talks to Acme.
 #[derive(Service)]
@@ -15,7 +16,7 @@ pub struct AcmeClient {
 
 /// Adapts Acme.
 #[derive(Connector)]
-#[connector(source, sink, count, fetch_by_id, lifecycle)]
+#[connector(source, sink, count, fetch_by_id, dead_letters, redrive)]
 pub struct AcmeApi {
     #[connector(service)]
     client: AcmeClient,
@@ -54,9 +55,47 @@ impl FetchById for AcmeApi {
     }
 }
 
-impl Lifecycle for AcmeApi {
+impl DeadLetters for AcmeApi {
+    async fn visit(&self, _visitor: &mut dyn DeadLetterVisitor) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+impl Redrive for AcmeApi {
+    async fn redrive(&self, _transaction: Transaction) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+
+/// Opens and closes itself, and says itself what it can do.
+#[derive(Connector)]
+#[connector(source, manual)]
+pub struct ByHand {
+    #[connector(default)]
+    opened: u32,
+}
+
+impl Connector for ByHand {
+    const KIND: &'static str = "by-hand";
+
     async fn open(&self) -> Result<(), ConnectorError> {
         Ok(())
+    }
+
+    fn capabilities(&self) -> Capabilities<'_> {
+        Capabilities::none().count(self)
+    }
+}
+
+impl Source for ByHand {
+    async fn fetch(&self, _request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        Ok(Vec::new())
+    }
+}
+
+impl Count for ByHand {
+    async fn count(&self) -> Result<u64, ConnectorError> {
+        Ok(self.opened.into())
     }
 }
 
@@ -67,6 +106,7 @@ fn main() {
     assert_eq!(config.r#type, 8);
     let api = config.build(&Context::new("task", "input")).unwrap();
     assert_eq!((api.page_size + api.r#type as usize, api.name.as_str(), api.client.url == api.shared.url), (15, "a", true));
+    assert_eq!(ByHandConfig { opened: 3 }.build(&Context::new("task", "input")).unwrap().opened, 3);
     assert_eq!((AcmeApi::KIND, *api.cursor.lock().unwrap()), ("acme-api", 0));
     assert!(!format!("{config:?}").contains("acme.example"), "a config shows no values");
 }

@@ -1,7 +1,9 @@
 // Connectors, services, errors, functions that are tried again and the program itself, all written by macros.
 use std::sync::{Arc, Mutex};
 
+use ergon::connector::{Connector, ConnectorError, Delivery, FetchRequest};
 use ergon::prelude::*;
+use ergon::service::Service;
 
 macro_rules! client {
     ($name:ident { $url:ident: $url_ty:ty = $default:expr }) => {

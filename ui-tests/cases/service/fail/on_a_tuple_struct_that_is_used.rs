@@ -1,5 +1,6 @@
 // errors: 1
 use ergon::prelude::*;
+use ergon::service::Service;
 
 #[derive(Service)]
 struct Acme(String);

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use ergon::prelude::*;
+use ergon::service::Service;
 
 /// The inner one.
 #[derive(Service)]

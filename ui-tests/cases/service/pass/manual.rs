@@ -1,4 +1,5 @@
 use ergon::prelude::*;
+use ergon::service::{Service, ServiceError};
 
 #[derive(Service)]
 #[service(manual)]

@@ -1,5 +1,6 @@
 // errors: 1
 use ergon::prelude::*;
+use ergon::service::Service;
 
 #[ergon::task(connectors(input, crm), services(crm: Crm))]
 struct Orders;

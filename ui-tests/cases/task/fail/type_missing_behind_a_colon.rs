@@ -1,5 +1,6 @@
 // errors: 2
 use ergon::prelude::*;
+use ergon::service::Service;
 
 #[derive(Service)]
 struct OpenaiService {}

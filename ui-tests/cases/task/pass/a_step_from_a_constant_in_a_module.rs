@@ -4,7 +4,7 @@ use ergon::prelude::*;
 struct Orders;
 
 mod policies {
-    use ergon::RetryPolicy;
+    use ergon::policy::RetryPolicy;
 
     pub const PATIENT: RetryPolicy = RetryPolicy { max_attempts: 5, ..RetryPolicy::DEFAULT };
 }

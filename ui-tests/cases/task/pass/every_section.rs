@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use ergon::prelude::*;
+use ergon::service::Service;
 
 const PATIENT: RetryPolicy = RetryPolicy { max_attempts: 5, ..RetryPolicy::DEFAULT };
 

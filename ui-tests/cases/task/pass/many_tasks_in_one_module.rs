@@ -1,4 +1,5 @@
 use ergon::prelude::*;
+use ergon::service::Service;
 
 #[ergon::task(connectors(input), services(crm: Crm), consumer(process = PATIENT))]
 struct First;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use ergon::prelude::*;
+use ergon::service::Service;
 
 /// By convention.
 #[derive(Service)]

@@ -1,7 +1,7 @@
 //! `dead-letters`: what a task rejected, and the way back: to where it came from, or through the task.
 
+mod render;
 mod search;
-mod told;
 
 use std::sync::Arc;
 
@@ -117,8 +117,8 @@ fn report(
     // A condition on a field that no letter has would look as if there were no such letter.
     search.check_fields()?;
     if search.complete || search.has_results() {
-        output.data(&told::told(search, action, format))?;
-        output.talk(&told::summary(search, action, ends));
+        output.data(&render::render(search, action, format))?;
+        output.talk(&render::summary(search, action, ends));
     }
     Ok(())
 }
@@ -145,7 +145,7 @@ impl Ends {
         };
         if letters.1.offers().dead_letters.is_none() {
             return Err(unable(letters.0, "cannot show what lies in it")
-                .with_hint("json-lines, rabbitmq and memory can"));
+                .with_hint("docs/connectors.md says which connectors can"));
         }
         let origin = built.origin();
         let rows = origin.as_ref().and_then(|(_, connector)| connector.offers().rows);
@@ -190,15 +190,7 @@ fn unable(slot: Slot, what: &str) -> Error {
 /// Whatever a connector says, the settings were good enough to begin: exit code 1.
 fn failed(slot: Slot, error: &ConnectorError) -> Error {
     let said = connector_error(slot.name, slot.kind, error);
-    let made = Error::new(ErrorKind::Connector, said.to_string());
-    let made = match std::error::Error::source(&said) {
-        Some(cause) => made.with_source(cause.to_string()),
-        None => made,
-    };
-    match said.hint() {
-        Some(hint) => made.with_hint(hint),
-        None => made,
-    }
+    Error::new(ErrorKind::Connector, said.to_string()).explained_like(&said, said.hint())
 }
 
 fn replays(letter: &Transaction) -> u64 {

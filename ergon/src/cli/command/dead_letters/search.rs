@@ -115,10 +115,7 @@ impl<'a> Search<'a> {
         let error = Error::new(ErrorKind::Usage, format!("no letter has the field `{field}`"));
         let whole = field.split('.').next().unwrap_or_default();
         let names = self.names.iter().map(String::as_str).filter(|name| name.starts_with(whole));
-        Err(match suggest::hint(field, names.take(20)) {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        })
+        Err(error.with_hint_if(suggest::hint(field, names.take(20))))
     }
 
     /// Several tasks may share one connector for their letters.

@@ -3,18 +3,18 @@
 //! In this process, unless a task is to have several workers: then every task has processes of its own, and this one
 //! supervises them.
 
-mod alone;
-mod audience;
 mod counting;
+mod in_process;
+mod reporter;
 #[cfg(unix)]
-mod crew;
+mod supervised;
 mod worker;
 
 use std::net::TcpListener;
 use std::ops::ControlFlow;
 
-use audience::tell;
-pub(super) use audience::{LATE, of_terminal};
+use reporter::tell;
+pub(super) use reporter::{LATE, of_terminal};
 
 use crate::cli::args::{Format, Run};
 use crate::cli::output::Output;
@@ -42,24 +42,23 @@ struct Wish<'a> {
 /// A task that is not there, an address that is taken, or no threads to run on.
 pub(crate) fn run(
     project: &Project,
-    (run, seat): (&Run, Option<&WorkerIdentity>),
+    (run, identity): (&Run, Option<&WorkerIdentity>),
     format: Format,
     output: &Output,
 ) -> Result<Exit, Error> {
-    let (layer, flags) = (run.layer(), run.flags());
-    let plans = selected(project, run)?.into_iter().map(|task| project.plan(task, &layer, &flags));
+    let plans = selected(project, run)?.into_iter().map(|task| project.plan(task, &run.policies.0));
     let plans: Vec<Plan> = plans.collect();
     let progress = !run.no_progress && !output.quiet();
     let fail_when = run.fail_when.as_ref().or_else(|| project.framework.runner.fail_when());
     let wish = Wish { project, format, progress, fail_when, output };
-    if let Some(seat) = seat {
-        return worker::run(plans, seat, wish);
+    if let Some(identity) = identity {
+        return worker::run(plans, identity, wish);
     }
     let workers: Vec<usize> = plans.iter().map(|plan| workers(plan, project, run)).collect();
     if workers.iter().any(|count| *count > 1) {
-        return crew::run(plans, &workers, wish);
+        return supervised::run(plans, &workers, wish);
     }
-    alone::run(plans, wish)
+    in_process::run(plans, wish)
 }
 
 /// Tasks that can begin.

@@ -14,9 +14,9 @@ pub(super) use joined::run;
 
 #[cfg(unix)]
 mod joined {
-    use super::super::alone::{Place, rules, run_all};
-    use super::super::audience::Audience;
+    use super::super::in_process::{Place, rules, run_all};
     use super::super::no_threads;
+    use super::super::reporter::Reporter;
     use super::{Error, ErrorKind, Exit, Plan, Wish, WorkerIdentity};
     use crate::runner::stopping::Reason;
     use crate::runner::supervisor::{End, Ending, Fault, Link, Message};
@@ -25,31 +25,31 @@ mod joined {
     use crate::telemetry::Ended;
 
     /// Runs the share of its task that a worker has.
-    pub(crate) fn run(plans: Vec<Plan>, seat: &WorkerIdentity, wish: Wish<'_>) -> Result<Exit, Error> {
-        let plan = plans.into_iter().find(|plan| plan.config.name() == seat.task);
+    pub(crate) fn run(plans: Vec<Plan>, identity: &WorkerIdentity, wish: Wish<'_>) -> Result<Exit, Error> {
+        let plan = plans.into_iter().find(|plan| plan.config.name() == identity.task);
         let plan = plan.ok_or_else(|| {
-            Error::new(ErrorKind::Usage, format!("this program does not run the task `{}`", seat.task))
+            Error::new(ErrorKind::Usage, format!("this program does not run the task `{}`", identity.task))
         })?;
         let streaming = plan.policies.consumer.as_ref().is_some_and(|policy| policy.streaming);
-        seat.shard.take_place();
+        identity.shard.take_place();
         let (control, arriving) = Control::start().map_err(no_threads)?;
-        let link = Link::join(seat, control.orders.clone()).map_err(no_supervisor)?;
-        let audience = Audience::Supervisor(link.clone(), wish.output.clone(), wish.progress);
+        let link = Link::join(identity, control.orders.clone()).map_err(no_supervisor)?;
+        let reporter = Reporter::Supervisor(link.clone(), wish.output.clone(), wish.progress);
         let monitors = vec![Monitor::default()];
-        let rules = rules(&audience, std::slice::from_ref(&plan), &monitors, wish.format);
+        let rules = rules(&reporter, std::slice::from_ref(&plan), &monitors, wish.format);
         let obeying = Obeying::new(control, arriving, Stop::default(), rules);
-        let (shard, is_restart) = (seat.shard, seat.is_restart);
+        let (shard, is_restart) = (identity.shard, identity.is_restart);
         let builds = move || if is_restart { plan.resume(shard) } else { plan.build(shard) };
         let built = match obeying.build(builds).map_err(no_threads)? {
             Some(Ok(built)) => built,
             Some(Err(errors)) => {
-                audience.refused(&errors);
+                reporter.refused(&errors);
                 return Ok(Exit::of_errors(&errors));
             }
             None => return Ok(obeying.exit()),
         };
         let stall_after = wish.project.framework.runner.stall_after();
-        let place = Place { obeying, monitors, audience, listener: None, stall_after };
+        let place = Place { obeying, monitors, reporter, listener: None, stall_after };
         let runtime = runtime().map_err(no_threads)?;
         let outcome = runtime.block_on(run_all(vec![built], place));
         runtime.shutdown_background();

@@ -5,7 +5,7 @@ use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
 use super::*;
-use crate::connector::file::ByteSize;
+use crate::settings::ByteSize;
 
 /// Replaces one part of a workbook.
 pub(super) fn with_part(config: &ExcelConfig, name: &str, content: &[u8]) {

@@ -8,7 +8,9 @@ use std::path::Path;
 use rust_xlsxwriter::{Workbook, Worksheet};
 
 use super::*;
-use crate::connector::{ConnectorConfig, Count, Delivery, Endpoint, FetchRequest, Sink, Source};
+use crate::connector::{
+    Connector, ConnectorConfig, Context, Count, Delivery, Direction, Endpoint, FetchRequest, Sink, Source,
+};
 
 /// Saves a workbook of one sheet and returns the config that reads it.
 fn book(folder: &Path, fill: impl FnOnce(&mut Worksheet)) -> ExcelConfig {

@@ -1,6 +1,7 @@
 //! How ACME is talked to: paths, pages, keys. Credentials, retries and limits of requests are the HTTP service's.
 
 use ergon::prelude::*;
+use ergon::service::Service;
 
 use super::schemas::Page;
 

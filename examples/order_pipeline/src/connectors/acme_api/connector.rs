@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ergon::connector::prelude::*;
 use ergon::prelude::*;
 
 use super::client::{AcmeClient, AcmeClientConfig};

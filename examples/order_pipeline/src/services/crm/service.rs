@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use ergon::prelude::*;
+use ergon::service::Service;
 use ergon::service::http::HttpErrorKind;
 
 use super::errors::CrmError;

@@ -1,6 +1,6 @@
 //! What is wired to the task.
 
-use ergon::DuplexConfig;
+use ergon::connector::DuplexConfig;
 use ergon::prelude::*;
 
 use super::task::{OrderEnrichment, OrderEnrichmentWiring};

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ergon::connector::prelude::*;
 use ergon::prelude::*;
 
 use super::schemas::Record;
@@ -118,7 +119,7 @@ fn delivery((number, transaction): (u64, Transaction)) -> Delivery {
 
 #[cfg(test)]
 mod tests {
-    use ergon::Context;
+    use ergon::connector::Context;
 
     use super::*;
 

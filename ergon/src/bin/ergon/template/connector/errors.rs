@@ -1,5 +1,6 @@
 //! What can go wrong between here and the other side.
 
+use ergon::connector::ConnectorError;
 use ergon::prelude::*;
 
 /// Why a call failed.

@@ -5,6 +5,7 @@
 )]
 
 use ergon::prelude::*;
+use ergon::service::Service;
 
 use super::errors::CallError;
 use super::schemas::Answer;

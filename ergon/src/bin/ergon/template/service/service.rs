@@ -1,6 +1,7 @@
 //! What tasks call: the words of the business, not of the protocol.
 
 use ergon::prelude::*;
+use ergon::service::Service;
 
 use super::client::{{{type}}Client, {{type}}ClientConfig};
 use super::errors::CallError;

@@ -1,5 +1,6 @@
 //! The business logic.
 
+use ergon::connector::ConnectorError;
 use ergon::prelude::*;
 
 use super::errors::OrderError;

@@ -1,0 +1,144 @@
+//! The rules of `#[ergon::run_fn]`.
+
+use ergon_schema::RETRY;
+use proc_macro2::TokenStream;
+use syn::spanned::Spanned;
+use syn::{Expr, ExprLit, FnArg, ItemFn, Lit, Pat, Receiver, ReceiverKind, ReturnType, Type};
+
+use super::keys::names;
+use super::policy;
+use crate::diagnostics::{Problems, suggestion};
+use crate::model::{Argument, RunFn, RunFnPolicy, Setting};
+use crate::parse::{Entry, Value, entries, in_type};
+
+const KEYS: [&str; 3] = ["name", "policy", "crate"];
+
+/// Makes the model of a function in an envelope; none if nothing can be made of it.
+pub(crate) fn run_fn(attribute: TokenStream, mut function: ItemFn, problems: &mut Problems) -> Option<RunFn> {
+    let (own, keys): (Vec<_>, Vec<_>) =
+        entries(attribute, problems).into_iter().partition(|entry| KEYS.iter().any(|key| entry.key == key));
+    check_keys(&keys, problems);
+    let settings = policy::retry(&known(keys), "run_fn", problems);
+    check_timeout(&function, &settings, problems);
+    let ergon = own_value(&own, "crate", problems).and_then(|entry| super::crate_path(entry, problems));
+    let name = own_value(&own, "name", problems).and_then(|entry| name(entry, problems));
+    let constant = own_value(&own, "policy", problems);
+    let policy = policy_of(constant, settings, problems);
+    let returns = returns(&function, problems)?;
+    let arguments = arguments(&mut function, problems);
+    Some(RunFn {
+        ergon: ergon.unwrap_or_else(super::ergon),
+        name: name.unwrap_or_else(|| function.sig.ident.to_string()),
+        policy,
+        arguments,
+        returns,
+        function,
+    })
+}
+
+/// No key that nobody knows; the checks of a policy's keys speak of those only.
+fn check_keys(keys: &[Entry], problems: &mut Problems) {
+    let all: Vec<_> = names(RETRY).chain(KEYS).collect();
+    for entry in keys {
+        let name = entry.key.to_string();
+        if !all.contains(&name.as_str()) {
+            let near = suggestion(&name, all.iter().copied());
+            problems.at(&entry.key, format!("`{name}` is no key of `run_fn`; {near}"));
+        }
+    }
+}
+
+fn known(keys: Vec<Entry>) -> Vec<Entry> {
+    keys.into_iter().filter(|entry| names(RETRY).any(|key| entry.key == key)).collect()
+}
+
+/// Nothing can stop a plain function from outside.
+fn check_timeout(function: &ItemFn, settings: &[Setting], problems: &mut Problems) {
+    let timeout = settings.iter().find(|setting| setting.key == "timeout");
+    if let (None, Some(timeout)) = (&function.sig.asyncness, timeout) {
+        let message = "a plain `fn` cannot be stopped from outside; make it `async fn`, or remove `timeout`";
+        problems.at(&timeout.key, message);
+    }
+}
+
+/// The entry of one of the macro's own keys.
+fn own_value<'a>(own: &'a [Entry], key: &str, problems: &mut Problems) -> Option<&'a Entry> {
+    let mut all = own.iter().filter(|entry| entry.key == key);
+    let first = all.next();
+    for again in all {
+        problems.at(&again.key, format!("`{key}` is given twice; keep one of them"));
+    }
+    first
+}
+
+fn name(entry: &Entry, problems: &mut Problems) -> Option<String> {
+    match &entry.value {
+        Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => return Some(text.value()),
+        Value::Unreadable => return None,
+        _ => {}
+    }
+    problems.at(&entry.key, "`name` is a text; write `name = \"stock\"`");
+    None
+}
+
+fn policy_of(constant: Option<&Entry>, settings: Vec<Setting>, problems: &mut Problems) -> RunFnPolicy {
+    let Some(entry) = constant else { return RunFnPolicy::Keys(settings) };
+    if let Some(setting) = settings.first() {
+        let message = format!("`policy` says everything; remove `{}`, or `policy`", setting.key);
+        problems.at(&setting.key, message);
+    }
+    match &entry.value {
+        Value::Is(expr) => RunFnPolicy::Expr(Box::new(expr.clone())),
+        Value::Unreadable => RunFnPolicy::Keys(settings),
+        _ => {
+            problems.at(&entry.key, "`policy` takes a `RetryPolicy`; write `policy = A_CONST`");
+            RunFnPolicy::Keys(settings)
+        }
+    }
+}
+
+/// What the function returns; the compiler checks that it is a `Result`, unless it cannot be one.
+fn returns(function: &ItemFn, problems: &mut Problems) -> Option<Type> {
+    let message = "`run_fn` tries again what failed, so the function returns `ergon::Result<…>`";
+    match &function.sig.output {
+        ReturnType::Default => {
+            problems.at(&function.sig.ident, message);
+            None
+        }
+        ReturnType::Type(_, ty) => match in_type(ty) {
+            Type::Path(_) | Type::Macro(_) | Type::Paren(_) => Some(ty.as_ref().clone()),
+            other => {
+                problems.here(other.span(), message);
+                None
+            }
+        },
+    }
+}
+
+/// Every attempt needs its arguments, so each has a name and can be had more than once.
+fn arguments(function: &mut ItemFn, problems: &mut Problems) -> Vec<Argument> {
+    let mut names = Vec::new();
+    for argument in &mut function.sig.inputs {
+        match argument {
+            FnArg::Receiver(Receiver { kind: ReceiverKind::Reference(_, _, None), .. }) => {}
+            FnArg::Receiver(receiver) => {
+                problems.at(receiver, "every attempt needs `self`; take `&self`");
+            }
+            FnArg::Typed(typed) => match (typed.pat.as_mut(), in_type(&typed.ty)) {
+                (_, Type::Reference(reference)) if reference.mutability.is_some() => {
+                    let message =
+                        "every attempt needs this argument; take it by value or `&`, or return what changes";
+                    problems.at(&typed.ty, message);
+                }
+                (Pat::Ident(pat), _) if pat.by_ref.is_none() && pat.subpat.is_none() => {
+                    // Each attempt may change its own; the function itself does not.
+                    let mutability = pat.mutability.take();
+                    let place = typed.ty.span();
+                    names.push(Argument { name: pat.ident.clone(), mutability, place });
+                }
+                (pat, _) => problems.at(pat, "every attempt needs this argument; give it a name"),
+            },
+        }
+    }
+    names
+}

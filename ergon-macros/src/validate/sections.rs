@@ -1,0 +1,15 @@
+//! The sections of `#[ergon::task(…)]`, found by name.
+
+use ergon_schema::suggest::slip;
+
+use crate::parse::Entry;
+
+/// The sections of the attribute.
+pub(crate) const SECTIONS: [&str; 9] =
+    ["name", "connectors", "services", "consumer", "producer", "workers", "blocking", "execute", "crate"];
+
+/// The section of this name, or the one whose name is a slip of it: so a misspelt name is the only mistake reported.
+pub(super) fn section<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
+    let is_slip = |entry: &&Entry| slip(&entry.key.to_string(), SECTIONS) == Some(name);
+    entries.iter().find(|entry| entry.key == name).or_else(|| entries.iter().find(is_slip))
+}

@@ -1,0 +1,71 @@
+//! The code that `#[derive(TransactionError)]` makes.
+
+use std::time::Duration;
+
+use super::Placeholder;
+pub use crate::transaction::HasCategory;
+use crate::transaction::{Category, TransactionError};
+
+/// Makes an error of a category, for `#[derive(TransactionError)]`.
+pub fn transaction_error<E: IsError>(
+    category: Category,
+    retry_after: Option<Duration>,
+    error: E,
+) -> TransactionError {
+    let error = error.categorize(category);
+    match retry_after {
+        Some(wait) => error.with_retry_after(wait),
+        None => error,
+    }
+}
+
+/// An error that can be that of a transaction.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has a category, but is no error",
+    label = "this type does not implement `std::error::Error`",
+    note = "add `#[derive(Debug, thiserror::Error)]` to `{Self}`, with `#[error(\"…\")]` on each variant"
+)]
+pub trait IsError {
+    fn categorize(self, category: Category) -> TransactionError;
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> IsError for E {
+    fn categorize(self, category: Category) -> TransactionError {
+        TransactionError::from_error(category, self)
+    }
+}
+
+// A second impl, so that the compiler speaks of this trait and not of `std::error::Error`.
+impl IsError for Placeholder {
+    fn categorize(self, category: Category) -> TransactionError {
+        TransactionError::new(category, "a placeholder")
+    }
+}
+
+/// The error inside a transparent variant, in its own category.
+pub fn transparent(error: impl Transparent) -> TransactionError {
+    error.pass_through()
+}
+
+/// An error that says by its type whether trying again can help.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no category of its own",
+    label = "a transparent variant has the category of this error",
+    note = "add `#[derive(ergon::TransactionError)]` to `{Self}`, or give the variant `#[business]`, `#[system]` or `#[timeout]`"
+)]
+pub trait Transparent {
+    fn pass_through(self) -> TransactionError;
+}
+
+impl<E: HasCategory> Transparent for E {
+    fn pass_through(self) -> TransactionError {
+        self.categorize()
+    }
+}
+
+// A second impl, so that the compiler speaks of this trait and not of `HasCategory`.
+impl Transparent for TransactionError {
+    fn pass_through(self) -> Self {
+        self
+    }
+}

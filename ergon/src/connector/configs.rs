@@ -1,0 +1,29 @@
+//! The configs of the built-in connectors, for the prelude: one line registers one connector.
+//!
+//! The config of a connector whose feature is off is a stand-in, so that a program that names it learns which feature it
+//! needs: the parameter that no program gives is one error where the type is named, and none where it is used. The
+//! parameter and the deprecation name the feature.
+#![allow(deprecated, reason = "stand-ins are deprecated to say why they are there")]
+
+macro_rules! connectors {
+    ($($feature:literal => $module:ident::$config:ident<$parameter:ident>, $note:literal;)+) => {$(
+        #[cfg(feature = $feature)]
+        pub use super::$module::$config;
+
+        #[cfg(not(feature = $feature))]
+        #[doc(hidden)]
+        #[deprecated(note = $note)]
+        #[derive(Debug)]
+        pub struct $config<$parameter>(std::marker::PhantomData<$parameter>);
+    )+};
+}
+
+pub use super::memory::MemoryConfig;
+
+#[rustfmt::skip]
+connectors! {
+    "csv" => csv::CsvConfig<TheFeatureCsvIsOff>, "the feature `csv` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"csv\"] }`";
+    "excel" => excel::ExcelConfig<TheFeatureExcelIsOff>, "the feature `excel` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"excel\"] }`";
+    "json_lines" => json_lines::JsonLinesConfig<TheFeatureJsonLinesIsOff>, "the feature `json_lines` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"json_lines\"] }`";
+    "rabbitmq" => rabbitmq::RabbitMqConfig<TheFeatureRabbitmqIsOff>, "the feature `rabbitmq` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"rabbitmq\"] }`";
+}

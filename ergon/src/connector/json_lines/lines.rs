@@ -1,0 +1,127 @@
+//! The lines of a file, one after the other.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use bytes::Bytes;
+
+use crate::connector::kit::file::RECOGNITION_BYTES;
+use crate::settings::ByteSize;
+
+/// How much of a line that is too long is kept, to recognise it by.
+const BEGINNING: usize = 1024;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// One line of the file.
+#[derive(Debug)]
+pub struct Line {
+    /// Counted from 1.
+    pub(super) number: u64,
+    pub(super) content: Bytes,
+    /// How many files were read before at the same path.
+    pub(super) file: u64,
+    /// Whether `content` is only the beginning of a line that is too long.
+    pub(super) cut: bool,
+}
+
+/// Splits what is read into lines.
+pub(super) struct Lines<R> {
+    reader: BufReader<R>,
+    max: u64,
+    /// Of the line that was read last; the first is 1.
+    pub(super) number: u64,
+    /// How many files were read before at the same path.
+    file: u64,
+    /// What was read of the next line, as far as it is kept.
+    content: Vec<u8>,
+    /// Whether anything was read of it.
+    begun: bool,
+}
+
+impl<R: Read> Lines<R> {
+    pub(super) fn new(reader: R, max: ByteSize) -> Self {
+        Self {
+            reader: BufReader::with_capacity(RECOGNITION_BYTES, reader),
+            max: max.bytes(),
+            number: 0,
+            file: 0,
+            content: Vec::new(),
+            begun: false,
+        }
+    }
+
+    /// Reads one line, without its end; the last one may have none.
+    pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
+        let line = self.next_ended()?;
+        Ok(line.or_else(|| self.rest()))
+    }
+
+    /// Reads one line that has an end. What is there of a line without one is kept for the next call.
+    pub(super) fn next_ended(&mut self) -> io::Result<Option<Line>> {
+        // Two more than a line may have: those of its end.
+        let mark = if self.number == 0 { BYTE_ORDER_MARK.len() as u64 } else { 0 };
+        let limit = usize::try_from(self.max.saturating_add(2).saturating_add(mark)).unwrap_or(usize::MAX);
+        loop {
+            let there = match self.reader.fill_buf() {
+                Ok([]) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                there => there?,
+            };
+            let end = there.iter().position(|byte| *byte == b'\n');
+            let part = there.get(..end.map_or(there.len(), |end| end + 1)).unwrap_or(there);
+            let left = limit.saturating_sub(self.content.len());
+            self.content.extend_from_slice(part.get(..left).unwrap_or(part));
+            self.begun = true;
+            let used = part.len();
+            self.reader.consume(used);
+            if end.is_some() {
+                return Ok(self.rest());
+            }
+        }
+    }
+
+    /// Takes what was read of the next line as a line, if anything was.
+    pub(super) fn rest(&mut self) -> Option<Line> {
+        if !std::mem::take(&mut self.begun) {
+            return None;
+        }
+        self.number += 1;
+        let mut content = std::mem::take(&mut self.content);
+        for end in [b'\n', b'\r'] {
+            content.pop_if(|last| *last == end);
+        }
+        if self.number == 1 && content.starts_with(BYTE_ORDER_MARK) {
+            content.drain(..BYTE_ORDER_MARK.len());
+        }
+        let cut = content.len() as u64 > self.max;
+        if cut {
+            content.truncate(BEGINNING);
+        }
+        Some(Line { number: self.number, file: self.file, content: content.into(), cut })
+    }
+
+    /// Begins with the file that took the place of the one that was read.
+    pub(super) fn restart(&mut self) {
+        (self.number, self.file) = (0, self.file + 1);
+    }
+
+    /// The first bytes, before any is taken.
+    pub(super) fn ahead(&mut self) -> io::Result<&[u8]> {
+        self.reader.fill_buf()
+    }
+
+    /// Says whether the next line needs a read.
+    pub(super) fn is_drained(&self) -> bool {
+        self.reader.buffer().is_empty()
+    }
+
+    /// What the lines are read from.
+    pub(super) fn file(&mut self) -> &mut R {
+        self.reader.get_mut()
+    }
+}
+
+impl Line {
+    pub(super) fn is_blank(&self) -> bool {
+        !self.cut && self.content.trim_ascii().is_empty()
+    }
+}

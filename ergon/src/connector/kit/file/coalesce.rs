@@ -1,0 +1,568 @@
+//! The writing side: one open file, and dispatches that are written together.
+//!
+//! A dispatch returns when its lines are in the file, so that a process that is killed loses no line that was reported.
+//! What a write costs does not depend on how many lines it has. So dispatches that come while a write is under way wait
+//! for it, and go into the next write together: one lock, one look at the file, one write, and with
+//! [`Fsync::Each`](super::Fsync::Each) one call that waits for the disk. A dispatch that no other joins is written at
+//! once.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{spawn_blocking, yield_now};
+
+use super::append::AppendFile;
+use super::batch::Batch;
+use super::codec::Encoder;
+use crate::connector::{ConnectorError, ItemOutcome};
+use crate::transaction::Transaction;
+
+/// Of how many dispatches that are alone one waits for others all the same, to find out whether any come by now.
+const LOOKS_AROUND: u32 = 64;
+/// How many times the dispatch that has written goes on with those that came meanwhile, before another task does.
+const MOST_ROUNDS: usize = 2;
+
+/// The file of a sink, for all of its dispatches.
+#[derive(Debug)]
+pub(super) struct Coalescing<E> {
+    state: Mutex<State<E>>,
+    /// The file is idle again.
+    idle: Notify,
+    /// Whether several dispatches may come at the same time.
+    several: bool,
+    /// Itself, for a task that goes on.
+    this: Weak<Self>,
+}
+
+#[derive(Debug)]
+struct State<E> {
+    slot: Slot<E>,
+    waiting: Vec<Waiting>,
+    /// A dispatch is about to write what waits.
+    led: bool,
+    /// Whether the last write that waited for others was joined by any.
+    joined: bool,
+    /// How many dispatches were alone since then.
+    alone: u32,
+}
+
+#[derive(Debug)]
+enum Slot<E> {
+    Unopened,
+    Idle(Box<OpenFile<E>>),
+    /// Whoever writes has the file.
+    Busy,
+    Closed,
+}
+
+/// A file that is open for writing.
+#[derive(Debug)]
+pub(super) struct OpenFile<E> {
+    pub(super) file: AppendFile,
+    pub(super) encoder: E,
+    /// The lines of the next write; used again for each.
+    batch: Batch,
+}
+
+type Outcome = Result<(), ConnectorError>;
+
+/// A dispatch that is to be written.
+#[derive(Debug)]
+struct Waiting {
+    transactions: Vec<Transaction>,
+    done: oneshot::Sender<Outcome>,
+}
+
+impl<E: Encoder> Coalescing<E> {
+    /// `several` says whether dispatches may come at the same time.
+    pub(super) fn new(several: bool) -> Arc<Self> {
+        let state = State { slot: Slot::Unopened, waiting: Vec::new(), led: false, joined: false, alone: 0 };
+        Arc::new_cyclic(|this| Self {
+            state: Mutex::new(state),
+            idle: Notify::new(),
+            several,
+            this: Weak::clone(this),
+        })
+    }
+
+    /// Says whether the file was not opened yet.
+    pub(super) fn is_unopened(&self) -> bool {
+        matches!(self.state().slot, Slot::Unopened)
+    }
+
+    /// Takes the file that was opened; says false if the sink was closed meanwhile.
+    pub(super) fn opened(&self, file: OpenFile<E>) -> bool {
+        let mut state = self.state();
+        let is_open = matches!(state.slot, Slot::Unopened);
+        if is_open {
+            state.slot = Slot::Idle(Box::new(file));
+        }
+        is_open
+    }
+
+    /// Empties the file if it is open and to be emptied.
+    pub(super) fn start(&self) -> Outcome {
+        match &mut self.state().slot {
+            Slot::Idle(open) => {
+                open.encoder.start();
+                open.file.start()
+            }
+            Slot::Unopened | Slot::Busy | Slot::Closed => Ok(()),
+        }
+    }
+
+    /// Looks at the open file, if it is open and idle.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&E) -> T) -> Option<T> {
+        match &self.state().slot {
+            Slot::Idle(open) => Some(look(&open.encoder)),
+            Slot::Unopened | Slot::Busy | Slot::Closed => None,
+        }
+    }
+
+    /// Takes the file for good; waits for a write that is under way.
+    pub(super) async fn close(&self) -> Option<OpenFile<E>> {
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            idle.as_mut().enable();
+            {
+                let mut state = self.state();
+                if !matches!(state.slot, Slot::Busy) {
+                    return match std::mem::replace(&mut state.slot, Slot::Closed) {
+                        Slot::Idle(open) => Some(*open),
+                        Slot::Unopened | Slot::Busy | Slot::Closed => None,
+                    };
+                }
+            }
+            idle.await;
+        }
+    }
+
+    /// Writes the transactions, perhaps together with those of other dispatches. The file is open.
+    ///
+    /// # Cancel safety
+    /// When cancelled, the transactions may have been written or not.
+    pub(super) async fn dispatch(self: &Arc<Self>, transactions: Vec<Transaction>) -> Outcome {
+        match self.enter(transactions) {
+            Entered::Alone(mut turn, transactions) => {
+                let outcome = turn.write(&transactions);
+                turn.go_on();
+                outcome
+            }
+            Entered::Joined(outcome) => told(outcome.await),
+            Entered::Leads { outcome, waits } => {
+                if waits {
+                    // A write that may wait for a disk or for another program keeps no thread of the runtime.
+                    let file = Arc::clone(self);
+                    drop(spawn_blocking(move || drop(Leader(&file))));
+                } else {
+                    let mut leading = Leading { outcome, leader: Some(Leader(self)) };
+                    // The tasks that can run now dispatch as well.
+                    yield_now().await;
+                    drop(leading.leader.take());
+                    return told((&mut leading.outcome).await);
+                }
+                told(outcome.await)
+            }
+        }
+    }
+
+    fn enter(&self, transactions: Vec<Transaction>) -> Entered<'_, E> {
+        let mut state = self.state();
+        let waits = match &state.slot {
+            Slot::Idle(open) => open.file.may_wait(),
+            Slot::Unopened | Slot::Busy | Slot::Closed => false,
+        };
+        let is_idle = matches!(state.slot, Slot::Idle(_)) && !state.led;
+        if is_idle && !waits && !self.gathers(&mut state) {
+            if let Slot::Idle(open) = std::mem::replace(&mut state.slot, Slot::Busy) {
+                return Entered::Alone(Turn { file: self, open: Some(open) }, transactions);
+            }
+        }
+        let (done, outcome) = oneshot::channel();
+        state.waiting.push(Waiting { transactions, done });
+        if matches!(state.slot, Slot::Busy) || state.led {
+            return Entered::Joined(outcome);
+        }
+        state.led = true;
+        Entered::Leads { outcome, waits }
+    }
+
+    /// Says whether a dispatch waits until other tasks have run: then others are likely to join it.
+    fn gathers(&self, state: &mut State<E>) -> bool {
+        if !self.several {
+            return false;
+        }
+        state.alone = state.alone.wrapping_add(1);
+        state.joined || state.alone.is_multiple_of(LOOKS_AROUND)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a dispatch has to do.
+enum Entered<'a, E: Encoder> {
+    /// Write at once.
+    Alone(Turn<'a, E>, Vec<Transaction>),
+    /// Wait for another that writes.
+    Joined(oneshot::Receiver<Outcome>),
+    /// Write for all that wait; `waits` if a write may take long.
+    Leads { outcome: oneshot::Receiver<Outcome>, waits: bool },
+}
+
+/// A dispatch that writes for all that wait, also if it is cancelled before.
+struct Leader<'a, E: Encoder>(&'a Coalescing<E>);
+
+/// A dispatch that leads and waits for others. If it is cancelled, it is no longer one of those that are written.
+struct Leading<'a, E: Encoder> {
+    outcome: oneshot::Receiver<Outcome>,
+    /// Dropped after the outcome, and writes then.
+    leader: Option<Leader<'a, E>>,
+}
+
+impl<E: Encoder> Drop for Leader<'_, E> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.led = false;
+        if std::thread::panicking() {
+            // Another panic would end the process. It is not known what becomes of those that wait.
+            state.waiting.clear();
+            return;
+        }
+        match std::mem::replace(&mut state.slot, Slot::Busy) {
+            Slot::Idle(open) => {
+                state.joined = state.waiting.len() > 1;
+                drop(state);
+                Turn { file: self.0, open: Some(open) }.go_on();
+            }
+            other => {
+                state.slot = other;
+                for waiting in state.waiting.drain(..) {
+                    let closed = ConnectorError::permanent("the file was closed before this dispatch");
+                    let _gave_up = waiting.done.send(Err(closed));
+                }
+            }
+        }
+    }
+}
+
+/// The file in the hands of who writes; it goes back when this is dropped.
+struct Turn<'a, E: Encoder> {
+    file: &'a Coalescing<E>,
+    open: Option<Box<OpenFile<E>>>,
+}
+
+impl<E: Encoder> Turn<'_, E> {
+    fn write(&mut self, transactions: &[Transaction]) -> Outcome {
+        match &mut self.open {
+            Some(open) => open.write(transactions),
+            None => Err(ConnectorError::unknown("the file is not open")),
+        }
+    }
+
+    /// Writes what waits by now.
+    fn go_on(mut self) {
+        for _ in 0..MOST_ROUNDS {
+            let waiting = std::mem::take(&mut self.file.state().waiting);
+            if waiting.is_empty() {
+                break;
+            }
+            if let Some(open) = &mut self.open {
+                open.write_together(waiting);
+            }
+        }
+    }
+}
+
+impl<E: Encoder> Drop for Turn<'_, E> {
+    fn drop(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let waits = open.file.may_wait();
+        let mut state = self.file.state();
+        state.slot = Slot::Idle(open);
+        if std::thread::panicking() {
+            // It is not known what became of those that wait.
+            state.waiting.clear();
+        }
+        let left = !state.waiting.is_empty() && !state.led;
+        let next = if left { self.file.this.upgrade().zip(Handle::try_current().ok()) } else { None };
+        match next {
+            Some((file, runtime)) => {
+                state.led = true;
+                drop(state);
+                if waits {
+                    drop(runtime.spawn_blocking(move || drop(Leader(&file))));
+                } else {
+                    drop(runtime.spawn(async move { drop(Leader(&file)) }));
+                }
+            }
+            None => {
+                drop(state);
+                self.file.idle.notify_waiters();
+            }
+        }
+    }
+}
+
+impl<E: Encoder> OpenFile<E> {
+    pub(super) fn new(file: AppendFile, encoder: E) -> Self {
+        Self { file, encoder, batch: Batch::default() }
+    }
+
+    fn encode(&mut self, transactions: &[Transaction]) {
+        let Self { file, encoder, batch } = self;
+        batch.clear();
+        for transaction in transactions {
+            batch.offer(|line| encoder.encode(transaction, line, file));
+        }
+    }
+
+    fn append(&mut self) -> Outcome {
+        let Self { file, encoder, batch } = self;
+        file.append(batch, |file, tail| encoder.ending(file, tail))
+    }
+
+    fn write(&mut self, transactions: &[Transaction]) -> Outcome {
+        self.encode(transactions);
+        self.append()
+    }
+
+    /// Writes several dispatches in one write, and tells each what became of its own transactions.
+    fn write_together(&mut self, mut waiting: Vec<Waiting>) {
+        // Who gave up waiting, because of a time limit for example, will dispatch again.
+        waiting.retain(|waiting| !waiting.done.is_closed());
+        if let [_] = waiting.as_slice() {
+            for Waiting { transactions, done } in waiting {
+                let _gave_up = done.send(self.write(&transactions));
+            }
+            return;
+        }
+        let (mut all, mut each) = (Vec::with_capacity(waiting.len()), Vec::with_capacity(waiting.len()));
+        for Waiting { mut transactions, done } in waiting {
+            each.push((transactions.len(), done));
+            all.append(&mut transactions);
+        }
+        self.encode(&all);
+        let mut refused = self.batch.take_refused().into_iter().peekable();
+        let written = self.append();
+        let mut from = 0;
+        for (count, done) in each {
+            let mut own = Vec::new();
+            while let Some((item, error)) = refused.next_if(|(item, _)| *item < from + count) {
+                own.push((item.saturating_sub(from), error));
+            }
+            let _gave_up = done.send(own_outcome(&written, (from, count), own));
+            from += count;
+        }
+    }
+}
+
+/// What became of the transactions of one dispatch: `count` of those that were written together, from `from` on.
+/// `refused` are those of its own that could not be encoded.
+fn own_outcome(
+    written: &Outcome,
+    (from, count): (usize, usize),
+    mut refused: Vec<(usize, ConnectorError)>,
+) -> Outcome {
+    if let Err(error) = written {
+        let is_lost = |item: &usize| {
+            error.fate(from + item) != ItemOutcome::Done && refused.iter().all(|(other, _)| other != item)
+        };
+        let lost: Vec<usize> = (0..count).filter(is_lost).collect();
+        if lost.len() == count {
+            return Err(copied(error));
+        }
+        refused.extend(lost.into_iter().map(|item| (item, copied(error))));
+    }
+    if refused.is_empty() { Ok(()) } else { Err(ConnectorError::partial(refused)) }
+}
+
+/// The same error for another dispatch.
+fn copied(error: &ConnectorError) -> ConnectorError {
+    let message = error.message();
+    let mut copy = if error.is_gone() {
+        ConnectorError::closed(message)
+    } else if error.is_permanent() {
+        ConnectorError::permanent(message)
+    } else if error.fate(0) == ItemOutcome::Unknown {
+        ConnectorError::unknown(message)
+    } else {
+        ConnectorError::transient(message)
+    };
+    if let Some(cause) = std::error::Error::source(error) {
+        copy = copy.with_source(cause.to_string());
+    }
+    match error.hint() {
+        Some(hint) => copy.with_hint(hint),
+        None => copy,
+    }
+}
+
+fn told(outcome: Result<Outcome, oneshot::error::RecvError>) -> Outcome {
+    outcome.unwrap_or_else(|_| Err(ConnectorError::unknown("the write did not come to its end")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::task::{Context, Poll, Waker};
+
+    use futures_util::future::join_all;
+
+    use super::super::append::{Fsync, WriteOptions};
+    use super::*;
+
+    /// Writes numbers; refuses those that are negative, and panics at the largest.
+    #[derive(Debug)]
+    struct Numbers;
+
+    impl Encoder for Numbers {
+        fn encode(
+            &mut self,
+            transaction: &Transaction,
+            line: &mut Vec<u8>,
+            _: &mut AppendFile,
+        ) -> Result<bool, ConnectorError> {
+            let number: i64 = transaction.decode().unwrap();
+            assert_ne!(number, i64::MAX);
+            if number < 0 {
+                return Err(ConnectorError::permanent(format!("{number} is negative")));
+            }
+            line.extend_from_slice(number.to_string().as_bytes());
+            Ok(true)
+        }
+    }
+
+    async fn opened(path: &Path, fsync: Fsync) -> Arc<Coalescing<Numbers>> {
+        let file = AppendFile::open(path, WriteOptions { fsync, ..WriteOptions::default() }).await.unwrap();
+        let out = Coalescing::new(true);
+        assert!(out.opened(OpenFile::new(file, Numbers)));
+        out
+    }
+
+    fn of(number: i64) -> Vec<Transaction> {
+        vec![Transaction::new(number.to_string(), &number).unwrap()]
+    }
+
+    fn sorted(path: &Path) -> Vec<i64> {
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
+        let mut numbers: Vec<i64> = text.lines().map(|line| line.parse().unwrap()).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    fn path(folder: &tempfile::TempDir) -> PathBuf {
+        folder.path().join("out")
+    }
+
+    /// Begins a dispatch that waits for others; what is returned was polled once.
+    fn begun<'a>(
+        out: &'a Arc<Coalescing<Numbers>>,
+        number: i64,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Outcome> + 'a>> {
+        out.state().joined = true;
+        let mut dispatch = Box::pin(out.dispatch(of(number)));
+        let polled = dispatch.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(polled, Poll::Pending), "{number} waits for others");
+        dispatch
+    }
+
+    #[tokio::test]
+    async fn what_is_dispatched_at_the_same_time_is_written_once_each() {
+        for fsync in [Fsync::End, Fsync::Each] {
+            let folder = tempfile::tempdir().unwrap();
+            let out = opened(&path(&folder), fsync).await;
+            for round in 0..10 {
+                let dispatches = (0..100).map(|n| out.dispatch(of(round * 100 + n)));
+                assert!(join_all(dispatches).await.iter().all(Result::is_ok), "{fsync:?}");
+                assert_eq!(sorted(&path(&folder)), (0..(round + 1) * 100).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dispatch_learns_of_its_own_transactions_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        let (first, many) = (begun(&out, 1), out.dispatch([of(2), of(-3), of(4), of(-5)].concat()));
+        let (first, many, last) = tokio::join!(first, many, out.dispatch(of(-6)));
+        first.unwrap();
+        let error = many.unwrap_err();
+        let outcomes: Vec<_> = (0..4).map(|item| error.fate(item)).collect();
+        use ItemOutcome::{Done, NotDone};
+        assert_eq!(outcomes, [Done, NotDone, Done, NotDone]);
+        assert_eq!(last.unwrap_err().message(), "-6 is negative");
+        assert_eq!(sorted(&path(&folder)), [1, 2, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_is_reported_to_each_dispatch_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        out.dispatch(of(1)).await.unwrap();
+        std::fs::remove_file(path(&folder)).unwrap();
+        let (first, second) = tokio::join!(begun(&out, 2), out.dispatch(of(3)));
+        for error in [first.unwrap_err(), second.unwrap_err()] {
+            assert!(error.is_gone() && error.hint().is_some(), "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dispatch_that_is_cancelled_holds_up_no_other_and_is_not_written_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        let first = begun(&out, 1);
+        let (second, third) = (begun(&out, 2), begun(&out, 3));
+        drop(third);
+        drop(first);
+        second.await.unwrap();
+        assert_eq!(sorted(&path(&folder)), [2], "what was given up is dispatched again");
+        out.dispatch(of(4)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_a_dispatch_is_encoded_leaves_the_file_to_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        let panics = Arc::clone(&out);
+        assert!(
+            tokio::spawn(async move { panics.dispatch(of(i64::MAX)).await }).await.unwrap_err().is_panic()
+        );
+        out.dispatch(of(1)).await.unwrap();
+        assert!(out.close().await.is_some());
+        assert_eq!(sorted(&path(&folder)), [1]);
+    }
+
+    #[tokio::test]
+    async fn who_dispatches_after_the_close_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        let waits = begun(&out, 1);
+        assert!(out.close().await.is_some());
+        assert!(waits.await.unwrap_err().is_permanent());
+        assert!(out.dispatch(of(2)).await.unwrap_err().is_permanent());
+        assert!(out.close().await.is_none());
+        assert_eq!(sorted(&path(&folder)), [0_i64; 0]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn lanes_on_several_threads_lose_and_double_no_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::Never).await;
+        let lanes = (0..64).map(|lane| {
+            let out = Arc::clone(&out);
+            tokio::spawn(async move {
+                for n in 0..50 {
+                    out.dispatch(of(lane * 50 + n)).await.unwrap();
+                }
+            })
+        });
+        for lane in lanes.collect::<Vec<_>>() {
+            lane.await.unwrap();
+        }
+        assert_eq!(sorted(&path(&folder)), (0..3200).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,85 @@
+//! The end of a file that does not end with a line: what a process or a full disk left half written.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use super::path::display_path;
+
+/// What is known of the end of a file before it is looked at more closely.
+#[derive(Debug, Clone, Copy)]
+pub struct Tail {
+    /// Up to here there are whole records.
+    pub from: u64,
+    /// The last byte is a line end.
+    pub ended: bool,
+}
+
+/// How a file of records ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// With a whole record and its line end.
+    Whole,
+    /// With a record that is whole as far as can be told: it lacks nothing but its line end.
+    Unended,
+    /// With half a record, from here on.
+    Half(u64),
+}
+
+/// Ends the last line of a file of this length, or cuts it off if it is half a line; returns the length after that.
+///
+/// What is cut off is kept in the file that has `.torn` after its name. `file` is open for reading and appending, and
+/// has whole records up to `from`.
+pub(super) fn mended(
+    mut file: &File,
+    path: &Path,
+    (from, length): (u64, u64),
+    ending: impl FnOnce(&File, Tail) -> io::Result<Ending>,
+) -> io::Result<u64> {
+    if length == 0 {
+        return Ok(length);
+    }
+    let ended = last_byte(file)? == b'\n';
+    match ending(file, Tail { from, ended })? {
+        Ending::Whole => Ok(length),
+        Ending::Unended => {
+            tracing::warn!(
+                file = display_path(path),
+                "the last record has no line end and got one; if a process died there, look whether it is whole"
+            );
+            file.write_all(b"\n")?;
+            Ok(length + 1)
+        }
+        Ending::Half(begins) => {
+            let bytes = length.saturating_sub(begins);
+            file.seek(SeekFrom::Start(begins))?;
+            let kept = keep_aside(path, file)?;
+            tracing::warn!(
+                file = display_path(path),
+                bytes,
+                kept,
+                "the last record was only half written; it is cut off, and its bytes are kept"
+            );
+            file.set_len(begins)?;
+            Ok(begins)
+        }
+    }
+}
+
+fn last_byte(mut file: &File) -> io::Result<u8> {
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last[0])
+}
+
+/// Adds the rest of the file, and a line end, to the file that has `.torn` after its name; returns that name.
+fn keep_aside(path: &Path, mut rest: &File) -> io::Result<String> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".torn");
+    let mut out = OpenOptions::new().append(true).create(true).open(&aside)?;
+    io::copy(&mut rest, &mut out)?;
+    out.write_all(b"\n")?;
+    out.sync_data()?;
+    Ok(display_path(Path::new(&aside)))
+}

@@ -1,0 +1,494 @@
+//! Keeps leases: extends them while the worker holds their deliveries, and reports those that are lost.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::connector::{ConnectorError, Receipt};
+use crate::telemetry::lease::{LeaseLost, LeasesNotExtended};
+
+/// The shortest wait between two rounds of extending, whatever the length of a lease.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// Extends leases at the other side, for a [`Leases`].
+pub trait Extend<T>: Send + Sync + 'static {
+    /// How many leases one call may extend; at least 1. Default: any number.
+    const MOST: usize = usize::MAX;
+
+    /// Extends these leases in one call, each to its full length from now. Returns the indices of those that the other
+    /// side says are lost: the delivery was handed out again, or is gone.
+    ///
+    /// # Errors
+    /// Why no lease was extended. The call is repeated until the leases end.
+    ///
+    /// # Cancel safety
+    /// The future is dropped when the call takes longer than a third of the lease's length, or than half of the time
+    /// that is left of it, so that there is time for another call.
+    fn extend(&self, tokens: Vec<T>) -> impl Future<Output = Result<Vec<usize>, ConnectorError>> + Send;
+}
+
+/// The leases of all deliveries that a source has handed out and that are not settled.
+///
+/// Systems such as SQS, JetStream and a queue in a table take a delivery back after a time: its visibility timeout, its
+/// ack wait, its lease. This keeper extends each lease at a third of its length, for as long as the delivery is in the
+/// worker: fetched and not begun, in process, waiting for a retry or for its dead letter. So a handler of ten minutes
+/// with a lease of thirty seconds runs once. Leases that fall due together are extended in one call.
+///
+/// A lease is lost when the other side says so, or when it could not be extended before its end. Then the engine
+/// cancels the handler at its next `.await`, [`release`](Self::release) refuses the settlement, and the delivery counts
+/// as unknown, because the other side hands it out again. The metric `ergon.leases.lost` counts it.
+///
+/// `T` is what the other side knows the lease by: a receipt handle, a row and its lease token.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ergon::connector::kit::{Extend, Leases};
+/// use ergon::connector::prelude::*;
+/// use tokio::time::Instant;
+///
+/// struct Queue; // the client of the other side
+///
+/// impl Extend<String> for Queue {
+///     async fn extend(&self, handles: Vec<String>) -> Result<Vec<usize>, ConnectorError> {
+///         Ok(Vec::new()) // a batched call, which says which handles are not valid any more
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let leases = Leases::start("ship-orders.input", Duration::from_secs(30), Queue);
+///
+/// // In `fetch`: the lease began when the call was sent.
+/// let since = Instant::now();
+/// let order = Transaction::new("order-1", &"two apples").unwrap();
+/// let delivery = Delivery::new(order, leases.hold("handle-1".to_owned(), since));
+///
+/// // In `settle`: the token settles the delivery at the other side.
+/// let (_, receipt) = delivery.into_parts();
+/// assert_eq!(leases.release(&receipt)?, "handle-1");
+/// assert!(leases.release(&receipt).is_err(), "it is released once");
+/// # Ok::<(), ConnectorError>(()) }).unwrap();
+/// ```
+pub struct Leases<T> {
+    shared: Arc<Shared<T>>,
+    keeper: AbortHandle,
+}
+
+struct Shared<T> {
+    /// Whose leases they are, for log lines and the metric.
+    connector: String,
+    length: Duration,
+    state: Mutex<State<T>>,
+    /// Wakes the keeper: a lease falls due before it would wake.
+    earlier: Notify,
+}
+
+struct State<T> {
+    kept: HashMap<u64, Kept<T>>,
+    /// The number of the latest lease.
+    number: u64,
+    /// When the keeper wakes; `None` if it waits for a lease, or is at work.
+    wakes: Option<Instant>,
+}
+
+struct Kept<T> {
+    token: T,
+    lease: Lease,
+    /// When it is to be extended.
+    due: Instant,
+    /// When the other side takes the delivery back.
+    ends: Instant,
+}
+
+/// Says to whoever works on a delivery that its lease is lost; the token of its receipt.
+#[derive(Clone)]
+pub(crate) struct Lease(Arc<Signal>);
+
+#[derive(Default)]
+struct Signal {
+    lost: AtomicBool,
+    /// The lane that has the delivery in process.
+    waker: AtomicWaker,
+}
+
+impl Lease {
+    /// The lease of a receipt, if its source has leases.
+    pub(crate) fn of(receipt: &Receipt) -> Option<&Self> {
+        receipt.token()
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.0.lost.load(Ordering::SeqCst)
+    }
+
+    /// Ready when the lease is lost; until then the waker is woken at that time. One task at a time may wait.
+    pub(crate) fn poll_lost(&self, waker: &Waker) -> Poll<()> {
+        self.0.waker.register(waker);
+        if self.is_lost() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn lose(&self) {
+        self.0.lost.store(true, Ordering::SeqCst);
+        self.0.waker.wake();
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Leases<T> {
+    /// Begins to keep leases of this length.
+    ///
+    /// `connector` is whose leases they are: [`Context::label`](crate::connector::Context::label).
+    ///
+    /// # Panics
+    /// When called outside of a tokio runtime.
+    pub fn start(connector: impl Into<String>, length: Duration, extend: impl Extend<T>) -> Self {
+        let state = Mutex::new(State { kept: HashMap::new(), number: 0, wakes: None });
+        let shared = Arc::new(Shared { connector: connector.into(), length, state, earlier: Notify::new() });
+        let keeper = tokio::spawn(keep(Arc::clone(&shared), extend)).abort_handle();
+        Self { shared, keeper }
+    }
+
+    /// Keeps the lease of a delivery that is fetched now, until [`release`](Self::release). `since` is when its lease
+    /// began at the latest: the time before the call that fetched it.
+    ///
+    /// The receipt's tag and token are the keeper's; the epoch is the source's own.
+    pub fn hold(&self, token: T, since: Instant) -> Receipt {
+        let lease = Lease(Arc::default());
+        let mut state = self.shared.state();
+        state.number = state.number.wrapping_add(1);
+        let number = state.number;
+        let kept = self.shared.kept(token, lease.clone(), since);
+        let is_earlier = state.wakes.is_none_or(|wakes| kept.due < wakes);
+        state.kept.insert(number, kept);
+        drop(state);
+        if is_earlier {
+            self.shared.earlier.notify_one();
+        }
+        Receipt::new(number).with_token(lease)
+    }
+
+    /// Takes the token of a delivery out, to settle it: its lease is not extended any more.
+    ///
+    /// # Errors
+    /// The lease is lost, or was released before. The error is [unknown](ConnectorError::unknown): the settlement is
+    /// not to be sent.
+    pub fn release(&self, receipt: &Receipt) -> Result<T, ConnectorError> {
+        let kept = self.shared.state().kept.remove(&receipt.tag());
+        match kept {
+            Some(kept) if kept.ends > Instant::now() => Ok(kept.token),
+            Some(kept) => {
+                self.shared.lose([kept], "they ended before they were extended");
+                Err(lost())
+            }
+            None => Err(lost()),
+        }
+    }
+
+    /// How many leases are kept.
+    pub fn len(&self) -> usize {
+        self.shared.state().kept.len()
+    }
+
+    /// Says whether no lease is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ends the keeping, and returns the tokens of what is not settled, so that `close` can give it back.
+    pub fn close(&self) -> Vec<T> {
+        self.keeper.abort();
+        let kept = std::mem::take(&mut self.shared.state().kept);
+        kept.into_values().map(|kept| kept.token).collect()
+    }
+}
+
+impl<T> Drop for Leases<T> {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+impl<T> fmt::Debug for Leases<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { connector, length, .. } = &*self.shared;
+        f.debug_struct("Leases").field("connector", connector).field("length", length).finish_non_exhaustive()
+    }
+}
+
+/// A lease that no clock sees the end of lasts as long as any program runs.
+fn after(since: Instant, time: Duration) -> Instant {
+    since.checked_add(time).unwrap_or_else(|| since + Duration::from_secs(30 * 365 * 24 * 3600))
+}
+
+fn lost() -> ConnectorError {
+    ConnectorError::unknown("the lease is lost; the other side hands the delivery out again")
+}
+
+impl<T> Shared<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self, token: T, lease: Lease, since: Instant) -> Kept<T> {
+        Kept { token, lease, due: after(since, self.interval()), ends: after(since, self.length) }
+    }
+
+    /// How long after its beginning a lease is extended.
+    fn interval(&self) -> Duration {
+        (self.length / 3).max(SHORTEST)
+    }
+
+    /// When the keeper has something to do next; notes that it wakes then.
+    fn next_wake(&self) -> Option<Instant> {
+        let mut state = self.state();
+        state.wakes = state.kept.values().map(|kept| kept.due.min(kept.ends)).min();
+        state.wakes
+    }
+
+    fn lose(&self, kept: impl IntoIterator<Item = Kept<T>>, reason: &str) {
+        let mut count = 0;
+        for kept in kept {
+            kept.lease.lose();
+            count += 1;
+        }
+        if count > 0 {
+            LeaseLost { connector: &self.connector, count, reason }.emit();
+        }
+    }
+}
+
+/// Leases that one call extends, and when the first of them ends.
+struct Round<T> {
+    numbers: Vec<u64>,
+    tokens: Vec<T>,
+    ends: Instant,
+}
+
+/// Extends leases for as long as there is a [`Leases`].
+async fn keep<T, E>(shared: Arc<Shared<T>>, extend: E)
+where
+    T: Clone + Send + Sync + 'static,
+    E: Extend<T>,
+{
+    loop {
+        match shared.next_wake() {
+            Some(wakes) => tokio::select! {
+                () = sleep_until(wakes) => (),
+                () = shared.earlier.notified() => continue,
+            },
+            None => {
+                shared.earlier.notified().await;
+                continue;
+            }
+        }
+        let now = Instant::now();
+        shared.lose(shared.ended(now), "they ended before they were extended");
+        join_all(shared.rounds(now, E::MOST).into_iter().map(|round| shared.extend(&extend, round))).await;
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Shared<T> {
+    /// Takes out the leases that have ended.
+    fn ended(&self, now: Instant) -> Vec<Kept<T>> {
+        let mut state = self.state();
+        state.wakes = None;
+        let ended: Vec<u64> =
+            state.kept.iter().filter(|(_, kept)| kept.ends <= now).map(|(number, _)| *number).collect();
+        ended.iter().filter_map(|number| state.kept.remove(number)).collect()
+    }
+
+    /// The leases to extend now: those that are due, and those that fall due soon, so that they go in the same calls.
+    fn rounds(&self, now: Instant, most: usize) -> Vec<Round<T>> {
+        let soon = after(now, self.interval() / 2);
+        let state = self.state();
+        let mut due: Vec<_> = state.kept.iter().filter(|(_, kept)| kept.due <= soon).collect();
+        due.sort_unstable_by_key(|(number, _)| **number);
+        if !due.iter().any(|(_, kept)| kept.due <= now) {
+            return Vec::new();
+        }
+        let round = |chunk: &[(&u64, &Kept<T>)]| Round {
+            numbers: chunk.iter().map(|(number, _)| **number).collect(),
+            tokens: chunk.iter().map(|(_, kept)| kept.token.clone()).collect(),
+            ends: chunk.iter().map(|(_, kept)| kept.ends).min().unwrap_or(now),
+        };
+        due.chunks(most.max(1)).map(round).collect()
+    }
+
+    /// Makes one call; notes how long its leases last now.
+    async fn extend<E: Extend<T>>(&self, extend: &E, Round { numbers, tokens, ends }: Round<T>) {
+        let began = Instant::now();
+        let left = ends.saturating_duration_since(began);
+        let answered = timeout(self.interval().min(left / 2), extend.extend(tokens)).await;
+        let refused = match answered {
+            Ok(Ok(refused)) => refused,
+            Ok(Err(error)) => return self.failed(&numbers, &error.to_string()),
+            Err(_) => return self.failed(&numbers, "the other side does not answer"),
+        };
+        let mut state = self.state();
+        let mut gone = Vec::new();
+        for (index, number) in numbers.iter().enumerate() {
+            if refused.contains(&index) {
+                gone.extend(state.kept.remove(number));
+            } else if let Some(kept) = state.kept.get_mut(number) {
+                (kept.due, kept.ends) = (after(began, self.interval()), after(began, self.length));
+            }
+        }
+        drop(state);
+        self.lose(gone, "the other side has taken them back");
+    }
+
+    /// Has leases that were not extended tried again soon, and at their end at the latest.
+    fn failed(&self, numbers: &[u64], reason: &str) {
+        let wait = (self.length / 12).max(SHORTEST);
+        let due = after(Instant::now(), wait);
+        let mut state = self.state();
+        for number in numbers {
+            if let Some(kept) = state.kept.get_mut(number) {
+                kept.due = due;
+            }
+        }
+        drop(state);
+        LeasesNotExtended { connector: &self.connector, count: numbers.len(), reason, wait }.emit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const LENGTH: Duration = Duration::from_secs(30);
+
+    /// What the other side knows of its leases, and how it answers.
+    #[derive(Default)]
+    struct Side {
+        /// When each call came, and what it asked to extend.
+        calls: Mutex<Vec<(Instant, Vec<u32>)>>,
+        gone: Mutex<HashSet<u32>>,
+        fails: AtomicBool,
+        hangs: AtomicBool,
+    }
+
+    #[derive(Clone, Default)]
+    struct Client(Arc<Side>);
+
+    impl Extend<u32> for Client {
+        const MOST: usize = 10;
+
+        async fn extend(&self, tokens: Vec<u32>) -> Result<Vec<usize>, ConnectorError> {
+            self.0.calls.lock().unwrap().push((Instant::now(), tokens.clone()));
+            if self.0.hangs.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            if self.0.fails.load(Ordering::Relaxed) {
+                return Err(ConnectorError::transient("the link is down"));
+            }
+            let gone = self.0.gone.lock().unwrap();
+            Ok((0..tokens.len()).filter(|index| gone.contains(&tokens[*index])).collect())
+        }
+    }
+
+    impl Client {
+        /// After how many seconds each call came, and how many leases it extended.
+        fn calls(&self, began: Instant) -> Vec<(u64, usize)> {
+            let calls = self.0.calls.lock().unwrap();
+            calls.iter().map(|(at, tokens)| ((*at - began).as_secs(), tokens.len())).collect()
+        }
+    }
+
+    fn started() -> (Client, Leases<u32>, Instant) {
+        let client = Client::default();
+        (client.clone(), Leases::start("task.slot", LENGTH, client), Instant::now())
+    }
+
+    fn is_lost(receipt: &Receipt) -> bool {
+        Lease::of(receipt).unwrap().is_lost()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leases_are_extended_at_a_third_of_their_length_and_together() {
+        let (client, leases, began) = started();
+        let early: Vec<_> = (0..4).map(|token| leases.hold(token, began)).collect();
+        sleep(Duration::from_secs(4)).await;
+        let late = leases.hold(4, Instant::now());
+        sleep(Duration::from_secs(37)).await;
+        assert_eq!(client.calls(began), [(10, 5), (20, 5), (30, 5), (40, 5)]);
+        for (token, receipt) in (0..).zip(early.iter().chain([&late])) {
+            assert!(!is_lost(receipt));
+            assert_eq!(leases.release(receipt).unwrap(), token);
+        }
+        sleep(Duration::from_secs(600)).await;
+        assert_eq!((client.calls(began).len(), leases.is_empty()), (4, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_call_extends_no_more_leases_than_the_other_side_takes() {
+        let (client, leases, began) = started();
+        let _receipts: Vec<_> = (0..25).map(|token| leases.hold(token, began)).collect();
+        sleep(Duration::from_secs(11)).await;
+        assert_eq!(client.calls(began), [(10, 10), (10, 10), (10, 5)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_the_other_side_took_back_is_lost_and_its_settlement_refused() {
+        let (client, leases, began) = started();
+        let receipts: Vec<_> = (0..3).map(|token| leases.hold(token, began)).collect();
+        client.0.gone.lock().unwrap().insert(1);
+        sleep(Duration::from_secs(11)).await;
+        assert_eq!(receipts.iter().map(is_lost).collect::<Vec<_>>(), [false, true, false]);
+        let error = leases.release(&receipts[1]).unwrap_err();
+        assert_eq!(error.fate(0), crate::connector::ItemOutcome::Unknown);
+        assert_eq!(leases.release(&receipts[2]).unwrap(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_fail_are_repeated_until_the_leases_end() {
+        for hangs in [false, true] {
+            let (client, leases, began) = started();
+            let receipt = leases.hold(7, began);
+            let fault = if hangs { &client.0.hangs } else { &client.0.fails };
+            fault.store(true, Ordering::Relaxed);
+            sleep(Duration::from_secs(25)).await;
+            assert!(!is_lost(&receipt) && client.calls(began).len() > 1, "{:?}", client.calls(began));
+            fault.store(false, Ordering::Relaxed);
+            sleep(Duration::from_secs(60)).await;
+            assert!(!is_lost(&receipt), "{:?}", client.calls(began));
+
+            fault.store(true, Ordering::Relaxed);
+            let (_, last) = (client.calls(began), Instant::now());
+            let lease = Lease::of(&receipt).unwrap().clone();
+            std::future::poll_fn(|context| lease.poll_lost(context.waker())).await;
+            assert!(last.elapsed() <= LENGTH, "after {:?}", last.elapsed());
+            assert!(leases.release(&receipt).is_err());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_ended_while_the_worker_slept_is_not_settled() {
+        let (_, leases, _) = started();
+        let receipt = leases.hold(1, Instant::now() - LENGTH);
+        assert!(leases.release(&receipt).is_err() && is_lost(&receipt));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_settled_at_the_close_comes_back() {
+        let (client, leases, began) = started();
+        let (first, _second) = (leases.hold(1, began), leases.hold(2, began));
+        leases.release(&first).unwrap();
+        assert_eq!(leases.close(), [2]);
+        sleep(LENGTH).await;
+        assert!(client.calls(began).is_empty());
+    }
+}

@@ -1,0 +1,31 @@
+//! Parts from which connectors are built.
+//!
+//! A connector to a broker or a database has to connect again, to fence the receipts of a lost connection, to extend
+//! leases, and to batch what goes to the other side. The built-in connectors stand on these parts, and a connector in a
+//! crate of its own can use each of them:
+//!
+//! | part | what it does | for |
+//! |---|---|---|
+//! | [`Link`] | connects again with growing waits, numbers the sessions, lets callers wait for one, reports health | anything with a connection |
+//! | [`Unacked`] | remembers what waits and what is handed out, puts given back transactions in their place | sources whose other side keeps no account: files, lists |
+//! | [`Frontier`] | finds up to where all positions are settled | logs with offsets, acknowledgements for several tags |
+//! | [`Leases`] | extends leases, cancels the handler of a lost one | queues that take a delivery back after a time |
+//! | [`file`] | opens, reads, follows, locks and writes a file; a format is a parser and an encoder | connectors of files |
+//! | [`Batcher`] | batches concurrent calls into one | sinks that pay by the commit, the flush or the request |
+//!
+//! The example of each type shows it at work. `docs/connectors.md` has the rules that a connector keeps, and
+//! [`testing::conformance`](crate::testing::conformance) tries them.
+
+mod batcher;
+pub mod file;
+mod frontier;
+mod lease;
+mod link;
+mod unacked;
+
+pub use batcher::{Added, Batcher, Call, CallError};
+pub use frontier::Frontier;
+pub(crate) use lease::Lease;
+pub use lease::{Extend, Leases};
+pub use link::{BACKOFF, Connect, Link, Pulse, Session};
+pub use unacked::Unacked;

@@ -1,0 +1,358 @@
+//! The connectors and services of a task one by one, without a run: tried, looked into, asked for one transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::build::Reach;
+use super::conflicts::conflicts;
+use super::resource::{OPEN_WITHIN, Resource};
+use super::{Built, Opened, Plan, Slots};
+use crate::connector::{AnyConnector, ConnectorError, Delivery, Disposition, Input, Settlement, Shard};
+use crate::error::{Error, ErrorKind};
+use crate::task::{Ask, Parts, Slot, Stop, Unbuilt, connector_error, service_error};
+use crate::telemetry::{GIVEN_BACK, SingleReport};
+
+/// What one connector or service said when it was tried, or what is wrong with the policies.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// `connector`, `service`, `task` or `policy`.
+    pub(crate) what: &'static str,
+    pub(crate) name: &'static str,
+    /// How long it took; none if it could not be tried.
+    pub(crate) elapsed: Option<Duration>,
+    pub(crate) error: Option<Error>,
+}
+
+impl Plan {
+    /// Tries all connectors and services at once, each within its deadline; what cannot even be built is told beside
+    /// what can. In the order of their declaration, and then what is wrong with the policies.
+    pub(crate) async fn check(self) -> Vec<Checked> {
+        let Self { config, policies, wrong } = self;
+        let mut parts = Parts::new(config.name(), Shard::default(), policies.clone());
+        // Whether or not all of it can be built: what is built is tried.
+        drop(parts.task(config.program.as_ref()));
+        let conflicts = conflicts(&parts);
+        let mut inner = std::mem::take(&mut parts.inner);
+        let resources = Resource::connectors(&parts).chain(Resource::services(&parts)).map(|resource| {
+            let of_end =
+                inner.iter().position(|(what, name, _)| (*what, *name) == (resource.what(), resource.name()));
+            let ask = of_end.map(|at| inner.swap_remove(at)).map(|(_, _, ask)| ask);
+            check(resource, ask)
+        });
+        let resources: Vec<_> = resources.collect();
+        let mut checked = join_all(resources).await;
+        checked.extend(parts.unbuilt.into_iter().map(Checked::from));
+        for (slot, error) in conflicts {
+            let sink =
+                checked.iter_mut().find(|resource| resource.what == "connector" && resource.name == slot);
+            // One that does not even open has said why.
+            if let Some(sink) = sink {
+                sink.error.get_or_insert(error);
+            }
+        }
+        let slots = config.outline.slots.iter().map(|slot| ("connector", slot.name));
+        let declared: Vec<_> =
+            slots.chain(config.outline.services.iter().map(|(name, _)| ("service", *name))).collect();
+        let place = |checked: &Checked| {
+            declared.iter().position(|resource| *resource == (checked.what, checked.name))
+        };
+        // The task itself comes after all it is built of.
+        checked.sort_by_key(|checked| place(checked).unwrap_or(declared.len()));
+        checked
+            .extend(wrong.into_iter().chain(Slots::wrong(&config.outline, &policies)).map(Checked::policy));
+        checked
+    }
+}
+
+impl Checked {
+    fn policy(error: Error) -> Self {
+        Self { what: "policy", name: "policy", elapsed: None, error: Some(error) }
+    }
+}
+
+impl From<Unbuilt> for Checked {
+    fn from(Unbuilt { what, name, error }: Unbuilt) -> Self {
+        Self { what, name, elapsed: None, error: Some(error) }
+    }
+}
+
+impl Built {
+    /// Fetches one transaction by its id, runs it through the task, settles it, then closes everything. No report: it
+    /// was told to stop before it began. A dry run gives it back untouched.
+    ///
+    /// # Errors
+    /// What cannot be opened; a source that cannot find one by its id, or has none of this id.
+    pub(crate) async fn process_by_id(
+        self,
+        id: &str,
+        dry_run: bool,
+        stop: Stop,
+    ) -> Result<(Option<SingleReport>, Vec<Error>), Vec<Error>> {
+        // To wait for a broker first would be in vain.
+        if let Some((slot, source)) = self.origin()
+            && source.offers().fetch_by_id.is_none()
+        {
+            return Err(vec![finds_none(slot)]);
+        }
+        let reach = if dry_run { Reach::SourceAndProcess } else { Reach::Whole };
+        let Some(opened) = self.open_unless_stopped(reach, &stop).await? else {
+            return Ok((None, Vec::new()));
+        };
+        let work = async {
+            let (input, delivery) = tokio::select! {
+                biased;
+                found = find(&opened, id) => found?,
+                () = stop.abort.cancelled() => return Err(Error::new(ErrorKind::Task, GIVEN_BACK)),
+            };
+            let (transaction, receipt) = delivery.into_parts();
+            let report = opened.process_one(transaction, dry_run, stop.clone()).await;
+            let settlement = Settlement::new(receipt, told(&report));
+            let settled = input.settle(vec![settlement]).await;
+            Ok((report, settled.map_err(|error| unsettled(id, &input, error)).err()))
+        };
+        let done = work.await;
+        let mut errors = opened.close().await;
+        match done {
+            Ok((report, unsettled)) => {
+                errors.extend(unsettled);
+                Ok((Some(report), errors))
+            }
+            Err(error) => {
+                errors.insert(0, error);
+                Err(errors)
+            }
+        }
+    }
+
+    /// The connector that rejected transactions are dispatched to; of a consumer, else of a producer.
+    pub(crate) fn dead_letter(&self) -> Option<(Slot, Arc<dyn AnyConnector>)> {
+        let slot = self.slots.dead_letter.or(self.slots.undeliverable)?;
+        Some((slot, self.connector(slot)?))
+    }
+
+    /// The connector that the consumer fetches from.
+    pub(crate) fn origin(&self) -> Option<(Slot, Arc<dyn AnyConnector>)> {
+        let slot = self.slots.source?;
+        Some((slot, self.connector(slot)?))
+    }
+
+    fn connector(&self, slot: Slot) -> Option<Arc<dyn AnyConnector>> {
+        let found = self.parts.connectors.iter().find(|(name, _)| *name == slot.name);
+        found.map(|(_, connector)| Arc::clone(connector))
+    }
+}
+
+async fn find(opened: &Opened, id: &str) -> Result<(Input, Delivery), Error> {
+    let (Some(input), Some(slot)) = (opened.input(), opened.slots.source) else {
+        let what = format!("task `{}` fetches nothing, so there is nothing to find by its id", opened.name);
+        return Err(Error::new(ErrorKind::Connector, what));
+    };
+    let failed = |what: &str| failed(slot, what);
+    let found = input.fetch_by_id(id).await;
+    match found.map_err(|error| failed(&format!("cannot look for `{id}`")).with_source(error))? {
+        Some(Some(delivery)) => Ok((input.clone(), delivery)),
+        Some(None) => Err(failed(&format!("has no transaction `{id}`"))),
+        None => Err(finds_none(slot)),
+    }
+}
+
+fn failed(slot: Slot, what: &str) -> Error {
+    Error::new(ErrorKind::Connector, format!("connector `{}` ({}) {what}", slot.name, slot.kind))
+}
+
+fn finds_none(slot: Slot) -> Error {
+    failed(slot, "cannot find a transaction by its id")
+        .with_hint("give the payload instead: `process-transaction <TASK> --payload-file <FILE>`")
+}
+
+/// What the source is told of a transaction that was run by hand.
+fn told(report: &SingleReport) -> Disposition {
+    match report.disposition {
+        Some("ack" | "dead_letter") => Disposition::Ack,
+        Some("reject") => Disposition::Reject,
+        _ => Disposition::Requeue,
+    }
+}
+
+fn unsettled(id: &str, input: &Input, error: ConnectorError) -> Error {
+    let what = format!("connector {input}: nobody knows whether `{id}` was settled");
+    Error::new(ErrorKind::Connector, what).with_source(error)
+}
+
+async fn check(resource: Resource, ask_inner: Option<Ask>) -> Checked {
+    let began = Instant::now();
+    let all = async {
+        if let Some(ask) = ask_inner {
+            ask().await?;
+        }
+        tried(&resource).await
+    };
+    let tried = tokio::time::timeout(OPEN_WITHIN, resource.caught(all)).await;
+    let late = || resource.late(if resource.what() == "service" { "answer" } else { "open" }, OPEN_WITHIN);
+    let error = tried.unwrap_or_else(|_| Err(late())).err();
+    Checked { what: resource.what(), name: resource.name(), elapsed: Some(began.elapsed()), error }
+}
+
+async fn tried(resource: &Resource) -> Result<(), Error> {
+    match resource {
+        Resource::Connector(slot, connector) => {
+            connector.check().await.map_err(|error| connector_error(slot, connector.kind(), &error))
+        }
+        Resource::Service(name, service) => {
+            service.check().await.map_err(|error| service_error(name, &error))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::connector::{
+        Capabilities, Connector, ConnectorConfig, Context, FetchById, FetchRequest, Receipt, Source,
+    };
+    use crate::policy::{ConsumerPolicy, Policies};
+    use crate::runner::fake::{price_orders, ship_orders};
+    use crate::task::{Form, Program, Runnable, Setup, Task, TaskConfig};
+    use crate::telemetry::RunReport;
+    use crate::transaction::Transaction;
+
+    /// A source of one transaction, called `here`; remembers what became of it.
+    #[derive(Clone, Default)]
+    struct Shelf(Arc<Mutex<Vec<Disposition>>>);
+
+    impl ConnectorConfig for Shelf {
+        type Connector = Self;
+
+        fn build(&self, _: &Context) -> Result<Self, ConnectorError> {
+            Ok(self.clone())
+        }
+    }
+
+    impl Connector for Shelf {
+        const KIND: &'static str = "shelf";
+
+        fn capabilities(&self) -> Capabilities<'_> {
+            Capabilities::none().fetch_by_id(self)
+        }
+    }
+
+    impl FetchById for Shelf {
+        async fn fetch_by_id(&self, id: &str) -> Result<Option<Delivery>, ConnectorError> {
+            let made = || Delivery::new(Transaction::builder().id("here").build(), Receipt::new(1));
+            Ok((id == "here").then(made))
+        }
+    }
+
+    impl Source for Shelf {
+        async fn fetch(&self, _: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+            Ok(Vec::new())
+        }
+
+        async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+            self.0.lock().unwrap().extend(settlements.iter().map(Settlement::disposition));
+            Ok(())
+        }
+    }
+
+    /// A task that says of each transaction that this became of it.
+    struct Says(Shelf, Option<&'static str>);
+
+    impl Task for Says {
+        const NAME: &'static str = "says";
+    }
+
+    impl Program for Says {
+        fn assemble(&self, parts: &mut Parts) -> Option<Box<dyn Runnable>> {
+            parts.source("input", &self.0)?;
+            Some(Box::new(Self(self.0.clone(), self.1)))
+        }
+    }
+
+    impl Runnable for Says {
+        fn run(&self, _: Setup) -> BoxFuture<'_, RunReport> {
+            Box::pin(std::future::pending())
+        }
+
+        fn process(&self, _: Setup, transaction: Transaction, dry_run: bool) -> BoxFuture<'_, SingleReport> {
+            let mut report = SingleReport::new(transaction.id());
+            report.disposition = self.1.filter(|_| !dry_run);
+            Box::pin(std::future::ready(report))
+        }
+    }
+
+    async fn by_id(shelf: &Shelf, says: &'static str, id: &str, dry_run: bool) -> Result<(), Vec<Error>> {
+        let policies = Policies { consumer: Some(ConsumerPolicy::DEFAULT), producer: None };
+        let program = Arc::new(Says(shelf.clone(), Some(says)));
+        let config = TaskConfig::new::<Says>(Form::Async, policies, program).__source::<Shelf>("input");
+        let built = Plan::new(config).build(Shard::default()).unwrap();
+        built.process_by_id(id, dry_run, Stop::default()).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn the_source_is_told_what_became_of_the_one_it_found() {
+        let shelf = Shelf::default();
+        for says in ["ack", "dead_letter", "reject", "requeue"] {
+            by_id(&shelf, says, "here", false).await.unwrap();
+        }
+        by_id(&shelf, "ack", "here", true).await.unwrap();
+        let told = std::mem::take(&mut *shelf.0.lock().unwrap());
+        let [ack, reject, requeue] = [Disposition::Ack, Disposition::Reject, Disposition::Requeue];
+        assert_eq!(told, [ack, ack, reject, requeue, requeue], "a rehearsal gives it back");
+    }
+
+    #[tokio::test]
+    async fn an_id_that_is_not_there_is_told_and_nothing_is_settled() {
+        let shelf = Shelf::default();
+        let errors = by_id(&shelf, "ack", "gone", false).await.unwrap_err();
+        assert_eq!(errors[0].to_string(), "connector `input` (shelf) has no transaction `gone`");
+        assert!(shelf.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_built_is_told_beside_what_is_tried() {
+        let policy = ConsumerPolicy { dead_letter: Some("dql".into()), ..ConsumerPolicy::DEFAULT };
+        let plan = || Plan::new(ship_orders("unbuilt", policy.clone()));
+        let checked = plan().check().await;
+        let said: Vec<_> = checked
+            .iter()
+            .map(|resource| (resource.name, resource.error.is_none(), resource.elapsed.is_some()))
+            .collect();
+        let (well, unbuilt) = ((true, true), (false, false));
+        let names =
+            [("input", well), ("output", unbuilt), ("dlq", unbuilt), ("carrier", well), ("rival", unbuilt)];
+        let expected: Vec<_> = names
+            .into_iter()
+            .chain([("policy", unbuilt)])
+            .map(|(name, (ok, tried))| (name, ok, tried))
+            .collect();
+        assert_eq!(said, expected);
+        let told: Vec<_> =
+            plan().build(Shard::default()).err().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "task `ship-orders`: `dead_letter` names `dql`, which is no connector of the task",
+                "connector `output` (stubborn): there is no `region`",
+                "connector `dlq` (stubborn): there is no `bucket`",
+                "service `rival`: the means cannot be read",
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_answers_is_late_beside_what_does() {
+        let config = price_orders("never-opens", ConsumerPolicy::DEFAULT);
+        let checked = Plan::new(config).check().await;
+        let said: Vec<_> = checked.iter().map(|resource| (resource.name, resource.error.is_none())).collect();
+        assert_eq!(said, [("input", true), ("output", true), ("dlq", false)], "in the order of the task");
+        let late = checked[2].error.as_ref().unwrap().to_string();
+        assert_eq!(late, "connector `dlq` (stubborn): did not open within 30 seconds");
+    }
+}

@@ -1,0 +1,25 @@
+//! A process of its own for a test.
+
+use std::process::Command;
+
+/// Says that this process is the test's own.
+const ALONE: &str = "TEST_IS_ALONE";
+
+/// Whether nothing else runs in this process; if something may, the test is run to its end in a process of its own.
+///
+/// `test` is the test's name with its module, as `--list` has it.
+///
+/// # Panics
+/// When the test fails there, or has another name.
+pub fn alone(test: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut command = Command::new(std::env::current_exe().expect("a test is a program"));
+    command.args([test, "--exact", "--nocapture"]).env(ALONE, "");
+    let output = command.output().expect("it starts once more");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}\n{told}");
+    false
+}
