@@ -8,7 +8,7 @@ use crate::telemetry::traces::Recording;
 use crate::telemetry::{Scope, Step};
 use crate::transaction::{Transaction, TransactionError};
 
-/// How one step of a life went.
+/// How one step of a transaction went.
 #[derive(Debug, Default)]
 pub(super) struct StepRun {
     /// How many attempts were begun; none if the step did not run.

@@ -6,7 +6,7 @@ use super::completed::Completed;
 use crate::connector::{ConnectorError, Delivery, Receipt};
 use crate::transaction::Transaction;
 
-/// A delivery whose life is over, on its way to be settled.
+/// A delivery whose processing is over, on its way to be settled.
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) transaction: Transaction,

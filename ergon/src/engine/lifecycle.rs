@@ -1,4 +1,4 @@
-//! The life of a delivery as a pure state machine: state and event in, state and action out. No I/O, no clock.
+//! The processing of a delivery as a pure state machine: state and event in, state and action out. No I/O, no clock.
 //!
 //! ```text
 //! process ──ok──→ success ──ok──→ ACK
@@ -12,7 +12,7 @@
 use crate::connector::Disposition;
 use crate::telemetry::Step;
 
-/// Where a delivery stands in its life.
+/// Which step of its processing a delivery is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lifecycle {
     stage: Stage,
@@ -44,9 +44,9 @@ pub(crate) enum Event {
 pub(crate) enum Action {
     /// Run this step, with its retries.
     Run(Step),
-    /// The life is over: settle.
+    /// The processing is over: settle.
     Settle(Outcome, Disposition),
-    /// Nothing: the life was over before.
+    /// Nothing: the processing was over before.
     Nothing,
 }
 
@@ -76,10 +76,10 @@ impl Outcome {
 }
 
 impl Lifecycle {
-    /// Begins a life: the first action is to process.
+    /// Begins to process a delivery: the first action is to process.
     pub(crate) fn begin(on_handler_failure: Disposition) -> (Self, Action) {
-        let life = Self { stage: Stage::Running(Step::Process), on_handler_failure };
-        (life, Action::Run(Step::Process))
+        let lifecycle = Self { stage: Stage::Running(Step::Process), on_handler_failure };
+        (lifecycle, Action::Run(Step::Process))
     }
 
     /// Takes in how the running step ended.
@@ -121,7 +121,7 @@ mod tests {
         Event::Decided(Disposition::RetryAfter(Duration::from_secs(1))),
     ];
 
-    /// What a life comes to: the steps that ran, and its settlements.
+    /// What a processing comes to: the steps that ran, and its settlements.
     #[derive(Debug, PartialEq)]
     struct Completed {
         steps: [Option<Step>; 4],

@@ -29,7 +29,7 @@ pub(super) struct RunState {
     pub(super) context: RunContext,
     pub(super) input: Input,
     pub(super) slots: Slots,
-    /// Lives that end within this time are quick.
+    /// Transactions that end within this time are quick.
     pub(super) quick_limit: Duration,
     /// Cancel what is in flight.
     pub(super) abort: CancellationToken,

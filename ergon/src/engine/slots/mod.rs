@@ -43,7 +43,7 @@ pub(super) enum Next {
     End,
 }
 
-/// A delivery in a lane: to be given back, unless its life says otherwise.
+/// A delivery in a lane: to be given back, unless its processing says otherwise.
 #[derive(Debug)]
 pub(super) struct InFlight {
     /// Stands for its id.
