@@ -76,21 +76,27 @@ pub(super) async fn fetch(run: &RunState, asked: usize) -> Vec<Delivery> {
             }
             Err(failure) => {
                 failed = failed.saturating_add(1);
-                let error = fetch_error(run, &failure);
-                let ends = !run.context.policy.streaming || failure.category() == Category::Business;
-                let wait = PATIENCE.jittered_wait_after(failed, failure.retry_after(), fastrand::f64());
-                FetchFailed { task: run.task, error: &error, wait: (!ends).then_some(wait) }.emit();
-                if ends {
-                    match run.pulled {
-                        Some(_) => run.slots.fail(error),
-                        None => run.slots.close(Some(error)),
-                    }
-                    return Vec::new();
-                }
+                let Some(wait) = wait_after(run, failed, &failure) else { return Vec::new() };
                 pause(run, wait).await;
             }
         }
     }
+}
+
+/// How long a fetch that failed waits for the next one; none if the failure ends the run.
+fn wait_after(run: &RunState, failed: u32, failure: &TransactionError) -> Option<Duration> {
+    let error = fetch_error(run, failure);
+    let ends = !run.context.policy.streaming || failure.category() == Category::Business;
+    let wait = PATIENCE.jittered_wait_after(failed, failure.retry_after(), fastrand::f64());
+    FetchFailed { task: run.task, error: &error, wait: (!ends).then_some(wait) }.emit();
+    if !ends {
+        return Some(wait);
+    }
+    match run.pulled {
+        Some(_) => run.slots.fail(error),
+        None => run.slots.close(Some(error)),
+    }
+    None
 }
 
 /// One fetch under the fetch policy. A permanent error counts as a business error: it is not tried again.

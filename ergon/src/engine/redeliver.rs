@@ -90,17 +90,7 @@ pub(super) async fn redeliver(run: Arc<RunGuard>, lanes_ended: CancellationToken
             () = run.abort.cancelled() => break,
             Some((number, recording, ended)) = attempts.next() => {
                 let Some(letter) = letters.ended(number, recording) else { continue };
-                match ended {
-                    StepResult::Done => hand_in(&run, letters, letter, true),
-                    StepResult::Interrupted => hand_in(&run, letters, letter, false),
-                    StepResult::Failed(_) if run.context.is_stale(letter.finished.receipt.as_ref()) => {
-                        hand_in(&run, letters, letter, false);
-                    }
-                    StepResult::Failed(error) => {
-                        let wait = letters.failed(letter, error, run.slots.has_only_letters());
-                        wait.into_iter().for_each(|wait| run.context.meters.backs_off("dead_letter", wait));
-                    }
-                }
+                attempted(&run, letters, letter, ended);
             }
             () = letters.added.notified() => (),
             () = run.slots.alone.notified() => letters.hasten(),
@@ -141,6 +131,21 @@ fn attempt(run: Arc<RunGuard>, due: Due) -> Attempt {
         }
         (number, recording, ended)
     })
+}
+
+/// Takes in how an attempt of a letter ended.
+fn attempted(run: &RunState, letters: &DeadLetters, letter: Postponed, ended: StepResult) {
+    match ended {
+        StepResult::Done => hand_in(run, letters, letter, true),
+        StepResult::Interrupted => hand_in(run, letters, letter, false),
+        StepResult::Failed(_) if run.context.is_stale(letter.finished.receipt.as_ref()) => {
+            hand_in(run, letters, letter, false);
+        }
+        StepResult::Failed(error) => {
+            let wait = letters.failed(letter, error, run.slots.has_only_letters());
+            wait.into_iter().for_each(|wait| run.context.meters.backs_off("dead_letter", wait));
+        }
+    }
 }
 
 /// Gives back the deliveries of all dead letters, also of those whose attempts were cancelled.

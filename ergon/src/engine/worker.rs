@@ -90,10 +90,14 @@ pub(super) async fn run_steps<S: Steps>(steps: &S, processing: &mut Processing<'
                     steps.success(transaction, output)
                 };
                 let mut running = pin!(None);
-                let (runner, runs) = (&mut processing.runner, &mut processing.runs);
-                runner
-                    .run(Step::Success, &mut runs.success, &mut code(running.as_mut(), step, &mut None))
-                    .await
+                let (runner, run) = (&mut processing.runner, &mut processing.runs.success);
+                let mut made = None;
+                let mut code = code(running.as_mut(), step, &mut made);
+                match poll_once(|context| runner.first_poll(Step::Success, run, || code(Some(context)))).await
+                {
+                    Some(event) => event,
+                    None => runner.run(Step::Success, run, &mut code).await,
+                }
             }
             // The other side hands it out again: whether it is wrong is found out there.
             (Action::Run(Step::Exception), _) if processing.runner.is_stale() => {
