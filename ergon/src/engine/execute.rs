@@ -116,7 +116,7 @@ impl Run {
     /// `task` is the task itself: `self`.
     ///
     /// Two loops that run at once know nothing of each other: each has a `concurrency` of its own, and a transaction
-    /// that the source guard out twice may be in both.
+    /// that the source hands out twice may be in both.
     ///
     /// # Errors
     /// A policy that cannot be obeyed, dead letters that would go to the source itself, a source that fails for good,

@@ -143,7 +143,9 @@ fn attempted(run: &RunState, letters: &DeadLetters, letter: Postponed, ended: St
         }
         StepResult::Failed(error) => {
             let wait = letters.failed(letter, error, run.slots.has_only_letters());
-            wait.into_iter().for_each(|wait| run.context.meters.backs_off("dead_letter", wait));
+            if let Some(wait) = wait {
+                run.context.meters.backs_off("dead_letter", wait);
+            }
         }
     }
 }

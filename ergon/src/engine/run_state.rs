@@ -121,7 +121,7 @@ impl RunState {
     }
 }
 
-/// A loop in the guard of those who work on it: its lanes and its settler. When the last of them is gone before its
+/// A loop in the hands of those who work on it: its lanes and its settler. When the last of them is gone before its
 /// time, what the loop has and nobody holds is given back.
 #[derive(Debug)]
 pub(super) struct RunGuard(Arc<RunState>);

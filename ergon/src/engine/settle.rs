@@ -192,7 +192,7 @@ fn record(run: &RunState, finished: Vec<Finished>, result: &Result<(), Connector
                 let unknown = error.outcome(index) == ItemOutcome::Unknown;
                 let (disposition, error) = (completed.disposition.as_str(), error.to_string());
                 let transaction_id = transaction.id();
-                // The source guard it out again, perhaps at once.
+                // The source hands it out again, perhaps at once.
                 returned = true;
                 Unsettled { task: run.task, transaction_id, disposition, unknown, error: &error, meters }
                     .emit();

@@ -21,7 +21,7 @@ pub(in crate::engine) struct Call<F, R> {
     made: Option<Made<R>>,
 }
 
-/// A call that was left in a lane_thread.
+/// A call that was left in a lane thread.
 struct Made<R> {
     lane_thread: Arc<LaneThread>,
     result: Arc<Mutex<Option<Result<R>>>>,

@@ -14,7 +14,7 @@ use super::Threads;
 pub(super) type Work = Box<dyn FnOnce() + Send>;
 
 thread_local! {
-    /// The lane_thread whose future is being polled on this thread.
+    /// The lane thread whose future is being polled on this thread.
     static CURRENT: RefCell<Option<Arc<LaneThread>>> = const { RefCell::new(None) };
 }
 
@@ -39,9 +39,9 @@ pub(super) struct State {
     pub(super) work: Option<Work>,
     /// The call that the thread in charge is in.
     pub(super) call: InCall,
-    /// Whom to wake when it returned, besides the lane_thread's own future.
+    /// Whom to wake when it returned, besides the lane thread's own future.
     pub(super) caller: Option<Waker>,
-    /// Counts the threads of this lane_thread; the last one is in charge.
+    /// Counts the threads of this lane thread; the last one is in charge.
     in_charge: u64,
     pub(super) panicked: Option<Box<dyn Any + Send>>,
     /// Keeps a paused clock from being advanced while there is something to do here.
@@ -78,7 +78,7 @@ impl LaneThread {
         lane_thread
     }
 
-    /// The lane_thread whose future is being polled on this thread.
+    /// The lane thread whose future is being polled on this thread.
     pub(super) fn current() -> Option<Arc<Self>> {
         CURRENT.with_borrow(Clone::clone)
     }
@@ -199,7 +199,7 @@ impl LaneThread {
         }
     }
 
-    /// Ends the lane_thread; what is left of the future is dropped.
+    /// Ends the lane thread; what is left of the future is dropped.
     fn close(&self, panicked: Option<Box<dyn Any + Send>>) {
         let mut state = self.state();
         state.over = true;
@@ -242,7 +242,7 @@ impl Wake for LaneThread {
     }
 }
 
-/// Ends a lane_thread when whoever waits for it does not any more.
+/// Ends a lane thread when whoever waits for it does not any more.
 pub(super) struct Leaving(pub(super) Arc<LaneThread>);
 
 impl Drop for Leaving {

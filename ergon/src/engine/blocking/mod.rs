@@ -1,7 +1,7 @@
 //! Blocking steps: a lane whose future is polled, and whose handlers are called, on a thread of its own.
 //!
-//! The future of such a lane is that of any other; where it calls a handler, it leaves the call in its lane_thread and is
-//! pending. The lane_thread's thread makes the call, then polls on: no thread has to be woken for a transaction. When a
+//! The future of such a lane is that of any other; where it calls a handler, it leaves the call in its lane thread and is
+//! pending. The lane thread's thread makes the call, then polls on: no thread has to be woken for a transaction. When a
 //! limit ends a call before it returns, a timer wakes the future as it would any other; it is polled beside the
 //! thread, drops the call, and goes on with a fresh thread. What the old one still does is ignored.
 

@@ -1,6 +1,6 @@
 //! Who does what next: deliveries that wait, lanes that are free, what is finished and not yet settled.
 //!
-//! One lock, taken once for each transaction: a lane guard in what it finished and takes what is next in one call.
+//! One lock, taken once for each transaction: a lane hands in what it finished and takes what is next in one call.
 //!
 //! Invariant: at most `concurrency` deliveries run, no two of one id, and no more than `limit` are ever asked for.
 
@@ -64,7 +64,7 @@ pub(super) struct Slots {
     state: Mutex<State>,
     hasher: RandomState,
     rules: Rules,
-    /// The way to whoever guard the limit out, where other workers draw on it too.
+    /// The way to whoever hands the limit out, where other workers draw on it too.
     draw: OnceLock<Box<dyn Draw>>,
     /// Wakes one lane.
     work: Notify,
