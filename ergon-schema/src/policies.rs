@@ -274,7 +274,7 @@ macro_rules! kind {
     (@most u32) => { Some(Bound { value: 4_294_967_295, rule: "must be at most 4294967295" }) };
     (@most $int:ident) => { None };
     (number at least $least:literal) => {
-        Kind::Number { least: $least as f64, most: f64::MAX, rule: concat!("must be at least ", $least) }
+        Kind::Number { least: $least as f64, most: f64::INFINITY, rule: concat!("must be at least ", $least) }
     };
     (number from $least:literal to $most:literal) => {
         Kind::Number {

@@ -34,7 +34,7 @@ pub fn samples(keys: &'static [Key]) -> Vec<Sample> {
 
 fn value(kind: Kind) -> String {
     match kind {
-        Kind::Number { most, .. } if most < f64::MAX => "0.5".to_owned(),
+        Kind::Number { most, .. } if most.is_finite() => "0.5".to_owned(),
         Kind::Number { .. } => "1.5".to_owned(),
         Kind::Flag => "true".to_owned(),
         Kind::Time { .. } | Kind::Limit { .. } => "\"3s\"".to_owned(),
@@ -55,7 +55,7 @@ fn refused(kind: Kind) -> Vec<(&'static str, &'static str)> {
             let above = most.filter(|most| most.value == 100_000).map(|most| ("100001", most.rule));
             below.into_iter().chain(above).collect()
         }
-        Kind::Number { rule, most, .. } if most < f64::MAX => vec![("-0.5", rule), ("1.5", rule)],
+        Kind::Number { rule, most, .. } if most.is_finite() => vec![("-0.5", rule), ("1.5", rule)],
         Kind::Number { rule, .. } => vec![("0.5", rule)],
         Kind::Time { positive: Some(rule), .. } => vec![("\"0s\"", rule)],
         Kind::Limit { .. } => vec![("\"0s\"", crate::NO_TIME)],

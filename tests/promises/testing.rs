@@ -308,7 +308,7 @@ async fn a_lost_call_is_of_unknown_fate() {
     let output = Script::new();
     output.on_dispatch(1, Fault::Lost);
     let error = output.dispatch(vec![Transaction::new("a", &1).unwrap()]).await.unwrap_err();
-    assert_eq!((error.fate(0), error.is_permanent()), (ItemOutcome::Unknown, false));
+    assert_eq!((error.outcome(0), error.is_permanent()), (ItemOutcome::Unknown, false));
 }
 
 #[tokio::test(start_paused = true)]

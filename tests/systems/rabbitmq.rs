@@ -276,7 +276,7 @@ async fn of_many_published_at_once_those_that_no_queue_takes_are_told() {
             assert!(error.message().contains("no queue took the message"), "{error}");
             for (index, n) in numbers.iter().enumerate() {
                 let expected = if is_lost(*n) { ItemOutcome::NotDone } else { ItemOutcome::Done };
-                assert_eq!(error.fate(index), expected, "message {n}");
+                assert_eq!(error.outcome(index), expected, "message {n}");
             }
         }
     });
@@ -305,7 +305,7 @@ async fn a_channel_that_the_broker_closes_is_made_anew() {
     assert!(again.iter().all(|delivery| input.holds(delivery)));
     let error = input.settle(deliveries.into_iter().map(|one| one.settle(Disposition::Ack)).collect()).await;
     let error = error.expect_err("their channel is gone");
-    assert!((0..10).all(|index| error.fate(index) == ItemOutcome::Unknown), "{error}");
+    assert!((0..10).all(|index| error.outcome(index) == ItemOutcome::Unknown), "{error}");
     settle(&input, again, Disposition::Ack).await;
     assert_eq!(input.count().await.expect("counted"), Some(0));
 }
@@ -319,7 +319,7 @@ async fn of_messages_with_one_id_as_many_are_told_as_were_returned() {
     let lost = [(key::PUBLISH_ROUTING_KEY, "ergon.test.no.such.queue")];
     let each = |n: usize| if n % 2 == 1 { numbered("same").annotate(lost) } else { numbered("same") };
     let error = sink.dispatch((0..400).map(each).collect()).await.expect_err("half of them are lost");
-    let told = (0..400).filter(|index| error.fate(*index) == ItemOutcome::NotDone).count();
+    let told = (0..400).filter(|index| error.outcome(*index) == ItemOutcome::NotDone).count();
     let input = source(&config).await;
     let arrived = fetch(&input, 200).await.len();
     assert_eq!((told, arrived, input.count().await.expect("counted")), (200, 200, Some(0)));
@@ -376,7 +376,7 @@ async fn a_message_too_large_is_refused_before_it_is_sent() {
     let sink = open(&config, Direction::Sink).await;
     let large = Transaction::new("large", &"x".repeat(2000)).expect("a text");
     let error = sink.dispatch(vec![numbered("small"), large]).await.expect_err("too large");
-    assert_eq!((error.fate(0), error.fate(1)), (ItemOutcome::Done, ItemOutcome::NotDone));
+    assert_eq!((error.outcome(0), error.outcome(1)), (ItemOutcome::Done, ItemOutcome::NotDone));
     assert!(
         error.message().contains("`large` has 2002 bytes") && error.message().contains("1KiB"),
         "{error}"

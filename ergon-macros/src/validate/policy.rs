@@ -173,6 +173,8 @@ impl Checker<'_> {
             Value::Is(Expr::Lit(ExprLit { lit: Lit::Int(number), .. })) => number.base10_parse::<f64>().ok(),
             _ => None,
         };
+        // A literal beyond the greatest number reads as infinity.
+        let value = value.filter(|value| value.is_finite());
         value.or_else(|| self.expected(entry, "a number", "2.0"))
     }
 

@@ -321,7 +321,8 @@ fn an_option_for_the_consumer_of_a_hybrid_is_not_blamed_for_its_producer() {
 
 #[test]
 fn the_error_of_an_impossible_constant_names_every_key_with_a_rule() {
-    let note = include_str!("../private/mod.rs").split("this retry policy cannot be obeyed").nth(1).unwrap();
+    let note =
+        include_str!("../__private/mod.rs").split("this retry policy cannot be obeyed").nth(1).unwrap();
     let note = note.lines().find(|line| line.contains("note = ")).unwrap();
     let has_rule = |key: &Key| matches!(key.kind, Kind::Time { not_below: Some(_), .. });
     for Sample { key, refused, .. } in samples(RETRY) {
@@ -340,7 +341,7 @@ fn takes(kind: Kind) -> String {
             (Some(least), None) => format!("count ≥ {}", least.value),
             _ => "count".to_owned(),
         },
-        Kind::Number { least, most, .. } if most < f64::MAX => format!("number from {least} to {most}"),
+        Kind::Number { least, most, .. } if most.is_finite() => format!("number from {least} to {most}"),
         Kind::Number { least, .. } => format!("number ≥ {least}"),
         Kind::Flag => "flag".to_owned(),
         Kind::Time { not_below: Some(other), .. } => format!("time ≥ `{}`", other.value),

@@ -91,10 +91,10 @@ impl ConnectorError {
     }
 
     /// Says whether the other side takes nothing any more.
-    pub fn is_gone(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         match &self.0.detail {
             Kind::Closed => true,
-            Kind::Partial(failures) => failures.iter().any(|(_, error)| error.is_gone()),
+            Kind::Partial(failures) => failures.iter().any(|(_, error)| error.is_closed()),
             Kind::Transient | Kind::Permanent | Kind::Unknown => false,
         }
     }
@@ -110,12 +110,12 @@ impl ConnectorError {
     }
 
     /// Says what is known about the item with this index in the failed call.
-    pub fn fate(&self, index: usize) -> ItemOutcome {
+    pub fn outcome(&self, index: usize) -> ItemOutcome {
         match &self.0.detail {
             Kind::Transient | Kind::Permanent | Kind::Closed => ItemOutcome::NotDone,
             Kind::Unknown => ItemOutcome::Unknown,
             Kind::Partial(failures) => match failures.iter().find(|(failed, _)| *failed == index) {
-                Some((_, error)) => error.fate(0),
+                Some((_, error)) => error.outcome(0),
                 None => ItemOutcome::Done,
             },
         }
@@ -127,7 +127,7 @@ impl fmt::Debug for ConnectorError {
         let kind = match self.0.detail {
             Kind::Transient => "transient",
             Kind::Permanent => "permanent",
-            Kind::Closed => "gone",
+            Kind::Closed => "closed",
             Kind::Unknown => "unknown",
             Kind::Partial(_) => "partial",
         };
@@ -156,7 +156,7 @@ mod tests {
             (1, ConnectorError::transient("full")),
             (3, ConnectorError::unknown("link died")),
         ]);
-        let fates: Vec<_> = (0..4).map(|index| error.fate(index)).collect();
+        let fates: Vec<_> = (0..4).map(|index| error.outcome(index)).collect();
         assert_eq!(fates, [ItemOutcome::Done, ItemOutcome::NotDone, ItemOutcome::Done, ItemOutcome::Unknown]);
     }
 }

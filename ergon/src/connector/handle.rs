@@ -134,7 +134,7 @@ impl Call<Transaction> for Arc<dyn AnySink> {
 impl CallError for TransactionError {
     fn of_item(&self, index: usize) -> Option<Self> {
         let partial = self.downcast_ref::<ConnectorError>();
-        let is_done = partial.is_some_and(|error| error.fate(index) == ItemOutcome::Done);
+        let is_done = partial.is_some_and(|error| error.outcome(index) == ItemOutcome::Done);
         (!is_done).then(|| self.clone())
     }
 

@@ -18,9 +18,9 @@ pub(crate) struct Flag {
 /// All values that the options of one command line set: the last layer of a policy.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Flags {
-    flags: Vec<Flag>,
-    consumer: ConsumerLayer,
-    producer: ProducerLayer,
+    all: Vec<Flag>,
+    consumer: Box<ConsumerLayer>,
+    producer: Box<ProducerLayer>,
 }
 
 impl Flags {
@@ -30,24 +30,24 @@ impl Flags {
     /// A value that its key does not take.
     pub(crate) fn new(flags: Vec<Flag>) -> Result<Self, serde_json::Error> {
         let (consumer, producer) = (layer(&flags, CONSUMER)?, layer(&flags, PRODUCER)?);
-        Ok(Self { flags, consumer, producer })
+        Ok(Self { all: flags, consumer, producer })
     }
 
     /// Changes the policy of the role that the options are for, and returns that role: the consumer of a hybrid.
     pub(crate) fn apply(&self, policies: &mut Policies) -> Role {
         if let Some(policy) = &mut policies.consumer {
-            self.consumer.clone().apply(policy);
+            ConsumerLayer::clone(&self.consumer).apply(policy);
             return Role::Consumer;
         }
         if let Some(policy) = &mut policies.producer {
-            self.producer.clone().apply(policy);
+            ProducerLayer::clone(&self.producer).apply(policy);
         }
         Role::Producer
     }
 
     /// The option that sets a key, as it was written.
     pub(crate) fn written(&self, key: &str) -> Option<&str> {
-        self.flags.iter().find(|flag| flag.key == key).map(|flag| &*flag.written)
+        self.all.iter().find(|flag| flag.key == key).map(|flag| &*flag.written)
     }
 }
 

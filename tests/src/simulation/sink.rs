@@ -45,7 +45,7 @@ impl Sink for SimulatedSink {
         if self.letters {
             let fate = match &answer {
                 Some(Ok(())) => ItemOutcome::Done,
-                Some(Err(error)) => error.fate(0),
+                Some(Err(error)) => error.outcome(0),
                 None => ItemOutcome::Unknown,
             };
             for transaction in &transactions {

@@ -283,7 +283,7 @@ fn a_process_that_is_killed_loses_no_line_that_a_dispatch_reported() {
             assert!(whole.contains(&*format!("{{\"n\":{n}}}")), "{lanes} lanes, {fsync}: {n} is lost");
         }
         let output = ended(run("confirmed later"));
-        assert_eq!(succeeded(&output), 20_000, "{}", said(&output));
+        assert!(said(&output).contains("20,000 succeeded"), "{}", said(&output));
         let text = project.read("copies.jsonl");
         assert!(
             text.starts_with(&there[..there.rfind('\n').map_or(0, |end| end + 1)]),
@@ -355,7 +355,7 @@ async fn a_file_that_is_taken_away_or_shortened_is_noticed_by_the_next_dispatch_
                 if dispatches {
                     for n in 2..4 {
                         let error = here.dispatch(one(n)).await.expect_err(what);
-                        assert!(error.is_gone() && error.hint().is_some(), "{what}: {error:?}");
+                        assert!(error.is_closed() && error.hint().is_some(), "{what}: {error:?}");
                         assert!(error.message().contains(path.to_str().unwrap()), "{what}: {error}");
                     }
                 }

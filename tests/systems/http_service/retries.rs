@@ -149,7 +149,7 @@ async fn a_connector_is_told_what_became_of_its_request() {
     let fate = async |failure: Vec<Step>| {
         let server = Server::start(move |_, _| failure.clone()).await;
         let error = ConnectorError::from(service(&server).post("").send().await.unwrap_err());
-        (error.is_permanent(), error.fate(0))
+        (error.is_permanent(), error.outcome(0))
     };
     assert_eq!(fate(vec![Step::Reset]).await, (false, ItemOutcome::Unknown));
     assert_eq!(fate(answer("422 Unprocessable Entity", "", "")).await, (true, ItemOutcome::NotDone));

@@ -237,7 +237,7 @@ async fn a_key_without_a_column_is_refused_alone() {
     let error = write(&config, [json!({"a": 1}), json!({"a": 2, "b": 3}), json!([4]), json!({"a": 5})])
         .await
         .unwrap_err();
-    let fates: Vec<_> = (0..4).map(|index| error.fate(index)).collect();
+    let fates: Vec<_> = (0..4).map(|index| error.outcome(index)).collect();
     assert_eq!(fates, [ItemOutcome::Done, ItemOutcome::NotDone, ItemOutcome::NotDone, ItemOutcome::Done]);
     assert!(error.message().contains("transaction `t2` has `b`, for which there is no column"), "{error}");
     assert_eq!(read(&config), "a\n1\n5\n");

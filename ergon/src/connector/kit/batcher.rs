@@ -38,9 +38,9 @@ pub trait CallError: Sized + Send + 'static {
 impl CallError for ConnectorError {
     fn of_item(&self, index: usize) -> Option<Self> {
         let own = self.item(index)?;
-        let error = match own.fate(0) {
+        let error = match own.outcome(0) {
             ItemOutcome::Unknown => Self::unknown(own.message()),
-            _ if own.is_gone() => Self::closed(own.message()),
+            _ if own.is_closed() => Self::closed(own.message()),
             _ if own.is_permanent() => Self::permanent(own.message()),
             _ => Self::transient(own.message()),
         };
@@ -312,10 +312,10 @@ mod tests {
         let (odd, unknown, done) = (batcher.add(1), batcher.add(3), batcher.add(4));
         let error = odd.await.unwrap_err();
         assert_eq!(
-            (error.message(), error.hint(), error.fate(0)),
+            (error.message(), error.hint(), error.outcome(0)),
             ("1 is odd", Some("try another"), ItemOutcome::NotDone)
         );
-        assert_eq!(unknown.await.unwrap_err().fate(0), ItemOutcome::Unknown);
+        assert_eq!(unknown.await.unwrap_err().outcome(0), ItemOutcome::Unknown);
         done.await.unwrap();
     }
 

@@ -449,7 +449,7 @@ mod tests {
         sleep(Duration::from_secs(11)).await;
         assert_eq!(receipts.iter().map(is_lost).collect::<Vec<_>>(), [false, true, false]);
         let error = leases.release(&receipts[1]).unwrap_err();
-        assert_eq!(error.fate(0), crate::connector::ItemOutcome::Unknown);
+        assert_eq!(error.outcome(0), crate::connector::ItemOutcome::Unknown);
         assert_eq!(leases.release(&receipts[2]).unwrap(), 2);
     }
 

@@ -21,7 +21,7 @@ use crate::connector::{ConnectorError, ItemOutcome};
 /// let output = Script::new();
 /// output.on_dispatch(1, Fault::Unanswered);
 /// let error = output.dispatch(vec![Transaction::new("a", &1)?]).await.unwrap_err();
-/// assert_eq!(error.fate(0), ergon::connector::ItemOutcome::Unknown);
+/// assert_eq!(error.outcome(0), ergon::connector::ItemOutcome::Unknown);
 /// assert_eq!(output.dispatched_as::<u32>(), [1]);
 /// # Ok::<(), TransactionError>(()) }).unwrap();
 /// ```
@@ -45,7 +45,7 @@ impl Fault {
     /// Whether the item with this index arrives at the other side all the same.
     pub(super) fn lets_through(&self, index: usize) -> bool {
         match self {
-            Self::Fails(error) => error.fate(index) == ItemOutcome::Done,
+            Self::Fails(error) => error.outcome(index) == ItemOutcome::Done,
             Self::Unanswered => true,
             Self::Lost | Self::Hangs => false,
         }

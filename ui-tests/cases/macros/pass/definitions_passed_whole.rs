@@ -1,5 +1,6 @@
 // The whole struct, function or enum is one fragment of a macro, and macros call macros.
 use ergon::prelude::*;
+use ergon::task::Task;
 
 macro_rules! as_task {
     ($struct:item, $name:ident, $payload:ty) => {

@@ -1,6 +1,7 @@
 // Names, slots, keys, values, types, attributes and visibility come from the macro's user, as every kind of fragment.
 use ergon::connector::{Connector, ConnectorError};
 use ergon::prelude::*;
+use ergon::task::Task;
 use ergon::service::Service;
 
 #[derive(Connector)]

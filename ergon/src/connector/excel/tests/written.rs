@@ -100,7 +100,7 @@ async fn what_does_not_fit_is_refused_alone() {
     ]);
     values.push(Transaction::builder().id("text").payload(Payload::text("no row")).build());
     let error = sink.dispatch(values).await.unwrap_err();
-    let fates: Vec<_> = (0..5).map(|index| error.fate(index)).collect();
+    let fates: Vec<_> = (0..5).map(|index| error.outcome(index)).collect();
     assert_eq!(
         fates,
         [
@@ -122,7 +122,7 @@ async fn a_full_sheet_refuses_more() {
     let config = ExcelConfig { header_row: 1_048_575, ..ExcelConfig::new(folder.path().join("out.xlsx")) };
     let sink = sink(&config).await;
     let error = sink.dispatch(rows([json!({"a": 1}), json!({"a": 2})])).await.unwrap_err();
-    assert_eq!((error.fate(0), error.fate(1)), (ItemOutcome::Done, ItemOutcome::NotDone));
+    assert_eq!((error.outcome(0), error.outcome(1)), (ItemOutcome::Done, ItemOutcome::NotDone));
     assert_eq!(error.message(), "the sheet is full: it has room for 1 rows");
     sink.close().await.unwrap();
     assert_eq!(back(&config).await, [json!({"a": 1})]);

@@ -174,10 +174,12 @@ impl<E: Encoder> Coalescing<E> {
             Slot::Unopened | Slot::Busy | Slot::Closed => false,
         };
         let is_idle = matches!(state.slot, Slot::Idle(_)) && !state.led;
-        if is_idle && !waits && !self.gathers(&mut state) {
-            if let Slot::Idle(open) = std::mem::replace(&mut state.slot, Slot::Busy) {
-                return Entered::Alone(Turn { file: self, open: Some(open) }, transactions);
-            }
+        if is_idle
+            && !waits
+            && !self.gathers(&mut state)
+            && let Slot::Idle(open) = std::mem::replace(&mut state.slot, Slot::Busy)
+        {
+            return Entered::Alone(Turn { file: self, open: Some(open) }, transactions);
         }
         let (done, outcome) = oneshot::channel();
         state.waiting.push(Waiting { transactions, done });
@@ -368,7 +370,7 @@ fn own_outcome(
 ) -> Outcome {
     if let Err(error) = written {
         let is_lost = |item: &usize| {
-            error.fate(from + item) != ItemOutcome::Done && refused.iter().all(|(other, _)| other != item)
+            error.outcome(from + item) != ItemOutcome::Done && refused.iter().all(|(other, _)| other != item)
         };
         let lost: Vec<usize> = (0..count).filter(is_lost).collect();
         if lost.len() == count {
@@ -382,11 +384,11 @@ fn own_outcome(
 /// The same error for another dispatch.
 fn copied(error: &ConnectorError) -> ConnectorError {
     let message = error.message();
-    let mut copy = if error.is_gone() {
+    let mut copy = if error.is_closed() {
         ConnectorError::closed(message)
     } else if error.is_permanent() {
         ConnectorError::permanent(message)
-    } else if error.fate(0) == ItemOutcome::Unknown {
+    } else if error.outcome(0) == ItemOutcome::Unknown {
         ConnectorError::unknown(message)
     } else {
         ConnectorError::transient(message)
@@ -491,9 +493,8 @@ mod tests {
         let (first, many, last) = tokio::join!(first, many, out.dispatch(of(-6)));
         first.unwrap();
         let error = many.unwrap_err();
-        let outcomes: Vec<_> = (0..4).map(|item| error.fate(item)).collect();
-        use ItemOutcome::{Done, NotDone};
-        assert_eq!(outcomes, [Done, NotDone, Done, NotDone]);
+        let outcomes: Vec<_> = (0..4).map(|item| error.outcome(item) == ItemOutcome::Done).collect();
+        assert_eq!(outcomes, [true, false, true, false]);
         assert_eq!(last.unwrap_err().message(), "-6 is negative");
         assert_eq!(sorted(&path(&folder)), [1, 2, 4]);
     }
@@ -506,7 +507,7 @@ mod tests {
         std::fs::remove_file(path(&folder)).unwrap();
         let (first, second) = tokio::join!(begun(&out, 2), out.dispatch(of(3)));
         for error in [first.unwrap_err(), second.unwrap_err()] {
-            assert!(error.is_gone() && error.hint().is_some(), "{error:?}");
+            assert!(error.is_closed() && error.hint().is_some(), "{error:?}");
         }
     }
 

@@ -9,6 +9,9 @@ use crate::connector::{ConnectorError, Endpoint, Shard};
 use crate::settings::suggest::similar;
 
 /// Refuses to empty a file that several workers write to.
+///
+/// # Errors
+/// There are several workers.
 pub fn refuse_to_empty(shard: Shard) -> Result<(), ConnectorError> {
     if shard.count <= 1 {
         return Ok(());
@@ -25,6 +28,9 @@ pub fn is_stream(path: &Path) -> bool {
 
 /// Refuses to share a stream among several workers: a reader would pass over the others' share of what happens to come
 /// to it, and lines of several writers would run into each other.
+///
+/// # Errors
+/// There are several workers, and the path leads to no regular file.
 pub fn refuse_to_share(path: &Path, shard: Shard) -> Result<(), ConnectorError> {
     if shard.count <= 1 || !is_stream(path) {
         return Ok(());
@@ -85,6 +91,9 @@ pub fn endpoint(path: &Path) -> Endpoint {
 }
 
 /// Opens a file for reading; a folder is refused.
+///
+/// # Errors
+/// The file cannot be opened, or is a folder.
 pub fn open_file(path: &Path) -> Result<File, ConnectorError> {
     let file = File::open(path).map_err(|error| file_error("open", path, error))?;
     let is_dir = file.metadata().is_ok_and(|metadata| metadata.is_dir());
@@ -110,6 +119,9 @@ pub(crate) fn no_folder(path: &Path) -> Result<(), ConnectorError> {
 
 /// Finds out whether a file can be written, or made where it is not there, and leaves everything as it is. A named pipe
 /// is not tried: whoever reads from it would take that for the end.
+///
+/// # Errors
+/// The file cannot be written or made.
 pub fn check_writable(path: &Path, create: bool) -> Result<(), ConnectorError> {
     no_folder(path)?;
     if is_pipe(path) {
