@@ -2,7 +2,6 @@
 use ergon::connector::prelude::*;
 use ergon::prelude::*;
 
-
 #[derive(Connector)]
 #[connector(source, count, manual)]
 struct Clock {}
