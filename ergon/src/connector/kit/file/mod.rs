@@ -148,8 +148,6 @@ pub use path::{
 pub use recognition::{FileKind, RECOGNITION_BYTES, header_below, refuse_other_kind, trimmed_name};
 pub use table::{cells, in_order, named};
 
-#[cfg(feature = "excel")]
-pub(crate) use path::closest;
 #[cfg(any(feature = "csv", feature = "json_lines"))]
 pub(crate) use path::is_pipe;
 #[cfg(feature = "excel")]

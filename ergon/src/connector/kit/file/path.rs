@@ -198,17 +198,7 @@ fn closest_file<'a>(name: &str, files: &'a [String]) -> Option<&'a str> {
         (other, same) if same.eq_ignore_ascii_case(ending) => similar(stem, [other]).is_some(),
         _ => similar(name, [*file]).is_some(),
     };
-    closest(name, files.iter().map(String::as_str).filter(like))
-}
-
-/// The candidate that is most like `name`, if one is like it at all.
-pub(crate) fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    candidates
-        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, candidate)| candidate)
+    similar(name, files.iter().map(String::as_str).filter(like))
 }
 
 #[cfg(test)]
