@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use ergon::prelude::*;
+use ergon::service::ServiceConfig;
 use ergon::service::http::Auth;
 use ergon_tests::broker::Client;
 use ergon_tests::until;

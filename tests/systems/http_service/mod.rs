@@ -11,6 +11,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use ergon::prelude::*;
+use ergon::service::{Service, ServiceConfig};
 use ergon_tests::web::Server;
 
 /// A service whose attempts follow at once, so that a test is quick.

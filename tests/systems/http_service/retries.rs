@@ -1,5 +1,6 @@
 //! What is tried again, when, and what is not.
 
+use ergon::connector::ConnectorError;
 use ergon::service::http::{HttpErrorKind as Kind, Request};
 use ergon_tests::web::{Server, Step, answer, json};
 use serde_json::json;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ergon::Error;
 use ergon::connector::ConnectorError;
 use ergon::connector::rabbitmq::RabbitMqConfig;
+use ergon::connector::{Connector as _, ConnectorConfig as _};
 use ergon::connector::{Context, Direction};
 use ergon::prelude::*;
 use ergon::service::ServiceConfig;
