@@ -18,6 +18,7 @@
 //! };
 //! use ergon::connector::{Connector, ConnectorConfig, ConnectorError, Context, FetchRequest, Shard, Sink, Source};
 //! use ergon::prelude::*;
+//! use ergon::transaction::Payload;
 //!
 //! /// The settings of the connector.
 //! #[derive(Clone, Deserialize)]
