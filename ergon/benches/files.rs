@@ -25,7 +25,7 @@ use ergon::testing;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Order {
-    order_id: String,
+    number: String,
     customer: String,
     sku: String,
     quantity: u32,
@@ -36,7 +36,7 @@ struct Order {
 impl Order {
     fn numbered(n: usize) -> Self {
         Self {
-            order_id: format!("order-{n:07}"),
+            number: format!("order-{n:07}"),
             customer: format!("customer {}", n % 977),
             sku: format!("A-{}", n % 89),
             quantity: u32::try_from(n % 17).unwrap(),
@@ -47,7 +47,7 @@ impl Order {
 
     fn doubled(&self) -> Self {
         Self {
-            order_id: self.order_id.clone(),
+            number: self.number.clone(),
             customer: self.customer.clone(),
             sku: self.sku.clone(),
             quantity: self.quantity * 2,
