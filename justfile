@@ -12,21 +12,17 @@ clippy:
     cargo clippy --workspace --all-features --all-targets -- -D warnings
     cargo clippy -p ergon --no-default-features -- -D warnings
 
-# All tests: rules, macros, compile-time, promises, examples, documentation.
+# All tests, with every feature: rules, macros, compile-time, promises, examples, documentation.
 test:
     cargo test --workspace
 
-# The features that are off by default.
-test-all-features:
-    cargo test -p ergon --all-features
-
 # Compile-time cases only; TRYBUILD=overwrite writes the expected output anew.
 ui:
-    cargo test -p ui-tests
+    cargo test --workspace --test ui
 
 # Brokers that are stopped, killed, frozen and cut off under a run; needs rabbitmq-server.
 chaos:
-    cargo test -p ergon-tests --test rabbitmq_chaos -- --ignored --test-threads 2
+    cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos --test-threads 2
 
 # The documentation.
 doc:
@@ -42,7 +38,7 @@ quickstart:
 
 # Three tasks between a workbook, a CRM and an API, whose servers it starts.
 order-pipeline:
-    cargo run -p order_pipeline --bin systems -- order-ingestion order-enrichment order-dispatch booking-report
+    cargo run --bin systems -- order-ingestion order-enrichment order-dispatch booking-report
 
 # Instructions and allocations of a transaction beside the baseline; needs valgrind.
 instructions:

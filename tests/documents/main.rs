@@ -5,3 +5,4 @@ mod book;
 mod observability;
 mod scaffold;
 mod semantics;
+mod workspace;

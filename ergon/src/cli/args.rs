@@ -66,7 +66,6 @@ pub(crate) enum Colour {
 }
 
 /// What is to be done.
-#[expect(clippy::large_enum_variant, reason = "a program has one of these")]
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show the tasks

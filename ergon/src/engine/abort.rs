@@ -1,6 +1,6 @@
 //! Ends at once what the lanes of a loop wait for, when the grace of a stop is over.
 //!
-//! Every life that waits could wait for a `CancellationToken` beside it; but that takes locks that all lanes share, at
+//! Every transaction that waits could wait for a `CancellationToken` too; but that takes locks that all lanes share, at
 //! every poll. A waker for each lane takes none.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
@@ -43,29 +43,17 @@ use crate::transaction::{Result, TransactionError, panic};
 /// assert_eq!(stock.await?, 7);
 /// # Ok::<(), TransactionError>(()) }).unwrap();
 /// ```
-pub async fn run_fn<T, F>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() -> F) -> Result<T>
+pub async fn run_fn<T, F>(policy: &RetryPolicy, name: &str, f: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
     panic::install_hook();
-    let (waits, alarm) = (Waits::Always, &mut Alarm::default());
-    let meters = Meters::OFF;
-    let mut attempts = Attempts {
-        policy,
-        name,
-        scope: &mut None,
-        recording: None,
-        deadline: None,
-        waits,
-        alarm,
-        meters,
-        made: 0,
-    };
-    match attempts.run(&mut f).await {
-        Finished::Done(value) => Ok(value),
-        Finished::Failed(error) => Err(error),
-        Finished::Interrupted => Err(TransactionError::system(format!("{name} was interrupted"))),
-    }
+    let (mut running, mut value) = (pin!(None), None);
+    let mut code = code(running.as_mut(), f, &mut value);
+    let (scope, alarm) = (&mut None, &mut Alarm::default());
+    let result = Attempts::new(policy, name, Waits::Always, scope, alarm).run(&mut code).await;
+    drop(code);
+    result.into_result(name, value)
 }
 
 /// The same as [`run_fn`] for code that blocks: waits between attempts block the thread.
@@ -91,27 +79,46 @@ where
 pub fn run_fn_blocking<T>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() -> Result<T>) -> Result<T> {
     panic::install_hook();
     let policy = RetryPolicy { timeout: None, ..*policy };
-    let (waits, meters) = (Waits::Blocking, Meters::OFF);
-    let alarm = &mut Alarm::default();
-    let mut attempts = Attempts {
-        policy: &policy,
-        name,
-        scope: &mut None,
-        recording: None,
-        deadline: None,
-        waits,
-        alarm,
-        meters,
-        made: 0,
+    let mut value = None;
+    let mut code = |context: Option<&mut Context<'_>>| {
+        if context.is_some() { Poll::Ready(f().map(|made| value = Some(made))) } else { Poll::Pending }
     };
-    let mut f = || std::future::ready(f());
+    let (scope, alarm) = (&mut None, &mut Alarm::default());
+    let mut attempts = Attempts::new(&policy, name, Waits::Blocking, scope, alarm);
     // Never pending: the code has no `.await`, and waits block.
-    match std::pin::pin!(attempts.run(&mut f)).now_or_never() {
-        Some(Finished::Done(value)) => Ok(value),
-        Some(Finished::Failed(error)) => Err(error),
-        Some(Finished::Interrupted) | None => {
-            Err(TransactionError::system(format!("{name} was interrupted")))
+    let result = pin!(attempts.run(&mut code)).now_or_never();
+    result.unwrap_or(StepResult::Interrupted).into_result(name, value)
+}
+
+/// The code of one step, of a type that the engine does not know: `Some` begins an attempt, or polls the attempt that
+/// is under way; `None` drops that attempt. What an attempt makes stays with whoever made the code.
+///
+/// The loops are compiled once for all tasks, because they call a step through this type.
+pub(super) type Code<'a> = dyn FnMut(Option<&mut Context<'_>>) -> Poll<Result<()>> + Send + 'a;
+
+/// Makes the [`Code`] of a step: `make` makes the future of each attempt, which runs in `running`; what it makes is put
+/// into `output`.
+#[inline]
+pub(super) fn code<'a, T, F>(
+    mut running: Pin<&'a mut Option<F>>,
+    mut make: impl FnMut() -> F + 'a,
+    output: &'a mut Option<T>,
+) -> impl FnMut(Option<&mut Context<'_>>) -> Poll<Result<()>> + 'a
+where
+    F: Future<Output = Result<T>>,
+{
+    move |context| {
+        let Some(context) = context else {
+            running.set(None);
+            return Poll::Pending;
+        };
+        if running.is_none() {
+            running.set(Some(make()));
         }
+        let polled = running.as_mut().as_pin_mut().map_or(Poll::Pending, |attempt| attempt.poll(context));
+        let Poll::Ready(result) = polled else { return Poll::Pending };
+        running.set(None);
+        Poll::Ready(result.map(|made| *output = Some(made)))
     }
 }
 
@@ -130,6 +137,39 @@ pub(super) struct Attempts<'a> {
     pub(super) meters: &'a Meters,
     /// How many were begun.
     pub(super) made: u32,
+    /// The first attempt, if it was polled before.
+    pub(super) begun: Option<Begun>,
+}
+
+/// An attempt that was polled once, and did not succeed at once.
+#[derive(Debug)]
+pub(super) struct Begun {
+    polled: Result<Poll<Result<()>>>,
+    limit: Limit,
+}
+
+/// When an attempt has to be over, and whether that is the end of the whole.
+type Limit = (Option<Instant>, bool);
+
+impl Begun {
+    /// Polls the first attempt of a step; none if it succeeds. Most steps are over at their first poll, so that this
+    /// function is all that runs for them.
+    #[inline]
+    pub(super) fn poll(
+        policy: &RetryPolicy,
+        deadline: Option<Instant>,
+        scope: &mut Option<Scope>,
+        code: impl FnOnce() -> Poll<Result<()>>,
+    ) -> Option<Self> {
+        if let Some(scope) = scope.as_mut() {
+            scope.attempt = 1;
+        }
+        let limit = limit(policy, deadline);
+        match inside(scope, code) {
+            Ok(Poll::Ready(Ok(()))) => None,
+            polled => Some(Self { polled, limit }),
+        }
+    }
 }
 
 /// How the next attempt is waited for.
@@ -144,45 +184,69 @@ pub(super) enum Waits<'a> {
 
 /// How a step's attempts ended.
 #[derive(Debug)]
-pub(super) enum Finished<T> {
-    Done(T),
+pub(super) enum StepResult {
+    Done,
     Failed(TransactionError),
     /// A wait between two attempts was ended by a stop, or the attempt's error ends the run.
     Interrupted,
 }
 
-impl<T> Finished<T> {
+impl StepResult {
     /// How the step ended that was attempted.
     pub(super) fn end(&self) -> End {
         match self {
-            Self::Done(_) => End::Succeeded,
+            Self::Done => End::Succeeded,
             Self::Failed(error) => End::Failed(error.category()),
             Self::Interrupted => End::Interrupted,
         }
+    }
+
+    fn into_result<T>(self, name: &str, value: Option<T>) -> Result<T> {
+        match (self, value) {
+            (Self::Done, Some(value)) => Ok(value),
+            (Self::Failed(error), _) => Err(error),
+            (Self::Done | Self::Interrupted, _) => {
+                Err(TransactionError::system(format!("{name} was interrupted")))
+            }
+        }
+    }
+}
+
+impl<'a> Attempts<'a> {
+    /// The attempts of something that is not recorded, measured, or limited as a whole.
+    pub(super) fn new(
+        policy: &'a RetryPolicy,
+        name: &'a str,
+        waits: Waits<'a>,
+        scope: &'a mut Option<Scope>,
+        alarm: &'a mut Alarm,
+    ) -> Self {
+        let (recording, deadline, meters, made, begun) = (None, None, Meters::OFF, 0, None);
+        Self { policy, name, scope, recording, deadline, waits, alarm, meters, made, begun }
     }
 }
 
 impl Attempts<'_> {
     /// Runs attempts until one ends well, or no further one is allowed.
-    pub(super) async fn run<T, F>(&mut self, f: &mut impl FnMut() -> F) -> Finished<T>
+    pub(super) async fn run<C>(&mut self, code: &mut C) -> StepResult
     where
-        F: Future<Output = Result<T>>,
+        C: FnMut(Option<&mut Context<'_>>) -> Poll<Result<()>> + ?Sized,
     {
         if let Some(recording) = &mut self.recording {
             recording.begin_step(self.name);
         }
         loop {
             self.begin();
-            let error = match self.once(f).await {
-                Ok(value) => return self.end(Finished::Done(value)),
+            let error = match self.once(code).await {
+                Ok(()) => return self.end(StepResult::Done),
                 Err(error) => error,
             };
             if let Waits::Unless(drain) = self.waits
                 && drain.is_ordered_by(&error)
             {
-                return self.end(Finished::Interrupted);
+                return self.end(StepResult::Interrupted);
             }
-            let Some(due) = self.next_attempt(&error) else { return self.end(Finished::Failed(error)) };
+            let Some(due) = self.next_attempt(&error) else { return self.end(StepResult::Failed(error)) };
             self.end_attempt(Some(&error));
             if let Some(interrupted) = self.wait_until(due).await {
                 return self.end(interrupted);
@@ -211,39 +275,35 @@ impl Attempts<'_> {
     }
 
     /// Ends the step.
-    fn end<T>(&mut self, finished: Finished<T>) -> Finished<T> {
-        let error = if let Finished::Failed(error) = &finished { Some(error) } else { None };
+    fn end(&mut self, result: StepResult) -> StepResult {
+        let error = if let StepResult::Failed(error) = &result { Some(error) } else { None };
         if self.made > 1 {
             self.end_attempt(error);
         }
         if let Some(recording) = &mut self.recording {
             recording.end_step(self.policy.max_attempts, error);
         }
-        finished
+        result
     }
 
     /// Runs one attempt.
-    async fn once<T, F>(&mut self, f: &mut impl FnMut() -> F) -> Result<T>
+    async fn once<C>(&mut self, code: &mut C) -> Result<()>
     where
-        F: Future<Output = Result<T>>,
+        C: FnMut(Option<&mut Context<'_>>) -> Poll<Result<()>> + ?Sized,
     {
-        let (limit, whole) = self.limit();
+        let mut begun = self.begun.take();
+        let own = |begun: &Begun| begun.limit;
+        let (limit, whole) = begun.as_ref().map_or_else(|| limit(self.policy, self.deadline), own);
         let Self { scope, alarm, policy, name, .. } = self;
-        let mut attempt = pin!(None);
         let ended = poll_fn(|context| {
-            alarm.polls.begin();
-            // Made, polled and dropped inside, so that a panic of any of them is caught.
-            let polled = inside(scope, || {
-                if attempt.is_none() {
-                    attempt.set(Some(f()));
+            let polled = match begun.take() {
+                Some(begun) => begun.polled,
+                None => {
+                    alarm.polls.begin();
+                    // Made, polled and dropped inside, so that a panic of any of them is caught.
+                    inside(scope, || code(Some(context)))
                 }
-                let running = attempt.as_mut().as_pin_mut();
-                let polled = running.map_or(Poll::Pending, |attempt| attempt.poll(context));
-                if polled.is_ready() {
-                    attempt.set(None);
-                }
-                polled
-            });
+            };
             let error = match (polled, limit) {
                 (Ok(Poll::Ready(result)), _) => return Poll::Ready(result),
                 (Ok(Poll::Pending), limit) => {
@@ -254,21 +314,10 @@ impl Attempts<'_> {
                 }
                 (Err(panicked), _) => panicked,
             };
-            Poll::Ready(Err(inside(scope, || attempt.set(None)).err().unwrap_or(error)))
+            let dropped = inside(scope, || code(None).is_ready());
+            Poll::Ready(Err(dropped.err().unwrap_or(error)))
         });
         ended.await
-    }
-
-    /// When the next attempt has to be over, and whether that is the end of the whole.
-    #[inline]
-    fn limit(&self) -> (Option<Instant>, bool) {
-        let Some(timeout) = self.policy.timeout else { return (self.deadline, true) };
-        let own = Instant::now().checked_add(timeout);
-        match (own, self.deadline) {
-            (Some(own), Some(whole)) if own <= whole => (Some(own), false),
-            (own, None) => (own, false),
-            (_, whole) => (whole, true),
-        }
     }
 
     /// When the next attempt begins; `None` if there is none.
@@ -291,7 +340,7 @@ impl Attempts<'_> {
     }
 
     /// Waits for the next attempt; says how it ends if it must not begin.
-    async fn wait_until<T>(&self, due: Instant) -> Option<Finished<T>> {
+    async fn wait_until(&self, due: Instant) -> Option<StepResult> {
         let over = self.deadline.filter(|deadline| *deadline < due);
         let sleep = async { sleep_until(over.unwrap_or(due)).await };
         let interrupted = match self.waits {
@@ -306,13 +355,25 @@ impl Attempts<'_> {
             }
         };
         match (interrupted, over) {
-            (true, _) => Some(Finished::Interrupted),
+            (true, _) => Some(StepResult::Interrupted),
             (false, Some(_)) => {
                 self.meters.timed_out(self.name);
-                Some(Finished::Failed(timed_out(self.name, self.policy, true)))
+                Some(StepResult::Failed(timed_out(self.name, self.policy, true)))
             }
             (false, None) => None,
         }
+    }
+}
+
+/// When an attempt that begins now has to be over.
+#[inline]
+fn limit(policy: &RetryPolicy, deadline: Option<Instant>) -> Limit {
+    let Some(timeout) = policy.timeout else { return (deadline, true) };
+    let own = Instant::now().checked_add(timeout);
+    match (own, deadline) {
+        (Some(own), Some(whole)) if own <= whole => (Some(own), false),
+        (own, None) => (own, false),
+        (_, whole) => (whole, true),
     }
 }
 

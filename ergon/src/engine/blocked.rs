@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::clock::Nanos;
 use crate::telemetry::Step;
 use crate::telemetry::event::ThreadBlocked;
 
@@ -60,8 +59,8 @@ impl Polls {
 
     /// Takes in that a step of `task` is over, which took so long and ends now.
     #[inline]
-    pub(super) fn ended(&mut self, (task, step): (&'static str, Step), (elapsed, now): (Nanos, Instant)) {
-        if elapsed.get() > LONGEST_NANOS {
+    pub(super) fn ended(&mut self, (task, step): (&'static str, Step), (nanos, now): (u64, Instant)) {
+        if nanos > LONGEST_NANOS {
             self.over((task, step), now);
         }
     }

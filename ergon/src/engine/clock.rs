@@ -18,12 +18,26 @@ pub(super) type Nanos = NonZeroU64;
 pub(super) struct Clock {
     /// When the running step began; the end of the one before.
     pub(super) mark: Instant,
+    /// Whether something that is no step took its time since the mark.
+    stale: bool,
     pub(super) alarm: Alarm,
 }
 
 impl Clock {
     pub(super) fn starting_now() -> Self {
-        Self { mark: Instant::now(), alarm: Alarm::default() }
+        Self { mark: Instant::now(), stale: false, alarm: Alarm::default() }
+    }
+
+    /// Takes in that what follows is no step, so that the mark does not tell the time any more.
+    pub(super) fn rest(&mut self) {
+        self.stale = true;
+    }
+
+    /// Marks the time if the mark does not tell it any more: reading the clock of the system is dear.
+    pub(super) fn resume(&mut self) {
+        if std::mem::take(&mut self.stale) {
+            self.mark = Instant::now();
+        }
     }
 
     /// The time since the running step began; the next one begins now.
@@ -78,6 +92,14 @@ impl Alarm {
             timer.as_mut().reset(limit);
         }
         Poll::Pending
+    }
+}
+
+/// Waits until this time; for ever if there is none.
+pub(super) async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

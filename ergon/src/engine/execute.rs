@@ -12,10 +12,14 @@ use tokio_util::task::TaskTracker;
 
 use super::attempt::guarded;
 use super::blocked::watched;
-use super::consume::{self, RunState, consume};
-use super::produce::{Pull, Pump, produce};
-use super::roles::terms;
-use super::steps::{BlockingConsuming, BlockingProducing, Consuming, Producing, Steps};
+use super::buffer::{Pump, stream_source};
+use super::consume::consume;
+use super::exit::{bounded, leave};
+use super::produce::{Pull, produce};
+use super::role::Role;
+use super::roles::{BlockingConsuming, BlockingProducing, Consuming, Producing, nothing};
+use super::run_context::RunContext;
+use super::run_state::RunState;
 use crate::error::{Error, ErrorKind};
 use crate::policy::{ConsumerPolicy, ProducerPolicy};
 use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, Runnable, Setup, Stop, Task};
@@ -122,7 +126,8 @@ impl Run {
     /// When dropped, what is in flight is dropped. It is given back before the next loop begins, or at the end of
     /// `execute`.
     pub async fn consume<T: Consumer>(&self, task: &T, policy: &ConsumerPolicy) -> Result<RunReport> {
-        self.consume_by(Consuming(self.shared(task)?), policy).await
+        let role = Consuming { task: self.shared(task)?, show: nothing };
+        self.consume_by(Arc::new(role), policy).await
     }
 
     /// The same for a [`BlockingConsumer`].
@@ -134,7 +139,8 @@ impl Run {
         task: &T,
         policy: &ConsumerPolicy,
     ) -> Result<RunReport> {
-        self.consume_by(BlockingConsuming(self.shared(task)?), policy).await
+        let role = BlockingConsuming { task: self.shared(task)?, show: nothing };
+        self.consume_by(Arc::new(role), policy).await
     }
 
     /// Produces what `transactions` yields, pulled as fast as slots free up. `task` is the task itself: `self`.
@@ -150,8 +156,9 @@ impl Run {
         transactions: impl Stream<Item = Result<Transaction<T::Payload>>> + Send,
         policy: &ProducerPolicy,
     ) -> Result<RunReport> {
-        let pull = |feeder: Pump<T::Payload>| feeder.pull(|| transactions);
-        self.produce_by(Producing(self.shared(task)?), pull, policy).await
+        let role = Producing { task: self.shared(task)?, show: nothing };
+        let pull = |pump: Pump| Box::pin(pump.pull(|| transactions)) as BoxFuture<'_, ()>;
+        self.produce_by(Arc::new(role), pull, policy).await
     }
 
     /// Produces what [`BlockingProducer::transactions`] yields.
@@ -163,10 +170,10 @@ impl Run {
         task: &T,
         policy: &ProducerPolicy,
     ) -> Result<RunReport> {
-        let steps = Arc::new(BlockingProducing(self.shared(task)?));
-        let pulled = Arc::clone(&steps);
-        let pull = |feeder| async move { pulled.pull(feeder).await };
-        self.produce_by(BlockingProducing(Arc::clone(&steps.0)), pull, policy).await
+        let role = Arc::new(BlockingProducing { task: self.shared(task)?, show: nothing });
+        let pulled = Arc::clone(&role);
+        let pull = |pump| Box::pin(pulled.pull(pump)) as BoxFuture<'_, ()>;
+        self.produce_by(role, pull, policy).await
     }
 
     /// Waits until the run is told to stop; a loop of the task's own ends then.
@@ -179,7 +186,7 @@ impl Run {
         self.setup.stop.drain.is_cancelled()
     }
 
-    async fn consume_by<S: Steps>(&self, steps: S, policy: &ConsumerPolicy) -> Result<RunReport> {
+    async fn consume_by(&self, role: Arc<dyn Role>, policy: &ConsumerPolicy) -> Result<RunReport> {
         policy.check().map_err(|problem| TransactionError::business(problem.to_string()))?;
         let input = self.setup.source(policy).map_err(failed)?;
         if self.setup.goes_round(policy) {
@@ -187,24 +194,26 @@ impl Run {
                 "`dead_letter` names the source itself: a rejected transaction would be fetched again";
             return Err(TransactionError::business(message));
         }
-        let mut terms = terms(&self.setup, policy.clone()).map_err(failed)?;
-        terms.outbound = None;
+        let mut context = RunContext::of(&self.setup, policy.clone()).map_err(failed)?;
+        context.outbound = None;
         let going = self.begin().await;
-        let run = RunState::new(S::NAME, terms, (input, None), &going.stop);
-        self.ended(consume(&Arc::new(steps), run, &self.setup.monitor).await)
+        let run = RunState::new(role.info().task, context, (input, None), &going.stop);
+        self.ended(consume(&role, run, &self.setup.monitor).await)
     }
 
-    async fn produce_by<S: Steps, F: Future<Output = ()>>(
+    async fn produce_by<'p>(
         &self,
-        steps: S,
-        pull: impl FnOnce(Pump<S::Payload>) -> F,
+        role: Arc<dyn Role>,
+        pull: impl FnOnce(Pump) -> BoxFuture<'p, ()>,
         policy: &ProducerPolicy,
     ) -> Result<RunReport> {
         policy.check().map_err(|problem| TransactionError::business(problem.to_string()))?;
-        let mut terms = terms(&self.setup, policy.to_loop()).map_err(failed)?;
-        terms.outbound = None;
+        let mut context = RunContext::of(&self.setup, policy.to_loop()).map_err(failed)?;
+        context.outbound = None;
         let going = self.begin().await;
-        self.ended(produce(&Arc::new(steps), pull, terms, (&going.stop, &self.setup.monitor)).await)
+        let (input, pulled, pump) = stream_source(role.info().task);
+        let loops = (&going.stop, &self.setup.monitor);
+        self.ended(produce(&role, (input, pulled), pull(pump), context, loops).await)
     }
 
     /// Begins a loop, when what was dropped before it is given back.
@@ -313,7 +322,7 @@ async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
     tally.call_retries += calls.retries();
     let report = RunReport::new(T::NAME, tally, began.elapsed(), ended);
     let exit = async { guarded(&mut None, task.exit()).await.and_then(|left| left) };
-    consume::leave(report, consume::bounded(exit).await)
+    leave(report, bounded(exit).await)
 }
 
 /// How much longer than the grace of its loops an `execute` may take to end. Its `exit` and what is to be closed come

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::attempt::{Attempts, Finished, Waits, at_once};
+use super::attempt::{Attempts, StepResult, Waits, at_once, code};
 use super::clock::Alarm;
-use super::consume::RunState;
+use super::run_state::RunState;
 use super::settle::in_turn;
 use crate::connector::{ConnectorError, Delivery, FetchRequest};
 use crate::error::{Error, ErrorKind};
@@ -38,26 +38,26 @@ pub(super) async fn fetch(run: &RunState, asked: usize) -> Vec<Delivery> {
     let mut failed = 0_u32;
     loop {
         let has_paused = empty > 0 || failed > 0;
-        let stopping = run.terms.drain.is_cancelled() || (run.pulled.is_some() && run.slots.is_closing());
+        let stopping = run.context.drain.is_cancelled() || (run.pulled.is_some() && run.slots.is_closing());
         // A stream makes nothing more; what it has made is taken all the same.
         run.pulled.iter().filter(|_| stopping).for_each(|pulled| pulled.stop());
         let is_needed = || run.slots.has_ready() || run.slots.is_wanted_back();
         if (stopping && run.pulled.is_none()) || (has_paused && is_needed()) {
             return Vec::new();
         }
-        let began = run.terms.trace.as_ref().map(|trace| (trace, SystemTime::now()));
-        let (asked_at, meters) = (run.terms.meters.now(), &run.terms.meters);
+        let began = run.context.trace.as_ref().map(|trace| (trace, SystemTime::now()));
+        let (asked_at, meters) = (run.context.meters.now(), &run.context.meters);
         match attempt(run, asked).await {
-            Finished::Done(deliveries) if deliveries.is_empty() => {
+            Ok(Some(deliveries)) if deliveries.is_empty() => {
                 Fetched { task: run.task, count: 0, asked_at, meters }.emit();
-                if !run.terms.policy.streaming {
+                if !run.context.policy.streaming {
                     run.slots.dry();
                     return deliveries;
                 }
                 (empty, failed) = (empty.saturating_add(1), 0);
-                pause(run, run.terms.policy.empty_queue.wait_after(empty)).await;
+                pause(run, run.context.policy.empty_queue.wait_after(empty)).await;
             }
-            Finished::Done(mut deliveries) => {
+            Ok(Some(mut deliveries)) => {
                 Fetched { task: run.task, count: deliveries.len(), asked_at, meters }.emit();
                 let batch = began.and_then(|(trace, began)| trace.batch(began, deliveries.len()));
                 if let Some(batch) = batch {
@@ -68,72 +68,76 @@ pub(super) async fn fetch(run: &RunState, asked: usize) -> Vec<Delivery> {
                 report(run, asked, deliveries.len()).await;
                 return deliveries;
             }
-            Finished::Interrupted => return Vec::new(),
+            Ok(None) => return Vec::new(),
             // A source that waited for data, and got none within the limit, is empty, not broken; it is asked to wait
             // on.
-            Finished::Failed(failure)
-                if run.terms.policy.streaming && failure.category() == Category::Timeout =>
-            {
+            Err(failure) if run.context.policy.streaming && failure.category() == Category::Timeout => {
                 (empty, failed) = (0, 0);
             }
-            Finished::Failed(failure) => {
+            Err(failure) => {
                 failed = failed.saturating_add(1);
-                let error = fetch_error(run, &failure);
-                let ends = !run.terms.policy.streaming || failure.category() == Category::Business;
-                let wait = PATIENCE.jittered_wait_after(failed, failure.retry_after(), fastrand::f64());
-                FetchFailed { task: run.task, error: &error, wait: (!ends).then_some(wait) }.emit();
-                if ends {
-                    match run.pulled {
-                        Some(_) => run.slots.fail(error),
-                        None => run.slots.close(Some(error)),
-                    }
-                    return Vec::new();
-                }
+                let Some(wait) = wait_after(run, failed, &failure) else { return Vec::new() };
                 pause(run, wait).await;
             }
         }
     }
 }
 
+/// How long a fetch that failed waits for the next one; none if the failure ends the run.
+fn wait_after(run: &RunState, failed: u32, failure: &TransactionError) -> Option<Duration> {
+    let error = fetch_error(run, failure);
+    let ends = !run.context.policy.streaming || failure.category() == Category::Business;
+    let wait = PATIENCE.jittered_wait_after(failed, failure.retry_after(), fastrand::f64());
+    FetchFailed { task: run.task, error: &error, wait: (!ends).then_some(wait) }.emit();
+    if !ends {
+        return Some(wait);
+    }
+    match run.pulled {
+        Some(_) => run.slots.fail(error),
+        None => run.slots.close(Some(error)),
+    }
+    None
+}
+
 /// One fetch under the fetch policy. A permanent error counts as a business error: it is not tried again.
-async fn attempt(run: &RunState, asked: usize) -> Finished<Vec<Delivery>> {
-    let request = FetchRequest::new(asked).with_batch_size(run.terms.policy.batch_size);
-    let waits = run.terms.policy.streaming;
-    let request = if waits { request.waiting() } else { request };
-    let mut attempts = Attempts {
-        policy: &run.terms.policy.fetch,
-        name: "fetch",
-        scope: &mut None,
-        deadline: None,
-        waits: Waits::Unless(&run.terms.drain),
-        alarm: &mut Alarm::default(),
-        recording: None,
-        meters: &run.terms.meters,
-        made: 0,
-    };
-    let mut fetch = || async { run.input.fetch_held(&request).await.map_err(categorized) };
-    let mut fetched = pin!(attempts.run(&mut fetch));
-    let fetched = match at_once(fetched.as_mut()).await {
-        Some(finished) => Some(finished),
-        None => {
-            in_turn(run).await;
-            tokio::select! {
-                biased;
-                finished = fetched => Some(finished),
-                () = run.slots.released.notified(), if !run.slots.is_closing() => None,
-                () = gives_way(run) => None,
-                () = stopped(run) => None,
+async fn attempt(run: &RunState, asked: usize) -> Result<Option<Vec<Delivery>>, TransactionError> {
+    let request = FetchRequest::new(asked).with_batch_size(run.context.policy.batch_size);
+    let request = if run.context.policy.streaming { request.waiting() } else { request };
+    let (scope, alarm) = (&mut None, &mut Alarm::default());
+    let (policy, waits) = (&run.context.policy.fetch, Waits::Unless(&run.context.drain));
+    let mut attempts =
+        Attempts { meters: &run.context.meters, ..Attempts::new(policy, "fetch", waits, scope, alarm) };
+    let (mut running, mut deliveries) = (pin!(None), None);
+    let fetch = || async { run.input.fetch_held(&request).await.map_err(categorized) };
+    let result = {
+        let mut code = code(running.as_mut(), fetch, &mut deliveries);
+        let mut fetched = pin!(attempts.run(&mut code));
+        match at_once(fetched.as_mut()).await {
+            Some(result) => Some(result),
+            None => {
+                in_turn(run).await;
+                tokio::select! {
+                    biased;
+                    result = fetched => Some(result),
+                    () = run.slots.released.notified(), if !run.slots.is_closing() => None,
+                    () = gives_way(run) => None,
+                    () = stopped(run) => None,
+                }
             }
         }
     };
-    fetched.unwrap_or(Finished::Interrupted)
+    match result {
+        Some(StepResult::Done) => Ok(deliveries),
+        Some(StepResult::Failed(error)) => Err(error),
+        Some(StepResult::Interrupted) | None => Ok(None),
+    }
 }
 
 /// Returns when a fetch is to end because another worker needs what it may bring. One of a finite run may be about to
 /// say that its source is empty: each time in a row it has twice as long.
 async fn gives_way(run: &RunState) {
     run.slots.wanted_back().await;
-    let times = if run.terms.policy.streaming { 0 } else { run.slots.gave_way().min(LONGEST) };
+    let times = if run.context.policy.streaming { 0 } else { run.slots.gave_way().min(LONGEST) };
     tokio::time::sleep(KEEPS.saturating_mul(1 << times)).await;
     run.slots.give_way();
 }
@@ -142,7 +146,7 @@ async fn gives_way(run: &RunState) {
 /// process dies at the next moment.
 async fn report(run: &RunState, asked: usize, came: usize) {
     let Some(mark) = run.slots.report(asked, came) else { return };
-    while !run.slots.is_sent(mark) && !run.terms.drain.is_cancelled() {
+    while !run.slots.is_sent(mark) && !run.context.drain.is_cancelled() {
         tokio::time::sleep(UNSENT).await;
     }
 }
@@ -150,7 +154,7 @@ async fn report(run: &RunState, asked: usize, came: usize) {
 /// Waits until a fetch has to end: at once when the run is to stop. A stream is told to end the fetch itself, because
 /// what it is making at that moment would be lost; it has the grace of the stop for that.
 async fn stopped(run: &RunState) {
-    run.terms.drain.cancelled().await;
+    run.context.drain.cancelled().await;
     if let Some(pulled) = &run.pulled {
         pulled.stop();
         run.abort.cancelled().await;
@@ -193,6 +197,6 @@ async fn pause(run: &RunState, wait: Duration) {
         () = run.slots.refill.notified() => (),
         () = run.slots.released.notified() => (),
         () = gives_way(run) => (),
-        () = run.terms.drain.cancelled() => (),
+        () = run.context.drain.cancelled() => (),
     }
 }

@@ -1,4 +1,4 @@
-//! The life of a delivery as a pure state machine: state and event in, state and action out. No I/O, no clock.
+//! The processing of a delivery as a pure state machine: state and event in, state and action out. No I/O, no clock.
 //!
 //! ```text
 //! process ──ok──→ success ──ok──→ ACK
@@ -12,7 +12,7 @@
 use crate::connector::Disposition;
 use crate::telemetry::Step;
 
-/// Where a delivery stands in its life.
+/// Which step of its processing a delivery is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lifecycle {
     stage: Stage,
@@ -44,9 +44,9 @@ pub(crate) enum Event {
 pub(crate) enum Action {
     /// Run this step, with its retries.
     Run(Step),
-    /// The life is over: settle.
+    /// The processing is over: settle.
     Settle(Outcome, Disposition),
-    /// Nothing: the life was over before.
+    /// Nothing: the processing was over before.
     Nothing,
 }
 
@@ -76,10 +76,10 @@ impl Outcome {
 }
 
 impl Lifecycle {
-    /// Begins a life: the first action is to process.
+    /// Begins to process a delivery: the first action is to process.
     pub(crate) fn begin(on_handler_failure: Disposition) -> (Self, Action) {
-        let life = Self { stage: Stage::Running(Step::Process), on_handler_failure };
-        (life, Action::Run(Step::Process))
+        let lifecycle = Self { stage: Stage::Running(Step::Process), on_handler_failure };
+        (lifecycle, Action::Run(Step::Process))
     }
 
     /// Takes in how the running step ended.
@@ -121,7 +121,7 @@ mod tests {
         Event::Decided(Disposition::RetryAfter(Duration::from_secs(1))),
     ];
 
-    /// What a life comes to: the steps that ran, and its settlements.
+    /// What a processing comes to: the steps that ran, and its settlements.
     #[derive(Debug, PartialEq)]
     struct Completed {
         steps: [Option<Step>; 4],
@@ -131,22 +131,22 @@ mod tests {
     /// What the machine makes of a sequence of events.
     fn live(events: &[Event], on_failure: Disposition) -> Completed {
         let (mut life, first) = Lifecycle::begin(on_failure);
-        let mut lived = Completed { steps: [None; 4], settled: [None; 2] };
+        let mut completed = Completed { steps: [None; 4], settled: [None; 2] };
         let (mut steps, mut settled) = (0, 0);
         for action in std::iter::once(first).chain(events.iter().map(|event| life.on(*event))) {
             match action {
                 Action::Run(step) => {
-                    lived.steps[steps] = Some(step);
+                    completed.steps[steps] = Some(step);
                     steps += 1;
                 }
                 Action::Settle(outcome, disposition) => {
-                    lived.settled[settled] = Some((outcome, disposition));
+                    completed.settled[settled] = Some((outcome, disposition));
                     settled += 1;
                 }
                 Action::Nothing => (),
             }
         }
-        lived
+        completed
     }
 
     /// The same, as one would tell it.
@@ -202,9 +202,9 @@ mod tests {
     fn what_succeeded_never_saw_its_exception_handler() {
         for second in EVENTS {
             for third in EVENTS {
-                let lived = live(&[Event::Completed, second, third], Disposition::Requeue);
-                let succeeded = matches!(lived.settled[0], Some((Outcome::Succeeded, _)));
-                assert!(!succeeded || !lived.steps.contains(&Some(Step::Exception)));
+                let completed = live(&[Event::Completed, second, third], Disposition::Requeue);
+                let succeeded = matches!(completed.settled[0], Some((Outcome::Succeeded, _)));
+                assert!(!succeeded || !completed.steps.contains(&Some(Step::Exception)));
             }
         }
     }

@@ -1,40 +1,71 @@
-//! How it moves: the loop that takes every delivery from fetch to settlement. It knows no connector and no CLI.
+//! The engine: takes every delivery from fetch to settlement. It knows no connector and no CLI.
 //!
-//! A task is run in one of its [roles](roles); whatever the role, a [lane](consume) takes each delivery through its
-//! [life](life), whose [steps](steps) are the task's, and the [settler](settle) tells the source what became of it.
+//! A task runs in one of its [roles](roles). A [lane](lane) takes each delivery through the [steps](steps) of the role;
+//! the [settler](settle) reports to the source what became of the delivery. The modules are listed in the order of that
+//! flow; what all of them share comes last. A module uses only modules of its own group and of the groups below, and
+//! no two modules use each other.
+
+// A task is configured and started.
+mod config;
+mod execute;
+mod single;
+
+// A loop runs to its end.
+mod consume;
+mod exit;
+mod produce;
+mod stop;
+
+// The types of the task's code end here: all that is below is compiled once for all tasks.
+mod outbound;
+mod role;
+mod roles;
+mod steps;
+mod worker;
+
+// Deliveries come from the source, and wait for a lane.
+mod buffer;
+mod fetch;
+mod lease;
+mod slots;
+
+// A lane processes one transaction.
+mod lane;
+mod processing;
+
+mod attempt;
+mod lifecycle;
+
+// What became of the transaction goes to the source.
+mod completed;
+mod count;
+mod dead_letters;
+mod finished;
+mod redeliver;
+mod settle;
+
+// What the modules of a loop share.
+mod run_context;
+mod run_state;
 
 mod abort;
-mod attempt;
 mod blocked;
 mod blocking;
 mod clock;
-mod concurrently;
-mod consume;
-mod dead_letters;
-mod delay;
+mod delay_queue;
 mod drain;
-mod execute;
-mod fetch;
-mod lease;
-mod life;
-mod lifecycle;
-mod lived;
-mod produce;
 mod quick;
-mod roles;
-mod settle;
-mod single;
-mod slots;
+
+// Tools that the code of a task calls.
+mod concurrently;
 mod spawn;
-mod steps;
-mod terms;
 
 pub use attempt::{run_fn, run_fn_blocking};
 pub use blocking::block_on;
 pub use concurrently::{Concurrent, RunConcurrently, run_concurrently};
-pub use execute::{Execute, Run};
-pub use quick::set_quick_limit;
-pub use roles::{
+pub use config::{
     blocking_consumer, blocking_hybrid, blocking_producer, consumer, executor, hybrid, producer,
 };
+pub use execute::{Execute, Run};
+pub use quick::set_quick_limit;
 pub use spawn::{spawn, spawn_blocking};

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
-use super::life::Processing;
-use super::lifecycle::{Event, Outcome};
-use super::lived::{Completed, StepRun};
-use super::steps::Steps;
-use super::terms::RunContext;
+use super::completed::{Completed, StepRun};
+use super::lifecycle::Outcome;
+use super::processing::{Extent, Processing, StepRuns};
+use super::role::Role;
+use super::run_context::RunContext;
 use crate::error::Error;
 use crate::telemetry::{GIVEN_BACK, SingleReport, Step, StepReport};
 use crate::transaction::{Transaction, TransactionError, panic};
@@ -26,80 +25,70 @@ pub(super) struct Given {
     pub(super) abort: CancellationToken,
 }
 
-/// Takes one transaction through its life.
-pub(super) async fn process<S: Steps>(
-    steps: Arc<S>,
-    terms: Result<RunContext, Error>,
-    show: fn(&S::Output) -> Option<Value>,
+/// Takes one transaction through the steps of a role.
+pub(super) async fn process(
+    role: Arc<dyn Role>,
+    context: Result<RunContext, Error>,
     given: Given,
 ) -> SingleReport {
     panic::install_hook();
-    let terms = match terms {
-        Ok(terms) => terms.watched(S::NAME, "command-line", true),
+    let info = role.info();
+    let context = match context {
+        Ok(context) => context.watched(info.task, "command-line", true),
         Err(error) => {
             let mut report = SingleReport::new(given.transaction.id());
             report.error = Some(TransactionError::system(error.to_string()));
             return report;
         }
     };
-    let calls = terms.calls.clone();
-    let whole = calls.within(async move { live(steps.as_ref(), &terms, show, &given).await });
-    if S::BLOCKING { on_threads(whole, &Threads::new(1)).await } else { whole.await }
+    let calls = context.calls.clone();
+    let whole = calls.within(async move { one(role.as_ref(), &context, &given).await });
+    if info.blocking { on_threads(whole, &Threads::new(1)).await } else { whole.await }
 }
 
-async fn live<S: Steps>(
-    task: &S,
-    terms: &RunContext,
-    show: fn(&S::Output) -> Option<Value>,
-    given: &Given,
-) -> SingleReport {
+async fn one(role: &dyn Role, context: &RunContext, given: &Given) -> SingleReport {
     let Given { transaction, dry_run, abort } = given;
     let mut report = SingleReport::new(transaction.id());
-    let mut clock = Clock::starting_now();
-    let mut lived = Completed::aborted();
-    let mut life = Processing::new(task, terms, transaction, None, (&mut lived, &mut clock));
-    let mut interrupted = !lives(&mut life, *dry_run, abort).await;
-    report.output = life.output().and_then(|output| panic::guard(|| show(output)).ok().flatten());
-    report.steps = steps(&life);
-    report.error = life.process.error.take();
-    drop(life);
+    let (mut clock, mut completed) = (Clock::starting_now(), Completed::aborted());
+    let given = (transaction, None);
+    let mut processing = Processing::new(role.info(), context, given, &mut completed, &mut clock);
+    processing.extent = if *dry_run { Extent::FirstStep } else { Extent::Shown };
+    let mut interrupted = !is_whole(role, &mut processing, abort).await;
+    report.output = processing.shown.take().map(|shown| *shown);
+    report.steps = steps(role.info().first, &processing.runs);
+    report.error = processing.runs.first.error.take();
+    drop(processing);
     if !*dry_run {
-        report.disposition = Some(match &lived.failure {
+        report.disposition = Some(match &completed.failure {
             Some(failed) if failed.is_dead_lettered() => "dead_letter",
-            _ => lived.disposition.as_str(),
+            _ => completed.disposition.as_str(),
         });
-        report.error = lived.failure.map(|failed| failed.error).or(report.error);
-        interrupted = lived.outcome == Outcome::Aborted;
+        report.error = completed.failure.map(|failed| failed.error).or(report.error);
+        interrupted = completed.outcome == Outcome::Aborted;
     }
     if interrupted {
-        let why = terms.drain.gone().map_or_else(|| GIVEN_BACK.to_owned(), |gone| gone.to_string());
+        let why = context.drain.gone().map_or_else(|| GIVEN_BACK.to_owned(), |gone| gone.to_string());
         report.error = Some(TransactionError::system(why));
     }
     report
 }
 
-/// Lives a life, or its first step; says whether that came to its end.
-async fn lives<S: Steps>(life: &mut Processing<'_, S>, dry_run: bool, abort: &CancellationToken) -> bool {
-    let mut living = Box::pin(async {
-        if dry_run {
-            return life.process().await != Event::Aborted;
-        }
-        life.live().await;
-        true
-    });
-    let whole = tokio::select! {
+/// Processes a transaction, or its first step only; says whether that came to its end.
+async fn is_whole(role: &dyn Role, processing: &mut Processing<'_>, abort: &CancellationToken) -> bool {
+    let mut running = role.process(processing);
+    let ended = tokio::select! {
         biased;
-        whole = living.as_mut() => whole,
+        () = running.as_mut() => true,
         () = abort.cancelled() => false,
     };
     // A handler that is cancelled may panic when it is dropped.
-    let _ = panic::guard(|| drop(living));
-    whole
+    let _ = panic::guard(|| drop(running));
+    ended && !processing.is_aborted
 }
 
-fn steps<S: Steps>(life: &Processing<'_, S>) -> Vec<StepReport> {
+fn steps(first: Step, runs: &StepRuns) -> Vec<StepReport> {
     let runs: [(Step, &StepRun); 3] =
-        [(S::FIRST, &life.process), (Step::Success, &life.success), (Step::Exception, &life.exception)];
+        [(first, &runs.first), (Step::Success, &runs.success), (Step::Exception, &runs.exception)];
     let ran = runs.into_iter().filter(|(_, run)| run.attempts > 0);
     ran.map(|(step, run)| {
         let own = run.error.as_ref().map(ToString::to_string);

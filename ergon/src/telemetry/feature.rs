@@ -16,6 +16,7 @@ macro_rules! with_opentelemetry {
         #[allow(
             unused_mut,
             unused_variables,
+            clippy::default_trait_access,
             clippy::needless_pass_by_ref_mut,
             clippy::needless_pass_by_value,
             clippy::trivially_copy_pass_by_ref,

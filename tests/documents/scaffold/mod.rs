@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
-use toml::{Table, Value};
+use toml::Table;
 
 /// Where a project could get `ergon` from; nothing is fetched as long as nothing is built.
 const GIT: &str = "https://example.com/ergon.git";
@@ -38,21 +38,24 @@ fn called(name: &str, folder: &Path) -> PathBuf {
 /// the same places below its root, and with the same features. Only the project itself is left to build.
 fn share_what_is_built(project: &Path) {
     let workspace = project.parent().unwrap();
-    for package in ["ergon", "ergon-macros"] {
-        let link = workspace.join(package);
-        if !link.exists() {
-            std::os::unix::fs::symlink(root().join(package), link).unwrap();
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut members = vec![name(project)];
+    for package in root().read_dir().unwrap().map(|entry| entry.unwrap().path()) {
+        if name(&package).starts_with("ergon") {
+            let link = workspace.join(name(&package));
+            if !link.exists() {
+                std::os::unix::fs::symlink(&package, link).unwrap();
+            }
+            members.push(name(&package));
         }
     }
     std::fs::copy(root().join("Cargo.lock"), workspace.join("Cargo.lock")).unwrap();
-    let name = project.file_name().unwrap().to_str().unwrap();
     let mut manifest = manifest(&root());
-    let members = ["ergon", "ergon-macros", name].map(Value::from);
-    manifest["workspace"]["members"] = members.to_vec().into();
+    manifest["workspace"]["members"] = members.into();
     std::fs::write(workspace.join("Cargo.toml"), manifest.to_string()).unwrap();
 
     let mut manifest = self::manifest(project);
-    manifest.retain(|table, _| !["profile", "workspace"].contains(&table.as_str()));
+    manifest.retain(|table, _| !["profile", "workspace"].contains(&table));
     let built = self::manifest(Path::new(env!("CARGO_MANIFEST_DIR")));
     let dependencies = manifest["dependencies"].as_table_mut().unwrap();
     dependencies.extend(built["dependencies"].as_table().unwrap().clone());
@@ -75,11 +78,18 @@ fn cargo_as_it_ends(project: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments).current_dir(project).env("CARGO_TARGET_DIR", target());
     command.env("CARGO_NET_OFFLINE", "true");
-    // What cargo and this test were told is not meant for the project.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ERGON")) {
+    forget(&mut command);
+    command.output().unwrap()
+}
+
+/// Takes away what this test was told: by whoever runs it, of Ergon, and by cargo, of this package. A library whose
+/// build depends on the latter would be built again, for the project and then for everything else.
+fn forget(command: &mut Command) {
+    const OF_PACKAGE: [&str; 5] = ["CARGO_BIN_EXE_", "CARGO_MANIFEST_", "CARGO_PKG_", "ERGON", "OUT_DIR"];
+    let told = std::env::vars().filter(|(name, _)| OF_PACKAGE.iter().any(|of| name.starts_with(of)));
+    for (name, _) in told {
         command.env_remove(name);
     }
-    command.output().unwrap()
 }
 
 /// The folder that everything is built in.
@@ -526,9 +536,7 @@ impl Walk {
         );
         shell.args(["-c", line]).current_dir(&self.folder).env("PATH", path);
         shell.env("CARGO_TARGET_DIR", target()).env("CARGO_NET_OFFLINE", "true");
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ERGON")) {
-            shell.env_remove(name);
-        }
+        forget(&mut shell);
         let output = shell.output().unwrap();
         assert_eq!(output.status.code(), Some(code), "$ {line}\n{}{}", stdout(&output), stderr(&output));
         format!("{}{}", stdout(&output), stderr(&output))

@@ -328,7 +328,7 @@ impl Clay {
 impl ConnectorConfig for Clay {
     type Connector = Self;
 
-    fn build(&self, _: &ergon::connector::Context) -> Result<Self, ConnectorError> {
+    fn build(&self, _: &Context) -> Result<Self, ConnectorError> {
         self.at("build");
         Ok(self.clone())
     }

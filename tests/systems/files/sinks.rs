@@ -283,7 +283,7 @@ fn a_process_that_is_killed_loses_no_line_that_a_dispatch_reported() {
             assert!(whole.contains(&*format!("{{\"n\":{n}}}")), "{lanes} lanes, {fsync}: {n} is lost");
         }
         let output = ended(run("confirmed later"));
-        assert_eq!(succeeded(&output), 20_000, "{}", said(&output));
+        assert!(said(&output).contains("20,000 succeeded"), "{}", said(&output));
         let text = project.read("copies.jsonl");
         assert!(
             text.starts_with(&there[..there.rfind('\n').map_or(0, |end| end + 1)]),

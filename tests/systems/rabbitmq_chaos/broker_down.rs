@@ -12,7 +12,7 @@ use super::pipeline::{Fate, PATIENCE, PREFETCH, Pipeline, mixed};
 const WORTH: Duration = Duration::from_millis(10);
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_broker_is_stopped_for_three_seconds() {
     let broker = Broker::start().await;
     let mut pipeline = Pipeline::new(&broker, broker.port(), "stop").pause(WORTH).fate(mixed);
@@ -28,7 +28,7 @@ async fn the_broker_is_stopped_for_three_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_broker_is_killed_twice_and_restarted() {
     let broker = Broker::start().await;
     let mut pipeline = Pipeline::new(&broker, broker.port(), "kill").pause(WORTH);
@@ -68,7 +68,7 @@ async fn killed_again_and_again(kind: &str) -> (usize, usize) {
 
 /// It writes an acknowledgement to its disk before it goes on.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn of_a_quorum_queue_no_more_than_the_prefetch_comes_twice_for_each_kill() {
     let (twice, done) = killed_again_and_again("quorum").await;
     assert!(twice <= KILLS * PREFETCH, "{twice} of {done} came twice");
@@ -77,7 +77,7 @@ async fn of_a_quorum_queue_no_more_than_the_prefetch_comes_twice_for_each_kill()
 /// It keeps acknowledgements in its memory for a while: those come again, however many they are. The guide says so, with
 /// figures; the day that this fails, it says too much.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn of_a_classic_queue_more_than_the_prefetch_comes_twice_and_nothing_is_lost() {
     let (twice, done) = killed_again_and_again("classic").await;
     assert!(twice > KILLS * PREFETCH, "{twice} of {done} came twice");
@@ -85,7 +85,7 @@ async fn of_a_classic_queue_more_than_the_prefetch_comes_twice_and_nothing_is_lo
 
 /// By itself a broker moves what is rejected to its dead-letter queue without making sure that it arrives there.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn what_was_rejected_outlives_a_kill() {
     let broker = Broker::start().await;
     let mut pipeline = Pipeline::new(&broker, broker.port(), "dead").pause(WORTH).fate(mixed);
@@ -98,7 +98,7 @@ async fn what_was_rejected_outlives_a_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_broker_freezes() {
     let broker = Broker::start().await;
     let mut pipeline = Pipeline::new(&broker, broker.port(), "freeze").pause(WORTH).fate(mixed);
@@ -114,7 +114,7 @@ async fn the_broker_freezes() {
 
 /// Nobody answers, so nothing can be settled: what is unacked is the broker's, and the stop takes no longer for it.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_task_is_told_to_stop_while_the_broker_is_frozen() {
     let broker = Broker::start().await;
     let mut pipeline = Pipeline::new(&broker, broker.port(), "stop frozen").pause(WORTH).fate(mixed);
@@ -138,7 +138,7 @@ async fn the_task_is_told_to_stop_while_the_broker_is_frozen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_broker_runs_out_of_memory() {
     let broker = Broker::start().await;
     let mut pipeline = Pipeline::new(&broker, broker.port(), "memory").pause(WORTH);
@@ -155,7 +155,7 @@ async fn the_broker_runs_out_of_memory() {
 
 /// A broker that takes no messages takes acknowledgements: what publishes nothing goes on.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn what_publishes_nothing_goes_on_while_memory_is_short() {
     let broker = Broker::start().await;
     let fate = |id: &str| if id < "000100" { Fate::Copied } else { Fate::Wrong };
@@ -175,7 +175,7 @@ async fn what_publishes_nothing_goes_on_while_memory_is_short() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_task_starts_before_the_broker() {
     let broker = Broker::down();
     let mut pipeline = Pipeline::new(&broker, broker.port(), "early");
@@ -187,7 +187,7 @@ async fn the_task_starts_before_the_broker() {
 
 /// One transaction takes longer than the broker waits for its acknowledgement, which closes the channel under all.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_broker_loses_patience_with_a_slow_transaction() {
     let broker = Broker::options().consumer_timeout(Duration::from_secs(2)).start().await;
     let mut pipeline = Pipeline::new(&broker, broker.port(), "patience").pause(WORTH).fate(|id| match id {

@@ -2,7 +2,7 @@
 //! a ledger of every id.
 //!
 //! Each scenario prints how long it took until the first transaction went through again. Starts brokers of its own and
-//! takes minutes: `cargo test -p ergon-tests --test systems -- --ignored chaos --nocapture --test-threads 2`.
+//! takes minutes: `cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos --nocapture --test-threads 2`.
 //! `ERGON_CHAOS_SECONDS` is how long the long outages last; 15 unless said otherwise.
 
 mod broker_down;

@@ -11,7 +11,7 @@ use super::pipeline::{PATIENCE, PREFETCH, Pipeline, mixed};
 use super::{outage, shared};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn all_connections_are_reset_each_second() {
     let broker = shared().await;
     let proxy = Proxy::open(broker.port()).await;
@@ -28,7 +28,7 @@ async fn all_connections_are_reset_each_second() {
 /// Each channel counts its deliveries from 1, so that what began before a reset has the tag of another message after
 /// it: one that waits in the connector, and would be gone with the next reset if it were taken for acked.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn what_ends_after_a_reset_is_not_acked_under_the_tag_of_another() {
     let broker = shared().await;
     let proxy = Proxy::open(broker.port()).await;
@@ -64,26 +64,26 @@ async fn half_open(direction: Direction) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn nothing_reaches_the_broker() {
     half_open(Direction::ToBroker).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn nothing_comes_from_the_broker() {
     half_open(Direction::FromBroker).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn nothing_goes_either_way() {
     half_open(Direction::Both).await;
 }
 
 /// Also new connections get no answer: each message is published, none is confirmed.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn confirms_never_come() {
     let broker = shared().await;
     let proxy = Proxy::open(broker.port()).await;
@@ -100,7 +100,7 @@ async fn confirms_never_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_network_crawls() {
     let broker = shared().await;
     let proxy = Proxy::open(broker.port()).await;

@@ -14,7 +14,7 @@ use super::shared;
 
 /// The queue goes with all that is in it, so all is done before; what comes after is not lost.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_queue_is_deleted_while_it_is_consumed() {
     let broker = shared().await;
     let mut pipeline = Pipeline::new(broker, broker.port(), "deleted");
@@ -34,7 +34,7 @@ async fn the_queue_is_deleted_while_it_is_consumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn a_message_that_no_queue_takes_is_not_acked() {
     let broker = shared().await;
     let mut pipeline = Pipeline::new(broker, broker.port(), "unroutable");
@@ -50,7 +50,7 @@ async fn a_message_that_no_queue_takes_is_not_acked() {
 /// What is rejected must not vanish because the exchange that was to take it is not there: either the task does not
 /// start, or the broker keeps it until there is one.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_dead_letter_exchange_is_missing() {
     // How often the broker tries again what nobody took, if it was told to make sure: else every three minutes.
     let again = "{dead_letter_worker_publisher_confirm_timeout, 1000}";
@@ -70,7 +70,7 @@ async fn the_dead_letter_exchange_is_missing() {
 
 /// A poison message uses up its deliveries; those that are with the worker at the same time are none the worse.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn a_poison_message_among_healthy_ones() {
     let broker = shared().await;
     let poison = |id: &str| if id.ends_with("50") { Fate::GivenBack } else { Fate::Copied };
@@ -105,7 +105,7 @@ async fn refuses(broker: &Broker, change: impl FnOnce(&mut Value), named: &str) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn a_wrong_password_virtual_host_or_authority() {
     let broker = Broker::options().tls().start().await;
     let port = broker.port();
@@ -129,7 +129,7 @@ async fn a_wrong_password_virtual_host_or_authority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn only_who_shows_a_certificate_is_let_in() {
     let broker = Broker::options().mutual_tls().start().await;
     let folder = TempDir::new().unwrap();
@@ -158,7 +158,7 @@ async fn only_who_shows_a_certificate_is_let_in() {
 
 /// Somebody deletes the queue that the task publishes to: it is declared anew.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_queue_is_deleted_while_it_is_published_to() {
     let broker = shared().await;
     let mut pipeline = Pipeline::new(broker, broker.port(), "target").pause(Duration::from_millis(20));
@@ -178,7 +178,7 @@ async fn the_queue_is_deleted_while_it_is_published_to() {
 
 /// Somebody else makes the queue anew, of another kind: the broker refuses our declaration from then on.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_queue_comes_back_as_another() {
     let broker = shared().await;
     let mut pipeline = Pipeline::new(broker, broker.port(), "another");

@@ -100,7 +100,7 @@ async fn round(broker: &Broker, site: &Site, seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn thirty_two_processes_told_to_stop_without_a_broker_are_gone_in_time_and_lose_nothing() {
     let broker = Broker::start().await;
     let site = Site::new(env!("CARGO_BIN_EXE_worker"), Duration::ZERO, "");

@@ -13,7 +13,7 @@ use super::pipeline::{PATIENCE, Pipeline};
 use super::shared;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn a_message_of_a_hundred_mebibytes() {
     let broker = shared().await;
     let mut pipeline = Pipeline::new(broker, broker.port(), "large");
@@ -43,7 +43,7 @@ fn resident(pid: u32) -> u64 {
 /// The prefetch is all that is held, and nothing of what is done: the limit is 160 bytes for each of a hundred thousand
 /// copies. What works them off is a process of its own, for other tests fill the memory of this one.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored chaos"]
+#[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn a_backlog_of_two_hundred_thousand() {
     let broker = shared().await;
     let queues = Queues::declare(broker).await;

@@ -5,8 +5,9 @@ use std::path::Path;
 use calamine::XlsxError;
 
 use crate::connector::ConnectorError;
-use crate::connector::kit::file::{FileKind, closest, display_path};
+use crate::connector::kit::file::{FileKind, display_path};
 use crate::settings::ByteSize;
+use crate::settings::suggest::similar;
 
 pub(super) fn no_header_row() -> ConnectorError {
     ConnectorError::permanent("`header_row = 0`, but the first row of a sheet is 1")
@@ -116,7 +117,7 @@ pub(super) fn stopped(path: &Path, sheet: &str, after_row: u32, error: XlsxError
 pub(super) fn no_sheet(path: &Path, wanted: &str, there: &[String]) -> ConnectorError {
     let names = there.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let what = format!("has no sheet `{wanted}`; there is {names}");
-    match closest(wanted, there.iter().map(String::as_str)) {
+    match similar(wanted, there.iter().map(String::as_str)) {
         Some(near) => permanent(path, &what, &format!("did you mean `{near}`?")),
         None => permanent(path, &what, "name one of them, or leave `sheet` out for the first"),
     }
@@ -177,7 +178,7 @@ fn counted(cells: usize) -> String {
 
 pub(super) fn no_column(path: &Path, sheet: &str, wanted: &str, names: &[String]) -> ConnectorError {
     let what = format!("has no column `{wanted}` in sheet `{sheet}`, which the filter names");
-    match closest(wanted, names.iter().map(String::as_str)) {
+    match similar(wanted, names.iter().map(String::as_str)) {
         Some(near) => permanent(path, &what, &format!("did you mean `{near}`?")),
         None => permanent(path, &what, &format!("the columns are {}", names.join(", "))),
     }

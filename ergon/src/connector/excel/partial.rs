@@ -1,6 +1,5 @@
 //! The rows of a workbook that is not finished: a file of JSON lines beside it, so that a crash loses none.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -204,7 +203,7 @@ impl Partial {
             Ok(())
         });
         head.add(|line| json(names, line));
-        file.append(&mut head, ending)?;
+        file.append(&mut head, |_, tail| Ok(ending(tail)))?;
         (self.mark, self.headed) = (Some(mark), true);
         Ok(())
     }
@@ -235,8 +234,8 @@ impl Partial {
 }
 
 /// Half a line is of a dispatch that never returned; it is passed over when the rows are read.
-pub(super) fn ending(_: &File, tail: Tail) -> io::Result<Ending> {
-    Ok(if tail.ended { Ending::Whole } else { Ending::Unended })
+pub(super) fn ending(tail: Tail) -> Ending {
+    if tail.ended { Ending::Whole } else { Ending::Unended }
 }
 
 /// Opens the file of rows for this sink alone. A sink that ends takes the file away: who had opened it by then opens

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::seat::{InCall, LaneThread, Work};
+use super::lane_thread::{InCall, LaneThread, Work};
 use crate::telemetry::Scope;
 use crate::telemetry::calls::Calls;
 use crate::transaction::{Result, cancellable, panic};
@@ -21,9 +21,9 @@ pub(in crate::engine) struct Call<F, R> {
     made: Option<Made<R>>,
 }
 
-/// A call that was left in a seat.
+/// A call that was left in a lane thread.
 struct Made<R> {
-    seat: Arc<LaneThread>,
+    lane_thread: Arc<LaneThread>,
     result: Arc<Mutex<Option<Result<R>>>>,
     cancelled: Arc<AtomicBool>,
 }
@@ -56,18 +56,18 @@ where
                 Poll::Ready(result)
             });
         }
-        let (Some(code), Some(seat)) = (self.code.take(), LaneThread::current()) else {
+        let (Some(code), Some(lane_thread)) = (self.code.take(), LaneThread::current()) else {
             return Poll::Pending;
         };
         let (result, cancelled) = (Arc::default(), Arc::default());
         let work = work(code, Arc::clone(&result), Arc::clone(&cancelled));
-        let inner = !context.waker().will_wake(&Waker::from(Arc::clone(&seat)));
-        let mut state = seat.state();
+        let inner = !context.waker().will_wake(&Waker::from(Arc::clone(&lane_thread)));
+        let mut state = lane_thread.state();
         state.work = Some(work);
         // A future that polls several others polls only those that were woken.
         state.caller = inner.then(|| context.waker().clone());
         drop(state);
-        self.made = Some(Made { seat, result, cancelled });
+        self.made = Some(Made { lane_thread, result, cancelled });
         Poll::Pending
     }
 }
@@ -90,13 +90,13 @@ fn work<R: Send + 'static>(
 
 impl<F, R> Drop for Call<F, R> {
     fn drop(&mut self) {
-        let Some(Made { seat, result, cancelled }) = self.made.take() else { return };
+        let Some(Made { lane_thread, result, cancelled }) = self.made.take() else { return };
         cancelled.store(true, Ordering::Relaxed);
-        let mut state = seat.state();
+        let mut state = lane_thread.state();
         let not_begun = state.work.take();
         let returned = result.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if not_begun.is_none() && !returned && state.call == InCall::Waited {
-            state.call = InCall::GivenUp;
+            state.call = InCall::Abandoned;
         }
         drop(state);
         drop(not_begun);

@@ -1,12 +1,12 @@
 //! Blocking steps: a lane whose future is polled, and whose handlers are called, on a thread of its own.
 //!
-//! The future of such a lane is that of any other; where it calls a handler, it leaves the call in its seat and is
-//! pending. The seat's thread makes the call, then polls on: no thread has to be woken for a transaction. When a
+//! The future of such a lane is that of any other; where it calls a handler, it leaves the call in its lane thread and is
+//! pending. The lane thread's thread makes the call, then polls on: no thread has to be woken for a transaction. When a
 //! limit ends a call before it returns, a timer wakes the future as it would any other; it is polled beside the
 //! thread, drops the call, and goes on with a fresh thread. What the old one still does is ignored.
 
 mod call;
-mod seat;
+mod lane_thread;
 
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use call::Call;
-use seat::{LaneThread, Leaving};
+use lane_thread::{LaneThread, Leaving};
 
 /// The threads of one loop.
 #[derive(Debug)]
@@ -84,12 +84,14 @@ where
         // Nobody waits for it when the run was dropped.
         let _ = done.send(future.await);
     });
-    let seat = LaneThread::take(whole, threads);
+    let lane_thread = LaneThread::take(whole, threads);
     async move {
-        let seat = Leaving(seat);
+        let lane_thread = Leaving(lane_thread);
         match output.await {
             Ok(output) => output,
-            Err(_) => resume_unwind(seat.0.state().panicked.take().unwrap_or_else(|| Box::new("no thread"))),
+            Err(_) => {
+                resume_unwind(lane_thread.0.state().panicked.take().unwrap_or_else(|| Box::new("no thread")))
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use foldhash::fast::RandomState;
 use hashbrown::hash_table::Entry;
 use tokio::sync::Notify;
 
-use super::settle::Settling;
+use super::finished::Finished;
 use crate::connector::{Delivery, Receipt};
 use crate::error::Error;
 use crate::policy::ConsumerPolicy;
@@ -43,12 +43,12 @@ pub(super) enum Next {
     End,
 }
 
-/// A delivery in a lane: to be given back, unless its life says otherwise.
+/// A delivery in a lane: to be given back, unless its processing says otherwise.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct InFlight {
     /// Stands for its id.
     key: u64,
-    pub(super) settling: Settling,
+    pub(super) finished: Finished,
 }
 
 /// What a lane fetched for all, when it asked for so many.
@@ -190,14 +190,14 @@ impl Slots {
     /// If there is more to do, another lane is woken, and the settler if something is finished, unless the lane is
     /// `quick`: then it will be back sooner than the other comes, and settles itself. A quick lane that turns out to
     /// wait calls [`wake_another`](Self::wake_another).
-    pub(super) fn next(&self, lane: &mut Option<Running>, fetched: Option<Fetched>, quick: bool) -> Next {
+    pub(super) fn next(&self, lane: &mut Option<InFlight>, fetched: Option<Fetched>, quick: bool) -> Next {
         let mut state = self.state();
         if let Some(fetched) = fetched {
             self.take_in(&mut state, fetched);
         }
-        if let Some(Running { key, settling }) = lane.take() {
+        if let Some(InFlight { key, finished }) = lane.take() {
             state.end(key);
-            state.finish(settling);
+            state.finish(finished);
         }
         if self.settles_first(&state, quick) {
             return Next::Settle;
@@ -286,7 +286,7 @@ impl Slots {
     }
 
     /// Takes out what is finished, to be settled; `None` if there is nothing, or if somebody else is at it.
-    pub(super) fn take_finished(&self) -> Option<Vec<Settling>> {
+    pub(super) fn take_finished(&self) -> Option<Vec<Finished>> {
         let mut state = self.state();
         if state.turn == Turn::Taken || state.finished.is_empty() {
             return None;
@@ -300,7 +300,7 @@ impl Slots {
 
     /// Takes in that what was taken out is settled, except what is held; `returned` says whether any of it will be
     /// handed out again.
-    pub(super) fn settled(&self, mut settled: Vec<Settling>, returned: bool) {
+    pub(super) fn settled(&self, mut settled: Vec<Finished>, returned: bool) {
         let count = settled.len();
         // An error of the task's may panic when it is dropped; the source has been told already.
         let _ = panic::guard(|| settled.clear());
@@ -357,10 +357,10 @@ impl Slots {
     }
 
     /// Hands in a delivery whose dead letter waits no longer, to be settled.
-    pub(super) fn hand_in(&self, settling: Settling) {
+    pub(super) fn hand_in(&self, finished: Finished) {
         let mut state = self.state();
         state.letters = state.letters.saturating_sub(1);
-        state.finish(settling);
+        state.finish(finished);
         self.tell(&mut state);
     }
 
@@ -401,7 +401,7 @@ impl Slots {
     pub(super) fn left(&self) -> Vec<Receipt> {
         let mut state = self.state();
         let mut left: Vec<_> = state.take_unbegun().into_iter().map(Delivery::into_receipt).collect();
-        left.extend(state.finished.drain(..).filter_map(|settling| settling.receipt));
+        left.extend(state.finished.drain(..).filter_map(|finished| finished.receipt));
         left
     }
 
@@ -454,7 +454,7 @@ impl Slots {
 
     /// Hands in a delivery that is not begun, to be given back.
     fn hand_back(&self, state: &mut State, delivery: Delivery) {
-        state.finish(Settling::give_back(delivery));
+        state.finish(Finished::give_back(delivery));
         self.tell(state);
     }
 
@@ -478,7 +478,7 @@ impl Slots {
         state.finished.len() >= SETTLED_TOGETHER || (state.ready.is_empty() && self.room(state) == 0)
     }
 
-    fn choose(&self, state: &mut State, lane: &mut Option<Running>) -> Next {
+    fn choose(&self, state: &mut State, lane: &mut Option<InFlight>) -> Next {
         if state.finished.len() + state.settling >= self.rules.unsettled || self.is_full(state) {
             self.tell_if_alone(state);
             return Next::Wait;
@@ -488,7 +488,7 @@ impl Slots {
             match state.running.entry(key, |twins| twins.key == key, |twins| twins.key) {
                 Entry::Vacant(free) => {
                     free.insert(SameKey { key, waiting: Vec::new() });
-                    *lane = Some(Running { key, settling: Settling::give_back(delivery) });
+                    *lane = Some(InFlight { key, finished: Finished::give_back(delivery) });
                     return Next::Run;
                 }
                 Entry::Occupied(mut twin) => {

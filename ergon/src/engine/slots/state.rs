@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use hashbrown::HashTable;
 
 use crate::connector::Delivery;
+use crate::engine::finished::Finished;
 use crate::engine::lifecycle::Outcome;
-use crate::engine::settle::Settling;
 use crate::error::Error;
 use crate::task::Allowance;
 
@@ -20,9 +20,9 @@ pub(super) struct State {
     /// Deliveries that wait for one of the same id.
     pub(super) twins: usize,
     /// Handed in and not yet taken to be settled.
-    pub(super) finished: Vec<Settling>,
+    pub(super) finished: Vec<Finished>,
     /// An empty one that takes its place, so that none is made anew.
-    pub(super) spare: Vec<Settling>,
+    pub(super) spare: Vec<Finished>,
     pub(super) turn: Turn,
     /// Taken to be settled, and not settled yet.
     pub(super) settling: usize,
@@ -117,9 +117,9 @@ impl State {
         }
     }
 
-    pub(super) fn finish(&mut self, settling: Settling) {
-        self.given_back += u64::from(settling.lived.outcome == Outcome::Aborted);
-        self.finished.push(settling);
+    pub(super) fn finish(&mut self, finished: Finished) {
+        self.given_back += u64::from(finished.completed.outcome == Outcome::Aborted);
+        self.finished.push(finished);
     }
 
     /// Whether nothing more comes in.

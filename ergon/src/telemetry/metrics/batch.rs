@@ -83,7 +83,7 @@ pub(crate) struct Batch<'a> {
     meters: PhantomData<&'a Meters>,
 }
 
-impl<'a> Batch<'a> {
+impl Batch<'_> {
     with_opentelemetry! {
         else { Default::default() }
 
@@ -127,15 +127,16 @@ impl<'a> Batch<'a> {
             }
         }
     }
+}
 
-    #[cfg(feature = "opentelemetry")]
+#[cfg(feature = "opentelemetry")]
+impl<'a> Batch<'a> {
     #[inline]
     pub(super) fn new(bound: Option<&'a Bound>, tally: &Tally) -> Self {
         let before = if bound.is_some() { figures(tally) } else { Default::default() };
         Self { bound, before, ..Self::default() }
     }
 
-    #[cfg(feature = "opentelemetry")]
     fn add_to(self, bound: &Bound, tally: &Tally) {
         let ((before, letters_before), (now, letters)) = (self.before, figures(tally));
         for (outcome, (now, before)) in now.into_iter().zip(before).enumerate() {

@@ -1,4 +1,4 @@
-// errors: 1
+// errors: 2
 use ergon::connector::{Connector, ConnectorError, Delivery, FetchRequest};
 use ergon::prelude::*;
 

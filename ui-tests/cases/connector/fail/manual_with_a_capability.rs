@@ -1,6 +1,6 @@
 // errors: 1
+use ergon::connector::prelude::*;
 use ergon::prelude::*;
-
 
 #[derive(Connector)]
 #[connector(source, count, manual)]

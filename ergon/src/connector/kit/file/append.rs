@@ -48,7 +48,27 @@ impl Default for WriteOptions {
     }
 }
 
-/// A file that whole lines are appended to; by several processes at once, if need be.
+/// A file that whole lines are appended to, also by several processes at the same time.
+///
+/// ```
+/// use ergon::connector::kit::file::{AppendFile, Batch, Ending, WriteOptions};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let path = folder.path().join("out.txt");
+/// let mut file = AppendFile::open(&path, WriteOptions::default()).await?;
+/// let mut batch = Batch::default();
+/// batch.add(|line| {
+///     line.extend_from_slice(b"one line");
+///     Ok(())
+/// });
+/// file.append(&mut batch, |_, _| Ok(Ending::Whole))?;
+/// file.finish()?;
+/// assert_eq!(std::fs::read_to_string(&path)?, "one line\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct AppendFile {
     target: Target,
@@ -150,7 +170,10 @@ impl AppendFile {
         }
     }
 
-    /// Opens a file for this sink alone; none if another one has it.
+    /// Opens a file for this sink alone; returns `None` if another sink has the file.
+    ///
+    /// # Errors
+    /// The file cannot be opened or locked.
     pub fn open_alone(path: &Path, mode: WriteOptions) -> Result<Option<Self>, ConnectorError> {
         match Self::try_open(path, mode, Wish::Alone)? {
             Ok(file) => Ok(Some(file)),
@@ -205,6 +228,9 @@ impl AppendFile {
     }
 
     /// Empties the file, if it is to be emptied: once, when the run begins, or at the first write.
+    ///
+    /// # Errors
+    /// The file cannot be emptied.
     pub fn start(&mut self) -> Result<(), ConnectorError> {
         let Kind::Regular(regular) = &mut self.kind else { return Ok(()) };
         if !regular.started {
@@ -216,9 +242,9 @@ impl AppendFile {
 
     /// Writes all lines in one go; an item that is not in the file as a whole line is reported.
     ///
-    /// One sink writes at a time. `ending` says how a file ends that does not end with a line end: half a line of a
-    /// process that died is cut off first. If this write stops half-way, what it left of a line is cut off as well. At
-    /// the end the file has to be at its path, and as long as it must be with these lines.
+    /// One sink writes at a time. The file has to be at its path, and as long as this sink left it. `ending` says how a
+    /// file ends to which others have written: half a line of a process that died is cut off first. If this write stops
+    /// half-way, what it left of a line is cut off as well.
     ///
     /// # Errors
     /// Those of the system; the file is gone, if it was removed, replaced or shortened by another program.
@@ -248,7 +274,11 @@ impl AppendFile {
         if refused.is_empty() { Ok(()) } else { Err(ConnectorError::partial(refused)) }
     }
 
-    /// Writes a line of headings if the file is empty, though several processes may try at once; says whether it was.
+    /// Writes a line of headings if the file is empty, also where several processes try at once; says whether the file
+    /// was empty.
+    ///
+    /// # Errors
+    /// Those of [`append`](Self::append).
     pub fn head(&mut self, line: &[u8]) -> Result<bool, ConnectorError> {
         self.start()?;
         let mut batch = Batch::of_line(line);
@@ -317,7 +347,10 @@ impl AppendFile {
         self.fsync == Fsync::Each || matches!(self.kind, Kind::Stream { .. })
     }
 
-    /// Says whether the path still leads to this file: it may have been taken away while it was opened.
+    /// Says whether the path still leads to this file: the file may have been removed while it was opened.
+    ///
+    /// # Errors
+    /// The path cannot be looked at.
     pub fn is_at_its_path(&self) -> Result<bool, ConnectorError> {
         let Kind::Regular(regular) = &self.kind else { return Ok(true) };
         let path = &self.target.path;
@@ -328,7 +361,10 @@ impl AppendFile {
         }
     }
 
-    /// Takes away all that is in a file that is this sink's alone.
+    /// Removes the content of a file that is this sink's alone.
+    ///
+    /// # Errors
+    /// The file cannot be emptied.
     pub fn empty(&mut self) -> Result<(), ConnectorError> {
         let Target { file, path } = &self.target;
         file.set_len(0).map_err(|error| file_error("empty", path, error))?;

@@ -23,7 +23,10 @@ pub enum InputFile {
 }
 
 impl InputFile {
-    /// Opens a file; one that is no regular file or named pipe cannot be followed.
+    /// Opens a file, to be read once or to be followed.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or is to be followed and is neither a regular file nor a named pipe.
     pub fn open(path: &Path, follow: bool) -> Result<Self, ConnectorError> {
         let file = open_file(path)?;
         if !follow {

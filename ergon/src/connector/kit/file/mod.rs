@@ -18,6 +18,7 @@
 //! };
 //! use ergon::connector::{Connector, ConnectorConfig, ConnectorError, Context, FetchRequest, Shard, Sink, Source};
 //! use ergon::prelude::*;
+//! use ergon::transaction::Payload;
 //!
 //! /// The settings of the connector.
 //! #[derive(Clone, Deserialize)]
@@ -147,8 +148,6 @@ pub use path::{
 pub use recognition::{FileKind, RECOGNITION_BYTES, header_below, refuse_other_kind, trimmed_name};
 pub use table::{cells, in_order, named};
 
-#[cfg(feature = "excel")]
-pub(crate) use path::closest;
 #[cfg(any(feature = "csv", feature = "json_lines"))]
 pub(crate) use path::is_pipe;
 #[cfg(feature = "excel")]

@@ -9,6 +9,9 @@ use crate::connector::{ConnectorError, Endpoint, Shard};
 use crate::settings::suggest::similar;
 
 /// Refuses to empty a file that several workers write to.
+///
+/// # Errors
+/// There are several workers.
 pub fn refuse_to_empty(shard: Shard) -> Result<(), ConnectorError> {
     if shard.count <= 1 {
         return Ok(());
@@ -25,6 +28,9 @@ pub fn is_stream(path: &Path) -> bool {
 
 /// Refuses to share a stream among several workers: a reader would pass over the others' share of what happens to come
 /// to it, and lines of several writers would run into each other.
+///
+/// # Errors
+/// There are several workers, and the path leads to no regular file.
 pub fn refuse_to_share(path: &Path, shard: Shard) -> Result<(), ConnectorError> {
     if shard.count <= 1 || !is_stream(path) {
         return Ok(());
@@ -85,6 +91,9 @@ pub fn endpoint(path: &Path) -> Endpoint {
 }
 
 /// Opens a file for reading; a folder is refused.
+///
+/// # Errors
+/// The file cannot be opened, or is a folder.
 pub fn open_file(path: &Path) -> Result<File, ConnectorError> {
     let file = File::open(path).map_err(|error| file_error("open", path, error))?;
     let is_dir = file.metadata().is_ok_and(|metadata| metadata.is_dir());
@@ -110,6 +119,9 @@ pub(crate) fn no_folder(path: &Path) -> Result<(), ConnectorError> {
 
 /// Finds out whether a file can be written, or made where it is not there, and leaves everything as it is. A named pipe
 /// is not tried: whoever reads from it would take that for the end.
+///
+/// # Errors
+/// The file cannot be written or made.
 pub fn check_writable(path: &Path, create: bool) -> Result<(), ConnectorError> {
     no_folder(path)?;
     if is_pipe(path) {
@@ -186,17 +198,7 @@ fn closest_file<'a>(name: &str, files: &'a [String]) -> Option<&'a str> {
         (other, same) if same.eq_ignore_ascii_case(ending) => similar(stem, [other]).is_some(),
         _ => similar(name, [*file]).is_some(),
     };
-    closest(name, files.iter().map(String::as_str).filter(like))
-}
-
-/// The candidate that is most like `name`, if one is like it at all.
-pub(crate) fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    candidates
-        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, candidate)| candidate)
+    similar(name, files.iter().map(String::as_str).filter(like))
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub enum FileKind {
     Xml,
     /// A Parquet file.
     Parquet,
-    /// An SQLite database.
+    /// An `SQLite` database.
     Sqlite,
 }
 

@@ -6,6 +6,9 @@ use crate::connector::ConnectorError;
 use crate::transaction::{Content, Transaction};
 
 /// The cells of a transaction, by name.
+///
+/// # Errors
+/// The payload is no map of names to values.
 pub fn cells(transaction: &Transaction) -> Result<Map<String, Value>, ConnectorError> {
     let refused = |why: &str| {
         ConnectorError::permanent(format!("transaction `{}` is no row: {why}", transaction.id()))
@@ -24,6 +27,9 @@ pub fn cells(transaction: &Transaction) -> Result<Map<String, Value>, ConnectorE
 }
 
 /// Refuses names that no header can have: no source would read the file again.
+///
+/// # Errors
+/// There is no name, or a blank one.
 pub fn named(names: &[String], transaction: &Transaction) -> Result<(), ConnectorError> {
     let wrong = match names {
         [] => "has no names",
@@ -37,6 +43,9 @@ pub fn named(names: &[String], transaction: &Transaction) -> Result<(), Connecto
 }
 
 /// Puts the cells in the order of the columns; a name that no column has is refused.
+///
+/// # Errors
+/// A cell has a name that no column has.
 pub fn in_order(
     mut cells: Map<String, Value>,
     names: &[String],

@@ -1,14 +1,14 @@
 //! What became of a transaction, and of each of its steps.
 
 use super::clock::Nanos;
-use super::dead_letters::Unsent;
 use super::lifecycle::Outcome;
 use crate::connector::Disposition;
 use crate::telemetry::metrics::Timings;
+use crate::telemetry::traces::Recording;
 use crate::telemetry::{Scope, Step};
-use crate::transaction::TransactionError;
+use crate::transaction::{Transaction, TransactionError};
 
-/// How one step of a life went.
+/// How one step of a transaction went.
 #[derive(Debug, Default)]
 pub(super) struct StepRun {
     /// How many attempts were begun; none if the step did not run.
@@ -29,7 +29,7 @@ pub(super) struct Completed {
     pub(super) success: Option<Nanos>,
     /// Attempts after the first, of all steps.
     pub(super) retries: u32,
-    pub(super) course: Timings,
+    pub(super) timings: Timings,
     /// What went wrong, if anything did; apart, because most transactions succeed.
     pub(super) failure: Option<Box<Failure>>,
 }
@@ -60,6 +60,17 @@ pub(super) enum Letter {
     Waits(Box<Unsent>),
 }
 
+/// A dead letter, before it is with those that wait.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    /// The transaction with the reason.
+    pub(super) letter: Transaction,
+    pub(super) attempts: u32,
+    pub(super) error: Option<TransactionError>,
+    /// What is recorded of its transaction, if that is sampled; ended with the transaction.
+    pub(super) recording: Option<Box<Recording>>,
+}
+
 impl Failure {
     /// Whether the dead-letter connector has the transaction.
     pub(super) fn is_dead_lettered(&self) -> bool {
@@ -77,8 +88,25 @@ impl Completed {
             first: None,
             success: None,
             retries: 0,
-            course: Timings::default(),
+            timings: Timings::default(),
             failure: None,
         }
+    }
+}
+
+impl Unsent {
+    /// A letter that was not tried yet, because others wait before it.
+    pub(super) fn new(letter: Transaction) -> Self {
+        Self { letter, attempts: 0, error: None, recording: None }
+    }
+
+    /// A letter whose first attempt failed.
+    pub(super) fn failed(letter: Transaction, error: TransactionError) -> Self {
+        Self { letter, attempts: 1, error: Some(error), recording: None }
+    }
+
+    /// Keeps the recording of the transaction until its letter is delivered or given up.
+    pub(super) fn record(&mut self, recording: Box<Recording>) {
+        self.recording = Some(recording);
     }
 }

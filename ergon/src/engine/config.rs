@@ -1,19 +1,21 @@
-//! The roles of a task: what generated code makes a config of, and how each is run.
+//! The configs of tasks: the functions that generated code calls, one for each role.
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 use tokio::time::Instant;
 
-use super::consume::{self, RunState, consume};
+use super::buffer::{Pump, stream_source};
+use super::consume::consume;
 use super::execute::{Execute, ExecuteTask};
+use super::exit::{exit, leave};
 use super::produce::{Pull, produce};
+use super::role::Role;
+use super::roles::{BlockingConsuming, BlockingProducing, Consuming, Hybrid, Producing, Show, nothing};
+use super::run_context::RunContext;
+use super::run_state::RunState;
 use super::single::{self, Given};
-use super::steps::{
-    BlockingConsuming, BlockingHybrid, BlockingProducing, Consuming, Hybrid, Producing, Steps,
-};
-use super::terms::RunContext;
+use super::steps::Steps;
 use crate::error::Error;
 use crate::policy::{ConsumerPolicy, Policies, ProducerPolicy};
 use crate::task::{
@@ -23,9 +25,6 @@ use crate::task::{
 use crate::telemetry::{Ended, RunReport, SingleReport, Tally};
 use crate::transaction::{Result, Transaction, panic};
 
-/// How the output of the first step is shown by `process-transaction`.
-type Show<O> = fn(&O) -> Option<Value>;
-
 /// Makes the config of an async consumer: how it is built, and how its output is shown. Called by generated code, as
 /// are the functions below.
 pub fn consumer<T, B>(policy: ConsumerPolicy, show: Show<T::Output>, build: B) -> TaskConfig
@@ -34,8 +33,7 @@ where
     B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: Some(policy), producer: None };
-    let runs = move |task| Box::new(Consumes { steps: Arc::new(Consuming(task)), show }) as Box<dyn Runnable>;
-    config(Form::Async, policies, build, runs)
+    config(Form::Async, policies, build, move |task| consumes(Consuming { task, show }))
 }
 
 /// Makes the config of an async producer.
@@ -45,8 +43,7 @@ where
     B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: None, producer: Some(policy) };
-    let runs = move |task| Box::new(Produces { steps: Arc::new(Producing(task)), show }) as Box<dyn Runnable>;
-    config(Form::Async, policies, build, runs)
+    config(Form::Async, policies, build, move |task| produces(Producing { task, show }))
 }
 
 /// Makes the config of an async hybrid.
@@ -62,9 +59,10 @@ where
     B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: Some(consumer), producer: Some(producer) };
-    let runs =
-        move |task| Box::new(Consumes { steps: Arc::new(Hybrid::new(task)), show }) as Box<dyn Runnable>;
-    config(Form::Async, policies, build, runs)
+    config(Form::Async, policies, build, move |task: Arc<T>| {
+        let producer = Producing { task: Arc::clone(&task), show: nothing };
+        consumes(Hybrid { consumer: Consuming { task, show }, producer })
+    })
 }
 
 /// Makes the config of a blocking consumer.
@@ -74,10 +72,7 @@ where
     B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: Some(policy), producer: None };
-    let runs = move |task| {
-        Box::new(Consumes { steps: Arc::new(BlockingConsuming(task)), show }) as Box<dyn Runnable>
-    };
-    config(Form::Blocking, policies, build, runs)
+    config(Form::Blocking, policies, build, move |task| consumes(BlockingConsuming { task, show }))
 }
 
 /// Makes the config of a blocking producer.
@@ -87,10 +82,7 @@ where
     B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: None, producer: Some(policy) };
-    let runs = move |task| {
-        Box::new(Produces { steps: Arc::new(BlockingProducing(task)), show }) as Box<dyn Runnable>
-    };
-    config(Form::Blocking, policies, build, runs)
+    config(Form::Blocking, policies, build, move |task| produces(BlockingProducing { task, show }))
 }
 
 /// Makes the config of a blocking hybrid.
@@ -106,10 +98,10 @@ where
     B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: Some(consumer), producer: Some(producer) };
-    let runs = move |task| {
-        Box::new(Consumes { steps: Arc::new(BlockingHybrid::new(task)), show }) as Box<dyn Runnable>
-    };
-    config(Form::Blocking, policies, build, runs)
+    config(Form::Blocking, policies, build, move |task: Arc<T>| {
+        let producer = BlockingProducing { task: Arc::clone(&task), show: nothing };
+        consumes(Hybrid { consumer: BlockingConsuming { task, show }, producer })
+    })
 }
 
 /// Makes the config of a task with an `execute` of its own.
@@ -122,8 +114,7 @@ where
     T: Execute,
     B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
-    let policies = Policies { consumer, producer };
-    config(Form::Execute, policies, build, |task| Box::new(ExecuteTask(task)) as Box<dyn Runnable>)
+    config(Form::Execute, Policies { consumer, producer }, build, |task| Box::new(ExecuteTask(task)))
 }
 
 fn config<T: Task>(
@@ -151,92 +142,90 @@ where
     }
 }
 
-/// A task that fetches from a source.
-struct Consumes<S: Steps> {
-    steps: Arc<S>,
-    show: Show<S::Output>,
+fn consumes(steps: impl Steps) -> Box<dyn Runnable> {
+    Box::new(Consumes { role: Arc::new(steps) })
 }
 
-impl<S: Steps> Runnable for Consumes<S> {
+fn produces(steps: impl Pull) -> Box<dyn Runnable> {
+    let steps = Arc::new(steps);
+    let pulled = Arc::clone(&steps);
+    Box::new(Produces { role: steps, pull: Box::new(move |pump| Box::pin(Arc::clone(&pulled).pull(pump))) })
+}
+
+/// A task that fetches from a source.
+struct Consumes {
+    role: Arc<dyn Role>,
+}
+
+impl Runnable for Consumes {
     fn run(&self, setup: Setup) -> BoxFuture<'_, RunReport> {
         Box::pin(async move {
             let policy = setup.policies.consumer.clone().unwrap_or_default();
-            let report = match (setup.source(&policy), terms(&setup, policy)) {
-                (Ok(input), Ok(terms)) => {
-                    consume(
-                        &self.steps,
-                        RunState::new(S::NAME, terms, (input, None), &setup.stop),
-                        &setup.monitor,
-                    )
-                    .await
+            let report = match (setup.source(&policy), RunContext::of(&setup, policy)) {
+                (Ok(input), Ok(context)) => {
+                    let run = RunState::new(self.role.info().task, context, (input, None), &setup.stop);
+                    consume(&self.role, run, &setup.monitor).await
                 }
-                (Err(error), _) | (_, Err(error)) => not_begun::<S>(error),
+                (Err(error), _) | (_, Err(error)) => not_begun(&self.role, error),
             };
-            consume::leave(report, consume::exit(&self.steps).await)
+            leave(report, exit(&self.role).await)
         })
     }
 
     fn process(&self, setup: Setup, transaction: Transaction, dry_run: bool) -> BoxFuture<'_, SingleReport> {
         let policy = setup.policies.consumer.clone().unwrap_or_default();
-        let terms = terms(&setup, policy);
-        let given = Given { transaction, dry_run, abort: setup.stop.abort.clone() };
-        Box::pin(single::process(Arc::clone(&self.steps), terms, self.show, given))
+        process(&self.role, &setup, policy, (transaction, dry_run))
     }
 
     fn exit(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(consume::exit(&self.steps))
+        Box::pin(exit(&self.role))
     }
 }
 
 /// A task that pulls a stream.
-struct Produces<S: Steps> {
-    steps: Arc<S>,
-    show: Show<S::Output>,
+struct Produces {
+    role: Arc<dyn Role>,
+    pull: Box<dyn Fn(Pump) -> BoxFuture<'static, ()> + Send + Sync>,
 }
 
-impl<S: Pull> Runnable for Produces<S> {
+impl Runnable for Produces {
     fn run(&self, setup: Setup) -> BoxFuture<'_, RunReport> {
         Box::pin(async move {
             panic::install_hook();
             let policy = setup.policies.producer.clone().unwrap_or_default().to_loop();
-            let report = match terms(&setup, policy) {
-                Ok(terms) => {
-                    let pull = |feeder| self.steps.pull(feeder);
-                    produce(&self.steps, pull, terms, (&setup.stop, &setup.monitor)).await
+            let report = match RunContext::of(&setup, policy) {
+                Ok(context) => {
+                    let (input, pulled, pump) = stream_source(self.role.info().task);
+                    let pull = (self.pull)(pump);
+                    produce(&self.role, (input, pulled), pull, context, (&setup.stop, &setup.monitor)).await
                 }
-                Err(error) => not_begun::<S>(error),
+                Err(error) => not_begun(&self.role, error),
             };
-            consume::leave(report, consume::exit(&self.steps).await)
+            leave(report, exit(&self.role).await)
         })
     }
 
     fn process(&self, setup: Setup, transaction: Transaction, dry_run: bool) -> BoxFuture<'_, SingleReport> {
         let policy = setup.policies.producer.clone().unwrap_or_default().to_loop();
-        let terms = terms(&setup, policy);
-        let given = Given { transaction, dry_run, abort: setup.stop.abort.clone() };
-        Box::pin(single::process(Arc::clone(&self.steps), terms, self.show, given))
+        process(&self.role, &setup, policy, (transaction, dry_run))
     }
 
     fn exit(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(consume::exit(&self.steps))
+        Box::pin(exit(&self.role))
     }
 }
 
-/// What the lives of a loop under this policy have in common; a hybrid's outbound ones have their own.
-pub(super) fn terms(setup: &Setup, policy: ConsumerPolicy) -> Result<RunContext, Error> {
-    let dead_letter = setup.dead_letter(&policy)?;
-    let mut terms = RunContext::new(policy, dead_letter, &setup.stop);
-    terms.quota.clone_from(&setup.quota);
-    if let (Some(_), Some(producer)) = (&setup.policies.consumer, &setup.policies.producer) {
-        let policy = producer.to_loop();
-        let dead_letter = setup.dead_letter(&policy)?;
-        let mut outbound = RunContext::new(policy, dead_letter, &setup.stop);
-        outbound.drain = terms.drain.clone();
-        terms.outbound = Some(Box::new(outbound));
-    }
-    Ok(terms)
+fn process(
+    role: &Arc<dyn Role>,
+    setup: &Setup,
+    policy: ConsumerPolicy,
+    (transaction, dry_run): (Transaction, bool),
+) -> BoxFuture<'static, SingleReport> {
+    let context = RunContext::of(setup, policy);
+    let given = Given { transaction, dry_run, abort: setup.stop.abort.clone() };
+    Box::pin(single::process(Arc::clone(role), context, given))
 }
 
-fn not_begun<S: Steps>(error: Error) -> RunReport {
-    RunReport::new(S::NAME, Tally::default(), Instant::now().elapsed(), Ended::Failed(error))
+fn not_begun(role: &Arc<dyn Role>, error: Error) -> RunReport {
+    RunReport::new(role.info().task, Tally::default(), Instant::now().elapsed(), Ended::Failed(error))
 }

@@ -1,21 +1,22 @@
-//! What the lives of one loop have in common.
+//! What the transactions of one loop have in common.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dead_letters::DeadLetters;
 use super::drain::Drain;
-use crate::connector::{Disposition, Input, Output};
+use crate::connector::{Disposition, Input, Output, Receipt};
+use crate::error::Error;
 use crate::policy::{ConsumerPolicy, OnHandlerFailure};
-use crate::task::{Quota, Stop};
+use crate::task::{Quota, Setup, Stop};
 use crate::telemetry::Tally;
 use crate::telemetry::calls::Calls;
+use crate::telemetry::metrics::Meters;
 use crate::telemetry::traces::RunTrace;
 
 /// The kind of source that a task's own stream is.
 pub(super) const STREAM: &str = "stream";
-use crate::telemetry::metrics::Meters;
 
-/// What the lives of one loop have in common.
+/// What the transactions of one loop have in common.
 #[derive(Debug)]
 pub(super) struct RunContext {
     pub(super) policy: ConsumerPolicy,
@@ -24,23 +25,41 @@ pub(super) struct RunContext {
     pub(super) quota: Option<Arc<dyn Quota>>,
     /// What the deliveries come from; none outside of a loop.
     pub(super) source: Option<Input>,
-    /// Dead letters that wait for their next attempt, if a loop tries them apart from the lives.
+    /// Dead letters that wait for their next attempt, if a loop tries them apart from their transactions.
     pub(super) postponed: Option<Box<DeadLetters>>,
     /// Ends waits between attempts: fetch no more, finish what is in flight.
     pub(super) drain: Drain,
-    /// What the lives came to.
+    /// What the transactions came to.
     pub(super) tally: Mutex<Tally>,
-    /// How the lives are traced, if they are.
+    /// How the transactions are traced, if they are.
     pub(super) trace: Option<RunTrace>,
-    /// What the lives are measured by.
+    /// What the transactions are measured by.
     pub(super) meters: Meters,
     /// Counts the retries of calls that the task's code makes.
     pub(super) calls: Calls,
-    /// What a hybrid's outbound transactions live by.
+    /// What a hybrid's outbound transactions have in common.
     pub(super) outbound: Option<Box<Self>>,
 }
 
 impl RunContext {
+    /// The context of a loop under this policy; a hybrid's outbound transactions have a context of their own.
+    ///
+    /// # Errors
+    /// A dead-letter connector that the task does not have.
+    pub(super) fn of(setup: &Setup, policy: ConsumerPolicy) -> Result<Self, Error> {
+        let dead_letter = setup.dead_letter(&policy)?;
+        let mut context = Self::new(policy, dead_letter, &setup.stop);
+        context.quota.clone_from(&setup.quota);
+        if let (Some(_), Some(producer)) = (&setup.policies.consumer, &setup.policies.producer) {
+            let policy = producer.to_loop();
+            let dead_letter = setup.dead_letter(&policy)?;
+            let mut outbound = Self::new(policy, dead_letter, &setup.stop);
+            outbound.drain = context.drain.clone();
+            context.outbound = Some(Box::new(outbound));
+        }
+        Ok(context)
+    }
+
     pub(super) fn new(policy: ConsumerPolicy, dead_letter: Option<Output>, stop: &Stop) -> Self {
         let drain = Drain::by(stop.drain.child_token());
         Self {
@@ -58,7 +77,7 @@ impl RunContext {
         }
     }
 
-    /// Traces and measures the lives as those of a run of `task`, if the process does, and the outbound ones of a
+    /// Traces and measures the transactions as those of a run of `task`, if the process does, and the outbound ones of a
     /// hybrid with them.
     pub(super) fn watched(mut self, task: &'static str, source: &'static str, streaming: bool) -> Self {
         self.trace = RunTrace::begin(task, source, streaming);
@@ -71,7 +90,12 @@ impl RunContext {
         self
     }
 
-    /// What the lives came to so far.
+    /// Whether the source has lost hold of a delivery: the other side hands it out again.
+    pub(super) fn is_stale(&self, receipt: Option<&Receipt>) -> bool {
+        receipt.zip(self.source.as_ref()).is_some_and(|(receipt, source)| !source.holds_receipt(receipt))
+    }
+
+    /// What the transactions came to so far.
     pub(super) fn tally(&self) -> Tally {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -14,8 +14,8 @@ use super::Threads;
 pub(super) type Work = Box<dyn FnOnce() + Send>;
 
 thread_local! {
-    /// The seat whose future is being polled on this thread.
-    static SEAT: RefCell<Option<Arc<LaneThread>>> = const { RefCell::new(None) };
+    /// The lane thread whose future is being polled on this thread.
+    static CURRENT: RefCell<Option<Arc<LaneThread>>> = const { RefCell::new(None) };
 }
 
 /// A future and the thread in charge of it.
@@ -39,9 +39,9 @@ pub(super) struct State {
     pub(super) work: Option<Work>,
     /// The call that the thread in charge is in.
     pub(super) call: InCall,
-    /// Whom to wake when it returned, besides the seat's own future.
+    /// Whom to wake when it returned, besides the lane thread's own future.
     pub(super) caller: Option<Waker>,
-    /// Counts the threads of this seat; the last one is in charge.
+    /// Counts the threads of this lane thread; the last one is in charge.
     in_charge: u64,
     pub(super) panicked: Option<Box<dyn Any + Send>>,
     /// Keeps a paused clock from being advanced while there is something to do here.
@@ -54,7 +54,7 @@ pub(super) enum InCall {
     #[default]
     No,
     Waited,
-    GivenUp,
+    Abandoned,
 }
 
 enum Turn {
@@ -66,21 +66,21 @@ enum Turn {
 impl LaneThread {
     pub(super) fn take(future: BoxFuture<'static, ()>, threads: &Arc<Threads>) -> Arc<Self> {
         let state = State { future: Some(future), woken: true, ..State::default() };
-        let seat = Self {
+        let lane_thread = Self {
             state: Mutex::new(state),
             ready: Condvar::new(),
             runtime: Handle::current(),
             threads: Arc::clone(threads),
         };
-        let seat = Arc::new(seat);
-        seat.hold_clock(&mut seat.state());
-        seat.start_thread(0);
-        seat
+        let lane_thread = Arc::new(lane_thread);
+        lane_thread.hold_clock(&mut lane_thread.state());
+        lane_thread.start_thread(0);
+        lane_thread
     }
 
-    /// The seat whose future is being polled on this thread.
+    /// The lane thread whose future is being polled on this thread.
     pub(super) fn current() -> Option<Arc<Self>> {
-        SEAT.with_borrow(Clone::clone)
+        CURRENT.with_borrow(Clone::clone)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -88,9 +88,9 @@ impl LaneThread {
     }
 
     fn start_thread(self: &Arc<Self>, number: u64) {
-        let seat = Arc::clone(self);
+        let lane_thread = Arc::clone(self);
         let thread = std::thread::Builder::new().name("ergon-blocking".to_owned());
-        if let Err(error) = thread.spawn(move || seat.serve(number)) {
+        if let Err(error) = thread.spawn(move || lane_thread.serve(number)) {
             self.close(Some(Box::new(format!("the system gives no thread: {error}"))));
         }
     }
@@ -153,10 +153,10 @@ impl LaneThread {
 
     fn poll(self: &Arc<Self>, mut future: BoxFuture<'static, ()>) {
         let waker = Waker::from(Arc::clone(self));
-        let before = SEAT.replace(Some(Arc::clone(self)));
+        let before = CURRENT.replace(Some(Arc::clone(self)));
         let polled =
             catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
-        SEAT.replace(before);
+        CURRENT.replace(before);
         match polled {
             Ok(Poll::Pending) => {
                 let mut state = self.state();
@@ -185,7 +185,7 @@ impl LaneThread {
             drop(state);
             self.poll(future);
             let mut state = self.state();
-            if state.call == InCall::GivenUp {
+            if state.call == InCall::Abandoned {
                 state.call = InCall::No;
                 state.in_charge += 1;
                 let (number, over) = (state.in_charge, state.over);
@@ -199,7 +199,7 @@ impl LaneThread {
         }
     }
 
-    /// Ends the seat; what is left of the future is dropped.
+    /// Ends the lane thread; what is left of the future is dropped.
     fn close(&self, panicked: Option<Box<dyn Any + Send>>) {
         let mut state = self.state();
         state.over = true;
@@ -234,15 +234,15 @@ impl Wake for LaneThread {
         let waits = state.waits;
         drop(state);
         if beside {
-            let seat = Arc::clone(&self);
-            self.runtime.spawn(async move { seat.poll_beside() });
+            let lane_thread = Arc::clone(&self);
+            self.runtime.spawn(async move { lane_thread.poll_beside() });
         } else if waits {
             self.ready.notify_one();
         }
     }
 }
 
-/// Ends a seat when whoever waits for it does not any more.
+/// Ends a lane thread when whoever waits for it does not any more.
 pub(super) struct Leaving(pub(super) Arc<LaneThread>);
 
 impl Drop for Leaving {

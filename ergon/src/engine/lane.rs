@@ -1,0 +1,245 @@
+//! A lane: takes one delivery after the other through the steps of the task.
+//!
+//! As many lanes as `concurrency` live as long as the run. A lane takes the next delivery itself, or fetches for all
+//! when there is none, so nothing is spawned, boxed or handed over for a single transaction.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::task::coop::consume_budget;
+use tokio::time::Instant;
+
+use super::clock::Clock;
+use super::completed::Completed;
+use super::fetch::fetch;
+use super::finished::Finished;
+use super::lease::Leased;
+use super::processing::Processing;
+use super::run_context::RunContext;
+use super::run_state::{RunGuard, RunState};
+use super::settle::in_turn;
+use super::slots::{Fetched, InFlight, Next};
+use super::steps::RoleInfo;
+use crate::connector::{Delivery, Receipt};
+use crate::transaction::{Transaction, panic};
+
+/// A lane of a loop.
+pub(super) struct Lane {
+    guard: LaneGuard,
+    number: usize,
+    clock: Clock,
+    pace: Pace,
+    /// A transaction that ends before this time is quick.
+    soon: Option<Instant>,
+}
+
+/// What a lane holds: to be given back, unless its processing says otherwise. What is dropped on the way is given back
+/// too.
+struct LaneGuard {
+    run: Arc<RunGuard>,
+    running: Option<InFlight>,
+    /// For all lanes, until it is handed in.
+    fetched: Option<Fetched>,
+}
+
+/// A delivery that a lane was given.
+pub(super) struct Given<'a> {
+    context: &'a RunContext,
+    transaction: &'a Transaction,
+    receipt: Option<&'a Receipt>,
+    completed: &'a mut Completed,
+    clock: &'a mut Clock,
+}
+
+impl<'a> Given<'a> {
+    #[inline]
+    pub(super) fn process(self, role: RoleInfo) -> Processing<'a> {
+        let Self { context, transaction, receipt, completed, clock } = self;
+        Processing::new(role, context, (transaction, receipt), completed, clock)
+    }
+}
+
+/// How a lane goes from one delivery to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// The latest transaction waited, or took its time: the lane wakes another lane if there is more to do, and lets
+    /// others run on its thread after each turn.
+    Steady,
+    /// The latest transaction was over before another thread could have been woken: the lane takes the next one without
+    /// waking another lane, settles many together, and lets others run only after [`Self::TURNS`] turns.
+    Quick { turns: u32 },
+}
+
+impl Pace {
+    /// Letting others run wakes another thread, to look for work, and the lane may go on there.
+    const TURNS: u32 = 16;
+
+    fn is_quick(self) -> bool {
+        matches!(self, Self::Quick { .. })
+    }
+
+    /// Takes in whether the latest transaction was quick.
+    fn ran(&mut self, quick: bool) {
+        match self {
+            _ if !quick => *self = Self::Steady,
+            Self::Steady => *self = Self::Quick { turns: 0 },
+            Self::Quick { .. } => (),
+        }
+    }
+
+    /// Takes in that a turn is over; says whether others are let run now.
+    fn lets_others_run(&mut self) -> bool {
+        let Self::Quick { turns } = self else { return true };
+        *turns = turns.wrapping_add(1);
+        turns.is_multiple_of(Self::TURNS)
+    }
+}
+
+impl Lane {
+    pub(super) fn new(run: Arc<RunGuard>, number: usize) -> Self {
+        let guard = LaneGuard { run, running: None, fetched: None };
+        let mut clock = Clock::starting_now();
+        clock.rest();
+        Self { guard, number, clock, pace: Pace::Steady, soon: None }
+    }
+
+    /// Hands in what the lane finished and fetched, and says what it is to do next.
+    pub(super) fn next(&mut self) -> Next {
+        let LaneGuard { run, running, fetched } = &mut self.guard;
+        run.slots.next(running, fetched.take(), self.pace.is_quick())
+    }
+
+    /// Begins to process the delivery that the lane was given; none if its lease is lost.
+    #[inline]
+    pub(super) fn begin(&mut self) -> Option<(Given<'_>, Watch<'_>)> {
+        let LaneGuard { run, running, .. } = &mut self.guard;
+        let run: &RunState = run;
+        let Finished { transaction, receipt, completed } = &mut running.as_mut()?.finished;
+        let (transaction, receipt) = (&*transaction, receipt.as_ref());
+        self.clock.resume();
+        self.soon = self.clock.mark.checked_add(run.quick_limit);
+        let leased = Leased::by(receipt);
+        if leased.is_lost() {
+            return None;
+        }
+        let clock = &mut self.clock;
+        let given = Given { context: &run.context, transaction, receipt, completed, clock };
+        Some((given, Watch { run, lane: self.number, quick: self.pace.is_quick(), leased }))
+    }
+
+    /// Takes in that a processing is over; `whole` says whether it came to its end, or was cancelled on the way.
+    pub(super) fn ended(&mut self, whole: bool) {
+        if !whole {
+            self.clock.rest();
+            if let Some(InFlight { finished, .. }) = &mut self.guard.running {
+                finished.completed = Completed::aborted();
+            }
+        }
+        self.pace.ran(whole && self.soon.is_some_and(|soon| self.clock.mark < soon));
+    }
+
+    /// Settles, fetches for all lanes, or waits.
+    pub(super) async fn turn_to(&mut self, next: Next) {
+        let run: &RunState = &self.guard.run;
+        match next {
+            Next::Settle => in_turn(run).await,
+            Next::Fetch(asked) => {
+                let deliveries = fetch(run, asked).await;
+                self.guard.fetched = Some(Fetched { asked, deliveries });
+            }
+            Next::Wait => run.slots.wait().await,
+            Next::Run | Next::End => (),
+        }
+        self.clock.rest();
+    }
+
+    /// Lets others run on this thread once in a while, also when nothing here ever waits.
+    pub(super) async fn let_others_run(&mut self) {
+        if self.pace.lets_others_run() {
+            consume_budget().await;
+        }
+    }
+}
+
+impl Drop for LaneGuard {
+    fn drop(&mut self) {
+        let running = self.running.take().and_then(|running| running.finished.receipt);
+        let fetched = self.fetched.take().into_iter().flat_map(|fetched| fetched.deliveries);
+        for receipt in running.into_iter().chain(fetched.map(Delivery::into_receipt)) {
+            self.run.input.give_back(receipt);
+        }
+    }
+}
+
+/// Watches over the processing of one transaction in a lane.
+pub(super) struct Watch<'a> {
+    run: &'a RunState,
+    lane: usize,
+    /// The lane has woken no other lane when it took the delivery; it does if the processing waits.
+    quick: bool,
+    leased: Leased<'a>,
+}
+
+impl Watch<'_> {
+    /// Polls the processing to its end; `false` if it was cancelled on the way. A processing that is over at once wakes
+    /// no lane and watches nothing.
+    pub(super) async fn poll(
+        self,
+        processing: &mut (dyn FnMut(Option<&mut Context<'_>>) -> Poll<()> + Send),
+    ) -> bool {
+        let (mut first, mut wakes) = (true, self.quick);
+        let whole = poll_fn(|context| {
+            let mut poll = || processing(Some(context)).is_ready();
+            let ready = if std::mem::take(&mut first) { Ok(poll()) } else { panic::guard(poll) };
+            match ready {
+                Ok(true) => return Poll::Ready(true),
+                Ok(false) => (),
+                Err(_) => return Poll::Ready(false),
+            }
+            if std::mem::take(&mut wakes) {
+                self.run.slots.wake_another();
+            }
+            if self.leased.poll_lost(context).is_ready() {
+                return Poll::Ready(false);
+            }
+            self.run.aborted.poll(self.lane, context.waker()).map(|()| false)
+        })
+        .await;
+        if !whole {
+            // A handler that is cancelled may panic when it is dropped.
+            let _ = panic::guard(|| processing(None));
+        }
+        whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::memory::{Memory, MemoryQueue};
+    use crate::connector::{Context, FetchRequest, Input};
+    use crate::policy::ConsumerPolicy;
+    use crate::task::Stop;
+
+    #[tokio::test]
+    async fn a_delivery_that_is_dropped_in_its_lane_is_given_back_by_the_next_settle() {
+        let queue = MemoryQueue::new();
+        queue.extend(["running", "fetched"].map(|id| Transaction::new(id, &1).unwrap()));
+        let input = Input::new(Arc::new(Memory::new(Arc::clone(&queue))), &Context::new("t", "input"));
+        let stop = Stop::default();
+        let context = RunContext::new(ConsumerPolicy::DEFAULT, None, &stop);
+        let run = Arc::new(RunGuard::new(Arc::new(RunState::new("t", context, (input, None), &stop))));
+        let input = run.input.clone();
+        let delivery = run.input.fetch_held(&FetchRequest::new(1)).await.unwrap().remove(0);
+        let mut lane = Lane::new(Arc::clone(&run), 0);
+        lane.guard.fetched = Some(Fetched { asked: 1, deliveries: vec![delivery] });
+        assert!(matches!(lane.next(), Next::Run));
+        let deliveries = run.input.fetch_held(&FetchRequest::new(1)).await.unwrap();
+        lane.guard.fetched = Some(Fetched { asked: 1, deliveries });
+        drop(lane);
+        assert_eq!(queue.inspect().handed_out, 2);
+        input.settle(Vec::new()).await.unwrap();
+        assert_eq!((queue.inspect().handed_out, queue.inspect().waiting), (0, 2));
+    }
+}

@@ -1,0 +1,47 @@
+//! A hybrid's outbound transactions: each goes through the steps of the producer.
+
+use super::clock::Clock;
+use super::completed::Completed;
+use super::concurrently::run_concurrently;
+use super::lifecycle::Outcome;
+use super::processing::Processing;
+use super::run_context::RunContext;
+use super::steps::{Steps, Through};
+use super::worker::run_steps;
+use crate::connector::Disposition;
+use crate::transaction::{Result, Transaction, TransactionError};
+
+/// Takes transactions through the steps of `producer`; done when every one of them is through.
+pub(super) async fn outbound<S: Steps>(
+    producer: &S,
+    context: &RunContext,
+    transactions: &[Transaction],
+) -> Result<Through> {
+    let one = |transaction: Transaction| async move {
+        let (mut clock, mut completed) = (Clock::starting_now(), Completed::aborted());
+        let given = (&transaction, None);
+        run_steps(producer, &mut Processing::new(S::INFO, context, given, &mut completed, &mut clock)).await;
+        context.count(S::INFO.task, &transaction, &completed);
+        went(&transaction, completed)
+    };
+    // A producer that blocks has the one thread of the lane.
+    let limit = if S::INFO.blocking { 1 } else { context.policy.concurrency };
+    let through = run_concurrently(transactions.iter().cloned(), limit, one).await.into_result()?;
+    Ok(if through.contains(&Through::Abandoned) { Through::Abandoned } else { Through::Whole })
+}
+
+/// How far an outbound transaction came, or why its inbound transaction has failed; in the category of its own error.
+fn went(transaction: &Transaction, completed: Completed) -> Result<Through> {
+    let disposition = match (completed.outcome, completed.disposition) {
+        (Outcome::Aborted, _) => return Ok(Through::Abandoned),
+        (_, Disposition::Ack) => return Ok(Through::Whole),
+        (_, disposition) => disposition.as_str(),
+    };
+    let message = format!("outbound transaction {} did not go through ({disposition})", transaction.id());
+    Err(match completed.failure.map(|failure| failure.error) {
+        Some(error) => {
+            TransactionError::new(error.category(), format!("{message}: {error}")).with_source(error)
+        }
+        None => TransactionError::system(message),
+    })
+}

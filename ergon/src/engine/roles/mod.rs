@@ -1,0 +1,21 @@
+//! The roles of a task: consumer, producer, hybrid, and their blocking forms.
+
+mod blocking;
+mod consumer;
+mod hybrid;
+mod producer;
+
+use serde_json::Value;
+
+pub(super) use blocking::{BlockingConsuming, BlockingProducing};
+pub(super) use consumer::Consuming;
+pub(super) use hybrid::Hybrid;
+pub(super) use producer::Producing;
+
+/// How the output of the first step is shown by `process-transaction`.
+pub(super) type Show<O> = fn(&O) -> Option<Value>;
+
+/// Shows nothing.
+pub(super) fn nothing<O>(_: &O) -> Option<Value> {
+    None
+}
