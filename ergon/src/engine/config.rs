@@ -9,7 +9,7 @@ use super::buffer::{Pump, stream_source};
 use super::consume::consume;
 use super::execute::{Execute, ExecuteTask};
 use super::exit::{exit, leave};
-use super::produce::{Pull, produce};
+use super::produce::{ProducerStream, Pull, produce};
 use super::role::Role;
 use super::roles::{BlockingConsuming, BlockingProducing, Consuming, Hybrid, Producing, Show, nothing};
 use super::run_context::RunContext;
@@ -196,8 +196,8 @@ impl Runnable for Produces {
             let report = match RunContext::of(&setup, policy) {
                 Ok(context) => {
                     let (input, pulled, pump) = stream_source(self.role.info().task);
-                    let pull = (self.pull)(pump);
-                    produce(&self.role, (input, pulled), pull, context, (&setup.stop, &setup.monitor)).await
+                    let stream = ProducerStream { input, pulled, pull: (self.pull)(pump) };
+                    produce(&self.role, stream, context, &setup.stop, &setup.monitor).await
                 }
                 Err(error) => not_begun(&self.role, error),
             };

@@ -15,7 +15,7 @@ use super::blocked::watched;
 use super::buffer::{Pump, stream_source};
 use super::consume::consume;
 use super::exit::{bounded, leave};
-use super::produce::{Pull, produce};
+use super::produce::{ProducerStream, Pull, produce};
 use super::role::Role;
 use super::roles::{BlockingConsuming, BlockingProducing, Consuming, Producing, nothing};
 use super::run_context::RunContext;
@@ -212,8 +212,8 @@ impl Run {
         context.outbound = None;
         let going = self.begin().await;
         let (input, pulled, pump) = stream_source(role.info().task);
-        let loops = (&going.stop, &self.setup.monitor);
-        self.ended(produce(&role, (input, pulled), pull(pump), context, loops).await)
+        let stream = ProducerStream { input, pulled, pull: pull(pump) };
+        self.ended(produce(&role, stream, context, &going.stop, &self.setup.monitor).await)
     }
 
     /// Begins a loop, when what was dropped before it is given back.

@@ -15,14 +15,12 @@ use super::completed::Completed;
 use super::fetch::fetch;
 use super::finished::Finished;
 use super::lease::Leased;
-use super::processing::Processing;
-use super::run_context::RunContext;
+use super::processing::Given;
 use super::run_state::{RunGuard, RunState};
 use super::settle::in_turn;
 use super::slots::{Fetched, InFlight, Next};
-use super::steps::RoleInfo;
-use crate::connector::{Delivery, Receipt};
-use crate::transaction::{Transaction, panic};
+use crate::connector::Delivery;
+use crate::transaction::panic;
 
 /// A lane of a loop.
 pub(super) struct Lane {
@@ -41,23 +39,6 @@ struct LaneGuard {
     running: Option<InFlight>,
     /// For all lanes, until it is handed in.
     fetched: Option<Fetched>,
-}
-
-/// A delivery that a lane was given.
-pub(super) struct Given<'a> {
-    context: &'a RunContext,
-    transaction: &'a Transaction,
-    receipt: Option<&'a Receipt>,
-    completed: &'a mut Completed,
-    clock: &'a mut Clock,
-}
-
-impl<'a> Given<'a> {
-    #[inline]
-    pub(super) fn process(self, role: RoleInfo) -> Processing<'a> {
-        let Self { context, transaction, receipt, completed, clock } = self;
-        Processing::new(role, context, (transaction, receipt), completed, clock)
-    }
 }
 
 /// How a lane goes from one delivery to the next.
@@ -219,8 +200,10 @@ mod tests {
     use super::*;
     use crate::connector::memory::{Memory, MemoryQueue};
     use crate::connector::{Context, FetchRequest, Input};
+    use crate::engine::run_context::RunContext;
     use crate::policy::ConsumerPolicy;
     use crate::task::Stop;
+    use crate::transaction::Transaction;
 
     #[tokio::test]
     async fn a_delivery_that_is_dropped_in_its_lane_is_given_back_by_the_next_settle() {

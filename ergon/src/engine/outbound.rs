@@ -4,7 +4,7 @@ use super::clock::Clock;
 use super::completed::Completed;
 use super::concurrently::run_concurrently;
 use super::lifecycle::Outcome;
-use super::processing::Processing;
+use super::processing::{Given, Processing};
 use super::run_context::RunContext;
 use super::steps::{Steps, Through};
 use super::worker::run_steps;
@@ -19,8 +19,14 @@ pub(super) async fn outbound<S: Steps>(
 ) -> Result<Through> {
     let one = |transaction: Transaction| async move {
         let (mut clock, mut completed) = (Clock::starting_now(), Completed::aborted());
-        let given = (&transaction, None);
-        run_steps(producer, &mut Processing::new(S::INFO, context, given, &mut completed, &mut clock)).await;
+        let given = Given {
+            context,
+            transaction: &transaction,
+            receipt: None,
+            completed: &mut completed,
+            clock: &mut clock,
+        };
+        run_steps(producer, &mut Processing::new(S::INFO, given)).await;
         context.count(S::INFO.task, &transaction, &completed);
         went(&transaction, completed)
     };

@@ -40,6 +40,17 @@ pub(super) struct Processing<'a> {
     completed: &'a mut Completed,
 }
 
+/// A transaction to be processed, and what that needs.
+pub(super) struct Given<'a> {
+    pub(super) context: &'a RunContext,
+    pub(super) transaction: &'a Transaction,
+    pub(super) receipt: Option<&'a Receipt>,
+    /// Where it is written down what became of the transaction.
+    pub(super) completed: &'a mut Completed,
+    /// Its mark says when the processing begins.
+    pub(super) clock: &'a mut Clock,
+}
+
 /// How far a transaction goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
@@ -79,13 +90,8 @@ pub(super) struct StepRunner<'a> {
 
 impl<'a> Processing<'a> {
     /// Begins to process a transaction, at the time that the clock is marked with.
-    pub(super) fn new(
-        role: RoleInfo,
-        context: &'a RunContext,
-        (transaction, receipt): (&'a Transaction, Option<&'a Receipt>),
-        completed: &'a mut Completed,
-        clock: &'a mut Clock,
-    ) -> Self {
+    pub(super) fn new(role: RoleInfo, given: Given<'a>) -> Self {
+        let Given { context, transaction, receipt, completed, clock } = given;
         let (trace, recording) = match &context.trace {
             Some(trace) => {
                 let (place, recording) = trace.transaction(transaction, receipt.and_then(Receipt::batch));

@@ -25,17 +25,27 @@ pub(super) trait Pull: Steps {
     fn pull(self: Arc<Self>, pump: Pump) -> impl Future<Output = ()> + Send;
 }
 
-/// Runs a producer's loop to its end: the source is its stream, which `pull` pulls.
+/// A stream as the source of a loop.
+pub(super) struct ProducerStream<'a> {
+    pub(super) input: Input,
+    /// What the stream has made.
+    pub(super) pulled: Arc<dyn Pulled>,
+    /// Pulls the stream, as long as it is asked to.
+    pub(super) pull: BoxFuture<'a, ()>,
+}
+
+/// Runs a producer's loop to its end: the source is its stream.
 ///
 /// # Cancel safety
 /// As of [`consume`].
 pub(super) async fn produce(
     role: &Arc<dyn Role>,
-    (input, pulled): (Input, Arc<dyn Pulled>),
-    pull: BoxFuture<'_, ()>,
+    stream: ProducerStream<'_>,
     context: RunContext,
-    (stop, monitor): (&Stop, &Monitor),
+    stop: &Stop,
+    monitor: &Monitor,
 ) -> RunReport {
+    let ProducerStream { input, pulled, pull } = stream;
     let task = role.info().task;
     // Also when this future is dropped.
     let _closes = Closes { task, pulled: Arc::clone(&pulled) };

@@ -9,7 +9,7 @@ use super::blocking::{Threads, on_threads};
 use super::clock::Clock;
 use super::completed::{Completed, StepRun};
 use super::lifecycle::Outcome;
-use super::processing::{Extent, Processing, StepRuns};
+use super::processing::{self, Extent, Processing, StepRuns};
 use super::role::Role;
 use super::run_context::RunContext;
 use crate::error::Error;
@@ -50,8 +50,14 @@ async fn one(role: &dyn Role, context: &RunContext, given: &Given) -> SingleRepo
     let Given { transaction, dry_run, abort } = given;
     let mut report = SingleReport::new(transaction.id());
     let (mut clock, mut completed) = (Clock::starting_now(), Completed::aborted());
-    let given = (transaction, None);
-    let mut processing = Processing::new(role.info(), context, given, &mut completed, &mut clock);
+    let given = processing::Given {
+        context,
+        transaction,
+        receipt: None,
+        completed: &mut completed,
+        clock: &mut clock,
+    };
+    let mut processing = Processing::new(role.info(), given);
     processing.extent = if *dry_run { Extent::FirstStep } else { Extent::Shown };
     let mut interrupted = !is_whole(role, &mut processing, abort).await;
     report.output = processing.shown.take().map(|shown| *shown);

@@ -28,7 +28,7 @@ pub(super) async fn work<S: Steps>(steps: Arc<S>, mut lane: Lane) {
             Next::Run => {
                 let whole = match lane.begin() {
                     Some((given, watch)) => {
-                        let mut processing = given.process(S::INFO);
+                        let mut processing = Processing::new(S::INFO, given);
                         let whole = {
                             let mut running = pin!(Some(run_steps(steps.as_ref(), &mut processing)));
                             watch.poll(&mut |context| drive(running.as_mut(), context)).await
