@@ -383,8 +383,8 @@ fn the_guide_has_the_row_of_every_key() {
         assert_eq!(keys.len(), policy.keys().len());
         let (before, section) = right.split_once(heading).unwrap();
         let (text, table) = section.split_once("|---|---|---|---|\n").unwrap();
-        let end = table.find("\n\n").unwrap() + 1;
-        right = format!("{before}{heading}{text}|---|---|---|---|\n{}{}", rows(policy), &table[end..]);
+        let (_, rest) = table.split_once("\n\n").unwrap();
+        right = format!("{before}{heading}{text}|---|---|---|---|\n{}\n{rest}", rows(policy));
     }
     if right != guide {
         std::fs::write(path, right).unwrap();

@@ -115,7 +115,7 @@ mod tests {
 
     impl Model {
         fn position(&self) -> u64 {
-            (self.first..).find(|position| !self.settled.contains(position)).unwrap()
+            (self.first..u64::MAX).find(|position| !self.settled.contains(position)).unwrap()
         }
 
         fn settle(&mut self, position: u64) -> bool {

@@ -39,7 +39,7 @@ pub trait Extend<T>: Send + Sync + 'static {
 
 /// The leases of all deliveries that a source has handed out and that are not settled.
 ///
-/// Systems such as SQS, JetStream and a queue in a table take a delivery back after a time: its visibility timeout, its
+/// Systems such as SQS, `JetStream` and a queue in a table take a delivery back after a time: its visibility timeout, its
 /// ack wait, its lease. This keeper extends each lease at a third of its length, for as long as the delivery is in the
 /// worker: fetched and not begun, in process, waiting for a retry or for its dead letter. So a handler of ten minutes
 /// with a lease of thirty seconds runs once. Leases that fall due together are extended in one call.

@@ -448,7 +448,7 @@ mod tests {
 
         const PURPOSE: &'static str = "test";
 
-        fn connector(&self) -> &str {
+        fn connector(&self) -> &'static str {
             "task.slot"
         }
 
