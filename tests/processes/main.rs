@@ -8,5 +8,6 @@ mod health;
 mod metrics;
 mod progress;
 mod stop;
+#[expect(clippy::float_cmp, reason = "what is counted is whole")]
 mod telemetry;
 mod workers;
