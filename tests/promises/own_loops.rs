@@ -96,9 +96,6 @@ async fn what_a_dropped_loop_held_comes_again_in_the_next_on_several_threads() {
 
 #[tokio::test(start_paused = true)]
 async fn a_loop_that_is_over_leaves_no_memory_behind() {
-    if !ergon_tests::alone("own_loops::a_loop_that_is_over_leaves_no_memory_behind") {
-        return;
-    }
     static STATM: Mutex<Vec<usize>> = Mutex::new(Vec::new());
     fn rss() -> usize {
         std::fs::read_to_string("/proc/self/statm")
@@ -131,6 +128,9 @@ async fn a_loop_that_is_over_leaves_no_memory_behind() {
             STATM.lock().unwrap().push(rss());
             Ok(())
         }
+    }
+    if !ergon_tests::alone("own_loops::a_loop_that_is_over_leaves_no_memory_behind") {
+        return;
     }
     testing::run(Many::config(ManyWiring { input: MemoryConfig::new("own-loops-memory") })).await.unwrap();
     let seen = STATM.lock().unwrap().clone();
