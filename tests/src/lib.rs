@@ -23,6 +23,10 @@ mod excel_guide {}
 mod json_lines_guide {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/connectors/memory.md")]
+mod memory {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/connectors/rabbitmq.md")]
 mod rabbitmq_guide {}
 

@@ -1,6 +1,5 @@
 //! The business logic.
 
-use ergon::connector::ConnectorError;
 use ergon::prelude::*;
 
 use super::errors::OrderError;
@@ -53,6 +52,7 @@ fn price(order: &Order) -> Result<Receipt, OrderError> {
 
 #[cfg(test)]
 mod tests {
+    use ergon::connector::ConnectorError;
     use ergon::testing::{self, Fault, Script};
 
     use super::*;
