@@ -1,5 +1,6 @@
 //! Every rule of a connector, tried with ACME as lists in this process.
 
+use ergon::connector::ConnectorConfig;
 use ergon::prelude::*;
 use ergon::testing::conformance::{self, Capabilities, Fixture};
 

@@ -1,6 +1,5 @@
 // errors: 1
 use ergon::connector::Connector;
-use ergon::prelude::*;
 
 #[derive(Connector)]
 #[connector(source)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use ergon::connector::prelude::*;
 use ergon::prelude::*;
-use ergon::service::Service;
+use ergon::service::{Service, ServiceConfig};
 
 /// Talks to Acme.
 #[derive(Service)]

@@ -1,5 +1,4 @@
 // `$crate` in `crate = …` is that of the macro, not of whoever uses it.
-use ergon::connector::Count;
 use ergon::prelude::*;
 
 pub use ::ergon as re_exported;

@@ -1,5 +1,4 @@
 // errors: 1
-use ergon::prelude::*;
 
 #[ergon::run_fn(max_attempts = 3)]
 struct Stock;

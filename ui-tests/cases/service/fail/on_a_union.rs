@@ -1,5 +1,4 @@
 // errors: 1
-use ergon::prelude::*;
 use ergon::service::Service;
 
 #[derive(Service)]

@@ -3,8 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use ergon::prelude::*;
-use ergon::service::Service;
+use ergon::service::{Service, ServiceConfig};
 
 /// The inner one.
 #[derive(Service)]

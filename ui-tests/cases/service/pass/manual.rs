@@ -1,5 +1,5 @@
 use ergon::prelude::*;
-use ergon::service::{Service, ServiceError};
+use ergon::service::{Service, ServiceConfig, ServiceError};
 
 #[derive(Service)]
 #[service(manual)]

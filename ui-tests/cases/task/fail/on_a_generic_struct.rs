@@ -1,5 +1,4 @@
 // errors: 1
-use ergon::prelude::*;
 
 #[ergon::task(connectors(input))]
 struct Orders<T> { t: T }
