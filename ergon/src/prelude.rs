@@ -11,6 +11,7 @@ pub use crate::connector::configs::*;
 pub use crate::connector::{Disposition, Duplex, Input, Output, Sink, Source};
 pub use crate::engine::{Execute, Run};
 pub use crate::policy::{ConsumerPolicy, ProducerPolicy, RetryPolicy};
+pub use crate::service::ServiceConfig;
 #[cfg(feature = "http")]
 pub use crate::service::http::{HttpConfig, HttpError, HttpService, HttpServiceConfig};
 #[cfg(feature = "openai")]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use ergon::prelude::*;
-use ergon::service::ServiceConfig as _;
 use ergon::service::openai::{OpenaiError, Prompt, Schema};
 use ergon_tests::web::{Server, Step, answer, json};
 use futures_util::StreamExt;

@@ -336,7 +336,7 @@ impl Output {
     /// # Errors
     /// The sink's own error, as a system error. Some of them may have been handed over:
     /// [`downcast_ref::<ConnectorError>`](crate::TransactionError::downcast_ref) and
-    /// [`fate`](ConnectorError::fate) tell which.
+    /// [`fate`](ConnectorError::outcome) tell which.
     ///
     /// # Cancel safety
     /// When cancelled, any of them may have been handed over or not.

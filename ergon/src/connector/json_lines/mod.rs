@@ -12,7 +12,7 @@
 //! use ergon::prelude::*;
 //!
 //! # let folder = tempfile::tempdir()?;
-//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let path = folder.path().join("orders.jsonl");
 //! let orders = JsonLinesConfig::new(path).build(&Context::new("example", "orders"))?;
 //! orders.open().await?;

@@ -68,10 +68,10 @@ impl CallError for ConnectorError {
 /// use ergon::connector::ConnectorError;
 /// use ergon::connector::kit::{Batcher, Call};
 ///
-/// #[derive(Default)]
-/// struct Commits(AtomicUsize);
+/// #[derive(Clone, Default)]
+/// struct Commits(Arc<AtomicUsize>);
 ///
-/// impl Call<u32> for Arc<Commits> {
+/// impl Call<u32> for Commits {
 ///     type Error = ConnectorError;
 ///
 ///     async fn call(&self, rows: Vec<u32>) -> Result<(), ConnectorError> {
@@ -82,8 +82,8 @@ impl CallError for ConnectorError {
 /// }
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// let commits = Arc::new(Commits::default());
-/// let batcher = Batcher::new(Arc::clone(&commits), 64);
+/// let commits = Commits::default();
+/// let batcher = Batcher::new(commits.clone(), 64);
 /// let rows: Vec<_> = (0..64).map(|row| batcher.add(row)).collect();
 /// for row in rows {
 ///     row.await?;

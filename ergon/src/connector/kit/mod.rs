@@ -10,7 +10,7 @@
 //! | [`Unacked`] | remembers what waits and what is handed out, puts given back transactions in their place | sources whose other side keeps no account: files, lists |
 //! | [`Frontier`] | finds up to where all positions are settled | logs with offsets, acknowledgements for several tags |
 //! | [`Leases`] | extends leases, cancels the handler of a lost one | queues that take a delivery back after a time |
-//! | [`file`] | opens, reads, follows, locks and writes a file; a format is a parser and an encoder | connectors of files |
+//! | [`mod@file`] | opens, reads, follows, locks and writes a file; a format is a parser and an encoder | connectors of files |
 //! | [`Batcher`] | batches concurrent calls into one | sinks that pay by the commit, the flush or the request |
 //!
 //! The example of each type shows it at work. `docs/connectors.md` has the rules that a connector keeps, and

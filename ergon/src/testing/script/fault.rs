@@ -28,7 +28,7 @@ use crate::connector::{ConnectorError, ItemOutcome};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The call fails with this error. A settlement or transaction whose [fate](ConnectorError::fate) it calls done has
+    /// The call fails with this error. A settlement or transaction whose [fate](ConnectorError::outcome) it calls done has
     /// arrived, the others have not; a fetch hands nothing out.
     Fails(ConnectorError),
     /// The link dies before the call arrives: nothing is handed out, settled or taken, and the error says
