@@ -360,7 +360,8 @@ const FOREIGN: [&str; 7] = ["ERGON_ORDERS__HOST", "Err", "PriceOrders", "XConfig
 fn gone<'n>(names: &[&'n str], code: &str) -> BTreeSet<&'n str> {
     let known: BTreeSet<_> = words(code).collect();
     let declared = |name: &str| {
-        ["fn ", "pub "].iter().any(|word| {
+        // A function, a field, or a key of a policy.
+        ["fn ", "pub ", "both ", "consumer ", "producer "].iter().any(|word| {
             let wanted = format!("{word}{name}");
             let mut ends = code.match_indices(&wanted).map(|(at, found)| at + found.len());
             ends.any(|end| code.as_bytes().get(end).is_some_and(|next| b"(<:".contains(next)))

@@ -1,5 +1,6 @@
 //! Every rule of a connector, tried with ACME as lists in this process.
 
+use ergon::connector::prelude::*;
 use ergon::prelude::*;
 use ergon::testing::conformance::{self, Capabilities, Fixture};
 
@@ -14,7 +15,7 @@ impl Fixture for Lists {
     async fn filled(&self, place: &str, transactions: Vec<Transaction>) -> AcmeApiConfig {
         let client = AcmeApiClientConfig { url: place.to_owned() };
         let config = AcmeApiConfig { client, page_size: 100 };
-        let connector = config.build(&ergon::connector::Context::new("test", "output")).unwrap();
+        let connector = config.build(&Context::new("test", "output")).unwrap();
         connector.dispatch(transactions).await.unwrap();
         config
     }
