@@ -25,12 +25,14 @@ struct GateService {
 }
 
 impl GateService {
-    /// Says that somebody is here, and waits to be let through.
+    /// Adds the process to those that have arrived, and waits to be let through.
     async fn pass(&self) -> Result<()> {
         if self.gate.is_empty() {
             return Ok(());
         }
-        std::fs::write(&self.arrived, "").system()?;
+        let arrived = std::fs::File::options().create(true).append(true).open(&self.arrived);
+        let process = format!("{}\n", std::process::id());
+        arrived.and_then(|mut file| file.write_all(process.as_bytes())).system()?;
         while !Path::new(&self.gate).exists() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
