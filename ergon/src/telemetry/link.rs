@@ -56,13 +56,15 @@ impl LinkRefused<'_> {
     }
 }
 
-/// The other side takes nothing over a connection at present, or takes it again.
+/// The broker takes nothing over a connection at present, or takes it again.
+#[cfg(feature = "rabbitmq")]
 pub(crate) struct LinkBlocked<'a> {
     pub(crate) connector: &'a str,
     /// Why it takes nothing; none if it takes it again.
     pub(crate) reason: Option<&'a str>,
 }
 
+#[cfg(feature = "rabbitmq")]
 impl LinkBlocked<'_> {
     pub(crate) fn emit(self) {
         let Self { connector, reason } = self;
