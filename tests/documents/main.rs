@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod book;
+mod glossary;
 mod observability;
 mod scaffold;
 mod semantics;
