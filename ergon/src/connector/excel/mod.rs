@@ -18,10 +18,10 @@
 //! another name fails.
 //!
 //! During a run the rows are in `<path>.partial`, one JSON line each. When the sink is closed, it writes a new
-//! workbook with the old rows and the new rows below them, which replaces the old one in one step. With `append =
-//! false` the new workbook has the new rows alone. Because the sink writes the whole workbook again, it adds rows
-//! only to a workbook with a single sheet of plain cells. A workbook with other sheets, formulas or formats is
-//! refused at the start.
+//! workbook with the old rows and the new rows below them, which replaces the old one in one step. The setting
+//! `append = false` leaves the old rows out. Because the sink writes the whole workbook again, it adds rows only to a
+//! workbook with a single sheet of plain cells. A workbook with other sheets, formulas or formats is refused at the
+//! start.
 //!
 //! After a crash the workbook is unchanged. The next run starts with the rows in `.partial`, and leaves out rows with
 //! the same id and content that its source delivers again. Remove that file to start without these rows. A workbook

@@ -54,8 +54,8 @@ pub(super) struct NewRows<'a> {
     pub(super) mark: Option<&'a str>,
 }
 
-/// Writes the workbook next to its path, and moves it there when it is complete. Keeps the existing rows if the
-/// config keeps them.
+/// Writes the workbook next to its path, and moves it there when it is complete. Keeps the existing rows
+/// unless `append = false`.
 pub(super) fn write(config: &ExcelConfig, new: NewRows<'_>) -> Result<(), ConnectorError> {
     let path: &Path = &config.path;
     let mut beside = path.as_os_str().to_owned();
