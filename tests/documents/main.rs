@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod book;
+mod connectors;
 mod glossary;
 mod observability;
 mod scaffold;

@@ -583,3 +583,9 @@ fn the_page_of_the_command_line_says_what_happens() {
     let folder = TempDir::new().unwrap();
     Walk::new(folder.path(), "shop").through("cli.md");
 }
+
+#[test]
+fn the_page_of_dead_letters_says_what_happens() {
+    let folder = TempDir::new().unwrap();
+    Walk::new(folder.path(), "store").through("dead-letters.md");
+}

@@ -13,7 +13,7 @@
 //! | [`mod@file`] | opens, reads, follows, locks and writes a file; a format is a parser and an encoder | connectors of files |
 //! | [`Batcher`] | batches concurrent calls into one | sinks that pay by the commit, the flush or the request |
 //!
-//! The example of each type shows it at work. `docs/connectors.md` has the rules that a connector keeps, and
+//! The example of each type shows it at work. `docs/connectors/writing.md` has the rules that a connector keeps, and
 //! [`testing::conformance`](crate::testing::conformance) tries them.
 
 mod batcher;
