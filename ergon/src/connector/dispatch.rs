@@ -31,6 +31,30 @@ impl IntoTransaction for Transaction {
 }
 
 /// The future of [`Output::dispatch`]. It ends when the external system has stored the transaction durably.
+///
+/// Nothing happens before the first poll. Concurrent dispatches through one handle share a call to the sink.
+///
+/// # Errors
+/// The sink's error, as a system error.
+///
+/// # Cancel safety
+/// A dropped future may or may not have dispatched the transaction.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use ergon::connector::memory::{Memory, MemoryQueue};
+/// use ergon::connector::{Context, Output};
+/// use ergon::prelude::*;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let queue = MemoryQueue::named("docs-of-dispatch");
+/// let output = Output::new(Arc::new(Memory::new(queue.clone())), &Context::new("ship-orders", "output"));
+/// let (first, second) = (Transaction::new("a", &1)?, Transaction::new("b", &2)?);
+/// futures_util::try_join!(output.dispatch(first), output.dispatch(second))?;
+/// assert_eq!(queue.inspect().waiting, 2);
+/// # Ok::<(), TransactionError>(()) }).unwrap();
+/// ```
 #[must_use = "a dispatch does nothing unless it is awaited"]
 pub struct Dispatch<'a> {
     output: &'a Output,
@@ -77,6 +101,8 @@ impl Future for Dispatch<'_> {
     }
 }
 
+/// Starts the dispatch at its first poll. The trace context is added here, so that the attempt that awaits the dispatch
+/// is the parent of its span.
 fn begin(output: &Output, mut transaction: Transaction) -> State<'_> {
     let sending = Sending::begin(output.kind(), std::slice::from_mut(&mut transaction));
     match output.batcher() {

@@ -198,6 +198,7 @@ impl Input {
 
     /// Fetches deliveries. A delivery that is dropped returns to the source with the next settle through this handle.
     ///
+    /// # Errors
     /// The source's error.
     ///
     /// # Cancel safety
@@ -360,6 +361,7 @@ impl Output {
     /// # Errors
     /// The sink's own error, as a system error.
     ///
+    /// # Cancel safety
     /// A dropped future may or may not have dispatched the transaction.
     pub fn dispatch(&self, transaction: impl IntoTransaction) -> Dispatch<'_> {
         Dispatch::new(self, transaction.into_transaction())
@@ -367,10 +369,12 @@ impl Output {
 
     /// Dispatches many transactions in one call. Returns after the external system has stored all of them durably.
     ///
+    /// # Errors
     /// The sink's error, as a system error. Some of the transactions may have been accepted:
     /// [`downcast_ref::<ConnectorError>`](crate::TransactionError::downcast_ref) and
     /// [`outcome`](ConnectorError::outcome) show which.
     ///
+    /// # Cancel safety
     /// A dropped future may have dispatched any of the transactions.
     pub async fn dispatch_transactions(&self, mut transactions: Vec<Transaction>) -> Result<()> {
         let sending = Sending::begin(self.label.kind, &mut transactions);
@@ -392,6 +396,7 @@ impl Output {
 
     /// Dispatches many transactions in one call from blocking code.
     ///
+    /// # Errors
     /// Those of [`dispatch_transactions`](Self::dispatch_transactions).
     ///
     /// # Panics

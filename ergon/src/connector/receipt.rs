@@ -95,7 +95,8 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// Receipts that were dropped unused, and wait for the next settle.
+/// Receipts that were dropped unused, and wait for the next settle. A poisoned lock is used too, because a push or a
+/// take is never half done.
 #[derive(Debug, Default)]
 pub(crate) struct Returned {
     receipts: Mutex<Vec<Receipt>>,

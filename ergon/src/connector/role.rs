@@ -194,8 +194,10 @@ pub trait Source: Connector {
     /// A source that receives new data by push waits here if [`request.waits()`](FetchRequest::waits), and returns as
     /// soon as it has one delivery.
     ///
+    /// # Errors
     /// The reason why nothing could be fetched. Bad content is no error here, but a delivery that does not decode.
     ///
+    /// # Cancel safety
     /// Must be cancel safe: the engine drops the future at a time limit or a stop. A later fetch must return the
     /// deliveries that the external system has handed over by then. Dropping a [`Delivery`] gives it back.
     fn fetch(
@@ -279,6 +281,10 @@ pub trait Sink: Connector {
     /// # Errors
     /// [`ConnectorError::partial`] names the transactions that were not accepted. Any other error applies to all of
     /// them.
+    ///
+    /// # Cancel safety
+    /// The engine may drop the future at a time limit or a stop, and later dispatch the transactions again with the
+    /// same ids.
     fn dispatch(
         &self,
         transactions: Vec<Transaction>,

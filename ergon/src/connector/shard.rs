@@ -32,6 +32,7 @@ impl Shard {
     /// assert_eq!(mine, [0, 1, 2, 3]); // no worker of several
     /// ```
     pub fn current() -> Self {
+        // `Relaxed`, because the flag is only read for a warning.
         ASKED.store(true, Ordering::Relaxed);
         PLACE.get().copied().unwrap_or_default()
     }

@@ -14,9 +14,10 @@ use crate::telemetry::{RunReport, Tally};
 /// set up.
 ///
 /// A streaming task does not end by itself, and neither does this function. Start such a task with
-/// [`start`](crate::testing::start), or let it end at the first empty fetch with `config.consumer(|policy|
-/// policy.streaming = false)`.
+/// [`start`](crate::testing::start), or let it end at the first empty fetch with
+/// `config.consumer(|policy| policy.streaming = false)`.
 ///
+/// # Errors
 /// A part that cannot be built, opened or closed. A run that started and failed reports that in [`RunReport::ended`].
 ///
 /// ```
@@ -42,6 +43,7 @@ pub async fn run(config: TaskConfig) -> Result<RunReport, Error> {
 
 /// Starts a task that the test can observe and stop.
 ///
+/// # Errors
 /// An impossible policy, or a part that cannot be built or opened.
 ///
 /// ```
@@ -78,7 +80,25 @@ pub(super) fn build(config: TaskConfig) -> Result<Built, Error> {
 /// A running task. [`start`] makes it.
 ///
 /// ```
+/// # use ergon::prelude::*;
+/// # use ergon::testing::{self, Script};
+/// # use std::time::Duration;
+/// # #[ergon::task(connectors(input), consumer(streaming, shutdown_grace = "10s"))]
+/// # struct Wait;
+/// # impl Consumer for Wait {
+/// #     type Payload = u32;
+/// #     type Output = ();
+/// #     async fn process_transaction(&self, _: &Transaction<u32>) -> Result<()> {
+/// #         Ok(tokio::time::sleep(Duration::from_secs(30)).await)
+/// #     }
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
 /// // `Wait` takes half a minute for a transaction; the paused clock lets the test pass immediately.
+/// let input = Script::new();
+/// let running = testing::start(Wait::config(WaitWiring { input: input.clone() })).await?;
+/// input.push_json("a", &1);
+/// tokio::time::sleep(Duration::from_secs(31)).await;
+/// assert_eq!((running.tally().succeeded, running.in_flight()), (1, 0));
 ///
 /// input.push_json("b", &2);
 /// tokio::time::sleep(Duration::from_secs(1)).await;

@@ -17,6 +17,7 @@ use crate::transaction::{Payload, Transaction};
 ///
 /// A failed transaction is not an error of this function: see [`SingleReport::error`].
 ///
+/// # Errors
 /// An impossible policy, a payload that cannot be serialized, or a part that cannot be built, opened or closed.
 ///
 /// ```
@@ -60,6 +61,7 @@ pub async fn process<P: Serialize + ?Sized>(config: TaskConfig, payload: &P) -> 
 
 /// Processes one transaction, as [`process`] does.
 ///
+/// # Errors
 /// An impossible policy, or a part that cannot be built, opened or closed.
 ///
 /// ```

@@ -16,12 +16,15 @@ pub(super) struct Body<'de> {
     pub(super) bytes: &'de Bytes,
 }
 
+/// The error of reading a body: an error of JSON has a position, any other has not.
 pub(super) enum BodyError {
     Json(serde_json::Error),
     Plain(String),
 }
 
 impl BodyError {
+    /// Adds the place: of JSON, the line and the column, which move out of its message; of anything else, size and
+    /// type.
     pub(super) fn at(self, content_type: &ContentType, bytes: &Bytes, field: Option<String>) -> DecodeError {
         match self {
             Self::Json(error) => {

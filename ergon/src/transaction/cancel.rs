@@ -17,6 +17,7 @@ pub(crate) fn cancellable<R>(flag: &Arc<AtomicBool>, code: impl FnOnce() -> R) -
 
 /// Whether the code that runs on this thread is cancelled.
 pub(super) fn is_cancelled() -> bool {
+    // `Relaxed`, because the flag publishes no other data.
     CANCELLED.with_borrow(|flag| flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)))
 }
 

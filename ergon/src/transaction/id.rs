@@ -33,6 +33,7 @@ impl TransactionId {
     pub(crate) fn generate() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // `Relaxed`, because a count must be unique only.
         let count = NEXT.fetch_add(1, Ordering::Relaxed);
         Self(format!("{:x}-{:x}-{count:x}", now.as_nanos(), std::process::id()).into())
     }

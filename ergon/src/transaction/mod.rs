@@ -242,6 +242,7 @@ impl<P> Transaction<P> {
     /// error names the field that holds such a number.
     pub fn derive<T: Serialize + ?Sized>(&self, value: &T) -> Result<Transaction> {
         let payload = Payload::json(value)?;
+        // `Relaxed`, because the count publishes no other data.
         let number = self.shared.children.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let id = format!("{}/{number}", self.shared.id);
         let correlation = self.shared.correlation_id.as_ref().unwrap_or(&self.shared.id).clone();

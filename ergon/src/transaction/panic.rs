@@ -14,7 +14,8 @@ use std::task::Poll;
 use super::TransactionError;
 
 thread_local! {
-    /// The number of guards around the code that runs on this thread.
+    /// The number of guards around the code that runs on this thread. A number, because guards nest: a guarded step may
+    /// dispatch, and the dispatch is guarded too.
     static GUARDED: Cell<u32> = const { Cell::new(0) };
     /// The place of the last guarded panic on this thread.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -44,9 +45,11 @@ pub(crate) async fn caught_in<F: Future>(future: F) -> Result<F::Output, String>
     .await
 }
 
+/// Runs code with one more guard, and catches its panic.
 #[inline]
 fn unwinding<R>(code: impl FnOnce() -> R) -> Result<R, String> {
     GUARDED.set(GUARDED.get().saturating_add(1));
+    // The unwound code is not called again, and state that it shares with others is behind locks, which are poisoned.
     let result = panic::catch_unwind(AssertUnwindSafe(code));
     GUARDED.set(GUARDED.get().saturating_sub(1));
     result.map_err(into_words)
@@ -68,6 +71,7 @@ pub(crate) fn install_hook() {
     });
 }
 
+/// Renders the message and the place of a panic.
 fn into_words(payload: Box<dyn Any + Send>) -> String {
     let said = match payload.downcast::<String>() {
         Ok(text) => Some(*text),

@@ -150,6 +150,7 @@ impl Payload {
 
     /// Makes a body of JSON.
     ///
+    /// # Errors
     /// A business error if `value` cannot be serialized as JSON. JSON has no form for NaN and the infinities, so the
     /// error names the field that holds such a number.
     ///
@@ -263,6 +264,7 @@ impl Payload {
 
     /// The content as bytes: a body unchanged, a value as JSON. A CSV row that is not UTF-8 is the bytes of the file.
     ///
+    /// # Errors
     /// A [`DecodeError`] if a row has a cell that is an error itself (`#DIV/0!`).
     pub fn to_bytes(&self) -> Result<Bytes, DecodeError> {
         let written = match self.0.as_ref() {

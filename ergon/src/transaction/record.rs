@@ -64,6 +64,15 @@ impl Record {
     }
 
     /// Makes a row that does not decode, with the reason, such as a cell with `#DIV/0!`. Its cells are kept.
+    ///
+    /// ```
+    /// use ergon::transaction::{Payload, Record};
+    ///
+    /// let names = vec!["price".to_owned()].into();
+    /// let row = Record::broken(names, vec!["#DIV/0!".into()], "cell B2 holds the error #DIV/0!");
+    /// let error = Payload::record(row).decode::<ergon::prelude::Value>().unwrap_err();
+    /// assert_eq!(error.to_string(), "payload: cell B2 holds the error #DIV/0!");
+    /// ```
     pub fn broken(names: Arc<[String]>, cells: Vec<Value>, reason: impl Into<String>) -> Self {
         Self { names, cells: Cells::Broken { cells, reason: reason.into(), raw: None } }
     }

@@ -37,8 +37,8 @@ use crate::settings::FilePath;
 pub struct HttpConfig {
     /// The base of all paths: `https://crm.example/api/v2`. Without credentials, query and fragment.
     pub base_url: String,
-    /// The credentials: `{ bearer = "…" }`, `{ basic = { username = "…", password = "…" } }`, `{ header = { name =
-    /// "X-Api-Key", value = "…" } }` or `"none"`. Default: none.
+    /// The credentials: `{ bearer = "…" }`, `{ basic = { username = "…", password = "…" } }`,
+    /// `{ header = { name = "X-Api-Key", value = "…" } }` or `"none"`. Default: none.
     #[serde(default)]
     pub auth: Auth,
     /// Headers of every request. Default: `Accept: application/json`, unless you set another.

@@ -144,6 +144,7 @@ impl Request {
     /// # Errors
     /// The last attempt's: any status but 2xx is one. See [`HttpError`].
     ///
+    /// # Cancel safety
     /// A dropped future ends the current attempt. The server may have the request.
     pub async fn send(self) -> Result<Response, HttpError> {
         self.ready()?.whole().await

@@ -102,6 +102,9 @@ impl fmt::Debug for Response {
 
 /// An answer that arrives piece by piece: a stream of [`Bytes`].
 ///
+/// # Cancel safety
+/// Cancel safe: a piece is lost only if the whole body is dropped.
+///
 /// Each piece may take as long as the config's `timeout`. The first error ends the stream.
 ///
 /// ```

@@ -19,6 +19,7 @@ use crate::settings::FilePath;
 /// The provider of the cryptography is explicit, because rustls has no default in a program whose libraries bring
 /// several.
 ///
+/// # Errors
 /// A file that cannot be read, or that is not a PEM file.
 pub(super) fn client_config(tls: &Tls, needed: bool) -> Result<ClientConfig, ServiceError> {
     let provider = Arc::new(ring::default_provider());

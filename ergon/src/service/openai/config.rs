@@ -13,7 +13,7 @@ use crate::service::http::{Auth, HttpConfig};
 use crate::service::{ServiceConfig, ServiceError};
 use crate::settings::ByteSize;
 
-/// The config of an [`OpenaiService`].
+/// The config of an [`OpenaiService`]. Key and model are required.
 ///
 /// ```
 /// use ergon::prelude::*;

@@ -168,6 +168,7 @@ impl Script {
 
     /// The payloads of the dispatched transactions that arrived, in order.
     ///
+    /// # Panics
     /// If a payload does not decode.
     ///
     /// ```

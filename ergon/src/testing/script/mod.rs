@@ -132,6 +132,7 @@ impl Script {
 
     /// Plans a fault of the `n`-th fetch, counted from 1 over all workers and attempts.
     ///
+    /// # Panics
     /// If that fetch has already been made, or `n` is 0.
     ///
     /// ```
@@ -159,6 +160,7 @@ impl Script {
     /// the settle hangs. A finite run may already have found the source empty and end. A streaming run or the next run
     /// fetches it again.
     ///
+    /// # Panics
     /// If that settle has already been made, or `n` is 0.
     ///
     /// ```
@@ -183,6 +185,7 @@ impl Script {
 
     /// Plans a fault of the `n`-th dispatch, counted from 1 over all workers and attempts.
     ///
+    /// # Panics
     /// If that dispatch has already been made, or `n` is 0.
     ///
     /// ```
@@ -205,6 +208,8 @@ impl Script {
         self.state().dispatches.plan("dispatch", n, fault);
     }
 
+    /// Locks the state. A poisoned lock is used too: each change of the state is complete, and the test has failed
+    /// already.
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
