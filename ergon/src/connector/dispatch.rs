@@ -1,4 +1,4 @@
-//! The dispatch of one transaction.
+//! The future of one dispatch.
 
 use std::fmt;
 use std::mem::replace;
@@ -11,14 +11,16 @@ use crate::telemetry::traces::Sending;
 use crate::transaction::{Result, Transaction, TransactionError};
 use futures_util::future::BoxFuture;
 
-/// The one thing that [`Output::dispatch`] takes: a transaction.
+/// The argument of [`Output::dispatch`]: one transaction.
+///
+/// The trait exists for its error message, which shows how a value becomes a transaction.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a transaction, so it cannot be dispatched",
     label = "`dispatch` takes one `Transaction`",
     note = "a value becomes one by `transaction.derive(&value)?`, a transaction is passed on by `transaction.forward()`, many go in one call by `dispatch_transactions(vec![…])`"
 )]
 pub trait IntoTransaction {
-    /// The transaction.
+    /// Returns the transaction.
     fn into_transaction(self) -> Transaction;
 }
 
@@ -28,7 +30,31 @@ impl IntoTransaction for Transaction {
     }
 }
 
-/// The future of [`Output::dispatch`]: it ends when the other side has the transaction for good.
+/// The future of [`Output::dispatch`]. It ends when the external system has stored the transaction durably.
+///
+/// Nothing happens before the first poll. Concurrent dispatches through one handle share a call to the sink.
+///
+/// # Errors
+/// The sink's error, as a system error.
+///
+/// # Cancel safety
+/// A dropped future may or may not have dispatched the transaction.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use ergon::connector::memory::{Memory, MemoryQueue};
+/// use ergon::connector::{Context, Output};
+/// use ergon::prelude::*;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let queue = MemoryQueue::named("docs-of-dispatch");
+/// let output = Output::new(Arc::new(Memory::new(queue.clone())), &Context::new("ship-orders", "output"));
+/// let (first, second) = (Transaction::new("a", &1)?, Transaction::new("b", &2)?);
+/// futures_util::try_join!(output.dispatch(first), output.dispatch(second))?;
+/// assert_eq!(queue.inspect().waiting, 2);
+/// # Ok::<(), TransactionError>(()) }).unwrap();
+/// ```
 #[must_use = "a dispatch does nothing unless it is awaited"]
 pub struct Dispatch<'a> {
     output: &'a Output,
@@ -37,7 +63,7 @@ pub struct Dispatch<'a> {
 
 enum State<'a> {
     New(Transaction),
-    /// In a call of its own.
+    /// In its own call.
     Alone(Sending, BoxFuture<'a, Result<(), ConnectorError>>),
     /// In a call with others.
     Batched(Sending, Added<TransactionError>),
@@ -61,7 +87,7 @@ impl Future for Dispatch<'_> {
         let polled = match &mut state {
             State::Alone(_, call) => call.as_mut().poll(context).map_err(Into::into),
             State::Batched(_, outcome) => Pin::new(outcome).poll(context),
-            // Polled after its end.
+            // The future was polled after its end.
             State::New(_) | State::Over => Poll::Pending,
         };
         match (&polled, state) {
@@ -75,6 +101,8 @@ impl Future for Dispatch<'_> {
     }
 }
 
+/// Starts the dispatch at its first poll. The trace context is added here, so that the attempt that awaits the dispatch
+/// is the parent of its span.
 fn begin(output: &Output, mut transaction: Transaction) -> State<'_> {
     let sending = Sending::begin(output.kind(), std::slice::from_mut(&mut transaction));
     match output.batcher() {

@@ -1,7 +1,14 @@
-//! Where transactions come from and go to: a [`Connector`] adapts an external system to transactions.
+//! Connectors: a [`Connector`] adapts an external system to transactions.
 //!
-//! A [`Source`] is asked for [deliveries](Delivery) and told what became of each; a [`Sink`] takes transactions. What
-//! a task holds are the cheap handles [`Input`], [`Output`] and [`Duplex`], so one task runs on any transport.
+//! A [`Source`] delivers transactions and settles each [`Delivery`]. A [`Sink`] accepts transactions. A task holds the
+//! cheap handles [`Input`], [`Output`] and [`Duplex`] instead of a connector, so one task runs on any transport.
+//!
+//! | to | see |
+//! |---|---|
+//! | use a built-in connector | its module, such as [`memory`] |
+//! | write a connector | [`Connector`], [`Source`], [`Sink`], and the names of [`prelude`] |
+//! | reuse reconnects, leases, batching and file handling | [`kit`] |
+//! | test a connector | [`testing::conformance`](crate::testing::conformance) |
 
 mod capability;
 pub(crate) mod configs;

@@ -1,4 +1,4 @@
-//! The id of a transaction.
+//! Ids of transactions.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,7 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-/// Identifies a transaction; shared, so that cloning one copies no text.
+/// The id of a transaction: a text that is the same in every delivery. Clones share the text.
+///
+/// ```
+/// use ergon::transaction::TransactionId;
+///
+/// let id = TransactionId::from("orders.csv:7");
+/// assert_eq!(id.as_str(), "orders.csv:7");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransactionId(Arc<str>);
 
@@ -16,17 +23,17 @@ impl TransactionId {
         &self.0
     }
 
-    /// The id as whoever keeps it longer holds it.
+    /// The id in its shared form, for spans and log lines that outlive the transaction.
     #[cfg(feature = "opentelemetry")]
     pub(crate) fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
     }
 
-    /// Makes an id that no other call in this process, and none of another process on this machine, returns:
-    /// nanoseconds since 1970, process id and a counter, in hexadecimal.
+    /// Makes an id that is unique on this machine: nanoseconds since 1970, process id and a counter, in hexadecimal.
     pub(crate) fn generate() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // `Relaxed`, because a count must be unique only.
         let count = NEXT.fetch_add(1, Ordering::Relaxed);
         Self(format!("{:x}-{:x}-{count:x}", now.as_nanos(), std::process::id()).into())
     }
