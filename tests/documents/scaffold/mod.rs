@@ -52,6 +52,7 @@ fn share_what_is_built(project: &Path) {
     std::fs::copy(root().join("Cargo.lock"), workspace.join("Cargo.lock")).unwrap();
     let mut manifest = manifest(&root());
     manifest["workspace"]["members"] = members.into();
+    manifest["workspace"].as_table_mut().unwrap().remove("default-members");
     std::fs::write(workspace.join("Cargo.toml"), manifest.to_string()).unwrap();
 
     let mut manifest = self::manifest(project);
