@@ -24,9 +24,11 @@ pub(crate) fn build(case: &Path, folder: &Path) -> (PathBuf, Output) {
 fn compile(case: &Path, emit: &str, file: &Path) -> Output {
     let [compiler, libraries @ ..] = COMPILER else { panic!("the compiler of this test is not known") };
     let mut command = Command::new(compiler);
-    // From here Cargo compiled `ergon`, and from here its lines can be shown. The macros ask the manifest of the package
-    // that they expand in for the name of `ergon`.
-    command.current_dir(workspace()).env("CARGO_MANIFEST_DIR", package());
+    // From here Cargo compiled `ergon`, and from here its lines can be shown.
+    command.current_dir(workspace());
+    // The macros ask Cargo for the package that they expand in, and its manifest for the name of `ergon`.
+    command.env("CARGO_MANIFEST_DIR", package()).env("CARGO_PKG_NAME", env!("CARGO_PKG_NAME"));
+    command.env("CARGO_PKG_VERSION", env!("CARGO_PKG_VERSION"));
     command.args([
         "--edition=2024",
         "--crate-type=bin",

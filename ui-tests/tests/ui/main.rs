@@ -79,7 +79,8 @@ fn pass(case: &Path, folder: &Path) -> Result<(), String> {
     if !compiled.status.success() {
         return Err(format!("does not compile\n{}", stderr(&compiled)));
     }
-    let run = Command::new(program).output().unwrap();
+    let run = Command::new(&program).output().unwrap();
+    fs::remove_file(program).unwrap();
     if run.status.success() { Ok(()) } else { Err(format!("{}\n{}", run.status, stderr(&run))) }
 }
 
