@@ -22,7 +22,7 @@ pub(crate) fn words(output: &str, case: &Path) -> String {
         let start = line.trim_start();
         let line = if start.starts_with("--> ") || start.starts_with("::: ") {
             elsewhere = !start.contains(&*case.to_string_lossy());
-            if elsewhere { without_position(line) } else { line.to_owned() }
+            if elsewhere { portable(&without_position(line)) } else { line.to_owned() }
         } else {
             elsewhere &=
                 start.starts_with(|first: char| first.is_ascii_digit() || first == '|' || first == '.');
@@ -62,6 +62,23 @@ fn without_position(line: &str) -> String {
         }
     }
     file.to_owned()
+}
+
+/// `  --> path` without the folders in which this machine has the sources of libraries.
+fn portable(line: &str) -> String {
+    let folder_ends = |folder: &str| line.split_once(folder).map(|(_, file)| file);
+    let margin = " ".repeat(line.len() - line.trim_start().len());
+    let mark: String = line.trim_start().chars().take(4).collect();
+    if let Some(file) = folder_ends("/rustlib/src/rust/library/") {
+        return format!("{margin}{mark}$RUST/{file}");
+    }
+    let of_crate = folder_ends("/registry/src/").and_then(|rest| rest.split_once('/')?.1.split_once('/'));
+    if let Some((name_and_version, file)) = of_crate
+        && let Some((name, _)) = name_and_version.rsplit_once('-')
+    {
+        return format!("{margin}{mark}$CARGO/{name}-$VERSION/{file}");
+    }
+    line.to_owned()
 }
 
 /// `22 | code` with spaces in the place of the number.
@@ -185,5 +202,22 @@ fn part(line: &str, after_note: bool) -> Part {
         (true, _) => Part::Code(margin - 1),
         (false, true) => Part::Other(0),
         (false, false) => Part::Other(margin),
+    }
+}
+
+#[test]
+fn the_folders_of_this_machine_are_not_shown() {
+    let places = [
+        (
+            "/home/a/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/serde-1.0.229/src/de.rs",
+            "$CARGO/serde-$VERSION/src/de.rs",
+        ),
+        ("/home/a/toolchain/lib/rustlib/src/rust/library/core/src/marker.rs", "$RUST/core/src/marker.rs"),
+        ("ui-tests/plain/../../ergon/src/lib.rs", "$WORKSPACE/ergon/src/lib.rs"),
+    ];
+    for (place, shown) in places {
+        let output = format!("error: no\n  --> {place}:22:29\n   |\n22 | code\n   | ^^^^ here\n");
+        let words = words(&output, Path::new("cases/task/fail/no.rs"));
+        assert_eq!(words, format!("error: no\n --> {shown}\n  |\n  | code\n  | ^^^^ here\n"));
     }
 }
