@@ -1,6 +1,6 @@
 //! Collecting mistakes, so that all of them come at once; each at the user's own token.
 
-use ergon_schema::suggest::similar;
+use ergon_schema::suggest::slip;
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 
@@ -66,7 +66,7 @@ impl Problems {
 /// ", did you mean `input`?" if one of the candidates is near, else ", expected one of `input`, `output`".
 pub(crate) fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let candidates: Vec<_> = candidates.into_iter().collect();
-    match similar(name, candidates.iter().copied()) {
+    match slip(name, candidates.iter().copied()) {
         Some(candidate) => format!("did you mean `{candidate}`?"),
         None if candidates.is_empty() => "there are none".to_owned(),
         None => format!("expected one of {}", listed(&candidates)),

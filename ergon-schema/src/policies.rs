@@ -129,7 +129,7 @@ macro_rules! retry_keys {
 #[macro_export]
 macro_rules! empty_queue_keys {
     ($($then:tt)*) => { $crate::pick_keys! { $($then)* []
-        every backoff: (time, positive: "must be more than 0: the source would be asked without pause")
+        every backoff: (time, positive: "must be longer than 0s, or the source would be asked without a pause")
             = Duration::from_millis(100) => {
             meaning: "The first wait.",
         }

@@ -11,7 +11,7 @@ pub fn similar<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) ->
 /// Returns the candidate of which a name is a slip, where the name may be right: a third of the letters may differ,
 /// rounded down.
 pub fn slip<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    closest(name, candidates, |letters| letters.max(3) / 3)
+    closest(name, candidates, |letters| (letters.max(3) / 3).min(letters.saturating_sub(1)))
 }
 
 fn closest<'c>(

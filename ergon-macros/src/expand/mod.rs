@@ -45,7 +45,7 @@ pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
 pub(crate) fn run_fn(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let mut problems = Problems::default();
     let Ok(function) = syn::parse2::<ItemFn>(item.clone()) else {
-        let message = "`#[ergon::run_fn]` goes on a function or method with a body";
+        let message = "`#[ergon::run_fn]` belongs on a function or method that has a body";
         let first = item.clone().into_iter().next();
         problems.here(first.map_or_else(proc_macro2::Span::call_site, |token| token.span()), message);
         let errors = problems.into_tokens();

@@ -29,13 +29,13 @@ pub(crate) enum Value {
 /// Reads the entries between an attribute's parentheses; what cannot be read is a mistake of its own, and the rest is
 /// read all the same.
 pub(crate) fn entries(tokens: TokenStream, problems: &mut Problems) -> Vec<Entry> {
-    let read = |input: ParseStream<'_>| Ok(list(input, problems));
+    let read = |input: ParseStream<'_>| Ok(list(input, "", problems));
     read.parse2(tokens).unwrap_or_default()
 }
 
-fn list(input: ParseStream<'_>, problems: &mut Problems) -> Vec<Entry> {
+fn list(input: ParseStream<'_>, section: &str, problems: &mut Problems) -> Vec<Entry> {
     let mut quoted = Vec::new();
-    let entries = list_with_quotes(input, &mut quoted, problems);
+    let entries = list_with_quotes(input, section, &mut quoted, problems);
     if let Some(first) = quoted.first() {
         let names: Vec<_> = quoted.iter().map(LitStr::value).collect();
         problems.at(first, format!("a name is written without quotes; write `{}`", names.join(", ")));
@@ -44,10 +44,15 @@ fn list(input: ParseStream<'_>, problems: &mut Problems) -> Vec<Entry> {
 }
 
 /// The entries of a list, and the names among them that are in quotes.
-fn list_with_quotes(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: &mut Problems) -> Vec<Entry> {
+fn list_with_quotes(
+    input: ParseStream<'_>,
+    section: &str,
+    quoted: &mut Vec<LitStr>,
+    problems: &mut Problems,
+) -> Vec<Entry> {
     let mut entries = Vec::new();
     while !input.is_empty() {
-        match entry(input, quoted, problems) {
+        match entry(input, section, quoted, problems) {
             Ok(entry) => {
                 entries.push(entry);
                 expect_comma(input, problems);
@@ -63,22 +68,27 @@ fn list_with_quotes(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: 
     entries
 }
 
-fn entry(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: &mut Problems) -> syn::Result<Entry> {
+fn entry(
+    input: ParseStream<'_>,
+    section: &str,
+    quoted: &mut Vec<LitStr>,
+    problems: &mut Problems,
+) -> syn::Result<Entry> {
     let key = key(input, quoted, problems)?;
     let value = if input.peek(Token![::]) {
         let message =
-            format!("a name belongs before a type: write `{}: {key}::…`", key.to_string().to_lowercase());
+            format!("expected a name before the type; write `{}: {key}::…`", key.to_string().to_lowercase());
         return Err(syn::Error::new(key.span(), message));
     } else if input.peek(Token![=]) {
         let equals = input.parse::<Token![=]>()?;
         assigned(input, &key, equals.span, problems)
     } else if input.peek(Token![:]) {
         let colon = input.parse::<Token![:]>()?;
-        typed(input, &key, colon.span, problems)?
+        typed(input, &key, colon.span, section, problems)?
     } else if input.peek(token::Paren) {
         let inside;
         let parens = parenthesized!(inside in input);
-        Value::List(list(&inside, problems), parens.span.join())
+        Value::List(list(&inside, &key.to_string(), problems), parens.span.join())
     } else if input.peek(token::Bracket) || input.peek(token::Brace) {
         bracketed_list(input, &key, problems)?
     } else {
@@ -106,18 +116,19 @@ fn key(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: &mut Problems
     if written == meant {
         return Ok(first);
     }
-    problems.at(&first, format!("`{written}` is no name in Rust; write `{meant}`"));
+    problems.at(&first, format!("`{written}` is not a valid name in Rust; write `{meant}`"));
     Ok(Ident::new(&meant, first.span()))
 }
 
 fn no_name(span: Span) -> syn::Error {
-    syn::Error::new(span, "expected a name or a key here, such as `input` or `concurrency = 8`")
+    syn::Error::new(span, "expected a name or a key, such as `input` or `concurrency = 8`")
 }
 
 /// What stands behind `key =`.
 fn assigned(input: ParseStream<'_>, key: &Ident, equals: Span, problems: &mut Problems) -> Value {
     if input.is_empty() || input.peek(Token![,]) {
-        problems.here(equals, format!("`{key} =` has no value; write one behind it, or remove `{key}`"));
+        problems
+            .here(equals, format!("`{key} =` has no value; write the value after `=`, or remove `{key}`"));
         return Value::Unreadable;
     }
     match input.parse() {
@@ -131,15 +142,21 @@ fn assigned(input: ParseStream<'_>, key: &Ident, equals: Span, problems: &mut Pr
 }
 
 /// What stands behind `key:`.
-fn typed(input: ParseStream<'_>, key: &Ident, colon: Span, problems: &mut Problems) -> syn::Result<Value> {
+fn typed(
+    input: ParseStream<'_>,
+    key: &Ident,
+    colon: Span,
+    section: &str,
+    problems: &mut Problems,
+) -> syn::Result<Value> {
     if input.is_empty() || input.peek(Token![,]) {
-        let message =
-            format!("`{key}:` has no type; write one behind it, such as `{key}: Sink`, or remove the `:`");
-        problems.here(colon, message);
+        let example = if section == "services" { "CrmService" } else { "Sink" };
+        let write = format!("write the type after `:`, such as `{key}: {example}`, or remove `:`");
+        problems.here(colon, format!("`{key}:` has no type; {write}"));
         return Ok(Value::Unreadable);
     }
     if input.peek(Lit) || input.peek(Token![-]) {
-        let message = format!("a value stands behind `=`; write `{key} = {}`", input.parse::<TokenTree>()?);
+        let message = format!("a value is given with `=`; write `{key} = {}`", input.parse::<TokenTree>()?);
         problems.here(colon, message);
         skip_to_comma(input);
         return Ok(Value::Unreadable);
@@ -168,11 +185,11 @@ fn bracketed_list(input: ParseStream<'_>, key: &Ident, problems: &mut Problems) 
         parenthesized!(inside in input).span.join()
     };
     // The names in quotes are not reported: the correction below has them without.
-    let entries = list_with_quotes(&inside, &mut Vec::new(), problems);
+    let entries = list_with_quotes(&inside, &key.to_string(), &mut Vec::new(), problems);
     let are_names = entries.iter().all(|entry| matches!(entry.value, Value::Nothing));
     let names: Vec<_> = entries.iter().map(|entry| entry.key.to_string()).collect();
     let written = if are_names { names.join(", ") } else { "…".to_owned() };
-    problems.at(key, format!("`{key}` is a list in parentheses; write `{key}({written})`"));
+    problems.at(key, format!("`{key}` takes a list in parentheses; write `{key}({written})`"));
     Ok(Value::List(entries, span))
 }
 

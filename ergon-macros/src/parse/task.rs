@@ -58,4 +58,5 @@ impl Shape {
     }
 }
 
-const NO_STRUCT: &str = "a task is a struct: `#[ergon::task(…)]` goes on a struct with named fields, or none";
+const NO_STRUCT: &str =
+    "a task must be a struct; write `#[ergon::task(…)]` on a struct with named fields or without fields";

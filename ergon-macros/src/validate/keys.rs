@@ -18,12 +18,12 @@ pub(super) fn elsewhere(name: &str, section: &str) -> Option<String> {
     match section {
         "consumer" | "producer" if has(RETRY) => {
             let step = if section == "consumer" { "process" } else { "prepare" };
-            Some(format!("it is one of a step: write `{step}({name} = …)`"))
+            Some(format!("it belongs to a step: write `{step}({name} = …)`"))
         }
-        "consumer" if has(PRODUCER) => Some("it is one of `producer`".to_owned()),
-        "producer" if has(CONSUMER) => Some("it is one of `consumer`".to_owned()),
+        "consumer" if has(PRODUCER) => Some("it belongs to `producer`".to_owned()),
+        "producer" if has(CONSUMER) => Some("it belongs to `consumer`".to_owned()),
         _ if section != "consumer" && section != "producer" && (has(CONSUMER) || has(PRODUCER)) => {
-            Some("it is one of the whole task: write it beside the step".to_owned())
+            Some(format!("it belongs to the whole task: write it outside `{section}(…)`"))
         }
         _ => None,
     }

@@ -21,7 +21,7 @@ pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
                 if wired.is_empty() && problems.is_empty() {
                     problems.at(
                         &key,
-                        "a program has at least one task; write `tasks: [MyTask { input: orders }]`",
+                        "a program needs at least one task; write `tasks: [MyTask { input: orders }]`",
                     );
                 }
                 tasks = Some(wired);
@@ -29,7 +29,7 @@ pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
             MainKey::Crate(path) => ergon = Some(path),
             MainKey::Unknown(key) => {
                 let near = suggestion(&key.to_string(), KEYS);
-                problems.at(&key, format!("`{key}` is no key of `ergon::main!`; {near}"));
+                problems.at(&key, format!("`{key}` is not a key of `ergon::main!`; {near}"));
             }
         }
     }
@@ -49,7 +49,7 @@ pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
 /// A library has no `main`: it would never run.
 fn check_program(problems: &mut Problems) {
     if is_library(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned())) {
-        let message = "`ergon::main!` makes a program, and this is a library; write it in `src/main.rs`";
+        let message = "`ergon::main!` makes a program, but this crate is a library; move it to `src/main.rs`";
         problems.here(proc_macro2::Span::call_site(), message);
     }
 }
@@ -88,13 +88,13 @@ fn check_tasks(tasks: &[Wired], problems: &mut Problems) {
         if !seen.insert(path.clone()) {
             problems.at(
                 &task.path,
-                format!("`{path}` is listed twice; a task runs once, with `concurrency` as wanted"),
+                format!("`{path}` is listed twice; list it once, and set `concurrency` or `workers` to process more at a time"),
             );
         }
         if task.slots.is_none() && is_type(task) {
-            let fields = "a field of the settings for each slot";
-            problems
-                .at(&task.path, format!("`{path}` is a task; wire it: `{path} {{ input: … }}`, {fields}"));
+            let fields = "with a field of the settings for each slot";
+            let message = format!("`{path}` is not wired; write `{path} {{ input: orders }}`, {fields}");
+            problems.at(&task.path, message);
         }
         let mut slots = std::collections::HashSet::new();
         for Slot { name, .. } in task.slots.iter().flatten() {

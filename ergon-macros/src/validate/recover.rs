@@ -31,7 +31,7 @@ fn listed(entry: Entry, problems: &mut Problems) -> Entry {
     };
     let Some(names) = names else { return entry };
     let key = &entry.key;
-    problems.at(key, format!("`{key}` is a list; write `{key}({})`", in_a_row(&names)));
+    problems.at(key, format!("`{key}` takes a list in parentheses; write `{key}({})`", in_a_row(&names)));
     let list = names.into_iter().map(|key| Entry { key, value: Value::Nothing }).collect();
     Entry { value: Value::List(list, Span::call_site()), key: entry.key }
 }
@@ -58,7 +58,7 @@ fn gathered(entries: Vec<Entry>, problems: &mut Problems) -> Vec<Entry> {
     let (list, mut rest): (Vec<_>, Vec<_>) = entries.into_iter().partition(could_be_connector);
     let Some(first) = list.first().map(|entry| entry.key.clone()) else { return rest };
     let names: Vec<_> = list.iter().map(|entry| entry.key.clone()).collect();
-    let message = format!("connectors stand in a list; write `connectors({})`", in_a_row(&names));
+    let message = format!("connectors belong in their own section; write `connectors({})`", in_a_row(&names));
     problems.at(&first, message);
     let span = first.span();
     rest.push(Entry { key: Ident::new("connectors", span), value: Value::List(list, span) });

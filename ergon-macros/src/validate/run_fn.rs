@@ -43,7 +43,7 @@ fn check_keys(keys: &[Entry], problems: &mut Problems) {
         let name = entry.key.to_string();
         if !all.contains(&name.as_str()) {
             let near = suggestion(&name, all.iter().copied());
-            problems.at(&entry.key, format!("`{name}` is no key of `run_fn`; {near}"));
+            problems.at(&entry.key, format!("`{name}` is not a key of `run_fn`; {near}"));
         }
     }
 }
@@ -56,7 +56,7 @@ fn known(keys: Vec<Entry>) -> Vec<Entry> {
 fn check_timeout(function: &ItemFn, settings: &[Setting], problems: &mut Problems) {
     let timeout = settings.iter().find(|setting| setting.key == "timeout");
     if let (None, Some(timeout)) = (&function.sig.asyncness, timeout) {
-        let message = "a plain `fn` cannot be stopped from outside; make it `async fn`, or remove `timeout`";
+        let message = "a plain `fn` cannot be cancelled, so it takes no `timeout`; make it `async fn`, or remove `timeout`";
         problems.at(&timeout.key, message);
     }
 }
@@ -77,14 +77,14 @@ fn name(entry: &Entry, problems: &mut Problems) -> Option<String> {
         Value::Unreadable => return None,
         _ => {}
     }
-    problems.at(&entry.key, "`name` is a text; write `name = \"stock\"`");
+    problems.at(&entry.key, "`name` takes a text in quotes; write `name = \"stock\"`");
     None
 }
 
 fn policy_of(constant: Option<&Entry>, settings: Vec<Setting>, problems: &mut Problems) -> RunFnPolicy {
     let Some(entry) = constant else { return RunFnPolicy::Keys(settings) };
     if let Some(setting) = settings.first() {
-        let message = format!("`policy` says everything; remove `{}`, or `policy`", setting.key);
+        let message = format!("`policy` sets every key; remove `{}`, or remove `policy`", setting.key);
         problems.at(&setting.key, message);
     }
     match &entry.value {
@@ -99,7 +99,7 @@ fn policy_of(constant: Option<&Entry>, settings: Vec<Setting>, problems: &mut Pr
 
 /// What the function returns; the compiler checks that it is a `Result`, unless it cannot be one.
 fn returns(function: &ItemFn, problems: &mut Problems) -> Option<Type> {
-    let message = "`run_fn` tries again what failed, so the function returns `ergon::Result<…>`";
+    let message = "`#[ergon::run_fn]` retries errors, so the function must return `ergon::Result<…>`";
     match &function.sig.output {
         ReturnType::Default => {
             problems.at(&function.sig.ident, message);
@@ -126,8 +126,7 @@ fn arguments(function: &mut ItemFn, problems: &mut Problems) -> Vec<Argument> {
             }
             FnArg::Typed(typed) => match (typed.pat.as_mut(), in_type(&typed.ty)) {
                 (_, Type::Reference(reference)) if reference.mutability.is_some() => {
-                    let message =
-                        "every attempt needs this argument; take it by value or `&`, or return what changes";
+                    let message = "every attempt needs this argument; take it by value or by `&`, and return the changed value";
                     problems.at(&typed.ty, message);
                 }
                 (Pat::Ident(pat), _) if pat.by_ref.is_none() && pat.subpat.is_none() => {
@@ -136,7 +135,9 @@ fn arguments(function: &mut ItemFn, problems: &mut Problems) -> Vec<Argument> {
                     let place = typed.ty.span();
                     names.push(Argument { name: pat.ident.clone(), mutability, place });
                 }
-                (pat, _) => problems.at(pat, "every attempt needs this argument; give it a name"),
+                (pat, _) => {
+                    problems.at(pat, "every attempt needs this argument; write a name instead of a pattern")
+                }
             },
         }
     }

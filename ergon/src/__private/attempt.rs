@@ -7,9 +7,9 @@ use crate::transaction::Result;
 
 /// What a function in the envelope of an attempt returns.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say whether a further attempt can help",
-    label = "`run_fn` tries again what failed, so it returns `ergon::Result<…>`",
-    note = "return `ergon::Result<…>`; `.system()?`, `.business()?` or `#[derive(ergon::TransactionError)]` give an error its category"
+    message = "`{Self}` does not say whether a retry can help",
+    label = "`#[ergon::run_fn]` retries errors, so the function must return `ergon::Result<…>`",
+    note = "return `ergon::Result<…>`; `.system()?`, `.business()?` and `#[derive(ergon::TransactionError)]` give an error its category"
 )]
 pub trait Attempted {
     type Value;
@@ -56,7 +56,7 @@ pub fn policy<P: AsPolicy>(policy: &P) -> &RetryPolicy {
 
 /// A retry policy, or a reference to one.
 #[diagnostic::on_unimplemented(
-    message = "`policy` takes a `RetryPolicy`; this is of type `{Self}`",
+    message = "`policy` takes a `RetryPolicy`, but this is of type `{Self}`",
     label = "not a retry policy",
     note = "write `policy = A_CONST` with a `const A_CONST: RetryPolicy`, or the keys: `max_attempts = 3`"
 )]
@@ -93,9 +93,9 @@ pub fn again<T: Again>(argument: &T) -> T {
 
 /// What can be given to more than one attempt.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be given to a further attempt",
-    label = "every attempt of a function with `run_fn` needs this argument",
-    note = "take it by `&`, or implement `Clone` for `{Self}`"
+    message = "`{Self}` cannot be passed to another attempt",
+    label = "every attempt needs this argument",
+    note = "take the argument by `&`, or implement `Clone` for `{Self}`"
 )]
 pub trait Again: Sized {
     #[must_use]

@@ -21,7 +21,7 @@ pub fn transaction_error<E: IsError>(
 
 /// An error that can be that of a transaction.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` has a category, but is no error",
+    message = "`{Self}` has a category, but is not an error",
     label = "this type does not implement `std::error::Error`",
     note = "add `#[derive(Debug, thiserror::Error)]` to `{Self}`, with `#[error(\"…\")]` on each variant"
 )]
@@ -49,8 +49,8 @@ pub fn transparent(error: impl Transparent) -> TransactionError {
 
 /// An error that says by its type whether trying again can help.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` has no category of its own",
-    label = "a transparent variant has the category of this error",
+    message = "`{Self}` has no category",
+    label = "a transparent variant takes the category of this error",
     note = "add `#[derive(ergon::TransactionError)]` to `{Self}`, or give the variant `#[business]`, `#[system]` or `#[timeout]`"
 )]
 pub trait Transparent {

@@ -90,8 +90,8 @@ pub fn task_config<S, F: OfSettings<S>>(make: F, settings: &S) -> Result<TaskCon
 /// A function of the settings.
 #[diagnostic::on_unimplemented(
     message = "a function in `tasks` takes `&{S}`, a reference to the settings",
-    label = "this is no `fn(&{S}) -> Result<TaskConfig>`",
-    note = "write `fn config(settings: &{S}) -> Result<TaskConfig>`; a task's struct is followed by its wiring: `Orders {{ input: orders }}`"
+    label = "expected a `fn(&{S}) -> Result<TaskConfig>`",
+    note = "write `fn config(settings: &{S}) -> Result<TaskConfig>`; for the struct of a task, write its wiring: `Orders {{ input: orders }}`"
 )]
 pub trait OfSettings<S> {
     fn task_config(self, settings: &S) -> Result<TaskConfig, Error>;
@@ -112,9 +112,9 @@ impl<S> OfSettings<S> for Placeholder {
 
 /// A task's config, or why there is none.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no config of a task",
+    message = "`{Self}` is not the config of a task",
     label = "this function does not return a `TaskConfig`",
-    note = "a path in `tasks` names a `fn(&Settings) -> Result<TaskConfig>`; a task's struct is followed by its wiring: `Orders {{ input: orders }}`"
+    note = "return `TaskConfig` or `Result<TaskConfig>`; for the struct of a task, write its wiring: `Orders {{ input: orders }}`"
 )]
 pub trait IntoTaskConfig {
     fn into_task_config(self) -> Result<TaskConfig, Error>;
@@ -160,9 +160,9 @@ pub struct Checked<const POSSIBLE: bool>(());
 
 /// A retry policy that can be obeyed.
 #[diagnostic::on_unimplemented(
-    message = "this retry policy cannot be obeyed",
+    message = "this retry policy is not valid",
     label = "one of its values is out of range",
-    note = "`max_attempts` and `backoff_multiplier` must be at least 1, `jitter` from 0 to 1, `backoff_cap` not smaller than `backoff`, a `timeout` longer than 0s"
+    note = "`max_attempts` and `backoff_multiplier` must be at least 1, `jitter` from 0 to 1, `backoff_cap` not smaller than `backoff`, and `timeout` longer than 0s"
 )]
 pub trait Possible {}
 
@@ -184,9 +184,9 @@ pub fn initial<T: Initial>() -> T {
 
 /// Can be made out of nothing.
 #[diagnostic::on_unimplemented(
-    message = "nothing says what this field of the task is set with: `{Self}` has no default",
+    message = "this field of the task has no first value, because `{Self}` has no default",
     label = "this type does not implement `Default`",
-    note = "write `#[init(…)]` on the field with its value, or implement `Default` for `{Self}`"
+    note = "write the first value as `#[init(…)]` on the field, or implement `Default` for `{Self}`"
 )]
 pub trait Initial {
     fn initial() -> Self;
@@ -265,9 +265,9 @@ pub struct Compared<const SAME: bool>(());
 
 /// Two tasks whose names differ.
 #[diagnostic::on_unimplemented(
-    message = "the tasks `{First}` and `{Second}` have one name",
-    label = "this task has the name of `{First}`",
-    note = "give one of them a name of its own: `#[ergon::task(name = \"…\", …)]`"
+    message = "the tasks `{First}` and `{Second}` have the same name",
+    label = "this task has the same name as `{First}`",
+    note = "give one of them another name: `#[ergon::task(name = \"…\", …)]`"
 )]
 pub trait Distinct<First, Second> {}
 

@@ -310,8 +310,8 @@ impl Context {
 
 /// A config whose connector is a [`Source`]; implemented by itself.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no config of a source",
-    label = "nothing can be fetched from where this is wired",
+    message = "`{Self}` is not the config of a source",
+    label = "this slot needs the config of a source",
     note = "wire a config such as `JsonLinesConfig`, or the config that `#[derive(Connector)]` made for your connector"
 )]
 pub trait SourceConfig: ConnectorConfig<Connector: Source> {}
@@ -320,8 +320,8 @@ impl<C: ConnectorConfig<Connector: Source>> SourceConfig for C {}
 
 /// A config whose connector is a [`Sink`]; implemented by itself.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no config of a sink",
-    label = "nothing can be dispatched to where this is wired",
+    message = "`{Self}` is not the config of a sink",
+    label = "this slot needs the config of a sink",
     note = "wire a config such as `JsonLinesConfig`, or the config that `#[derive(Connector)]` made for your connector"
 )]
 pub trait SinkConfig: ConnectorConfig<Connector: Sink> {}
@@ -330,8 +330,8 @@ impl<C: ConnectorConfig<Connector: Sink>> SinkConfig for C {}
 
 /// A config whose connector is both a [`Source`] and a [`Sink`]; implemented by itself.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no config of a source and sink",
-    label = "nothing can be fetched from and dispatched to where this is wired",
+    message = "`{Self}` is not the config of a connector that is both source and sink",
+    label = "this slot needs the config of a source and sink",
     note = "wire a config such as `JsonLinesConfig`, or the config that `#[derive(Connector)]` made for your connector"
 )]
 pub trait DuplexConfig: ConnectorConfig<Connector: Source + Sink> {}

@@ -5,9 +5,9 @@ use crate::transaction::Transaction;
 /// A list of transactions: what `process_transaction` of a hybrid returns. Implemented by all that is
 /// `AsRef<[Transaction]>`: a `Vec`, an array, a slice.
 #[diagnostic::on_unimplemented(
-    message = "the `Output` of a hybrid task is a list of transactions; `{Self}` is none",
+    message = "the `Output` of a hybrid task must be a list of transactions, but `{Self}` is not",
     label = "not a list of transactions",
-    note = "write `type Output = Vec<Transaction>;` in its `impl Consumer`: each of them goes through its `impl Producer`"
+    note = "write `type Output = Vec<Transaction>;` in `impl Consumer`; each of these transactions goes through `impl Producer`"
 )]
 pub trait Outbound {
     /// The transactions to be prepared and handed on.
