@@ -1,4 +1,4 @@
-//! `key`, `key = value`, `key: Type`, `key(entries, …)`: what every attribute of Ergon is made of.
+//! Parses the entries of every attribute of Ergon: `key`, `key = value`, `key: Type`, `key(entries, …)`.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -15,19 +15,19 @@ pub(crate) struct Entry {
     pub(crate) value: Value,
 }
 
-/// What stands behind an entry's key.
+/// The part after an entry's key.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     Nothing,
     Is(Expr),
     Typed(Type),
     List(Vec<Entry>, Span),
-    /// It cannot be read, and the error is known already: nothing more is said about it.
+    /// The value cannot be parsed. Its error is already collected, so no check reports the value again.
     Unreadable,
 }
 
-/// Reads the entries between an attribute's parentheses; what cannot be read is a mistake of its own, and the rest is
-/// read all the same.
+/// Parses the entries between an attribute's parentheses. An entry that cannot be parsed is one mistake; the entries
+/// after it are parsed.
 pub(crate) fn entries(tokens: TokenStream, problems: &mut Problems) -> Vec<Entry> {
     let read = |input: ParseStream<'_>| Ok(list(input, "", problems));
     read.parse2(tokens).unwrap_or_default()
@@ -62,7 +62,7 @@ fn list_with_quotes(
                 skip_to_comma(input);
             }
         }
-        // Nothing is left, or a comma is next, or its lack has been reported.
+        // The input is empty, a comma is next, or the missing comma is already a mistake.
         let _ = input.parse::<Option<Token![,]>>();
     }
     entries
@@ -97,7 +97,7 @@ fn entry(
     Ok(Entry { key, value })
 }
 
-/// A name; one in quotes or with a `-` in it is read as it is meant.
+/// Parses a name. A name in quotes or with a `-` is a mistake, and is parsed as the name that the user means.
 fn key(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: &mut Problems) -> syn::Result<Ident> {
     if input.peek(LitStr) {
         let text: LitStr = input.parse()?;
@@ -124,7 +124,7 @@ fn no_name(span: Span) -> syn::Error {
     syn::Error::new(span, "expected a name or a key, such as `input` or `concurrency = 8`")
 }
 
-/// What stands behind `key =`.
+/// Parses the part after `key =`.
 fn assigned(input: ParseStream<'_>, key: &Ident, equals: Span, problems: &mut Problems) -> Value {
     if input.is_empty() || input.peek(Token![,]) {
         problems
@@ -141,7 +141,7 @@ fn assigned(input: ParseStream<'_>, key: &Ident, equals: Span, problems: &mut Pr
     }
 }
 
-/// What stands behind `key:`.
+/// Parses the part after `key:`.
 fn typed(
     input: ParseStream<'_>,
     key: &Ident,
@@ -174,7 +174,7 @@ fn typed(
     }
 }
 
-/// `connectors[input, output]` and `connectors: (input, output)`, which are meant as `connectors(input, output)`.
+/// Parses `connectors[input, output]` and `connectors: (input, output)` as `connectors(input, output)`, with a mistake.
 fn bracketed_list(input: ParseStream<'_>, key: &Ident, problems: &mut Problems) -> syn::Result<Value> {
     let inside;
     let span = if input.peek(token::Bracket) {
@@ -184,7 +184,7 @@ fn bracketed_list(input: ParseStream<'_>, key: &Ident, problems: &mut Problems) 
     } else {
         parenthesized!(inside in input).span.join()
     };
-    // The names in quotes are not reported: the correction below has them without.
+    // Names in quotes are not a second mistake, because the correction below writes them without quotes.
     let entries = list_with_quotes(&inside, &key.to_string(), &mut Vec::new(), problems);
     let are_names = entries.iter().all(|entry| matches!(entry.value, Value::Nothing));
     let names: Vec<_> = entries.iter().map(|entry| entry.key.to_string()).collect();

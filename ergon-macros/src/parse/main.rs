@@ -1,4 +1,4 @@
-//! The input of `ergon::main!`.
+//! Parses the input of `ergon::main!`.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -8,7 +8,7 @@ use syn::{Ident, Path, Token, Type, braced, bracketed, token};
 
 use crate::diagnostics::Problems;
 
-/// The keys of `ergon::main!` in the order they were written.
+/// The keys of `ergon::main!`, in the order of the input.
 #[derive(Debug)]
 pub(crate) struct MainInput {
     pub(crate) keys: Vec<MainKey>,
@@ -20,7 +20,7 @@ pub(crate) enum MainKey {
     Settings(Ident, Box<Type>),
     Tasks(Ident, Vec<Wired>),
     Crate(Path),
-    /// A key that is not known; what stands behind it was skipped.
+    /// An unknown key; the parser skips its value.
     Unknown(Ident),
 }
 
@@ -39,14 +39,14 @@ pub(crate) struct Slot {
 }
 
 impl MainInput {
-    /// Reads the keys; what cannot be read is a mistake of its own, and the rest is read all the same.
+    /// Parses the keys. A key that cannot be parsed is one mistake; the keys after it are parsed.
     pub(crate) fn parse(tokens: TokenStream, problems: &mut Problems) -> Self {
         let read = |input: ParseStream<'_>| Ok(each(input, problems, key));
         Self { keys: read.parse2(tokens).unwrap_or_default() }
     }
 }
 
-/// Reads what stands between commas.
+/// Parses the items between commas.
 fn each<T>(
     input: ParseStream<'_>,
     problems: &mut Problems,
@@ -67,7 +67,7 @@ fn each<T>(
                 skip_to_comma(input);
             }
         }
-        // Nothing is left, or a comma is next.
+        // The input is empty, or a comma is next.
         let _ = input.parse::<Option<Token![,]>>();
     }
     all
@@ -129,7 +129,7 @@ fn slot(input: ParseStream<'_>, _: &mut Problems) -> syn::Result<Slot> {
         syn::Error::new(error.span(), "expected the name of a slot, such as `input: orders`")
     })?;
     if !input.peek(Token![:]) {
-        // As in a struct literal: `input` stands for `input: input`.
+        // As in a struct literal, `input` means `input: input`.
         return Ok(Slot { field: std::iter::once(name.clone()).collect(), name });
     }
     let colon = input.parse::<Token![:]>()?.span;
@@ -144,7 +144,7 @@ fn slot(input: ParseStream<'_>, _: &mut Problems) -> syn::Result<Slot> {
     Ok(Slot { name, field })
 }
 
-/// Something stands behind a colon.
+/// Fails if no value follows the colon.
 fn behind(input: ParseStream<'_>, colon: Span, missing: impl std::fmt::Display) -> syn::Result<()> {
     if input.is_empty() || input.peek(Token![,]) { Err(syn::Error::new(colon, missing)) } else { Ok(()) }
 }

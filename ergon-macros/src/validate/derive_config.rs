@@ -1,4 +1,4 @@
-//! The rules of `#[derive(Connector)]` and `#[derive(Service)]`.
+//! Checks the rules of `#[derive(Connector)]` and `#[derive(Service)]`.
 
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Field, Fields, GenericArgument, Ident, PathArguments, Type};
@@ -10,7 +10,7 @@ use crate::parse::{Entry, Value, entries, in_type};
 /// The capabilities that a derived connector may declare; each is a method of `Capabilities` and a trait.
 pub(crate) const CAPABILITIES: [&str; 4] = ["count", "fetch_by_id", "dead_letters", "redrive"];
 
-/// Which derive this is: the name of its helper attribute, and what a struct may declare in it.
+/// One of the two derives: the name of its helper attribute, and the words that a struct may declare in it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Derive {
     pub(crate) attribute: &'static str,
@@ -92,7 +92,7 @@ fn declarations(derive: Derive, attributes: &[Attribute], problems: &mut Problem
     declared
 }
 
-/// A connector is a source, a sink or both.
+/// Checks that a connector is a source, a sink or both.
 fn check_role(derive: Derive, declares: &[Ident], ident: &Ident, problems: &mut Problems) {
     let has_role = declares.iter().any(|word| word == "source" || word == "sink");
     if derive.attribute == "connector" && !has_role && problems.is_empty() {
@@ -103,7 +103,7 @@ fn check_role(derive: Derive, declares: &[Ident], ident: &Ident, problems: &mut 
     }
 }
 
-/// A connector whose impl is written by hand says there what it can do.
+/// Checks that a connector with its own `impl Connector` declares its capabilities only there.
 fn check_manual(declares: &[Ident], problems: &mut Problems) {
     if !declares.iter().any(|word| word == "manual") {
         return;
@@ -153,7 +153,7 @@ fn config_field(derive: Derive, field: Field, problems: &mut Problems) -> Option
     Some(ConfigField { ident, ty: field.ty, docs, kind })
 }
 
-/// A service field `client: AcmeClient` is built from an `AcmeClientConfig`.
+/// Returns the kind of a field with `service`: `client: AcmeClient` is built from an `AcmeClientConfig`.
 fn service_kind(ty: &Type, problems: &mut Problems) -> Option<FieldKind> {
     let ty = in_type(ty);
     let (inner, shared) = match inside_arc(ty) {

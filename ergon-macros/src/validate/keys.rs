@@ -1,18 +1,18 @@
-//! Where the keys of the policies belong.
+//! Finds the section that a policy key belongs to.
 
 use ergon_schema::{CONSUMER, Key, PRODUCER, RETRY};
 
-/// The names of some keys.
+/// Returns the names of keys.
 pub(super) fn names(keys: &'static [Key]) -> impl Iterator<Item = &'static str> + Clone {
     keys.iter().map(|key| key.name)
 }
 
-/// Whether it is a key of some policy or of one of its steps.
+/// Says whether a name is a key of a policy or of a step.
 pub(super) fn is_policy_key(name: &str) -> bool {
     [CONSUMER, PRODUCER, RETRY].into_iter().any(|keys| Key::find(keys, name).is_some())
 }
 
-/// Where a key belongs that is none here.
+/// Returns the hint for a key that belongs to another section.
 pub(super) fn elsewhere(name: &str, section: &str) -> Option<String> {
     let has = |keys| Key::find(keys, name).is_some();
     match section {

@@ -1,4 +1,4 @@
-//! The rules of `ergon::main!`.
+//! Checks the rules of `ergon::main!`.
 
 use quote::ToTokens;
 
@@ -8,7 +8,7 @@ use crate::parse::{MainInput, MainKey, Slot, Wired};
 
 const KEYS: [&str; 3] = ["settings", "tasks", "crate"];
 
-/// Makes the model; `None` if there are no settings or no tasks to speak of.
+/// Makes the model; none without settings or tasks.
 pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
     check_program(problems);
     let (mut settings, mut tasks, mut ergon) = (None, None, None);
@@ -46,7 +46,7 @@ pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
     Some(Main { ergon: ergon.unwrap_or_else(super::ergon), settings: settings?, tasks })
 }
 
-/// A library has no `main`: it would never run.
+/// Checks that the crate is a program, because nothing would call `main` in a library.
 fn check_program(problems: &mut Problems) {
     if is_library(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned())) {
         let message = "`ergon::main!` makes a program, but this crate is a library; move it to `src/main.rs`";
@@ -54,8 +54,8 @@ fn check_program(problems: &mut Problems) {
     }
 }
 
-/// Whether the compiler was called, with these arguments, to make a library. The examples of a documentation are
-/// compiled together as a library without a name, but each of them is a program.
+/// Says whether these arguments make the compiler build a library. Doc tests are compiled together as a library without a
+/// name, but each of them is a program.
 fn is_library(arguments: impl Iterator<Item = String>) -> bool {
     let (mut library, mut named, mut previous) = (false, false, String::new());
     for argument in arguments {
@@ -74,13 +74,13 @@ fn twice(key: &syn::Ident, problems: &mut Problems) {
     problems.at(key, format!("`{key}` is given twice; keep one of them"));
 }
 
-/// Whether it is named as a type is; a function that makes a config is not.
+/// Says whether an entry is named like a type; a function that makes a config is not.
 fn is_type(task: &Wired) -> bool {
     let last = task.path.segments.last().map(|segment| segment.ident.to_string());
     last.is_some_and(|name| name.starts_with(char::is_uppercase))
 }
 
-/// No task stands twice, none is without its slots, no slot is wired twice.
+/// Checks that each task is listed once and has its wiring, and that each slot is wired once.
 fn check_tasks(tasks: &[Wired], problems: &mut Problems) {
     let mut seen = std::collections::HashSet::new();
     for task in tasks {

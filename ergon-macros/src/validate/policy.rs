@@ -1,4 +1,4 @@
-//! The rules of `consumer(…)`, `producer(…)` and the steps in them.
+//! Checks the rules of `consumer(…)`, `producer(…)` and their steps.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::diagnostics::{Problems, suggestion};
 use crate::model::{Connector, Policy, Role, Setting, SettingValue};
 use crate::parse::{Entry, Value};
 
-/// The connector that `from` names, before anything is checked.
+/// Returns the connector that `from` names, before the checks.
 pub(super) fn from(section: &Entry) -> Option<Ident> {
     let Value::List(entries, _) = &section.value else { return None };
     let from = entries.iter().find(|entry| entry.key == "from")?;
@@ -24,22 +24,22 @@ pub(super) fn from(section: &Entry) -> Option<Ident> {
     }
 }
 
-/// The policy of `consumer(…)`.
+/// Makes the policy of `consumer(…)`.
 pub(super) fn consumer(section: &Entry, connectors: &[Connector], problems: &mut Problems) -> Policy {
     Policy { role: "consumer", settings: role(section, CONSUMER, connectors, problems) }
 }
 
-/// The policy of `producer(…)`.
+/// Makes the policy of `producer(…)`.
 pub(super) fn producer(section: &Entry, connectors: &[Connector], problems: &mut Problems) -> Policy {
     Policy { role: "producer", settings: role(section, PRODUCER, connectors, problems) }
 }
 
-/// The settings of a step's keys, outside of any task.
+/// Makes the settings of a step's keys, without a task.
 pub(super) fn retry(entries: &[Entry], section: &str, problems: &mut Problems) -> Vec<Setting> {
     Checker { connectors: &[], problems }.settings(entries, section, RETRY)
 }
 
-/// The number of worker processes.
+/// Returns the number of worker processes.
 pub(super) fn workers(entry: &Entry, problems: &mut Problems) -> Option<u64> {
     const KIND: Kind = Kind::Count {
         least: Some(Bound { value: 1, rule: "must be at least 1" }),
@@ -53,7 +53,7 @@ pub(super) fn workers(entry: &Entry, problems: &mut Problems) -> Option<u64> {
     }
 }
 
-/// A section that stands alone: `blocking`.
+/// Returns the value of a section that needs no value: `blocking`.
 pub(super) fn stands_alone(entry: &Entry, problems: &mut Problems) -> bool {
     Checker { connectors: &[], problems }.flag(entry).unwrap_or(true)
 }
@@ -121,7 +121,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A value that is written out; it is checked by the rules that hold at run time.
+    /// Reads a literal value, and checks it by the same rules as at run time.
     fn plain(&mut self, entry: &Entry, kind: Kind) -> Option<Plain<'static>> {
         let value = match kind {
             Kind::Count { .. } => Plain::Count(self.count(entry)?),
@@ -216,7 +216,7 @@ impl Checker<'_> {
         found
     }
 
-    /// The connector that a key names.
+    /// Returns the connector that a key names.
     fn slot(&mut self, entry: &Entry, need: SlotUse) -> Option<String> {
         let name = match &entry.value {
             Value::Is(Expr::Path(path)) => path.path.get_ident().cloned(),
@@ -247,7 +247,7 @@ impl Checker<'_> {
         wrong.is_none().then(|| name.to_string())
     }
 
-    /// The rules for values next to each other: a wait never starts above its cap.
+    /// Checks the rules for several values together: a cap must not be smaller than its backoff.
     fn check_together(&mut self, keys: &'static [Key], entries: &[Entry], settings: &[Setting]) {
         let value = |key: &Key| {
             let setting = settings.iter().find(|setting| setting.key == key.name);
@@ -282,7 +282,7 @@ impl Checker<'_> {
     }
 }
 
-/// Whether the value of an expression is known only when the program is compiled or runs.
+/// Says whether the macro cannot know the value of an expression, because the compiler or the program computes it.
 fn is_computed(expr: &Expr) -> bool {
     match expr {
         Expr::Group(group) => is_computed(&group.expr),
@@ -294,7 +294,7 @@ fn is_computed(expr: &Expr) -> bool {
     }
 }
 
-/// An example of a value.
+/// Returns an example of a value.
 fn example(kind: Kind) -> &'static str {
     match kind {
         Kind::Count { .. } => "3",
@@ -305,7 +305,7 @@ fn example(kind: Kind) -> &'static str {
     }
 }
 
-/// The value of an entry as it is written, else its key.
+/// Returns the tokens of an entry's value, else its key.
 fn written(entry: &Entry) -> &dyn ToTokens {
     match &entry.value {
         Value::Is(expr) => expr,

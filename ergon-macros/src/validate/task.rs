@@ -1,4 +1,4 @@
-//! The rules of `#[ergon::task]`.
+//! Checks the rules of `#[ergon::task]`.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use crate::parse::{Entry, TaskInput, Value};
 
 const ROLES: [&str; 3] = ["Source", "Sink", "Duplex"];
 
-/// Makes the model of a task; with mistakes it is the nearest one, for the stand-in.
+/// Makes the model of a task. With mistakes, the model is the closest valid one, for the stand-in.
 pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     let TaskInput { entries, item } = input;
     let entries = recover(entries, problems);
@@ -62,12 +62,12 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     }
 }
 
-/// What the first connector is where nothing else is said.
+/// The role of the first connector, if the attribute gives it no role.
 #[derive(Debug, Clone, Copy)]
 enum First<'a> {
-    /// The source, unless another is named.
+    /// The source, unless `from` names another connector.
     Source(Option<&'a Ident>),
-    /// A sink like the others: nothing is consumed.
+    /// A sink like the others, because the task does not consume.
     Sink,
 }
 
@@ -120,8 +120,8 @@ fn check_shape(item: &ItemStruct, problems: &mut Problems) -> bool {
     item.generics.params.is_empty() && !matches!(item.fields, Fields::Unnamed(_))
 }
 
-/// The struct's attributes without a second `#[ergon::task(…)]`, which would add every field once more; and whether
-/// there was none.
+/// Returns the struct's attributes without a second `#[ergon::task(…)]`, which would add every field again; and whether
+/// there was no second one.
 fn without_second_task(
     attributes: Vec<Attribute>,
     ergon: &Path,
@@ -177,7 +177,7 @@ fn task_name(entry: &Entry, problems: &mut Problems) -> Option<String> {
     Some(name)
 }
 
-/// The entries of a section that is a list.
+/// Returns the entries of a section that is a list.
 fn list<'a>(entry: &'a Entry, example: &str, problems: &mut Problems) -> &'a [Entry] {
     match &entry.value {
         Value::List(list, _) => return list,
@@ -217,7 +217,7 @@ fn connectors(section: &Entry, first: First<'_>, problems: &mut Problems) -> Vec
     connectors
 }
 
-/// What a connector's type says; a misspelt role says nothing.
+/// Returns the role that a connector's type names; none for a misspelt role.
 fn role(ty: &Type, problems: &mut Problems) -> Option<Role> {
     let plain = match ty {
         Type::Path(path) => path.path.get_ident().map(ToString::to_string),
@@ -236,7 +236,7 @@ fn role(ty: &Type, problems: &mut Problems) -> Option<Role> {
     }
 }
 
-/// Says whether a type's name is a misspelt role, and not a connector of the user's.
+/// Says whether a type's name is a misspelt role, and not the user's connector.
 fn is_near_role(name: &str) -> bool {
     slip(name, ROLES).is_some() || ["Input", "Output"].contains(&name)
 }
@@ -263,7 +263,7 @@ fn services(section: &Entry, problems: &mut Problems) -> Vec<Service> {
     services
 }
 
-/// `openai` is an `OpenaiService`.
+/// Returns the type of a service without a type: `openai` is an `OpenaiService`.
 fn by_convention(name: &Ident) -> ServiceType {
     let ident = Ident::new(&format!("{}Service", camel_case(&name.to_string())), name.span());
     ServiceType::Concrete(Box::new(syn::parse_quote!(#ident)))
@@ -279,7 +279,7 @@ fn is_name(ident: &Ident, problems: &mut Problems) -> bool {
     !keyword && !text.starts_with("r#")
 }
 
-/// No name may stand for two slots; the second is left out, so that the stand-in has each once.
+/// Checks that each slot has its own name. A second slot of a name is left out, so that the stand-in has each slot once.
 fn keep_first_of_a_name(
     connectors: &mut Vec<Connector>,
     services: &mut Vec<Service>,
@@ -298,7 +298,7 @@ fn keep_first_of_a_name(
     services.retain(|service| is_first(&service.name));
 }
 
-/// No own field may have the name of an injected one; such a field is left out.
+/// Checks that no field of the user has the name of an injected field. Such a field is left out.
 fn check_own_fields(
     fields: &mut Vec<OwnField>,
     connectors: &[Connector],
@@ -317,7 +317,7 @@ fn check_own_fields(
     });
 }
 
-/// A consumer fetches from somewhere.
+/// Checks that a consumer has a source.
 fn check_has_source(
     connectors: &[Connector],
     section: Option<&Entry>,
@@ -348,7 +348,7 @@ fn own_field(mut field: Field, problems: &mut Problems) -> OwnField {
     OwnField { field, init }
 }
 
-/// `OrderProcessor` becomes `order-processor`.
+/// Turns `OrderProcessor` into `order-processor`.
 pub(crate) fn kebab_case(name: &str) -> String {
     let mut kebab = String::new();
     let mut previous_lower = false;
@@ -364,7 +364,7 @@ pub(crate) fn kebab_case(name: &str) -> String {
     kebab
 }
 
-/// `order_lines` becomes `OrderLines`.
+/// Turns `order_lines` into `OrderLines`.
 pub(crate) fn camel_case(name: &str) -> String {
     let mut camel = String::new();
     let mut upper = true;

@@ -1,4 +1,4 @@
-//! The rules of `#[derive(TransactionError)]`.
+//! Checks the rules of `#[derive(TransactionError)]`.
 
 use std::time::Duration;
 
@@ -52,19 +52,19 @@ pub(crate) fn transaction_error(input: DeriveInput, problems: &mut Problems) -> 
     Some(TransactionError { ergon: super::ergon(), ident: input.ident, arms, transparent })
 }
 
-/// The category of what has none, beside the error that says so.
+/// The category of a variant without one, next to the error that reports it.
 const STAND_IN: Category = Category { name: "System", retry_after: None };
 
-/// What the attributes of a variant or type say of its category.
+/// The category in the attributes of a variant or type.
 #[derive(Debug, Clone, Copy)]
 enum Said {
     Nothing,
     Category(Category),
-    /// It is that of the error inside.
+    /// The category of the error inside.
     Transparent,
 }
 
-/// The one field of what is transparent.
+/// Returns the only field of a transparent variant or struct.
 fn only_field(fields: &Fields, place: &Ident, problems: &mut Problems) -> Option<Field> {
     let mut all = fields.iter();
     if let (Some(only), None) = (all.next(), all.next()) {
