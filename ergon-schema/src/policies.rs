@@ -131,7 +131,7 @@ macro_rules! retry_keys {
 #[macro_export]
 macro_rules! empty_queue_keys {
     ($($then:tt)*) => { $crate::pick_keys! { $($then)* []
-        every backoff: (time, positive: "must be longer than 0s, or the source would be asked without a pause")
+        every backoff: (time, positive: "must be longer than 0s; otherwise the source is polled without a pause")
             = Duration::from_millis(100) => {
             meaning: "The first wait.",
         }
