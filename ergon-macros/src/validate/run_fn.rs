@@ -136,7 +136,7 @@ fn arguments(function: &mut ItemFn, problems: &mut Problems) -> Vec<Argument> {
                     names.push(Argument { name: pat.ident.clone(), mutability, place });
                 }
                 (pat, _) => {
-                    problems.at(pat, "every attempt needs this argument; write a name instead of a pattern")
+                    problems.at(pat, "every attempt needs this argument; write a name instead of a pattern");
                 }
             },
         }
