@@ -319,8 +319,7 @@ fn an_option_for_the_consumer_of_a_hybrid_is_not_blamed_for_its_producer() {
 
 #[test]
 fn the_error_of_an_impossible_constant_names_every_key_with_a_rule() {
-    let note =
-        include_str!("../__private/mod.rs").split("this retry policy cannot be obeyed").nth(1).unwrap();
+    let note = include_str!("../__private/mod.rs").split("this retry policy is not valid").nth(1).unwrap();
     let note = note.lines().find(|line| line.contains("note = ")).unwrap();
     let has_rule = |key: &Key| matches!(key.kind, Kind::Time { not_below: Some(_), .. });
     for Sample { key, refused, .. } in samples(RETRY) {

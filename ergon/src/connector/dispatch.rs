@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a transaction, so it cannot be dispatched",
     label = "`dispatch` takes one `Transaction`",
-    note = "a value becomes one by `transaction.derive(&value)?`, a transaction is passed on by `transaction.forward()`, many go in one call by `dispatch_transactions(vec![…])`"
+    note = "write `transaction.derive(&value)?` for a value, `transaction.forward()` for the transaction itself, `dispatch_transactions(vec![…])` for several transactions"
 )]
 pub trait IntoTransaction {
     /// Returns the transaction.

@@ -408,8 +408,8 @@ impl Context {
 
 /// A config whose connector is a [`Source`]. Implemented automatically.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no config of a source",
-    label = "nothing can be fetched from where this is wired",
+    message = "`{Self}` is not the config of a source",
+    label = "this slot needs the config of a source",
     note = "wire a config such as `JsonLinesConfig`, or the config that `#[derive(Connector)]` made for your connector"
 )]
 pub trait SourceConfig: ConnectorConfig<Connector: Source> {}
@@ -418,8 +418,8 @@ impl<C: ConnectorConfig<Connector: Source>> SourceConfig for C {}
 
 /// A config whose connector is a [`Sink`]. Implemented automatically.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no config of a sink",
-    label = "nothing can be dispatched to where this is wired",
+    message = "`{Self}` is not the config of a sink",
+    label = "this slot needs the config of a sink",
     note = "wire a config such as `JsonLinesConfig`, or the config that `#[derive(Connector)]` made for your connector"
 )]
 pub trait SinkConfig: ConnectorConfig<Connector: Sink> {}
@@ -428,8 +428,8 @@ impl<C: ConnectorConfig<Connector: Sink>> SinkConfig for C {}
 
 /// A config whose connector is both a [`Source`] and a [`Sink`]. Implemented automatically.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no config of a source and sink",
-    label = "nothing can be fetched from and dispatched to where this is wired",
+    message = "`{Self}` is not the config of a connector that is both source and sink",
+    label = "this slot needs the config of a source and sink",
     note = "wire a config such as `JsonLinesConfig`, or the config that `#[derive(Connector)]` made for your connector"
 )]
 pub trait DuplexConfig: ConnectorConfig<Connector: Source + Sink> {}

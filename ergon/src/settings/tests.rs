@@ -377,8 +377,8 @@ fn every_value_that_breaks_a_rule_is_told() {
         "--concurrency 0: tasks.price-orders.consumer.concurrency: must be at least 1",
         "ergon.toml:4:14: tasks.price-orders.consumer.batch_size: must be at least 1, found 0",
         "environment variable ERGON_TASKS__PRICE_ORDERS__CONSUMER__EMPTY_QUEUE__BACKOFF: \
-         tasks.price-orders.consumer.empty_queue.backoff: must be more than 0: the source would be asked without \
-         pause",
+         tasks.price-orders.consumer.empty_queue.backoff: must be longer than 0s; otherwise the source is polled \
+         without a pause",
         "ergon.toml:5:28: tasks.price-orders.consumer.process.max_attempts: must be at least 1, found 0",
         "ergon.toml:5:40: tasks.price-orders.consumer.process.jitter: must be from 0 to 1, found 2",
     ];

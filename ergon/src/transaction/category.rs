@@ -33,9 +33,9 @@ use super::{Category, DecodeError, TransactionError};
 /// assert_eq!(quantity("no/such/file").unwrap_err().category(), Category::System);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "nothing says whether trying again can help after `{Self}`",
-    label = "write `.system()?` (retried) or `.business()?` (never retried); `#[derive(TransactionError)]` gives an error of your own a category",
-    note = "write `.system()?` (retried) or `.business()?` (never retried); `#[derive(TransactionError)]` gives an error of your own a category"
+    message = "`{Self}` does not say whether a retry can help",
+    label = "write `.system()?` (retried) or `.business()?` (never retried); `#[derive(TransactionError)]` gives your own error type a category",
+    note = "write `.system()?` (retried) or `.business()?` (never retried); `#[derive(TransactionError)]` gives your own error type a category"
 )]
 pub trait HasCategory {
     /// Converts the error into a transaction's error.
