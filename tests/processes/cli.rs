@@ -167,7 +167,7 @@ fn an_interrupt_drains_says_so_and_exits_130() {
         "copy-lines: 2 processed in ",
         "  2 succeeded",
         "  0 failed: 0 business, 0 system, 0 timeout",
-        "  0 refused, 0 dead-lettered",
+        "  0 rejected, 0 dead-lettered",
         "  0 retries, 0 requeued, 0 unknown",
         "  step           count      p50      p95      p99      max",
         "  process            2 ",
@@ -228,7 +228,7 @@ fn refused_transactions_are_a_good_end() {
     let output = project.run(&["run", "copy-lines"]);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("2 refused") && said.contains("this line fails"), "{said}");
+    assert!(said.contains("2 rejected") && said.contains("this line fails"), "{said}");
     assert_eq!(project.copies(), ["{\"n\":2}"]);
 }
 
@@ -636,7 +636,7 @@ fn a_run_whose_reader_leaves_gives_back_what_nobody_read_and_refuses_nothing() {
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("error: nobody reads standard output any more"), "{said}");
-    assert!(said.contains("0 failed") && said.contains("0 refused"), "{said}");
+    assert!(said.contains("0 failed") && said.contains("0 rejected"), "{said}");
 }
 
 #[test]

@@ -211,7 +211,7 @@ fn summary(done: u64, why: &str, requeued: u64, abandoned: &[&str]) -> Vec<Strin
             format!("{task}: {done} processed in TIME (RATE); {why}"),
             format!("{done} succeeded"),
             "0 failed: 0 business, 0 system, 0 timeout".to_owned(),
-            "0 refused, 0 dead-lettered".to_owned(),
+            "0 rejected, 0 dead-lettered".to_owned(),
             format!("0 retries, {requeued} requeued, 0 unknown"),
         ];
         let times = ["process", "success"].map(|step| format!("{step} {done} TIME TIME TIME TIME"));

@@ -383,7 +383,7 @@ async fn random(seed: u64) -> (u64, u64) {
         running.stop();
     }
     let report = running.wait().await.unwrap();
-    let accounted = report.tally.succeeded + report.tally.refused + left(&report.ended);
+    let accounted = report.tally.succeeded + report.tally.rejected + left(&report.ended);
     (drawn.yielded.load(Ordering::Relaxed), accounted)
 }
 

@@ -106,7 +106,7 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) policies: PolicyOptions,
     /// Fail if this holds at the end of a run: a count of the summary, compared with a number or with a share of what
-    /// was processed, such as `refused > 5%`; several with commas between them
+    /// was processed, such as `rejected > 5%`; several with commas between them
     #[arg(long, value_name = "CONDITION", value_parser = str::parse::<FailWhen>)]
     pub(crate) fail_when: Option<FailWhen>,
     /// Show no progress

@@ -10,7 +10,7 @@ use crate::runner::{Finished, Outcome, Supervised};
 use crate::settings::Breach;
 use crate::telemetry::{Ended, RunReport, Step, Tally};
 
-/// How many refused transactions are named.
+/// How many rejected transactions are named.
 const NAMED: usize = 5;
 /// How many reasons are told to programs.
 const REASONS: usize = 5;
@@ -39,7 +39,7 @@ pub(crate) fn text(finished: &Finished, kept: Kept) -> String {
     }
     times(tally, &mut text);
     if kept == Kept::Nowhere {
-        refusals(tally, &mut text);
+        rejections(tally, &mut text);
     }
     most_often(task, tally, kept, &mut text);
     text
@@ -70,7 +70,7 @@ fn counts(tally: &Tally) -> Vec<String> {
             n(failed.system),
             n(failed.timeout)
         ),
-        format!("{} refused, {} dead-lettered", n(tally.refused), n(tally.dead_lettered)),
+        format!("{} rejected, {} dead-lettered", n(tally.rejected), n(tally.dead_lettered)),
         format!("{} retries, {} requeued, {} unknown", n(tally.retries), n(tally.requeued), n(tally.unknown)),
     ];
     if tally.undelivered > 0 {
@@ -94,7 +94,7 @@ fn counts(tally: &Tally) -> Vec<String> {
     lines
 }
 
-/// `refused > 5%: 856 of 9,994 (8.56%)`
+/// `rejected > 5%: 856 of 9,994 (8.56%)`
 fn holds(breach: &Breach) -> String {
     let Breach { condition, count, processed, is_share } = breach;
     let (count, of) = (humanize::count(*count), humanize::count(*processed));
@@ -140,18 +140,18 @@ fn times(tally: &Tally, text: &mut String) {
     }
 }
 
-fn refusals(tally: &Tally, text: &mut String) {
-    if tally.refusals.is_empty() {
+fn rejections(tally: &Tally, text: &mut String) {
+    if tally.rejections.is_empty() {
         return;
     }
-    text.push_str("  refused:\n");
-    let shown = tally.refusals.iter().take(NAMED);
-    for refusal in shown.clone() {
+    text.push_str("  rejected:\n");
+    let shown = tally.rejections.iter().take(NAMED);
+    for rejection in shown.clone() {
         // Writing to a String cannot fail.
-        let (id, message) = (one_line(&refusal.id), one_line(&refusal.message));
-        let _ = writeln!(text, "    {id} ({}): {message}", refusal.category);
+        let (id, message) = (one_line(&rejection.id), one_line(&rejection.message));
+        let _ = writeln!(text, "    {id} ({}): {message}", rejection.category);
     }
-    let rest = tally.refused.saturating_sub(shown.len() as u64);
+    let rest = tally.rejected.saturating_sub(shown.len() as u64);
     if rest > 0 {
         let _ = writeln!(text, "    and {} more", humanize::count(rest));
     }
@@ -161,7 +161,7 @@ fn refusals(tally: &Tally, text: &mut String) {
 fn most_often(task: &str, tally: &Tally, kept: Kept, text: &mut String) {
     let Some((message, count)) = tally.reasons().into_iter().next() else { return };
     // The list says it already.
-    if kept == Kept::Nowhere && (count == 1 || tally.refused <= NAMED as u64) {
+    if kept == Kept::Nowhere && (count == 1 || tally.rejected <= NAMED as u64) {
         return;
     }
     // Where no two are alike, none of them is the most frequent.
@@ -218,10 +218,10 @@ fn run(finished: &Finished) -> Value {
     let steps =
         Step::ALL.into_iter().filter(shown).map(|step| (step.as_str().to_owned(), step_times(tally, step)));
     object.insert("steps".to_owned(), Value::Object(steps.collect()));
-    let refusals = tally.refusals.iter().map(|refusal| {
-        json!({"id": refusal.id, "category": refusal.category.as_str(), "message": refusal.message})
+    let rejections = tally.rejections.iter().map(|rejection| {
+        json!({"id": rejection.id, "category": rejection.category.as_str(), "message": rejection.message})
     });
-    object.insert("refusals".to_owned(), refusals.collect());
+    object.insert("rejections".to_owned(), rejections.collect());
     let reasons = tally.reasons().into_iter().take(REASONS);
     let reasons = reasons.map(|(message, count)| json!({"message": message, "count": count}));
     object.insert("reasons".to_owned(), reasons.collect());
@@ -240,13 +240,14 @@ fn numbers(tally: &Tally) -> impl Iterator<Item = (&'static str, u64)> {
         ("processed", tally.processed),
         ("succeeded", tally.succeeded),
         ("failed", tally.failed.total()),
-        ("refused", tally.refused),
+        ("rejected", tally.rejected),
         ("dead_lettered", tally.dead_lettered),
         ("undelivered", tally.undelivered),
         ("handler_failures", tally.handler_failures),
         ("retries", tally.retries),
         ("call_retries", tally.call_retries),
         ("requeued", tally.requeued),
+        ("given_back", tally.given_back),
         ("unknown", tally.unknown),
         ("produced", tally.produced),
         ("abandoned_threads", tally.abandoned_threads),
@@ -283,7 +284,7 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorKind;
-    use crate::telemetry::Refusal;
+    use crate::telemetry::Rejection;
     use crate::transaction::Category;
 
     fn finished(ended: Ended) -> Finished {
@@ -296,7 +297,7 @@ mod tests {
         for number in 0..856 {
             tally.failed.add(Category::Business);
             let message = "quantity is 0\nor less".to_owned();
-            tally.refuse(|| Refusal {
+            tally.reject(|| Rejection {
                 id: format!("orders.csv:{number}"),
                 category: Category::Business,
                 message,
@@ -314,11 +315,11 @@ mod tests {
 price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
   9,138 succeeded
   856 failed: 856 business, 0 system, 0 timeout
-  856 refused, 0 dead-lettered
+  856 rejected, 0 dead-lettered
   3 retries, 0 requeued, 0 unknown
   step           count      p50      p95      p99      max
   process            1   1.00ms   1.00ms   1.00ms   1.00ms
-  refused:
+  rejected:
     orders.csv:0 (business): quantity is 0 or less
     orders.csv:1 (business): quantity is 0 or less
     orders.csv:2 (business): quantity is 0 or less
@@ -331,10 +332,10 @@ price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
     }
 
     #[test]
-    fn kept_refusals_are_not_listed_but_what_most_of_them_are_for_is() {
+    fn kept_rejections_are_not_listed_but_what_most_of_them_are_for_is() {
         let last = |kept: Kept| {
             let text = text(&finished(Ended::LimitReached), kept);
-            assert!(!text.contains("refused:"), "{text}");
+            assert!(!text.contains("rejected:"), "{text}");
             text.lines().last().unwrap().to_owned()
         };
         let reason = "  most often: quantity is 0 or less (856)";
@@ -348,9 +349,12 @@ price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
         let tally = &mut all_differ.report.tally;
         *tally = Tally::default();
         for id in ["a", "b"] {
-            let refusal =
-                Refusal { id: id.to_owned(), category: Category::Business, message: format!("{id} is odd") };
-            tally.refuse(|| refusal);
+            let rejection = Rejection {
+                id: id.to_owned(),
+                category: Category::Business,
+                message: format!("{id} is odd"),
+            };
+            tally.reject(|| rejection);
         }
         assert_eq!(text(&all_differ, Kept::OutOfSight).lines().last(), Some("  such as: a is odd"));
     }
@@ -377,20 +381,20 @@ price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
             let outcome = Outcome { finished, ..Outcome::default() };
             outcome.judged(Some(&conditions.parse().unwrap()))
         };
-        let outcome = judge("refused > 5%, handler-failures > 0, refused > 1000");
+        let outcome = judge("rejected > 5%, handler-failures > 0, rejected > 1000");
         let text = text(&outcome.finished[0], Kept::InSight);
-        let line = "  failed by `fail_when`: refused > 5%: 856 of 9,994 (8.56%)\n";
+        let line = "  failed by `fail_when`: rejected > 5%: 856 of 9,994 (8.56%)\n";
         assert!(text.contains(line) && text.matches("fail_when").count() == 1, "{text}");
         let object = json(&outcome);
-        let share = json!({"condition": "refused > 5%", "count": 856, "processed": 9994});
+        let share = json!({"condition": "rejected > 5%", "count": 856, "processed": 9994});
         assert_eq!(object["tasks"][0]["fail_when"], json!([share]));
-        let told = "task `price-orders`: `fail_when` holds: refused > 5%: 856 of 9,994 (8.56%)";
+        let told = "task `price-orders`: `fail_when` holds: rejected > 5%: 856 of 9,994 (8.56%)";
         assert_eq!(object["tasks"][0]["errors"], json!([told]));
-        let share = json!({"condition": "refused > 5%", "count": 1712, "processed": 19988});
-        let count = json!({"condition": "refused > 1000", "count": 1712, "processed": 19988});
+        let share = json!({"condition": "rejected > 5%", "count": 1712, "processed": 19988});
+        let count = json!({"condition": "rejected > 1000", "count": 1712, "processed": 19988});
         assert_eq!((&object["fail_when"], &object["exit_code"]), (&json!([share, count]), &1.into()));
-        assert_eq!(object["errors"][1], "all tasks together: `fail_when` holds: refused > 1000: 1,712");
-        let well = json(&judge("refused > 90%"));
+        assert_eq!(object["errors"][1], "all tasks together: `fail_when` holds: rejected > 1000: 1,712");
+        let well = json(&judge("rejected > 90%"));
         assert_eq!((&well["fail_when"], &well["exit_code"]), (&json!([]), &0.into()));
     }
 }

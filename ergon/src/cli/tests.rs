@@ -105,7 +105,7 @@ fn run_ends_with_a_summary() {
     fill("run", [2, 4, 5]);
     let ran = shop("run", "", &["run", "price-orders"]);
     assert_eq!(ran.code, 0, "{}", ran.talk);
-    for part in ["3 processed", "2 succeeded", "1 refused", "the source is empty", "n5 (business): 5 is odd"]
+    for part in ["3 processed", "2 succeeded", "1 rejected", "the source is empty", "n5 (business): 5 is odd"]
     {
         assert!(ran.talk.contains(part), "{part}: {}", ran.talk);
     }

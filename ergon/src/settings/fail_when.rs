@@ -1,4 +1,4 @@
-//! The conditions under which a run fails although it came to its end: `refused > 5%, handler-failures > 0`.
+//! The conditions under which a run fails although it came to its end: `rejected > 5%, handler-failures > 0`.
 
 use std::str::FromStr;
 
@@ -11,7 +11,7 @@ use crate::policy::written::{self, Written};
 const NONE: &str = "none";
 /// How many parts a percentage is read in: six digits after the point.
 const PARTS: u64 = 1_000_000;
-const EXAMPLE: &str = "`refused > 5%`";
+const EXAMPLE: &str = "`rejected > 5%`";
 
 /// Conditions with commas between them; a run fails if one of them holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,22 +36,25 @@ pub(crate) enum Figure {
     Business,
     System,
     Timeout,
-    Refused,
+    Rejected,
     DeadLettered,
+    Undelivered,
     HandlerFailures,
     Retries,
     Requeued,
+    GivenBack,
     Unknown,
     Produced,
     AbandonedThreads,
 }
 
 /// All figures by name, and whether each is a part of what was processed.
-const FIGURES: [(&str, Figure, bool); 15] = [
-    ("refused", Figure::Refused, true),
+const FIGURES: [(&str, Figure, bool); 17] = [
+    ("rejected", Figure::Rejected, true),
     ("failed", Figure::Failed, true),
     ("succeeded", Figure::Succeeded, true),
     ("dead-lettered", Figure::DeadLettered, true),
+    ("undelivered", Figure::Undelivered, true),
     ("business", Figure::Business, true),
     ("system", Figure::System, true),
     ("timeout", Figure::Timeout, true),
@@ -60,6 +63,7 @@ const FIGURES: [(&str, Figure, bool); 15] = [
     ("processed", Figure::Processed, false),
     ("retries", Figure::Retries, false),
     ("requeued", Figure::Requeued, false),
+    ("given-back", Figure::GivenBack, false),
     ("unknown", Figure::Unknown, false),
     ("produced", Figure::Produced, false),
     ("abandoned-threads", Figure::AbandonedThreads, false),
@@ -96,7 +100,7 @@ enum Bound {
 /// A condition that holds, and the counts that it holds for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Breach {
-    /// `refused > 5%`
+    /// `rejected > 5%`
     pub(crate) condition: String,
     pub(crate) count: u64,
     pub(crate) processed: u64,
@@ -208,7 +212,12 @@ fn condition(text: &str) -> Result<Condition, String> {
 fn figure(written: &str) -> Result<(&'static str, Figure, bool), String> {
     let plain = written.to_lowercase().replace('_', "-");
     FIGURES.into_iter().find(|(name, ..)| *name == plain).ok_or_else(|| {
-        let hint = suggest::hint(written, FIGURES.iter().map(|(name, ..)| *name)).unwrap_or_default();
+        let known = FIGURES.iter().map(|(name, ..)| *name);
+        let hint = match plain.as_str() {
+            // A usual word for the same count, too far from its name to be found by its letters.
+            "refused" => "did you mean `rejected`?".to_owned(),
+            _ => suggest::hint(written, known).unwrap_or_default(),
+        };
         format!("there is no count `{written}`; {hint}")
     })
 }
@@ -246,7 +255,7 @@ impl<'de> Deserialize<'de> for FailWhen {
 }
 
 impl Written for FailWhen {
-    const EXPECTED: &'static str = "conditions such as \"refused > 5%\" or \"refused > 5%, unknown > 0\"";
+    const EXPECTED: &'static str = "conditions such as \"rejected > 5%\" or \"rejected > 5%, unknown > 0\"";
 
     fn read(text: &str) -> Result<Self, Option<String>> {
         text.parse().map_err(Some)
@@ -275,23 +284,23 @@ mod tests {
 
     #[test]
     fn a_share_is_compared_exactly() {
-        let refused =
-            |condition, count, processed| !holding(condition, Figure::Refused, count, processed).is_empty();
-        assert!(!refused("refused > 5%", 5, 100) && refused("refused > 5%", 6, 100));
-        assert!(refused("refused >= 5%", 5, 100) && refused("refused=5%", 5, 100));
-        assert!(!refused("refused > 0.1%", 1, 1000) && refused("refused > 0.1%", 2, 1000));
-        assert!(!refused("refused > 33.333333%", 33_333_333, 100_000_000));
-        assert!(refused("refused > 33.333333%", 1, 3), "a third is more");
-        assert!(refused("refused > 0%", 1, u64::MAX));
+        let rejected =
+            |condition, count, processed| !holding(condition, Figure::Rejected, count, processed).is_empty();
+        assert!(!rejected("rejected > 5%", 5, 100) && rejected("rejected > 5%", 6, 100));
+        assert!(rejected("rejected >= 5%", 5, 100) && rejected("rejected=5%", 5, 100));
+        assert!(!rejected("rejected > 0.1%", 1, 1000) && rejected("rejected > 0.1%", 2, 1000));
+        assert!(!rejected("rejected > 33.333333%", 33_333_333, 100_000_000));
+        assert!(rejected("rejected > 33.333333%", 1, 3), "a third is more");
+        assert!(rejected("rejected > 0%", 1, u64::MAX));
         let most = u64::MAX - 1;
-        assert!(refused("refused < 100%", most, u64::MAX) && !refused("refused < 100%", most, most));
-        assert!(!refused("refused > 0%", 0, 0) && !refused("refused < 5%", 0, 0), "a share of nothing");
+        assert!(rejected("rejected < 100%", most, u64::MAX) && !rejected("rejected < 100%", most, most));
+        assert!(!rejected("rejected > 0%", 0, 0) && !rejected("rejected < 5%", 0, 0), "a share of nothing");
     }
 
     #[test]
     fn each_condition_that_holds_is_named_and_written_plainly() {
-        let conditions = "  refused>2 , Handler_Failures >= 1,processed<20,succeeded != 0";
-        assert_eq!(holding(conditions, Figure::Refused, 3, 10), ["refused > 2", "processed < 20"],);
+        let conditions = "  rejected>2 , Handler_Failures >= 1,processed<20,succeeded != 0";
+        assert_eq!(holding(conditions, Figure::Rejected, 3, 10), ["rejected > 2", "processed < 20"],);
         assert_eq!(holding(conditions, Figure::HandlerFailures, 1, 20), ["handler-failures >= 1"]);
         assert_eq!(parsed("none"), Ok(FailWhen(Vec::new())));
     }
@@ -299,55 +308,56 @@ mod tests {
     #[test]
     fn what_is_wrong_says_what_was_expected() {
         for (text, told) in [
-            ("", "expected a condition such as `refused > 5%`, found ``"),
-            ("> 5", "expected a condition such as `refused > 5%`, found `> 5`"),
-            ("refused > 5%,", "expected a condition such as `refused > 5%`, found ``"),
-            ("refusd > 5%", "there is no count `refusd`; did you mean `refused`?"),
+            ("", "expected a condition such as `rejected > 5%`, found ``"),
+            ("> 5", "expected a condition such as `rejected > 5%`, found `> 5`"),
+            ("rejected > 5%,", "expected a condition such as `rejected > 5%`, found ``"),
+            ("rejectd > 5%", "there is no count `rejectd`; did you mean `rejected`?"),
+            ("refused > 5%", "there is no count `refused`; did you mean `rejected`?"),
             ("dead_letered > 5", "there is no count `dead_letered`; did you mean `dead-lettered`?"),
             (
-                "refused",
-                "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `refused`, as in `refused > 5%`, found nothing",
+                "rejected",
+                "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `rejected`, as in `rejected > 5%`, found nothing",
             ),
             (
-                "refused ~ 5",
-                "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `refused`, as in `refused > 5%`, found `~ 5`",
+                "rejected ~ 5",
+                "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `rejected`, as in `rejected > 5%`, found `~ 5`",
             ),
             (
-                "refused > ",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found nothing",
+                "rejected > ",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found nothing",
             ),
             (
-                "refused > -1",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `-1`",
+                "rejected > -1",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found `-1`",
             ),
             (
-                "refused > 2.5",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `2.5`",
+                "rejected > 2.5",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found `2.5`",
             ),
             (
-                "refused > 5 %%",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `5 %%`",
+                "rejected > 5 %%",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found `5 %%`",
             ),
             (
-                "refused > 1.%",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `1.%`",
+                "rejected > 1.%",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found `1.%`",
             ),
             (
-                "refused > 5% or failed > 1",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `5% or failed > 1`",
+                "rejected > 5% or failed > 1",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found `5% or failed > 1`",
             ),
             (
-                "refused => 5",
-                "expected a whole number or a percentage such as `2.5%` after `refused =`, found `> 5`",
+                "rejected => 5",
+                "expected a whole number or a percentage such as `2.5%` after `rejected =`, found `> 5`",
             ),
-            ("refused > 101%", "`101%` is more than all: a percentage is at most 100%"),
+            ("rejected > 101%", "`101%` is more than all: a percentage is at most 100%"),
             (
-                "refused > 99999999999999999999%",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `99999999999999999999%`",
+                "rejected > 99999999999999999999%",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found `99999999999999999999%`",
             ),
-            ("refused > 100%", "`refused > 100%`: no run would fail by this condition"),
-            ("refused >= 0", "`refused >= 0`: every run would fail by this condition"),
-            ("refused < 0", "`refused < 0`: no run would fail by this condition"),
+            ("rejected > 100%", "`rejected > 100%`: no run would fail by this condition"),
+            ("rejected >= 0", "`rejected >= 0`: every run would fail by this condition"),
+            ("rejected < 0", "`rejected < 0`: no run would fail by this condition"),
             (
                 "retries > 5%",
                 "`retries` is not a part of the processed transactions: compare it with a number",
@@ -368,7 +378,7 @@ mod tests {
             ("==", [false, true, false]),
             ("!=", [true, false, true]),
         ] {
-            let of = |count| !holding(&format!("refused {sign} 5"), Figure::Refused, count, 10).is_empty();
+            let of = |count| !holding(&format!("rejected {sign} 5"), Figure::Rejected, count, 10).is_empty();
             assert_eq!([4, 5, 6].map(of), holds, "{sign}");
         }
     }

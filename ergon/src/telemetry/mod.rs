@@ -30,7 +30,7 @@ pub(crate) mod worker;
 
 use feature::with_opentelemetry;
 pub use names::{METRICS, Metric, MetricKind};
-pub use report::{Ended, FailedByCategory, Refusal, RunReport, SingleReport, StepReport, StepTimes, Tally};
+pub use report::{Ended, FailedByCategory, Rejection, RunReport, SingleReport, StepReport, StepTimes, Tally};
 pub(crate) use report::{GIVEN_BACK, Undelivered};
 pub(crate) use scope::Scope;
 pub use scope::Step;

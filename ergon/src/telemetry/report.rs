@@ -15,7 +15,7 @@ use super::Step;
 use crate::error::Error;
 use crate::transaction::Category;
 
-/// How many of the refused transactions a [`Tally`] remembers by name.
+/// How many of the rejected transactions a [`Tally`] remembers by name.
 const REMEMBERED: usize = 10;
 
 /// What a run has done so far.
@@ -30,8 +30,9 @@ pub struct Tally {
     pub succeeded: u64,
     /// Transactions that went the exception way, by the category of the error that sent them there.
     pub failed: FailedByCategory,
-    /// Transactions that were rejected: to the dead-letter connector or by the source.
-    pub refused: u64,
+    /// Failed transactions whose disposition was `reject`: they went to the dead-letter connector, or the source rejected
+    /// them.
+    pub rejected: u64,
     /// Dead letters that the dead-letter connector took, whether or not the source knows that their transactions are
     /// done. One whose settlement is not known to the source may come, and be dead-lettered, again.
     pub dead_lettered: u64,
@@ -45,16 +46,21 @@ pub struct Tally {
     /// Calls that were made again after they had failed: requests of a service, functions under `run_fn`. They are no
     /// attempts of a step.
     pub call_retries: u64,
-    /// Deliveries that were given back to be handed out again.
+    /// Deliveries whose disposition was `requeue` or `retry_after`: the exception handler or the policy returned them, to
+    /// be delivered again.
     pub requeued: u64,
+    /// Deliveries that the engine returned to the source, unprocessed or cut short, because the run stopped or ended; and
+    /// those whose dead letter was not delivered.
+    #[serde(default)]
+    pub given_back: u64,
     /// Deliveries whose settlement the source did not take, or may not have taken; it will hand them out again.
     pub unknown: u64,
     /// Outbound transactions of a hybrid that went through.
     pub produced: u64,
     /// Threads whose blocking handler exceeded a limit and has not returned since.
     pub abandoned_threads: u64,
-    /// The first few refused transactions.
-    pub refusals: Vec<Refusal>,
+    /// The first few rejected transactions.
+    pub rejections: Vec<Rejection>,
     reasons: Reasons,
     process: StepTimes,
     prepare: StepTimes,
@@ -89,9 +95,9 @@ impl FailedByCategory {
     }
 }
 
-/// A transaction that was refused, and why.
+/// A transaction that was rejected, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct Rejection {
     /// The transaction's id.
     pub id: String,
     /// The category of its error.
@@ -106,13 +112,13 @@ impl Tally {
         self.times_mut(step).record(elapsed);
     }
 
-    /// Counts a refused transaction and its reason; the first few are remembered.
-    pub(crate) fn refuse(&mut self, refusal: impl FnOnce() -> Refusal) {
-        let refusal = refusal();
-        self.refused += 1;
-        self.reasons.add(&refusal.message);
-        if self.refusals.len() < REMEMBERED {
-            self.refusals.push(refusal);
+    /// Counts a rejected transaction and its reason; the first few are remembered.
+    pub(crate) fn reject(&mut self, rejection: impl FnOnce() -> Rejection) {
+        let rejection = rejection();
+        self.rejected += 1;
+        self.reasons.add(&rejection.message);
+        if self.rejections.len() < REMEMBERED {
+            self.rejections.push(rejection);
         }
     }
 
@@ -121,12 +127,13 @@ impl Tally {
         let sums = [
             (&mut self.fetched, other.fetched),
             (&mut self.requeued, other.requeued),
+            (&mut self.given_back, other.given_back),
             (&mut self.processed, other.processed),
             (&mut self.succeeded, other.succeeded),
             (&mut self.failed.business, other.failed.business),
             (&mut self.failed.system, other.failed.system),
             (&mut self.failed.timeout, other.failed.timeout),
-            (&mut self.refused, other.refused),
+            (&mut self.rejected, other.rejected),
             (&mut self.undelivered, other.undelivered),
             (&mut self.handler_failures, other.handler_failures),
             (&mut self.call_retries, other.call_retries),
@@ -144,15 +151,15 @@ impl Tally {
     pub(crate) fn add_outbound(&mut self, outbound: &Self) {
         self.retries += outbound.retries;
         self.dead_lettered += outbound.dead_lettered;
-        let room = REMEMBERED.saturating_sub(self.refusals.len());
-        self.refusals.extend(outbound.refusals.iter().take(room).cloned());
+        let room = REMEMBERED.saturating_sub(self.rejections.len());
+        self.rejections.extend(outbound.rejections.iter().take(room).cloned());
         for step in Step::ALL {
             self.times_mut(step).add(outbound.times(step));
         }
         self.reasons.add_all(&outbound.reasons);
     }
 
-    /// The reasons that transactions were refused for, the most frequent first, and how often each came up. Messages
+    /// The reasons that transactions were rejected for, the most frequent first, and how often each came up. Messages
     /// that differ only in ids, numbers and quoted values are one reason, shown with `…` in their places; one that was
     /// the same each time is shown as it was. Of a message the first 200 bytes count.
     pub fn reasons(&self) -> Vec<(&str, u64)> {

@@ -134,7 +134,7 @@ fn a_new_project_builds_runs_and_passes_its_tests_and_so_does_what_is_generated(
     share_what_is_built(&project);
 
     let said = cargo(&project, &["run", "--", "run", "example-task"]);
-    for part in ["5 processed", "4 succeeded", "1 refused, 1 dead-lettered"] {
+    for part in ["5 processed", "4 succeeded", "1 rejected, 1 dead-lettered"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(lines(&project.join("out/receipts.jsonl")), 4);

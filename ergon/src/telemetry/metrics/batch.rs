@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 #[cfg(feature = "opentelemetry")]
-use super::bound::{Bound, DISPOSITIONS, FINAL, outcome, place};
+use super::bound::{Bound, DISPOSITIONS, FINAL, SETTLED, outcome, place};
 use super::{End, Meters};
 use crate::telemetry::{Step, Tally, with_opentelemetry};
 use crate::transaction::Category;
@@ -76,9 +76,9 @@ pub(crate) struct Batch<'a> {
     /// Attempts of each step that ended well.
     #[cfg(feature = "opentelemetry")]
     attempts: [u64; 4],
-    /// Deliveries that the source took as acked, rejected, requeued, to be tried again later.
+    /// Settlements that the source confirmed, in the order of the [`DISPOSITIONS`].
     #[cfg(feature = "opentelemetry")]
-    settled: [u64; 4],
+    settled: [u64; SETTLED],
     /// The meters of the loop.
     meters: PhantomData<&'a Meters>,
 }
@@ -107,7 +107,7 @@ impl Batch<'_> {
             bound.transaction_took(outcome(failed), course.whole.into());
         }
 
-        /// Counts a settlement that the source took.
+        /// Counts a settlement that the source confirmed: its disposition, or `given_back`.
         #[inline]
         pub(crate) fn settled(&mut self, disposition: &'static str) {
             if self.bound.is_none() {

@@ -19,8 +19,12 @@ const FINAL_OUTCOMES: [&str; FINAL] = {
     [succeeded, business, system, timeout]
 };
 
-/// What a source can be told of a delivery.
-pub(super) const DISPOSITIONS: [&str; 4] = ["ack", "reject", "requeue", "retry_after"];
+/// The settlements that are counted apart: the dispositions, and what the engine gave back, which the source sees as
+/// `requeue` too.
+pub(super) const DISPOSITIONS: [&str; SETTLED] = ["ack", "reject", "requeue", "retry_after", "given_back"];
+
+/// The number of settlements that are counted apart.
+pub(super) const SETTLED: usize = 5;
 
 /// How many of the outcomes a transaction or an attempt can have.
 pub(super) const FINAL: usize = 4;
@@ -87,7 +91,7 @@ pub(super) struct Bound {
     steps: [Row<BoundHistogram<f64>, 5>; 4],
     attempts: [OnceLock<BoundCounter<u64>>; 4],
     /// In the order of the [`DISPOSITIONS`]; bound from the start likewise.
-    settlements: [BoundCounter<u64>; 4],
+    settlements: [BoundCounter<u64>; SETTLED],
     pub(super) dead_letters: BoundCounter<u64>,
     pub(super) queue_wait: BoundHistogram<f64>,
     pub(super) fetch: Fetch,

@@ -1,4 +1,4 @@
-//! Why transactions were refused, and how often for each reason.
+//! Why transactions were rejected, and how often for each reason.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -54,7 +54,8 @@ impl Counting {
             let Ok(Some(pending)) = self.input.count().await else { return };
             // What came back to the source waits there again. Asked after the source, it is never too low.
             let tally = self.monitor.snapshot().tally;
-            let total = pending + tally.fetched.saturating_sub(tally.requeued);
+            let returned = tally.requeued + tally.given_back;
+            let total = pending + tally.fetched.saturating_sub(returned);
             let total = total.min(self.limit.unwrap_or(u64::MAX));
             if total < self.total.fetch_min(total, Ordering::Relaxed) {
                 told(total);

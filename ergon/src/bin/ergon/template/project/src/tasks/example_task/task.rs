@@ -108,7 +108,7 @@ mod tests {
         };
         let report = testing::run(ExampleTask::config(wiring)).await.unwrap();
 
-        assert_eq!((report.tally.succeeded, report.tally.refused), (1, 1));
+        assert_eq!((report.tally.succeeded, report.tally.rejected), (1, 1));
         assert_eq!(output.dispatched_as::<Receipt>().len(), 1);
         assert_eq!(refused.dispatched()[0].id(), "bad");
     }
