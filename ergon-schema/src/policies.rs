@@ -15,13 +15,13 @@ macro_rules! role_keys {
             consumer: "How many transactions are in process, success and exception at once; 1 keeps their order.",
             producer: "How many transactions are in prepare, success and exception at once; of a hybrid: for each \
                 inbound transaction.",
-            option "concurrency": "How many transactions are worked on at once",
+            option "concurrency": "Process at most this many transactions at the same time [default: the task's `concurrency`]",
         }
         both batch_size: (count usize, at least 1) = 1 => {
             consumer: "How many deliveries one fetch may bring.",
             producer: "How many transactions are pulled from the stream at once; and how many of those dispatched at \
                 the same time may go to a sink in one call.",
-            option "batch-size": "How many transactions one fetch may bring",
+            option "batch-size": "Fetch at most this many transactions in one call [default: the task's `batch_size`]",
         }
         consumer prefetch: (count usize) = 0 => {
             meaning: "How many deliveries may wait in the worker beyond its free slots.",
@@ -31,18 +31,18 @@ macro_rules! role_keys {
         }
         consumer streaming: (flag) = false => {
             meaning: "Whether the run continues when the source is empty.",
-            option "once" = false: "End when the source is empty, even if the task is streaming",
+            option "once" = false: "End the run when the source is empty, even if the task is streaming",
         }
         both limit: (maybe count u64) = None => {
             consumer: "How many deliveries the run fetches at most; 0 fetches nothing.",
             producer: "How many transactions are pulled at most.",
             default: "no limit",
-            option "limit": "Fetch at most this many transactions",
+            option "limit": "Fetch at most this many transactions in the run [default: the task's `limit`]",
         }
         both timeout: (limit) = None => {
             meaning: "How long the run may take.",
             default: "no limit",
-            option "timeout": "Stop after this time, such as `30s` or `1h`",
+            option "timeout": "Stop the run after this time, such as `30s` or `1h` [default: the task's `timeout`]",
         }
         both transaction_timeout: (limit or none) = Some(Duration::from_secs(60)) => {
             consumer: "How long process and success of one transaction may take together.",

@@ -298,8 +298,8 @@ fn fail_when_is_judged_over_what_all_workers_did() {
             (&task["ended"], task["fail_when"].as_array().unwrap().len()),
             (&"source_empty".into(), holds)
         );
-        assert_eq!(said.matches("error: task `lines`: `fail_when` holds: ").count(), holds, "{said}");
-        assert_eq!(said.matches("  failed by `fail_when`: ").count(), holds, "{said}");
+        assert_eq!(said.matches("error: task `lines`: the `fail_when` condition `").count(), holds, "{said}");
+        assert_eq!(said.matches("  The `fail_when` condition `").count(), holds, "{said}");
     }
 }
 
@@ -312,7 +312,7 @@ fn fail_when_of_the_settings_counts_where_the_command_line_says_nothing_else() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let (code, said) = run(&[]);
-    let told = "error: task `lines`: `fail_when` holds: rejected > 50%: 2 of 3 (66.66%)\n";
+    let told = "error: task `lines`: the `fail_when` condition `rejected > 50%` holds: 2 of 3 (66.66%)\n";
     assert!(code == Some(1) && said.ends_with(told), "{said}");
     assert_eq!(run(&["--fail-when", "none"]).0, Some(0));
     assert_eq!(run(&["--fail-when", "rejected > 70%"]).0, Some(0));
@@ -326,7 +326,7 @@ fn a_fail_when_that_cannot_be_read_says_where_and_what_was_expected() {
     let output = wrong.run(&["run", "lines"]);
     let said = String::from_utf8_lossy(&output.stderr);
     let told =
-        "error: ergon.toml:2:13: runner.fail_when: there is no count `rejectd`; did you mean `rejected`?";
+        "error: ergon.toml:2:13: runner.fail_when: there is no figure `rejectd`; did you mean `rejected`?";
     assert!(output.status.code() == Some(2) && said.starts_with(told), "{said}");
     let site = site("");
     for (written, told) in [
@@ -380,7 +380,7 @@ fn settings_that_cannot_work_are_told_once_and_nobody_is_started_again() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert_eq!(said.matches("error: connector `input`").count(), 1, "{said}");
-    assert!(!said.contains("another takes its place"), "{said}");
+    assert!(!said.contains("a new worker replaces it"), "{said}");
 }
 
 #[test]
@@ -518,7 +518,7 @@ fn a_producer_that_asks_for_its_share_makes_each_item_once_and_one_that_does_not
         let times = 20 / made;
         assert_eq!(counts.len(), made, "{counts:?}");
         assert!(counts.values().all(|count| *count == (times, times)), "{counts:?}");
-        assert_eq!(said.matches("each worker makes the whole stream").count(), warned, "{said}");
+        assert_eq!(said.matches("each worker produces the whole stream").count(), warned, "{said}");
     }
 }
 

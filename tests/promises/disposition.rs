@@ -486,7 +486,7 @@ async fn the_log_says_that_dead_letters_wait_at_once_and_then_less_and_less_ofte
     let said = lines.with("dead letters wait");
     assert!((9..=14).contains(&said.len()), "{}: {said:#?}", said.len());
     assert!(said[1..].iter().all(|line| line.contains("waiting=2")), "{said:#?}");
-    assert_eq!(lines.with("did not take the transaction").len(), 0, "none is given back yet");
+    assert_eq!(lines.with("did not accept the transaction").len(), 0, "none is given back yet");
     takes_all(&world);
     sleep(31 * SECOND).await;
     assert_eq!(lines.with("no dead letter waits any more").len(), 1);

@@ -1,4 +1,4 @@
-//! The conditions under which a run fails although it came to its end: `rejected > 5%, handler-failures > 0`.
+//! Parses the conditions under which a finished run has failed: `rejected > 5%, handler-failures > 0`.
 
 use std::str::FromStr;
 
@@ -7,26 +7,26 @@ use serde::{Deserialize, Deserializer};
 use super::suggest;
 use crate::policy::written::{self, Written};
 
-/// Switches the conditions of the settings off.
+/// The value that switches the conditions of the settings off.
 const NONE: &str = "none";
-/// How many parts a percentage is read in: six digits after the point.
+/// The parts of one percent: six digits after the point.
 const PARTS: u64 = 1_000_000;
 const EXAMPLE: &str = "`rejected > 5%`";
 
-/// Conditions with commas between them; a run fails if one of them holds.
+/// Conditions, separated by commas. A run fails if one of them holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FailWhen(Vec<Condition>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Condition {
-    /// As it was written, but for blanks.
+    /// The condition as written, with normalized spaces.
     text: String,
     figure: Figure,
     comparison: Comparison,
     bound: Bound,
 }
 
-/// A count of the summary.
+/// A figure of the summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Figure {
     Fetched,
@@ -48,7 +48,7 @@ pub(crate) enum Figure {
     AbandonedThreads,
 }
 
-/// All figures by name, and whether each is a part of what was processed.
+/// All figures by name, and whether each is a part of the processed transactions.
 const FIGURES: [(&str, Figure, bool); 17] = [
     ("rejected", Figure::Rejected, true),
     ("failed", Figure::Failed, true),
@@ -69,7 +69,7 @@ const FIGURES: [(&str, Figure, bool); 17] = [
     ("abandoned-threads", Figure::AbandonedThreads, false),
 ];
 
-/// Two signs come before one that is their begin.
+/// The comparisons; longer signs come first, because `>` is the start of `>=`.
 const COMPARISONS: [(&str, Comparison); 7] = [
     (">=", Comparison::AtLeast),
     ("<=", Comparison::AtMost),
@@ -93,23 +93,23 @@ enum Comparison {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bound {
     Count(u64),
-    /// A percentage of what was processed, in [`PARTS`] of one percent.
+    /// A percentage of the processed transactions, in [`PARTS`] of one percent.
     Share(u64),
 }
 
-/// A condition that holds, and the counts that it holds for.
+/// A condition that holds, with its figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Breach {
     /// `rejected > 5%`
     pub(crate) condition: String,
     pub(crate) count: u64,
     pub(crate) processed: u64,
-    /// Whether the condition is about a share of what was processed.
+    /// Whether the condition is about a share of the processed transactions.
     pub(crate) is_share: bool,
 }
 
 impl FailWhen {
-    /// The conditions that hold. Where nothing was processed, there is no share of it, and no condition about one holds.
+    /// The conditions that hold. If nothing was processed, no condition about a share holds.
     pub(crate) fn breaches(&self, figure: impl Fn(Figure) -> u64) -> Vec<Breach> {
         let processed = figure(Figure::Processed);
         let holding = self.0.iter().filter(|condition| condition.holds(figure(condition.figure), processed));
@@ -135,7 +135,7 @@ impl Condition {
         }
     }
 
-    /// Whether it holds for each count, or for none.
+    /// Whether it always holds, or never; none if it depends on the run.
     fn is_certain(&self) -> Option<bool> {
         let most = match self.bound {
             Bound::Count(_) => u64::MAX,
@@ -176,7 +176,7 @@ impl FromStr for FailWhen {
     }
 }
 
-/// Reads one condition: a figure, a comparison, a number or a percentage.
+/// Parses one condition: a figure, a comparison, and a number or a percentage.
 fn condition(text: &str) -> Result<Condition, String> {
     let text = text.trim();
     let name_end = text.find(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_')).unwrap_or(text.len());
@@ -218,11 +218,11 @@ fn figure(written: &str) -> Result<(&'static str, Figure, bool), String> {
             "refused" => "did you mean `rejected`?".to_owned(),
             _ => suggest::hint(written, known).unwrap_or_default(),
         };
-        format!("there is no count `{written}`; {hint}")
+        format!("there is no figure `{written}`; {hint}")
     })
 }
 
-/// Reads `12` or `2.5%`.
+/// Parses `12` or `2.5%`.
 fn bound(text: &str, after: &str) -> Result<Bound, String> {
     let wrong = || {
         let found = if text.is_empty() { "nothing".to_owned() } else { format!("`{text}`") };
@@ -244,7 +244,7 @@ fn bound(text: &str, after: &str) -> Result<Bound, String> {
     let parts = whole.checked_mul(PARTS).and_then(|parts| parts.checked_add(fraction));
     match parts.filter(|parts| *parts <= 100 * PARTS) {
         Some(parts) => Ok(Bound::Share(parts)),
-        None => Err(format!("`{text}` is more than all: a percentage is at most 100%")),
+        None => Err(format!("`{text}` is more than 100%")),
     }
 }
 
@@ -307,13 +307,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_says_what_was_expected() {
-        for (text, told) in [
+        for (text, message) in [
             ("", "expected a condition such as `rejected > 5%`, found ``"),
             ("> 5", "expected a condition such as `rejected > 5%`, found `> 5`"),
             ("rejected > 5%,", "expected a condition such as `rejected > 5%`, found ``"),
-            ("rejectd > 5%", "there is no count `rejectd`; did you mean `rejected`?"),
-            ("refused > 5%", "there is no count `refused`; did you mean `rejected`?"),
-            ("dead_letered > 5", "there is no count `dead_letered`; did you mean `dead-lettered`?"),
+            ("rejectd > 5%", "there is no figure `rejectd`; did you mean `rejected`?"),
+            ("refused > 5%", "there is no figure `refused`; did you mean `rejected`?"),
+            ("dead_letered > 5", "there is no figure `dead_letered`; did you mean `dead-lettered`?"),
             (
                 "rejected",
                 "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `rejected`, as in `rejected > 5%`, found nothing",
@@ -350,7 +350,7 @@ mod tests {
                 "rejected => 5",
                 "expected a whole number or a percentage such as `2.5%` after `rejected =`, found `> 5`",
             ),
-            ("rejected > 101%", "`101%` is more than all: a percentage is at most 100%"),
+            ("rejected > 101%", "`101%` is more than 100%"),
             (
                 "rejected > 99999999999999999999%",
                 "expected a whole number or a percentage such as `2.5%` after `rejected >`, found `99999999999999999999%`",
@@ -363,7 +363,7 @@ mod tests {
                 "`retries` is not a part of the processed transactions: compare it with a number",
             ),
         ] {
-            assert_eq!(parsed(text), Err(told.to_owned()), "{text:?}");
+            assert_eq!(parsed(text), Err(message.to_owned()), "{text:?}");
         }
     }
 
