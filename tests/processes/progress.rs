@@ -172,7 +172,7 @@ impl Shown {
     /// The lines with one space between words, and without times, which differ from run to run.
     fn timeless(&self) -> Vec<String> {
         let word = |word: &str| {
-            let bare = word.trim_matches(['(', ')', '.']);
+            let bare = word.trim_matches(['(', ')', ';', '.']);
             let kind = match bare.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.') {
                 unit if unit == bare => return word.to_owned(),
                 "ns" | "us" | "ms" | "s" => "TIME",
@@ -255,7 +255,7 @@ fn the_numbers_grow_and_ctrl_c_leaves_a_clean_screen() {
         let given_back = "2 were given back to the source.";
         let abandoned = "2 threads are abandoned: their handlers have not returned.";
         let mut left = summary(48, "The run was stopped.", &[given_back], &[abandoned]);
-        let stopping = "stopping: draining 4 workers (up to TIME); press Ctrl-C again to stop at once";
+        let stopping = "stopping: draining 4 workers (up to TIME); press Ctrl-C again to stop immediately";
         left.insert(2, stopping.to_owned());
         assert_eq!((code, shown.timeless()), (Some(130), left));
     }

@@ -391,7 +391,7 @@ fn one_transaction_by_hand_that_waits_to_be_tried_again_is_given_back_at_once() 
             assert_eq!(status.code(), Some(130), "{said}");
             assert!(took < Duration::from_secs(10), "{took:?} of a grace of 25 s: {said}");
             let shown = std::fs::read_to_string(site.path().join("shown")).unwrap();
-            assert!(shown.contains("failed (system): it was told to stop before"), "{shown}");
+            assert!(shown.contains("failed (system): the run was stopped before"), "{shown}");
         }
     }
 }

@@ -244,7 +244,7 @@ pub(crate) fn command(package: &Package) -> clap::Command {
 /// Reads the command line of a program.
 ///
 /// # Errors
-/// The arguments cannot be parsed. A request for help or for the version is an error of its own kind.
+/// The arguments cannot be parsed. A request for help or for the version is a separate kind of error.
 pub(crate) fn parse(
     package: &Package,
     arguments: impl IntoIterator<Item = OsString>,

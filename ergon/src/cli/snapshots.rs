@@ -1,4 +1,4 @@
-//! What each command prints, word for word; `INSTA_UPDATE=always` writes the expected text anew.
+//! Tests the output of each command, word for word; `INSTA_UPDATE=always` writes the expected text again.
 
 use super::output::captured::Captured;
 use super::tests::{BillOrders, PACKAGE, Ran, fill, ran, shop};
@@ -167,8 +167,7 @@ fn a_source_that_finds_none_by_its_id_is_told_before_anything_is_opened() {
     assert!(!said.talk.contains("it stays shut"), "{}", said.talk);
 }
 
-/// Runs a command of dead letters; three lie in the queue, the second was sent back once before, the third speaks to
-/// the terminal.
+/// Runs a command on three dead letters: the second was sent back once before, the third contains control characters.
 fn letters(queue: &str, line: &[&str]) -> Ran {
     let config =
         price_orders(queue, ConsumerPolicy { dead_letter: Some("output".into()), ..ConsumerPolicy::DEFAULT });
@@ -254,7 +253,7 @@ fn of_two_letters_of_one_id_one_goes_back_and_a_rehearsal_says_so() {
     }
 }
 
-/// Help as it is wrapped for a terminal this wide.
+/// The help, wrapped for a terminal of this width.
 fn help(words: &[&str], width: usize) -> String {
     let mut command = args::command(&PACKAGE).term_width(width);
     command.build();

@@ -51,7 +51,7 @@ fn end(ended: &Ended, tally: &Tally) -> String {
     match ended {
         Ended::SourceEmpty => "The source is empty.".to_owned(),
         Ended::LimitReached => "The limit is reached.".to_owned(),
-        // The deliveries that were given back have their own sentence. The stream of a producer may have made more.
+        // The deliveries that were given back have their own sentence. The stream of a producer may have yielded more.
         Ended::Stopped { given_back } if *given_back > tally.given_back => {
             format!("The run was stopped with {} left to do.", counted(*given_back, "transaction"))
         }

@@ -1,4 +1,4 @@
-//! Whole commands, from the command line to the streams and the exit code, over tasks without an engine.
+//! Tests whole commands, from the command line to the streams and the exit code, on tasks without an engine.
 
 use std::ffi::OsString;
 
@@ -19,18 +19,18 @@ impl Task for BillOrders {
     const NAME: &'static str = "bill-orders";
 }
 
-/// Settings without a table of the user's own.
+/// Settings without tables of the user.
 #[derive(serde::Deserialize)]
 struct Nothing {}
 
-/// What a command came to.
+/// The result of a command.
 pub(super) struct Ran {
     pub(super) code: u8,
     pub(super) data: String,
     pub(super) talk: String,
 }
 
-/// Runs a command line over two tasks that fetch from the queue `name`.
+/// Runs a command line on two tasks that fetch from the queue `name`.
 pub(super) fn shop(name: &str, toml: &str, line: &[&str]) -> Ran {
     let tasks = vec![
         price_orders(name, ConsumerPolicy::DEFAULT),

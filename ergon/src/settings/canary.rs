@@ -240,7 +240,7 @@ fn no_line_of_a_file_of_variables_is_seen() {
 #[test]
 fn no_secret_field_of_the_settings_file_is_seen() {
     for toml in [
-        // By its type, whatever its name.
+        // By its type, under any name.
         "door = [ 'S3cr3t pw' ]\n",
         "door = { a = 'S3cr3t pw' }\n",
         "table = { key = 'x', door = 'S3cr3t pw' }\n",
@@ -252,7 +252,7 @@ fn no_secret_field_of_the_settings_file_is_seen() {
         "table = { key = 'x', url = 'amqp://u:S3cr3t pw@h' }\n",
         "table = { key = 1, url = 'S3cr3t pw', kye = 2 }\n",
         "list = [ 1, 2, 'a', 'S3cr3t pw' ] # S3cr3t pw\nnumber = 'x' # S3cr3t pw\n",
-        // By its name or its shape, whatever its type.
+        // By its name or its shape, with any type.
         "number = 'amqp://u:S3cr3t pw@h'\n",
         "number = 'u:S3cr3t pw@h'\n",
         "chatty = 'amqp://u:S3cr3t pw@h'\n",

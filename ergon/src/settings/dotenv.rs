@@ -382,7 +382,7 @@ mod tests {
         settings.filter(|setting| setting.problem.is_none()).map(|setting| setting.text).collect()
     }
 
-    /// What is said of the entries that cannot be read.
+    /// The problems of the unreadable entries.
     fn unreadable(text: &str) -> Vec<String> {
         let problems = read(text).settings.into_iter().filter_map(|setting| setting.problem);
         problems.map(|problem| problem.headline()).collect()

@@ -383,12 +383,12 @@ mod tests {
     #[derive(Deserialize)]
     struct Nothing {}
 
-    /// What these variables make, beside what of them is ignored.
+    /// The plan of these variables, and the warnings.
     fn planned(variables: &[(&str, &str)]) -> (ExportPlan, Vec<String>) {
         planned_with(variables, "")
     }
 
-    /// The same beside a settings file.
+    /// The same with a settings file.
     fn planned_with(variables: &[(&str, &str)], toml: &str) -> (ExportPlan, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ergon.toml"), toml).unwrap();
@@ -478,7 +478,7 @@ mod tests {
             ("OTEL_SDK_DISABLED", "S3cr3t"),
         ]);
         let all = ignored.join("\n");
-        for told in [
+        for warning in [
             "OTEL_RESOURCE_ATTRIBUTES: part 2 is ignored: expected name=value",
             "OTEL_RESOURCE_ATTRIBUTES: part 4 is",
             "OTEL_RESOURCE_ATTRIBUTES: part 5 is",
@@ -496,7 +496,7 @@ mod tests {
             "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL is ignored: expected grpc or http/protobuf",
             "OTEL_SDK_DISABLED is ignored: expected true or false",
         ] {
-            assert_eq!(all.matches(told).count(), 1, "{told} in:\n{all}");
+            assert_eq!(all.matches(warning).count(), 1, "{warning} in:\n{all}");
         }
         assert_eq!(ignored.len(), 16, "{all}");
         assert!(!all.contains("S3") && !format!("{plan:?}").contains("S3"), "{all}");
@@ -513,8 +513,8 @@ mod tests {
         let options = Options { working_folder: folder.path().into(), ..Options::default() };
         let (plan, ignored) = load::<Nothing>(&options).unwrap().framework.exports("shop");
         assert_eq!((plan.service.as_str(), ignored.len()), ("shop", 1), "{ignored:?}");
-        let told = ".env:1:21: OTEL_SERVICE_NAME is ignored: a value without quotes contains a space";
-        assert!(ignored.iter().any(|line| line.ends_with(told)), "{ignored:?}");
+        let warning = ".env:1:21: OTEL_SERVICE_NAME is ignored: a value without quotes contains a space";
+        assert!(ignored.iter().any(|line| line.ends_with(warning)), "{ignored:?}");
     }
 
     #[test]

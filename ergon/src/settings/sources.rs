@@ -78,8 +78,8 @@ pub(super) fn gather(options: &Options) -> Result<Sources, Vec<Problem>> {
     let by_variable = if options.config.is_some() { None } else { by_variable().map_err(one)? };
     let (file, searched) = find_file(options, by_variable).map_err(one)?;
     if variables.is_none() {
-        let beside = file.as_ref().map(|file| file.folder.as_path());
-        variables = read_dotenv(options, &process, (beside, &mut ignored)).map_err(one)?;
+        let folder = file.as_ref().map(|file| file.folder.as_path());
+        variables = read_dotenv(options, &process, (folder, &mut ignored)).map_err(one)?;
     }
     let mut tree = match &file {
         Some(file) => Node::parse(file).map_err(one)?,

@@ -1,4 +1,4 @@
-//! What a user sees who gets the settings wrong, word for word.
+//! Tests the errors of wrong settings, word for word.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ enum Mode {
     Every(u8),
 }
 
-/// Reads as the connectors' paths do.
+/// A path as connectors read it.
 #[derive(Debug, PartialEq)]
 struct FilePath(PathBuf);
 
@@ -105,7 +105,7 @@ impl Place {
         self.load().unwrap_or_else(|error| panic!("{}", shown(&error))).settings
     }
 
-    /// The error as it is shown, the folder's own name left out.
+    /// The error as the user sees it, without the name of the folder.
     fn error(&self) -> String {
         self.say(&self.load().expect_err("the settings are wrong"))
     }

@@ -70,7 +70,7 @@ impl AttemptFailed<'_> {
         }
         let (category, task) = (error.category().as_str(), scope.map(|scope| scope.task));
         let transaction_id = scope.map(|scope| scope.transaction_id.as_str());
-        // A call with its own retries is not an attempt of the step whose ids are in the line. A call that fails for good
+        // A call with its own retries is not an attempt of the step whose ids are in the line. A call that fails finally
         // is one warning: that of the step that it fails, or its own outside of a step.
         if !is_step {
             let wait_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));

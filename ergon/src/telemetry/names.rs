@@ -168,7 +168,7 @@ pub(crate) mod resource {
     pub(crate) const WORKER: &str = "ergon.worker.index";
 }
 
-/// Attributes of spans. Those that do not begin with `ergon.` are of OpenTelemetry's semantic conventions 1.37:
+/// Attributes of spans. Attributes without the prefix `ergon.` are of OpenTelemetry's semantic conventions 1.37:
 /// <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>.
 #[cfg(feature = "opentelemetry")]
 pub(crate) mod attribute {

@@ -90,6 +90,12 @@ pub struct Tally {
 }
 
 /// The number of failed transactions, by the category of their error.
+///
+/// ```
+/// use ergon::telemetry::FailedByCategory;
+///
+/// assert_eq!(FailedByCategory { business: 2, system: 0, timeout: 1 }.total(), 3);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedByCategory {
     /// Business errors: the transaction itself is invalid.
@@ -215,6 +221,14 @@ impl Tally {
 }
 
 /// The times of a step over all transactions, exact to two digits.
+///
+/// ```
+/// use ergon::telemetry::{Step, Tally};
+///
+/// let tally = Tally::default();
+/// let times = tally.times(Step::Process);
+/// assert_eq!((times.count(), times.max().as_secs()), (0, 0));
+/// ```
 #[derive(Clone)]
 pub struct StepTimes(Histogram<u64>);
 
@@ -269,6 +283,27 @@ pub(crate) struct Undelivered {
 }
 
 /// The report on a finished run.
+///
+/// ```
+/// # use ergon::prelude::*;
+/// # use ergon::testing::{self, Script};
+/// # #[ergon::task(connectors(input), consumer())]
+/// # struct Check;
+/// # impl Consumer for Check {
+/// #     type Payload = u32;
+/// #     type Output = ();
+/// #     async fn process_transaction(&self, _: &Transaction<u32>) -> Result<()> { Ok(()) }
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use ergon::telemetry::Ended;
+///
+/// let input = Script::new();
+/// input.push_json("a", &1);
+/// let report = testing::run(Check::config(CheckWiring { input })).await?;
+/// assert!(matches!(report.ended, Ended::SourceEmpty));
+/// assert_eq!((report.task.as_str(), report.tally.succeeded), ("check", 1));
+/// # Ok::<(), ergon::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RunReport {
@@ -319,6 +354,24 @@ pub enum Ended {
 }
 
 /// The report on one transaction that was processed outside of a run.
+///
+/// ```
+/// # use ergon::prelude::*;
+/// # use ergon::testing::{self, Script};
+/// # #[ergon::task(connectors(input), consumer())]
+/// # struct Check;
+/// # impl Consumer for Check {
+/// #     type Payload = u32;
+/// #     type Output = ();
+/// #     async fn process_transaction(&self, _: &Transaction<u32>) -> Result<()> { Ok(()) }
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let config = Check::config(CheckWiring { input: Script::new() });
+/// let report = testing::process(config, &1).await?;
+/// assert!(report.succeeded());
+/// assert_eq!((report.disposition, report.steps[0].attempts), (Some("ack"), 1));
+/// # Ok::<(), ergon::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SingleReport {

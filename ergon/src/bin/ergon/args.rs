@@ -118,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    /// Help as it is wrapped for a terminal this wide.
+    /// The help, wrapped for a terminal of this width.
     fn help(words: &[&str], width: usize) -> String {
         let mut command = Arguments::command().term_width(width);
         command.build();
@@ -134,6 +134,20 @@ mod tests {
         insta::assert_snapshot!("new", help(&["new"], 100));
         insta::assert_snapshot!("generate", help(&["generate"], 100));
         insta::assert_snapshot!("generate_task", help(&["generate", "task"], 100));
+    }
+
+    #[test]
+    fn an_unknown_command_gets_a_suggestion_or_the_program_that_has_it() {
+        for (word, tip) in [
+            ("nwe", "a similar subcommand exists: 'new'"),
+            ("describe", "`describe` is a command of your project: cargo run -- describe"),
+        ] {
+            let written = ["ergon", word].map(OsString::from);
+            let command = Arguments::command();
+            let error = command.clone().try_get_matches_from(&written).unwrap_err();
+            let shown = suggest(error, &command, &written).to_string();
+            assert!(shown.contains(tip), "{shown}");
+        }
     }
 
     #[test]

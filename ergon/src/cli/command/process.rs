@@ -116,7 +116,7 @@ struct Done {
 /// Processes one transaction. After a stop, it may finish within the grace of its task; then it is given back. The task
 /// exits and its connectors and services close in either case.
 async fn process_one(built: Built, work: Work, dry_run: bool, stop: Stop) -> Done {
-    let (grace, told) = (built.policies.grace(), stop.clone());
+    let (grace, stopped) = (built.policies.grace(), stop.clone());
     let processed = async {
         match work {
             Work::Given(transaction) => built.process(transaction, dry_run, stop).await,
@@ -124,9 +124,9 @@ async fn process_one(built: Built, work: Work, dry_run: bool, stop: Stop) -> Don
         }
     };
     let too_late = async {
-        told.drain.cancelled().await;
+        stopped.drain.cancelled().await;
         sleep(grace).await;
-        told.abort.cancel();
+        stopped.abort.cancel();
         std::future::pending().await
     };
     let processed = tokio::select! {
@@ -283,12 +283,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn when_it_is_told_to_stop_it_has_the_grace_and_what_is_open_is_closed() {
         let (stop, began) = (Stop::default(), Instant::now());
-        let told = stop.clone();
+        let stopping = stop.clone();
         tokio::spawn(async move {
             sleep(Duration::from_secs(1)).await;
-            told.drain.cancel();
+            stopping.drain.cancel();
         });
-        // The fake never comes to an end at 99.
+        // The fake never ends at 99.
         let done = done(99, stop).await;
         let report = done.report.unwrap();
         assert_eq!(report.error.unwrap().to_string(), "the run was stopped before the transaction finished");

@@ -103,22 +103,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_fetch_may_bring_is_not_counted_twice_for_long() {
         static FETCHED: Mutex<u64> = Mutex::new(13);
-        let told = Mutex::new(Vec::new());
+        let reported = Mutex::new(Vec::new());
         let found = counting(None, &FETCHED).find_out(|total| {
-            told.lock().unwrap().push(total);
+            reported.lock().unwrap().push(total);
             // The fetch is over, and brought less than it might have.
             *FETCHED.lock().unwrap() = 3;
         });
         found.await;
-        assert_eq!(told.into_inner().unwrap(), [20, 10]);
+        assert_eq!(reported.into_inner().unwrap(), [20, 10]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_total_is_at_most_the_limit() {
         static FETCHED: Mutex<u64> = Mutex::new(0);
-        let told = Mutex::new(Vec::new());
-        counting(Some(4), &FETCHED).find_out(|total| told.lock().unwrap().push(total)).await;
-        assert_eq!(told.into_inner().unwrap(), [4]);
+        let reported = Mutex::new(Vec::new());
+        counting(Some(4), &FETCHED).find_out(|total| reported.lock().unwrap().push(total)).await;
+        assert_eq!(reported.into_inner().unwrap(), [4]);
     }
 
     #[tokio::test]

@@ -93,7 +93,7 @@ pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Outcome {
     }
     let (shown, counting): (Vec<_>, Vec<_>) =
         opened.iter().zip(&monitors).map(|(task, monitor)| watched(task, monitor)).unzip();
-    let progress = reporter.begun(shown);
+    let progress = reporter.started(shown);
     let counting = counting.into_iter().flatten().filter(|_| reporter.shows_progress());
     let counting = join_all(counting.map(|task| task.find_out(|total| reporter.counted(total))));
     let quota = reporter.quota();

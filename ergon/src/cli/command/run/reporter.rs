@@ -43,7 +43,7 @@ impl Reporter {
     }
 
     /// Reports that the run starts.
-    pub(super) fn begun(&self, runs: Vec<Watched>) -> Option<Progress> {
+    pub(super) fn started(&self, runs: Vec<Watched>) -> Option<Progress> {
         match self {
             Self::Terminal(output, progress) => progress.then(|| Progress::start(output, runs)),
             #[cfg(unix)]
