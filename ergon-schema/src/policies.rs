@@ -17,13 +17,13 @@ macro_rules! role_keys {
             consumer: "The number of transactions in process, success and exception at the same time; 1 keeps their order.",
             producer: "The number of transactions in prepare, success and exception at the same time; in a hybrid, for \
                 each inbound transaction.",
-            option "concurrency": "Process this many transactions at the same time",
+            option "concurrency": "Process at most this many transactions at the same time [default: the task's `concurrency`]",
         }
         both batch_size: (count usize, at least 1) = 1 => {
             consumer: "The greatest number of deliveries in one fetch.",
             producer: "The greatest number of transactions that are pulled from the stream together, and that concurrent \
                 dispatches send to a sink in one call.",
-            option "batch-size": "Fetch up to this many transactions at a time",
+            option "batch-size": "Fetch at most this many transactions in one call [default: the task's `batch_size`]",
         }
         consumer prefetch: (count usize) = 0 => {
             meaning: "The number of deliveries that may wait in the worker beyond its free slots.",
@@ -33,18 +33,18 @@ macro_rules! role_keys {
         }
         consumer streaming: (flag) = false => {
             meaning: "Whether the run continues when the source is empty.",
-            option "once" = false: "End when the source is empty, even if the task is streaming",
+            option "once" = false: "End the run when the source is empty, even if the task is streaming",
         }
         both limit: (maybe count u64) = None => {
             consumer: "The greatest number of deliveries that the run fetches; 0 fetches nothing.",
             producer: "The greatest number of transactions that the run pulls.",
             default: "no limit",
-            option "limit": "Fetch at most this many transactions",
+            option "limit": "Fetch at most this many transactions in the run [default: the task's `limit`]",
         }
         both timeout: (limit) = None => {
             meaning: "The time limit of the run.",
             default: "no limit",
-            option "timeout": "Stop after this time, such as `30s` or `1h`",
+            option "timeout": "Stop the run after this time, such as `30s` or `1h` [default: the task's `timeout`]",
         }
         both transaction_timeout: (limit or none) = Some(Duration::from_secs(60)) => {
             consumer: "The time limit of process and success together, for one transaction.",

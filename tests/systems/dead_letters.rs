@@ -120,7 +120,7 @@ orders.jsonl:2  business         1        0  no cup is ordered
 orders.jsonl:4  business         1        0  no jar is ordered
 "
     );
-    assert_eq!(stderr(&output), "2 letters in `refused` (json-lines)\n");
+    assert_eq!(stderr(&output), "2 dead letters in `refused` (json-lines).\n");
     let shown = project.json(&["dead-letters", "show", "file-orders"]);
     assert_eq!(shown[1]["payload"], json!({"sku": "jar", "quantity": 0}));
     assert_eq!(shown[1]["metadata"]["ergon-task"], "file-orders");
@@ -136,7 +136,10 @@ fn a_letter_goes_back_once_and_its_line_stays() {
     let before = project.read("refused.jsonl");
     let output = project.run(&REPLAY);
     assert_eq!(stdout(&output), "sent back orders.jsonl:2\nsent back orders.jsonl:4\n");
-    assert_eq!(stderr(&output), "2 letters went from `refused` (json-lines) back to `input` (json-lines)\n");
+    assert_eq!(
+        stderr(&output),
+        "2 dead letters were sent from `refused` (json-lines) back to `input` (json-lines).\n"
+    );
     let [_, cup, _, jar, _] = orders();
     assert_eq!(project.read("orders.jsonl"), orders().concat() + &cup + &jar);
     assert_eq!(project.read("refused.jsonl"), before, "what a task may be writing to is never changed");
@@ -159,7 +162,7 @@ fn what_was_sent_back_and_rejected_again_goes_back_only_when_it_is_said() {
         "{}",
         stdout(&output)
     );
-    assert!(stderr(&output).contains("2 letters skipped: `--again`"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("2 dead letters were skipped: `--again`"), "{}", stderr(&output));
     let again = ["dead-letters", "replay", "file-orders", "--again", "--limit", "1"];
     assert_eq!(project.said(&again), "sent back orders.jsonl:1\n");
     assert_eq!(project.read("orders.jsonl"), format!("{cup}{jar}{cup}"));
@@ -238,7 +241,7 @@ fn a_line_that_is_no_letter_is_told_and_stays() {
     file.write_all(b"{\"id\":\"half of a let").unwrap();
     let output = project.run(&REPLAY);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stdout(&output).contains("failed refused.jsonl:3: this is no letter that can be read"));
+    assert!(stdout(&output).contains("failed refused.jsonl:3: this dead letter cannot be read"));
     assert_eq!(project.read("orders.jsonl").lines().count(), 7, "the others went back");
 }
 
@@ -260,9 +263,9 @@ fn what_a_connector_cannot_do_is_said() {
         assert!(stderr(&output).starts_with(&format!("error: {said}\n")), "{}", stderr(&output));
     };
     let stream = ["dead-letters", "replay", "stream-orders"];
-    refused(&stream, "connector `input` (json-lines) takes nothing back");
+    refused(&stream, "connector `input` (json-lines) accepts nothing back");
     let loose = ["dead-letters", "list", "loose-orders"];
-    refused(&loose, "task `loose-orders` names no connector for what it rejects");
+    refused(&loose, "task `loose-orders` has no dead-letter connector");
     let typo = project.run(&["dead-letters", "list", "file-order"]);
     assert_eq!(typo.status.code(), Some(2));
     assert!(stderr(&typo).contains("did you mean `file-orders`?"), "{}", stderr(&typo));
@@ -568,10 +571,10 @@ async fn a_time_beyond_the_calendar_stops_no_letter_and_is_kept_raw() {
 fn a_field_that_no_letter_has_is_told_and_matches_nothing() {
     let project = Project::run_once();
     for (condition, told) in [
-        ("categry=business", "a letter has no field `categry`; did you mean `category`?"),
+        ("categry=business", "a dead letter has no field `categry`; did you mean `category`?"),
         (
             "payload=1",
-            "a letter has no field `payload`; there is `id`, `error`, `category`, `attempts`, `replays`, `payload.<key>` and `metadata.<key>`",
+            "a dead letter has no field `payload`; there is `id`, `error`, `category`, `attempts`, `replays`, `payload.<key>` and `metadata.<key>`",
         ),
     ] {
         let output = project.run(&["dead-letters", "list", "file-orders", "--where", condition]);
@@ -586,9 +589,9 @@ fn a_field_of_the_payload_or_the_metadata_that_no_letter_has_is_a_mistake() {
     let project = Project::run_once();
     for action in ["list", "show", "replay"] {
         for (condition, told) in [
-            ("payload.skku=cup", "no letter has the field `payload.skku`"),
-            ("payload.sku.x!=cup", "no letter has the field `payload.sku.x`"),
-            ("metadata.lin~1", "no letter has the field `metadata.lin`"),
+            ("payload.skku=cup", "no dead letter has the field `payload.skku`"),
+            ("payload.sku.x!=cup", "no dead letter has the field `payload.sku.x`"),
+            ("metadata.lin~1", "no dead letter has the field `metadata.lin`"),
         ] {
             let output = project.run(&["dead-letters", action, "file-orders", "--where", condition]);
             assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()), "{condition}");

@@ -79,6 +79,19 @@ impl Failure {
 }
 
 impl Completed {
+    /// Whether the engine returned the delivery, and not its handler or policy: a stop or the end of the run cut it short,
+    /// or its dead letter was not delivered.
+    pub(super) fn is_given_back(&self) -> bool {
+        let undelivered =
+            self.failure.as_deref().is_some_and(|failure| matches!(failure.letter, Letter::Refused));
+        self.outcome == Outcome::Aborted || undelivered
+    }
+
+    /// The name under which the settlement is counted: the disposition, or `given_back`.
+    pub(super) fn settled_as(&self) -> &'static str {
+        if self.is_given_back() { "given_back" } else { self.disposition.as_str() }
+    }
+
     /// What becomes of a delivery that was given up, or not begun.
     pub(super) fn aborted() -> Self {
         Self {

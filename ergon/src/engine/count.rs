@@ -9,7 +9,7 @@ use super::run_context::RunContext;
 use crate::connector::Disposition;
 use crate::telemetry::event::{HandlerFailed, TransactionFailed};
 use crate::telemetry::metrics::Batch;
-use crate::telemetry::{Refusal, Scope, Step, Tally};
+use crate::telemetry::{Rejection, Scope, Step, Tally};
 use crate::transaction::Transaction;
 
 impl RunContext {
@@ -34,7 +34,10 @@ pub(super) fn count(
     completed: &Completed,
 ) {
     tally.retries += u64::from(completed.retries);
-    tally.requeued += u64::from(returns(completed));
+    if returns(completed) {
+        let figure = if completed.is_given_back() { &mut tally.given_back } else { &mut tally.requeued };
+        *figure += 1;
+    }
     let exception = completed.failure.as_ref().and_then(|failure| failure.exception.elapsed);
     for (step, nanos) in
         [(completed.step, completed.first), (Step::Success, completed.success), (Step::Exception, exception)]
@@ -65,7 +68,7 @@ fn count_failure(tally: &mut Tally, transaction: &Transaction, disposition: Disp
     count_letter(tally, failure);
     if failure.is_dead_lettered() || disposition == Disposition::Reject {
         let message = failure.error.message();
-        tally.refuse(|| Refusal { id: transaction.id().to_owned(), category, message: message.to_owned() });
+        tally.reject(|| Rejection { id: transaction.id().to_owned(), category, message: message.to_owned() });
     }
 }
 

@@ -200,7 +200,7 @@ fn record(run: &RunState, finished: Vec<Finished>, result: &Result<(), Connector
             _ => {
                 returned |= returns(completed);
                 back += u64::from(returns(completed) && completed.outcome != Outcome::Aborted);
-                batch.settled(completed.disposition.as_str());
+                batch.settled(completed.settled_as());
                 count((&mut tally, &mut batch), transaction, completed);
             }
         }

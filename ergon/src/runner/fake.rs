@@ -13,7 +13,7 @@ use crate::connector::{
 use crate::policy::{ConsumerPolicy, Policies};
 use crate::service::{Service, ServiceConfig, ServiceError};
 use crate::task::{Form, Parts, Program, Runnable, Setup, Snapshot, Task, TaskConfig};
-use crate::telemetry::{Ended, Refusal, RunReport, SingleReport, Step, StepReport, Tally};
+use crate::telemetry::{Ended, Rejection, RunReport, SingleReport, Step, StepReport, Tally};
 use crate::transaction::{Category, Transaction, TransactionError};
 
 /// The fake's name and type.
@@ -23,7 +23,7 @@ impl Task for PriceOrders {
     const NAME: &'static str = "price-orders";
 }
 
-/// A task that takes numbers from the memory queue `queue`: odd ones are refused, 13 breaks its handler, and at 99
+/// A task that takes numbers from the memory queue `queue`: odd numbers are rejected, 13 breaks its handler, and at 99
 /// it waits to be stopped.
 pub(crate) fn price_orders(queue: &str, policy: ConsumerPolicy) -> TaskConfig {
     fake::<PriceOrders>(queue, policy)
@@ -120,7 +120,7 @@ fn count(tally: &mut Tally, number: u64, id: &str) {
     let error = TransactionError::business(format!("{number} is odd"));
     tally.failed.add(error.category());
     let message = error.message().to_owned();
-    tally.refuse(|| Refusal { id: id.to_owned(), category: Category::Business, message });
+    tally.reject(|| Rejection { id: id.to_owned(), category: Category::Business, message });
 }
 
 /// A queue in which no transaction is found by its id.

@@ -80,11 +80,13 @@ fn figure_of(tally: &Tally, figure: Figure) -> u64 {
         Figure::Business => tally.failed.business,
         Figure::System => tally.failed.system,
         Figure::Timeout => tally.failed.timeout,
-        Figure::Refused => tally.refused,
+        Figure::Rejected => tally.rejected,
         Figure::DeadLettered => tally.dead_lettered,
+        Figure::Undelivered => tally.undelivered,
         Figure::HandlerFailures => tally.handler_failures,
         Figure::Retries => tally.retries,
         Figure::Requeued => tally.requeued,
+        Figure::GivenBack => tally.given_back,
         Figure::Unknown => tally.unknown,
         Figure::Produced => tally.produced,
         Figure::AbandonedThreads => tally.abandoned_threads,
@@ -168,15 +170,15 @@ mod tests {
 
     #[test]
     fn each_run_is_judged_and_all_together() {
-        let run = |refused| finished(|run| run.report.tally.refused = refused);
+        let run = |rejected| finished(|run| run.report.tally.rejected = rejected);
         let judge = |condition: &str| {
             let outcome = Outcome { finished: vec![run(3), run(4)], ..Outcome::default() };
             let outcome = outcome.judged(Some(&condition.parse().unwrap()));
             let each: Vec<_> = outcome.finished.iter().map(|run| run.breaches.len()).collect();
             (each, outcome.breaches.len(), outcome.exit().code())
         };
-        assert_eq!(judge("refused > 3"), (vec![0, 1], 1, 1));
-        assert_eq!(judge("refused > 5"), (vec![0, 0], 1, 1));
-        assert_eq!(judge("refused > 7"), (vec![0, 0], 0, 0));
+        assert_eq!(judge("rejected > 3"), (vec![0, 1], 1, 1));
+        assert_eq!(judge("rejected > 5"), (vec![0, 0], 1, 1));
+        assert_eq!(judge("rejected > 7"), (vec![0, 0], 0, 0));
     }
 }

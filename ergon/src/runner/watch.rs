@@ -74,8 +74,14 @@ impl Subject {
     fn stalled(&mut self, snapshot: &Snapshot, now: Instant) -> Duration {
         let tally = &snapshot.tally;
         let in_flight = snapshot.in_flight as u64;
-        let figures =
-            [tally.fetched, tally.processed, tally.produced, tally.retries, tally.requeued, in_flight];
+        let figures = [
+            tally.fetched,
+            tally.processed,
+            tally.produced,
+            tally.retries,
+            tally.requeued + tally.given_back,
+            in_flight,
+        ];
         if in_flight == 0 || figures != self.last.figures {
             self.last = Progress { figures, since: now };
         }

@@ -38,7 +38,7 @@
 //!     let wiring = DoubleWiring { input: input.clone(), output: output.clone() };
 //!     let report = testing::run(Double::config(wiring)).await?;
 //!
-//!     assert_eq!((report.tally.succeeded, report.tally.refused), (1, 1));
+//!     assert_eq!((report.tally.succeeded, report.tally.rejected), (1, 1));
 //!     assert_eq!((input.acked(), input.rejected()), (vec!["a".into()], vec!["b".into()]));
 //!     assert_eq!(output.dispatched_as::<u32>(), [42]);
 //!     assert!(report.elapsed >= Duration::from_secs(60), "it waited, on the paused clock");

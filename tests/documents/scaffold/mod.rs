@@ -151,7 +151,7 @@ fn a_new_project_builds_runs_and_passes_its_tests_and_so_does_what_is_generated(
     share_what_is_built(&project);
 
     let said = cargo(&project, &["run", "--", "run", "example-task"]);
-    for part in ["5 processed", "4 succeeded", "1 refused, 1 dead-lettered"] {
+    for part in ["5 transactions processed", "4 succeeded", "1 was rejected and dead-lettered."] {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(lines(&project.join("out/receipts.jsonl")), 4);
@@ -195,7 +195,10 @@ fn a_new_project_builds_runs_and_passes_its_tests_and_so_does_what_is_generated(
         assert!(said.contains(&format!("{test} ... ok")), "{test}: {said}");
     }
     let said = linted(&project, &["run", "--", "run", "price-orders"]);
-    assert!(said.contains("price-orders: 3 processed") && said.contains("1 dead-lettered"), "{said}");
+    assert!(
+        said.contains("price-orders: 3 transactions processed") && said.contains("and dead-lettered."),
+        "{said}"
+    );
     assert_eq!(lines(&project.join("out/price_orders.jsonl")), 2);
 }
 
@@ -258,7 +261,7 @@ fn what_is_there_is_never_overwritten() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         stderr(&output),
-        "error: my-app has files that are in the way; nothing was written\n  data/orders.jsonl\n  src/main.rs\n \
+        "error: my-app already has these files; nothing was written\n  data/orders.jsonl\n  src/main.rs\n \
          = hint: move them away, or name another folder\n"
     );
     assert_eq!(files(&project), ["data", "src/main.rs"]);
@@ -423,7 +426,7 @@ fn a_file_without_its_mark_is_left_alone_and_what_to_add_is_told() {
     let output = ergon(&project, &["generate", "task", "bill"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let told =
-        "src/main.rs has no line that begins with `// ergon:`; add by hand:\n    tasks::bill::config,\n";
+        "src/main.rs has no line that starts with `// ergon:`; add these lines:\n    tasks::bill::config,\n";
     assert!(stdout(&output).contains(told), "{}", stdout(&output));
     assert_eq!(std::fs::read_to_string(project.join("src/main.rs")).unwrap(), unmarked);
 }

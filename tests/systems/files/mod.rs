@@ -205,7 +205,7 @@ async fn a_stray_quote_swallows_no_record() {
     };
     let (tally, read) = run("c07-unbalanced-swallow.csv").await;
     let tally = tally.unwrap();
-    assert_eq!((tally.fetched, tally.succeeded, tally.refused), (4, 3, 1));
+    assert_eq!((tally.fetched, tally.succeeded, tally.rejected), (4, 3, 1));
     let file = "c07-unbalanced-swallow.csv";
     assert_eq!(read, [format!("{file}:2=\"ok\""), format!("{file}:3=\"Bob\""), format!("{file}:4=\"ok\"")]);
     let (refused, _) = run("c04-semicolon.csv").await;

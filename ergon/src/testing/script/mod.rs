@@ -53,7 +53,7 @@ use state::State;
 /// let wiring = DoubleWiring { input: input.clone(), output: output.clone() };
 /// let report = testing::run(Double::config(wiring)).await?;
 ///
-/// assert_eq!((report.tally.succeeded, report.tally.refused, report.tally.retries), (1, 1, 1));
+/// assert_eq!((report.tally.succeeded, report.tally.rejected, report.tally.retries), (1, 1, 1));
 /// assert_eq!((input.acked(), input.rejected()), (vec!["a".to_owned()], vec!["b".to_owned()]));
 /// assert_eq!(output.dispatched_as::<u32>(), [42]);
 /// assert_eq!((output.dispatches(), output.faults_left()), (2, 0));

@@ -1,4 +1,4 @@
-//! Supervises the processes that run the tasks, and tells of all of them together.
+//! Supervises the processes that run the tasks, and reports on all of them together.
 
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ use crate::runner::supervisor::{Crew, Lines, Post, Voice};
 use crate::runner::{Control, Exit, Obeying, Plan, Signal, monitor};
 use crate::task::{Form, Stop};
 
-/// Runs each task in so many processes.
+/// Runs each task in the given number of processes.
 pub(super) fn run(plans: Vec<Plan>, workers: &[usize], wish: Wish<'_>) -> Result<Exit, Error> {
     let output = wish.output;
     let (control, arriving) = Control::start().map_err(no_threads)?;
@@ -30,7 +30,7 @@ pub(super) fn run(plans: Vec<Plan>, workers: &[usize], wish: Wish<'_>) -> Result
         ControlFlow::Break(exit) => return Ok(exit),
     };
     let kept: Vec<Kept> = built.iter().map(kept).collect();
-    // They were built to find what is wrong with them; it is the workers that run them.
+    // The build only finds errors early. The workers run the tasks.
     drop(built);
     let Obeying { control, stop, stopping } = obeying;
     let look: Look = Arc::new(crew.vitals());
@@ -38,7 +38,7 @@ pub(super) fn run(plans: Vec<Plan>, workers: &[usize], wish: Wish<'_>) -> Result
         control.handle.spawn(health::serve(listener, Arc::clone(&look), Arc::new(crew.metrics())));
     }
     control.handle.spawn(monitor(look, stop.drain, |_| ()));
-    // On this very thread: workers are told of the death of the thread that started them.
+    // The runtime stays on this thread, because a worker receives a signal when the thread that started it ends.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_threads)?;
     let outcome = runtime.block_on(async {
         let progress = wish.progress.then(|| Progress::start(output, watched));
@@ -55,7 +55,7 @@ pub(super) fn run(plans: Vec<Plan>, workers: &[usize], wish: Wish<'_>) -> Result
 fn post(plan: &Plan, workers: usize) -> Post {
     let policies = &plan.policies;
     let limit = match (&policies.consumer, &policies.producer) {
-        // Each of its loops may have a limit of its own.
+        // Each of its loops may have its own limit.
         _ if plan.config.outline.form == Form::Execute => None,
         (Some(policy), _) => policy.limit,
         (None, producer) => producer.as_ref().and_then(|policy| policy.limit),
@@ -63,7 +63,7 @@ fn post(plan: &Plan, workers: usize) -> Post {
     Post { task: plan.config.name(), workers, limit, grace: policies.grace() }
 }
 
-/// What happens when the workers are told to stop: whoever of them is left when the process ends is killed before.
+/// The rules for a stop of the workers. Workers that still run when the process ends are killed before.
 fn rules(crew: &Crew, posts: &[Post], wish: Wish<'_>) -> Rules {
     let grace = posts.iter().map(|post| post.grace).max().unwrap_or_default();
     let workers: usize = posts.iter().map(|post| post.workers).sum();
@@ -87,9 +87,9 @@ fn rules(crew: &Crew, posts: &[Post], wish: Wish<'_>) -> Rules {
 
 fn voice(output: &Output) -> Voice {
     let (lines, data, errors) = (output.clone(), output.clone(), output.clone());
-    // Where there is a bar, lines go above it, so they come through here; else workers write for themselves.
+    // Above a bar, the lines of workers are written here; without a bar, workers write their lines themselves.
     let through = !output.bars().is_hidden();
-    // What cannot be written, the worker that wrote it is not told of: it is only shown here.
+    // The worker does not learn of a line that cannot be written.
     let show = move |line: &str| drop(data.data(line));
     Voice {
         data: (through && io::stdout().is_terminal()).then(|| -> Lines { Arc::new(show) }),
