@@ -11,7 +11,7 @@ use super::execute::{Execute, ExecuteTask};
 use super::exit::{exit, leave};
 use super::produce::{ProducerStream, Pull, produce};
 use super::role::Role;
-use super::roles::{BlockingConsuming, BlockingProducing, Consuming, Hybrid, Producing, Show, nothing};
+use super::roles::{self, Blocking, Consuming, Hybrid, Producing, Show, nothing};
 use super::run_context::RunContext;
 use super::run_state::RunState;
 use super::single::{self, Given};
@@ -72,7 +72,9 @@ where
     B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: Some(policy), producer: None };
-    config(Form::Blocking, policies, build, move |task| consumes(BlockingConsuming { task, show }))
+    config(Form::Blocking, policies, build, move |task| {
+        consumes(Blocking::<T, roles::Consumes>::new(task, show))
+    })
 }
 
 /// Makes the config of a blocking producer.
@@ -82,7 +84,9 @@ where
     B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: None, producer: Some(policy) };
-    config(Form::Blocking, policies, build, move |task| produces(BlockingProducing { task, show }))
+    config(Form::Blocking, policies, build, move |task| {
+        produces(Blocking::<T, roles::Produces>::new(task, show))
+    })
 }
 
 /// Makes the config of a blocking hybrid.
@@ -99,8 +103,8 @@ where
 {
     let policies = Policies { consumer: Some(consumer), producer: Some(producer) };
     config(Form::Blocking, policies, build, move |task: Arc<T>| {
-        let producer = BlockingProducing { task: Arc::clone(&task), show: nothing };
-        consumes(Hybrid { consumer: BlockingConsuming { task, show }, producer })
+        let producer = Blocking::<T, roles::Produces>::new(Arc::clone(&task), nothing);
+        consumes(Hybrid { consumer: Blocking::<T, roles::Consumes>::new(task, show), producer })
     })
 }
 

@@ -17,7 +17,7 @@ use super::consume::consume;
 use super::exit::{bounded, leave};
 use super::produce::{ProducerStream, Pull, produce};
 use super::role::Role;
-use super::roles::{BlockingConsuming, BlockingProducing, Consuming, Producing, nothing};
+use super::roles::{Blocking, Consumes, Consuming, Produces, Producing, nothing};
 use super::run_context::RunContext;
 use super::run_state::RunState;
 use crate::error::{Error, ErrorKind};
@@ -139,7 +139,7 @@ impl Run {
         task: &T,
         policy: &ConsumerPolicy,
     ) -> Result<RunReport> {
-        let role = BlockingConsuming { task: self.shared(task)?, show: nothing };
+        let role = Blocking::<T, Consumes>::new(self.shared(task)?, nothing);
         self.consume_by(Arc::new(role), policy).await
     }
 
@@ -170,7 +170,7 @@ impl Run {
         task: &T,
         policy: &ProducerPolicy,
     ) -> Result<RunReport> {
-        let role = Arc::new(BlockingProducing { task: self.shared(task)?, show: nothing });
+        let role = Arc::new(Blocking::<T, Produces>::new(self.shared(task)?, nothing));
         let pulled = Arc::clone(&role);
         let pull = |pump| Box::pin(pulled.pull(pump)) as BoxFuture<'_, ()>;
         self.produce_by(role, pull, policy).await

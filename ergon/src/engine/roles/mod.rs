@@ -7,7 +7,7 @@ mod producer;
 
 use serde_json::Value;
 
-pub(super) use blocking::{BlockingConsuming, BlockingProducing};
+pub(super) use blocking::{Blocking, Consumes, Produces};
 pub(super) use consumer::Consuming;
 pub(super) use hybrid::Hybrid;
 pub(super) use producer::Producing;
