@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
@@ -222,19 +223,39 @@ impl Run {
         Going { run: self, stop: Stop { loops: TaskTracker::new(), ..self.setup.stop.clone() } }
     }
 
-    /// Gives back what loops held that the task dropped. A source that does not answer does not hold up the run.
+    /// Gives back what loops held that the task dropped.
     async fn give_back_dropped(&self) {
         let dropped = std::mem::take(&mut *self.dropped());
         if dropped.is_empty() {
             return;
         }
-        for loops in dropped {
-            // The lanes of a loop that was dropped are dropped by the runtime, a moment later.
-            loops.close();
-            let _ = timeout(LAST_CALL, loops.wait()).await;
-        }
+        let ended = async {
+            for loops in dropped {
+                // The runtime drops the lanes of a dropped loop later, when a thread is free for them: only then are
+                // their deliveries back. No time is enough for that on a busy machine, so the wait has no limit of its
+                // own.
+                loops.close();
+                loops.wait().await;
+            }
+        };
+        self.until_stopped(ended).await;
         for (_, input) in &self.setup.inputs {
-            let _ = timeout(LAST_CALL, guarded(&mut None, input.settle(Vec::new()))).await;
+            let settled = async { guarded(&mut None, input.settle(Vec::new())).await };
+            // A source that does not answer does not hold up the run.
+            let _ = self.until_stopped(timeout(SETTLES_WITHIN, settled)).await;
+        }
+    }
+
+    /// Waits for a future, but after a stop only for [`LAST_CALL`] more.
+    async fn until_stopped<F: Future>(&self, future: F) -> Option<F::Output> {
+        let too_late = async {
+            self.setup.stop.drain.cancelled().await;
+            sleep(LAST_CALL).await;
+        };
+        tokio::select! {
+            biased;
+            output = future => Some(output),
+            () = too_late => None,
         }
     }
 
@@ -325,6 +346,9 @@ async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
     leave(report, bounded(exit).await)
 }
 
-/// How much longer than the grace of its loops an `execute` may take to end. Its `exit` and what is to be closed come
-/// after it, and the process ends in less than a second beyond the grace.
-const LAST_CALL: std::time::Duration = std::time::Duration::from_millis(300);
+/// How much longer than the grace of its loops an `execute` may take to end. Its `exit` and the closing of connectors
+/// come after it, and the process ends in less than a second beyond the grace.
+const LAST_CALL: Duration = Duration::from_millis(300);
+
+/// How long a source may take to take back what a dropped loop held: as long as the settler of a loop waits.
+const SETTLES_WITHIN: Duration = Duration::from_secs(2);
