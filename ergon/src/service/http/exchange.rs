@@ -1,6 +1,5 @@
 //! Sending a request and taking its answer: attempts, redirects, limits.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +9,8 @@ use reqwest::{Method, StatusCode};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
-use super::address::shown_url;
-use super::excerpt::{Secrets, excerpt};
+use super::asked::Asked;
+use super::excerpt::excerpt;
 use super::retry_after::retry_after;
 use super::{Body, HttpError, HttpErrorKind, HttpService, Response, failure};
 use crate::settings::ByteSize;
@@ -40,21 +39,6 @@ pub(super) struct Exchange {
     pub(super) body: Bytes,
     /// Whether it may be carried out twice.
     pub(super) repeatable: bool,
-}
-
-/// What was asked, as errors name it.
-#[derive(Clone)]
-pub(super) struct Asked {
-    method: Method,
-    /// Without credentials and values.
-    url: Arc<str>,
-    pub(super) secrets: Arc<Secrets>,
-}
-
-impl fmt::Display for Asked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, self.url)
-    }
 }
 
 impl Exchange {
@@ -86,7 +70,7 @@ impl Exchange {
 
     fn asked(&self) -> Asked {
         let secrets = self.service.client().secrets.of_request(&self.url, &self.headers);
-        Asked { method: self.method.clone(), url: shown_url(&self.url).into(), secrets }
+        Asked::new(self.method.clone(), &self.url, secrets)
     }
 
     fn limit(&self) -> Duration {
@@ -171,7 +155,7 @@ pub(super) async fn reach(service: &HttpService) -> Result<(), HttpError> {
     let client = service.client();
     let (method, secrets) = (Method::HEAD, Arc::clone(&client.secrets));
     let url = client.base.url().clone();
-    let asked = Asked { method: method.clone(), url: shown_url(&url).into(), secrets };
+    let asked = Asked::new(method.clone(), &url, secrets);
     let limit = client.timeout.min(REACHED);
     let answer = match timeout(limit, client.http.request(method, url).send()).await {
         Ok(answer) => answer.map_err(|error| failure::unanswered(&asked, &error))?,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use url::Url;
 
+use super::asked::Asked;
 use super::error::UNTRUSTED;
-use super::exchange::Asked;
 use super::{HttpError, HttpErrorKind};
 use crate::policy::duration::display;
 use crate::settings::ByteSize;

@@ -55,6 +55,7 @@
 //! The system's `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are obeyed.
 
 mod address;
+mod asked;
 mod client;
 mod config;
 mod error;
