@@ -29,8 +29,6 @@ const PATIENCE: RetryPolicy = RetryPolicy {
 const KEEPS: Duration = Duration::from_millis(500);
 /// How often that time is doubled at most.
 const LONGEST: u32 = 10;
-/// How long it waits before it tries again to report what it fetched.
-const UNSENT: Duration = Duration::from_millis(2);
 
 /// Fetches for all lanes: at most `asked` deliveries. Returns when there are some, or when the run is not to fetch.
 pub(super) async fn fetch(run: &RunState, asked: usize) -> Vec<Delivery> {
@@ -146,9 +144,8 @@ async fn gives_way(run: &RunState) {
 /// process dies at the next moment.
 async fn report(run: &RunState, asked: usize, came: usize) {
     let Some(mark) = run.slots.report(asked, came) else { return };
-    while !run.slots.is_sent(mark) && !run.context.drain.is_cancelled() {
-        tokio::time::sleep(UNSENT).await;
-    }
+    // A supervisor that does not read must not hold up a stop.
+    run.context.drain.run_until_cancelled(run.slots.sent(mark)).await;
 }
 
 /// Waits until a fetch has to end: at once when the run is to stop. A stream is told to end the fetch itself, because

@@ -38,7 +38,7 @@ pub(super) fn postpone(run: &RunState, finished: &mut Finished) -> bool {
     };
     if !run.slots.postpone() {
         ends(finished, &mut unsent, Letter::Refused);
-        says_refused(run, finished, &unsent);
+        report_undelivered(run, finished, &unsent);
         return false;
     }
     let whole = Finished {
@@ -71,7 +71,7 @@ pub(super) async fn redeliver(run: Arc<RunGuard>, lanes_ended: CancellationToken
                 attempts.push(attempt(Arc::clone(&run), due));
             }
             let place = || run.context.dead_letter.as_ref().map(ToString::to_string).unwrap_or_default();
-            if let Some(error) = letters.undeliverable(&place, || run.slots.has_only_letters()) {
+            if let Some(error) = letters.undeliverable(&place, || run.slots.has_only_dead_letters()) {
                 run.slots.close(Some(error));
                 continue;
             }
@@ -93,7 +93,7 @@ pub(super) async fn redeliver(run: Arc<RunGuard>, lanes_ended: CancellationToken
                 attempted(&run, letters, letter, ended);
             }
             () = letters.added.notified() => (),
-            () = run.slots.alone.notified() => letters.hasten(),
+            () = run.slots.only_dead_letters.notified() => letters.hasten(),
             () = run.context.drain.cancelled(), if !closing => (),
             () = lanes_ended.cancelled(), if !lanes_ended.is_cancelled() => (),
             () = at(due) => (),
@@ -142,7 +142,7 @@ fn attempted(run: &RunState, letters: &DeadLetters, letter: Postponed, ended: St
             hand_in(run, letters, letter, false);
         }
         StepResult::Failed(error) => {
-            let wait = letters.failed(letter, error, run.slots.has_only_letters());
+            let wait = letters.failed(letter, error, run.slots.has_only_dead_letters());
             if let Some(wait) = wait {
                 run.context.meters.backs_off("dead_letter", wait);
             }
@@ -181,7 +181,7 @@ fn hand_in(run: &RunState, letters: &DeadLetters, postponed: Postponed, delivere
         DroppedStale { task: run.task, transaction_id: finished.transaction.id() }.emit();
         finished.completed = Completed::aborted();
     } else if !delivered {
-        says_refused(run, &finished, &unsent);
+        report_undelivered(run, &finished, &unsent);
     }
     letters.leaves(delivered);
     run.slots.hand_in(finished);
@@ -201,7 +201,7 @@ fn ends(finished: &mut Finished, unsent: &mut Unsent, letter: Letter) {
     }
 }
 
-fn says_refused(run: &RunState, finished: &Finished, unsent: &Unsent) {
+fn report_undelivered(run: &RunState, finished: &Finished, unsent: &Unsent) {
     let Some(error) = &unsent.error else { return };
     let (task, transaction_id) = (run.task, finished.transaction.id());
     let mut scope = finished.completed.failure.as_ref().and_then(|failure| failure.scope.clone());

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 /// Hands out a limit that other processes draw on too.
@@ -20,9 +21,14 @@ pub(crate) trait Draw: Send + Sync + fmt::Debug {
     /// Takes in what the loop says, without waiting. Claims leave in the order in which they were made.
     fn claim(&self, claim: Claim) -> Mark;
 
-    /// Tries to send what was claimed; says whether all up to this mark has left the process, so that it counts even if
-    /// the process dies now.
-    fn is_sent(&self, mark: Mark) -> bool;
+    /// Sends as much of the claims as the other side takes now. The rest is sent with a later claim or report.
+    fn send(&self);
+
+    /// Waits until all claims up to this mark have left the process, so that they count even if the process dies then.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the claims are sent all the same.
+    fn sent(&self, mark: Mark) -> BoxFuture<'_, ()>;
 }
 
 /// A place in the order of what was claimed.

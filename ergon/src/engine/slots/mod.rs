@@ -77,7 +77,7 @@ pub(super) struct Slots {
     /// Ends a fetch that waits for data: what it may bring is wanted by another worker.
     recalled: Notify,
     /// Wakes whoever delivers dead letters: nothing else is left to do.
-    pub(super) alone: Notify,
+    pub(super) only_dead_letters: Notify,
 }
 
 /// How much there is to do, at one moment.
@@ -103,7 +103,7 @@ impl Slots {
             refill: Notify::new(),
             released: Notify::new(),
             recalled: Notify::new(),
-            alone: Notify::new(),
+            only_dead_letters: Notify::new(),
         }
     }
 
@@ -141,9 +141,11 @@ impl Slots {
         Some(draw.claim(state.allowance.take(fetched)))
     }
 
-    /// Whether a report has left the process; tries to send it.
-    pub(super) fn is_sent(&self, mark: Mark) -> bool {
-        self.draw.get().is_none_or(|draw| draw.is_sent(mark))
+    /// Waits until a [report](Self::report) has left the process.
+    pub(super) async fn sent(&self, mark: Mark) {
+        if let Some(draw) = self.draw.get() {
+            draw.sent(mark).await;
+        }
     }
 
     /// Waits until what a fetch may bring is wanted back; for ever where no other worker draws on the limit.
@@ -175,12 +177,12 @@ impl Slots {
         let Some(draw) = self.draw.get() else { return };
         let (open, vacant) = (state.source == Supply::Open, self.vacancy(&state) > 0);
         let now = Moment { fetched: state.fetched, fetching: state.fetching, vacant, open };
-        // In the order of the state: the mark is made under its lock.
-        let mark = state.allowance.say(now).map(|claim| draw.claim(claim));
+        // The claim is queued under the lock, so that claims keep the order of the states that they describe. It is
+        // written after the lock is released, because a write may wait for the supervisor.
+        let claimed = state.allowance.say(now).map(|claim| draw.claim(claim)).is_some();
         drop(state);
-        if let Some(mark) = mark {
-            // What is not sent yet is sent with the next claim or report of how the run is, four times a second.
-            let _ = draw.is_sent(mark);
+        if claimed {
+            draw.send();
         }
     }
 
@@ -205,7 +207,7 @@ impl Slots {
         let next = self.choose(&mut state, lane);
         let back_soon = quick && matches!(next, Next::Run | Next::Fetch(_));
         if !back_soon {
-            self.tell(&mut state);
+            self.wake_settler(&mut state);
         }
         let wake = match &next {
             Next::Run if quick => false,
@@ -227,7 +229,7 @@ impl Slots {
     /// Wakes a lane if there is something to do, and the settler if there is something to settle.
     pub(super) fn wake_another(&self) {
         let mut state = self.state();
-        self.tell(&mut state);
+        self.wake_settler(&mut state);
         let wake = self.wakes_another(&mut state);
         drop(state);
         if wake {
@@ -313,8 +315,8 @@ impl Slots {
         }
         state.turn = Turn::Free;
         // What was finished meanwhile told nobody.
-        self.tell(&mut state);
-        self.tell_if_alone(&state);
+        self.wake_settler(&mut state);
+        self.wake_redelivery(&state);
         let wake = self.wakes_another(&mut state);
         self.claim(state);
         if returned {
@@ -361,7 +363,7 @@ impl Slots {
         let mut state = self.state();
         state.letters = state.letters.saturating_sub(1);
         state.finish(finished);
-        self.tell(&mut state);
+        self.wake_settler(&mut state);
     }
 
     /// How many deliveries have a dead letter that waits.
@@ -370,8 +372,8 @@ impl Slots {
     }
 
     /// Whether nothing is left to do, and nothing can come, but dead letters that wait.
-    pub(super) fn has_only_letters(&self) -> bool {
-        self.is_alone(&self.state())
+    pub(super) fn has_only_dead_letters(&self) -> bool {
+        self.only_dead_letters_wait(&self.state())
     }
 
     /// Whether nothing more comes in.
@@ -455,13 +457,13 @@ impl Slots {
     /// Hands in a delivery that is not begun, to be given back.
     fn hand_back(&self, state: &mut State, delivery: Delivery) {
         state.finish(Finished::give_back(delivery));
-        self.tell(state);
+        self.wake_settler(state);
     }
 
     /// Wakes the settler, unless somebody settles already, or there is nothing to settle.
-    fn tell(&self, state: &mut State) {
+    fn wake_settler(&self, state: &mut State) {
         if state.turn == Turn::Free && !state.finished.is_empty() {
-            state.turn = Turn::Told;
+            state.turn = Turn::Woken;
             self.due.notify_one();
         }
     }
@@ -480,20 +482,20 @@ impl Slots {
 
     fn choose(&self, state: &mut State, lane: &mut Option<InFlight>) -> Next {
         if state.finished.len() + state.settling >= self.rules.unsettled || self.is_full(state) {
-            self.tell_if_alone(state);
+            self.wake_redelivery(state);
             return Next::Wait;
         }
         while let Some(delivery) = state.ready.pop_front() {
             let key = self.hasher.hash_one(delivery.transaction().id());
-            match state.running.entry(key, |twins| twins.key == key, |twins| twins.key) {
+            match state.running.entry(key, |same| same.key == key, |same| same.key) {
                 Entry::Vacant(free) => {
                     free.insert(SameKey { key, waiting: Vec::new() });
                     *lane = Some(InFlight { key, finished: Finished::give_back(delivery) });
                     return Next::Run;
                 }
-                Entry::Occupied(mut twin) => {
-                    twin.get_mut().waiting.push(delivery);
-                    state.twins += 1;
+                Entry::Occupied(mut same) => {
+                    same.get_mut().waiting.push(delivery);
+                    state.waiting += 1;
                 }
             }
         }
@@ -507,7 +509,7 @@ impl Slots {
         if Self::is_over(state) {
             return Next::End;
         }
-        self.tell_if_alone(state);
+        self.wake_redelivery(state);
         Next::Wait
     }
 
@@ -535,7 +537,7 @@ impl Slots {
         if state.source != Supply::Open {
             return 0;
         }
-        let begun = state.running.len() + state.ready.len() + state.twins;
+        let begun = state.running.len() + state.ready.len() + state.waiting;
         let free = if rules.whole_batches {
             // One whose dead letter waits is no part of the batch any more: it would hold up the next for ever.
             let under_way = begun + state.finished.len() + state.settling + state.held;
@@ -566,15 +568,15 @@ impl Slots {
 
     /// Whether nothing goes on but dead letters that wait: nothing can come, or a finite run begins nothing more because
     /// too many wait.
-    fn is_alone(&self, state: &State) -> bool {
+    fn only_dead_letters_wait(&self, state: &State) -> bool {
         let stands = self.is_full(state) && !self.rules.streaming;
         let nothing_comes = (Self::is_exhausted(state) && state.ready.is_empty()) || stands;
         state.letters > 0 && !state.fetching && nothing_comes && under_way(state) == 0
     }
 
-    fn tell_if_alone(&self, state: &State) {
-        if state.letters > 0 && self.is_alone(state) {
-            self.alone.notify_one();
+    fn wake_redelivery(&self, state: &State) {
+        if state.letters > 0 && self.only_dead_letters_wait(state) {
+            self.only_dead_letters.notify_one();
         }
     }
 

@@ -18,7 +18,7 @@ pub(super) struct State {
     /// What runs, by the hash of its id.
     pub(super) running: HashTable<SameKey>,
     /// Deliveries that wait for one of the same id.
-    pub(super) twins: usize,
+    pub(super) waiting: usize,
     /// Handed in and not yet taken to be settled.
     pub(super) finished: Vec<Finished>,
     /// An empty one that takes its place, so that none is made anew.
@@ -70,7 +70,7 @@ pub(super) enum Turn {
     #[default]
     Free,
     /// The settler was woken, and has not come yet.
-    Told,
+    Woken,
     /// A lane or the settler has taken what was finished, and has not yet said that it is settled.
     Taken,
 }
@@ -95,7 +95,7 @@ impl State {
         Self {
             ready: VecDeque::new(),
             running: HashTable::new(),
-            twins: 0,
+            waiting: 0,
             finished: Vec::new(),
             spare: Vec::new(),
             turn: Turn::default(),
@@ -131,26 +131,26 @@ impl State {
     pub(super) fn take_unbegun(&mut self) -> Vec<Delivery> {
         let mut unbegun: Vec<_> = self.ready.drain(..).collect();
         let ready = unbegun.len();
-        unbegun.extend(self.running.iter_mut().flat_map(|twins| std::mem::take(&mut twins.waiting)));
+        unbegun.extend(self.running.iter_mut().flat_map(|same| std::mem::take(&mut same.waiting)));
         // In the order in which the source handed them out, which a map does not keep.
-        if let Some(twins) = unbegun.get_mut(ready..) {
-            twins.sort_by_key(|twin| twin.receipt().tag());
+        if let Some(duplicates) = unbegun.get_mut(ready..) {
+            duplicates.sort_by_key(|duplicate| duplicate.receipt().tag());
         }
-        self.twins = 0;
+        self.waiting = 0;
         unbegun
     }
 
     /// Ends a run of a delivery; one of the same id that waited for it comes next.
     #[inline]
     pub(super) fn end(&mut self, key: u64) {
-        let Ok(ended) = self.running.find_entry(key, |twins| twins.key == key) else { return };
+        let Ok(ended) = self.running.find_entry(key, |same| same.key == key) else { return };
         let (SameKey { waiting, .. }, _) = ended.remove();
         if waiting.is_empty() {
             return;
         }
-        self.twins = self.twins.saturating_sub(waiting.len());
-        for twin in waiting.into_iter().rev() {
-            self.ready.push_front(twin);
+        self.waiting = self.waiting.saturating_sub(waiting.len());
+        for duplicate in waiting.into_iter().rev() {
+            self.ready.push_front(duplicate);
         }
     }
 }

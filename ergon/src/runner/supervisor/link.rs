@@ -7,11 +7,13 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 
 use super::address;
 use super::message::{Message, Order};
@@ -31,6 +33,8 @@ struct Ends {
     /// What is to be written, in order. Its lock is never held while anything is written.
     queue: Mutex<Queue>,
     line: Mutex<Line>,
+    /// How many bytes have left the process; `u64::MAX` once nobody reads them. Wakes the loops that wait for a report.
+    written: watch::Sender<u64>,
     drawing: Mutex<Drawing>,
 }
 
@@ -98,8 +102,8 @@ impl Link {
     fn over(stream: UnixStream) -> Self {
         // None is what the system begins with.
         let line = Line { stream, within: None, rest: Vec::new(), written: 0, broken: false };
-        let (queue, drawing) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Ends { queue, line: Mutex::new(line), drawing }))
+        let (queue, written, drawing) = (Mutex::default(), watch::Sender::new(0), Mutex::default());
+        Self(Arc::new(Ends { queue, line: Mutex::new(line), written, drawing }))
     }
 
     /// Tells the supervisor, as soon as it listens. How it goes is left out while it does not.
@@ -116,8 +120,9 @@ impl Link {
         self.0.write(None);
     }
 
+    /// Whether every message so far has left the process.
     fn is_idle(&self) -> bool {
-        self.0.queue().bytes.is_empty() && self.0.line().rest.is_empty()
+        self.0.written() >= self.0.queue().put
     }
 
     /// Passes on what the supervisor grants, until it hangs up.
@@ -160,8 +165,20 @@ impl Draw for Drawn {
         Mark(self.link.0.put(&Message::Claims { draw: self.number, claim }))
     }
 
-    fn is_sent(&self, Mark(mark): Mark) -> bool {
-        self.link.0.write(Some(WRITE_WITHIN)) >= mark
+    fn send(&self) {
+        self.link.0.write(Some(WRITE_WITHIN));
+    }
+
+    fn sent(&self, Mark(mark): Mark) -> BoxFuture<'_, ()> {
+        let (ends, mut written) = (Arc::clone(&self.link.0), self.link.0.written.subscribe());
+        Box::pin(async move {
+            ends.write(Some(WRITE_WITHIN));
+            if ends.written() < mark {
+                ends.write_apart();
+                // It fails only when the sender is dropped, and `ends` holds the sender.
+                let _ = written.wait_for(|written| *written >= mark).await;
+            }
+        })
     }
 }
 
@@ -197,13 +214,46 @@ impl Ends {
         queue.put
     }
 
-    /// Writes what there is, for at most so long; returns how many bytes are written, all of them where no one reads
-    /// them: a supervisor that is gone is noticed elsewhere.
-    fn write(&self, within: Option<Duration>) -> u64 {
-        let mut line = self.line();
+    /// How many bytes have left the process.
+    fn written(&self) -> u64 {
+        *self.written.borrow()
+    }
+
+    /// Writes what is in the queue, for at most so long. Where another thread is writing, that thread writes it.
+    fn write(&self, within: Option<Duration>) {
+        loop {
+            let line = match (within, self.line.try_lock()) {
+                (_, Ok(line)) => line,
+                (_, Err(TryLockError::Poisoned(poisoned))) => poisoned.into_inner(),
+                (None, Err(TryLockError::WouldBlock)) => self.line(),
+                // A thread that may wait for long holds the line.
+                (Some(_), Err(TryLockError::WouldBlock)) => return,
+            };
+            let is_full = self.write_to(line, within);
+            // A message may have come while the line was held: whoever put it found the line taken, and left.
+            if is_full || self.queue().bytes.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether the socket is full.
+    fn write_to(&self, mut line: MutexGuard<'_, Line>, within: Option<Duration>) -> bool {
         line.rest.append(&mut self.queue().bytes);
         line.write(within);
-        if line.broken { u64::MAX } else { line.written }
+        // Reported under the lock, so that the count never goes back. A supervisor that is gone is noticed elsewhere:
+        // nobody has to wait for it here.
+        let written = if line.broken { u64::MAX } else { line.written };
+        self.written.send_if_modified(|known| std::mem::replace(known, written) != written);
+        !line.rest.is_empty()
+    }
+
+    /// Writes what is in the queue on a thread that waits for the supervisor as long as it takes.
+    fn write_apart(self: &Arc<Self>) {
+        let ends = Arc::clone(self);
+        let write = move || ends.write(None);
+        // Without a thread to spare, the next report of the run's progress writes the rest, a moment later.
+        let _ = thread::Builder::new().name("ergon-report".to_owned()).spawn(write);
     }
 }
 
@@ -229,6 +279,10 @@ impl Line {
                 },
             }
         }
+        if self.broken {
+            // Nobody will read it.
+            self.rest.clear();
+        }
     }
 }
 
@@ -249,11 +303,18 @@ fn orphaned(orders: &UnboundedSender<Reason>) {
 mod tests {
     use std::sync::mpsc;
 
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn progress() -> Message {
         let vitals = crate::runner::watch::Vitals::default();
         Message::Progress { tally: Box::default(), in_flight: 1, vitals, metrics: None }
+    }
+
+    fn is_sent(drawn: &dyn Draw, mark: Mark) -> bool {
+        drawn.send();
+        drawn.sent(mark).now_or_never().is_some()
     }
 
     fn hear(there: UnixStream) -> thread::JoinHandle<Vec<Message>> {
@@ -279,8 +340,8 @@ mod tests {
         assert!(heard.len() > 10 && matches!(heard.last(), Some(Message::Begun { total: Some(7) })));
     }
 
-    #[test]
-    fn what_is_claimed_counts_as_sent_when_it_has_left_the_process() {
+    #[tokio::test]
+    async fn what_is_claimed_counts_as_sent_when_it_has_left_the_process() {
         let (here, there) = UnixStream::pair().unwrap();
         let link = Link::over(here);
         let drawn = link.draw(10, Box::new(drop));
@@ -288,11 +349,10 @@ mod tests {
             link.send(&progress());
         }
         let mark = drawn.claim(Claim { taken: 3, ..Claim::default() });
-        assert!(!drawn.is_sent(mark), "the line is full");
+        assert!(!is_sent(&*drawn, mark), "the line is full");
         let heard = hear(there);
-        while !drawn.is_sent(mark) {
-            thread::yield_now();
-        }
+        // Nothing else is sent meanwhile: the report that waits is written as soon as the supervisor reads.
+        drawn.sent(mark).await;
         drop((drawn, link));
         let heard = heard.join().unwrap();
         let [.., Message::Claims { draw: 0, claim }, Message::Leaves { draw: 0 }] = &heard[..] else {
@@ -308,7 +368,7 @@ mod tests {
         let drawn = link.draw(10, Box::new(drop));
         drop(there);
         let mark = drawn.claim(Claim::default());
-        assert!(drawn.is_sent(mark));
+        assert!(is_sent(&*drawn, mark));
     }
 
     #[test]
