@@ -11,13 +11,14 @@
 
 use std::fmt;
 
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 /// A limit that is shared with other processes.
 pub(crate) trait Quota: Send + Sync + fmt::Debug {
-    /// Starts the draw of one loop, and calls `heed` with each grant. Dropping the draw returns its unused part to the
+    /// Starts the draw of one loop, and calls `on_grant` with each grant. Dropping the draw returns its unused part to the
     /// other loops.
-    fn draw(&self, limit: u64, heed: Box<dyn Fn(Grant) + Send + Sync>) -> Box<dyn Draw>;
+    fn draw(&self, limit: u64, on_grant: Box<dyn Fn(Grant) + Send + Sync>) -> Box<dyn Draw>;
 }
 
 /// One loop's connection to the quota.
@@ -25,9 +26,14 @@ pub(crate) trait Draw: Send + Sync + fmt::Debug {
     /// Queues a claim without waiting. Claims are sent in their order.
     fn claim(&self, claim: Claim) -> Mark;
 
-    /// Tries to send the queued claims. Returns true if every claim up to this mark has left the process, so that it counts
-    /// even if the process dies now.
-    fn is_sent(&self, mark: Mark) -> bool;
+    /// Sends as much of the claims as the other side takes now. The rest is sent with a later claim or report.
+    fn send(&self);
+
+    /// Waits until all claims up to this mark have left the process, so that they count even if the process dies then.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the claims are sent all the same.
+    fn sent(&self, mark: Mark) -> BoxFuture<'_, ()>;
 }
 
 /// A position in the order of the claims.
@@ -126,7 +132,7 @@ impl Allowance {
     }
 
     /// Applies a grant.
-    pub(crate) fn heed(&mut self, grant: Grant) {
+    pub(crate) fn apply(&mut self, grant: Grant) {
         match grant {
             Grant::More(count) => {
                 self.granted = self.granted.saturating_add(count);

@@ -57,6 +57,7 @@
 //! with a `GET`. The system's `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` apply.
 
 mod address;
+mod asked;
 mod client;
 mod config;
 mod error;

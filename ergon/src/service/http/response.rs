@@ -13,8 +13,9 @@ use reqwest::header::HeaderMap;
 use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep};
 
+use super::asked::Asked;
 use super::excerpt::excerpt;
-use super::exchange::{Asked, announced};
+use super::exchange::announced;
 use super::{HttpError, HttpErrorKind, failure};
 use crate::settings::ByteSize;
 use crate::transaction::json::{self, Located};
