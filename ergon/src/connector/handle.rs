@@ -7,12 +7,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
+use super::buffer::{self, Buffers};
 use super::dispatch::{Dispatch, IntoTransaction};
 use super::kit::{Batcher, Call, CallError, Lease};
 use super::receipt::Returned;
 use super::{
     Capabilities, Connector, ConnectorError, Context, Delivery, Disposition, Endpoint, FetchRequest, Health,
-    ItemOutcome, Receipt, Settlement, Sink, Source,
+    ItemOutcome, Receipt, Settlement, Sink, SinkBuffer, Source,
 };
 use crate::telemetry::traces::Sending;
 use crate::transaction::{Result, Transaction, TransactionError, panic};
@@ -109,12 +110,17 @@ impl<C: Source> AnySource for C {
 
 pub(super) trait AnySink: AnyConnector {
     fn dispatch(&self, transactions: Vec<Transaction>) -> BoxFuture<'_, Result<(), ConnectorError>>;
+    fn buffer(&self) -> Option<&dyn SinkBuffer>;
     fn writes_to(&self) -> Vec<Endpoint>;
 }
 
 impl<C: Sink> AnySink for C {
     fn dispatch(&self, transactions: Vec<Transaction>) -> BoxFuture<'_, Result<(), ConnectorError>> {
         Box::pin(Sink::dispatch(self, transactions))
+    }
+
+    fn buffer(&self) -> Option<&dyn SinkBuffer> {
+        Sink::buffer(self)
     }
 
     fn writes_to(&self) -> Vec<Endpoint> {
@@ -331,6 +337,11 @@ impl Output {
         Dispatch::new(self, transaction.into_transaction())
     }
 
+    /// Hands one transaction over, past the buffer that the sink may have.
+    pub(crate) fn dispatch_past_buffer(&self, transaction: Transaction) -> Dispatch<'_> {
+        Dispatch::past_buffer(self, transaction)
+    }
+
     /// Hands many transactions over in one call; returns when the other side has all of them for good.
     ///
     /// # Errors
@@ -342,7 +353,11 @@ impl Output {
     /// When cancelled, any of them may have been handed over or not.
     pub async fn dispatch_transactions(&self, mut transactions: Vec<Transaction>) -> Result<()> {
         let sending = Sending::begin(self.label.kind, &mut transactions);
-        let sent = self.sink.dispatch(transactions).await.map_err(TransactionError::from);
+        let sent = match self.push(&transactions) {
+            Some(pushed) => pushed,
+            None => self.sink.dispatch(transactions).await,
+        };
+        let sent = sent.map_err(TransactionError::from);
         sending.end(sent.as_ref().err());
         sent
     }
@@ -372,6 +387,16 @@ impl Output {
     /// What kind of connector it is.
     pub(crate) fn kind(&self) -> &'static str {
         self.label.kind
+    }
+
+    /// Pushes transactions into the sink's buffer; `None` if there is none, or no run flushes it.
+    pub(super) fn push(&self, transactions: &[Transaction]) -> Option<Result<(), ConnectorError>> {
+        buffer::push(&self.sink, transactions)
+    }
+
+    /// The buffers of these outputs, if there are any.
+    pub(crate) fn buffers<'a>(outputs: impl Iterator<Item = &'a Self>) -> Option<Buffers> {
+        Buffers::of(outputs.map(|output| &output.sink))
     }
 
     pub(super) fn sink(&self) -> &dyn AnySink {

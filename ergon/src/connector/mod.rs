@@ -3,6 +3,7 @@
 //! A [`Source`] is asked for [deliveries](Delivery) and told what became of each; a [`Sink`] takes transactions. What
 //! a task holds are the cheap handles [`Input`], [`Output`] and [`Duplex`], so one task runs on any transport.
 
+mod buffer;
 mod capability;
 pub(crate) mod configs;
 mod dead_letters;
@@ -37,6 +38,8 @@ mod one_table;
 
 pub use ergon_macros::Connector;
 
+pub use buffer::SinkBuffer;
+pub(crate) use buffer::{Buffers, Pushes, take_pushes};
 pub use capability::{Capabilities, Count, FetchById};
 pub use dead_letters::{DeadLetterVisitor, DeadLetters, Redrive, Visit};
 pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};

@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
@@ -18,9 +19,13 @@ use super::lease::Leased;
 use super::processing::Given;
 use super::run_state::{RunGuard, RunState};
 use super::settle::in_turn;
-use super::slots::{Fetched, InFlight, Next};
-use crate::connector::Delivery;
+use super::slots::{Fetched, Haste, InFlight, Next};
+use crate::connector::{Delivery, take_pushes};
 use crate::transaction::panic;
+
+/// A transaction is short if it ends this long after a quick one would have. Short transactions of a run whose sinks have
+/// buffers are settled together, so this time and the number of them bound how long a line stays in a buffer.
+const BRIEF: Duration = Duration::from_micros(50);
 
 /// A lane of a loop.
 pub(super) struct Lane {
@@ -30,6 +35,8 @@ pub(super) struct Lane {
     pace: Pace,
     /// A transaction that ends before this time is quick.
     soon: Option<Instant>,
+    /// Whether the sinks of the run have buffers, so that the lane is to note what its deliveries push.
+    buffers: bool,
 }
 
 /// What a lane holds: to be given back, unless its processing says otherwise. What is dropped on the way is given back
@@ -47,6 +54,9 @@ enum Pace {
     /// The latest transaction waited, or took its time: the lane wakes another lane if there is more to do, and lets
     /// others run on its thread after each turn.
     Steady,
+    /// The same, but the transaction was short, and the sinks of the run have buffers: the lane lets others run, and
+    /// settles many together, so that one flush serves them all.
+    Brief,
     /// The latest transaction was over before another thread could have been woken: the lane takes the next one without
     /// waking another lane, settles many together, and lets others run only after [`Self::TURNS`] turns.
     Quick { turns: u32 },
@@ -56,15 +66,19 @@ impl Pace {
     /// Letting others run wakes another thread, to look for work, and the lane may go on there.
     const TURNS: u32 = 16;
 
-    fn is_quick(self) -> bool {
-        matches!(self, Self::Quick { .. })
+    fn haste(self) -> Haste {
+        match self {
+            Self::Steady => Haste::None,
+            Self::Brief => Haste::Brief,
+            Self::Quick { .. } => Haste::Quick,
+        }
     }
 
-    /// Takes in whether the latest transaction was quick.
-    fn ran(&mut self, quick: bool) {
+    /// Takes in whether the latest transaction was quick; `brief` says whether it was short, of one that was not.
+    fn ran(&mut self, quick: bool, brief: bool) {
         match self {
-            _ if !quick => *self = Self::Steady,
-            Self::Steady => *self = Self::Quick { turns: 0 },
+            _ if !quick => *self = if brief { Self::Brief } else { Self::Steady },
+            Self::Steady | Self::Brief => *self = Self::Quick { turns: 0 },
             Self::Quick { .. } => (),
         }
     }
@@ -82,13 +96,14 @@ impl Lane {
         let guard = LaneGuard { run, running: None, fetched: None };
         let mut clock = Clock::starting_now();
         clock.rest();
-        Self { guard, number, clock, pace: Pace::Steady, soon: None }
+        let buffers = guard.run.context.buffers.is_some();
+        Self { guard, number, clock, pace: Pace::Steady, soon: None, buffers }
     }
 
     /// Hands in what the lane finished and fetched, and says what it is to do next.
     pub(super) fn next(&mut self) -> Next {
         let LaneGuard { run, running, fetched } = &mut self.guard;
-        run.slots.next(running, fetched.take(), self.pace.is_quick())
+        run.slots.next(running, fetched.take(), self.pace.haste())
     }
 
     /// Begins to process the delivery that the lane was given; none if its lease is lost.
@@ -96,7 +111,7 @@ impl Lane {
     pub(super) fn begin(&mut self) -> Option<(Given<'_>, Watch<'_>)> {
         let LaneGuard { run, running, .. } = &mut self.guard;
         let run: &RunState = run;
-        let Finished { transaction, receipt, completed } = &mut running.as_mut()?.finished;
+        let Finished { transaction, receipt, completed, .. } = &mut running.as_mut()?.finished;
         let (transaction, receipt) = (&*transaction, receipt.as_ref());
         self.clock.resume();
         self.soon = self.clock.mark.checked_add(run.quick_limit);
@@ -106,7 +121,7 @@ impl Lane {
         }
         let clock = &mut self.clock;
         let given = Given { context: &run.context, transaction, receipt, completed, clock };
-        Some((given, Watch { run, lane: self.number, quick: self.pace.is_quick(), leased }))
+        Some((given, Watch { run, lane: self.number, quick: self.pace != Pace::Steady, leased }))
     }
 
     /// Takes in that a processing is over; `whole` says whether it came to its end, or was cancelled on the way.
@@ -117,7 +132,16 @@ impl Lane {
                 finished.completed = Completed::aborted();
             }
         }
-        self.pace.ran(whole && self.soon.is_some_and(|soon| self.clock.mark < soon));
+        let brief = self.buffers && self.note_pushes() && whole;
+        self.pace.ran(whole && self.soon.is_some_and(|soon| self.clock.mark < soon), brief);
+    }
+
+    /// Notes what the delivery has pushed into buffers; says whether its transaction was short.
+    fn note_pushes(&mut self) -> bool {
+        if let Some(InFlight { finished, .. }) = &mut self.guard.running {
+            finished.pushes = take_pushes();
+        }
+        self.soon.and_then(|soon| soon.checked_add(BRIEF)).is_some_and(|soon| self.clock.mark < soon)
     }
 
     /// Settles, fetches for all lanes, or waits.
@@ -157,7 +181,8 @@ impl Drop for LaneGuard {
 pub(super) struct Watch<'a> {
     run: &'a RunState,
     lane: usize,
-    /// The lane has woken no other lane when it took the delivery; it does if the processing waits.
+    /// The lane has left something for later when it took the delivery: to wake another lane, or to settle. It does so if
+    /// the processing waits.
     quick: bool,
     leased: Leased<'a>,
 }

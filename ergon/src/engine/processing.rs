@@ -370,7 +370,7 @@ impl<'a> StepRunner<'a> {
             let letter = (!context.is_stale(receipt)).then(|| letter.clone());
             async move {
                 match letter {
-                    Some(letter) => output.dispatch(letter).await,
+                    Some(letter) => output.dispatch_past_buffer(letter).await,
                     // Of this category, because no other attempt is to be made.
                     None => Err(TransactionError::business("the source hands it out again")),
                 }

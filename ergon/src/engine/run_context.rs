@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dead_letters::DeadLetters;
 use super::drain::Drain;
-use crate::connector::{Disposition, Input, Output, Receipt};
+use crate::connector::{Buffers, Disposition, Input, Output, Receipt};
 use crate::error::Error;
 use crate::policy::{ConsumerPolicy, OnHandlerFailure};
 use crate::task::{Quota, Setup, Stop};
@@ -23,6 +23,8 @@ pub(super) struct RunContext {
     pub(super) dead_letter: Option<Output>,
     /// Hands out the limit, if other workers draw on it too.
     pub(super) quota: Option<Arc<dyn Quota>>,
+    /// The sinks of the task that have buffers, to be flushed before each settlement.
+    pub(super) buffers: Option<Buffers>,
     /// What the deliveries come from; none outside of a loop.
     pub(super) source: Option<Input>,
     /// Dead letters that wait for their next attempt, if a loop tries them apart from their transactions.
@@ -50,6 +52,7 @@ impl RunContext {
         let dead_letter = setup.dead_letter(&policy)?;
         let mut context = Self::new(policy, dead_letter, &setup.stop);
         context.quota.clone_from(&setup.quota);
+        context.buffers = Output::buffers(setup.outputs.iter().map(|(_, output)| output));
         if let (Some(_), Some(producer)) = (&setup.policies.consumer, &setup.policies.producer) {
             let policy = producer.to_loop();
             let dead_letter = setup.dead_letter(&policy)?;
@@ -66,6 +69,7 @@ impl RunContext {
             policy,
             dead_letter,
             quota: None,
+            buffers: None,
             source: None,
             postponed: None,
             drain,

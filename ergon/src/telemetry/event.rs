@@ -304,6 +304,19 @@ impl FetchFailed<'_> {
     }
 }
 
+/// A sink lost a part of its buffer; the deliveries that it belongs to are given back.
+pub(crate) struct FlushFailed<'a> {
+    pub(crate) task: &'static str,
+    pub(crate) error: &'a (dyn std::error::Error + 'static),
+}
+
+impl FlushFailed<'_> {
+    pub(crate) fn emit(self) {
+        let Self { task, error } = self;
+        warn!(task, error = causes(error), "buffered dispatches were lost; their deliveries are given back");
+    }
+}
+
 /// The source did not take a settlement, or nobody knows whether it did; it will hand the delivery out again.
 pub(crate) struct Unsettled<'a> {
     pub(crate) task: &'static str,

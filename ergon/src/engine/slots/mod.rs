@@ -25,7 +25,7 @@ use crate::transaction::panic;
 use rules::Rules;
 use state::{SameKey, State, Supply, Turn};
 
-/// As many does a quick lane finish before it settles them; that takes it a fraction of a millisecond.
+/// As many does a lane in haste finish before it settles them; that takes it a fraction of a millisecond.
 const SETTLED_TOGETHER: usize = 128;
 
 /// What a lane is to do next.
@@ -41,6 +41,17 @@ pub(super) enum Next {
     Wait,
     /// End: there is nothing left to do.
     End,
+}
+
+/// How soon a lane is back after it took a delivery, as far as its latest transaction tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// It may take long: the lane wakes another lane, and the settler.
+    None,
+    /// Soon: the lane wakes another lane, and settles many together itself.
+    Brief,
+    /// Before another lane could come: the lane wakes none, and settles many together itself.
+    Quick,
 }
 
 /// A delivery in a lane: to be given back, unless its processing says otherwise.
@@ -187,10 +198,10 @@ impl Slots {
     /// Hands in what a lane finished, if it did, and what it fetched, and says what it is to do next; what it is to run
     /// is put in the place of what it finished.
     ///
-    /// If there is more to do, another lane is woken, and the settler if something is finished, unless the lane is
-    /// `quick`: then it will be back sooner than the other comes, and settles itself. A quick lane that turns out to
+    /// If there is more to do, another lane is woken, and the settler if something is finished, unless the lane is in
+    /// [haste](Haste): then it will be back before the other comes, and settles itself. Such a lane that turns out to
     /// wait calls [`wake_another`](Self::wake_another).
-    pub(super) fn next(&self, lane: &mut Option<InFlight>, fetched: Option<Fetched>, quick: bool) -> Next {
+    pub(super) fn next(&self, lane: &mut Option<InFlight>, fetched: Option<Fetched>, haste: Haste) -> Next {
         let mut state = self.state();
         if let Some(fetched) = fetched {
             self.take_in(&mut state, fetched);
@@ -199,16 +210,16 @@ impl Slots {
             state.end(key);
             state.finish(finished);
         }
-        if self.settles_first(&state, quick) {
+        if self.settles_first(&state, haste) {
             return Next::Settle;
         }
         let next = self.choose(&mut state, lane);
-        let back_soon = quick && matches!(next, Next::Run | Next::Fetch(_));
+        let back_soon = haste != Haste::None && matches!(next, Next::Run | Next::Fetch(_));
         if !back_soon {
             self.tell(&mut state);
         }
         let wake = match &next {
-            Next::Run if quick => false,
+            Next::Run if haste == Haste::Quick => false,
             Next::Run | Next::Fetch(_) => self.wakes_another(&mut state),
             Next::Settle => false,
             Next::End => state.idle > 0,
@@ -466,13 +477,13 @@ impl Slots {
         }
     }
 
-    /// Whether a lane settles in its own turn before it goes on: a quick one once for many, or when it would wait; any
-    /// other only when nothing runs whose end could be settled together with it.
-    fn settles_first(&self, state: &State, quick: bool) -> bool {
+    /// Whether a lane settles in its own turn before it goes on: a lane in haste once for many, or when it would wait;
+    /// any other only when nothing runs whose end could be settled together with it.
+    fn settles_first(&self, state: &State, haste: Haste) -> bool {
         if state.turn != Turn::Free || state.finished.is_empty() {
             return false;
         }
-        if !quick {
+        if haste == Haste::None {
             return state.running.is_empty();
         }
         state.finished.len() >= SETTLED_TOGETHER || (state.ready.is_empty() && self.room(state) == 0)

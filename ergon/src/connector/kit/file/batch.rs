@@ -40,6 +40,11 @@ impl Batch {
         }
     }
 
+    /// Removes what follows the last whole line: a panic while an item was encoded leaves a part of a line.
+    pub(super) fn keep_whole(&mut self) {
+        self.bytes.truncate(self.lines.last().map_or(0, |(_, end)| *end));
+    }
+
     /// How many bytes make the whole lines among the first `written` ones.
     pub(super) fn whole(&self, written: usize) -> usize {
         let ends = self.lines.iter().map(|(_, end)| *end);

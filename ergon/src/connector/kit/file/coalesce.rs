@@ -6,7 +6,7 @@
 //! [`Fsync::Each`](super::Fsync::Each) one call that waits for the disk. A dispatch that no other joins is written at
 //! once.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
@@ -15,7 +15,8 @@ use tokio::task::{spawn_blocking, yield_now};
 use super::append::AppendFile;
 use super::batch::Batch;
 use super::codec::Encoder;
-use crate::connector::{ConnectorError, ItemOutcome};
+use super::held::Held;
+use crate::connector::{ConnectorError, ItemOutcome, SinkBuffer};
 use crate::transaction::Transaction;
 
 /// Of how many dispatches that are alone one waits for others all the same, to find out whether any come by now.
@@ -29,6 +30,8 @@ pub(super) struct Coalescing<E> {
     state: Mutex<State<E>>,
     /// The file is idle again.
     idle: Notify,
+    /// The same, for a flush.
+    idle_for_flush: Condvar,
     /// Whether several dispatches may come at the same time.
     several: bool,
     /// Itself, for a task that goes on.
@@ -39,6 +42,8 @@ pub(super) struct Coalescing<E> {
 struct State<E> {
     slot: Slot<E>,
     waiting: Vec<Waiting>,
+    /// Whether the file may have a buffer: it writes without waiting.
+    buffers: bool,
     /// A dispatch is about to write what waits.
     led: bool,
     /// Whether the last write that waited for others was joined by any.
@@ -63,6 +68,8 @@ pub(super) struct OpenFile<E> {
     pub(super) encoder: E,
     /// The lines of the next write; used again for each.
     batch: Batch,
+    /// The lines that wait for the next flush.
+    held: Held,
 }
 
 type Outcome = Result<(), ConnectorError>;
@@ -77,10 +84,18 @@ struct Waiting {
 impl<E: Encoder> Coalescing<E> {
     /// `several` says whether dispatches may come at the same time.
     pub(super) fn new(several: bool) -> Arc<Self> {
-        let state = State { slot: Slot::Unopened, waiting: Vec::new(), led: false, joined: false, alone: 0 };
+        let state = State {
+            slot: Slot::Unopened,
+            waiting: Vec::new(),
+            buffers: false,
+            led: false,
+            joined: false,
+            alone: 0,
+        };
         Arc::new_cyclic(|this| Self {
             state: Mutex::new(state),
             idle: Notify::new(),
+            idle_for_flush: Condvar::new(),
             several,
             this: Weak::clone(this),
         })
@@ -96,6 +111,7 @@ impl<E: Encoder> Coalescing<E> {
         let mut state = self.state();
         let is_open = matches!(state.slot, Slot::Unopened);
         if is_open {
+            state.buffers = !file.file.may_wait();
             state.slot = Slot::Idle(Box::new(file));
         }
         is_open
@@ -199,8 +215,46 @@ impl<E: Encoder> Coalescing<E> {
         state.joined || state.alone.is_multiple_of(LOOKS_AROUND)
     }
 
+    /// The state without a write under way, unless the file never has a buffer. Such a write is on another thread, and
+    /// waits for nothing.
+    fn not_busy(&self) -> MutexGuard<'_, State<E>> {
+        let mut state = self.state();
+        while matches!(state.slot, Slot::Busy) && state.buffers {
+            state = self.idle_for_flush.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state
+    }
+
     fn state(&self) -> MutexGuard<'_, State<E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A file that writes without waiting has a buffer. A write under way takes no line into the buffer: the dispatch joins
+/// that write instead.
+impl<E: Encoder> SinkBuffer for Coalescing<E> {
+    fn push(&self, transactions: &[Transaction], first: u64) -> Option<Outcome> {
+        match &mut self.state().slot {
+            Slot::Idle(open) => {
+                let OpenFile { file, encoder, held, .. } = &mut **open;
+                held.push(transactions, first, (file, encoder))
+            }
+            Slot::Unopened | Slot::Busy | Slot::Closed => None,
+        }
+    }
+
+    fn flush(&self) -> Outcome {
+        match &mut self.not_busy().slot {
+            Slot::Idle(open) => open.flush(),
+            Slot::Unopened | Slot::Busy | Slot::Closed => Ok(()),
+        }
+    }
+
+    fn lost(&self) -> Vec<u64> {
+        match &self.not_busy().slot {
+            Slot::Idle(open) => open.held.lost(),
+            Slot::Unopened | Slot::Busy | Slot::Closed => Vec::new(),
+        }
     }
 }
 
@@ -294,6 +348,7 @@ impl<E: Encoder> Drop for Turn<'_, E> {
             Some((file, runtime)) => {
                 state.led = true;
                 drop(state);
+                self.file.idle_for_flush.notify_all();
                 if waits {
                     drop(runtime.spawn_blocking(move || drop(Leader(&file))));
                 } else {
@@ -303,6 +358,7 @@ impl<E: Encoder> Drop for Turn<'_, E> {
             None => {
                 drop(state);
                 self.file.idle.notify_waiters();
+                self.file.idle_for_flush.notify_all();
             }
         }
     }
@@ -310,11 +366,11 @@ impl<E: Encoder> Drop for Turn<'_, E> {
 
 impl<E: Encoder> OpenFile<E> {
     pub(super) fn new(file: AppendFile, encoder: E) -> Self {
-        Self { file, encoder, batch: Batch::default() }
+        Self { file, encoder, batch: Batch::default(), held: Held::default() }
     }
 
     fn encode(&mut self, transactions: &[Transaction]) {
-        let Self { file, encoder, batch } = self;
+        let Self { file, encoder, batch, .. } = self;
         batch.clear();
         for transaction in transactions {
             batch.offer(|line| encoder.encode(transaction, line, file));
@@ -322,18 +378,31 @@ impl<E: Encoder> OpenFile<E> {
     }
 
     fn append(&mut self) -> Outcome {
-        let Self { file, encoder, batch } = self;
-        file.append(batch, |file, tail| encoder.ending(file, tail))
+        let Self { file, encoder, batch, held } = self;
+        let written = file.append(batch, |file, tail| encoder.ending(file, tail));
+        if written.is_ok() {
+            held.resume();
+        }
+        written
     }
 
+    /// Writes the transactions, after the lines that wait for a flush.
     fn write(&mut self, transactions: &[Transaction]) -> Outcome {
+        // The flush before the next settlement finds the lines that were lost here.
+        let _lost = self.flush();
         self.encode(transactions);
         self.append()
     }
 
+    /// Writes the lines that wait for a flush.
+    pub(super) fn flush(&mut self) -> Outcome {
+        let Self { file, encoder, held, .. } = self;
+        held.flush(file, encoder)
+    }
+
     /// Writes several dispatches in one write, and tells each what became of its own transactions.
     fn write_together(&mut self, mut waiting: Vec<Waiting>) {
-        // Who gave up waiting, because of a time limit for example, will dispatch again.
+        // A dispatch that was cancelled, because of a time limit for example, comes again.
         waiting.retain(|waiting| !waiting.done.is_closed());
         if let [_] = waiting.as_slice() {
             for Waiting { transactions, done } in waiting {
@@ -346,6 +415,7 @@ impl<E: Encoder> OpenFile<E> {
             each.push((transactions.len(), done));
             all.append(&mut transactions);
         }
+        let _lost = self.flush();
         self.encode(&all);
         let mut refused = self.batch.take_refused().into_iter().peekable();
         let written = self.append();

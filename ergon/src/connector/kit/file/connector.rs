@@ -15,7 +15,7 @@ use super::feed::{Feed, ReadError, RecordSender};
 use super::path::{self, is_pipe, pipe_to_read};
 use crate::connector::{
     Capabilities, Connector, ConnectorError, Context, Count, Delivery, Direction, Disposition, Endpoint,
-    FetchById, FetchRequest, Settlement, Shard, Sink, Source,
+    FetchById, FetchRequest, Settlement, Shard, Sink, SinkBuffer, Source,
 };
 use crate::transaction::Transaction;
 
@@ -157,9 +157,12 @@ impl<F: Format> FileConnector<F> {
 
     async fn finish_writing(&self) -> Result<(), ConnectorError> {
         let limit = self.close_limit();
-        let Some(OpenFile { file, encoder, .. }) = self.out.close().await else { return Ok(()) };
-        let late = encoder.not_finished(limit);
-        let finishing = spawn_blocking(move || encoder.finish(file));
+        let Some(mut open) = self.out.close().await else { return Ok(()) };
+        let late = open.encoder.not_finished(limit);
+        let finishing = spawn_blocking(move || {
+            let flushed = open.flush();
+            open.encoder.finish(open.file).and(flushed)
+        });
         match tokio::time::timeout(limit, finishing).await {
             Ok(Ok(finished)) => finished,
             Ok(Err(panicked)) => {
@@ -239,6 +242,10 @@ impl<F: Format> Sink for FileConnector<F> {
     async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
         self.start_writing().await?;
         self.out.dispatch(transactions).await
+    }
+
+    fn buffer(&self) -> Option<&dyn SinkBuffer> {
+        Some(&*self.out)
     }
 
     fn writes_to(&self) -> Vec<Endpoint> {

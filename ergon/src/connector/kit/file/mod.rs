@@ -127,6 +127,7 @@ mod connector;
 mod ending;
 mod feed;
 mod follow;
+mod held;
 mod lock;
 mod path;
 mod pipe;
