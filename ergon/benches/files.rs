@@ -1,11 +1,12 @@
-//! A file of JSON lines copied to another, and a CSV file to another: by a bare loop over a buffered reader and
+//! Copies a file of JSON lines to another, and a CSV file to another: by a bare loop over a buffered reader and
 //! writer, and by a task, in one run. The bare loop does the same work to each record: it decodes the record into a
 //! struct, changes the struct, and encodes the struct.
 //!
 //! `cargo bench -p ergon --bench files --features csv` prints a table; `-- --json` prints one JSON line for each row;
 //! `-- --only csv --way task --at 64` leaves out all others. Each figure is the median of five interleaved rounds, or
 //! of as many as `--rounds` says. `--records` sets how many records each file has. `--fsync each` measures the sink
-//! with that setting.
+//! with that setting. `--counted` lets every transaction count as quick. Without it, a tool that counts instructions,
+//! such as `valgrind --tool=callgrind`, would make each of them too slow for that.
 
 #![allow(
     clippy::print_stdout,
@@ -173,6 +174,9 @@ fn main() {
     let (records, rounds) = (number("--records", 100_000), number("--rounds", 5));
     let (only, only_way, at) = (given("--only"), given("--way"), given("--at"));
     let json = std::env::args().any(|argument| argument == "--json");
+    if std::env::args().any(|argument| argument == "--counted") {
+        ergon::__private::set_quick_limit(Duration::MAX);
+    }
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     for kind in ["json lines", "csv"] {

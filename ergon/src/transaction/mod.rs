@@ -35,6 +35,8 @@ pub use id::TransactionId;
 pub use metadata::{Metadata, key};
 pub use payload::{Content, ContentType, Decode, DecodeError, Payload};
 pub use record::Record;
+#[cfg(feature = "csv")]
+pub(crate) use record::TextCells;
 pub use serde_json::Value;
 pub(crate) use text::Text;
 
@@ -241,7 +243,7 @@ impl<P> Transaction<P> {
     pub fn derive<T: Serialize + ?Sized>(&self, value: &T) -> Result<Transaction> {
         let payload = Payload::json(value)?;
         let number = self.shared.children.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let id = format!("{}/{number}", self.shared.id);
+        let id = TransactionId::numbered(self.id(), b'/', u64::from(number));
         let correlation = self.shared.correlation_id.as_ref().unwrap_or(&self.shared.id).clone();
         let builder = Transaction::builder().id(id).payload(payload).parent_id(self.shared.id.clone());
         Ok(builder.correlation_id(correlation).build())

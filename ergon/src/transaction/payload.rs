@@ -35,7 +35,12 @@ pub struct Payload(Arc<Repr>);
 
 #[derive(Debug)]
 enum Repr {
-    Body { content_type: ContentType, bytes: Bytes },
+    Body {
+        content_type: ContentType,
+        bytes: Bytes,
+        /// The bytes are JSON, because this process has written them.
+        is_json: bool,
+    },
     Value(Value),
     Record(Record),
     Records(Vec<Record>),
@@ -126,7 +131,7 @@ pub enum Content<'a> {
 impl Payload {
     /// Makes a body of bytes.
     pub fn bytes(content_type: ContentType, bytes: impl Into<Bytes>) -> Self {
-        Self(Arc::new(Repr::Body { content_type, bytes: bytes.into() }))
+        Self(Arc::new(Repr::Body { content_type, bytes: bytes.into(), is_json: false }))
     }
 
     /// Makes a body of plain text.
@@ -148,7 +153,11 @@ impl Payload {
     /// ```
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
         match json::to_vec(value) {
-            Ok(bytes) => Ok(Self::bytes(ContentType::Json, bytes)),
+            Ok(bytes) => Ok(Self(Arc::new(Repr::Body {
+                content_type: ContentType::Json,
+                bytes: bytes.into(),
+                is_json: true,
+            }))),
             Err(WriteError::Other(error)) => {
                 Err(TransactionError::business("the payload cannot be written as JSON").with_source(error))
             }
@@ -172,6 +181,15 @@ impl Payload {
     /// Makes a payload of several rows of a table.
     pub fn records(records: Vec<Record>) -> Self {
         Self(Arc::new(Repr::Records(records)))
+    }
+
+    /// The bytes of a body that this process has written as JSON: they need no check.
+    #[cfg(any(feature = "csv", feature = "json_lines"))]
+    pub(crate) fn written_json(&self) -> Option<&Bytes> {
+        match self.0.as_ref() {
+            Repr::Body { bytes, is_json: true, .. } => Some(bytes),
+            _ => None,
+        }
     }
 
     /// Whether it is a row, or has one, that does not decode because a cell of it could not be read.
@@ -220,7 +238,7 @@ impl Payload {
     #[cfg(any(feature = "csv", feature = "excel"))]
     fn as_json(&self) -> Option<Value> {
         match self.0.as_ref() {
-            Repr::Body { content_type, bytes } if content_type.is_json() => {
+            Repr::Body { content_type, bytes, .. } if content_type.is_json() => {
                 serde_json::from_slice(bytes).ok()
             }
             Repr::Value(value) => Some(value.clone()),
@@ -231,7 +249,7 @@ impl Payload {
     /// Shows what is inside.
     pub fn content(&self) -> Content<'_> {
         match self.0.as_ref() {
-            Repr::Body { content_type, bytes } => Content::Body(content_type, bytes),
+            Repr::Body { content_type, bytes, .. } => Content::Body(content_type, bytes),
             Repr::Value(value) => Content::Value(value),
             Repr::Record(record) => Content::Record(record),
             Repr::Records(records) => Content::Records(records),
@@ -275,7 +293,7 @@ impl Payload {
     /// A [`DecodeError`] that names the field and the position.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         match self.0.as_ref() {
-            Repr::Body { content_type, bytes } => {
+            Repr::Body { content_type, bytes, .. } => {
                 let body = Body { content_type, bytes };
                 T::deserialize(body).map_err(|error| error.at(content_type, bytes, locate::<T>(body)))
             }

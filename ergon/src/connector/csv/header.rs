@@ -115,7 +115,7 @@ pub(super) fn names(
     }
     let mut names: Vec<String> = Vec::with_capacity(first.scan.len());
     for (column, cell) in (1..).zip(first.scan.cells(header.syntax, bytes)) {
-        let Ok(cell) = String::from_utf8(cell) else {
+        let Ok(cell) = String::from_utf8(cell.into_owned()) else {
             return Err(wrong(
                 format!("has a header that is not UTF-8, in column {column}"),
                 "save it as UTF-8",

@@ -39,6 +39,7 @@ mod header;
 mod recognition;
 mod records;
 mod recovery;
+mod row;
 mod sink;
 mod source;
 mod syntax;

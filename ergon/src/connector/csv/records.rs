@@ -14,6 +14,7 @@ use crate::connector::kit::file::{
     InputFile, Next, Parser, RECOGNITION_BYTES, Turn, display_path, file_error, is_stream,
 };
 use crate::connector::{ConnectorError, Shard};
+use crate::transaction::TextCells;
 
 /// How much of a record that is too long is kept, to recognize it by.
 const BEGINNING: usize = 1024;
@@ -29,7 +30,7 @@ pub struct Line {
     pub(super) file: u64,
     /// The names of the columns of its file.
     pub(super) names: Arc<[String]>,
-    pub(super) cells: Vec<String>,
+    pub(super) cells: TextCells,
     /// Why it cannot be decoded.
     pub(super) broken: Option<Broken>,
 }
@@ -238,7 +239,7 @@ impl<'a> Records<'a> {
             begins: self.line + line_ends(bytes.get(..found.begins).unwrap_or_default()),
             file: self.file,
             names: Arc::clone(&self.names),
-            cells: Vec::with_capacity(found.scan.len()),
+            cells: TextCells::with_capacity(found.scan.len(), raw.len()),
             broken: None,
         };
         match found.state {
@@ -255,7 +256,7 @@ impl<'a> Records<'a> {
                 line.refuse(format!("is longer than max_record = {}", self.config.max_record), None);
                 let kept = raw.get(..BEGINNING).unwrap_or(raw);
                 line.names = [format!("first {} bytes of the record", kept.len())].into();
-                line.cells.push(String::from_utf8_lossy(kept).into_owned());
+                line.cells.push(&String::from_utf8_lossy(kept));
             }
         }
         line
@@ -267,14 +268,16 @@ impl<'a> Records<'a> {
             line.refuse(format!("has {found} cells, expected {expected}"), None);
         }
         for (column, cell) in scan.cells(self.form.syntax, bytes).enumerate() {
-            let text = String::from_utf8(cell).unwrap_or_else(|error| {
-                let name = self.names.get(column).map_or("", String::as_str);
-                let from = error.utf8_error().valid_up_to();
-                let what = format!("is not UTF-8 in column `{name}`, from byte {from} of it");
-                line.refuse(what, Some(raw));
-                String::from_utf8_lossy(error.as_bytes()).into_owned()
-            });
-            line.cells.push(text);
+            match std::str::from_utf8(&cell) {
+                Ok(text) => line.cells.push(text),
+                Err(error) => {
+                    let name = self.names.get(column).map_or("", String::as_str);
+                    let from = error.valid_up_to();
+                    let what = format!("is not UTF-8 in column `{name}`, from byte {from} of it");
+                    line.refuse(what, Some(raw));
+                    line.cells.push(&String::from_utf8_lossy(&cell));
+                }
+            }
         }
     }
 
@@ -293,8 +296,7 @@ impl<'a> Records<'a> {
         let plain = Syntax { quote: Quote::None, ..self.form.syntax };
         let syntax = if flaw.what == What::NeverClosed { plain } else { self.form.syntax };
         if let Ok(scan) = syntax.scan_leniently(raw, 0, Rest::Nothing) {
-            let cells = scan.cells(syntax, raw).map(|cell| String::from_utf8_lossy(&cell).into_owned());
-            line.cells.extend(cells);
+            scan.cells(syntax, raw).for_each(|cell| line.cells.push(&String::from_utf8_lossy(&cell)));
         }
     }
 
@@ -379,6 +381,6 @@ impl Line {
     /// About how many bytes of memory it takes.
     pub(super) fn weight(&self) -> usize {
         let raw = self.broken.as_ref().and_then(|broken| broken.raw.as_ref()).map_or(0, Bytes::len);
-        self.cells.iter().map(String::len).sum::<usize>() + raw
+        self.cells.weight() + raw
     }
 }

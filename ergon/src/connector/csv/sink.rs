@@ -9,12 +9,12 @@ use csv::{QuoteStyle, WriterBuilder};
 use serde_json::Value;
 
 use super::records::Records;
-use super::{CsvConfig, truncated};
+use super::{CsvConfig, row, truncated};
 use crate::connector::kit::file::{
     AppendFile, Encoder, Ending, Tail, WriteOptions, cells, in_order, is_pipe, named, refuse_to_share,
 };
 use crate::connector::{ConnectorError, Shard};
-use crate::transaction::Transaction;
+use crate::transaction::{Content, Transaction};
 
 /// Encodes transactions as records under the columns of the file.
 #[derive(Debug)]
@@ -47,6 +47,16 @@ impl Encoder for RecordEncoder {
         line: &mut Vec<u8>,
         file: &mut AppendFile,
     ) -> Result<bool, ConnectorError> {
+        if let Some(names) = &self.names
+            && let Content::Body(content_type, json) = transaction.payload().content()
+            && content_type.is_json()
+        {
+            let start = line.len();
+            if row::write_json(json, names, self.style, line) {
+                return Ok(true);
+            }
+            line.truncate(start);
+        }
         let cells = cells(transaction)?;
         let names = match &self.names {
             Some(names) => Arc::clone(names),
@@ -148,6 +158,6 @@ fn may_be_run(value: &Value, text: &str) -> bool {
     !value.is_number() && looks_like_formula(text)
 }
 
-fn looks_like_formula(text: &str) -> bool {
+pub(super) fn looks_like_formula(text: &str) -> bool {
     text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err()
 }

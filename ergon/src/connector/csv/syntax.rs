@@ -1,5 +1,7 @@
 //! The rules of quoting: where a record ends, what its cells are, and where it breaks the rules.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 /// How a source reads double quotes.
@@ -114,19 +116,23 @@ impl Scan {
         &self,
         syntax: Syntax,
         bytes: &'b [u8],
-    ) -> impl Iterator<Item = Vec<u8>> + use<'_, 'b> {
+    ) -> impl Iterator<Item = Cow<'b, [u8]>> + use<'_, 'b> {
         self.cells.iter().map(move |cell| cell.content(syntax, bytes))
     }
 }
 
 impl Cell {
-    fn content(self, syntax: Syntax, bytes: &[u8]) -> Vec<u8> {
+    fn content(self, syntax: Syntax, bytes: &[u8]) -> Cow<'_, [u8]> {
         let part = |from: usize, to: usize| bytes.get(from..to).unwrap_or_default();
-        let Some(close) = self.close else { return part(self.start, self.end).to_vec() };
+        let Some(close) = self.close else { return part(self.start, self.end).into() };
         let inner = part(self.start + 1, close);
-        let mut content = if self.doubled { unescaped(syntax, inner) } else { inner.to_vec() };
-        content.extend_from_slice(part(close + 1, self.end));
-        content
+        let (is_doubled, after) = (self.doubled, part(close + 1, self.end));
+        if !is_doubled && after.is_empty() {
+            return inner.into();
+        }
+        let mut content = if is_doubled { unescaped(syntax, inner) } else { inner.to_vec() };
+        content.extend_from_slice(after);
+        content.into()
     }
 }
 
@@ -290,7 +296,9 @@ mod tests {
     fn cells(syntax: Syntax, text: &str) -> Vec<String> {
         let scan = syntax.scan(text.as_bytes(), 0, Rest::Nothing).unwrap();
         assert_eq!(scan.flaw, None, "{text:?}");
-        scan.cells(syntax, text.as_bytes()).map(|cell| String::from_utf8(cell).unwrap()).collect()
+        scan.cells(syntax, text.as_bytes())
+            .map(|cell| String::from_utf8(cell.into_owned()).unwrap())
+            .collect()
     }
 
     #[test]
@@ -344,7 +352,7 @@ mod tests {
                     if scan.flaw.is_some() {
                         return found;
                     }
-                    found.push(scan.cells(syntax, bytes).map(|cell| String::from_utf8(cell).unwrap()).collect::<Vec<_>>());
+                    found.push(scan.cells(syntax, bytes).map(|cell| String::from_utf8(cell.into_owned()).unwrap()).collect::<Vec<_>>());
                     at = scan.next;
                 }
             };

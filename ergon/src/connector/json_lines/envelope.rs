@@ -76,6 +76,10 @@ pub(super) fn write(
 
 /// Writes the payload alone, as JSON on one line. The bytes of a body that is JSON are checked once and copied once.
 fn write_payload(payload: &Payload, line: &mut Vec<u8>) -> serde_json::Result<()> {
+    if let Some(bytes) = payload.written_json().filter(|bytes| !has_line_end(bytes)) {
+        line.extend_from_slice(bytes);
+        return Ok(());
+    }
     match payload.content() {
         Content::Body(content_type, bytes) => write_body(content_type, bytes, line),
         Content::Value(value) => serde_json::to_writer(line, value),
@@ -102,6 +106,11 @@ fn write_body(content_type: &ContentType, bytes: &Bytes, line: &mut Vec<u8>) -> 
     let (payload, _) = body(content_type, bytes)?;
     line.extend_from_slice(payload.get().as_bytes());
     Ok(())
+}
+
+/// Says whether a line ends within the bytes. Looks at all of them: that is faster than to stop at the first.
+fn has_line_end(bytes: &[u8]) -> bool {
+    bytes.iter().fold(false, |found, byte| found | matches!(byte, b'\n' | b'\r'))
 }
 
 fn is_json(text: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::connector::kit::file::RECOGNITION_BYTES;
 use crate::settings::ByteSize;
@@ -10,6 +10,10 @@ use crate::settings::ByteSize;
 /// How much of a line that is too long is kept, to recognise it by.
 const BEGINNING: usize = 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Short lines share blocks of this many bytes. A line that stays keeps its block, so a block is not larger.
+const BLOCK: usize = 16 << 10;
+/// A longer line has memory of its own.
+const SHORT: usize = BLOCK / 8;
 
 /// One line of the file.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(super) struct Lines<R> {
     content: Vec<u8>,
     /// Whether anything was read of it.
     begun: bool,
+    /// The block of the next short lines.
+    block: BytesMut,
 }
 
 impl<R: Read> Lines<R> {
@@ -46,6 +52,7 @@ impl<R: Read> Lines<R> {
             file: 0,
             content: Vec::new(),
             begun: false,
+            block: BytesMut::new(),
         }
     }
 
@@ -68,6 +75,14 @@ impl<R: Read> Lines<R> {
             };
             let end = there.iter().position(|byte| *byte == b'\n');
             let part = there.get(..end.map_or(there.len(), |end| end + 1)).unwrap_or(there);
+            // Of the first line, a mark may have to be taken off.
+            if end.is_some() && !self.begun && self.number > 0 && part.len() as u64 <= self.max {
+                let content = copied(&mut self.block, without_end(part));
+                let used = part.len();
+                self.reader.consume(used);
+                self.number += 1;
+                return Ok(Some(Line { number: self.number, file: self.file, content, cut: false }));
+            }
             let left = limit.saturating_sub(self.content.len());
             self.content.extend_from_slice(part.get(..left).unwrap_or(part));
             self.begun = true;
@@ -118,6 +133,24 @@ impl<R: Read> Lines<R> {
     pub(super) fn file(&mut self) -> &mut R {
         self.reader.get_mut()
     }
+}
+
+/// Copies a line, into a block that it shares with others if it is short.
+fn copied(block: &mut BytesMut, line: &[u8]) -> Bytes {
+    if line.len() > SHORT {
+        return Bytes::copy_from_slice(line);
+    }
+    if block.capacity() < line.len() {
+        *block = BytesMut::with_capacity(BLOCK);
+    }
+    block.extend_from_slice(line);
+    block.split().freeze()
+}
+
+/// A line without the characters that end it.
+fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 impl Line {

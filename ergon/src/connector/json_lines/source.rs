@@ -7,7 +7,7 @@ use super::recognition::recognize;
 use super::{Envelope, JsonLinesConfig, JsonLinesFormat, envelope};
 use crate::connector::kit::file::{
     InputFile, Next, Parser, RECOGNITION_BYTES, ReadError, ReadRequest, RecordSender, Turn, file_error,
-    is_stream, record_id, refuse_to_share,
+    is_stream, record_id, record_transaction_id, refuse_to_share,
 };
 use crate::connector::{ConnectorError, Shard};
 use crate::transaction::{ContentType, Payload, Record, Transaction};
@@ -136,7 +136,6 @@ impl Parser for LineParser<'_> {
 /// Makes a transaction of a line.
 pub(super) fn transaction(format: &JsonLinesFormat, line: Line) -> Transaction {
     let (config, file) = (&format.config, &format.file);
-    let id = record_id(file, line.file, line.number);
     let made =
         Transaction::builder().source(file.clone()).metadata("file", &**file).metadata("line", line.number);
     if line.cut {
@@ -145,10 +144,11 @@ pub(super) fn transaction(format: &JsonLinesFormat, line: Line) -> Transaction {
         let kept = String::from_utf8_lossy(&line.content).into_owned();
         let name = format!("first {size} bytes of the line");
         let record = Record::broken([name].to_vec().into(), vec![kept.into()], reason);
-        return made.id(id).payload(Payload::record(record)).build();
+        return made.id(record_id(file, line.file, line.number)).payload(Payload::record(record)).build();
     }
     if config.envelope == Envelope::Always {
-        return envelope::unwrapped(made, id, &line.content);
+        return envelope::unwrapped(made, record_id(file, line.file, line.number), &line.content);
     }
+    let id = record_transaction_id(file, line.file, line.number);
     made.id(id).payload(Payload::bytes(ContentType::Json, line.content)).build()
 }

@@ -8,7 +8,7 @@ mod digits;
 mod finite;
 mod kept;
 
-pub(super) use digits::all_kept;
+pub(crate) use digits::all_kept;
 pub(crate) use digits::keeps;
 pub(crate) use finite::{WriteError, to_vec};
 pub(super) use kept::watched;

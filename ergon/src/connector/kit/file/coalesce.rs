@@ -1,10 +1,13 @@
-//! The writing side: one open file, and dispatches that are written together.
+//! Writes the dispatches to one open file, many of them together.
 //!
-//! A dispatch returns when its lines are in the file, so that a process that is killed loses no line that was reported.
-//! What a write costs does not depend on how many lines it has. So dispatches that come while a write is under way wait
-//! for it, and go into the next write together: one lock, one look at the file, one write, and with
-//! [`Fsync::Each`](super::Fsync::Each) one call that waits for the disk. A dispatch that no other joins is written at
-//! once.
+//! The cost of a write does not depend on the number of its lines. So there are two ways in which dispatches share a
+//! write:
+//!
+//! - **Buffered**: a dispatch of a run adds its line to a [buffer](super::held), which the engine flushes before it settles.
+//!   A file that writes without waiting has a buffer.
+//! - **Direct**: a dispatch returns when its lines are in the file. Dispatches that arrive during a write go into the next
+//!   write together: one lock, one look at the file, one write, and with [`Fsync::Each`](super::Fsync::Each) one call that
+//!   waits for the disk. A dispatch that no other dispatch joins is written immediately.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -19,9 +22,10 @@ use super::held::Held;
 use crate::connector::{ConnectorError, ItemOutcome, SinkBuffer};
 use crate::transaction::Transaction;
 
-/// Of how many dispatches that are alone one waits for others all the same, to find out whether any come by now.
+/// One of this many dispatches that were alone waits for others, to find out whether others arrive by now.
 const LOOKS_AROUND: u32 = 64;
-/// How many times the dispatch that has written goes on with those that came meanwhile, before another task does.
+/// The number of times that a dispatch which has written also writes the dispatches that arrived meanwhile. After that,
+/// another task writes them.
 const MOST_ROUNDS: usize = 2;
 
 /// The file of a sink, for all of its dispatches.
@@ -32,9 +36,9 @@ pub(super) struct Coalescing<E> {
     idle: Notify,
     /// The same, for a flush.
     idle_for_flush: Condvar,
-    /// Whether several dispatches may come at the same time.
+    /// Whether several dispatches may arrive at the same time.
     several: bool,
-    /// Itself, for a task that goes on.
+    /// This value, for a task that continues the writing.
     this: Weak<Self>,
 }
 
@@ -44,11 +48,11 @@ struct State<E> {
     waiting: Vec<Waiting>,
     /// Whether the file may have a buffer: it writes without waiting.
     buffers: bool,
-    /// A dispatch is about to write what waits.
+    /// Whether a dispatch is about to write the waiting dispatches.
     led: bool,
-    /// Whether the last write that waited for others was joined by any.
+    /// Whether any dispatch joined the last write that waited for others.
     joined: bool,
-    /// How many dispatches were alone since then.
+    /// The number of dispatches that were alone since then.
     alone: u32,
 }
 
@@ -56,7 +60,7 @@ struct State<E> {
 enum Slot<E> {
     Unopened,
     Idle(Box<OpenFile<E>>),
-    /// Whoever writes has the file.
+    /// A dispatch that writes has the file.
     Busy,
     Closed,
 }
@@ -66,7 +70,7 @@ enum Slot<E> {
 pub(super) struct OpenFile<E> {
     pub(super) file: AppendFile,
     pub(super) encoder: E,
-    /// The lines of the next write; used again for each.
+    /// The lines of the next direct write; reused by each write.
     batch: Batch,
     /// The lines that wait for the next flush.
     held: Held,
@@ -74,7 +78,7 @@ pub(super) struct OpenFile<E> {
 
 type Outcome = Result<(), ConnectorError>;
 
-/// A dispatch that is to be written.
+/// A dispatch that waits to be written.
 #[derive(Debug)]
 struct Waiting {
     transactions: Vec<Transaction>,
@@ -82,7 +86,7 @@ struct Waiting {
 }
 
 impl<E: Encoder> Coalescing<E> {
-    /// `several` says whether dispatches may come at the same time.
+    /// Makes the state of a file that is not open yet. `several` says whether dispatches may arrive at the same time.
     pub(super) fn new(several: bool) -> Arc<Self> {
         let state = State {
             slot: Slot::Unopened,
@@ -101,12 +105,12 @@ impl<E: Encoder> Coalescing<E> {
         })
     }
 
-    /// Says whether the file was not opened yet.
+    /// Says whether the file is not open yet.
     pub(super) fn is_unopened(&self) -> bool {
         matches!(self.state().slot, Slot::Unopened)
     }
 
-    /// Takes the file that was opened; says false if the sink was closed meanwhile.
+    /// Accepts the opened file; returns false if the sink was closed meanwhile.
     pub(super) fn opened(&self, file: OpenFile<E>) -> bool {
         let mut state = self.state();
         let is_open = matches!(state.slot, Slot::Unopened);
@@ -117,7 +121,7 @@ impl<E: Encoder> Coalescing<E> {
         is_open
     }
 
-    /// Empties the file if it is open and to be emptied.
+    /// Starts the file if it is open: empties it if the options ask for it.
     pub(super) fn start(&self) -> Outcome {
         match &mut self.state().slot {
             Slot::Idle(open) => {
@@ -136,7 +140,7 @@ impl<E: Encoder> Coalescing<E> {
         }
     }
 
-    /// Takes the file for good; waits for a write that is under way.
+    /// Takes out the file permanently; waits for a write that is under way.
     pub(super) async fn close(&self) -> Option<OpenFile<E>> {
         loop {
             let mut idle = std::pin::pin!(self.idle.notified());
@@ -165,20 +169,20 @@ impl<E: Encoder> Coalescing<E> {
                 turn.go_on();
                 outcome
             }
-            Entered::Joined(outcome) => told(outcome.await),
+            Entered::Joined(outcome) => received(outcome.await),
             Entered::Leads { outcome, waits } => {
                 if waits {
-                    // A write that may wait for a disk or for another program keeps no thread of the runtime.
+                    // A write that may wait for a disk or for another program must not block a thread of the runtime.
                     let file = Arc::clone(self);
                     drop(spawn_blocking(move || drop(Leader(&file))));
                 } else {
                     let mut leading = Leading { outcome, leader: Some(Leader(self)) };
-                    // The tasks that can run now dispatch as well.
+                    // Tasks that can run now dispatch as well.
                     yield_now().await;
                     drop(leading.leader.take());
-                    return told((&mut leading.outcome).await);
+                    return received((&mut leading.outcome).await);
                 }
-                told(outcome.await)
+                received(outcome.await)
             }
         }
     }
@@ -206,7 +210,7 @@ impl<E: Encoder> Coalescing<E> {
         Entered::Leads { outcome, waits }
     }
 
-    /// Says whether a dispatch waits until other tasks have run: then others are likely to join it.
+    /// Says whether a dispatch waits until other tasks have run, because others are likely to join it.
     fn gathers(&self, state: &mut State<E>) -> bool {
         if !self.several {
             return false;
@@ -258,23 +262,23 @@ impl<E: Encoder> SinkBuffer for Coalescing<E> {
     }
 }
 
-/// What a dispatch has to do.
+/// The part of a dispatch in the writing.
 enum Entered<'a, E: Encoder> {
-    /// Write at once.
+    /// The dispatch writes immediately.
     Alone(Turn<'a, E>, Vec<Transaction>),
-    /// Wait for another that writes.
+    /// The dispatch waits for another dispatch that writes.
     Joined(oneshot::Receiver<Outcome>),
-    /// Write for all that wait; `waits` if a write may take long.
+    /// The dispatch writes for all that wait; `waits` if a write may take long.
     Leads { outcome: oneshot::Receiver<Outcome>, waits: bool },
 }
 
-/// A dispatch that writes for all that wait, also if it is cancelled before.
+/// Writes all waiting dispatches when it is dropped, also if its own dispatch is cancelled before.
 struct Leader<'a, E: Encoder>(&'a Coalescing<E>);
 
-/// A dispatch that leads and waits for others. If it is cancelled, it is no longer one of those that are written.
+/// A dispatch that leads and waits for others. A cancelled one is not written.
 struct Leading<'a, E: Encoder> {
     outcome: oneshot::Receiver<Outcome>,
-    /// Dropped after the outcome, and writes then.
+    /// Writes when it is dropped, after the outcome.
     leader: Option<Leader<'a, E>>,
 }
 
@@ -283,7 +287,7 @@ impl<E: Encoder> Drop for Leader<'_, E> {
         let mut state = self.0.state();
         state.led = false;
         if std::thread::panicking() {
-            // Another panic would end the process. It is not known what becomes of those that wait.
+            // Another panic would end the process. The fate of the waiting dispatches is unknown.
             state.waiting.clear();
             return;
         }
@@ -304,7 +308,7 @@ impl<E: Encoder> Drop for Leader<'_, E> {
     }
 }
 
-/// The file in the hands of who writes; it goes back when this is dropped.
+/// The file while a dispatch writes; returned when this value is dropped.
 struct Turn<'a, E: Encoder> {
     file: &'a Coalescing<E>,
     open: Option<Box<OpenFile<E>>>,
@@ -318,7 +322,7 @@ impl<E: Encoder> Turn<'_, E> {
         }
     }
 
-    /// Writes what waits by now.
+    /// Writes the dispatches that wait by now.
     fn go_on(mut self) {
         for _ in 0..MOST_ROUNDS {
             let waiting = std::mem::take(&mut self.file.state().waiting);
@@ -339,7 +343,7 @@ impl<E: Encoder> Drop for Turn<'_, E> {
         let mut state = self.file.state();
         state.slot = Slot::Idle(open);
         if std::thread::panicking() {
-            // It is not known what became of those that wait.
+            // The fate of the waiting dispatches is unknown.
             state.waiting.clear();
         }
         let left = !state.waiting.is_empty() && !state.led;
@@ -400,7 +404,7 @@ impl<E: Encoder> OpenFile<E> {
         held.flush(file, encoder)
     }
 
-    /// Writes several dispatches in one write, and tells each what became of its own transactions.
+    /// Writes several dispatches in one write, and reports to each the outcome of its own transactions.
     fn write_together(&mut self, mut waiting: Vec<Waiting>) {
         // A dispatch that was cancelled, because of a time limit for example, comes again.
         waiting.retain(|waiting| !waiting.done.is_closed());
@@ -431,8 +435,8 @@ impl<E: Encoder> OpenFile<E> {
     }
 }
 
-/// What became of the transactions of one dispatch: `count` of those that were written together, from `from` on.
-/// `refused` are those of its own that could not be encoded.
+/// Makes the outcome of one dispatch, which has `count` of the transactions that were written together, from `from` on.
+/// `refused` has those of its own transactions that could not be encoded.
 fn own_outcome(
     written: &Outcome,
     (from, count): (usize, usize),
@@ -451,7 +455,7 @@ fn own_outcome(
     if refused.is_empty() { Ok(()) } else { Err(ConnectorError::partial(refused)) }
 }
 
-/// The same error for another dispatch.
+/// Copies an error for another dispatch.
 fn copied(error: &ConnectorError) -> ConnectorError {
     let message = error.message();
     let mut copy = if error.is_closed() {
@@ -472,7 +476,7 @@ fn copied(error: &ConnectorError) -> ConnectorError {
     }
 }
 
-fn told(outcome: Result<Outcome, oneshot::error::RecvError>) -> Outcome {
+fn received(outcome: Result<Outcome, oneshot::error::RecvError>) -> Outcome {
     outcome.unwrap_or_else(|_| Err(ConnectorError::unknown("the write did not come to its end")))
 }
 
@@ -486,7 +490,7 @@ mod tests {
     use super::super::append::{Fsync, WriteOptions};
     use super::*;
 
-    /// Writes numbers; refuses those that are negative, and panics at the largest.
+    /// Writes numbers; refuses negative ones, and panics at the largest.
     #[derive(Debug)]
     struct Numbers;
 
@@ -530,7 +534,7 @@ mod tests {
         folder.path().join("out")
     }
 
-    /// Begins a dispatch that waits for others; what is returned was polled once.
+    /// Starts a dispatch that waits for others; the returned future was polled once.
     fn begun<'a>(
         out: &'a Arc<Coalescing<Numbers>>,
         number: i64,
@@ -592,6 +596,42 @@ mod tests {
         second.await.unwrap();
         assert_eq!(sorted(&path(&folder)), [2], "what was given up is dispatched again");
         out.dispatch(of(4)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_flush_that_fails_names_what_it_lost_and_the_next_dispatch_reports_the_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        let pushed = out.push(&[of(1), of(-2), of(3)].concat(), 10).unwrap().unwrap_err();
+        let done: Vec<_> = (0..3).map(|item| pushed.outcome(item) == ItemOutcome::Done).collect();
+        assert_eq!(done, [true, false, true]);
+        assert_eq!(sorted(&path(&folder)), [0_i64; 0], "nothing is written before the flush");
+        out.dispatch(of(4)).await.unwrap();
+        assert_eq!(std::fs::read_to_string(path(&folder)).unwrap(), "1\n3\n4\n", "the order stays");
+        out.push(&of(5), 20).unwrap().unwrap();
+        std::fs::remove_file(path(&folder)).unwrap();
+        assert!(out.flush().unwrap_err().is_closed());
+        assert_eq!(out.lost(), [20]);
+        assert!(out.push(&of(6), 21).is_none(), "the sink buffers nothing");
+        assert!(out.dispatch(of(6)).await.unwrap_err().is_closed());
+        out.flush().unwrap();
+        assert_eq!(out.lost(), [20]);
+    }
+
+    #[tokio::test]
+    async fn a_buffer_is_written_when_it_is_full_and_what_waits_for_the_disk_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::Never).await;
+        let mut pushed = 0;
+        while sorted(&path(&folder)).is_empty() {
+            pushed += 1;
+            out.push(&of(1 << 60), pushed).unwrap().unwrap();
+            assert!(pushed < 1 << 20);
+        }
+        assert!(pushed > 1000);
+        let waits = opened(&folder.path().join("other"), Fsync::Each).await;
+        assert!(waits.push(&of(1), 1).is_none());
+        waits.flush().unwrap();
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use super::codec::Encoder;
 use crate::connector::{ConnectorError, ItemOutcome};
 use crate::transaction::Transaction;
 
-/// A buffer of this many bytes is written at once.
+/// A buffer of this many bytes is written immediately.
 const FULL: usize = 256 << 10;
 
 /// The lines of dispatches that the engine flushes before it settles.
