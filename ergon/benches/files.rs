@@ -74,7 +74,7 @@ impl Consumer for Double {
     }
 }
 
-/// The value that follows an option on the command line.
+/// Returns the value that follows an option on the command line.
 fn given(option: &str) -> Option<String> {
     std::env::args().skip_while(|argument| argument != option).nth(1)
 }
@@ -135,7 +135,7 @@ fn fsync() -> ergon::connector::Fsync {
     }
 }
 
-/// Makes the file that is read.
+/// Writes the file that is copied.
 fn fill(kind: &str, files: &Files) {
     let orders = (0..files.records).map(Order::numbered);
     if kind == "csv" {
@@ -149,7 +149,7 @@ fn fill(kind: &str, files: &Files) {
     }
 }
 
-/// Copies the file in one way and says how long that took; makes sure that the copy has every record.
+/// Copies the file in one way, and returns the time that the copy took; checks that the copy has every record.
 fn copy(runtime: &tokio::runtime::Runtime, (kind, way, at): (&str, &str, usize), files: &Files) -> Duration {
     let _ = std::fs::remove_file(&files.to);
     let began = Instant::now();

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ConnectorError;
-use super::handle::AnySink;
 use crate::transaction::{Transaction, panic};
 
 /// The number of the next transaction that is pushed, in the whole process. No transaction has the number 0.
@@ -102,6 +101,11 @@ pub trait SinkBuffer: Send + Sync {
     fn lost(&self) -> Vec<u64>;
 }
 
+/// A sink of any type that may have a buffer.
+pub(super) trait MayBuffer: Send + Sync {
+    fn buffer(&self) -> Option<&dyn SinkBuffer>;
+}
+
 /// The transactions that one delivery has pushed into buffers: the numbers of the first and of the last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Pushes {
@@ -145,12 +149,12 @@ impl Lost {
 
 /// The sinks of a run that have buffers.
 #[derive(Clone)]
-pub(crate) struct Buffers(Arc<[Arc<dyn AnySink>]>);
+pub(crate) struct Buffers(Arc<[Arc<dyn MayBuffer>]>);
 
 impl Buffers {
     /// Selects the sinks that have a buffer; `None` if no sink has one.
-    pub(super) fn of<'a>(sinks: impl Iterator<Item = &'a Arc<dyn AnySink>>) -> Option<Self> {
-        let sinks: Arc<[_]> = sinks.filter(|sink| sink.buffer().is_some()).cloned().collect();
+    pub(super) fn of(sinks: impl Iterator<Item = Arc<dyn MayBuffer>>) -> Option<Self> {
+        let sinks: Arc<[_]> = sinks.filter(|sink| sink.buffer().is_some()).collect();
         (!sinks.is_empty()).then_some(Self(sinks))
     }
 
@@ -184,8 +188,8 @@ impl Buffers {
         (lost, errors)
     }
 
-    fn has(&self, sink: &Arc<dyn AnySink>) -> bool {
-        self.0.iter().any(|own| std::ptr::addr_eq(Arc::as_ptr(own), Arc::as_ptr(sink)))
+    fn has(&self, sink: &dyn MayBuffer) -> bool {
+        self.0.iter().any(|own| std::ptr::addr_eq(Arc::as_ptr(own), sink))
     }
 }
 
@@ -203,10 +207,7 @@ struct Lane {
 }
 
 /// Pushes transactions into the buffer of a sink; `None` if the running code is no lane whose run flushes this sink.
-pub(super) fn push(
-    sink: &Arc<dyn AnySink>,
-    transactions: &[Transaction],
-) -> Option<Result<(), ConnectorError>> {
+pub(super) fn push(sink: &dyn MayBuffer, transactions: &[Transaction]) -> Option<Result<(), ConnectorError>> {
     CURRENT.with(|current| {
         let mut current = current.try_borrow_mut().ok()?;
         let Lane { buffers, pushes } = current.as_mut().filter(|_| !transactions.is_empty())?;

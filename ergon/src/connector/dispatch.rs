@@ -28,7 +28,8 @@ impl IntoTransaction for Transaction {
     }
 }
 
-/// The future of [`Output::dispatch`]: it ends when the other side has the transaction for good.
+/// The future of [`Output::dispatch`]: it ends when the other side has the transaction for good, or when the transaction
+/// is in the sink's [buffer](super::SinkBuffer).
 #[must_use = "a dispatch does nothing unless it is awaited"]
 pub struct Dispatch<'a> {
     output: &'a Output,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
-use super::buffer::{self, Buffers};
+use super::buffer::{self, Buffers, MayBuffer};
 use super::dispatch::{Dispatch, IntoTransaction};
 use super::kit::{Batcher, Call, CallError, Lease};
 use super::receipt::Returned;
@@ -108,19 +108,20 @@ impl<C: Source> AnySource for C {
     }
 }
 
-pub(super) trait AnySink: AnyConnector {
+pub(super) trait AnySink: AnyConnector + MayBuffer {
     fn dispatch(&self, transactions: Vec<Transaction>) -> BoxFuture<'_, Result<(), ConnectorError>>;
-    fn buffer(&self) -> Option<&dyn SinkBuffer>;
     fn writes_to(&self) -> Vec<Endpoint>;
+}
+
+impl<C: Sink> MayBuffer for C {
+    fn buffer(&self) -> Option<&dyn SinkBuffer> {
+        Sink::buffer(self)
+    }
 }
 
 impl<C: Sink> AnySink for C {
     fn dispatch(&self, transactions: Vec<Transaction>) -> BoxFuture<'_, Result<(), ConnectorError>> {
         Box::pin(Sink::dispatch(self, transactions))
-    }
-
-    fn buffer(&self) -> Option<&dyn SinkBuffer> {
-        Sink::buffer(self)
     }
 
     fn writes_to(&self) -> Vec<Endpoint> {
@@ -328,6 +329,9 @@ impl Output {
 
     /// Hands one transaction over; returns when the other side has it for good.
     ///
+    /// Within the steps of a task, a sink with a [buffer](SinkBuffer), such as a file, takes the transaction into its buffer.
+    /// The engine flushes the buffer before it acknowledges the delivery.
+    ///
     /// # Errors
     /// The sink's own error, as a system error.
     ///
@@ -391,12 +395,12 @@ impl Output {
 
     /// Pushes transactions into the sink's buffer; `None` if there is none, or no run flushes it.
     pub(super) fn push(&self, transactions: &[Transaction]) -> Option<Result<(), ConnectorError>> {
-        buffer::push(&self.sink, transactions)
+        buffer::push(&*self.sink, transactions)
     }
 
     /// The buffers of these outputs, if there are any.
     pub(crate) fn buffers<'a>(outputs: impl Iterator<Item = &'a Self>) -> Option<Buffers> {
-        Buffers::of(outputs.map(|output| &output.sink))
+        Buffers::of(outputs.map(|output| Arc::clone(&output.sink) as Arc<dyn MayBuffer>))
     }
 
     pub(super) fn sink(&self) -> &dyn AnySink {

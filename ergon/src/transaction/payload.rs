@@ -152,12 +152,10 @@ impl Payload {
     /// assert_eq!(error.to_string(), "the payload cannot be written as JSON: its field `[1]` is NaN");
     /// ```
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        match json::to_vec(value) {
-            Ok(bytes) => Ok(Self(Arc::new(Repr::Body {
-                content_type: ContentType::Json,
-                bytes: bytes.into(),
-                is_json: true,
-            }))),
+        match json::to_bytes(value) {
+            Ok(bytes) => {
+                Ok(Self(Arc::new(Repr::Body { content_type: ContentType::Json, bytes, is_json: true })))
+            }
             Err(WriteError::Other(error)) => {
                 Err(TransactionError::business("the payload cannot be written as JSON").with_source(error))
             }

@@ -1,14 +1,32 @@
-//! Rows that are written straight from the JSON of a payload.
+//! Writes rows as records.
 //!
-//! Most transactions of a task are JSON objects whose names are those of the columns, in the same order. Such a row needs
-//! no map and no values.
+//! Most transactions of a task are JSON objects with the names of the columns, in the same order. Such a row is written
+//! directly from the JSON, without a map and without values.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use csv::{QuoteStyle, WriterBuilder};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
 
-use super::sink::{Style, looks_like_formula};
 use crate::transaction::json::all_kept;
+
+/// The style of written records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Style {
+    pub(super) delimiter: u8,
+    /// Whether a text that a spreadsheet would run is written as it is.
+    pub(super) raw: bool,
+}
+
+impl Style {
+    /// Returns the name that a column of the file has in transactions: without the apostrophe that the sink put before it.
+    pub(super) fn meant(self, name: &str) -> &str {
+        let bare = name.strip_prefix('\'').filter(|bare| !self.raw && looks_like_formula(bare));
+        bare.unwrap_or(name)
+    }
+}
 
 /// Writes a JSON object as a record, without the line's end. Returns false if the row needs a closer look: it has other
 /// names, or a cell that is a list, a map, a formula, or a number whose digits a value would lose. Then a part of the row
@@ -160,12 +178,55 @@ impl Visitor<'_> for Cell<'_> {
     }
 }
 
+/// Writes one record, without the line's end.
+pub(super) fn write(row: &[Value], style: Style, line: &mut Vec<u8>) -> Result<(), csv::Error> {
+    let texts = row.iter().map(text);
+    let cells: Vec<Cow<'_, str>> = texts.collect();
+    let is_guarded = |(value, text): (&Value, &Cow<'_, str>)| !style.raw && may_be_run(value, text);
+    let guarded = row.iter().zip(&cells).any(is_guarded);
+    let quotes = if guarded { QuoteStyle::Always } else { QuoteStyle::Necessary };
+    let mut writer = WriterBuilder::new()
+        .delimiter(style.delimiter)
+        .quote_style(quotes)
+        .buffer_capacity(256)
+        .from_writer(&mut *line);
+    for pair in row.iter().zip(&cells) {
+        if guarded && is_guarded(pair) {
+            writer.write_field(format!("'{}", pair.1))?;
+        } else {
+            writer.write_field(&**pair.1)?;
+        }
+    }
+    writer.write_record(None::<&[u8]>)?;
+    writer.flush()?;
+    drop(writer);
+    // The caller ends the line.
+    line.pop_if(|last| *last == b'\n');
+    Ok(())
+}
+
+fn text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::Null => Cow::Borrowed(""),
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
+    }
+}
+
+/// Says whether a spreadsheet would take this for a formula.
+fn may_be_run(value: &Value, text: &str) -> bool {
+    !value.is_number() && looks_like_formula(text)
+}
+
+fn looks_like_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Map, Value};
+    use serde_json::Map;
 
-    use super::super::sink::write;
     use super::*;
 
     fn cell() -> impl Strategy<Value = Value> {

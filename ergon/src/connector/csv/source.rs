@@ -1,4 +1,4 @@
-//! Reading the records of a file.
+//! Reads the records of a file.
 
 use std::sync::Arc;
 

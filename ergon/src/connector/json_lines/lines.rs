@@ -1,4 +1,4 @@
-//! The lines of a file, one after the other.
+//! Splits a file into lines.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -7,12 +7,12 @@ use bytes::{Bytes, BytesMut};
 use crate::connector::kit::file::RECOGNITION_BYTES;
 use crate::settings::ByteSize;
 
-/// How much of a line that is too long is kept, to recognise it by.
+/// The number of bytes that are kept of a line that is too long, so that a person can recognize it.
 const BEGINNING: usize = 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// Short lines share blocks of this many bytes. A line that stays keeps its block, so a block is not larger.
+/// Short lines share blocks of this many bytes. One line that stays in memory keeps its block, so blocks are small.
 const BLOCK: usize = 16 << 10;
-/// A longer line has memory of its own.
+/// A longer line has its own memory.
 const SHORT: usize = BLOCK / 8;
 
 /// One line of the file.
@@ -21,23 +21,23 @@ pub struct Line {
     /// Counted from 1.
     pub(super) number: u64,
     pub(super) content: Bytes,
-    /// How many files were read before at the same path.
+    /// The number of files that were read before at the same path.
     pub(super) file: u64,
-    /// Whether `content` is only the beginning of a line that is too long.
+    /// Whether `content` is only the start of a line that is too long.
     pub(super) cut: bool,
 }
 
-/// Splits what is read into lines.
+/// Splits the bytes of a reader into lines.
 pub(super) struct Lines<R> {
     reader: BufReader<R>,
     max: u64,
-    /// Of the line that was read last; the first is 1.
+    /// The number of the line that was read last; the first is 1.
     pub(super) number: u64,
-    /// How many files were read before at the same path.
+    /// The number of files that were read before at the same path.
     file: u64,
-    /// What was read of the next line, as far as it is kept.
+    /// The bytes of the next line that were read and are kept.
     content: Vec<u8>,
-    /// Whether anything was read of it.
+    /// Whether any byte of the next line was read.
     begun: bool,
     /// The block of the next short lines.
     block: BytesMut,
@@ -56,15 +56,15 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Reads one line, without its end; the last one may have none.
+    /// Reads one line, without its end. The last line may have no end.
     pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
         let line = self.next_ended()?;
         Ok(line.or_else(|| self.rest()))
     }
 
-    /// Reads one line that has an end. What is there of a line without one is kept for the next call.
+    /// Reads one line that has an end. Keeps the bytes of a line without an end for the next call.
     pub(super) fn next_ended(&mut self) -> io::Result<Option<Line>> {
-        // Two more than a line may have: those of its end.
+        // The line's end has two bytes at most.
         let mark = if self.number == 0 { BYTE_ORDER_MARK.len() as u64 } else { 0 };
         let limit = usize::try_from(self.max.saturating_add(2).saturating_add(mark)).unwrap_or(usize::MAX);
         loop {
@@ -75,7 +75,7 @@ impl<R: Read> Lines<R> {
             };
             let end = there.iter().position(|byte| *byte == b'\n');
             let part = there.get(..end.map_or(there.len(), |end| end + 1)).unwrap_or(there);
-            // Of the first line, a mark may have to be taken off.
+            // The first line may have a byte order mark, which is removed below.
             if end.is_some() && !self.begun && self.number > 0 && part.len() as u64 <= self.max {
                 let content = copied(&mut self.block, without_end(part));
                 let used = part.len();
@@ -94,7 +94,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Takes what was read of the next line as a line, if anything was.
+    /// Returns the bytes of the next line as a line, if any were read.
     pub(super) fn rest(&mut self) -> Option<Line> {
         if !std::mem::take(&mut self.begun) {
             return None;
@@ -114,12 +114,12 @@ impl<R: Read> Lines<R> {
         Some(Line { number: self.number, file: self.file, content: content.into(), cut })
     }
 
-    /// Begins with the file that took the place of the one that was read.
+    /// Starts with the file that took the place of the file that was read.
     pub(super) fn restart(&mut self) {
         (self.number, self.file) = (0, self.file + 1);
     }
 
-    /// The first bytes, before any is taken.
+    /// The first bytes, before any line is read.
     pub(super) fn ahead(&mut self) -> io::Result<&[u8]> {
         self.reader.fill_buf()
     }
@@ -129,7 +129,7 @@ impl<R: Read> Lines<R> {
         self.reader.buffer().is_empty()
     }
 
-    /// What the lines are read from.
+    /// The reader below the lines.
     pub(super) fn file(&mut self) -> &mut R {
         self.reader.get_mut()
     }

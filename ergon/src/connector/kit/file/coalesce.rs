@@ -248,10 +248,22 @@ impl<E: Encoder> SinkBuffer for Coalescing<E> {
     }
 
     fn flush(&self) -> Outcome {
-        match &mut self.not_busy().slot {
-            Slot::Idle(open) => open.flush(),
-            Slot::Unopened | Slot::Busy | Slot::Closed => Ok(()),
+        let mut state = self.not_busy();
+        if !matches!(&state.slot, Slot::Idle(open) if open.held.has_lines()) {
+            return Ok(());
         }
+        // The lock is free during the write: dispatches that arrive meanwhile join it.
+        let mut turn = match std::mem::replace(&mut state.slot, Slot::Busy) {
+            Slot::Idle(open) => Turn { file: self, open: Some(open) },
+            other => {
+                state.slot = other;
+                return Ok(());
+            }
+        };
+        drop(state);
+        let written = turn.open.as_mut().map_or(Ok(()), |open| open.flush());
+        turn.go_on();
+        written
     }
 
     fn lost(&self) -> Vec<u64> {

@@ -222,9 +222,13 @@ impl<F: Format> Connector for FileConnector<F> {
 
 impl<F: Format> Source for FileConnector<F> {
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
-        self.start_reading().await?;
         let make = |records: &mut dyn Iterator<Item = F::Record>| self.format.transaction(records);
-        self.feed.fetch(request.max(), self.format.unit(request), make).await
+        let (max, unit) = (request.max(), self.format.unit(request));
+        if let Some(deliveries) = self.feed.fetch_now(max, unit, make) {
+            return Ok(deliveries);
+        }
+        self.start_reading().await?;
+        self.feed.fetch(max, unit, make).await
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {

@@ -245,23 +245,61 @@ impl<T: Send + 'static> Feed<T> {
                 items = self.pull(unit.max(1), max) => items?,
             };
             // There is no await from here on, so every pulled item is delivered.
-            let mut items = items.into_iter();
-            let (mut held, mut found, mut passed_over) = (self.held(), self.found(), 0);
-            let mut deliveries = Vec::with_capacity(items.len().div_ceil(unit.max(1)));
-            while items.len() > 0 {
-                let Some(transaction) = make(&mut items.by_ref().take(unit.max(1))) else { continue };
-                if !found.is_empty() && found.remove(transaction.id()) {
-                    passed_over += 1;
-                } else {
-                    deliveries.push(held.hand_out(transaction, 0));
-                }
-            }
-            self.made.fetch_add(deliveries.len() as u64 + passed_over, Ordering::Relaxed);
+            let (deliveries, passed_over) = self.deliver(items, unit.max(1), &mut make);
             // An empty fetch would be the end of a finite run.
             if !deliveries.is_empty() || passed_over == 0 {
                 return Ok(deliveries);
             }
         }
+    }
+
+    /// Delivers what [`fetch`](Self::fetch) would, if the reader has read it already. Returns `None` if the caller has to
+    /// start the reader, or to wait.
+    pub(super) fn fetch_now(
+        &self,
+        max: usize,
+        unit: usize,
+        mut make: impl FnMut(&mut dyn Iterator<Item = T>) -> Option<Transaction>,
+    ) -> Option<Vec<Delivery>> {
+        if max == 0 || self.is_closed() {
+            return None;
+        }
+        let back = self.given_back(max);
+        if !back.is_empty() {
+            return Some(back);
+        }
+        let unit = unit.max(1);
+        let items = {
+            let mut reading = self.reading.try_lock().ok()?;
+            if reading.items.len() < unit {
+                return None;
+            }
+            reading.take(unit, max)
+        };
+        let (deliveries, _) = self.deliver(items, unit, &mut make);
+        (!deliveries.is_empty()).then_some(deliveries)
+    }
+
+    /// Makes deliveries of items; returns in addition how many transactions were skipped, because they were found by id.
+    fn deliver(
+        &self,
+        items: Vec<T>,
+        unit: usize,
+        make: &mut impl FnMut(&mut dyn Iterator<Item = T>) -> Option<Transaction>,
+    ) -> (Vec<Delivery>, u64) {
+        let mut items = items.into_iter();
+        let (mut held, mut found, mut passed_over) = (self.held(), self.found(), 0);
+        let mut deliveries = Vec::with_capacity(items.len().div_ceil(unit));
+        while items.len() > 0 {
+            let Some(transaction) = make(&mut items.by_ref().take(unit)) else { continue };
+            if !found.is_empty() && found.remove(transaction.id()) {
+                passed_over += 1;
+            } else {
+                deliveries.push(held.hand_out(transaction, 0));
+            }
+        }
+        self.made.fetch_add(deliveries.len() as u64 + passed_over, Ordering::Relaxed);
+        (deliveries, passed_over)
     }
 
     fn given_back(&self, max: usize) -> Vec<Delivery> {
@@ -285,14 +323,11 @@ impl<T: Send + 'static> Feed<T> {
             }
             reading.receive().await;
         }
-        let most = unit.saturating_mul(max);
-        while reading.items.len() < most && reading.receive_now() {}
-        if let (Stage::Failed(error), true) = (&reading.stage, reading.items.is_empty()) {
-            return Err(again(error));
+        let items = reading.take(unit, max);
+        match &reading.stage {
+            Stage::Failed(error) if items.is_empty() => Err(again(error)),
+            _ => Ok(items),
         }
-        let there = reading.items.len();
-        let whole = if matches!(reading.stage, Stage::Running(_)) { there - there % unit } else { there };
-        Ok(reading.items.drain(..whole.min(most)).collect())
     }
 
     /// Delivers the transaction with this id, and keeps the reader from delivering it as well. It is a given-back
@@ -374,6 +409,15 @@ impl<T> Reading<T> {
             Err(mpsc::error::TryRecvError::Disconnected) => self.take_in(None),
         }
         true
+    }
+
+    /// Takes up to `max` units of the items that were read.
+    fn take(&mut self, unit: usize, max: usize) -> Vec<T> {
+        let most = unit.saturating_mul(max);
+        while self.items.len() < most && self.receive_now() {}
+        let there = self.items.len();
+        let whole = if matches!(self.stage, Stage::Running(_)) { there - there % unit } else { there };
+        self.items.drain(..whole.min(most)).collect()
     }
 
     /// Asks a waiting reader for more.

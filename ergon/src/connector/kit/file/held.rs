@@ -74,6 +74,11 @@ impl Held {
         written
     }
 
+    /// Says whether any line waits.
+    pub(super) fn has_lines(&self) -> bool {
+        !self.batch.lines.is_empty()
+    }
+
     /// Buffers again, because a dispatch has succeeded.
     pub(super) fn resume(&mut self) {
         self.paused = false;
