@@ -109,8 +109,7 @@ impl Cell<'_> {
     fn put(self, cell: &[u8]) {
         let delimiter = self.style.delimiter;
         let is_special = |byte: &u8| *byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r');
-        // To look at all bytes is faster than to stop at the first.
-        if !cell.iter().fold(false, |found, byte| found | is_special(byte)) {
+        if !cell.iter().any(is_special) {
             return self.line.extend_from_slice(cell);
         }
         self.line.push(b'"');

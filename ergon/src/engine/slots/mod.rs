@@ -25,7 +25,8 @@ use crate::transaction::panic;
 use rules::Rules;
 use state::{SameKey, State, Supply, Turn};
 
-/// As many does a lane in haste finish before it settles them; that takes it a fraction of a millisecond.
+/// A lane in haste settles this many finished deliveries together. That takes a fraction of a millisecond where
+/// transactions are quick, and a few milliseconds where they are brief.
 const SETTLED_TOGETHER: usize = 128;
 
 /// What a lane is to do next.
