@@ -30,7 +30,8 @@ impl IntoTransaction for Transaction {
     }
 }
 
-/// The future of [`Output::dispatch`]. It ends when the external system has stored the transaction durably.
+/// The future of [`Output::dispatch`]. It ends when the external system has stored the transaction durably, or when the
+/// transaction is in the [buffer](super::SinkBuffer) of the sink.
 ///
 /// Nothing happens before the first poll. Concurrent dispatches through one handle share a call to the sink.
 ///
@@ -62,7 +63,12 @@ pub struct Dispatch<'a> {
 }
 
 enum State<'a> {
-    New(Transaction),
+    New {
+        transaction: Transaction,
+        may_buffer: bool,
+    },
+    /// In the buffer of the sink, or refused by it.
+    Buffered(Sending, Option<ConnectorError>),
     /// In its own call.
     Alone(Sending, BoxFuture<'a, Result<(), ConnectorError>>),
     /// In a call with others.
@@ -72,7 +78,11 @@ enum State<'a> {
 
 impl<'a> Dispatch<'a> {
     pub(super) fn new(output: &'a Output, transaction: Transaction) -> Self {
-        Self { output, state: State::New(transaction) }
+        Self { output, state: State::New { transaction, may_buffer: true } }
+    }
+
+    pub(super) fn past_buffer(output: &'a Output, transaction: Transaction) -> Self {
+        Self { output, state: State::New { transaction, may_buffer: false } }
     }
 }
 
@@ -81,21 +91,27 @@ impl Future for Dispatch<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         let mut state = replace(&mut self.state, State::Over);
-        if let State::New(transaction) = state {
-            state = begin(self.output, transaction);
+        if let State::New { transaction, may_buffer } = state {
+            state = begin(self.output, transaction, may_buffer);
         }
         let polled = match &mut state {
+            State::Buffered(_, refused) => {
+                Poll::Ready(refused.take().map_or(Ok(()), |error| Err(error.into())))
+            }
             State::Alone(_, call) => call.as_mut().poll(context).map_err(Into::into),
             State::Batched(_, outcome) => Pin::new(outcome).poll(context),
             // The future was polled after its end.
-            State::New(_) | State::Over => Poll::Pending,
+            State::New { .. } | State::Over => Poll::Pending,
         };
         match (&polled, state) {
             (Poll::Pending, state) => self.state = state,
-            (Poll::Ready(sent), State::Alone(sending, _) | State::Batched(sending, _)) => {
+            (
+                Poll::Ready(sent),
+                State::Buffered(sending, _) | State::Alone(sending, _) | State::Batched(sending, _),
+            ) => {
                 sending.end(sent.as_ref().err());
             }
-            (Poll::Ready(_), State::New(_) | State::Over) => {}
+            (Poll::Ready(_), State::New { .. } | State::Over) => {}
         }
         polled
     }
@@ -103,8 +119,11 @@ impl Future for Dispatch<'_> {
 
 /// Starts the dispatch at its first poll. The trace context is added here, so that the attempt that awaits the dispatch
 /// is the parent of its span.
-fn begin(output: &Output, mut transaction: Transaction) -> State<'_> {
+fn begin(output: &Output, mut transaction: Transaction, may_buffer: bool) -> State<'_> {
     let sending = Sending::begin(output.kind(), std::slice::from_mut(&mut transaction));
+    if may_buffer && let Some(pushed) = output.push(std::slice::from_ref(&transaction)) {
+        return State::Buffered(sending, pushed.err());
+    }
     match output.batcher() {
         Some(batcher) => State::Batched(sending, batcher.add(transaction)),
         None => State::Alone(sending, output.sink().dispatch(vec![transaction])),

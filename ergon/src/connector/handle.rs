@@ -7,12 +7,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
+use super::buffer::{self, Buffers, MayBuffer};
 use super::dispatch::{Dispatch, IntoTransaction};
 use super::kit::{Batcher, Call, CallError, Lease};
 use super::receipt::Returned;
 use super::{
     Capabilities, Connector, ConnectorError, Context, Delivery, Disposition, Endpoint, FetchRequest, Health,
-    ItemOutcome, Receipt, Settlement, Sink, Source,
+    ItemOutcome, Receipt, Settlement, Sink, SinkBuffer, Source,
 };
 use crate::telemetry::traces::Sending;
 use crate::transaction::{Result, Transaction, TransactionError, panic};
@@ -107,9 +108,15 @@ impl<C: Source> AnySource for C {
     }
 }
 
-pub(super) trait AnySink: AnyConnector {
+pub(super) trait AnySink: AnyConnector + MayBuffer {
     fn dispatch(&self, transactions: Vec<Transaction>) -> BoxFuture<'_, Result<(), ConnectorError>>;
     fn writes_to(&self) -> Vec<Endpoint>;
+}
+
+impl<C: Sink> MayBuffer for C {
+    fn buffer(&self) -> Option<&dyn SinkBuffer> {
+        Sink::buffer(self)
+    }
 }
 
 impl<C: Sink> AnySink for C {
@@ -358,6 +365,9 @@ impl Output {
 
     /// Dispatches one transaction. Returns after the external system has stored it durably.
     ///
+    /// Within the steps of a task, a sink with a [buffer](SinkBuffer), such as a file, takes the transaction into its buffer.
+    /// The engine flushes the buffer before it acknowledges the delivery.
+    ///
     /// # Errors
     /// The sink's own error, as a system error.
     ///
@@ -365,6 +375,11 @@ impl Output {
     /// A dropped future may or may not have dispatched the transaction.
     pub fn dispatch(&self, transaction: impl IntoTransaction) -> Dispatch<'_> {
         Dispatch::new(self, transaction.into_transaction())
+    }
+
+    /// Dispatches a transaction past the buffer that the sink may have.
+    pub(crate) fn dispatch_past_buffer(&self, transaction: Transaction) -> Dispatch<'_> {
+        Dispatch::past_buffer(self, transaction)
     }
 
     /// Dispatches many transactions in one call. Returns after the external system has stored all of them durably.
@@ -378,7 +393,11 @@ impl Output {
     /// A dropped future may have dispatched any of the transactions.
     pub async fn dispatch_transactions(&self, mut transactions: Vec<Transaction>) -> Result<()> {
         let sending = Sending::begin(self.label.kind, &mut transactions);
-        let sent = self.sink.dispatch(transactions).await.map_err(TransactionError::from);
+        let sent = match self.push(&transactions) {
+            Some(pushed) => pushed,
+            None => self.sink.dispatch(transactions).await,
+        };
+        let sent = sent.map_err(TransactionError::from);
         sending.end(sent.as_ref().err());
         sent
     }
@@ -408,6 +427,16 @@ impl Output {
     /// What kind of connector it is.
     pub(crate) fn kind(&self) -> &'static str {
         self.label.kind
+    }
+
+    /// Pushes transactions into the sink's buffer; `None` if there is none, or no run flushes it.
+    pub(super) fn push(&self, transactions: &[Transaction]) -> Option<Result<(), ConnectorError>> {
+        buffer::push(&*self.sink, transactions)
+    }
+
+    /// The buffers of these outputs, if there are any.
+    pub(crate) fn buffers<'a>(outputs: impl Iterator<Item = &'a Self>) -> Option<Buffers> {
+        Buffers::of(outputs.map(|output| Arc::clone(&output.sink) as Arc<dyn MayBuffer>))
     }
 
     pub(super) fn sink(&self) -> &dyn AnySink {

@@ -10,6 +10,7 @@
 //! | reuse reconnects, leases, batching and file handling | [`kit`] |
 //! | test a connector | [`testing::conformance`](crate::testing::conformance) |
 
+mod buffer;
 mod capability;
 pub(crate) mod configs;
 mod dead_letters;
@@ -44,6 +45,8 @@ mod one_table;
 
 pub use ergon_macros::Connector;
 
+pub use buffer::SinkBuffer;
+pub(crate) use buffer::{Buffers, Pushes, take_pushes};
 pub use capability::{Capabilities, Count, FetchById};
 pub use dead_letters::{DeadLetterVisitor, DeadLetters, Redrive, Visit};
 pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};

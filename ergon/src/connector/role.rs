@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::{Capabilities, ConnectorError, Delivery, Endpoint, FetchRequest, Receipt, Settlement, Shard};
+use super::{
+    Capabilities, ConnectorError, Delivery, Endpoint, FetchRequest, Receipt, Settlement, Shard, SinkBuffer,
+};
 use crate::transaction::Transaction;
 
 /// Adapts an external system to transactions.
@@ -289,6 +291,12 @@ pub trait Sink: Connector {
         &self,
         transactions: Vec<Transaction>,
     ) -> impl Future<Output = Result<(), ConnectorError>> + Send;
+
+    /// The buffer of a sink that can write the dispatches of a run together; see [`SinkBuffer`]. Default: none, so each
+    /// dispatch of a task is a call of [`dispatch`](Self::dispatch), or a part of one.
+    fn buffer(&self) -> Option<&dyn SinkBuffer> {
+        None
+    }
 
     /// The endpoints that the sink dispatches to, without contacting them. May be called before `open`. Default:
     /// unknown.

@@ -14,6 +14,7 @@ use super::role::Role;
 use super::run_state::{RunGuard, RunState};
 use super::settle::settle;
 use super::stop;
+use crate::connector::Buffers;
 use crate::error::{Error, ErrorKind};
 use crate::policy::ConsumerPolicy;
 use crate::task::Monitor;
@@ -84,6 +85,7 @@ async fn run_lanes(role: &Arc<dyn Role>, run: &Arc<RunState>) {
     let mut lanes = JoinSet::new();
     for number in 0..run.context.policy.concurrency {
         let lane = Arc::clone(role).work(Lane::new(Arc::clone(&run), number));
+        let lane = Buffers::around(run.context.buffers.clone(), lane);
         let lane = run.context.calls.clone().within(lane);
         if role.info().blocking {
             lanes.spawn(on_threads(lane, &run.threads));

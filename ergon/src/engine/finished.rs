@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 
 use super::completed::Completed;
-use crate::connector::{ConnectorError, Delivery, Receipt};
+use crate::connector::{ConnectorError, Delivery, Pushes, Receipt};
 use crate::transaction::Transaction;
 
 /// A processed delivery that waits for its settlement.
@@ -13,6 +13,8 @@ pub(super) struct Finished {
     /// `None` after it was handed to the source.
     pub(super) receipt: Option<Receipt>,
     pub(super) completed: Completed,
+    /// What its steps have put into buffers of sinks.
+    pub(super) pushes: Pushes,
 }
 
 /// A call to the source, and the deliveries that it settles.
@@ -26,6 +28,11 @@ impl Finished {
     /// Gives back a delivery that was not started.
     pub(super) fn give_back(delivery: Delivery) -> Self {
         let (transaction, receipt) = delivery.into_parts();
-        Self { transaction, receipt: Some(receipt), completed: Completed::aborted() }
+        Self {
+            transaction,
+            receipt: Some(receipt),
+            completed: Completed::aborted(),
+            pushes: Pushes::default(),
+        }
     }
 }

@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
@@ -19,9 +20,13 @@ use super::lease::Leased;
 use super::processing::Given;
 use super::run_state::{RunGuard, RunState};
 use super::settle::in_turn;
-use super::slots::{Fetched, InFlight, Next};
-use crate::connector::Delivery;
+use super::slots::{Fetched, Haste, InFlight, Next};
+use crate::connector::{Delivery, take_pushes};
 use crate::transaction::panic;
+
+/// A transaction is short if it ends this long after a quick one would have. Short transactions of a run whose sinks have
+/// buffers are settled together, so this time and the number of them bound how long a line stays in a buffer.
+const BRIEF: Duration = Duration::from_micros(50);
 
 /// A lane of a loop.
 pub(super) struct Lane {
@@ -31,6 +36,8 @@ pub(super) struct Lane {
     pace: Pace,
     /// The time before which a quick transaction ends.
     soon: Option<Instant>,
+    /// Whether the sinks of the run have buffers, so that the lane is to note what its deliveries push.
+    buffers: bool,
 }
 
 /// The deliveries of a lane. They are given back when the lane is dropped.
@@ -47,6 +54,9 @@ enum Pace {
     /// The latest transaction waited or was slow. The lane wakes another lane if there is more work, and yields to
     /// other tokio tasks after each turn.
     Steady,
+    /// The same, but the latest transaction was short, and the sinks of the run have buffers. The lane yields after each
+    /// turn, and settles many deliveries together, so that one flush serves them all.
+    Brief,
     /// The latest transaction ended before another thread could have been woken. The lane takes the next delivery
     /// without waking another lane, settles many deliveries together, and yields only after [`Self::TURNS`] turns.
     Quick { turns: u32 },
@@ -57,15 +67,19 @@ impl Pace {
     /// than a quick transaction, so the cost is shared by 16 of them.
     const TURNS: u32 = 16;
 
-    fn is_quick(self) -> bool {
-        matches!(self, Self::Quick { .. })
+    fn haste(self) -> Haste {
+        match self {
+            Self::Steady => Haste::None,
+            Self::Brief => Haste::Brief,
+            Self::Quick { .. } => Haste::Quick,
+        }
     }
 
-    /// Records whether the latest transaction was quick.
-    fn ran(&mut self, quick: bool) {
+    /// Records whether the latest transaction was quick, and, if it was not, whether it was short.
+    fn ran(&mut self, quick: bool, brief: bool) {
         match self {
-            _ if !quick => *self = Self::Steady,
-            Self::Steady => *self = Self::Quick { turns: 0 },
+            _ if !quick => *self = if brief { Self::Brief } else { Self::Steady },
+            Self::Steady | Self::Brief => *self = Self::Quick { turns: 0 },
             Self::Quick { .. } => (),
         }
     }
@@ -83,13 +97,14 @@ impl Lane {
         let guard = LaneGuard { run, running: None, fetched: None };
         let mut clock = Clock::starting_now();
         clock.rest();
-        Self { guard, number, clock, pace: Pace::Steady, soon: None }
+        let buffers = guard.run.context.buffers.is_some();
+        Self { guard, number, clock, pace: Pace::Steady, soon: None, buffers }
     }
 
     /// Hands in the finished and the fetched deliveries, and returns the next action.
     pub(super) fn next(&mut self) -> Next {
         let LaneGuard { run, running, fetched } = &mut self.guard;
-        run.slots.next(running, fetched.take(), self.pace.is_quick())
+        run.slots.next(running, fetched.take(), self.pace.haste())
     }
 
     /// Starts to process the delivery of the lane. Returns `None` if its lease is lost.
@@ -97,7 +112,7 @@ impl Lane {
     pub(super) fn begin(&mut self) -> Option<(Given<'_>, Watch<'_>)> {
         let LaneGuard { run, running, .. } = &mut self.guard;
         let run: &RunState = run;
-        let Finished { transaction, receipt, completed } = &mut running.as_mut()?.finished;
+        let Finished { transaction, receipt, completed, .. } = &mut running.as_mut()?.finished;
         let (transaction, receipt) = (&*transaction, receipt.as_ref());
         // A lane that comes straight from its last transaction uses the end of that one as the start of this one.
         self.clock.resume();
@@ -108,7 +123,7 @@ impl Lane {
         }
         let clock = &mut self.clock;
         let given = Given { context: &run.context, transaction, receipt, completed, clock };
-        Some((given, Watch { run, lane: self.number, quick: self.pace.is_quick(), leased }))
+        Some((given, Watch { run, lane: self.number, quick: self.pace != Pace::Steady, leased }))
     }
 
     /// Records the end of a processing. `whole` says whether it reached its end or was cancelled.
@@ -119,7 +134,16 @@ impl Lane {
                 finished.completed = Completed::aborted();
             }
         }
-        self.pace.ran(whole && self.soon.is_some_and(|soon| self.clock.mark < soon));
+        let brief = self.buffers && self.note_pushes() && whole;
+        self.pace.ran(whole && self.soon.is_some_and(|soon| self.clock.mark < soon), brief);
+    }
+
+    /// Notes what the delivery has pushed into buffers; says whether its transaction was short.
+    fn note_pushes(&mut self) -> bool {
+        if let Some(InFlight { finished, .. }) = &mut self.guard.running {
+            finished.pushes = take_pushes();
+        }
+        self.soon.and_then(|soon| soon.checked_add(BRIEF)).is_some_and(|soon| self.clock.mark < soon)
     }
 
     /// Settles, fetches for all lanes, or waits.
@@ -159,7 +183,8 @@ impl Drop for LaneGuard {
 pub(super) struct Watch<'a> {
     run: &'a RunState,
     lane: usize,
-    /// Whether the lane took the delivery without waking another lane. It wakes one if the processing waits.
+    /// Whether the lane postponed work when it took the delivery: to wake another lane, or to settle. It does that work if
+    /// the processing waits.
     quick: bool,
     leased: Leased<'a>,
 }

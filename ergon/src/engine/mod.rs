@@ -42,6 +42,7 @@ mod completed;
 mod count;
 mod dead_letters;
 mod finished;
+mod flush;
 mod redeliver;
 mod settle;
 

@@ -378,7 +378,7 @@ impl<'a> StepRunner<'a> {
             let dead_letter = (!context.is_stale(receipt)).then(|| dead_letter.clone());
             async move {
                 match dead_letter {
-                    Some(dead_letter) => output.dispatch(dead_letter).await,
+                    Some(dead_letter) => output.dispatch_past_buffer(dead_letter).await,
                     // A business error, because it is not retried.
                     None => Err(TransactionError::business("the source delivers it again")),
                 }

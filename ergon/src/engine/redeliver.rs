@@ -46,6 +46,7 @@ pub(super) fn postpone(run: &RunState, finished: &mut Finished) -> bool {
         transaction: finished.transaction.clone(),
         receipt: finished.receipt.take(),
         completed: std::mem::replace(&mut finished.completed, Completed::aborted()),
+        pushes: finished.pushes,
     };
     dead_letters.put(whole, *unsent);
     true

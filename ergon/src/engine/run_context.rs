@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dead_letters::DeadLetters;
 use super::drain::Drain;
-use crate::connector::{Disposition, Input, Output, Receipt};
+use crate::connector::{Buffers, Disposition, Input, Output, Receipt};
 use crate::error::Error;
 use crate::policy::{ConsumerPolicy, OnHandlerFailure};
 use crate::task::{Quota, Setup, Stop};
@@ -23,6 +23,8 @@ pub(super) struct RunContext {
     pub(super) dead_letter: Option<Output>,
     /// The quota of the limit, if other workers draw on it too.
     pub(super) quota: Option<Arc<dyn Quota>>,
+    /// The sinks of the task that have buffers. The settler flushes them before each settlement.
+    pub(super) buffers: Option<Buffers>,
     /// The source of the deliveries; `None` for a transaction that is processed without a loop.
     pub(super) source: Option<Input>,
     /// The dead letters that wait for their next attempt. `None` where dead letters are retried in place.
@@ -51,6 +53,7 @@ impl RunContext {
         let dead_letter = setup.dead_letter(&policy)?;
         let mut context = Self::new(policy, dead_letter, &setup.stop);
         context.quota.clone_from(&setup.quota);
+        context.buffers = Output::buffers(setup.outputs.iter().map(|(_, output)| output));
         if let (Some(_), Some(producer)) = (&setup.policies.consumer, &setup.policies.producer) {
             let policy = producer.to_loop();
             let dead_letter = setup.dead_letter(&policy)?;
@@ -68,6 +71,7 @@ impl RunContext {
             policy,
             dead_letter,
             quota: None,
+            buffers: None,
             source: None,
             postponed: None,
             drain,

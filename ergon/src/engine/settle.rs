@@ -15,6 +15,7 @@ use super::clock::at;
 use super::completed::Completed;
 use super::count::{count, count_dead_letter, report, returns};
 use super::finished::{Finished, SettleCall};
+use super::flush::flush;
 use super::lifecycle::Outcome;
 use super::redeliver::postpone;
 use super::run_state::{RunGuard, RunState};
@@ -112,6 +113,9 @@ async fn give_back_dropped(run: &RunState) {
 fn begin(run: &RunState) -> Option<SettleCall> {
     loop {
         let mut finished = run.slots.take_finished()?;
+        if let Some(buffers) = &run.context.buffers {
+            flush(run, buffers, &mut finished);
+        }
         let closing = run.context.drain.is_cancelled();
         let mut settlements = Vec::with_capacity(finished.len());
         finished.retain_mut(|finished| {
@@ -121,7 +125,7 @@ fn begin(run: &RunState) -> Option<SettleCall> {
                 }
                 report(run.task, &finished.transaction, &finished.completed);
             }
-            let Finished { transaction, receipt, completed } = finished;
+            let Finished { transaction, receipt, completed, .. } = finished;
             let Some(receipt) = receipt.take() else { return false };
             match completed.disposition {
                 Disposition::RetryAfter(wait) if !closing => {

@@ -304,6 +304,19 @@ impl FetchFailed<'_> {
     }
 }
 
+/// A sink lost a part of its buffer. The deliveries of that part are given back.
+pub(crate) struct FlushFailed<'a> {
+    pub(crate) task: &'static str,
+    pub(crate) error: &'a (dyn std::error::Error + 'static),
+}
+
+impl FlushFailed<'_> {
+    pub(crate) fn emit(self) {
+        let Self { task, error } = self;
+        warn!(task, error = causes(error), "buffered dispatches were lost; their deliveries are given back");
+    }
+}
+
 /// The source did not confirm a settlement, or its result is unknown. The source may deliver the transaction again.
 pub(crate) struct Unsettled<'a> {
     pub(crate) task: &'static str,

@@ -38,6 +38,8 @@ pub use id::TransactionId;
 pub use metadata::{Metadata, key};
 pub use payload::{Content, ContentType, Decode, DecodeError, Payload};
 pub use record::Record;
+#[cfg(feature = "csv")]
+pub(crate) use record::TextCells;
 pub use serde_json::Value;
 pub(crate) use text::Text;
 
@@ -244,7 +246,7 @@ impl<P> Transaction<P> {
         let payload = Payload::json(value)?;
         // `Relaxed`, because the count publishes no other data.
         let number = self.shared.children.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let id = format!("{}/{number}", self.shared.id);
+        let id = TransactionId::numbered(self.id(), b'/', u64::from(number));
         let correlation = self.shared.correlation_id.as_ref().unwrap_or(&self.shared.id).clone();
         let builder = Transaction::builder().id(id).payload(payload).parent_id(self.shared.id.clone());
         Ok(builder.correlation_id(correlation).build())

@@ -35,7 +35,12 @@ pub struct Payload(Arc<Repr>);
 
 #[derive(Debug)]
 enum Repr {
-    Body { content_type: ContentType, bytes: Bytes },
+    Body {
+        content_type: ContentType,
+        bytes: Bytes,
+        /// The bytes are JSON, because this process has written them.
+        is_json: bool,
+    },
     Value(Value),
     Record(Record),
     Records(Vec<Record>),
@@ -140,7 +145,7 @@ pub enum Content<'a> {
 impl Payload {
     /// Makes a body of bytes.
     pub fn bytes(content_type: ContentType, bytes: impl Into<Bytes>) -> Self {
-        Self(Arc::new(Repr::Body { content_type, bytes: bytes.into() }))
+        Self(Arc::new(Repr::Body { content_type, bytes: bytes.into(), is_json: false }))
     }
 
     /// Makes a body of plain text.
@@ -161,8 +166,10 @@ impl Payload {
     /// assert_eq!(error.to_string(), "the payload cannot be written as JSON: its field `[1]` is NaN");
     /// ```
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        match json::to_vec(value) {
-            Ok(bytes) => Ok(Self::bytes(ContentType::Json, bytes)),
+        match json::to_bytes(value) {
+            Ok(bytes) => {
+                Ok(Self(Arc::new(Repr::Body { content_type: ContentType::Json, bytes, is_json: true })))
+            }
             Err(WriteError::Other(error)) => {
                 Err(TransactionError::business("the payload cannot be written as JSON").with_source(error))
             }
@@ -186,6 +193,15 @@ impl Payload {
     /// Makes a payload of several rows of a table.
     pub fn records(records: Vec<Record>) -> Self {
         Self(Arc::new(Repr::Records(records)))
+    }
+
+    /// The bytes of a body that this process wrote as JSON. They need no check.
+    #[cfg(any(feature = "csv", feature = "json_lines"))]
+    pub(crate) fn written_json(&self) -> Option<&Bytes> {
+        match self.0.as_ref() {
+            Repr::Body { bytes, is_json: true, .. } => Some(bytes),
+            _ => None,
+        }
     }
 
     /// Whether the payload is or contains a row that does not decode because of an unreadable cell.
@@ -235,7 +251,7 @@ impl Payload {
     #[cfg(any(feature = "csv", feature = "excel"))]
     fn as_json(&self) -> Option<Value> {
         match self.0.as_ref() {
-            Repr::Body { content_type, bytes } if content_type.is_json() => {
+            Repr::Body { content_type, bytes, .. } if content_type.is_json() => {
                 serde_json::from_slice(bytes).ok()
             }
             Repr::Value(value) => Some(value.clone()),
@@ -246,7 +262,7 @@ impl Payload {
     /// Returns a view of the content.
     pub fn content(&self) -> Content<'_> {
         match self.0.as_ref() {
-            Repr::Body { content_type, bytes } => Content::Body(content_type, bytes),
+            Repr::Body { content_type, bytes, .. } => Content::Body(content_type, bytes),
             Repr::Value(value) => Content::Value(value),
             Repr::Record(record) => Content::Record(record),
             Repr::Records(records) => Content::Records(records),
@@ -289,7 +305,7 @@ impl Payload {
     /// A [`DecodeError`] that names the field and the position.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         match self.0.as_ref() {
-            Repr::Body { content_type, bytes } => {
+            Repr::Body { content_type, bytes, .. } => {
                 let body = Body { content_type, bytes };
                 T::deserialize(body).map_err(|error| error.at(content_type, bytes, locate::<T>(body)))
             }

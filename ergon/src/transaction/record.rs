@@ -40,13 +40,65 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq)]
 enum Cells {
     Typed(Vec<Value>),
-    Text(Vec<String>),
+    Text(TextCells),
     /// A row that cannot be decoded because of an unreadable cell, and the reason.
     Broken {
         cells: Vec<Value>,
         reason: String,
         raw: Option<(ContentType, Bytes)>,
     },
+}
+
+/// Text cells, one after the other in one text.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct TextCells {
+    text: String,
+    /// Where each cell ends.
+    ends: Vec<usize>,
+}
+
+impl TextCells {
+    #[cfg(feature = "csv")]
+    pub(crate) fn with_capacity(cells: usize, bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(cells) }
+    }
+
+    pub(crate) fn push(&mut self, cell: &str) {
+        self.text.push_str(cell);
+        self.ends.push(self.text.len());
+    }
+
+    pub(crate) fn get(&self, column: usize) -> Option<&str> {
+        let start = match column.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.text.get(start..*self.ends.get(column)?)
+    }
+
+    #[cfg(feature = "csv")]
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    #[cfg(feature = "csv")]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map_while(|column| self.get(column))
+    }
+
+    /// About how many bytes of memory the cells take.
+    #[cfg(feature = "csv")]
+    pub(crate) fn weight(&self) -> usize {
+        self.text.len()
+    }
+}
+
+impl<'a> FromIterator<&'a str> for TextCells {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(cells: I) -> Self {
+        let mut all = Self::default();
+        cells.into_iter().for_each(|cell| all.push(cell));
+        all
+    }
 }
 
 impl Record {
@@ -60,6 +112,11 @@ impl Record {
     /// Makes a row of text cells. Each cell is read as the type of the task's field: `"2"` becomes a number for a
     /// `u32`, an empty cell `None` for an `Option`. A number that is not finite (`NaN`, `inf`, `1e400`) is refused.
     pub fn text(names: Arc<[String]>, cells: Vec<String>) -> Self {
+        Self::of_text(names, cells.iter().map(String::as_str).collect())
+    }
+
+    /// The same, of cells that are in one text.
+    pub(crate) fn of_text(names: Arc<[String]>, cells: TextCells) -> Self {
         Self { names, cells: Cells::Text(cells) }
     }
 
@@ -110,7 +167,7 @@ impl Record {
             Cells::Typed(cells) | Cells::Broken { cells, .. } => {
                 cells.get(column).cloned().unwrap_or(Value::Null)
             }
-            Cells::Text(cells) => cells.get(column).cloned().map_or(Value::Null, Value::String),
+            Cells::Text(cells) => cells.get(column).map_or(Value::Null, Value::from),
         })
     }
 }
@@ -185,7 +242,7 @@ impl<'de> MapAccess<'de> for Columns<'de> {
                 seed.deserialize(TypedCell(cell))
             }
             Cells::Text(cells) => {
-                let cell = cells.get(column).map_or("", String::as_str);
+                let cell = cells.get(column).unwrap_or_default();
                 seed.deserialize(Text::new(cell).into_deserializer())
             }
         }

@@ -1,5 +1,6 @@
 //! Odd files and odd moments: nothing of a file is skipped, and what cannot be written is said when it is dispatched.
 
+mod buffers;
 #[cfg(unix)]
 mod pipes;
 #[cfg(unix)]

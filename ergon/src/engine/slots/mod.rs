@@ -28,8 +28,8 @@ use crate::transaction::panic;
 use rules::Rules;
 use state::{SameKey, State, Supply, Turn};
 
-/// The number of deliveries that a quick lane finishes before it settles them in one call. A quick lane needs less than
-/// a millisecond for as many, so no settlement waits long.
+/// The number of deliveries that a lane in haste finishes before it settles them in one call. That takes a fraction of a
+/// millisecond for quick transactions, and a few milliseconds for brief ones, so no settlement waits long.
 const SETTLED_TOGETHER: usize = 128;
 
 /// The next action of a lane.
@@ -45,6 +45,17 @@ pub(super) enum Next {
     Wait,
     /// End: no work is left.
     End,
+}
+
+/// How soon a lane returns after it took a delivery, judged by its latest transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// It may take long: the lane wakes another lane, and the settler.
+    None,
+    /// Soon: the lane wakes another lane, and settles many deliveries together itself.
+    Brief,
+    /// Before another lane could come: the lane wakes none, and settles many deliveries together itself.
+    Quick,
 }
 
 /// A delivery in a lane. It is given back, unless its processing sets another outcome.
@@ -193,10 +204,10 @@ impl Slots {
     /// Takes the finished and the fetched deliveries of a lane, and returns its next action. The delivery to run is put
     /// into `lane`.
     ///
-    /// Wakes another lane if there is more work, and the settler if a delivery is finished. For a `quick` lane it wakes
-    /// neither: the lane itself is back before another thread could have been woken, and settles for itself. A quick
-    /// lane that has to wait calls [`wake_another`](Self::wake_another).
-    pub(super) fn next(&self, lane: &mut Option<InFlight>, fetched: Option<Fetched>, quick: bool) -> Next {
+    /// Wakes another lane if there is more work, and the settler if a delivery is finished. A lane in [haste](Haste)
+    /// settles for itself. A quick lane wakes no other lane, because it is back before another thread could have been
+    /// woken. A lane in haste that has to wait calls [`wake_another`](Self::wake_another).
+    pub(super) fn next(&self, lane: &mut Option<InFlight>, fetched: Option<Fetched>, haste: Haste) -> Next {
         let mut state = self.state();
         if let Some(fetched) = fetched {
             self.take_in(&mut state, fetched);
@@ -205,16 +216,16 @@ impl Slots {
             state.end(key);
             state.finish(finished);
         }
-        if self.settles_first(&state, quick) {
+        if self.settles_first(&state, haste) {
             return Next::Settle;
         }
         let next = self.choose(&mut state, lane);
-        let back_soon = quick && matches!(next, Next::Run | Next::Fetch(_));
+        let back_soon = haste != Haste::None && matches!(next, Next::Run | Next::Fetch(_));
         if !back_soon {
             self.wake_settler(&mut state);
         }
         let wake = match &next {
-            Next::Run if quick => false,
+            Next::Run if haste == Haste::Quick => false,
             Next::Run | Next::Fetch(_) => self.wakes_another(&mut state),
             Next::Settle => false,
             // Each lane that ends wakes the next one, because a single permit wakes a single lane.
@@ -477,14 +488,14 @@ impl Slots {
         }
     }
 
-    /// Whether a lane settles before it continues. A quick lane does so once for many deliveries, or when it would wait
+    /// Whether a lane settles before it continues. A lane in haste does so once for many deliveries, or when it would wait
     /// otherwise. Another lane does so only when nothing else runs, because the end of a running delivery can be
     /// settled in the same call.
-    fn settles_first(&self, state: &State, quick: bool) -> bool {
+    fn settles_first(&self, state: &State, haste: Haste) -> bool {
         if state.turn != Turn::Free || state.finished.is_empty() {
             return false;
         }
-        if !quick {
+        if haste == Haste::None {
             return state.running.is_empty();
         }
         state.finished.len() >= SETTLED_TOGETHER || (state.ready.is_empty() && self.room(state) == 0)

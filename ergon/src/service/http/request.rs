@@ -100,7 +100,7 @@ impl Request {
     /// Sets the body to `value` as JSON. A value that JSON cannot hold, such as a number that is not finite, makes
     /// [`send`](Self::send) fail before anything is sent.
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
-        match json::to_vec(value) {
+        match json::to_bytes(value) {
             Ok(body) => self.body("application/json", body),
             Err(error) => {
                 self.refuse(&format!("its body is no JSON: {error}"));
