@@ -1,5 +1,5 @@
-//! What a file sink promises about its file: no other run empties it, no half line stays in it, and nothing is
-//! acknowledged that is not there.
+//! Tests the promises of a file sink: no other run empties the file, no half line stays in it, and no delivery is
+//! acknowledged whose line is not in the file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use ergon::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// How long anything may take on a busy machine.
+/// The time limit of each wait, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder in which the program `pipeline` copies `lines.jsonl` to `copies.jsonl`.
 pub(crate) struct Project(TempDir);
 
 impl Project {
-    /// Makes a folder with this many lines; `copies` is the table of the sink.
+    /// Makes a folder with a file of this many lines; `copies` is the table of the sink.
     pub(crate) fn new(lines: u32, copies: &str) -> Self {
         let project = Self(TempDir::new().unwrap());
         let at = |name: &str| project.at(name).display().to_string();
@@ -34,12 +34,12 @@ impl Project {
         self.0.path().join(name)
     }
 
-    /// Lets every transaction through, also those to come.
+    /// Lets all transactions through, present and future.
     pub(crate) fn open(&self) {
         fs::write(self.at("gate"), "").unwrap();
     }
 
-    /// The program as a shell runs it: `shell` stands around `"$0" "$@"`.
+    /// Makes the command that runs the program in a shell: the script `shell` has `"$0" "$@"` in it.
     pub(crate) fn shell(&self, shell: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("bash");
         command.args(["-c", shell, env!("CARGO_BIN_EXE_pipeline")]).args(arguments);
@@ -54,7 +54,7 @@ impl Project {
 
     /// Starts a run.
     pub(crate) fn start(&self) -> Child {
-        // What a run says must not fill the pipe to this test.
+        // The log of a run must not fill the pipe to this test.
         let mut command = self.shell("exec \"$0\" \"$@\"", &["run", "copy-lines", "--log-level", "warn"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
@@ -64,13 +64,13 @@ impl Project {
     }
 }
 
-/// This many lines.
+/// Makes this many lines.
 pub(crate) fn numbered(lines: u32) -> String {
     let lines: Vec<_> = (0..lines).map(|n| format!("{{\"n\":{n}}}\n")).collect();
     lines.concat()
 }
 
-/// Waits for the end of a process; one that hangs is killed.
+/// Waits for the end of a process; kills a process that hangs.
 pub(crate) fn ended(mut child: Child) -> Output {
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
@@ -133,7 +133,7 @@ async fn no_sink_empties_what_another_one_has_open() {
             let error = try_sink(&config(false)).await.err().expect("the second sink is refused");
             assert!(error.is_permanent() && error.hint().is_some(), "{error:?}");
             assert!(error.message().contains("another sink"), "{error}");
-            // One that appends is welcome.
+            // A sink that appends is accepted.
             let third = sink(&config(true)).await;
             third.dispatch(one(2)).await.unwrap();
             first.dispatch(one(3)).await.unwrap();
@@ -144,7 +144,7 @@ async fn no_sink_empties_what_another_one_has_open() {
                 assert!(text.contains(n), "{n} is lost: {text}");
             }
         }
-        // When all are gone it is emptied again.
+        // When all sinks are closed, a new sink may empty the file.
         sink(&config(false)).await.close().await.unwrap();
         assert_eq!(fs::read_to_string(path).unwrap(), "");
     }
@@ -234,7 +234,7 @@ fn standard_output_may_be_thrown_away_by_name() {
     assert!(said(&output).contains("10 succeeded"), "{}", said(&output));
 }
 
-/// How many transactions of the summary succeeded.
+/// Reads from the summary how many transactions succeeded.
 fn succeeded(output: &Output) -> usize {
     let said = said(output);
     let (before, _) = said.split_once(" succeeded").unwrap_or_else(|| panic!("no summary: {said}"));
@@ -246,7 +246,7 @@ fn what_a_full_disk_takes_is_whole_and_what_it_does_not_take_is_not_acknowledged
     for workers in ["1", "3"] {
         let project = Project::new(700, "path = \"copies.jsonl\"");
         project.open();
-        // The system stops a write in its midst, as on a full disk.
+        // The system stops a write half-way, as on a full disk.
         let limited = "trap '' XFSZ; ulimit -f 6; exec \"$0\" \"$@\"";
         let mut command =
             project.shell(limited, &["run", "copy-lines", "--workers", workers, "--log-level", "off"]);
@@ -320,7 +320,7 @@ async fn half_a_line_that_another_worker_left_meanwhile_is_put_aside() {
     async fn tried<C: ConnectorConfig<Connector: Sink>>(config: C, path: &Path, half: &str) -> String {
         let here = sink(&config).await;
         here.dispatch(one(1)).await.unwrap();
-        // What a worker left that was killed while it wrote.
+        // Half a line of a worker that was killed while it wrote.
         let mut other = fs::File::options().append(true).open(path).unwrap();
         std::io::Write::write_all(&mut other, half.as_bytes()).unwrap();
         here.dispatch(one(2)).await.unwrap();
