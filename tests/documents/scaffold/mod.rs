@@ -436,7 +436,7 @@ fn outside_of_a_project_nothing_is_generated() {
     let folder = TempDir::new().unwrap();
     let output = ergon(folder.path(), &["generate", "service", "crm"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("is no project"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("is not a project"), "{}", stderr(&output));
     assert!(files(folder.path()).is_empty());
 }
 

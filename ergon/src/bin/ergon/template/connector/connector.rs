@@ -83,7 +83,7 @@ impl Sink for {{type}} {
         for transaction in &transactions {
             let content: Value = transaction
                 .decode()
-                .map_err(|error| ConnectorError::permanent("the payload is not JSON").with_source(error))?;
+                .map_err(|error| ConnectorError::permanent("not JSON").with_source(error))?;
             self.client.add(transaction.id(), &content).await?;
         }
         Ok(())
@@ -108,7 +108,7 @@ impl {{type}} {
 /// Makes the delivery of a record. Its number is a stable id.
 fn fetched(record: &Record) -> Result<Delivery, ConnectorError> {
     let transaction = Transaction::new(record.number.to_string(), &record.content)
-        .map_err(|error| ConnectorError::permanent("the payload is not JSON").with_source(error))?;
+        .map_err(|error| ConnectorError::permanent("not JSON").with_source(error))?;
     Ok(delivery((record.number, transaction)))
 }
 

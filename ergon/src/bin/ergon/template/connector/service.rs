@@ -1,7 +1,7 @@
 //! The protocol: calls to the external system.
 #![expect(
     clippy::unused_async,
-    reason = "a real call waits for an answer"
+    reason = "an implemented call waits for its answer"
 )]
 
 use ergon::prelude::*;
