@@ -28,9 +28,13 @@
 //! # );
 //! ```
 
+mod handle;
+mod lease;
 mod sink;
 mod source;
 
+#[cfg(test)]
+mod leased;
 #[cfg(test)]
 mod tests;
 
@@ -72,6 +76,14 @@ pub trait Fixture: Sync {
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
     }
+
+    /// Makes the other side take back every delivery of the place that is leased now, as it does when a lease ends:
+    /// for example, `UPDATE … SET leased_until = now()`. Called only where [`Capabilities::leases`] is set. Default:
+    /// does nothing.
+    fn take_back(&self, config: &Self::Config) -> impl Future<Output = ()> + Send {
+        let _ = config;
+        std::future::ready(())
+    }
 }
 
 /// What a transport can carry; a rule about what it cannot is left out.
@@ -91,11 +103,24 @@ pub struct Capabilities {
     /// The other side remembers what was settled, so that an opened source continues where the last one ended. A
     /// source that reads a file from its first line does not.
     pub remembers: bool,
+    /// The length of the leases under which the source delivers, for a source that uses
+    /// [`Leases`](crate::connector::kit::Leases); `None` for a source without leases. The suite waits for several
+    /// lengths, so the configs of the fixture use a short lease: a second or two.
+    pub leases: Option<Duration>,
 }
 
 impl Default for Capabilities {
+    /// Everything that a queue can do, without leases.
     fn default() -> Self {
-        Self { metadata: true, binary: true, large: true, shared: true, immediate: true, remembers: true }
+        Self {
+            metadata: true,
+            binary: true,
+            large: true,
+            shared: true,
+            immediate: true,
+            remembers: true,
+            leases: None,
+        }
     }
 }
 

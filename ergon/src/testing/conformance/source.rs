@@ -1,6 +1,5 @@
 //! The rules of a source.
 
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -8,12 +7,13 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::handle::{A_MOMENT, Opened};
 use super::{
-    Broken, Fixture, Outcome, apart, context, decoded, failed, keys, opened, rule, same, same_keys, sample,
-    samples, start, transactions,
+    Broken, Fixture, Outcome, apart, context, decoded, failed, keys, lease, rule, same, same_keys, sample,
+    samples, transactions,
 };
 use crate::connector::{
-    Connector, ConnectorConfig, Delivery, Direction, Disposition, FetchRequest, Input, Shard, Source as _,
+    Connector, ConnectorConfig, Delivery, Direction, Disposition, FetchRequest, Shard, Source as _,
     SourceConfig,
 };
 use crate::transaction::{ContentType, Payload, Transaction};
@@ -62,93 +62,11 @@ async fn rules_of_abilities<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Ve
         outcomes.push(rule("is shared by two workers without overlap", shared_by_two(fixture)).await);
         outcomes.push(rule("counts the share of each worker", counts_shares(fixture)).await);
     }
+    if let Some(length) = can.leases {
+        outcomes.extend(lease::rules(fixture, length).await);
+    }
     outcomes
 }
-
-/// A connector that is open, and the handle a task would hold.
-struct Opened<C: Connector> {
-    connector: Arc<C>,
-    input: Input,
-}
-
-impl<C: crate::connector::Source> Opened<C> {
-    async fn new<F: SourceConfig<Connector = C>>(config: &F, shard: Shard) -> Result<Self, Broken> {
-        let mut context = context(Direction::Source);
-        context.shard = shard;
-        let connector = opened(config, &context).await?;
-        start(&*connector).await?;
-        let input = Input::new(Arc::clone(&connector), &context);
-        Ok(Self { connector, input })
-    }
-
-    async fn fetch(&self, max: usize) -> Result<Vec<Delivery>, Broken> {
-        let deliveries = self.input.fetch(&FetchRequest::new(max)).await.map_err(failed("not fetched"))?;
-        let found = deliveries.len();
-        if found > max { Err(format!("{found} deliveries instead of at most {max}")) } else { Ok(deliveries) }
-    }
-
-    /// Fetches until there are `count`; a source may need a moment before it hands out what it has.
-    async fn fetch_all(&self, count: usize) -> Result<Vec<Delivery>, Broken> {
-        let mut all = Vec::new();
-        while all.len() < count {
-            let request = FetchRequest::new(count - all.len()).waiting();
-            let some = self.input.fetch(&request).await.map_err(failed("not fetched"))?;
-            if some.is_empty() {
-                // One that does not wait: what it has not handed out by now, it may hand out later.
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            all.extend(some);
-        }
-        Ok(all)
-    }
-
-    /// Fetches as a finite run does: until the first fetch that hands out nothing.
-    async fn fetch_until_empty(&self) -> Result<Vec<Delivery>, Broken> {
-        let mut all = Vec::new();
-        loop {
-            let some = self.fetch(7).await?;
-            if some.is_empty() {
-                return Ok(all);
-            }
-            all.extend(some);
-        }
-    }
-
-    async fn nothing_left(&self) -> Result<(), Broken> {
-        let more = self.fetch(10).await?;
-        same("handed out though nothing should be left", &keys(transactions(&more))?, &Vec::new())
-    }
-
-    async fn count(&self) -> Result<Option<u64>, Broken> {
-        self.input.count().await.map_err(|error| format!("not counted: {error}"))
-    }
-
-    /// Counts until it is as expected: what was settled may take a moment to come to the other side's count.
-    async fn comes_to(&self, what: &str, expected: u64) -> Result<(), Broken> {
-        let until = Instant::now() + A_MOMENT;
-        loop {
-            let found = self.count().await?;
-            if found == Some(expected) || Instant::now() > until {
-                return same(what, &found, &Some(expected));
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    async fn settle(&self, deliveries: Vec<Delivery>, disposition: Disposition) -> Result<(), Broken> {
-        let settlements = deliveries.into_iter().map(|delivery| delivery.settle(disposition)).collect();
-        self.input.settle(settlements).await.map_err(failed("not settled"))
-    }
-
-    /// Gives everything back that was dropped, and closes.
-    async fn close(self) -> Result<(), Broken> {
-        self.input.settle(Vec::new()).await.map_err(failed("not given back"))?;
-        self.connector.close().await.map_err(failed("not closed"))
-    }
-}
-
-/// How long the other side may take to count what it was told.
-const A_MOMENT: Duration = Duration::from_secs(2);
 
 type Source<F> = Opened<<<F as Fixture>::Config as ConnectorConfig>::Connector>;
 
