@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use base64::Engine;
 use ergon_tests::broker::Client;
+use ergon_tests::until;
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, BasicPublishOptions};
 use lapin::types::{AMQPValue, DecimalValue, FieldTable};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// How long the broker may take to requeue what a process held that has ended.
+const SOON: Duration = Duration::from_secs(20);
 
 /// A project with five orders, of which the second and the fourth are rejected.
 struct Project {
@@ -314,6 +319,13 @@ impl Project {
     }
 }
 
+/// Waits until so many messages of a queue are ready. The broker requeues the messages of a process that has ended only
+/// after it has noticed that the connection is closed.
+async fn ready(client: &Client, queue: &str, count: u32) {
+    let what = format!("{count} messages are ready in `{queue}`");
+    until(&what, SOON, async || client.ready(queue).await.unwrap() == count).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
 async fn letters_in_a_queue_are_seen_in_their_order_and_stay() {
@@ -322,10 +334,10 @@ async fn letters_in_a_queue_are_seen_in_their_order_and_stay() {
     for _ in 0..3 {
         assert_eq!(project.listed("queue-orders"), pairs(&[("a", 0), ("c", 0)]));
     }
-    assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 2);
+    ready(&client, &project.at("refused_queue"), 2).await;
     let limited = project.said(&["dead-letters", "list", "queue-orders", "--limit", "1"]);
     assert!(limited.contains("\na ") && !limited.contains("\nc "), "{limited}");
-    assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 2);
+    ready(&client, &project.at("refused_queue"), 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,7 +347,7 @@ async fn a_letter_in_a_queue_goes_back_once_with_its_id_and_remembers_it() {
     project.said(&["run", "queue-orders"]);
     let only = ["dead-letters", "replay", "queue-orders", "--where", "id=c"];
     assert_eq!(project.said(&only), "sent back c\n");
-    assert_eq!(client.ready(&project.at("order_queue")).await.unwrap(), 1);
+    ready(&client, &project.at("order_queue"), 1).await;
     assert_eq!(project.listed("queue-orders"), pairs(&[("a", 0)]));
     // Rejected again, it is known by what it carries.
     project.said(&["run", "queue-orders"]);
@@ -344,7 +356,7 @@ async fn a_letter_in_a_queue_goes_back_once_with_its_id_and_remembers_it() {
     assert_eq!((&rest["replayed"], &rest["skipped"]), (&json!(["a"]), &json!(["c"])));
     let again = project.json(&["dead-letters", "replay", "queue-orders", "--again"]);
     assert_eq!(again["replayed"], json!(["c"]));
-    assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 0);
+    ready(&client, &project.at("refused_queue"), 0).await;
     let back = client.drain(&project.at("order_queue")).await.unwrap();
     assert_eq!(back.len(), 2);
     // What was said of the rejection is not carried on.
@@ -364,7 +376,7 @@ async fn a_queue_that_takes_no_letter_back_loses_none() {
     project.write("ergon.toml", &passive);
     let output = project.run(&IN_QUEUE);
     assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
-    assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 2);
+    ready(&client, &project.at("refused_queue"), 2).await;
 }
 
 /// A quorum queue destroys what was put back more often than its limit says.
@@ -396,7 +408,7 @@ async fn letters_in_a_quorum_queue_outlive_more_looks_than_its_limit() {
         assert_eq!(without_counts(project.json(&show)), first);
     }
     assert_eq!(project.json(&IN_QUEUE)["replayed"], json!(["a", "b"]));
-    assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 0);
+    ready(&client, &project.at("refused_queue"), 0).await;
 }
 
 /// A message as the broker has it: its properties, and its body.
