@@ -508,7 +508,7 @@ fn gone() -> TransactionError {
 fn assert_gone(report: &RunReport) {
     let Ended::Failed(error) = &report.ended else { panic!("{:?}", report.ended) };
     assert_eq!(error.to_string(), "the reader has left");
-    assert_eq!(error.hint(), Some("what was not taken by then was given back"));
+    assert_eq!(error.hint(), Some("the deliveries that it had not accepted were given back"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,8 @@
-//! A lane: takes one delivery after the other through the steps of the task.
+//! A lane: runs one delivery after the other through the steps of the task.
 //!
-//! As many lanes as `concurrency` live as long as the run. A lane takes the next delivery itself, or fetches for all
-//! when there is none, so nothing is spawned, boxed or handed over for a single transaction.
+//! A loop has as many lanes as its `concurrency`, for as long as it runs. A lane takes the next delivery itself, or
+//! fetches for all lanes when none waits. So nothing is spawned, boxed or passed to another task for a single
+//! transaction.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -28,39 +29,39 @@ pub(super) struct Lane {
     number: usize,
     clock: Clock,
     pace: Pace,
-    /// A transaction that ends before this time is quick.
+    /// The time before which a quick transaction ends.
     soon: Option<Instant>,
 }
 
-/// What a lane holds: to be given back, unless its processing says otherwise. What is dropped on the way is given back
-/// too.
+/// The deliveries of a lane. They are given back when the lane is dropped.
 struct LaneGuard {
     run: Arc<RunGuard>,
     running: Option<InFlight>,
-    /// For all lanes, until it is handed in.
+    /// Fetched for all lanes, until they are handed in.
     fetched: Option<Fetched>,
 }
 
-/// How a lane goes from one delivery to the next.
+/// The pace of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pace {
-    /// The latest transaction waited, or took its time: the lane wakes another lane if there is more to do, and lets
-    /// others run on its thread after each turn.
+    /// The latest transaction waited or was slow. The lane wakes another lane if there is more work, and yields to
+    /// other tokio tasks after each turn.
     Steady,
-    /// The latest transaction was over before another thread could have been woken: the lane takes the next one without
-    /// waking another lane, settles many together, and lets others run only after [`Self::TURNS`] turns.
+    /// The latest transaction ended before another thread could have been woken. The lane takes the next delivery
+    /// without waking another lane, settles many deliveries together, and yields only after [`Self::TURNS`] turns.
     Quick { turns: u32 },
 }
 
 impl Pace {
-    /// Letting others run wakes another thread, to look for work, and the lane may go on there.
+    /// A yield wakes another thread, which looks for work, and the lane may continue on that thread. Both cost more
+    /// than a quick transaction, so the cost is shared by 16 of them.
     const TURNS: u32 = 16;
 
     fn is_quick(self) -> bool {
         matches!(self, Self::Quick { .. })
     }
 
-    /// Takes in whether the latest transaction was quick.
+    /// Records whether the latest transaction was quick.
     fn ran(&mut self, quick: bool) {
         match self {
             _ if !quick => *self = Self::Steady,
@@ -69,7 +70,7 @@ impl Pace {
         }
     }
 
-    /// Takes in that a turn is over; says whether others are let run now.
+    /// Records the end of a turn. Returns whether the lane yields now.
     fn lets_others_run(&mut self) -> bool {
         let Self::Quick { turns } = self else { return true };
         *turns = turns.wrapping_add(1);
@@ -85,19 +86,20 @@ impl Lane {
         Self { guard, number, clock, pace: Pace::Steady, soon: None }
     }
 
-    /// Hands in what the lane finished and fetched, and says what it is to do next.
+    /// Hands in the finished and the fetched deliveries, and returns the next action.
     pub(super) fn next(&mut self) -> Next {
         let LaneGuard { run, running, fetched } = &mut self.guard;
         run.slots.next(running, fetched.take(), self.pace.is_quick())
     }
 
-    /// Begins to process the delivery that the lane was given; none if its lease is lost.
+    /// Starts to process the delivery of the lane. Returns `None` if its lease is lost.
     #[inline]
     pub(super) fn begin(&mut self) -> Option<(Given<'_>, Watch<'_>)> {
         let LaneGuard { run, running, .. } = &mut self.guard;
         let run: &RunState = run;
         let Finished { transaction, receipt, completed } = &mut running.as_mut()?.finished;
         let (transaction, receipt) = (&*transaction, receipt.as_ref());
+        // A lane that comes straight from its last transaction uses the end of that one as the start of this one.
         self.clock.resume();
         self.soon = self.clock.mark.checked_add(run.quick_limit);
         let leased = Leased::by(receipt);
@@ -109,7 +111,7 @@ impl Lane {
         Some((given, Watch { run, lane: self.number, quick: self.pace.is_quick(), leased }))
     }
 
-    /// Takes in that a processing is over; `whole` says whether it came to its end, or was cancelled on the way.
+    /// Records the end of a processing. `whole` says whether it reached its end or was cancelled.
     pub(super) fn ended(&mut self, whole: bool) {
         if !whole {
             self.clock.rest();
@@ -135,7 +137,7 @@ impl Lane {
         self.clock.rest();
     }
 
-    /// Lets others run on this thread once in a while, also when nothing here ever waits.
+    /// Yields to other tokio tasks once in a while, even if nothing in this lane ever waits.
     pub(super) async fn let_others_run(&mut self) {
         if self.pace.lets_others_run() {
             consume_budget().await;
@@ -153,18 +155,18 @@ impl Drop for LaneGuard {
     }
 }
 
-/// Watches over the processing of one transaction in a lane.
+/// Watches the processing of one transaction in a lane.
 pub(super) struct Watch<'a> {
     run: &'a RunState,
     lane: usize,
-    /// The lane has woken no other lane when it took the delivery; it does if the processing waits.
+    /// Whether the lane took the delivery without waking another lane. It wakes one if the processing waits.
     quick: bool,
     leased: Leased<'a>,
 }
 
 impl Watch<'_> {
-    /// Polls the processing to its end; `false` if it was cancelled on the way. A processing that is over at once wakes
-    /// no lane and watches nothing.
+    /// Polls the processing to its end. Returns `false` if it was cancelled. A processing that ends at its first poll
+    /// wakes no lane and registers no waker.
     pub(super) async fn poll(
         self,
         processing: &mut (dyn FnMut(Option<&mut Context<'_>>) -> Poll<()> + Send),
@@ -172,6 +174,8 @@ impl Watch<'_> {
         let (mut first, mut wakes) = (true, self.quick);
         let whole = poll_fn(|context| {
             let mut poll = || processing(Some(context)).is_ready();
+            // Handlers are guarded where they are called. This guard catches a panic of the engine's own code. The first
+            // poll does without it, because most transactions end there and each guard costs.
             let ready = if std::mem::take(&mut first) { Ok(poll()) } else { panic::guard(poll) };
             match ready {
                 Ok(true) => return Poll::Ready(true),
@@ -188,7 +192,7 @@ impl Watch<'_> {
         })
         .await;
         if !whole {
-            // A handler that is cancelled may panic when it is dropped.
+            // The `Drop` of a cancelled handler may panic.
             let _ = panic::guard(|| processing(None));
         }
         whole

@@ -1,4 +1,5 @@
-//! The connectors and services of a task one by one, without a run: tried, looked into, asked for one transaction.
+//! Checks the connectors and services of a task one by one, and processes one transaction by its id; neither needs a
+//! loop.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -21,24 +22,24 @@ use crate::task::{Ask, Parts, Slot, Stop, Unbuilt, connector_error, service_erro
 use crate::telemetry::{GIVEN_BACK, SingleReport};
 use crate::transaction::TransactionError;
 
-/// What one connector or service said when it was tried, or what is wrong with the policies.
+/// The result of checking one connector or service, or an error of the policies.
 #[derive(Debug)]
 pub(crate) struct Checked {
     /// `connector`, `service`, `task` or `policy`.
     pub(crate) what: &'static str,
     pub(crate) name: &'static str,
-    /// How long it took; none if it could not be tried.
+    /// The duration of the check; `None` if it could not be made.
     pub(crate) elapsed: Option<Duration>,
     pub(crate) error: Option<Error>,
 }
 
 impl Plan {
-    /// Tries all connectors and services at once, each within its deadline; what cannot even be built is told beside
-    /// what can. In the order of their declaration, and then what is wrong with the policies.
+    /// Checks all connectors and services concurrently, each within its time limit. Those that cannot be built are
+    /// reported with the others. The results are in the order of their declaration, followed by errors of the policies.
     pub(crate) async fn check(self) -> Vec<Checked> {
         let Self { config, policies, wrong } = self;
         let mut parts = Parts::new(config.name(), Shard::default(), policies.clone());
-        // Whether or not all of it can be built: what is built is tried.
+        // Parts that were built are checked, even if others could not be built.
         drop(parts.task(config.program.as_ref()));
         let conflicts = conflicts(&parts);
         let mut inner = std::mem::take(&mut parts.inner);
@@ -54,7 +55,7 @@ impl Plan {
         for (slot, error) in conflicts {
             let sink =
                 checked.iter_mut().find(|resource| resource.what == "connector" && resource.name == slot);
-            // One that does not even open has said why.
+            // A connector that could not be opened has its error already.
             if let Some(sink) = sink {
                 sink.error.get_or_insert(error);
             }
@@ -65,7 +66,7 @@ impl Plan {
         let place = |checked: &Checked| {
             declared.iter().position(|resource| *resource == (checked.what, checked.name))
         };
-        // The task itself comes after all it is built of.
+        // The task comes after its parts.
         checked.sort_by_key(|checked| place(checked).unwrap_or(declared.len()));
         checked
             .extend(wrong.into_iter().chain(Slots::wrong(&config.outline, &policies)).map(Checked::policy));
@@ -86,18 +87,19 @@ impl From<Unbuilt> for Checked {
 }
 
 impl Built {
-    /// Fetches one transaction by its id, runs it through the task, settles it, then closes everything. No report: it
-    /// was told to stop before it began. A dry run gives it back untouched.
+    /// Fetches one transaction by its id, runs it through the task, settles it, and closes everything. The report is
+    /// `None` if the process was stopped before the transaction started. A dry run gives the transaction back.
     ///
     /// # Errors
-    /// What cannot be opened; a source that cannot find one by its id, or has none of this id.
+    /// Returns an error if something cannot be opened, or if the source cannot find transactions by id or has none with
+    /// this id.
     pub(crate) async fn process_by_id(
         self,
         id: &str,
         dry_run: bool,
         stop: Stop,
     ) -> Result<(Option<SingleReport>, Vec<Error>), Vec<Error>> {
-        // To wait for a broker first would be in vain.
+        // Checked before opening, so that the user does not wait for a broker first.
         if let Some((slot, source)) = self.origin()
             && source.offers().fetch_by_id.is_none()
         {
@@ -134,7 +136,7 @@ impl Built {
         }
     }
 
-    /// The connector that rejected transactions are dispatched to; of a consumer, else of a producer.
+    /// The dead-letter connector of the consumer, or else of the producer.
     pub(crate) fn dead_letter(&self) -> Option<(Slot, Arc<dyn AnyConnector>)> {
         let slot = self.slots.dead_letter.or(self.slots.undeliverable)?;
         Some((slot, self.connector(slot)?))
@@ -154,7 +156,7 @@ impl Built {
 
 impl Opened {
     /// Runs the transaction of a delivery through the task, and returns its receipt, to be settled. If the lease of the
-    /// delivery is lost meanwhile, its handler is cancelled, and no receipt is returned: another worker may have the
+    /// delivery is lost, the handler is cancelled and no receipt is returned, because another worker may have the
     /// transaction by then.
     async fn process_delivery(
         &self,
@@ -172,7 +174,7 @@ impl Opened {
             () = lease_lost(&receipt) => abort.cancel(),
         }
         let mut report = processed.await;
-        // A handler that ended at the same moment has ended too late.
+        // A handler that ended at the same moment ended too late.
         report.disposition = None;
         report.error = Some(TransactionError::system(LEASE_LOST));
         (report, None)
@@ -223,7 +225,7 @@ fn disposition(report: &SingleReport) -> Disposition {
 }
 
 fn unsettled(id: &str, input: &Input, error: ConnectorError) -> Error {
-    let what = format!("connector {input}: nobody knows whether `{id}` was settled");
+    let what = format!("connector {input}: it is unknown whether `{id}` was settled");
     Error::new(ErrorKind::Connector, what).with_source(error)
 }
 
@@ -269,7 +271,7 @@ mod tests {
     use crate::telemetry::RunReport;
     use crate::transaction::{Payload, Transaction};
 
-    /// A source of one transaction, called `here`; remembers what became of it.
+    /// A source of one transaction with the id `here`, which records its settlements.
     #[derive(Clone, Default)]
     struct Shelf(Arc<Mutex<Vec<Disposition>>>);
 
@@ -307,7 +309,7 @@ mod tests {
         }
     }
 
-    /// A task that says of each transaction that this became of it.
+    /// A task that reports this disposition for each transaction.
     struct Says(Shelf, Option<&'static str>);
 
     impl Task for Says {
@@ -333,7 +335,7 @@ mod tests {
         }
     }
 
-    /// A source whose other side takes the lease of its only delivery back, at the first attempt to extend it.
+    /// A source whose other side takes back its only delivery at the first attempt to extend the lease.
     #[derive(Clone)]
     struct Leased {
         settled: Arc<Mutex<Vec<Disposition>>>,

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 /// Hands out a limit that other processes draw on too.
 pub(crate) trait Quota: Send + Sync + fmt::Debug {
-    /// Begins to draw for one loop; `heed` is called with each grant. When the draw is dropped, what it did not use is
+    /// Begins to draw for one loop; `on_grant` is called with each grant. When the draw is dropped, what it did not use is
     /// free for the others.
-    fn draw(&self, limit: u64, heed: Box<dyn Fn(Grant) + Send + Sync>) -> Box<dyn Draw>;
+    fn draw(&self, limit: u64, on_grant: Box<dyn Fn(Grant) + Send + Sync>) -> Box<dyn Draw>;
 }
 
 /// One loop's way to its quota.
@@ -126,7 +126,7 @@ impl Allowance {
     }
 
     /// Takes in what comes from the quota.
-    pub(crate) fn heed(&mut self, grant: Grant) {
+    pub(crate) fn apply(&mut self, grant: Grant) {
         match grant {
             Grant::More(count) => {
                 self.granted = self.granted.saturating_add(count);

@@ -16,7 +16,7 @@ fn what_was_cancelled_leaves_its_slot() {
     assert!(matches!(slots.next(&mut one, fetched, false), Next::Run));
     assert!(matches!(slots.next(&mut other, None, false), Next::Run));
     assert_eq!(slots.load().running, 2);
-    // It is aborted unless its processing says otherwise.
+    // It is aborted unless its processing sets another outcome.
     assert!(matches!(slots.next(&mut one, None, false), Next::Fetch(1)));
     assert_eq!((slots.load().running, slots.given_back()), (1, 1));
 }
