@@ -1,4 +1,4 @@
-//! The source under test: opened, fetched from, settled and closed as a run does it.
+//! Wraps the source under test: opened, fetched from, settled and closed as a run does it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,14 +35,14 @@ impl<C: Source> Opened<C> {
         if found > max { Err(format!("{found} deliveries instead of at most {max}")) } else { Ok(deliveries) }
     }
 
-    /// Fetches until there are `count`; a source may need a moment before it hands out what it has.
+    /// Fetches until there are `count` deliveries. A source may need a moment before it delivers.
     pub(super) async fn fetch_all(&self, count: usize) -> Result<Vec<Delivery>, Broken> {
         let mut all = Vec::new();
         while all.len() < count {
             let request = FetchRequest::new(count - all.len()).waiting();
             let some = self.input.fetch(&request).await.map_err(failed("not fetched"))?;
             if some.is_empty() {
-                // One that does not wait: what it has not handed out by now, it may hand out later.
+                // A source that does not wait may deliver later.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             all.extend(some);
@@ -50,7 +50,7 @@ impl<C: Source> Opened<C> {
         Ok(all)
     }
 
-    /// Fetches as a finite run does: until the first fetch that hands out nothing.
+    /// Fetches as a finite run does: until the first empty fetch.
     pub(super) async fn fetch_until_empty(&self) -> Result<Vec<Delivery>, Broken> {
         let mut all = Vec::new();
         loop {
@@ -64,14 +64,14 @@ impl<C: Source> Opened<C> {
 
     pub(super) async fn nothing_left(&self) -> Result<(), Broken> {
         let more = self.fetch(10).await?;
-        same("handed out though nothing should be left", &keys(transactions(&more))?, &Vec::new())
+        same("delivered although nothing should be left", &keys(transactions(&more))?, &Vec::new())
     }
 
     pub(super) async fn count(&self) -> Result<Option<u64>, Broken> {
         self.input.count().await.map_err(|error| format!("not counted: {error}"))
     }
 
-    /// Counts until it is as expected: what was settled may take a moment to come to the other side's count.
+    /// Counts until the result is as expected. The count of an external system may lag behind a settlement.
     pub(super) async fn comes_to(&self, what: &str, expected: u64) -> Result<(), Broken> {
         let until = Instant::now() + A_MOMENT;
         loop {
@@ -92,7 +92,7 @@ impl<C: Source> Opened<C> {
         self.input.settle(settlements).await.map_err(failed("not settled"))
     }
 
-    /// Gives everything back that was dropped, and closes.
+    /// Gives back everything that was dropped, and closes the source.
     pub(super) async fn close(self) -> Result<(), Broken> {
         self.input.settle(Vec::new()).await.map_err(failed("not given back"))?;
         self.connector.close().await.map_err(failed("not closed"))

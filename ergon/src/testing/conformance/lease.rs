@@ -37,7 +37,7 @@ async fn reports_lost<F: Fixture<Config: SourceConfig>>(fixture: &F, length: Dur
     let source = Opened::new(&config, Shard::default()).await?;
     let deliveries = source.fetch_all(1).await?;
     fixture.take_back(&config).await;
-    // An extension at a third of the length finds out; the rest is for a slow machine.
+    // The next extension, at a third of the length, finds the loss. The rest of the time is for a slow machine.
     let until = Instant::now() + length.saturating_mul(2);
     while deliveries.iter().any(|delivery| source.input.holds(delivery)) {
         if Instant::now() > until {
@@ -64,7 +64,7 @@ async fn refuses_after_loss<F: Fixture<Config: SourceConfig>>(
     let settled = first.input.settle(settlements).await;
     let refused = settled.is_err_and(|error| error.outcome(0) != ItemOutcome::Done);
     same("the settlement of a lost lease is refused", &refused, &true)?;
-    // The other worker has the transaction: the refused settlement must not have removed it.
+    // The other worker has the transaction, and the refused settlement must not have removed it.
     second.settle(again, Disposition::Requeue).await?;
     let until = Instant::now() + length.saturating_mul(2);
     let mut back = second.fetch(1).await?;

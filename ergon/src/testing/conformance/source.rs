@@ -38,12 +38,12 @@ pub(super) async fn rules<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<
         rule("is empty when there is nothing", empty_source(fixture)).await,
         rule("tells places apart", tells_places_apart(fixture)).await,
     ];
-    outcomes.extend(rules_of_abilities(fixture).await);
+    outcomes.extend(rules_of_capabilities(fixture).await);
     outcomes
 }
 
-/// The rules about what not every transport can do.
-async fn rules_of_abilities<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<Outcome> {
+/// The rules that need a capability.
+async fn rules_of_capabilities<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<Outcome> {
     let (can, mut outcomes) = (fixture.capabilities(), Vec::new());
     if can.large {
         outcomes.push(rule("carries 1 MiB", carries_large(fixture)).await);
@@ -126,7 +126,7 @@ async fn gives_back_dropped<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Re
     drop(dropped);
     source.settle(deliveries, Disposition::Ack).await?;
     let again = source.fetch_all(2).await?;
-    same("dropped, then handed out", &keys(transactions(&again))?, &expected)?;
+    same("dropped, then delivered", &keys(transactions(&again))?, &expected)?;
     source.nothing_left().await?;
     source.close().await
 }
@@ -144,7 +144,7 @@ async fn counts_redeliveries<F: Fixture<Config: SourceConfig>>(fixture: &F) -> R
     source.close().await
 }
 
-/// What must be the same whenever a transaction is handed out again.
+/// The properties that stay the same when a transaction is delivered again.
 #[derive(Debug, PartialEq)]
 struct Whole {
     id: String,
@@ -174,7 +174,7 @@ async fn redelivers_whole<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Resu
     for disposition in [Disposition::Requeue, Disposition::RetryAfter(Duration::ZERO)] {
         source.settle(deliveries, disposition).await?;
         deliveries = source.fetch_all(5).await?;
-        same("handed out again", &wholes(&deliveries, metadata)?, &expected)?;
+        same("delivered again", &wholes(&deliveries, metadata)?, &expected)?;
         let mut counts: Vec<_> = transactions(&deliveries).map(Transaction::deliveries).collect();
         counts.dedup();
         same("different counts of what was given back together", &counts.len(), &1)?;
@@ -184,11 +184,11 @@ async fn redelivers_whole<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Resu
     source.close().await
 }
 
-/// How a source ends whose deliveries are not settled.
+/// The end of a source whose deliveries are not settled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
     Closed,
-    /// Without being closed, as when its process dies.
+    /// It is dropped without being closed, as when its process dies.
     Dropped,
 }
 
@@ -208,7 +208,7 @@ async fn keeps_unsettled<F: Fixture<Config: SourceConfig>>(fixture: &F, end: End
     source.close().await
 }
 
-/// What was settled is not handed out again by a source that is opened later; the rest is.
+/// A source that is opened later does not deliver settled transactions again. It delivers the others.
 async fn remembers<F: Fixture<Config: SourceConfig>>(
     fixture: &F,
     disposition: Disposition,
@@ -223,7 +223,7 @@ async fn remembers<F: Fixture<Config: SourceConfig>>(
     source.close().await?;
     let source = Opened::new(&config, Shard::default()).await?;
     let found = source.fetch_all(12).await?;
-    same("handed out after it was opened again", &keys(transactions(&found))?, &expected)?;
+    same("delivered after it was opened again", &keys(transactions(&found))?, &expected)?;
     source.nothing_left().await?;
     source.close().await
 }
@@ -256,7 +256,7 @@ async fn counts_pending<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result
     }
     source.comes_to("pending", 5).await?;
     let mut deliveries = source.fetch_all(2).await?;
-    source.comes_to("pending while two are handed out", 3).await?;
+    source.comes_to("pending while two are delivered", 3).await?;
     let back = deliveries.split_off(1);
     source.settle(deliveries, Disposition::Ack).await?;
     source.settle(back, Disposition::Requeue).await?;
@@ -284,7 +284,7 @@ async fn finds_by_id<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<()
     source.nothing_left().await?;
     source.settle(vec![found], Disposition::Requeue).await?;
     let again = source.fetch_all(1).await?;
-    same("given back, then handed out", &keys(transactions(&again))?, &vec![key])?;
+    same("given back, then delivered", &keys(transactions(&again))?, &vec![key])?;
     source.settle(again.into_iter().chain(others).collect(), Disposition::Ack).await?;
     source.nothing_left().await?;
     same("an id that is not there is found", &find("no such id").await?.flatten().is_some(), &false)?;
@@ -304,7 +304,7 @@ async fn survives_cancelled_fetch<F: Fixture<Config: SourceConfig>>(fixture: &F)
             tokio::task::yield_now().await;
         }
     }
-    // Those that a cancelled fetch had in its hands were dropped: settling gives them back.
+    // The deliveries of a cancelled fetch were dropped. A settlement gives them back.
     source.settle(Vec::new(), Disposition::Ack).await?;
     let rest = source.fetch_all(100 - found.len()).await?;
     found.extend(rest);
