@@ -56,7 +56,7 @@ fn draw(run: &Arc<RunState>) {
     let Some((quota, limit)) = run.context.quota.as_ref().zip(run.context.policy.limit) else { return };
     let granted = Arc::downgrade(run);
     let on_grant = move |grant| {
-        granted.upgrade().into_iter().for_each(|run: Arc<RunState>| run.slots.apply_grant(grant))
+        granted.upgrade().into_iter().for_each(|run: Arc<RunState>| run.slots.apply_grant(grant));
     };
     run.slots.draw_on(|| quota.draw(limit, Box::new(on_grant)));
 }

@@ -101,7 +101,8 @@ pub struct Run {
     dropped: Mutex<Vec<TaskTracker>>,
 }
 
-/// A loop that runs. When it is dropped before its end, its deliveries are given back later.
+/// A loop that runs. When it is dropped, the deliveries that its lanes still hold are given back before the next loop
+/// starts.
 struct RunningLoop<'r> {
     run: &'r Run,
     stop: Stop,

@@ -77,8 +77,7 @@ fn make<R>(
 ) {
     let in_scope = || Scope::enter(&mut scope, || cancellable(cancelled, code));
     let called = panic::guard(|| Calls::enter(&mut calls, in_scope));
-    *result.lock().unwrap_or_else(PoisonError::into_inner) =
-        called.map_or_else(|error| Some(Err(error)), |made| made);
+    *result.lock().unwrap_or_else(PoisonError::into_inner) = called.unwrap_or_else(|error| Some(Err(error)));
 }
 
 impl<R> Drop for Call<R> {

@@ -71,7 +71,7 @@ pub(crate) struct WorkerOutput {
 
 /// Runs all workers of a program.
 pub(crate) struct Workers {
-    workers: Vec<Worker>,
+    all: Vec<Worker>,
     posts: Vec<WorkerGroup>,
     output: WorkerOutput,
     shared: Shared,
@@ -111,7 +111,7 @@ impl Workers {
             .map(|(post, index)| Worker { post: post.clone(), index, record: Arc::new(Record::new()) })
             .collect();
         Self {
-            workers,
+            all: workers,
             posts,
             output,
             shared: Shared::default(),
@@ -125,7 +125,7 @@ impl Workers {
     }
 
     fn records(&self, task: &str) -> Vec<Arc<Record>> {
-        let of_task = self.workers.iter().filter(|worker| worker.post.task == task);
+        let of_task = self.all.iter().filter(|worker| worker.post.task == task);
         of_task.map(|worker| Arc::clone(&worker.record)).collect()
     }
 
@@ -149,14 +149,14 @@ impl Workers {
 
     /// The metrics of all workers, as they reported them within the last second.
     pub(crate) fn metrics(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
-        let records: Vec<_> = self.workers.iter().map(|worker| Arc::clone(&worker.record)).collect();
+        let records: Vec<_> = self.all.iter().map(|worker| Arc::clone(&worker.record)).collect();
         move || exposition::merged(records.iter().filter_map(|record| record.metrics()))
     }
 
     /// The health of all workers.
     pub(crate) fn vitals(&self) -> impl Fn() -> Vitals + Send + Sync + 'static {
         let places: Vec<_> =
-            self.workers.iter().map(|worker| (worker.name(), Arc::clone(&worker.record))).collect();
+            self.all.iter().map(|worker| (worker.name(), Arc::clone(&worker.record))).collect();
         let drain = self.stop.drain.clone();
         move || {
             let draining = drain.is_cancelled().then(|| "draining".to_owned());
@@ -186,7 +186,7 @@ impl Workers {
     pub(crate) async fn run(&self, stopping: &Stopping) -> io::Result<Outcome> {
         let (listener, address) = address::listen()?;
         let admitting = tokio::spawn(admit(listener, self.shared.clone()));
-        let ended = join_all(self.workers.iter().map(|worker| self.keep(worker, &address, stopping))).await;
+        let ended = join_all(self.all.iter().map(|worker| self.keep(worker, &address, stopping))).await;
         admitting.abort();
         let finished = self.posts.iter().map(|post| self.finished(post, &ended)).collect();
         Ok(Outcome { finished, reason: stopping.reason(), ..Outcome::default() })
@@ -244,7 +244,7 @@ impl Workers {
     }
 
     fn finished(&self, post: &WorkerGroup, ended: &[Left]) -> Finished {
-        let of_post = self.workers.iter().zip(ended).filter(|(worker, _)| worker.post.task == post.task);
+        let of_post = self.all.iter().zip(ended).filter(|(worker, _)| worker.post.task == post.task);
         let (mut ends, mut close_errors, mut restarts) = (Vec::new(), Vec::new(), 0);
         let mut last = self.began;
         for (worker, left) in of_post {

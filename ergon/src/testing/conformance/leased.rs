@@ -116,10 +116,8 @@ impl Leased {
         {
             self.queue.remove(&token);
         }
-        match settled || self.fault == Fault::AppliesStaleSettlements {
-            true => Ok(()),
-            false => Err(ConnectorError::unknown("the lease is lost")),
-        }
+        let accepted = settled || self.fault == Fault::AppliesStaleSettlements;
+        if accepted { Ok(()) } else { Err(ConnectorError::unknown("the lease is lost")) }
     }
 }
 
