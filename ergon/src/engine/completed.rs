@@ -83,7 +83,7 @@ impl Completed {
     /// or its dead letter was not delivered.
     pub(super) fn is_given_back(&self) -> bool {
         let undelivered =
-            self.failure.as_deref().is_some_and(|failure| matches!(failure.dead_letter, DeadLetter::Refused));
+            self.failure.as_deref().is_some_and(|failure| matches!(failure.dead_letter, DeadLetter::Undelivered));
         self.outcome == Outcome::Aborted || undelivered
     }
 
