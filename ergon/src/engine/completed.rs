@@ -82,8 +82,10 @@ impl Completed {
     /// Whether the engine returned the delivery, and not its handler or policy: a stop or the end of the run cut it short,
     /// or its dead letter was not delivered.
     pub(super) fn is_given_back(&self) -> bool {
-        let undelivered =
-            self.failure.as_deref().is_some_and(|failure| matches!(failure.dead_letter, DeadLetter::Undelivered));
+        let undelivered = self
+            .failure
+            .as_deref()
+            .is_some_and(|failure| matches!(failure.dead_letter, DeadLetter::Undelivered));
         self.outcome == Outcome::Aborted || undelivered
     }
 

@@ -111,8 +111,10 @@ impl Record {
 
     /// Makes a row of text cells. Each cell is read as the type of the task's field: `"2"` becomes a number for a
     /// `u32`, an empty cell `None` for an `Option`. A number that is not finite (`NaN`, `inf`, `1e400`) is refused.
-    pub fn text(names: Arc<[String]>, cells: Vec<String>) -> Self {
-        Self::of_text(names, cells.iter().map(String::as_str).collect())
+    pub fn text<C: AsRef<str>>(names: Arc<[String]>, cells: impl IntoIterator<Item = C>) -> Self {
+        let mut text = TextCells::default();
+        cells.into_iter().for_each(|cell| text.push(cell.as_ref()));
+        Self::of_text(names, text)
     }
 
     /// The same, of cells that are in one text.

@@ -84,7 +84,8 @@ impl Consumer for CopyLines {
 /// Adds numbers to the file that a variable of the environment names, if it names one.
 fn note(variable: &str, numbers: impl IntoIterator<Item = u32>) -> std::io::Result<()> {
     let Some(path) = std::env::var_os(variable) else { return Ok(()) };
-    let text: String = numbers.into_iter().map(|n| format!("{n}\n")).collect();
+    let lines: Vec<String> = numbers.into_iter().map(|n| format!("{n}\n")).collect();
+    let text = lines.concat();
     std::fs::File::options().create(true).append(true).open(path)?.write_all(text.as_bytes())
 }
 

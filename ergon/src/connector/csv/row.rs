@@ -277,7 +277,7 @@ mod tests {
             r#"{"a": 1, "a": 2}"#,
             r#"{"a": 1, "b": 18446744073709551616}"#,
             r#"{"a": 1, "b": 2} 3"#,
-            r#"[1, 2]"#,
+            r"[1, 2]",
         ] {
             assert!(!write_json(json.as_bytes(), &names, style, &mut Vec::new()), "{json}");
         }
