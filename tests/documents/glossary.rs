@@ -45,7 +45,9 @@ fn paths(folder: &Path) -> Vec<String> {
 
 /// Returns the files and folders that a page names in code and that are not among the paths.
 fn missing<'p>(page: &'p str, paths: &[String]) -> BTreeSet<&'p str> {
-    let is_path = |code: &&str| code.ends_with(".rs") || code.ends_with('/');
+    let is_path = |code: &&str| {
+        Path::new(code).extension().is_some_and(|extension| extension == "rs") || code.ends_with('/')
+    };
     let named = page.lines().filter(|line| !line.starts_with("```")).flat_map(|line| enclosed(line, "`"));
     let is_missing = |name: &&str| !paths.iter().any(|path| path.ends_with(&format!("/{name}")));
     named.filter(is_path).filter(is_missing).collect()
