@@ -106,7 +106,7 @@ pub(super) fn build(config: TaskConfig) -> Result<Built, Error> {
 ///
 /// running.abort();
 /// let report = running.wait().await?;
-/// assert_eq!((report.tally.succeeded, report.tally.requeued), (1, 1));
+/// assert_eq!((report.tally.succeeded, report.tally.given_back), (1, 1));
 /// assert_eq!(input.waiting(), ["b"]);
 /// # Ok::<(), ergon::Error>(()) }).unwrap();
 /// ```

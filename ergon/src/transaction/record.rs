@@ -27,7 +27,7 @@ use super::{ContentType, Text};
 /// let line: Line = Payload::record(typed).decode()?;
 /// assert_eq!((line.sku.as_str(), line.quantity), ("A-1", 2));
 ///
-/// let text = Record::text(names, vec!["A-1".into(), "2".into()]);
+/// let text = Record::text(names, ["A-1", "2"]);
 /// assert_eq!(Payload::record(text).decode::<Line>()?.quantity, 2);
 /// # Ok::<(), ergon::transaction::DecodeError>(())
 /// ```

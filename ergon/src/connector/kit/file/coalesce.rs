@@ -309,6 +309,8 @@ impl<E: Encoder> Drop for Leader<'_, E> {
                 drop(state);
                 Turn { file: self.0, open: Some(open) }.go_on();
             }
+            // A flush took the file first. Its turn writes what waits, or starts another leader.
+            Slot::Busy => {}
             other => {
                 state.slot = other;
                 for waiting in state.waiting.drain(..) {
@@ -608,6 +610,24 @@ mod tests {
         second.await.unwrap();
         assert_eq!(sorted(&path(&folder)), [2], "what was given up is dispatched again");
         out.dispatch(of(4)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_dispatch_that_waits_while_a_flush_has_the_file_is_written_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        out.push(&of(1), 10).unwrap().unwrap();
+        let dispatch = begun(&out, 2);
+        let Slot::Idle(open) = std::mem::replace(&mut out.state().slot, Slot::Busy) else { unreachable!() };
+        let mut flush = Turn { file: &out, open: Some(open) };
+        // The dispatch leads, and finds the file taken.
+        let mut dispatch = dispatch;
+        let polled = dispatch.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(polled, Poll::Pending), "{polled:?}");
+        flush.open.as_mut().unwrap().flush().unwrap();
+        drop(flush);
+        dispatch.await.unwrap();
+        assert_eq!(sorted(&path(&folder)), [1, 2]);
     }
 
     #[tokio::test]
