@@ -69,7 +69,7 @@ enum State<'a> {
     },
     /// In the buffer of the sink, or refused by it.
     Buffered(Sending, Option<ConnectorError>),
-    /// In its own call.
+    /// In a call of its own, past any batcher.
     Alone(Sending, BoxFuture<'a, Result<(), ConnectorError>>),
     /// In a call with others.
     Batched(Sending, Added<TransactionError>),
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::connector::{Connector, Context as Slot, Sink};
 
-    /// Counts what it takes.
+    /// Counts the transactions that it accepts.
     #[derive(Default)]
     struct Counting(AtomicUsize);
 

@@ -35,8 +35,9 @@ impl Endpoint {
         Self { file: true, ..Self::new(name) }
     }
 
-    /// Whether both endpoints are the same file, through links too. A file that does not exist yet equals no other.
-    /// Neither file is opened, because opening a named pipe would wait for its other end or lose data.
+    /// Whether both endpoints are the same file, also if a path leads through links. A file that does not exist yet
+    /// equals no other file. Neither file is opened, because opening a named pipe would wait for its other end or lose
+    /// data.
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {
         self.file && other.file && (self == other || linked(&self.name, &other.name))
     }

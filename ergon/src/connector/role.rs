@@ -201,7 +201,7 @@ pub trait Source: Connector {
     ///
     /// # Cancel safety
     /// Must be cancel safe: the engine drops the future at a time limit or a stop. A later fetch must return the
-    /// deliveries that the external system has handed over by then. Dropping a [`Delivery`] gives it back.
+    /// deliveries that the external system has delivered by then. Dropping a [`Delivery`] gives it back.
     fn fetch(
         &self,
         request: &FetchRequest,

@@ -1,4 +1,4 @@
-//! Shares of the work of several workers.
+//! The share of the work that belongs to one of several workers.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};

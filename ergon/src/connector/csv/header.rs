@@ -84,7 +84,7 @@ fn separator(line: &[u8]) -> Option<u8> {
     }
 }
 
-/// Says whether a byte can separate cells.
+/// Returns whether a byte can separate cells.
 pub(super) fn delimits(byte: u8) -> bool {
     byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0)
 }
@@ -136,7 +136,7 @@ pub(super) fn names(
     Ok(names)
 }
 
-/// Describes a flaw in words.
+/// Describes a violation of the rules of quoting, for an error message.
 pub(super) const fn words(flaw: Flaw) -> &'static str {
     match flaw.what {
         What::TextAfterQuote => "text after a closing quote",

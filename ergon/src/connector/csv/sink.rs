@@ -71,7 +71,7 @@ impl Encoder for RecordEncoder {
 }
 
 impl RecordEncoder {
-    /// Learns the columns of the file, or writes these names as its header if the file is empty.
+    /// Reads the columns of the file, or writes these names as its header if the file is empty.
     fn decide_on(
         &mut self,
         names: Vec<String>,

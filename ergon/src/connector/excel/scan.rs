@@ -49,7 +49,7 @@ impl<'a> Scan<'a> {
         Self { xml, buffer: Vec::with_capacity(1024), row: 1, column: 0, cell: Facts::default() }
     }
 
-    /// Returns the next cell; none at the end of the sheet, and where the file cannot be read further.
+    /// Returns the next cell; `None` at the end of the sheet, and where the file cannot be read further.
     pub(super) fn next(&mut self) -> Option<&Facts> {
         loop {
             self.buffer.clear();

@@ -1,4 +1,4 @@
-//! Tracks the settled positions of a log.
+//! Tracks the settled positions of a log, to find the position up to which a source may commit.
 
 use std::collections::VecDeque;
 use std::ops::Range;

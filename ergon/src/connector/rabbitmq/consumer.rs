@@ -285,7 +285,8 @@ impl Consuming {
     /// received it, if there is one.
     pub(super) async fn settle(&self, told: &[(u64, Verdict)]) -> Vec<Option<String>> {
         if told.len() < MANY && self.is_busy(told.len()) {
-            // Transactions that finish during the wait go into the next call, in one acknowledgement.
+            // The engine makes one settling call at a time, so the transactions that finish during the wait share the
+            // next call and its acknowledgement.
             sleep(TOGETHER).await;
         }
         let (mut sending, step_of) = self.begin(told);

@@ -123,7 +123,7 @@ fn key_of(name: &str) -> String {
     if taken { format!("{}{name}", key::HEADER) } else { name.to_owned() }
 }
 
-/// Returns the header of a metadata key; none for other metadata.
+/// Returns the header of a metadata key; `None` for other metadata.
 fn header_of(name: &str) -> Option<&str> {
     let header = name.strip_prefix(key::HEADER).or_else(|| (!name.starts_with("amqp.")).then_some(name));
     header.filter(|header| !is_the_brokers(header))

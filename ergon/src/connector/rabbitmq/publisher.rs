@@ -329,7 +329,7 @@ impl Publisher {
     }
 
     fn settle(&mut self, item: &Item, error: Option<ConnectorError>) {
-        // A missing batch was abandoned at its deadline.
+        // The batch is missing if it was ended at its deadline.
         let Some(batch) = self.batches.get_mut(&item.batch) else { return };
         if let Some(settled) = batch.settled.get_mut(item.index).filter(|settled| !**settled) {
             *settled = true;
@@ -351,7 +351,7 @@ impl Publisher {
         let _ = batch.request.done.send(Outcome::Settled(batch.failed));
     }
 
-    /// Abandons the batches whose deadline has passed.
+    /// Ends the batches whose deadline has passed.
     fn expire(&mut self, now: Instant) {
         while let Some((_, batch)) = self.deadlines.front().copied().filter(|(deadline, _)| *deadline <= now)
         {

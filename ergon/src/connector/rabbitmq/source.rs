@@ -1,4 +1,4 @@
-//! Fetches from queues and settles the deliveries.
+//! The source side of RabbitMQ: fetches from queues, and settles deliveries over the channel that delivered them.
 
 use std::time::Duration;
 
