@@ -424,7 +424,8 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// Decodes again to find the field that does not fit. Only failures pay for tracking the path.
+/// Decodes again to find the field that does not fit. Decoding tracks the path only after a failure, because tracking
+/// is slow.
 fn explain<'de, D, T>(content: D) -> Result<T, DecodeError>
 where
     D: Deserializer<'de>,

@@ -117,7 +117,7 @@ impl Record {
         Self::of_text(names, text)
     }
 
-    /// The same, of cells that are in one text.
+    /// Makes the same row from cells that follow each other in one text.
     pub(crate) fn of_text(names: Arc<[String]>, cells: TextCells) -> Self {
         Self { names, cells: Cells::Text(cells) }
     }
