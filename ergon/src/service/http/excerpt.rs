@@ -1,4 +1,5 @@
-//! The beginning of a body for error messages, without secrets.
+//! The beginning of a body, for error messages. A server may repeat a secret in its answer, so the excerpt replaces
+//! secrets.
 
 use std::cmp::Reverse;
 use std::sync::Arc;

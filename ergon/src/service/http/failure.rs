@@ -1,4 +1,5 @@
-//! The errors of requests: message, kind and hint.
+//! Makes the errors of requests, with message, kind and hint. All are in one place, so that none of them shows a
+//! secret.
 
 use std::error::Error as StdError;
 use std::io;
@@ -105,8 +106,8 @@ fn is_untrusted(error: &(dyn StdError + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }
 
-/// The causes of a client's error in one line. The error itself is left out, because it repeats our message and shows
-/// the URL.
+/// The causes of an error of the HTTP client, in one line. The error itself is left out, because it repeats our message
+/// and shows the URL.
 fn cause(error: &reqwest::Error) -> String {
     let mut causes: Vec<String> = Vec::new();
     for cause in chain(error).skip(1).map(ToString::to_string) {

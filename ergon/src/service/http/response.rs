@@ -1,4 +1,4 @@
-//! Answers: whole, or piece by piece.
+//! The answers to requests: a whole body in memory, or a stream of pieces without a limit of size.
 
 use std::fmt;
 use std::pin::Pin;

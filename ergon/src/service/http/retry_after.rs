@@ -1,4 +1,4 @@
-//! The server's own wait before the next attempt: `Retry-After`.
+//! Reads `Retry-After`: the wait that a server asks for before the next attempt.
 
 use std::time::{Duration, SystemTime};
 
