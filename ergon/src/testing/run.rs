@@ -1,4 +1,4 @@
-//! Runs a wired task inside a test.
+//! Runs a wired task inside a test: to its end, or as a running task that the test observes and stops.
 
 use tokio::task::JoinHandle;
 
