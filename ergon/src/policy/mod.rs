@@ -1,4 +1,5 @@
-//! Retries, time limits, concurrency: plain data that the engine follows.
+//! The policies of a task: retries, time limits and concurrency, as plain data that the engine follows. Each layer of
+//! the configuration replaces values of the layers before it.
 //!
 //! | layer, each over the layers before it | example |
 //! |---|---|

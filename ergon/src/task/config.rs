@@ -1,4 +1,5 @@
-//! Holds a task with its wiring: the input of the runner.
+//! The config of a task: its wiring, its policies and the function that builds it. The runner gets this value, so it
+//! does not need the type of the task.
 
 use std::fmt;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ pub(crate) struct Outline {
 }
 
 impl Outline {
-    /// Says whether the attribute sets a key, or the whole step that the key belongs to.
+    /// Returns whether the attribute sets a key, or the whole step that the key belongs to.
     pub(crate) fn gives(&self, key: &str) -> bool {
         let begins = |given: &&&str| {
             key.strip_prefix(**given).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

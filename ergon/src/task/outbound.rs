@@ -1,4 +1,4 @@
-//! Defines the output of a hybrid's consumer, which its producer receives.
+//! The output of a hybrid's consumer: the list of transactions that its producer receives.
 
 use crate::transaction::Transaction;
 
@@ -31,8 +31,7 @@ impl<T: AsRef<[Transaction]> + ?Sized> Outbound for T {
     }
 }
 
-// A transaction is a list of one. As a second impl, it also makes the error of the compiler name this trait and not
-// `AsRef`.
+// A transaction is a list of one. Because this is a second impl, the compiler's error names this trait and not `AsRef`.
 impl Outbound for Transaction {
     fn transactions(&self) -> &[Transaction] {
         std::slice::from_ref(self)

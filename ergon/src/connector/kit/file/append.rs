@@ -545,7 +545,7 @@ mod tests {
             });
         }
         assert_eq!(batch.whole(6), 4);
-        // What the system does when the disk is full after six bytes: "one\n" and half of "two\n".
+        // The state after a disk that is full after six bytes: "one\n" and half of "two\n".
         let error = file.stopped(&mut batch, 6, io::ErrorKind::StorageFull.into());
         let fates: Vec<_> = (0..4).map(|index| error.outcome(index)).collect();
         assert_eq!(
@@ -561,7 +561,7 @@ mod tests {
         for (left, kept) in
             [("A-1,100\nA-2,1", "a\nA-1,100\n"), ("A-1,1", "a\n"), ("A-1,100\nA-2,1others", "")]
         {
-            // What the system does when the disk is full in the midst of a line.
+            // The state after a disk that is full in the middle of a line.
             std::fs::write(&path, format!("a\n{left}")).unwrap();
             let file = AppendFile::open(&path, MODE).await.unwrap();
             let written = left.trim_end_matches("others").len();
@@ -590,7 +590,7 @@ mod tests {
     async fn a_writer_waits_for_the_end_of_anothers_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        // Another process in the midst of a write.
+        // Another process in the middle of a write.
         let mut other = File::options().append(true).create(true).open(&path).unwrap();
         lock::lock_for_write(&other).unwrap();
         other.write_all(b"1,\"x").unwrap();

@@ -276,7 +276,7 @@ mod tests {
         second.start().unwrap();
         third.start().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
-        // Now there is something to lose.
+        // From here on, the file has content that a second sink could erase.
         assert!(matches!(Claim::new(&file, identity, Wish::Empty), Err(Refused::Taken)));
         assert!(matches!(Claim::new(&file, identity, Wish::Alone), Err(Refused::Taken)));
         Claim::new(&file, identity, Wish::Append).unwrap();
