@@ -13,7 +13,7 @@ use crate::parse::{Entry, Value, entries, in_type};
 
 const KEYS: [&str; 3] = ["name", "policy", "crate"];
 
-/// Makes the model of a function; none if its return type is the mistake.
+/// Makes the model of a function; `None` if its return type is the mistake.
 pub(crate) fn run_fn(attribute: TokenStream, mut function: ItemFn, problems: &mut Problems) -> Option<RunFn> {
     let (own, keys): (Vec<_>, Vec<_>) =
         entries(attribute, problems).into_iter().partition(|entry| KEYS.iter().any(|key| entry.key == key));
@@ -130,7 +130,7 @@ fn arguments(function: &mut ItemFn, problems: &mut Problems) -> Vec<Argument> {
                     problems.at(&typed.ty, message);
                 }
                 (Pat::Ident(pat), _) if pat.by_ref.is_none() && pat.subpat.is_none() => {
-                    // Each attempt may change its copy; the function itself does not change the argument.
+                    // The `mut` of an argument moves to the copy of each attempt, because only an attempt changes it.
                     let mutability = pat.mutability.take();
                     let place = typed.ty.span();
                     names.push(Argument { name: pat.ident.clone(), mutability, place });
