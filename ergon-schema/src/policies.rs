@@ -1,10 +1,10 @@
-//! Declares every policy key, once.
+//! Declares every policy key, once. Structs, defaults, checks and documentation are made from these rows.
 //!
 //! A row has the form `roles key: (kind) = default => { words }`:
 //!
 //! - The kind is the type of the key's values, with the rules for them.
-//! - The words are the meaning (one for both roles, or one for each role), the text for a default that has no value, and
-//!   the option of `run` that sets the key.
+//! - The words are the meaning (one for both roles, or one for each role), the text for a default that has no value,
+//!   and the option of `run` that sets the key.
 
 use crate::key::{Bound, Key, Kind, RunOption, SlotUse, Word, given};
 
