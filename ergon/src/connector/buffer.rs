@@ -88,7 +88,7 @@ pub trait SinkBuffer: Send + Sync {
     /// number. Returns `None` if the sink does not buffer now: the engine then dispatches the transactions.
     ///
     /// # Errors
-    /// As of [`Sink::dispatch`](super::Sink::dispatch): the transactions that the sink cannot take.
+    /// The errors of [`Sink::dispatch`](super::Sink::dispatch), for the transactions that the sink cannot accept.
     fn push(&self, transactions: &[Transaction], first: u64) -> Option<Result<(), ConnectorError>>;
 
     /// Writes all transactions of the buffer to the external system, in their order.
@@ -153,7 +153,7 @@ impl Lost {
 pub(crate) struct Buffers(Arc<[Arc<dyn MayBuffer>]>);
 
 impl Buffers {
-    /// Selects the sinks that have a buffer; `None` if no sink has one.
+    /// Selects the sinks that have a buffer; `None` if no sink has a buffer.
     pub(super) fn of(sinks: impl Iterator<Item = Arc<dyn MayBuffer>>) -> Option<Self> {
         let sinks: Arc<[_]> = sinks.filter(|sink| sink.buffer().is_some()).collect();
         (!sinks.is_empty()).then_some(Self(sinks))

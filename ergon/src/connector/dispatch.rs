@@ -69,9 +69,9 @@ enum State<'a> {
     },
     /// In the buffer of the sink, or refused by it.
     Buffered(Sending, Option<ConnectorError>),
-    /// In a call of its own, past any batcher.
+    /// In a separate call to the sink.
     Alone(Sending, BoxFuture<'a, Result<(), ConnectorError>>),
-    /// In a call with others.
+    /// In a call together with other dispatches.
     Batched(Sending, Added<TransactionError>),
     Over,
 }

@@ -48,10 +48,10 @@ pub(crate) struct Outline {
     pub(crate) services: Vec<(&'static str, &'static str)>,
     /// The form of the task's code: `async`, `blocking` or `execute`.
     pub(crate) form: Form,
-    /// The number of worker processes: the current one, and the one of the attribute.
+    /// The number of worker processes: the current number, and the number in the attribute.
     pub(crate) workers: u32,
     pub(crate) attribute_workers: u32,
-    /// The policies: the current ones, and those of the attribute.
+    /// The policies: the current policies, and the policies of the attribute.
     pub(crate) policies: Policies,
     pub(crate) attribute: Policies,
     /// The keys that the attribute sets, with dots: `consumer.process.max_attempts`.

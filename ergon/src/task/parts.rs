@@ -18,7 +18,7 @@ use crate::transaction::panic::caught;
 
 /// Builds the connectors and services of one task, and keeps them, so that the runner can open and close them.
 ///
-/// The code that `#[ergon::task]` generates calls one method for each field. A method returns none for a part that
+/// The code that `#[ergon::task]` generates calls one method for each field. A method returns `None` for a part that
 /// cannot be built, and keeps the error, so that the runner reports every such part.
 pub struct Parts {
     task: &'static str,

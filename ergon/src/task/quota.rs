@@ -27,7 +27,7 @@ pub(crate) trait Draw: Send + Sync + fmt::Debug {
     /// Queues a claim without waiting. Claims are sent in their order.
     fn claim(&self, claim: Claim) -> Mark;
 
-    /// Sends as much of the claims as the other side takes now. The rest is sent with a later claim or report.
+    /// Sends as many claims as the receiver accepts now. The other claims are sent with a later claim or report.
     fn send(&self);
 
     /// Waits until all claims up to this mark have left the process, so that they count even if the process dies then.

@@ -151,7 +151,7 @@ impl Running {
     }
 }
 
-/// The first of some problems. There is always one.
+/// The first problem of a list that is not empty.
 pub(super) fn first(problems: Vec<Error>) -> Error {
     let first = problems.into_iter().next();
     first.unwrap_or_else(|| Error::new(ErrorKind::Connector, "the task could not be opened"))

@@ -16,7 +16,7 @@ pub(super) struct Header {
     pub(super) begins: usize,
     /// The number of that line, counted from 1.
     pub(super) line: u64,
-    /// The first record from that line on, if there is one. Its places count from the front of the file.
+    /// The first record from that line on, if the file has such a record. Its places count from the start of the file.
     pub(super) first: Option<Found>,
     /// Whether the file names its delimiter.
     pub(super) names_delimiter: bool,

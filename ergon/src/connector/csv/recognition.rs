@@ -104,7 +104,7 @@ fn header_among(rows: &[Row]) -> Option<&Row> {
         let row = rows.iter().skip(1).find(is_header)?;
         return (first.names() == 0 || !row.has_number()).then_some(row);
     }
-    // If there is only one other record, that record is more likely wrong, unless the first is a single text.
+    // With only one other record, that record is more likely wrong than the header, unless the header is a single text.
     let fits = first.width > 1 && rows.iter().skip(1).any(|row| row.width == first.width);
     if fits || (rows.len() == 2 && first.width > 1) {
         return None;

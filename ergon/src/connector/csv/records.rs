@@ -125,7 +125,7 @@ impl<'a> Records<'a> {
         })
     }
 
-    /// The delimiter in force: that of the config, or the one that the file names in a line `sep=;`.
+    /// The delimiter in force: the delimiter of the config, or the delimiter that the file names in a line `sep=;`.
     pub(super) fn delimiter(&self) -> u8 {
         self.form.syntax.delimiter
     }
@@ -362,7 +362,8 @@ impl Parser for Records<'_> {
 }
 
 impl Line {
-    /// Sets the reason why the record cannot be decoded, unless it has one already; keeps its bytes, if there are any.
+    /// Sets the reason why the record cannot be decoded, unless a reason is set already. Keeps the bytes, if the caller
+    /// has them.
     fn refuse(&mut self, what: String, raw: Option<&[u8]>) {
         let broken = self.broken.get_or_insert(Broken { what, place: None, raw: None });
         if let (None, Some(raw)) = (&broken.raw, raw) {

@@ -18,7 +18,7 @@ pub(super) struct Form {
     pub(super) columns: Option<usize>,
 }
 
-/// A record, or the rest of a damaged one.
+/// A record, or the rest of a damaged record.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) begins: usize,
@@ -58,7 +58,7 @@ pub(super) struct Bounds {
     pub(super) ahead: Ahead,
 }
 
-/// Whether a record of several lines is accepted only after a look at the record that follows it.
+/// Whether the search checks the following record before it accepts a record of several lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ahead {
     Yes,

@@ -1,4 +1,4 @@
-//! Writes transactions to a file, one in each record.
+//! The sink side of a CSV file: encodes each transaction as a record under the columns of the file.
 
 use std::fs::File;
 use std::io;

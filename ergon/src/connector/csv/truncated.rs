@@ -8,8 +8,8 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use crate::connector::kit::file::{Ending, Tail};
 
-/// Finds out how the last record of the file ends. It is half a record if the file ends within its quotes, or if it has
-/// fewer cells than the first record. Any other record counts as whole.
+/// Finds out how the last record of the file ends. The record is incomplete if the file ends within its quotes, or if
+/// it has fewer cells than the first record. Any other record counts as complete.
 ///
 /// # Errors
 /// The end of the file is ambiguous. An incomplete record of more than `max` bytes most likely has an open quote, and

@@ -58,7 +58,7 @@ pub(super) enum Look {
 /// Receives a cell: its row counted from 1, its column counted from 0, and its content.
 pub(super) type Visit<'a> = &'a mut dyn FnMut(u32, u32, Cell) -> Result<(), ConnectorError>;
 
-/// Reads the workbook, and passes its cells to `visit` in order. Returns none if there is no workbook.
+/// Reads the workbook, and passes its cells to `visit` in order. Returns `None` if the path has no workbook.
 ///
 /// # Errors
 /// The workbook cannot be read, or it has content that cannot be written again.

@@ -17,10 +17,10 @@ use super::workbook::Workbook;
 use super::{DateFormat, error};
 use crate::connector::ConnectorError;
 
-/// The limit of cells that are looked at before they are taken.
+/// The limit of cells that a caller can look at before it consumes them.
 const MOST_AHEAD: usize = 1 << 16;
 
-/// A cell that has a value, or should have one.
+/// A cell that has a value, or a value that cannot be read.
 #[derive(Debug)]
 pub(super) struct Cell {
     /// The row, counted from 1.

@@ -103,7 +103,8 @@ struct Letter<'a> {
 /// The dead letters that were sent back.
 struct Replayed {
     path: PathBuf,
-    /// Locked by a process that sends dead letters back, so that no other process sends the same ones at the same time.
+    /// Locked by a process that sends dead letters back, so that no other process sends the same dead letters at the
+    /// same time.
     file: Option<File>,
     /// By line and content, because a file that was emptied has other dead letters on its lines.
     letters: HashSet<(u64, String)>,

@@ -9,8 +9,8 @@ use crate::connector::kit::file::{Ending, Tail};
 /// The number of bytes in one read during the search for the last line end.
 const PIECE: u64 = 64 << 10;
 
-/// Finds out how a file of JSON lines ends. It ends with half a line if the start of a JSON text follows the last line
-/// end. A number may be whole, so it stays. Text that is not JSON stays, because another program wrote it.
+/// Finds out how a file of JSON lines ends. The last line is incomplete if it is the start of a JSON text. A number may
+/// be complete, so it stays. Text that is not JSON stays, because another program wrote it.
 ///
 /// # Errors
 /// The error of reading the file.

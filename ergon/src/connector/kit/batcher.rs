@@ -237,7 +237,7 @@ impl<C: Call<T>, T: Send + 'static> Drop for Calling<C, T> {
             let mut state = self.0.state();
             state.calls = state.calls.saturating_sub(1);
             if state.calls == 0 {
-                // No task is left that takes the waiting items, so their callers get an error.
+                // No task is left that would pass on the waiting items, so their callers get an error.
                 state.waiting.clear();
             }
         }

@@ -24,11 +24,11 @@ pub const BACKOFF: RetryPolicy = RetryPolicy {
 };
 
 /// The age above which a session counts as healthy: after its loss, the waits start again with the shortest one. A
-/// session that is lost sooner may be lost again, so its loss counts as a failure.
+/// session that is lost sooner is likely to be lost again, so its loss counts as a failure and the waits grow.
 const GOOD: Duration = Duration::from_secs(5);
 
-/// The number of permanent errors in a row that end a link that was connected before. A single one does not, because a
-/// server that restarts may refuse a connection that it accepts a moment later.
+/// The number of permanent errors in a row that end a link that was connected before. A single error does not, because
+/// a server that restarts may refuse a connection that it accepts a moment later.
 const REFUSALS: u32 = 5;
 
 /// One connection with everything that ends with it: channels, subscriptions, unacknowledged deliveries.

@@ -1,4 +1,4 @@
-//! Connects to the broker within a deadline, and reads its address once.
+//! Connects to the broker within a deadline, and parses its address.
 //!
 //! An address is shown without its password. A connection to a broker that no longer answers is cut.
 
@@ -157,7 +157,7 @@ impl fmt::Debug for Address {
 /// The time limit for closing a connection that is no longer used.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// The values that a connection needs.
+/// The values that are needed to connect.
 #[derive(Clone)]
 pub(super) struct Dial {
     pub(super) address: Address,
@@ -202,7 +202,7 @@ impl Dial {
             Ok(Ok(connection)) => Ok(Wire { connection: Arc::new(connection), socket }),
             Ok(Err(error)) => Err(self.failed(&error)),
             Err(_) => {
-                // This ends the client's thread, which would wait for an answer for ever.
+                // Shutting the socket ends the client's thread, which would otherwise wait for an answer without end.
                 socket.shut();
                 Err(self.failed(&io::Error::from(io::ErrorKind::TimedOut).into()))
             }
@@ -329,7 +329,7 @@ impl Wire {
 }
 
 async fn leave(connection: &Connection, within: Duration) {
-    // A broker that does not answer is left without a graceful close.
+    // If the broker does not answer, the connection ends without a graceful close.
     let _ = timeout(within, connection.close(200, "bye".into())).await;
 }
 

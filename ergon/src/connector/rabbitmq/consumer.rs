@@ -32,8 +32,8 @@ use crate::connector::{ConnectorError, Delivery, Direction, FetchRequest, Shard}
 /// The time limit for sending an acknowledgement.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
-/// The time that acknowledgements wait for others while many deliveries are unsettled, because each acknowledgement
-/// costs the broker work.
+/// The time that an acknowledgement waits for others while many deliveries are unsettled. Fewer acknowledgements save
+/// the broker work.
 const TOGETHER: Duration = Duration::from_millis(1);
 
 /// The number of unsettled deliveries above which acknowledgements wait, and the number of acknowledgements that
@@ -44,7 +44,7 @@ const MANY: usize = 64;
 /// fetch asks again.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
 
-/// The least prefetch of a further consumer.
+/// The lowest prefetch of a further consumer.
 const LEAST: usize = 16;
 
 /// Makes the sessions that consume.
@@ -199,7 +199,7 @@ impl Consuming {
     /// broker has sent to it.
     pub(super) async fn count(&self, shard: Shard) -> Result<u64, Lost> {
         let ready = shard.share(self.ready().await?);
-        // A fetch that holds the lock waits because nothing has arrived.
+        // If a fetch holds the lock, it waits because nothing has arrived.
         let Ok(mut consumers) = self.consumers.try_lock() else { return Ok(ready) };
         self.has_arrived(&mut consumers);
         Ok(ready + consumers.waiting.len() as u64)
@@ -241,7 +241,7 @@ impl Consuming {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Vec<Delivery>, Lost>> {
         while consumers.waiting.len() < max && self.take(consumers, cx) {}
-        // The broker delivers the messages of a lost connection again over the next one.
+        // The connection is lost. The broker delivers its messages again over the next connection.
         if self.pulse.is_over() {
             return Poll::Ready(Err(Lost));
         }
@@ -394,7 +394,8 @@ impl Consuming {
         self.widening.waiting.store(waiting, Ordering::Relaxed);
         if self.prefetch > 0 {
             let session = Arc::clone(self);
-            // A separate task does this, because a cancelled call would leave a consumer without a fetch.
+            // A separate task opens the consumers, because a cancelled call would leave a consumer whose messages no
+            // fetch returns.
             tokio::spawn(async move { session.make_room().await });
         }
     }
@@ -406,7 +407,7 @@ impl Consuming {
             self.narrow().await;
             *room = 0;
         }
-        // The remaining limit is enough while less than half of it is used.
+        // While waiting messages use less than half of the limit, no further consumer is needed.
         while waiting * 2 > usize::from(self.prefetch) + *room && self.is_up() {
             let more = u16::try_from((*room).max(LEAST)).unwrap_or(u16::MAX);
             if let Err(error) = self.consume_once_more(more).await {

@@ -32,7 +32,7 @@ pub(super) fn delivery(message: Message, queue: &Arc<str>, epoch: u64, decode: D
     if redelivered {
         metadata.insert(key::REDELIVERED, true);
     }
-    // The transaction does not distinguish such a correlation id from a missing one.
+    // The transaction does not distinguish such a correlation id from a missing id, so the metadata keep it.
     if let Some(own) = own.filter(|own| correlation.as_ref() != Some(own) || *own == id) {
         metadata.insert(key::CORRELATION_ID, own);
     }

@@ -6,9 +6,9 @@
 //! messages can be in flight.
 //!
 //! Consuming and publishing have separate connections, because a broker with a memory alarm stops reading connections
-//! that publish, and acknowledgements on such a connection would not arrive. A lost connection is restored without
-//! end, with growing waits. The receipts of a lost connection are void, and the broker redelivers every message that
-//! it has no acknowledgement for.
+//! that publish, and acknowledgements on such a connection would not arrive. The connector restores a lost connection
+//! without a limit of attempts, with growing waits. The receipts of a lost connection are void, and the broker
+//! redelivers every message without an acknowledgement.
 //!
 //! ```no_run
 //! use ergon::connector::rabbitmq::RabbitMqConfig;
@@ -242,7 +242,7 @@ impl Connector for RabbitMq {
         } else {
             Capabilities::none()
         };
-        // Both report a missing queue themselves.
+        // Both capabilities are always offered, because they report a missing queue themselves.
         offered.dead_letters(self).redrive(self)
     }
 }

@@ -1,5 +1,5 @@
 //! Publishes in one session: one channel with confirms, and one task that pipelines all messages on it. Each message
-//! is confirmed or returned, and none is forgotten.
+//! gets an outcome, so no dispatch waits without end.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -420,7 +420,7 @@ fn next_ready<F: Future>(in_flight: &mut FuturesUnordered<F>, woken: &Arc<Woken>
     loop {
         match in_flight.poll_next_unpin(&mut Context::from_waker(&waker)) {
             Poll::Ready(next) => return next,
-            // `FuturesUnordered` pauses at times although more is ready, and then wakes its caller.
+            // `FuturesUnordered` sometimes returns pending although more confirms are ready, and then wakes its caller.
             Poll::Pending if woken.0.swap(false, Ordering::AcqRel) => (),
             Poll::Pending => return None,
         }

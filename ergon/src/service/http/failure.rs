@@ -14,7 +14,7 @@ use super::{HttpError, HttpErrorKind};
 use crate::policy::duration::display;
 use crate::settings::ByteSize;
 
-/// The error of a request without an answer, or with only a part of one.
+/// The error of a request without an answer, or with an incomplete answer.
 pub(super) fn unanswered(asked: &Asked, error: &reqwest::Error) -> HttpError {
     let cause = cause(error);
     if error.is_connect() {
@@ -41,7 +41,7 @@ pub(super) fn late(asked: &str, limit: Duration) -> HttpError {
         .with_hint("`timeout` sets the limit")
 }
 
-/// The error of a status that is no success.
+/// The error of a status that is not a success.
 pub(super) fn status(asked: &Asked, status: StatusCode, excerpt: &str) -> HttpError {
     let mut message = format!("{asked} answered {status}");
     if !excerpt.is_empty() {

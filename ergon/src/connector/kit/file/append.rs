@@ -1,4 +1,5 @@
-//! Appends whole lines to a file, so that no reader sees half a line and no line is reported that is not in the file.
+//! Appends complete lines to a file. No reader sees a part of a line, and no dispatch succeeds whose lines are not in
+//! the file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -66,13 +67,13 @@ impl Default for WriteOptions {
     }
 }
 
-/// A file to which whole lines are appended, also by several processes at the same time.
+/// A file to which several processes can append complete lines at the same time.
 ///
 /// The type promises:
 ///
 /// - A line is complete in the file, or not in the file at all.
 /// - An append succeeds only while the file is at its path and as long as this sink left it.
-/// - Half a line that a killed process left is cut off, and its bytes are kept in `<path>.torn`.
+/// - An incomplete line of a killed process is removed, and its bytes are kept in `<path>.torn`.
 /// - A sink never empties a file that another sink has open.
 ///
 /// ```
@@ -139,7 +140,7 @@ struct Regular {
 enum Stopped {
     /// The system accepted only this number of bytes, and all of them are in the file.
     After(usize, io::Error),
-    /// No line of the batch is in the file, as far as is known.
+    /// Probably no line of the batch is in the file.
     Before(ConnectorError),
 }
 

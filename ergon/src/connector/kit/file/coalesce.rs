@@ -292,7 +292,8 @@ enum Entered<'a, E: Encoder> {
 /// Writes all waiting dispatches when it is dropped, also if its own dispatch is cancelled before.
 struct Leader<'a, E: Encoder>(&'a Coalescing<E>);
 
-/// A dispatch that leads and waits for others. A cancelled one is not written.
+/// A dispatch that writes for all, after other tasks had the chance to join. If it is cancelled before the write, it is
+/// not written, and the others are.
 struct Leading<'a, E: Encoder> {
     outcome: oneshot::Receiver<Outcome>,
     /// Writes when it is dropped, after the outcome.

@@ -43,7 +43,7 @@ pub trait Parser {
     /// Looks for changes of a followed file, after [`Next::Dry`]. Default: there are none.
     ///
     /// # Errors
-    /// The file cannot be looked at.
+    /// The system cannot look up the file.
     fn turn(&mut self) -> Result<(), ConnectorError> {
         Ok(())
     }

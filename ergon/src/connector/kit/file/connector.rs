@@ -187,7 +187,7 @@ impl<F: Format> Connector for FileConnector<F> {
             Direction::Source if is_pipe(self.format.path()) => pipe_to_read(self.format.path(), self.shard),
             Direction::Source => self.start_reading().await,
             Direction::Sink => self.start_writing().await,
-            // The side that will be used is not known yet, and a source must not create or empty the file.
+            // It is not known yet whether the task reads or writes, and a source must not create or empty the file.
             Direction::Any => Ok(()),
         }
     }

@@ -227,7 +227,7 @@ impl<T: Send + 'static> Feed<T> {
         }
     }
 
-    /// Delivers at most `max` transactions, given-back ones before new ones.
+    /// Delivers at most `max` transactions. Transactions that were given back come before new ones.
     ///
     /// Each transaction is made of `unit` items (fewer at the end of the file).
     pub(super) async fn fetch(
@@ -248,7 +248,7 @@ impl<T: Send + 'static> Feed<T> {
             };
             // There is no await from here on, so every pulled item is delivered.
             let (deliveries, passed_over) = self.deliver(items, unit.max(1), &mut make);
-            // An empty fetch would be the end of a finite run.
+            // If all items were skipped, the loop continues, because an empty fetch would end a finite run.
             if !deliveries.is_empty() || passed_over == 0 {
                 return Ok(deliveries);
             }
@@ -319,7 +319,8 @@ impl<T: Send + 'static> Feed<T> {
         let mut asked = !reading.dry;
         while reading.items.len() < unit && matches!(reading.stage, Stage::Running(_)) {
             if reading.dry {
-                // Each fetch asks the reader once, so the caller decides how often the reader looks at the file.
+                // Each fetch asks the reader once, so the waits between the fetches limit how often the reader checks
+                // the file.
                 if asked {
                     break;
                 }
@@ -406,7 +407,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// Processes the reader's next message if there is one; says whether there was.
+    /// Processes the reader's next message, if one has arrived; returns whether one had.
     fn receive_now(&mut self) -> bool {
         let Stage::Running(receiver) = &mut self.stage else { return false };
         match receiver.try_recv() {

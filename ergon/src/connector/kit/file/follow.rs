@@ -60,7 +60,7 @@ impl InputFile {
     /// Looks for changes of a file that was read to its end. A file that is not followed stays the same.
     ///
     /// # Errors
-    /// The file cannot be looked at.
+    /// The system cannot look up the file.
     pub fn turn(&mut self) -> io::Result<Turn> {
         match self {
             Self::Once(_) => Ok(Turn::Same),

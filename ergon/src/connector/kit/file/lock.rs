@@ -207,7 +207,7 @@ mod locks {
         }
     }
 
-    /// On a file system without locks, a sink writes without one.
+    /// On a file system without locks, a sink writes without a lock.
     fn unsupported(done: nix::Result<bool>) -> io::Result<bool> {
         match done {
             Err(Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(true),

@@ -111,7 +111,8 @@ pub fn endpoint(path: &Path) -> Endpoint {
     let here = absolute(".").unwrap_or_default();
     let below = direct.strip_prefix(here).unwrap_or(&direct);
     let name = below.to_string_lossy();
-    // A device keeps nothing: the bytes that are written to `/dev/null` are not those that are read there.
+    // A device is not a file endpoint, because it keeps nothing: a reader of `/dev/null` does not get the bytes that
+    // were written to it.
     if direct.starts_with("/dev") { Endpoint::new(name) } else { Endpoint::file(name) }
 }
 
@@ -131,7 +132,7 @@ pub fn open_file(path: &Path) -> Result<File, ConnectorError> {
     Ok(file)
 }
 
-/// Refuses, as the file of a sink, a path that leads to a folder or can only lead to one.
+/// Refuses a path for a sink if it leads to a folder, or can only lead to a folder.
 pub(crate) fn no_folder(path: &Path) -> Result<(), ConnectorError> {
     let written = path.as_os_str().as_encoded_bytes();
     let names_folder = written.ends_with(b"/") || written.ends_with(b"/.") || path.file_name().is_none();
