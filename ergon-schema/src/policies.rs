@@ -203,7 +203,7 @@ macro_rules! pick_keys {
     ($which:ident $of:ident $then:ident $head:tt [$($kept:tt)*]) => { $then! { $head $of $($kept)* } };
 }
 
-/// The meaning of a key in a role.
+/// Selects the text of a key's meaning for one role.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! meaning {

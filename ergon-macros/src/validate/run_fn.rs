@@ -97,7 +97,8 @@ fn policy_of(constant: Option<&Entry>, settings: Vec<Setting>, problems: &mut Pr
     }
 }
 
-/// Returns the return type. The compiler checks that it is a `Result`; this check rejects types that cannot be one.
+/// Returns the return type. The compiler checks that it is a `Result`; this check rejects types that cannot be a
+/// `Result`.
 fn returns(function: &ItemFn, problems: &mut Problems) -> Option<Type> {
     let message = "`#[ergon::run_fn]` retries errors, so the function must return `ergon::Result<…>`";
     match &function.sig.output {

@@ -121,8 +121,8 @@ fn check_shape(item: &ItemStruct, problems: &mut Problems) -> bool {
     item.generics.params.is_empty() && !matches!(item.fields, Fields::Unnamed(_))
 }
 
-/// Returns the struct's attributes without a second `#[ergon::task(…)]`, which would add every field again; and whether
-/// there was no second one.
+/// Returns the struct's attributes without a second `#[ergon::task(…)]`, which would add every field again. Also
+/// returns whether there was no second attribute.
 fn without_second_task(
     attributes: Vec<Attribute>,
     ergon: &Path,

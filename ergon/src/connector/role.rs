@@ -94,7 +94,7 @@ pub trait Connector: Send + Sync + 'static {
     /// [`health`](Self::health), and closes.
     ///
     /// # Errors
-    /// Those of `open` and `close`, and the reason why the connector is unhealthy.
+    /// The errors of `open` and `close`, and the reason why the connector is unhealthy.
     fn check(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         async {
             self.open().await?;

@@ -4,8 +4,8 @@ use crate::transaction::Transaction;
 
 /// A list of transactions: the output of `process_transaction` in a hybrid.
 ///
-/// Every type that implements `AsRef<[Transaction]>` is one: a `Vec`, an array, a slice. A [`Transaction`] is a list of
-/// one.
+/// Every type that implements `AsRef<[Transaction]>` is such a list: a `Vec`, an array, a slice. A [`Transaction`]
+/// alone is a list with one item.
 ///
 /// ```
 /// use ergon::Transaction;
@@ -31,7 +31,8 @@ impl<T: AsRef<[Transaction]> + ?Sized> Outbound for T {
     }
 }
 
-// A transaction is a list of one. Because this is a second impl, the compiler's error names this trait and not `AsRef`.
+// A transaction is a list with one item. Because this is a second impl, the compiler's error names this trait and not
+// `AsRef`.
 impl Outbound for Transaction {
     fn transactions(&self) -> &[Transaction] {
         std::slice::from_ref(self)

@@ -118,7 +118,8 @@ impl Looks {
     }
 }
 
-/// A loop that is monitored. Dropping this value adds the loop's tally to the total of the ended loops.
+/// Registers a loop in the monitor. When the value is dropped, the loop's tally is added to the total of the ended
+/// loops.
 #[must_use]
 pub(crate) struct Looked {
     monitor: Monitor,

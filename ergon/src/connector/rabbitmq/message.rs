@@ -112,7 +112,7 @@ impl Outgoing {
     /// Makes the message of a transaction that goes back to its `queue`.
     ///
     /// # Errors
-    /// As of [`of`](Self::of).
+    /// The errors of [`of`](Self::of).
     pub(super) fn back(
         transaction: &Transaction,
         publisher: Publisher<'_>,

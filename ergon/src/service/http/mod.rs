@@ -83,7 +83,7 @@ pub use reqwest::header::HeaderMap;
 pub use reqwest::{Method, StatusCode};
 pub use response::{Body, Response};
 
-/// The client of one HTTP service. Clones are cheap and share their connections, which are kept open.
+/// The client of one HTTP service. Clones are cheap and share their open connections.
 ///
 /// It works without a task too:
 ///

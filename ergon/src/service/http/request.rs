@@ -154,7 +154,7 @@ impl Request {
     /// Sends the request and decodes the answer from JSON.
     ///
     /// # Errors
-    /// Those of [`send`](Self::send), and the error of an answer that is not a `T`.
+    /// The errors of [`send`](Self::send), and the error of an answer that is not a `T`.
     ///
     /// # Cancel safety
     /// As [`send`](Self::send).

@@ -36,7 +36,7 @@ pub(crate) struct Trail<'a> {
 }
 
 impl<'a> Trail<'a> {
-    /// The number that was just read. Its reader has looked at most at one byte after it.
+    /// The number that was just read. Its reader has read at most one byte beyond it.
     fn number(&self) -> &'a str {
         let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
         let read = self.bytes.get(..self.read.get()).unwrap_or_default();

@@ -52,7 +52,7 @@ impl From<serde_path_to_error::Error<serde_json::Error>> for Located {
 /// Reads all of `bytes` as JSON, as [`from_slice`] does, and names the field that does not fit.
 ///
 /// # Errors
-/// As [`from_slice`].
+/// The errors of [`from_slice`].
 #[cfg(feature = "http")]
 pub(crate) fn from_slice_located<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Located> {
     if !all_kept(bytes) {

@@ -307,7 +307,7 @@ impl AppendFile {
     /// only one writes the header.
     ///
     /// # Errors
-    /// Those of [`append`](Self::append).
+    /// The errors of [`append`](Self::append).
     pub fn head(&mut self, line: &[u8]) -> Result<bool, ConnectorError> {
         self.start()?;
         let mut batch = Batch::of_line(line);

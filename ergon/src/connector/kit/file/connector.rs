@@ -75,7 +75,7 @@ pub trait Format: Send + Sync + Sized + 'static {
     /// Checks whether [`open`](Self::open) would succeed, and changes nothing.
     ///
     /// # Errors
-    /// Those of `open`.
+    /// The errors of `open`.
     fn check(&self, shard: Shard) -> impl Future<Output = Result<(), ConnectorError>> + Send;
 
     /// The capabilities of the connector in addition to its roles. Default: it counts and finds by id, unless the path

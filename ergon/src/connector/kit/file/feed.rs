@@ -117,7 +117,7 @@ impl<T> RecordSender<T> {
     /// Reports that the file is open and has the expected format, then sends all records of the parser to the fetches.
     ///
     /// # Errors
-    /// Those of the parser, and [`ReadError::Closed`].
+    /// The errors of the parser, and [`ReadError::Closed`].
     pub fn send_all(&mut self, parser: &mut impl Parser<Record = T>) -> Result<(), ReadError> {
         self.ready()?;
         loop {
