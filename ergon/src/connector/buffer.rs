@@ -214,6 +214,7 @@ pub(super) fn push(sink: &dyn MayBuffer, transactions: &[Transaction]) -> Option
         let Lane { buffers, pushes } = current.as_mut().filter(|_| !transactions.is_empty())?;
         let buffer = sink.buffer().filter(|_| buffers.has(sink))?;
         let count = transactions.len() as u64;
+        // `Relaxed`, because the counter publishes no other data.
         let first = NEXT.fetch_add(count, Ordering::Relaxed);
         let pushed = buffer.push(transactions, first)?;
         pushes.add(first, count);

@@ -244,7 +244,7 @@ impl<C: Call<T>, T: Send + 'static> Drop for Calling<C, T> {
     }
 }
 
-/// Reports to each caller the outcome of its own item.
+/// Reports to each caller the outcome of its item.
 fn report<E: CallError>(done: Vec<oneshot::Sender<Result<(), E>>>, result: &Result<(), E>) {
     for (index, done) in done.into_iter().enumerate() {
         let own = result.as_ref().err().and_then(|error| error.of_item(index));

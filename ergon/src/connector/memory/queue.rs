@@ -81,6 +81,7 @@ impl MemoryQueue {
             state.unacked.push(transaction);
         }
         drop(state);
+        // This wakes one waiting fetch, which wakes the next fetch if it leaves transactions.
         self.arrived.notify_one();
     }
 

@@ -60,7 +60,7 @@ pub(super) struct Consuming {
     pulse: Arc<Pulse>,
     epoch: u64,
     pub(super) channel: Arc<Channel>,
-    /// The limit of unsettled messages of each queue for its first consumer; 0 is no limit.
+    /// The limit of unsettled messages of the first consumer of each queue; 0 is no limit.
     pub(super) prefetch: u16,
     pub(super) widening: Widening,
     /// The consumers. The running fetch holds the lock.
@@ -233,7 +233,7 @@ impl Consuming {
         !consumers.waiting.is_empty()
     }
 
-    /// Returns deliveries as soon as there is one.
+    /// Returns deliveries as soon as at least one has arrived.
     fn poll_some(
         &self,
         consumers: &mut Consumers,
@@ -252,7 +252,7 @@ impl Consuming {
         Poll::Pending
     }
 
-    /// Takes one delivery from the client, from the queues in turn. Returns whether there was one.
+    /// Takes one delivery from the client, from the queues in turn. Returns whether a delivery was there.
     fn take(&self, consumers: &mut Consumers, cx: &mut Context<'_>) -> bool {
         consumers.open.extend(self.widening.take_opened(cx));
         for _ in 0..consumers.open.len() {
@@ -263,6 +263,7 @@ impl Consuming {
             let Some((queue, consumer)) = consumers.open.back_mut() else { return false };
             match Pin::new(&mut *consumer).poll_next(cx) {
                 Poll::Ready(Some(Ok(arrived))) => {
+                    // `Relaxed`, because `is_busy` needs only an estimate.
                     self.highest.fetch_max(arrived.delivery_tag, Ordering::Relaxed);
                     let delivery = message::delivery(arrived, queue, self.epoch, self.decode);
                     consumers.waiting.push_back(lock(&self.returns).count(delivery));
@@ -281,8 +282,8 @@ impl Consuming {
         false
     }
 
-    /// Sends the verdicts of deliveries of this channel. Returns for each the reason why the broker may not have
-    /// received it, if there is one.
+    /// Sends the verdicts of deliveries of this channel. Returns for each delivery the reason why the broker may not
+    /// have received its verdict, or `None`.
     pub(super) async fn settle(&self, told: &[(u64, Verdict)]) -> Vec<Option<String>> {
         if told.len() < MANY && self.is_busy(told.len()) {
             // The engine makes one settling call at a time, so the transactions that finish during the wait share the
@@ -382,7 +383,8 @@ impl Widening {
         std::mem::take(&mut lock(&self.state).opened)
     }
 
-    /// Returns whether a consumer is a further one. The queue is still consumed when it ends.
+    /// Returns whether a consumer is a further consumer. If such a consumer ends, the first consumer still consumes the
+    /// queue.
     pub(super) fn is_further(&self, consumer: &Consumer) -> bool {
         lock(&self.state).tags.iter().any(|tag| **tag == *consumer.tag().as_str())
     }
@@ -402,6 +404,7 @@ impl Consuming {
 
     async fn make_room(&self) {
         let mut room = self.widening.room.lock().await;
+        // Read under the lock, so that the last of several calls uses the last report.
         let waiting = self.widening.waiting.load(Ordering::Relaxed);
         if waiting == 0 {
             self.narrow().await;
@@ -423,6 +426,7 @@ impl Consuming {
     }
 
     async fn consume_once_more(&self, prefetch: u16) -> Result<(), Error> {
+        // The broker applies this prefetch to each consumer that is opened after it, and not to earlier consumers.
         self.channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         for queue in &self.queues {
             let options = BasicConsumeOptions::default();

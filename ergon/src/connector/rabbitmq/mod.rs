@@ -112,9 +112,11 @@ pub mod key {
     pub const HEADER: &str = "amqp.header.";
     /// Publishing: the routing key of this transaction, instead of the config's.
     pub const PUBLISH_ROUTING_KEY: &str = "amqp.publish.routing_key";
-    /// Publishing: the priority of this transaction (0 to 255), instead of its own and of the config's.
+    /// Publishing: the priority of this transaction, 0 to 255. It overrides the received priority and the priority of
+    /// the config.
     pub const PUBLISH_PRIORITY: &str = "amqp.publish.priority";
-    /// Publishing: how many milliseconds this transaction may wait in a queue, instead of its own and of the config's.
+    /// Publishing: the milliseconds that this transaction may wait in a queue. It overrides the received expiration and
+    /// the expiration of the config.
     pub const PUBLISH_EXPIRATION: &str = "amqp.publish.expiration";
     /// The prefix of the keys for publishing.
     pub(super) const PUBLISH: &str = "amqp.publish.";

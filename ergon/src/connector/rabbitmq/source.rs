@@ -34,6 +34,7 @@ impl Source for RabbitMq {
                     Ok(deliveries) => return Ok(deliveries),
                     Err(_lost) => (),
                 },
+                // Wakes a fetch that waits when the session is lost.
                 () = session.over() => (),
             }
         }

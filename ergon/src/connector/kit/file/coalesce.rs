@@ -425,7 +425,7 @@ impl<E: Encoder> OpenFile<E> {
         held.flush(file, encoder)
     }
 
-    /// Writes several dispatches in one write, and reports to each the outcome of its own transactions.
+    /// Writes several dispatches in one write, and reports to each dispatch the outcome of its transactions.
     fn write_together(&mut self, mut waiting: Vec<Waiting>) {
         // A cancelled dispatch, for example after a time limit, may be made again. Writing it now would duplicate its
         // lines.
@@ -457,8 +457,8 @@ impl<E: Encoder> OpenFile<E> {
     }
 }
 
-/// Makes the outcome of one dispatch, which has `count` of the transactions that were written together, from `from` on.
-/// `refused` has those of its own transactions that could not be encoded.
+/// Makes the outcome of one dispatch. Its transactions are `count` of the transactions that were written together, from
+/// index `from` on. `refused` has the transactions of this dispatch that could not be encoded.
 fn own_outcome(
     written: &Outcome,
     (from, count): (usize, usize),
