@@ -1,4 +1,5 @@
-//! Dead letters: inspects them in place, and sends them back to their source.
+//! Two capabilities for dead letters: a connector lists and removes the dead letters that it holds, and a source
+//! accepts rejected transactions again.
 
 use std::future::Future;
 

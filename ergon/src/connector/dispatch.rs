@@ -1,4 +1,4 @@
-//! The future of one dispatch.
+//! The future of one dispatch: into the buffer of the sink, in a separate call, or in a call with other dispatches.
 
 use std::fmt;
 use std::mem::replace;

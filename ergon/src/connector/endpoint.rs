@@ -1,4 +1,5 @@
-//! Endpoints of external systems: queues, files, tables.
+//! Endpoints of external systems: queues, files, tables. They show which tasks share an endpoint, and let the runner
+//! refuse a task that writes to a file that it reads.
 
 use std::fmt::{self, Write as _};
 

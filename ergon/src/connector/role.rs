@@ -1,4 +1,5 @@
-//! The traits that a connector implements, and the configs that make connectors.
+//! The traits that a connector implements, [`Connector`], [`Source`] and [`Sink`], and the traits of the configs that
+//! make connectors.
 
 use std::future::Future;
 use std::time::Duration;

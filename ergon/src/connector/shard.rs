@@ -1,4 +1,4 @@
-//! The share of the work that belongs to one of several workers.
+//! The share of the work that belongs to one of several workers, so that each item is processed by exactly one worker.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};

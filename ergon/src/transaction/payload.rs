@@ -1,4 +1,5 @@
-//! The content of a transaction, and its decoding into the task's type.
+//! The content of a transaction, and its decoding into the task's type. A decoding error names the field and the
+//! position.
 
 use std::fmt;
 use std::sync::Arc;

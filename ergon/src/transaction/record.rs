@@ -1,4 +1,4 @@
-//! Rows of tables: shared column names, and the cells of one row.
+//! Rows of tables. All rows of a table share the names of its columns, so a row holds only its cells.
 
 use std::sync::Arc;
 

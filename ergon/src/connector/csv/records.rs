@@ -1,4 +1,4 @@
-//! Reads the records of a file, and the names of its columns.
+//! The parser of CSV files: reads record by record, finds the names of the columns, and keeps the share of one worker.
 
 use std::sync::Arc;
 

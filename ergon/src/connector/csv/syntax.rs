@@ -1,5 +1,5 @@
 //! Scans records by the rules of quoting: finds the end of a record, its cells, and the place where it breaks the
-//! rules.
+//! rules. Ergon has its own scanner, because the crate `csv` accepts a record that breaks the rules without an error.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Makes the name and the value of a cell.
+//! Makes the value of a cell from its number, text or date, and its name as Excel shows it.
 
 use std::fmt::Write;
 

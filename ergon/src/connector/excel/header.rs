@@ -1,4 +1,5 @@
-//! Reads the names of the columns, and checks whether the header row has them.
+//! Reads the names of the columns, and checks whether the configured row is the header. A title above the table is an
+//! error at the start, because otherwise every row would be rejected.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Combines the cells of a sheet into rows.
+//! Combines the cells of a sheet into rows, and keeps the rows that belong to this worker and match the filter.
 
 use serde_json::Value;
 

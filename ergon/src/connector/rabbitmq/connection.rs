@@ -1,6 +1,7 @@
 //! Connects to the broker within a deadline, and parses its address.
 //!
-//! An address is shown without its password. A connection to a broker that no longer answers is cut.
+//! An address is shown without its password. A connection to a broker that no longer answers is closed at its socket,
+//! because a graceful close would wait.
 
 use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::sync::{Arc, Mutex, PoisonError};

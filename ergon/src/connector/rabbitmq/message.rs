@@ -1,4 +1,5 @@
-//! Converts between AMQP messages and transactions.
+//! Converts between AMQP messages and transactions: makes deliveries of received messages, and messages of dispatched
+//! transactions.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The rules of a source that delivers under leases.
+//! The rules of a source that delivers under leases: the source extends its leases, and reports lost leases.
 
 use std::time::Duration;
 

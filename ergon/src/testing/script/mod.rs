@@ -1,4 +1,4 @@
-//! The scripted connector: a test decides its deliveries and its faults.
+//! The scripted connector: a source and sink in memory whose deliveries and faults a test decides.
 
 mod connector;
 mod fault;

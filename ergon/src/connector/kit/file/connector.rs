@@ -1,4 +1,4 @@
-//! Implements source and sink for files of any format.
+//! The connector of files in any format: implements source, sink and their capabilities on top of a [`Format`].
 
 use std::future::Future;
 use std::path::Path;
