@@ -1,4 +1,4 @@
-//! Expands `#[derive(Connector)]` and `#[derive(Service)]`.
+//! Expands `#[derive(Connector)]` and `#[derive(Service)]` into the config struct, its factory and the trait impl.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};

@@ -1,4 +1,4 @@
-//! Checks the rules of `#[ergon::run_fn]`.
+//! Checks the rules of `#[ergon::run_fn]`: the keys of the policy, the arguments and the return type.
 
 use ergon_schema::RETRY;
 use proc_macro2::TokenStream;
