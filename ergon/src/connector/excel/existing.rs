@@ -457,7 +457,7 @@ fn named(element: &str) -> String {
     format!("{words} (`{element}`)")
 }
 
-/// Returns the number format of a cell format; `None` if the cell format has anything else, such as a font or a colour.
+/// Returns the number format of a cell format; `None` if the cell format has anything else, such as a font or a color.
 fn look(tag: &BytesStart<'_>, patterns: &HashMap<String, String>) -> Option<Look> {
     let is_zero = |key: &str| attribute(tag, key).is_none_or(|value| value == "0");
     if !["fontId", "fillId", "borderId"].into_iter().all(is_zero) {
