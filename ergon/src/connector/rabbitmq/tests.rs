@@ -69,7 +69,7 @@ fn revived(letter: &Transaction) -> Transaction {
     revived.build()
 }
 
-/// Sends the transaction back after its dead letter was in a file, which keeps only the JSON text of the metadata.
+/// Makes the same transaction from a dead letter in a file, which keeps only the JSON text of the metadata.
 fn through_text(transaction: &Transaction) -> Transaction {
     let text = serde_json::to_string(transaction.metadata()).unwrap();
     let metadata: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
