@@ -1,4 +1,4 @@
-//! Tasks that run their own loops: [`Execute`] and [`Run`].
+//! Lets a task run its own loops: [`Execute`] is the trait of such a task, and [`Run`] starts the loops.
 
 use std::any::Any;
 use std::fmt;

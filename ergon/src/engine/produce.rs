@@ -1,4 +1,4 @@
-//! Runs a producer: a stream takes the place of the source, and is pulled only as fast as slots free up.
+//! Runs a producer: a stream takes the place of the source, and is pulled only as fast as slots become free.
 //!
 //! After a stop, the transactions that the stream has made are processed within the grace. Those that are left after
 //! the grace are counted, and their ids are logged.

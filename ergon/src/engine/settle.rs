@@ -24,7 +24,8 @@ use crate::telemetry::event::Unsettled;
 use crate::telemetry::metrics::Meters;
 use crate::transaction::Transaction;
 
-/// How long the source may take to answer after the grace of a stop.
+/// How long the source may take to answer after the grace of a stop, so that a source that hangs does not keep the run
+/// from ending.
 const LAST_CALL: Duration = Duration::from_secs(2);
 
 /// Settles the finished deliveries in a lane's own turn, unless a settlement is under way. The source is polled once:
@@ -66,7 +67,7 @@ pub(super) async fn settle(
             run.slots.release(delivery);
         }
     }
-    // A lane that panicked during a settlement has not reported its end.
+    // A lane that panicked during a settlement has not reported the end of that settlement.
     run.slots.settled(Vec::new(), false);
     run.slots.close(None);
     let released = run.held().take_all();

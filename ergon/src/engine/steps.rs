@@ -1,4 +1,4 @@
-//! The steps of a task in one of its roles. The engine processes all roles alike through this trait.
+//! Defines the steps of a task in one of its roles. The engine processes all roles alike through this trait.
 
 use std::future::Future;
 use std::ops::Deref;
