@@ -1,4 +1,5 @@
-//! The book in `docs/`: it names every page, its links lead somewhere, its settings can be read, its Rust is compiled.
+//! Tests the book in `docs/`: it names every page, its links have targets, its settings can be read, and its Rust
+//! compiles.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;

@@ -1,4 +1,5 @@
-//! The pages of the connectors have one shape, and every list of connectors names the connectors that exist.
+//! Tests that the pages of the connectors have one shape, and that every list of connectors names the connectors that
+//! exist.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,5 @@
-//! The stack that is shipped with a project: every file can be read, every image is pinned, and every metric that a
-//! panel or an alert names exists, with the labels it is asked by.
+//! Tests the observability stack of a new project: every file can be read, every image is pinned, and every metric that
+//! a panel or an alert names exists, with the labels of the query.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The page on the engine's semantics names tests that exist, for every rule.
+//! Tests that the page on the engine's semantics names existing tests for every rule.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! The command line as a person and as a shell see it: real processes, real files, real signals.
+//! Tests the command line as a person and as a shell use it, with real processes, files and signals.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};

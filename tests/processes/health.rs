@@ -1,4 +1,4 @@
-//! How a process says that it is alive and ready: to whoever asks over HTTP, and to systemd.
+//! Tests the health of a process, over HTTP and for systemd.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! Metrics: each run is seen as it was, in numbers that add up to its summary.
+//! Tests that the metrics of each run add up to its summary.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};

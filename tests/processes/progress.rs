@@ -1,4 +1,4 @@
-//! What a person sees of a run: the program on a terminal, and the screen of that terminal.
+//! Tests the progress of a run: the program on a terminal, and the screen of that terminal.
 #![cfg(unix)]
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! A stop in real processes: whenever the signal comes and whatever hangs, the process is out within its grace and a
-//! second, with the right code, and nothing is lost.
+//! Tests a stop in real processes: at any moment of the signal, and whatever part hangs, the process ends at most one
+//! second after its grace, with the right exit code, and nothing is lost.
 
 use std::net::SocketAddr;
 use std::path::Path;

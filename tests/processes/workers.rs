@@ -1,4 +1,5 @@
-//! Several worker processes: each item is somebody's, one that dies is replaced, all stop together, none is left.
+//! Tests several worker processes: each transaction belongs to a worker, a dead worker is replaced, all workers stop
+//! together, and no worker process remains.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Output, Stdio};

@@ -1,4 +1,4 @@
-//! Steps, attempts and the waits between them; and the same for functions of the user's own.
+//! Tests steps, attempts and the waits between attempts, also for the user's own functions.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

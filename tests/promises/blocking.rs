@@ -1,4 +1,4 @@
-//! Blocking handlers: on threads, with limits as strict as those of async ones.
+//! Tests blocking handlers: they run on threads, and their limits are as strict as the limits of async handlers.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

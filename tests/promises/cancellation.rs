@@ -1,4 +1,4 @@
-//! Every `.await` of a handler may be its last: whichever it is, no slot, delivery or outcome is lost.
+//! Tests that a handler can be cancelled at each of its `.await`s without losing a slot, a delivery or an outcome.
 
 use std::fmt;
 use std::pin::Pin;

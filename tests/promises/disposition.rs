@@ -1,4 +1,4 @@
-//! What becomes of a delivery: each disposition, the dead-letter connector, and an end to what is given back.
+//! Tests the dispositions, the dead-letter connector, and the limit on deliveries.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! A stop: fetch no more, hand back what has not begun, finish what is in flight, then cancel the rest.
+//! Tests a stop: the engine fetches nothing more, gives back deliveries that were not started, lets in-flight work
+//! finish, and then cancels the rest.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! A lane settles in its own turn where the source answers at once; what the source does not answer at once goes on
-//! beside the lanes. Either way one call at a time, exactly once.
+//! Tests settling in a lane's own turn, if the source answers immediately, and in the settler, if it does not. In both
+//! cases, at most one call runs at a time, and each delivery is settled exactly once.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};

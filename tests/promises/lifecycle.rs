@@ -1,4 +1,4 @@
-//! One delivery's life: which step follows which, what it is settled with, exactly once.
+//! Tests the lifecycle of one delivery: the order of its steps, and its one settlement.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! What is never exceeded: concurrency, limit, one of an id at a time.
+//! Tests limits that are never exceeded: concurrency, the limit of a run, and one transaction of an id at a time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Tasks that run loops of their own: what `execute` drops or repeats leaves nothing behind.
+//! Tests tasks that run their own loops: a loop that `execute` drops or repeats leaves nothing behind.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

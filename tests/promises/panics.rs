@@ -1,4 +1,4 @@
-//! A panic in any handler is that attempt's system error; the worker lives.
+//! Tests that a panic in any handler is a system error of its attempt, and that the worker continues.
 
 use std::future::Ready;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! A producer loses nothing of what its stream makes, whatever the stream, its steps and its sink do.
+//! Tests that a producer loses nothing of its stream, with any behaviour of the stream, the steps and the sink.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};

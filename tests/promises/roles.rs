@@ -1,4 +1,4 @@
-//! Producers, hybrids and tasks with an `execute` of their own live by the same rules as consumers.
+//! Tests that producers, hybrids and tasks with their own `execute` follow the same rules as consumers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,5 @@
-//! Settled exactly once, many in one call, and what is not known to be settled is never counted as success.
+//! Tests settlements: each delivery is settled exactly once, many in one call, and an unconfirmed settlement is never
+//! counted as a success.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

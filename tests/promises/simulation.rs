@@ -1,4 +1,4 @@
-//! Simulated runs hold every invariant; and the checker sees each of them broken.
+//! Tests that simulated runs keep every invariant, and that the checker detects a violation of each invariant.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Finite and streaming runs, empty sources, and fetches that fail.
+//! Tests finite and streaming runs, empty sources, and fetches that fail.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

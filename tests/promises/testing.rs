@@ -1,4 +1,4 @@
-//! What `ergon::testing` gives to users does what it says, seen from real tasks.
+//! Tests `ergon::testing` with real tasks.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Time limits, each on its own.
+//! Tests each time limit separately.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};

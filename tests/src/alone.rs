@@ -1,4 +1,4 @@
-//! A process of its own for a test.
+//! Runs a test in a separate process.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! A folder in which the program `crew` runs, and its processes, as a test sees them.
+//! Runs the program `crew` in a folder, and watches its processes for a test.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! A memory queue behind a link that fails as the test says.
+//! A memory queue behind a connection that fails as the test says.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

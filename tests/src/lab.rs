@@ -1,7 +1,7 @@
-//! Measures one run of this process: all that its metrics gained by it.
+//! Measures one run of this process: the growth of all its metrics.
 //!
-//! A process has one provider. It has two readers: one that tells differences, as lines a test can name, and one that
-//! tells sums, which must have grown by the same.
+//! A process has one meter provider with two readers. One reader reports differences, as lines that a test can name.
+//! The other reader reports sums, which must have grown by the same amount.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! A subscriber that writes down what is logged.
+//! A subscriber that records log lines.
 
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

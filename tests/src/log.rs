@@ -1,4 +1,4 @@
-//! A service that remembers what a task says.
+//! A service that records the messages of a task.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! A task whose steps are closures of the test, and the world it runs in.
+//! A task whose steps are closures of the test, and the source, dead-letter connector and policy of its runs.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Waiting for what has no event to wait for.
+//! Waits for a condition that has no event.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The broker and the network that other tests break do as told: shown with bare `lapin`, without Ergon.
+//! Tests that the broker and the network of the other tests fail as they should, with bare `lapin` and without Ergon.
 
 use std::fs;
 use std::path::Path;

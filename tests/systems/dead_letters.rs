@@ -1,4 +1,4 @@
-//! `dead-letters`: what was rejected is shown where it lies, and sent back once; nothing is lost on the way.
+//! Tests `dead-letters`: it shows rejected transactions in their place, sends each back once, and loses nothing.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! The OpenAI service against a server that speaks its protocol, well and badly.
+//! Tests the OpenAI service against a server that speaks its protocol, correctly and incorrectly.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! `examples/order_pipeline` as its README says: over files, and over a broker.
+//! Tests `examples/order_pipeline` as its README describes it: over files, and over a broker.
 //!
-//! What needs a broker runs with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
+//! The tests that need a broker run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

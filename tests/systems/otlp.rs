@@ -1,4 +1,4 @@
-//! The collector that the tests of telemetry stand on: it keeps what it is sent, and fails as it is told to.
+//! Tests the collector that the tests of telemetry use: it keeps what it receives, and fails as the test says.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The RabbitMQ connector against a real broker: run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
+//! Tests the RabbitMQ connector against a real broker. Run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
 
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};

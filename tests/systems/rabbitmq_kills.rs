@@ -1,7 +1,7 @@
-//! Worker processes that share a queue are killed at random, again and again, and nothing is lost.
+//! Tests that nothing is lost when worker processes that share a queue are killed at random, again and again.
 //!
-//! Run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`; `ERGON_CHAOS_FULL` makes it 10,000 messages and a
-//! hundred kills.
+//! Run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`. With `ERGON_CHAOS_FULL`, the test uses 10,000 messages
+//! and a hundred kills.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
-//! ACME as lists in this process, in the place of the calls that a project writes.
+//! Represents ACME as lists in this process, in place of the calls that a project writes.
 //!
-//! Its calls are `async` as those that ask a server, even where a list needs no wait.
+//! The calls are `async`, as calls to a server are, even if a list needs no wait.
 #![expect(clippy::unused_async, reason = "a server would be awaited")]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! `ergon new` and `ergon generate`: what they write is built, linted, run and tested as a user would.
+//! Tests `ergon new` and `ergon generate`: builds, lints, runs and tests their output, as a user would.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Collectors that fail: no transaction suffers, what is lost is counted and told, and what comes later arrives.
+//! Tests collectors that fail: no transaction is affected, losses are counted and logged, and later telemetry arrives.
 
 use std::fs;
 use std::process::Output;

@@ -1,4 +1,4 @@
-//! A trace that goes on from task to task.
+//! Tests that a trace continues from task to task.
 
 use ergon_tests::otlp::{Collector, Seen, Span};
 

@@ -1,4 +1,5 @@
-//! Messages that are no text, or text that would forge lines or steer a terminal: each line stays one JSON object.
+//! Tests messages that are not text, and texts that would forge log lines or control a terminal: each line stays one
+//! JSON object.
 
 use std::collections::BTreeMap;
 use std::fs;

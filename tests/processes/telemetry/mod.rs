@@ -1,4 +1,4 @@
-//! What can be seen of a real program by a real collector: spans, log lines, metrics.
+//! Tests the spans, log lines and metrics that a real collector receives from a real program.
 
 mod collectors;
 mod handed;

@@ -1,4 +1,5 @@
-//! Several workers: whatever way one of them ends, the collector has all that it had, and knows whose it was.
+//! Tests the telemetry of several workers: for each way in which a worker ends, the collector has the worker's
+//! telemetry and the worker's identity.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! A program whose tasks read tables and ask services: over CSV and Excel, which take nothing back, and over HTTP.
+//! A program for tests: its tasks read tables and call services, over CSV and Excel, which take nothing back, and over
+//! HTTP.
 
 use ergon::connector::{Connector, ConnectorError, Delivery, FetchRequest};
 use ergon::prelude::*;

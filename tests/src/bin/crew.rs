@@ -1,5 +1,5 @@
-//! A program for tests of processes: its tasks write what they do into a ledger, and do what each line tells them:
-//! wait at a gate, hang, hold their thread, or end the whole process.
+//! A program for tests of processes: its tasks write their actions into a ledger, and follow the instruction of each
+//! line: wait at a gate, hang, block their thread, or end the whole process.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

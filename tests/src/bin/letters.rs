@@ -1,4 +1,5 @@
-//! A program whose tasks reject: over files, over queues, and over standard input, which takes nothing back.
+//! A program for tests: its tasks reject transactions, over files, over queues, and over standard input, which takes
+//! nothing back.
 
 use ergon::prelude::*;
 use ergon::service::Service;

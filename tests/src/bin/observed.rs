@@ -1,4 +1,4 @@
-//! A program for tests of telemetry: each line says how its transaction is to go.
+//! A program for tests of telemetry: each line says how its transaction ends.
 
 #![allow(clippy::panic, reason = "a handler that panics is tested")]
 

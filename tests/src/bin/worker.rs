@@ -1,4 +1,4 @@
-//! A worker for tests that kill it: takes messages of a queue, works on each for a while, writes into the ledger.
+//! A worker for tests that kill it: takes messages of a queue, processes each for a while, and writes into the ledger.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A certificate authority of the test's own.
+//! Makes a certificate authority for one test, and certificates that the authority signs.
 
 use std::fs;
 use std::path::{Path, PathBuf};

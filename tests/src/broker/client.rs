@@ -1,4 +1,4 @@
-//! Bare `lapin`, to fill queues and look into them without the connector that is under test.
+//! Fills and reads queues with bare `lapin`, without the connector under test.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! What makes sure that no process of a broker outlives its test.
+//! Makes sure that no process of a broker outlives its test.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! The folder, the ports and the environment of a node, and the processes that run in it.
+//! Prepares the folder, the ports and the environment of a broker node, and starts its processes.
 
 use std::fs::{self, File, Permissions};
 use std::io;

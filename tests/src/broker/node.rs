@@ -1,4 +1,4 @@
-//! A broker: one node with what a test can do to it.
+//! Runs a broker node, and does to it what a test needs: stop, kill, freeze, memory alarm.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! How a broker is set up.
+//! Configures a broker before its start.
 
 use std::fmt::Write;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Ports for servers of a test.
+//! Finds free ports for the servers of a test.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;

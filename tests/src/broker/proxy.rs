@@ -1,4 +1,4 @@
-//! A network between a client and the broker that can fail: reset, half-open, slow, closed.
+//! Simulates a network between a client and the broker that can fail: reset, half-open, slow, closed.
 
 use std::collections::BTreeMap;
 use std::io;

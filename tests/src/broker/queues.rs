@@ -1,4 +1,4 @@
-//! The queues of the program `worker`, on a broker of the test's own.
+//! Declares and reads the queues of the program `worker`, on the test's own broker.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -1,9 +1,9 @@
-//! The books of a test of loss: what was offered, confirmed, begun and finished, over all processes.
+//! Records events for tests of loss: ids that were offered, confirmed, started and finished, over all processes.
 //!
-//! The producer writes an id before it publishes and after the broker's confirm; the handler writes when it begins
-//! and ends. Each line is one write to a file opened for appending, so that several processes can write it at once and
-//! a process that is killed loses nothing that it has written. [`Ledger::check`] takes what is left in the queues at
-//! the end and counts.
+//! The producer writes an id before it publishes and after the broker's confirm. The handler writes when it starts and
+//! when it ends. Each line is one write to a file that is opened for appending. So several processes can write the file
+//! at the same time, and a process that is killed loses nothing that it has written. [`Ledger::check`] compares the
+//! events with the content of the queues at the end.
 
 mod verdict;
 

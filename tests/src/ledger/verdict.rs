@@ -1,4 +1,4 @@
-//! What the books say in the end.
+//! Judges the events of a ledger at the end of a test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

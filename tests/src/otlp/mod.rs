@@ -1,7 +1,7 @@
-//! A collector for tests: takes traces, metrics and logs over OTLP, by gRPC or by HTTP, keeps them, and fails as the
+//! A collector for tests: receives traces, metrics and logs over OTLP, by gRPC or HTTP, keeps them, and fails as the
 //! test says.
 //!
-//! It runs in a thread of its own, so that a test may block, pause its clock, or wait for the program under test.
+//! The collector runs on its own thread, so that a test may block, pause its clock, or wait for the program under test.
 
 mod seen;
 mod series;

@@ -1,4 +1,4 @@
-//! What a collector was sent, in the shape that a test asks about.
+//! Holds the received telemetry of a collector in the form that tests query.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Metrics as a collector adds them up.
+//! Adds up received metrics as a collector does.
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;

@@ -1,4 +1,4 @@
-//! The server of a collector, in a thread of its own.
+//! Runs the server of a collector on its own thread.
 
 use std::net::SocketAddr;
 use std::thread;

@@ -1,4 +1,4 @@
-//! A connection that moves one byte in a second when it is to.
+//! A connection that can be slowed down to one byte in a second.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What the checker remembers of deliveries and their lives while it reads a log.
+//! Keeps the checker's state of deliveries and their lives while it reads a log.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The invariants of a run, checked on its log alone: each has its own words when it is broken.
+//! Checks the invariants of a run from its log alone. Each invariant has its own message.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Many seeds on some threads, watched from outside: a run that never comes to an end is a failure too.
+//! Plays many seeds on several threads, and watches them: a run that never ends is a failure too.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};

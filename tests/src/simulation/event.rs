@@ -1,4 +1,4 @@
-//! What happens in a simulated run, as the outside sees it: the calls of the task, the source and the sinks.
+//! Defines the events of a simulated run: the calls of the task, the source and the sinks, as an observer sees them.
 
 use std::fmt;
 

@@ -1,7 +1,8 @@
-//! Whole runs of the engine in a world where anything may fail at any time, each repeatable from its seed.
+//! Simulates whole runs of the engine in a world in which anything may fail at any time. Each run is repeatable from
+//! its seed.
 //!
-//! A seed draws a [`Plan`]; the engine runs a task over simulated connectors on a paused clock; everything that
-//! happens is written down as [`event::Event`]s; [`check::check`] reads the log and says which invariant is broken.
+//! A seed determines a [`Plan`]. The engine runs a task over simulated connectors on a paused clock, and every event is
+//! recorded as an [`event::Event`]. [`check::check`] reads the log and reports an invariant that does not hold.
 
 mod books;
 pub mod check;

@@ -1,4 +1,4 @@
-//! What a seed stands for: the transactions, the policy, and what may go wrong how often.
+//! Draws the plan of a run from a seed: the transactions, the policy, and the rates of the faults.
 
 use std::time::Duration;
 

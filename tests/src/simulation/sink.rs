@@ -1,4 +1,4 @@
-//! The simulated output and the simulated place for dead letters.
+//! The simulated output and the simulated dead-letter connector.
 
 use ergon::connector::Context;
 use ergon::connector::ItemOutcome;

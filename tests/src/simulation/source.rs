@@ -1,4 +1,4 @@
-//! The simulated source: hands out, redelivers, and keeps books of every receipt.
+//! The simulated source: delivers, redelivers, and records every receipt.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The simulated task: its handlers do what chance says.
+//! The simulated task: chance decides the behaviour of its handlers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The world that a simulated run sees: a clock, chance, the log, and the books of the source.
+//! The world of a simulated run: a clock, chance, the log, and the records of the source.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! A certificate that nobody trusts unless told to.
+//! A self-signed certificate, which no client trusts unless it is configured to.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A server over HTTP whose every byte a test decides, so that it can misbehave.
+//! An HTTP server whose every byte a test decides, so that it can misbehave.
 
 mod certificate;
 

@@ -1,5 +1,5 @@
-//! Sinks with buffers: the engine flushes them before it settles, and gives back the deliveries of which a flush lost a
-//! transaction.
+//! Tests sinks with buffers: the engine flushes them before it settles, and gives back each delivery of which a flush
+//! lost a transaction.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! A workbook as the output of one run after another: nothing that stands in it is lost.
+//! Tests a workbook as the output of several runs: no run loses the content of the workbook.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! What goes wrong, and what is said of it.
+//! Tests the errors of the HTTP service and their messages.
 
 use ergon::service::http::HttpErrorKind as Kind;
 use ergon_tests::web::{Certificate, Server, Step, answer, json};

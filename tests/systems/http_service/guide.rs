@@ -1,4 +1,4 @@
-//! The guide to services holds against the code: its settings are read, its tables name every key.
+//! Tests the guide to services against the code: its settings can be read, and its tables name every key.
 
 use std::collections::BTreeSet;
 use std::path::Path;

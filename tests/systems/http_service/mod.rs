@@ -1,4 +1,4 @@
-//! The HTTP service against a server that answers well, late, wrongly, too much, or not at all.
+//! Tests the HTTP service against a server that answers correctly, late, wrongly, too much, or not at all.
 
 mod errors;
 mod guide;

@@ -1,4 +1,4 @@
-//! The HTTP service in a program: asked by `check`, its retries counted, one dead call one warning.
+//! Tests the HTTP service in a program: `check` asks it, its retries are counted, and a failed call is one warning.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! What is tried again, when, and what is not.
+//! Tests which requests are repeated, and when.
 
 use ergon::connector::ConnectorError;
 use ergon::service::http::{HttpErrorKind as Kind, Request};

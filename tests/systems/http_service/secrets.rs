@@ -1,4 +1,4 @@
-//! What nobody may see, is not to be seen.
+//! Tests that no error, log line or debug output shows a secret.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! The broker itself stops, dies, freezes, runs out of memory, or is not there yet.
+//! Tests a broker that stops, dies, freezes, runs out of memory, or has not started yet.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The network resets, falls silent one way or both, crawls.
+//! Tests a network that resets connections, carries nothing in one or both directions, or is slow.
 
 use std::time::Duration;
 

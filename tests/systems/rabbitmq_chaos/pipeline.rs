@@ -1,4 +1,4 @@
-//! A task that copies from one queue into another, and the books over it.
+//! A task that copies from one queue to another, with a ledger of every id.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The broker refuses: queues that are gone, messages that nobody takes, people that it does not know.
+//! Tests refusals of the broker: deleted queues, messages that no queue takes, unknown users.
 
 use std::time::{Duration, Instant};
 

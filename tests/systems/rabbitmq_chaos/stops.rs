@@ -1,4 +1,4 @@
-//! Processes are told to stop while the broker is dead or frozen.
+//! Tests processes that are stopped while the broker is dead or frozen.
 
 use std::collections::BTreeSet;
 use std::thread;

@@ -1,4 +1,4 @@
-//! Much at once: a large message, a long backlog.
+//! Tests large volumes: a large message, and a long backlog.
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What the page says of dispositions and queues, where one would not expect it.
+//! Tests the claims of the page about dispositions and queues that may surprise a reader.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,4 @@
-//! `examples/rabbitmq_pipeline` on the broker, as its README says.
+//! Tests `examples/rabbitmq_pipeline` on the broker, as its README describes it.
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};

@@ -1,4 +1,4 @@
-//! The tables of the page: every key of the settings and of the metadata, and every default.
+//! Tests the tables of the page: every key of the settings and of the metadata, and every default.
 
 use std::fmt::Debug;
 use std::fs;

@@ -1,5 +1,5 @@
-//! Every macro in a crate that knows `ergon` as `engine`: the macros ask Cargo for the name. Linted as all other code
-//! is, so that what the macros make trips no lint of their user.
+//! Uses every macro in a crate that knows `ergon` as `engine`, because the macros ask Cargo for the name. The crate is
+//! linted as all other code, so that the generated code triggers no lint of a user.
 
 use std::sync::{Arc, Mutex};
 
