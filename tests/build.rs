@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// Where packages and the generic archive put `rabbitmq-server` beside `rabbitmqctl` and `rabbitmq-env`.
+/// The folders in which packages and the generic archive install `rabbitmq-server`, `rabbitmqctl` and `rabbitmq-env`.
 const PLACES: [&str; 5] = [
     "/usr/lib/rabbitmq/bin",
     "/opt/rabbitmq/sbin",

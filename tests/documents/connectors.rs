@@ -18,7 +18,7 @@ const HEADINGS: [&str; 7] = [
     "When something fails",
 ];
 
-/// The page about connectors of the reader's own.
+/// The page about the reader's own connectors.
 const WRITING: &str = "writing.md";
 
 fn root() -> PathBuf {
