@@ -223,7 +223,7 @@ async fn children_are_named_alike_in_every_attempt() {
 #[ergon::task(connectors(input), services(said: Said), consumer(process(max_attempts = 3)))]
 struct Typed;
 
-/// What a task with a payload of its own type was seen doing.
+/// The recorded calls of a task whose payload has its own type.
 #[derive(Debug, Clone, Default)]
 struct Said(Arc<Mutex<Vec<String>>>);
 
