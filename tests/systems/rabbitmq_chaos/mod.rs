@@ -17,13 +17,13 @@ use std::time::Duration;
 use ergon_tests::broker::Broker;
 use tokio::sync::OnceCell;
 
-/// How long the long outages last.
+/// The length of the long outages.
 fn outage() -> Duration {
     let seconds = std::env::var("ERGON_CHAOS_SECONDS").ok();
     Duration::from_secs(seconds.map_or(15, |text| text.parse().unwrap()))
 }
 
-/// The broker of those tests that do not break it; each has queues of its own. It ends with this process.
+/// The broker of the tests that do not break it. Each test has its own queues. The broker ends with this process.
 async fn shared() -> &'static Broker {
     static SHARED: OnceCell<Broker> = OnceCell::const_new();
     SHARED.get_or_init(Broker::start).await

@@ -29,7 +29,7 @@ fn own_name() -> String {
     format!("ergon.test.guide.{:x}", fastrand::u64(..))
 }
 
-/// What a client sees of the broker, without the connector.
+/// A plain client of the broker, without the connector.
 async fn client() -> Client {
     Client::connect(&url()).await.unwrap()
 }
