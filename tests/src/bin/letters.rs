@@ -4,14 +4,14 @@
 use ergon::prelude::*;
 use ergon::service::Service;
 
-/// What is ordered.
+/// An order.
 #[derive(Debug, Deserialize, Serialize)]
 struct Order {
     sku: String,
     quantity: u32,
 }
 
-/// Says whether orders of nothing are accepted.
+/// Decides whether orders of zero pieces are accepted.
 #[derive(Service)]
 struct RuleService {
     #[service(default)]
@@ -64,7 +64,7 @@ struct StreamOrders;
 
 prices!(StreamOrders);
 
-/// A task that keeps nothing of what it rejects.
+/// A task without a dead-letter connector.
 #[ergon::task(connectors(input), consumer())]
 struct LooseOrders;
 
@@ -77,7 +77,7 @@ impl Consumer for LooseOrders {
     }
 }
 
-/// What the test writes into `ergon.toml`.
+/// The settings that the test writes into `ergon.toml`.
 #[derive(Clone, Deserialize)]
 struct Settings {
     orders: JsonLinesConfig,

@@ -13,17 +13,17 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Exchange
 
 use crate::ledger::Ledger;
 
-/// How many messages are on their way before the oldest confirm is waited for.
+/// The number of unconfirmed messages after which the client waits for the oldest confirm.
 const WINDOW: usize = 500;
 
-/// A connection with one channel that confirms what is published.
+/// A connection with one channel in confirm mode.
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
     channel: Channel,
 }
 
-/// A message as it came out of a queue.
+/// A message from a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Its `message_id`; empty if it has none.
@@ -69,7 +69,7 @@ impl Client {
         Ok(())
     }
 
-    /// Makes a durable exchange and has a queue take all that comes to it.
+    /// Declares a durable exchange, and binds a queue to it.
     ///
     /// # Errors
     /// When there is one of another kind, or no such queue.
@@ -82,7 +82,7 @@ impl Client {
             .await
     }
 
-    /// Deletes a queue with all that is in it.
+    /// Deletes a queue with its messages.
     ///
     /// # Errors
     /// When the broker refuses.
@@ -91,7 +91,7 @@ impl Client {
         Ok(())
     }
 
-    /// How many messages wait in a queue; those with a consumer are not counted.
+    /// The number of messages that wait in a queue, without messages that a consumer holds.
     ///
     /// # Errors
     /// When there is no such queue; the channel is closed then.
@@ -109,7 +109,7 @@ impl Client {
         settle(self.send(queue, id, body).await?).await
     }
 
-    /// Publishes a durable message `{"id": …}` for each id and writes into the ledger what was offered and confirmed.
+    /// Publishes a durable message `{"id": …}` for each id and records the offered and confirmed ids in the ledger.
     ///
     /// # Errors
     /// When the broker does not take one.
@@ -162,7 +162,7 @@ impl Client {
         Ok(messages)
     }
 
-    /// Takes `count` messages; waits until as many have come. They come off the queue as one acknowledgement.
+    /// Consumes `count` messages, and waits until all have arrived. One acknowledgement removes them from the queue.
     async fn take(&self, queue: &str, count: usize) -> lapin::Result<Vec<Message>> {
         let channel = self.connection.create_channel().await?;
         let window = u16::try_from(count).unwrap_or(u16::MAX);

@@ -3,11 +3,11 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
 
-/// Below the ports that Linux gives to clients (32768 and up): nobody takes one of these while a server restarts, and
-/// a client that tries again and again cannot be connected to itself.
+/// Below the ports that Linux gives to clients (32768 and up): no client takes such a port while a server restarts, and
+/// a client that tries again and again cannot connect to itself.
 const PORTS: Range<u16> = 15_000..30_000;
 
-/// `N` ports on which nobody listens, no two alike.
+/// `N` different ports on which no process listens.
 ///
 /// # Panics
 /// When a thousand tries find none.
