@@ -1,5 +1,5 @@
-//! Reaps orphaned processes where this is the first process of a container. The first process becomes the parent of
-//! every orphan. An orphan that has ended stays in the process table until its parent has waited for it.
+//! Reaps orphaned processes if this process is the first process of a container. The first process becomes the parent
+//! of every orphan. An orphan that has ended stays in the process table until its parent has waited for it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::time::Instant;
 
-/// How long an ended process is left alone. Code of this program may have started it, and may still wait for it.
+/// The time for which an ended process is left alone, because code of this program may have started it and may still
+/// wait for it.
 const LEFT_FOR: Duration = Duration::from_secs(5);
 /// The interval between two scans of the process table.
 const LOOKS: Duration = Duration::from_secs(1);

@@ -1,4 +1,5 @@
-//! The worker's end of the connection to its supervisor.
+//! Connects a worker to its supervisor: sends the worker's reports without waiting for the supervisor, and receives
+//! grants.
 
 use std::collections::HashMap;
 use std::fmt;
