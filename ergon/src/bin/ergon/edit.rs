@@ -1,4 +1,4 @@
-//! Adds lines to files of a project, unless the files have them already.
+//! Adds lines to files of a project, unless the files already have these lines.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
