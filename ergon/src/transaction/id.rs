@@ -1,4 +1,4 @@
-//! Ids of transactions.
+//! Represents the id of a transaction, and generates ids.
 
 use std::borrow::Borrow;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Rows of tables: shared column names, and the cells of one row.
+//! Represents a row of a table: the cells of the row, and the column names that all rows share.
 
 use std::sync::Arc;
 

@@ -1,8 +1,9 @@
 //! Finds the next record, and after a damaged record the line on which reading resumes.
 //!
 //! A quote that opens a cell by mistake takes the lines after it as content, up to the next quote. So the place where a
-//! record breaks the rules may be far below the mistake. The search reads the lines in between again as separate records.
-//! If they are whole records, the damaged record ends with the line of the mistake. Otherwise they belong to it.
+//! record breaks the rules may be far below the mistake. The search reads the lines in between again as separate
+//! records. If these lines are whole records, the damaged record ends with the line of the mistake. Otherwise, the
+//! lines belong to the damaged record.
 
 use super::syntax::{Flaw, Rest, Scan, Syntax, Unfinished, What, is_line_end, line_end};
 

@@ -1,4 +1,4 @@
-//! Keeps the deliveries of a source that are not acknowledged, and the transactions that wait.
+//! Keeps the unacknowledged deliveries of a source, and the transactions that wait for a fetch.
 
 use std::collections::VecDeque;
 
