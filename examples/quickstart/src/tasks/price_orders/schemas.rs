@@ -34,7 +34,7 @@ pub(crate) struct Receipt {
     pub(crate) customer_id: String,
     pub(crate) product_id: String,
     pub(crate) quantity: u32,
-    /// What the customer pays for the line.
+    /// The price that the customer pays for the line.
     pub(crate) sales: f64,
     /// The price of the line without the discount.
     pub(crate) list_price: f64,
