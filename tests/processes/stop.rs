@@ -1,4 +1,4 @@
-//! Tests a stop in real processes: at any moment of the signal, and whatever part hangs, the process ends at most one
+//! Tests a stop in real processes: at any moment of the signal, and with any hanging part, the process ends at most one
 //! second after its grace, with the right exit code, and nothing is lost.
 
 use std::net::SocketAddr;

@@ -147,7 +147,7 @@ impl Running {
     /// Listens to a process whose standard error is piped.
     ///
     /// # Panics
-    /// When it is not.
+    /// Panics when it is not.
     pub fn new(mut child: Child) -> Self {
         // A separate thread reads the pipe, because a full pipe would block the program.
         let mut stderr = child.stderr.take().expect("it is piped");
@@ -185,7 +185,7 @@ impl Running {
     /// Waits for the end of the process. Returns its status, the time from now to the end, and its standard error.
     ///
     /// # Panics
-    /// When it does not end.
+    /// Panics when it does not end.
     pub fn end(&mut self) -> (ExitStatus, Duration, String) {
         let began = Instant::now();
         let mut status = None;
@@ -215,7 +215,7 @@ impl Drop for Running {
 /// Sends a signal to a process.
 ///
 /// # Panics
-/// When there is no such process.
+/// Panics when there is no such process.
 pub fn send(pid: u32, signal: Signal) {
     kill_process(of(pid), signal).expect("the process is there");
 }
@@ -234,7 +234,7 @@ fn of(pid: u32) -> Pid {
 /// Waits until something holds.
 ///
 /// # Panics
-/// When it does not in time.
+/// Panics when it does not in time.
 pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {

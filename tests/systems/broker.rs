@@ -176,7 +176,7 @@ async fn nothing_is_left_of_it_when_a_test_panics() {
     assert!(std::net::TcpListener::bind(("127.0.0.1", port)).is_ok());
 }
 
-/// How many processes have the node's name among their arguments or in their environment.
+/// The number of processes that have the node's name among their arguments or in their environment.
 fn processes_of(port: u16) -> usize {
     let name = format!("ergon-{port}@localhost");
     let mentions = |folder: &Path, file: &str| {

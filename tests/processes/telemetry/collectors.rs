@@ -17,7 +17,7 @@ use super::Project;
 /// A failure of a collector, and the call that causes it.
 type Fault = (&'static str, fn(&mut Collector));
 
-/// How a collector can fail.
+/// The failures of a collector.
 const FAULTS: [Fault; 4] = [
     ("is not there", Collector::stop),
     ("answers errors", |collector| collector.refuse()),

@@ -36,7 +36,7 @@ impl Client {
     /// Connects to an `amqp://` address.
     ///
     /// # Errors
-    /// When nobody answers, or not as they should.
+    /// Returns an error when no broker answers, or when the answer is wrong.
     pub async fn connect(url: &str) -> lapin::Result<Self> {
         let connection = Connection::connect(url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
@@ -57,7 +57,7 @@ impl Client {
     /// Makes a durable queue with these arguments: `[("x-queue-type", "quorum")]`; numbers go as text.
     ///
     /// # Errors
-    /// When there is one that is set up otherwise.
+    /// Returns an error when there is one that is set up otherwise.
     pub async fn declare(&self, queue: &str, arguments: &[(&str, &str)]) -> lapin::Result<()> {
         let mut table = FieldTable::default();
         for (key, value) in arguments {
@@ -72,7 +72,7 @@ impl Client {
     /// Declares a durable exchange, and binds a queue to it.
     ///
     /// # Errors
-    /// When there is one of another kind, or no such queue.
+    /// Returns an error when there is one of another kind, or no such queue.
     pub async fn collect(&self, exchange: &str, queue: &str) -> lapin::Result<()> {
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         let none = FieldTable::default();
@@ -85,7 +85,7 @@ impl Client {
     /// Deletes a queue with its messages.
     ///
     /// # Errors
-    /// When the broker refuses.
+    /// Returns an error when the broker refuses.
     pub async fn delete(&self, queue: &str) -> lapin::Result<()> {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
         Ok(())
@@ -94,7 +94,7 @@ impl Client {
     /// The number of messages that wait in a queue, without messages that a consumer holds.
     ///
     /// # Errors
-    /// When there is no such queue; the channel is closed then.
+    /// Returns an error when there is no such queue; the channel is closed then.
     pub async fn ready(&self, queue: &str) -> lapin::Result<u32> {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let queue = self.channel.queue_declare(queue.into(), passive, FieldTable::default()).await?;
@@ -104,7 +104,7 @@ impl Client {
     /// Publishes one durable message and waits for its confirm.
     ///
     /// # Errors
-    /// When the broker does not take it.
+    /// Returns an error when the broker does not take it.
     pub async fn publish(&self, queue: &str, id: &str, body: &[u8]) -> lapin::Result<()> {
         settle(self.send(queue, id, body).await?).await
     }
@@ -112,10 +112,10 @@ impl Client {
     /// Publishes a durable message `{"id": …}` for each id and records the offered and confirmed ids in the ledger.
     ///
     /// # Errors
-    /// When the broker does not take one.
+    /// Returns an error when the broker does not take one.
     ///
     /// # Panics
-    /// When the ledger cannot be written.
+    /// Panics when the ledger cannot be written.
     pub async fn fill(
         &self,
         queue: &str,
@@ -147,7 +147,7 @@ impl Client {
     /// Takes all messages that wait out of a queue.
     ///
     /// # Errors
-    /// When there is no such queue or the link breaks.
+    /// Returns an error when there is no such queue or the link breaks.
     pub async fn drain(&self, queue: &str) -> lapin::Result<Vec<Message>> {
         let mut messages = Vec::new();
         // The count of a quorum queue may still be 0 just after the broker has started; a `get` asks the queue itself.

@@ -33,7 +33,7 @@ impl Home {
     /// Makes the folder with all files that a node reads at its start.
     ///
     /// # Panics
-    /// When `rabbitmq-server` is not installed.
+    /// Panics when `rabbitmq-server` is not installed.
     pub(super) fn make(options: &BrokerOptions) -> io::Result<Self> {
         assert!(SBIN.is_some(), "{MISSING}");
         let folder = TempDir::with_prefix("ergon-broker-")?.keep();

@@ -52,7 +52,7 @@ impl Broker {
     /// time.
     ///
     /// # Panics
-    /// When `rabbitmq-server` is not installed.
+    /// Panics when `rabbitmq-server` is not installed.
     pub fn down() -> Self {
         Self::prepare(BrokerOptions::new()).expect("a folder and processes can be made")
     }
@@ -129,7 +129,7 @@ impl Broker {
     /// Kills the broker immediately (SIGKILL). Data that it had not written to the disk is lost.
     ///
     /// # Panics
-    /// When the process cannot be waited for.
+    /// Panics when the process cannot be waited for.
     pub fn kill(&self) {
         let mut node = self.node();
         if node.try_wait().expect("a child can be asked").is_none() {
@@ -141,7 +141,7 @@ impl Broker {
     /// Kills the broker if it runs, starts it over the same data, and waits until it answers: 4 to 6 s.
     ///
     /// # Panics
-    /// When it ends early or does not answer in time.
+    /// Panics when it ends early or does not answer in time.
     pub async fn restart(&self) {
         self.kill();
         self.spawn().expect("rabbitmq-server can be started");
@@ -178,7 +178,7 @@ impl Broker {
     /// The number of messages of a queue that wait, and the number that a consumer holds.
     ///
     /// # Panics
-    /// When there is no such queue.
+    /// Panics when there is no such queue.
     pub async fn depth(&self, queue: &str) -> (u64, u64) {
         let columns = ["list_queues", "--silent", "name", "messages_ready", "messages_unacknowledged"];
         let table = self.control(&columns).await;

@@ -92,7 +92,7 @@ impl BrokerOptions {
     /// Starts the broker and waits until it answers.
     ///
     /// # Panics
-    /// When `rabbitmq-server` is not installed, ends early or does not answer in time; the end of its log is shown.
+    /// Panics when `rabbitmq-server` is not installed, ends early or does not answer in time, with the end of its log.
     pub async fn start(self) -> Broker {
         Broker::start_with(self).await
     }

@@ -10,7 +10,7 @@ const PORTS: Range<u16> = 15_000..30_000;
 /// `N` different ports on which no process listens.
 ///
 /// # Panics
-/// When a thousand tries find none.
+/// Panics when a thousand tries find none.
 pub(super) fn free<const N: usize>() -> [u16; N] {
     let held: [TcpListener; N] = std::array::from_fn(|_| hold());
     held.map(|listener| listener.local_addr().expect("a bound listener has an address").port())

@@ -93,7 +93,7 @@ impl Proxy {
     /// Opens a proxy in front of the broker on this port of this machine.
     ///
     /// # Panics
-    /// When no port can be listened at.
+    /// Panics when no port can be listened at.
     pub async fn open(broker: u16) -> Self {
         let [port] = ports::free();
         let (weather, made) = (watch::Sender::default(), AtomicU64::new(0));
@@ -160,7 +160,7 @@ impl Proxy {
     /// Refuses new connections, or accepts them again. Open connections stay.
     ///
     /// # Panics
-    /// When its port cannot be listened at again.
+    /// Panics when its port cannot be listened at again.
     pub async fn refuse(&self, refuse: bool) {
         self.change(|weather| weather.refuse = refuse);
         let mut listening = self.listening.clone();
@@ -170,7 +170,7 @@ impl Proxy {
     /// Ends all faults: bytes that were held back are forwarded, and new connections are accepted.
     ///
     /// # Panics
-    /// When its port cannot be listened at again.
+    /// Panics when its port cannot be listened at again.
     pub async fn heal(&self) {
         self.change(|weather| *weather = Weather::default());
         self.refuse(false).await;

@@ -54,7 +54,7 @@ impl Ledger {
     /// Opens the ledger in this folder. Other processes may write it at the same time.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// Returns an error when the file cannot be opened.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let path = folder.join("ledger.jsonl");
         let file = File::options().create(true).append(true).open(&path)?;
@@ -95,7 +95,7 @@ impl Ledger {
     /// All complete lines so far. A line that is being written is left for the next call.
     ///
     /// # Panics
-    /// When a line is not one of a ledger.
+    /// Panics when a line is not one of a ledger.
     pub fn entries(&self) -> Vec<Entry> {
         let text = fs::read_to_string(&self.path).expect("the ledger can be read");
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
@@ -105,7 +105,7 @@ impl Ledger {
     /// The number of complete lines so far. For waits, a count is quicker than parsing each line.
     ///
     /// # Panics
-    /// When the file cannot be read.
+    /// Panics when the file cannot be read.
     pub fn count(&self) -> usize {
         fs::read_to_string(&self.path).expect("the ledger can be read").matches('\n').count()
     }
@@ -113,7 +113,7 @@ impl Ledger {
     /// Counts the fate of each id. `left` is the content of the queues after all work has ended.
     ///
     /// # Panics
-    /// When a line is not one of a ledger.
+    /// Panics when a line is not one of a ledger.
     pub fn check(&self, left: Left) -> Verdict {
         Verdict::of(&self.entries(), left)
     }

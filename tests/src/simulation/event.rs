@@ -11,7 +11,7 @@ use ergon::transaction::Category;
 pub struct Entry {
     /// Virtual milliseconds since the run began.
     pub at: u64,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 

@@ -48,7 +48,7 @@ pub struct Played {
 pub struct Failure {
     /// Its seed.
     pub seed: u64,
-    /// Which invariant.
+    /// The broken invariant.
     pub broken: Broken,
     /// All that happened.
     pub log: Vec<Entry>,
