@@ -175,7 +175,7 @@ impl Begun {
     }
 }
 
-/// How to wait for the next attempt.
+/// The way to wait for the next attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Waits<'a> {
     Always,

@@ -49,7 +49,7 @@ mod tests {
     #[derive(Default)]
     struct Side {
         messages: Mutex<VecDeque<Message>>,
-        /// How each message was settled.
+        /// The settlement of each message.
         settled: Mutex<Vec<(u32, &'static str)>>,
         /// The number of calls that extended leases.
         calls: AtomicU32,

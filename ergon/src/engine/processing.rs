@@ -32,7 +32,7 @@ pub(super) struct Processing<'a> {
     pub(super) runs: StepRuns,
     /// The output of the first step as JSON; set only where `extent` asks for it.
     pub(super) shown: Option<Box<Value>>,
-    /// How many steps the transaction goes through, and whether its output is shown.
+    /// The steps that the transaction goes through, and whether its output is shown.
     pub(super) extent: Extent,
     /// Whether the engine cancelled the first step of a transaction that goes through no other step.
     pub(super) is_aborted: bool,

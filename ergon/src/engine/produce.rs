@@ -57,6 +57,7 @@ pub(super) async fn produce(
     };
     let report = tokio::select! {
         biased;
+        // The loop is polled first, so that its request reaches the stream in the same poll.
         report = consume(role, run, monitor) => report,
         never = never => never,
     };

@@ -51,6 +51,7 @@ pub(super) async fn settle(
         let due = run.held().next_due();
         let begun = tokio::select! {
             biased;
+            // A call that a lane has started comes first, because at most one call runs at a time.
             Some(call) = handed_over.recv() => Some(call),
             () = run.slots.due.notified() => None,
             () = at(due) => None,
@@ -178,6 +179,7 @@ async fn call_source(
     let mut outside = None;
     tokio::select! {
         biased;
+        // The call is polled first: an answer that arrives at the moment of the time limit counts.
         answer = guarded(&mut outside, input.settle(settlements)) => match answer {
             Ok(result) => result,
             Err(panicked) => Err(ConnectorError::unknown(format!("finished {panicked}"))),

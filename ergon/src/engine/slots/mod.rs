@@ -47,7 +47,7 @@ pub(super) enum Next {
     End,
 }
 
-/// How soon a lane returns after it took a delivery, judged by its latest transaction.
+/// The expected time until a lane returns with its delivery, judged by its latest transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Haste {
     /// It may take long: the lane wakes another lane, and the settler.
