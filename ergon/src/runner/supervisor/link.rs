@@ -218,7 +218,7 @@ impl Ends {
         queue.put
     }
 
-    /// How many bytes have left the process.
+    /// The number of bytes that have left the process.
     fn written(&self) -> u64 {
         *self.written.borrow()
     }
