@@ -107,20 +107,34 @@ pub(super) trait MayBuffer: Send + Sync {
     fn buffer(&self) -> Option<&dyn SinkBuffer>;
 }
 
-/// The transactions that one delivery has pushed into buffers: the numbers of the first and of the last.
+/// The transactions that one delivery has pushed into buffers: a range of numbers.
+///
+/// The range is one word, because every delivery of every run carries it through the engine: the first number in the
+/// upper 48 bits, and the length in the lower 16 bits. 0 is the empty range.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Pushes {
-    /// 0 if there is none.
-    first: u64,
-    last: u64,
-}
+pub(crate) struct Pushes(u64);
 
 impl Pushes {
+    /// The bits of the length. A range of this length, or longer, has no known end.
+    const LENGTH: u64 = 0xffff;
+
     fn add(&mut self, first: u64, count: u64) {
-        if self.first == 0 {
-            self.first = first;
-        }
-        self.last = first.saturating_add(count).saturating_sub(1);
+        let start = if self.is_empty() { first } else { self.first() };
+        let length = first.saturating_add(count).saturating_sub(start);
+        self.0 = (start << 16) | length.min(Self::LENGTH);
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn first(self) -> u64 {
+        self.0 >> 16
+    }
+
+    fn contains(self, number: u64) -> bool {
+        let length = self.0 & Self::LENGTH;
+        number >= self.first() && (length == Self::LENGTH || number < self.first() + length)
     }
 }
 
@@ -142,9 +156,9 @@ impl Lost {
     /// Returns whether a delivery has lost a transaction that it pushed. If lanes push at the same time, the lost
     /// transaction may also be that of another lane.
     pub(crate) fn is_of(&self, pushes: Pushes) -> bool {
-        let at = self.numbers.partition_point(|number| *number < pushes.first);
-        let within = self.numbers.get(at).is_some_and(|number| *number <= pushes.last);
-        pushes.first != 0 && (self.all || within)
+        let at = self.numbers.partition_point(|number| *number < pushes.first());
+        let within = self.numbers.get(at).is_some_and(|number| pushes.contains(*number));
+        !pushes.is_empty() && (self.all || within)
     }
 }
 
@@ -253,4 +267,24 @@ fn swap(lane: &mut Option<Lane>) {
             std::mem::swap(&mut *current, lane);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_has_lost_what_is_in_the_range_of_its_pushes() {
+        let lost = |numbers: &[u64]| Lost { numbers: numbers.to_vec(), all: false };
+        let mut pushes = Pushes::default();
+        assert!(!lost(&[1]).is_of(pushes) && !Lost { all: true, ..Lost::default() }.is_of(pushes));
+        pushes.add(7, 2);
+        let is_lost = |pushes, number| lost(&[3, number]).is_of(pushes);
+        assert_eq!([6, 7, 8, 9].map(|number| is_lost(pushes, number)), [false, true, true, false]);
+        pushes.add(11, 1);
+        assert_eq!([10, 11, 12].map(|number| is_lost(pushes, number)), [true, true, false]);
+        // A range that is too long for its word has no end.
+        pushes.add(1 << 20, 1);
+        assert!(is_lost(pushes, 1 << 20) && is_lost(pushes, 1 << 30) && !is_lost(pushes, 6));
+    }
 }
