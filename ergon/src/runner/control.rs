@@ -1,5 +1,5 @@
-//! Runs the control thread, which handles signals, health and reports. These must continue while handlers block all
-//! other threads.
+//! Runs the control thread, which handles signals, health and reports. This work must continue while handlers block
+//! all other threads.
 
 use std::io;
 use std::thread;

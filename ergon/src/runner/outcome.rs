@@ -1,4 +1,4 @@
-//! Combines the results of the runs of a command into its outcome: the only code that makes an exit code of results.
+//! Combines the results of the runs of a command into its outcome: no other code derives an exit code from results.
 
 use super::stopping::Reason;
 use super::{Exit, Finished};

@@ -1,5 +1,5 @@
-//! Opens and closes a connector or service of a task within a time limit, so that one that hangs does not hold up the
-//! process.
+//! Opens and closes a connector or service of a task within a time limit, so that a connector or service that hangs
+//! does not delay the process.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Batches concurrent calls: items that arrive during a call are passed on together in the next call. So a sink whose
-//! cost is per call can keep up with many concurrent dispatches.
+//! Batches concurrent calls: items that arrive during a call are passed on together in the next call. So a sink
+//! in which each call is expensive can keep up with many concurrent dispatches.
 
 use std::fmt;
 use std::future::Future;

@@ -28,8 +28,8 @@ use crate::transaction::panic;
 use rules::Rules;
 use state::{SameKey, State, Supply, Turn};
 
-/// The number of deliveries that a lane in haste finishes before it settles them in one call. That takes a fraction of a
-/// millisecond for quick transactions, and a few milliseconds for brief ones, so no settlement waits long.
+/// The number of deliveries that a lane in haste finishes before it settles them in one call. That takes a fraction of
+/// a millisecond for quick transactions, and a few milliseconds for brief ones, so no settlement waits long.
 const SETTLED_TOGETHER: usize = 128;
 
 /// The next action of a lane.
@@ -79,7 +79,7 @@ pub(super) struct Slots {
     state: Mutex<State>,
     hasher: RandomState,
     rules: Rules,
-    /// The quota that the limit is drawn from, where other workers draw on the same limit.
+    /// The quota that the limit is drawn from, if other workers share the limit.
     draw: OnceLock<Box<dyn Draw>>,
     /// Wakes one lane.
     work: Notify,
@@ -146,7 +146,7 @@ impl Slots {
         }
     }
 
-    /// Claims that `came` of the `asked` deliveries came from the source. Returns `None` if no other worker draws on
+    /// Claims that `came` of the `asked` deliveries came from the source. Returns `None` if no other worker shares
     /// the limit.
     pub(super) fn report(&self, asked: usize, came: usize) -> Option<Mark> {
         let draw = self.draw.get()?;
@@ -163,7 +163,7 @@ impl Slots {
         }
     }
 
-    /// Waits until a recall arrives; forever where no other worker draws on the limit.
+    /// Waits until a recall arrives; forever if no other worker shares the limit.
     pub(super) async fn wanted_back(&self) {
         while !self.is_wanted_back() {
             self.recalled.notified().await;
@@ -490,8 +490,8 @@ impl Slots {
         }
     }
 
-    /// Whether a lane settles before it continues. A lane in haste does so once for many deliveries, or when it would wait
-    /// otherwise. Another lane does so only when nothing else runs, because the end of a running delivery can be
+    /// Whether a lane settles before it continues. A lane in haste does so once for many deliveries, or when it would
+    /// wait otherwise. Another lane does so only when nothing else runs, because the end of a running delivery can be
     /// settled in the same call.
     fn settles_first(&self, state: &State, haste: Haste) -> bool {
         if state.turn != Turn::Free || state.finished.is_empty() {

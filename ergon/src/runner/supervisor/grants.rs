@@ -1,4 +1,4 @@
-//! Distributes one limit among the workers that draw on it, in small grants: a pure state machine.
+//! Distributes one limit among the workers that share it, in small grants: a pure state machine.
 //!
 //! Invariant: the free deliveries, the granted deliveries, and the deliveries that ended workers have fetched add up to
 //! the limit. So the workers never fetch more than the limit. They fetch the whole limit if the source has as many
@@ -13,7 +13,7 @@ use crate::task::{Claim, Grant, Want};
 /// worker keeps much from the others.
 const MOST: u64 = 16_384;
 
-/// A limit, and the workers that draw on it.
+/// A limit, and the workers that share it.
 #[derive(Debug)]
 pub(super) struct Grants {
     /// The deliveries that are granted to no worker.

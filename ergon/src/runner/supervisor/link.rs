@@ -157,7 +157,7 @@ impl Quota for Link {
     }
 }
 
-/// A loop that draws on a limit.
+/// A loop that shares a limit with loops of other workers.
 #[derive(Debug)]
 struct Drawn {
     link: Link,

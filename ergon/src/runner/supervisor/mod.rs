@@ -1,5 +1,5 @@
-//! Runs tasks in several processes: starts this program once for each worker, watches the workers, replaces one that
-//! dies, and adds up their figures.
+//! Runs tasks in several processes: starts this program once for each worker, watches the workers, replaces a worker
+//! that dies, and adds up their figures.
 //!
 //! A worker connects to a socket and reports its state there. The supervisor notices the end of a worker through the
 //! socket and through the system. A worker notices the end of the supervisor in the same way. The supervisor passes
@@ -178,8 +178,8 @@ impl Workers {
 
     /// Runs all workers until each has ended.
     ///
-    /// Call it from a thread that lives as long as the workers: Linux signals the death of a parent to its children when
-    /// the thread that started them ends.
+    /// Call it from a thread that lives as long as the workers: Linux signals the death of a parent to its children
+    /// when the thread that started them ends.
     ///
     /// # Errors
     /// Returns an error if no socket can be made.

@@ -1,4 +1,4 @@
-//! Appends complete lines to a file. No reader sees a part of a line, and no dispatch succeeds whose lines are not in
+//! Appends complete lines to a file. No reader sees a part of a line, and a dispatch succeeds only if its lines are in
 //! the file.
 
 use std::fs::{File, OpenOptions};

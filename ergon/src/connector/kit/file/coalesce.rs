@@ -3,10 +3,11 @@
 //! The cost of a write hardly depends on the number of its lines. So dispatches share a write, in one of two ways:
 //!
 //! - **Buffered**: a dispatch of a run adds its line to a [buffer](super::held), which the engine flushes before it
-//!   settles. A file that writes without waiting has a buffer.
+//!   settles. A file has a buffer if a write to it does not wait for the disk or for a reader.
 //! - **Direct**: a dispatch returns when its lines are in the file. Dispatches that arrive during a write share the
-//!   next write. That is one lock, one check of the file and one write, and with [`Fsync::Each`](super::Fsync::Each)
-//!   one wait for the disk. If no other dispatch is there, a dispatch is written immediately.
+//!   next write. The shared write takes one lock, one check of the file and one call, and with
+//!   [`Fsync::Each`](super::Fsync::Each) one wait for the disk. A dispatch that finds no other dispatch is written
+//!   immediately.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
