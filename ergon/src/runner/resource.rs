@@ -82,7 +82,7 @@ impl Resource {
                 }
             }
         };
-        // A panic in one of them does not keep the others from being closed.
+        // A panic of one resource does not keep the others from being closed.
         let limit = match self {
             Self::Connector(_, connector) => connector.close_timeout(),
             Self::Service(..) => CLOSE_WITHIN,

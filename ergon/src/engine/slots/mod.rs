@@ -29,7 +29,7 @@ use rules::Rules;
 use state::{SameKey, State, Supply, Turn};
 
 /// The number of deliveries that a lane in haste finishes before it settles them in one call. That takes a fraction of
-/// a millisecond for quick transactions, and a few milliseconds for brief ones, so no settlement waits long.
+/// a millisecond for quick transactions, and a few milliseconds for short transactions, so no settlement waits long.
 const SETTLED_TOGETHER: usize = 128;
 
 /// The next action of a lane.
@@ -132,7 +132,7 @@ impl Slots {
         self.claim(self.state());
     }
 
-    /// Applies a grant, or a recall of what is not used.
+    /// Applies a grant, or a recall of the unused part.
     pub(super) fn apply_grant(&self, grant: Grant) {
         let mut state = self.state();
         state.allowance.apply(grant);
@@ -280,8 +280,8 @@ impl Slots {
         }
     }
 
-    /// Fetches nothing more. Deliveries that were not started are given back by the settler. A stream takes nothing
-    /// back: its transactions are started as long as lanes run.
+    /// Fetches nothing more. The settler gives back the deliveries that were not started. A stream accepts no
+    /// transaction back, so its transactions are started as long as lanes run.
     pub(super) fn close(&self, failure: Option<Error>) {
         let mut state = self.state();
         state.failure = state.failure.take().or(failure);
@@ -295,7 +295,7 @@ impl Slots {
         self.work.notify_one();
     }
 
-    /// Starts nothing more. Deliveries that were not started are given back by the settler.
+    /// Starts nothing more. The settler gives back the deliveries that were not started.
     pub(super) fn abandon(&self) {
         let mut state = self.state();
         self.give_back_unbegun(&mut state);
@@ -419,7 +419,7 @@ impl Slots {
         }
     }
 
-    /// The receipts of all deliveries that no lane holds. For a loop that no lane and no settler works on any more.
+    /// The receipts of all deliveries that no lane holds. Call it for a loop whose lanes and settler have ended.
     pub(super) fn left(&self) -> Vec<Receipt> {
         let mut state = self.state();
         let mut left: Vec<_> = state.take_unbegun().into_iter().map(Delivery::into_receipt).collect();

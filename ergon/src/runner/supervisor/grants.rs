@@ -59,7 +59,7 @@ impl Grants {
         self.serve()
     }
 
-    /// Applies a worker's claim: what it has taken, returns, and asks for.
+    /// Applies a worker's claim: the numbers of deliveries that it has fetched, returns, and asks for.
     pub(super) fn apply(&mut self, worker: u64, claim: Claim) -> Orders {
         let Some(part) = self.drawing.get_mut(&worker) else { return Orders::new() };
         part.taken = claim.taken.min(part.granted);
@@ -90,7 +90,8 @@ impl Grants {
         self.serve()
     }
 
-    /// Grants free deliveries to the workers that ask, those with none first. If nothing is free, recalls unused parts.
+    /// Grants free deliveries to the workers that ask, and first to workers without a grant. If no delivery is free,
+    /// recalls unused parts.
     fn serve(&mut self) -> Orders {
         let mut orders = Orders::new();
         while self.free > 0 {

@@ -250,7 +250,7 @@ impl Workers {
         for (worker, left) in of_post {
             last = last.max(left.at);
             restarts += worker.record.restarts();
-            // The reason why the supervisor stopped comes before the ends of the other workers.
+            // The reason why the supervisor stopped takes precedence over the ends of the other workers.
             let at = if left.given_up { 0 } else { ends.len() };
             ends.insert(at, left.ended(&worker.name()));
             let faults = left.ending.iter().flat_map(|ending| &ending.close_faults);
@@ -300,7 +300,7 @@ async fn admit(listener: UnixListener, shared: Shared) {
     }
 }
 
-/// Combines the ends of all workers: a failure comes before a stop, a stop before an end.
+/// Combines the ends of all workers: a failure takes precedence over a stop, and a stop over a normal end.
 fn together(ends: Vec<Ended>) -> Ended {
     let mut whole = Ended::SourceEmpty;
     for end in ends {
