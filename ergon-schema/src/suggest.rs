@@ -1,7 +1,7 @@
 //! Suggests a known name for an unknown name ("did you mean"), for errors of the macros, the settings and the command
 //! line.
 
-/// Returns the candidate that is closest to an unknown name, if one is close enough.
+/// Returns the candidate that is closest to an unknown name, if a candidate is close enough.
 ///
 /// Case, `-` and `_` do not matter. A third of the letters may differ, rounded up.
 pub fn similar<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
@@ -10,7 +10,7 @@ pub fn similar<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) ->
 }
 
 /// Returns the candidate that a name misspells, by the stricter rule of rustc: a third of the letters may differ,
-/// rounded down. For names that may also be right.
+/// rounded down. The stricter rule is for names that may also be right.
 pub fn slip<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     closest(name, candidates, |letters| (letters.max(3) / 3).min(letters.saturating_sub(1)))
 }
@@ -31,7 +31,7 @@ fn closest<'c>(
     close.min_by_key(|(distance, ..)| *distance).map(|(.., candidate)| candidate)
 }
 
-/// Returns the hint for an unknown name: the closest known name, else all known names.
+/// Returns the hint for an unknown name: the closest known name, or else all known names.
 pub fn hint<'c>(name: &str, known: impl IntoIterator<Item = &'c str> + Clone) -> Option<String> {
     if let Some(similar) = similar(name, known.clone()) {
         return Some(format!("did you mean `{similar}`?"));

@@ -34,7 +34,7 @@ pub use crate::service::http::{HttpConfig, HttpError, HttpService, HttpServiceCo
 pub use crate::service::openai::{OpenaiConfig, OpenaiService, OpenaiServiceConfig};
 pub use crate::task::{BlockingConsumer, BlockingProducer, Consumer, Producer, TaskConfig};
 pub use crate::transaction::{Category, ContentType, Result, ResultExt, Transaction, TransactionError};
-// Stand-ins for the types of features that are off; each names its feature.
+// Stand-ins for the types of features that are off. Each stand-in names its feature.
 #[doc(hidden)]
 #[allow(unused_imports, unreachable_pub, deprecated, reason = "there may be none")]
 pub use crate::__private::off::*;

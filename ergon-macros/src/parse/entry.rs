@@ -27,8 +27,8 @@ pub(crate) enum Value {
     Unreadable,
 }
 
-/// Parses the entries between an attribute's parentheses. An entry that cannot be parsed is one mistake; the entries
-/// after it are parsed.
+/// Parses the entries between an attribute's parentheses. An entry that cannot be parsed is one mistake, and the parser
+/// continues with the next entry.
 pub(crate) fn entries(tokens: TokenStream, problems: &mut Problems) -> Vec<Entry> {
     let read = |input: ParseStream<'_>| Ok(list(input, "", problems));
     read.parse2(tokens).unwrap_or_default()
@@ -63,7 +63,7 @@ fn list_with_quotes(
                 skip_to_comma(input);
             }
         }
-        // The input is empty, a comma is next, or the missing comma is already a mistake.
+        // The input is empty, a comma is next, or the missing comma is already reported as a mistake.
         let _ = input.parse::<Option<Token![,]>>();
     }
     entries

@@ -1,5 +1,5 @@
-//! Checks the rules of `#[derive(Connector)]` and `#[derive(Service)]`: the words of the struct, and the source of each
-//! field's value.
+//! Checks the rules of `#[derive(Connector)]` and `#[derive(Service)]`: the words in the attribute of the struct, and
+//! for each field whether its value is a setting, a service or a default.
 
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Field, Fields, GenericArgument, Ident, PathArguments, Type};
@@ -8,7 +8,7 @@ use crate::diagnostics::{Problems, suggestion};
 use crate::model::{ConfigField, DeriveConfig, FieldKind};
 use crate::parse::{Entry, Value, entries, in_type};
 
-/// The capabilities that a derived connector may declare; each is a method of `Capabilities` and a trait.
+/// The capabilities that a derived connector may declare. Each capability has a method of `Capabilities` and a trait.
 pub(crate) const CAPABILITIES: [&str; 4] = ["count", "fetch_by_id", "dead_letters", "redrive"];
 
 /// One of the two derives: the name of its helper attribute, and the words that a struct may declare in it.

@@ -1,4 +1,4 @@
-//! Finds the sections of `#[ergon::task(…)]` by name, also if a name is misspelt.
+//! Finds the sections of `#[ergon::task(…)]` by name, even if a name is misspelt.
 
 use ergon_schema::suggest::slip;
 
@@ -8,7 +8,8 @@ use crate::parse::Entry;
 pub(crate) const SECTIONS: [&str; 9] =
     ["name", "connectors", "services", "consumer", "producer", "workers", "blocking", "execute", "crate"];
 
-/// Returns the section of this name, or the section that misspells it, so that the misspelt name is the only mistake.
+/// Returns the section with this name, or else the section with a misspelt form of this name. So the macro reports only
+/// the misspelling, and not also a missing section.
 pub(super) fn section<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
     let is_slip = |entry: &&Entry| slip(&entry.key.to_string(), SECTIONS) == Some(name);
     entries.iter().find(|entry| entry.key == name).or_else(|| entries.iter().find(is_slip))

@@ -27,7 +27,7 @@ const LAST_SEND: Duration = Duration::from_secs(2);
 pub(super) struct Telemetry {
     #[cfg(feature = "opentelemetry")]
     exports: Exports,
-    /// The log files, open.
+    /// The open log files.
     files: Vec<LogFile>,
 }
 
@@ -117,7 +117,7 @@ impl Start<'_> {
         self.global.as_worker.as_ref().and_then(WorkerIdentity::worker)
     }
 
-    /// The level of the log lines: from the command line, else the environment, else the settings.
+    /// The level of the log lines: from the command line, or else from the environment, or else from the settings.
     fn directives(&self) -> Result<Directives, Error> {
         let package = self.package.name;
         match self.framework.log_level(self.global.log_level.as_deref()) {

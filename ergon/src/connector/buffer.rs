@@ -84,8 +84,8 @@ thread_local! {
 /// }
 /// ```
 pub trait SinkBuffer: Send + Sync {
-    /// Takes transactions into the buffer; the first of them has the number `first`, and each of the others the next
-    /// number. Returns `None` if the sink does not buffer now: the engine then dispatches the transactions.
+    /// Adds transactions to the buffer. They have consecutive numbers, which start with `first`. Returns `None` if the
+    /// sink does not buffer now: the engine then dispatches the transactions.
     ///
     /// # Errors
     /// The errors of [`Sink::dispatch`](super::Sink::dispatch), for the transactions that the sink cannot accept.
@@ -94,8 +94,8 @@ pub trait SinkBuffer: Send + Sync {
     /// Writes all transactions of the buffer to the external system, in their order.
     ///
     /// # Errors
-    /// The reason why the external system does not have some of them. The buffer is empty nevertheless, and
-    /// [`lost`](Self::lost) names these transactions.
+    /// The reason why some transactions are not in the external system. The buffer is empty even then, and
+    /// [`lost`](Self::lost) names the missing transactions.
     fn flush(&self) -> Result<(), ConnectorError>;
 
     /// The numbers of all transactions that flushes have lost since the sink was made.

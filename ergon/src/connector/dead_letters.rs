@@ -72,7 +72,7 @@ pub trait Redrive: Send + Sync {
 
 /// The receiver of dead letters, one by one.
 pub trait DeadLetterVisitor: Send {
-    /// Whether the visitor may remove letters. If not, the connector can skip the preparation for it.
+    /// Whether the visitor may remove dead letters. If not, the connector can skip the preparation for a removal.
     fn takes(&self) -> bool;
 
     /// Inspects a dead letter, and decides about it.
@@ -90,11 +90,11 @@ pub trait DeadLetterVisitor: Send {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Visit {
-    /// The letter stays.
+    /// The dead letter stays.
     Keep,
-    /// The letter was processed or sent back, and is removed.
+    /// The dead letter was processed or sent back, and is removed.
     Remove,
-    /// The letter stays, and the visit ends.
+    /// The dead letter stays, and the visit ends.
     Stop,
 }
 

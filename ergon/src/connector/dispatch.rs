@@ -1,4 +1,5 @@
-//! The future of one dispatch: into the buffer of the sink, in a separate call, or in a call with other dispatches.
+//! The future of one dispatch. Its transaction goes into the buffer of the sink, or to the sink in a call that
+//! concurrent dispatches may share.
 
 use std::fmt;
 use std::mem::replace;

@@ -6,9 +6,9 @@ use std::fmt::{self, Write as _};
 /// An endpoint of an external system that transactions are fetched from or dispatched to: a queue, a file, a table.
 ///
 /// Two endpoints are the same if they are equal and belong to connectors of the same [kind](super::Connector::KIND);
-/// `describe` joins tasks there. The name is the one that people know, and does not change between runs.
-/// [`within`](Self::within) distinguishes endpoints of one name in different systems. Neither contains credentials,
-/// because both are shown.
+/// `describe` links the tasks that share an endpoint. The name is the name that people know, and does not change
+/// between runs. [`within`](Self::within) distinguishes endpoints of one name in different systems. The name and the
+/// system contain no credentials, because both are shown.
 ///
 /// ```
 /// use ergon::connector::Endpoint;
@@ -36,7 +36,7 @@ impl Endpoint {
         Self { file: true, ..Self::new(name) }
     }
 
-    /// Whether both endpoints are the same file, also if a path leads through links. A file that does not exist yet
+    /// Whether both endpoints are the same file, even if a path leads through links. A file that does not exist yet
     /// equals no other file. Neither file is opened, because opening a named pipe would wait for its other end or lose
     /// data.
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {
@@ -73,7 +73,7 @@ fn linked(one: &str, other: &str) -> bool {
     same_file::is_same_file(one, other).unwrap_or(false)
 }
 
-/// Writes the name, with control characters escaped, because they would steer a terminal.
+/// Writes the name, with control characters escaped, because they would control a terminal.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.name.chars() {

@@ -49,7 +49,7 @@ pub enum ItemOutcome {
     Done,
     /// The external system does not have it.
     NotDone,
-    /// The connection broke before the external system could answer. It may have it or not.
+    /// The connection broke before the external system could answer. The external system may or may not have it.
     Unknown,
 }
 
@@ -73,8 +73,8 @@ impl ConnectorError {
     /// removed. The error does not concern the transaction, so no handler sees it. The delivery is given back, and the
     /// run ends with this error.
     ///
-    /// This applies if the handler passes the error on with `?`. If it makes another error of it, the engine treats
-    /// that error like any other.
+    /// This applies if the handler passes the error on with `?`. If the handler makes another error from this error,
+    /// the engine treats the new error like any other error.
     pub fn closed(message: impl Into<String>) -> Self {
         Self::new(Kind::Closed, message)
     }
@@ -98,7 +98,7 @@ impl ConnectorError {
         Self::new(Kind::Partial(failures), message).with_hint_if(hint)
     }
 
-    /// Whether a retry cannot help. Of a partial error: whether it cannot help any of the failed items.
+    /// Whether a retry cannot help. For a partial error: whether a retry can help none of the failed items.
     pub fn is_permanent(&self) -> bool {
         match &self.0.detail {
             Kind::Permanent | Kind::Closed => true,

@@ -295,7 +295,7 @@ impl Input {
         Ok(Some(delivery))
     }
 
-    /// What kind of connector it is.
+    /// The kind of the connector.
     pub(crate) fn kind(&self) -> &'static str {
         self.label.kind
     }
@@ -424,7 +424,7 @@ impl Output {
         Handle::current().block_on(self.dispatch_transactions(transactions))
     }
 
-    /// What kind of connector it is.
+    /// The kind of the connector.
     pub(crate) fn kind(&self) -> &'static str {
         self.label.kind
     }

@@ -198,7 +198,7 @@ pub trait Source: Connector {
     /// soon as it has one delivery.
     ///
     /// # Errors
-    /// The reason why nothing could be fetched. Bad content is no error here, but a delivery that does not decode.
+    /// The reason why the fetch failed. Bad content is not such a reason: it becomes a delivery that does not decode.
     ///
     /// # Cancel safety
     /// Must be cancel safe: the engine drops the future at a time limit or a stop. A later fetch must return the
@@ -221,20 +221,22 @@ pub trait Source: Connector {
         std::future::ready(Ok(()))
     }
 
-    /// Whether this program still owns the delivery, from memory. It does not after its connection is lost or its lease
-    /// has expired, because the external system delivers the transaction again. Default: `true`.
+    /// Returns whether this program still owns the delivery. The answer comes from memory. The program no longer owns a
+    /// delivery whose connection is lost or whose lease has expired, because the external system delivers the
+    /// transaction again. Default: `true`.
     ///
     /// The engine asks before it runs an exception handler, and before it dispatches a dead letter, so that a duplicate
-    /// of the delivery is not processed at the same time. It drops a delivery that is not owned any more, and counts it
-    /// as unknown.
+    /// of the delivery is not processed at the same time. The engine drops a delivery that the program no longer owns,
+    /// and counts it as unknown.
     fn holds(&self, receipt: &Receipt) -> bool {
         let _ = receipt;
         true
     }
 
-    /// Reports the number of deliveries that are unsettled because their dead letter waits for its next attempt. They
-    /// occupy no slot, and may wait for a long time. A source with a limit of unacknowledged deliveries raises it by
-    /// this number, so that waiting deliveries do not stop the flow. Must return immediately. Default: does nothing.
+    /// Reports the number of deliveries that are unsettled because their dead letter waits for its next attempt. Such
+    /// deliveries occupy no slot, and may wait for a long time. A source with a limit of unacknowledged deliveries
+    /// raises the limit by this number, so that waiting deliveries do not stop the flow. Must return immediately.
+    /// Default: does nothing.
     fn postponed(&self, count: usize) {
         let _ = count;
     }
@@ -279,7 +281,7 @@ pub trait Source: Connector {
 )]
 pub trait Sink: Connector {
     /// Dispatches transactions. Returns only after the external system has stored all of them durably, because the
-    /// engine acknowledges their source afterwards.
+    /// engine then acknowledges the delivery that is being processed.
     ///
     /// # Errors
     /// [`ConnectorError::partial`] names the transactions that were not accepted. Any other error applies to all of
@@ -293,8 +295,8 @@ pub trait Sink: Connector {
         transactions: Vec<Transaction>,
     ) -> impl Future<Output = Result<(), ConnectorError>> + Send;
 
-    /// The buffer of a sink that can write the dispatches of a run together; see [`SinkBuffer`]. Default: none, so each
-    /// dispatch of a task is a call of [`dispatch`](Self::dispatch), or a part of one.
+    /// The buffer of a sink that can write the dispatches of a run together; see [`SinkBuffer`]. Default: none, so the
+    /// dispatches of a task go to [`dispatch`](Self::dispatch), each in its own call or several in one call.
     fn buffer(&self) -> Option<&dyn SinkBuffer> {
         None
     }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The share of this process. Not set in a process that is not a worker.
 static PLACE: OnceLock<Shard> = OnceLock::new();
 
-/// Whether the program's own code has asked for the share. If it has not, a producer probably makes everything in each
-/// worker.
+/// Whether the program's own code has asked for the share. If it has not, a producer probably makes all transactions
+/// in each worker.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// The share of one worker: the items whose index modulo `count` is `index`.
@@ -59,7 +59,7 @@ impl Shard {
         whole / count + u64::from(index < whole % count)
     }
 
-    /// Makes this share that of the process.
+    /// Makes this share the share of the process.
     pub(crate) fn take_place(self) {
         // A second call cannot happen, because a process is one worker from its start to its end.
         let _ = PLACE.set(self);

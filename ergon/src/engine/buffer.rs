@@ -1,7 +1,7 @@
-//! The buffer of a producer: makes a source of a stream, which is pulled only as fast as slots become free.
+//! The buffer of a producer: turns a stream into a source, and pulls the stream only as fast as slots become free.
 //!
-//! A stream takes nothing back. The buffer keeps the transactions that the stream has made and no fetch has taken, and
-//! those that were given back. So a cancelled fetch loses neither.
+//! A stream accepts no transaction back. Therefore the buffer keeps the transactions that the stream has made and no
+//! fetch has returned, and the transactions that were given back. So a cancelled fetch loses no transaction.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -24,7 +24,7 @@ use crate::transaction::{Decode, Result, Transaction, TransactionError, panic};
 
 /// The transactions that a producer's stream has made, as the loop sees them.
 pub(super) trait Pulled: fmt::Debug + Send + Sync {
-    /// Pulls nothing more. A fetch that waits for the stream is answered as soon as the stream is polled again.
+    /// Stops the pulling. A fetch that waits for the stream is answered as soon as the stream is polled again.
     fn stop(&self);
 
     /// Ends the buffer. Returns how many transactions were pulled and not produced, and logs their ids.
@@ -71,7 +71,7 @@ struct Request {
     answer: oneshot::Sender<()>,
 }
 
-/// The transactions that were pulled and not fetched yet, and those that were given back.
+/// The transactions that were pulled and not fetched yet, and the transactions that were given back.
 struct Buffer {
     stock: Mutex<Stock>,
     /// The error after which the stream is not pulled any more.
@@ -101,7 +101,7 @@ struct StreamSource {
 
 /// Makes a source of a stream, and the pump that pulls it.
 pub(super) fn stream_source(task: &'static str) -> (Input, Arc<dyn Pulled>, Pump) {
-    // One fetch is under way at a time, and a cancelled one may have left its request.
+    // One fetch is under way at a time, and a cancelled fetch may have left its request.
     let (requests, asked) = mpsc::channel(1);
     let stock = Stock { ready: VecDeque::new(), left: Vec::new(), unsettled: 0, closed: false };
     let (stock, failed, stopped) = (Mutex::new(stock), OnceLock::new(), CancellationToken::new());
@@ -188,14 +188,14 @@ fn any_made<P: Send + Sync + 'static>(transaction: Transaction<P>) -> AnyMade {
     Arc::new(transaction)
 }
 
-/// Warns if each of several workers makes all transactions. A stream that asks for its share has done so by now.
+/// Warns if each of several workers makes all transactions. A stream that uses its share has asked for it by now.
 fn warn_of_copies(task: &'static str) {
     if let Some(workers) = Shard::all_do_all() {
         MadeByAll { task, workers }.emit();
     }
 }
 
-/// Waits for one transaction, and takes those that are ready with it.
+/// Waits for one transaction, and takes also the transactions that are ready at the same time.
 async fn take_ready(
     stream: &mut (impl Stream<Item = Result<AnyMade>> + Unpin),
     most: usize,
@@ -211,8 +211,8 @@ impl Buffer {
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one transaction after the other, so that those before an error or a panic are kept; takes none after an
-    /// error.
+    /// Takes one transaction after the other, so that the transactions before an error or a panic are kept. Takes no
+    /// transaction after an error.
     fn gather(&self, task: &'static str, items: &mut dyn Iterator<Item = Result<AnyMade>>) {
         if self.failed.get().is_some() {
             return;

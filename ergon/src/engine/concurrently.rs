@@ -1,5 +1,5 @@
-//! Runs many small pieces of work inside one step: a limited number at a time, without spawning, and keeping every
-//! result.
+//! Runs many small pieces of work inside one step, at most a given number of them at the same time. It spawns no task,
+//! and keeps every result.
 
 use std::fmt;
 use std::future::Future;

@@ -38,7 +38,7 @@ pub(super) async fn consume(role: &Arc<dyn Role>, run: RunState, monitor: &Monit
     let began = Instant::now();
 
     tokio::select! {
-        // Only the lanes end the run. The stop is polled first, so that it takes effect before they continue.
+        // Only the lanes end the run. The stop is polled first, so that it takes effect before the lanes continue.
         biased;
         () = stop::watch(&run) => (),
         () = watch_abort(&run) => (),
@@ -51,7 +51,7 @@ pub(super) async fn consume(role: &Arc<dyn Role>, run: RunState, monitor: &Monit
     RunReport::new(run.task, run.snapshot().tally, began.elapsed(), ended)
 }
 
-/// Starts to draw on a limit that other workers draw on too.
+/// Starts to take grants from a limit that other workers share.
 fn draw(run: &Arc<RunState>) {
     let Some((quota, limit)) = run.context.quota.as_ref().zip(run.context.policy.limit) else { return };
     let granted = Arc::downgrade(run);

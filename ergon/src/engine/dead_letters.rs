@@ -99,7 +99,7 @@ impl DeadLetters {
         Self { task, state: Mutex::default(), count: AtomicUsize::new(0), added: Notify::new() }
     }
 
-    /// Whether any dead letter waits. If so, further ones are not tried in their lane, because the connector may hang.
+    /// Whether any dead letter waits. If so, no lane tries a further dead letter, because the connector may hang.
     pub(super) fn any(&self) -> bool {
         self.count.load(Ordering::Relaxed) > 0
     }
@@ -111,7 +111,7 @@ impl DeadLetters {
         (count > 0).then_some(Undelivered { count, error })
     }
 
-    /// Takes out all dead letters. For a loop that no task works on any more.
+    /// Takes out all dead letters, of a loop that no async task runs any more.
     pub(super) fn left(&self) -> Vec<Finished> {
         let mut state = self.state();
         let State { waiting, under_way, exhausted, .. } = &mut *state;

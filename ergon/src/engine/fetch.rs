@@ -144,7 +144,7 @@ async fn gives_way(run: &RunState) {
     run.slots.give_way();
 }
 
-/// Reports the fetched deliveries before any of them is started, if other workers draw on the same limit. So the
+/// Reports the fetched deliveries before any of them is started, if other workers share the limit. So the
 /// deliveries count even if this process dies immediately afterwards.
 async fn report(run: &RunState, asked: usize, came: usize) {
     let Some(mark) = run.slots.report(asked, came) else { return };

@@ -1,8 +1,8 @@
 //! Flushes the buffers of a run's sinks before the engine settles.
 //!
-//! No delivery is acknowledged whose transactions are only in the memory of this process. If a flush loses a
-//! transaction, the engine gives back the delivery whose steps dispatched it. The delivery is processed again, and its
-//! next dispatch reports the error of the sink.
+//! So no delivery is acknowledged while a transaction that its steps dispatched is only in the memory of this process.
+//! If a flush loses a transaction, the engine gives back the delivery whose steps dispatched it. The delivery is
+//! processed again, and its next dispatch reports the error of the sink.
 
 use super::completed::Completed;
 use super::count::returns;

@@ -1,7 +1,7 @@
 //! Cancels the processing of a delivery whose lease is lost.
 //!
 //! The [keeper](crate::connector::kit::Leases) of the source extends leases and reports those that are lost. A lane
-//! asks the keeper only while its transaction waits. Without leases, the cost is one read of an empty field.
+//! asks the keeper only while its transaction waits. If a source has no leases, the lane only reads an empty field.
 
 use std::task::{Context, Poll};
 
@@ -22,7 +22,7 @@ impl<'a> Leased<'a> {
         self.0.is_some_and(Lease::is_lost)
     }
 
-    /// Ready when the lease is lost. Until then, the lane's waker is registered.
+    /// Polls the lease: ready when the lease is lost. Until then, the lane's waker is registered.
     pub(super) fn poll_lost(self, context: &Context<'_>) -> Poll<()> {
         self.0.map_or(Poll::Pending, |lease| lease.poll_lost(context.waker()))
     }
@@ -83,7 +83,7 @@ mod tests {
             self.messages().iter_mut().for_each(|message| message.visible = Instant::now());
         }
 
-        /// The message, if this delivery of it is the latest, and its lease has not ended.
+        /// The message, if this is its latest delivery, and its lease has not ended.
         fn leased<T>(
             &self,
             (number, delivery): (u32, u32),
@@ -301,7 +301,7 @@ mod tests {
         let (side, work) = (Side::with(2), Work::taking([20, 5, 5]));
         let running = testing::start(slow(&side, &work)).await.unwrap();
         sleep(Duration::from_secs(5)).await;
-        // Only the lease of the message that waits.
+        // Only the lease of the waiting message is left.
         side.messages()[1].visible = Instant::now();
         let report = running.wait().await.unwrap();
         assert_eq!((report.tally.succeeded, report.tally.unknown), (2, 1));

@@ -359,8 +359,8 @@ impl<'a> StepRunner<'a> {
     }
 
     /// Dispatches a rejected transaction to the dead-letter connector, together with the reason. A loop tries once
-    /// here. A dead letter that the connector does not accept waits apart from the lane. So does a dead letter that
-    /// arrives while others wait.
+    /// here. A dead letter that the connector does not accept waits separately from the lane, as does a dead letter
+    /// that arrives while others wait.
     async fn dispatch_dead_letter(
         &mut self,
         output: &Output,
@@ -427,7 +427,8 @@ impl<'a> StepRunner<'a> {
     }
 }
 
-/// Moves the trace from the last attempt back to the transaction itself: work between the steps belongs to no attempt.
+/// Moves the trace from the last attempt back to the transaction itself, because work between the steps belongs to no
+/// attempt.
 fn stand_apart(scope: &mut Option<Scope>, recording: Option<&Recording>) {
     if let (Some(scope), Some(recording)) = (scope, recording) {
         scope.stand_at(recording.context());

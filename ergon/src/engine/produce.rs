@@ -1,7 +1,7 @@
 //! Runs a producer: a stream takes the place of the source, and is pulled only as fast as slots become free.
 //!
-//! After a stop, the transactions that the stream has made are processed within the grace. Those that are left after
-//! the grace are counted, and their ids are logged.
+//! After a stop, the transactions that the stream has made are processed within the grace. The engine counts the
+//! transactions that are left after the grace, and logs their ids.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub(super) async fn produce(
 ) -> RunReport {
     let ProducerStream { input, pulled, pull } = stream;
     let task = role.info().task;
-    // Also closes the stream when this future is dropped.
+    // The guard also closes the stream when this future is dropped.
     let _closes = Closes { task, pulled: Arc::clone(&pulled) };
     let mut pull = pull;
     let run = RunState::new(task, context, (input, Some(pulled)), stop);

@@ -1,8 +1,8 @@
 //! Redelivers dead letters that the dead-letter connector did not accept immediately. Each dead letter is dispatched
-//! again with growing pauses, apart from the lanes, so that no dead letter holds up a transaction.
+//! again with growing pauses, separately from the lanes, so that no dead letter delays a transaction.
 //!
 //! A dead letter is dispatched again until the connector accepts it or the run stops. When the run stops, the delivery
-//! is given back to its source. A run that has nothing else left to do ends with an error after a few attempts.
+//! is given back to its source. A run that has no other work left ends with an error after a few attempts.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -52,9 +52,9 @@ pub(super) fn postpone(run: &RunState, finished: &mut Finished) -> bool {
     true
 }
 
-/// Dispatches the waiting dead letters, until all lanes have ended and none waits. After a stop, no other attempt
-/// starts, and the deliveries of the waiting dead letters are given back. Attempts under way have the grace of the
-/// stop.
+/// Dispatches the waiting dead letters, until all lanes have ended and no dead letter waits. After a stop, no other
+/// attempt starts, and the deliveries of the waiting dead letters are given back. Attempts under way have the grace of
+/// the stop.
 pub(super) async fn redeliver(run: Arc<RunGuard>, lanes_ended: CancellationToken) {
     let Some(dead_letters) = run.context.postponed.as_deref() else { return };
     let most = run.context.policy.concurrency;

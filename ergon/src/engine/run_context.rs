@@ -21,7 +21,7 @@ pub(super) const STREAM: &str = "stream";
 pub(super) struct RunContext {
     pub(super) policy: ConsumerPolicy,
     pub(super) dead_letter: Option<Output>,
-    /// The quota of the limit, if other workers draw on it too.
+    /// The quota of the limit, if other workers share the limit.
     pub(super) quota: Option<Arc<dyn Quota>>,
     /// The sinks of the task that have buffers. The settler flushes them before each settlement.
     pub(super) buffers: Option<Buffers>,

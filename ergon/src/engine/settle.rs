@@ -35,7 +35,7 @@ pub(super) async fn in_turn(run: &RunState) {
     let Some(mut call) = begin(run) else { return };
     match at_once(Pin::new(&mut call.answer)).await {
         Some(result) => record(run, call.finished, &result),
-        // The settler is gone only when the run was dropped.
+        // The settler has ended only if the run was dropped.
         None => drop(run.handed_over.get().map(|settler| settler.send(call))),
     }
 }
@@ -111,7 +111,7 @@ async fn give_back_dropped(run: &RunState) {
     }
 }
 
-/// Takes the finished deliveries. Deliveries that are retried later are held; the rest goes to the source in one call.
+/// Takes the finished deliveries. Deliveries that are retried later are held. All others go to the source in one call.
 fn begin(run: &RunState) -> Option<SettleCall> {
     loop {
         let mut finished = run.slots.take_finished()?;
@@ -148,8 +148,8 @@ fn begin(run: &RunState) -> Option<SettleCall> {
     }
 }
 
-/// Holds a delivery until its retry is due. It is counted now, although the source learns of it only when it is
-/// settled.
+/// Holds a delivery until its retry is due. The delivery is counted now, although the source gets its settlement only
+/// later.
 fn hold(
     run: &RunState,
     wait: Duration,
@@ -188,7 +188,7 @@ async fn call_source(
     }
 }
 
-/// Counts the settlements that the source confirmed, and logs those that it did not.
+/// Counts the settlements that the source confirmed, and logs the settlements that it did not confirm.
 fn record(run: &RunState, finished: Vec<Finished>, result: &Result<(), ConnectorError>) {
     let (mut returned, mut back) = (false, 0);
     let mut tally = run.context.tally.lock().unwrap_or_else(PoisonError::into_inner);

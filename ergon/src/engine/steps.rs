@@ -1,4 +1,4 @@
-//! Defines the steps of a task in one of its roles. The engine processes all roles alike through this trait.
+//! Defines the steps of a task in one of its roles. The engine processes all roles in the same way through this trait.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -83,7 +83,7 @@ pub(super) trait Steps: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Through {
     Whole,
-    /// Some were cut short, because the run stops.
+    /// Some outbound transactions were cut short, because the run stops.
     Abandoned,
 }
 

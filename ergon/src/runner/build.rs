@@ -209,7 +209,7 @@ impl Built {
     /// Opens connectors and services concurrently.
     ///
     /// # Errors
-    /// Returns the error of each one that cannot be opened. The others are closed again.
+    /// Returns the error of each connector and service that cannot be opened. The others are closed again.
     pub(crate) async fn open(self, reach: Reach) -> Result<Opened, Vec<Error>> {
         let resources = self.resources(reach);
         let results = join_all(resources.iter().map(Resource::open)).await;

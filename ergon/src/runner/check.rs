@@ -34,8 +34,8 @@ pub(crate) struct Checked {
 }
 
 impl Plan {
-    /// Checks all connectors and services concurrently, each within its time limit. Those that cannot be built are
-    /// reported with the others. The results are in the order of their declaration, followed by errors of the policies.
+    /// Checks all connectors and services concurrently, each within its time limit. The report also has those that
+    /// cannot be built. The results are in the order of their declaration, followed by errors of the policies.
     pub(crate) async fn check(self) -> Vec<Checked> {
         let Self { config, policies, wrong } = self;
         let mut parts = Parts::new(config.name(), Shard::default(), policies.clone());
@@ -91,8 +91,8 @@ impl Built {
     /// `None` if the process was stopped before the transaction started. A dry run gives the transaction back.
     ///
     /// # Errors
-    /// Returns an error if something cannot be opened, or if the source cannot find transactions by id or has none with
-    /// this id.
+    /// Returns an error if something cannot be opened, or if the source cannot find transactions by id or has no
+    /// transaction with this id.
     pub(crate) async fn process_by_id(
         self,
         id: &str,

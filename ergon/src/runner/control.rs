@@ -1,5 +1,5 @@
-//! Runs the control thread, which handles signals, health and reports. These must continue while handlers block all
-//! other threads.
+//! Runs the control thread, which handles signals, health and reports. This work must continue while handlers block
+//! all other threads.
 
 use std::io;
 use std::thread;
@@ -28,7 +28,7 @@ impl Control {
     /// stop: signals, and [orders](Self::orders).
     ///
     /// # Errors
-    /// Returns an error if the system gives no thread, or does not pass its signals on.
+    /// Returns an error if the system cannot start a thread, or does not pass its signals on.
     pub(crate) fn start() -> io::Result<(Self, BoxStream<'static, Reason>)> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -72,7 +72,7 @@ impl Obeying {
     /// that never ends is left on its thread, which does not keep the process from ending.
     ///
     /// # Errors
-    /// Returns an error if the system gives no thread, or the work panicked.
+    /// Returns an error if the system cannot start a thread, or the work panicked.
     pub(crate) fn build<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

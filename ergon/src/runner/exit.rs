@@ -1,4 +1,4 @@
-//! Defines the exit codes of a process. No other code knows their numbers.
+//! Defines the exit codes of a process. Their numbers are in no other module.
 
 use std::process::ExitCode;
 
@@ -40,7 +40,7 @@ impl Exit {
         }
     }
 
-    /// The exit of a process that could not start. A permanent error comes before one that may pass.
+    /// The exit of a process that could not start. A permanent error takes precedence over a transient error.
     pub(crate) fn of_errors(errors: &[Error]) -> Self {
         let refused = errors.iter().map(Self::of_error).find(|exit| *exit == Self::Usage);
         refused.unwrap_or(Self::Failure)

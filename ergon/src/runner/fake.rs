@@ -29,7 +29,7 @@ pub(crate) fn price_orders(queue: &str, policy: ConsumerPolicy) -> TaskConfig {
     fake::<PriceOrders>(queue, policy)
 }
 
-/// The same under another name.
+/// The same task with another name.
 pub(crate) fn fake<T: Task>(queue: &str, policy: ConsumerPolicy) -> TaskConfig {
     let program = Fake { queue: queue.to_owned() };
     let policies = Policies { consumer: Some(policy), producer: None };

@@ -1,4 +1,4 @@
-//! Combines the results of the runs of a command into its outcome: the only code that makes an exit code of results.
+//! Combines the results of the runs of a command into its outcome: no other code derives an exit code from results.
 
 use super::stopping::Reason;
 use super::{Exit, Finished};
@@ -43,8 +43,8 @@ impl Outcome {
     }
 
     /// The exit of the process. The reason of a stop comes first, then errors that kept the runs from starting, then
-    /// failures of the runs; a permanent error comes before one that may pass. The exit is a success only if nothing
-    /// failed.
+    /// failures of the runs. A permanent error takes precedence over a transient error. The exit is a success only if
+    /// nothing failed.
     pub(crate) fn exit(&self) -> Exit {
         if let Some(reason) = &self.reason {
             return reason.exit();

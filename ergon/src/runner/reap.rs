@@ -22,7 +22,7 @@ pub(super) struct Orphans {
 }
 
 impl Orphans {
-    /// Returns `None` where another process is the first one.
+    /// Returns `None` if another process is the first process.
     pub(super) fn here() -> Option<Self> {
         (std::process::id() == 1).then(|| Self { seen: HashMap::new(), looked: Instant::now() })
     }

@@ -1,5 +1,5 @@
-//! Opens and closes a connector or service of a task within a time limit, so that one that hangs does not hold up the
-//! process.
+//! Opens and closes a connector or service of a task within a time limit, so that a connector or service that hangs
+//! does not delay the process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +82,7 @@ impl Resource {
                 }
             }
         };
-        // A panic in one of them does not keep the others from being closed.
+        // A panic of one resource does not keep the others from being closed.
         let limit = match self {
             Self::Connector(_, connector) => connector.close_timeout(),
             Self::Service(..) => CLOSE_WITHIN,

@@ -9,7 +9,7 @@ use crate::policy::RetryPolicy;
 pub(crate) const MOST: usize = 10;
 /// The period in which restarts are counted.
 pub(crate) const WINDOW: Duration = Duration::from_secs(60);
-/// A worker that lived this long was healthy: the wait after its death is the shortest one again.
+/// A worker that lived this long was healthy: the wait after its death is the shortest wait again.
 const WELL_AFTER: Duration = Duration::from_secs(30);
 
 /// The wait before a restart: 200 ms, doubled for each death in a row, at most 5 s, with 20 % jitter so that workers do

@@ -26,15 +26,15 @@ impl Signal {
         }
     }
 
-    /// The signal with this number, if it is one that asks to stop.
+    /// The signal with this number, if it is a signal that asks to stop.
     #[cfg(unix)]
     pub(crate) fn of_number(number: i32) -> Option<Self> {
         let all = [Self::Interrupt, Self::Terminate, Self::Hangup];
         all.into_iter().find(|signal| i32::from(signal.number()) == number)
     }
 
-    /// Whether a second signal of this kind asks to end immediately. A hangup does not: a terminal that is closed sends
-    /// one, and the shell in it sends another.
+    /// Whether a second signal of this kind asks to end immediately. A hangup does not, because a terminal that is
+    /// closed sends a hangup, and the shell in it sends another hangup.
     pub(crate) fn insists(self) -> bool {
         self != Self::Hangup
     }
@@ -55,7 +55,7 @@ pub(crate) fn arriving() -> io::Result<BoxStream<'static, Signal>> {
 struct Arriving {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
-    /// `None` where the hangup is ignored.
+    /// `None` if the hangup is ignored.
     hangup: Option<tokio::signal::unix::Signal>,
 }
 

@@ -15,7 +15,7 @@ use crate::task::Stop;
 
 /// How long after the grace a process may take to give deliveries back, close and end.
 pub(crate) const LAST: Duration = Duration::from_millis(600);
-/// The same for a worker; shorter, so that its supervisor is still there to see it end.
+/// The same time for a worker. It is shorter, so that the supervisor still runs when the worker ends.
 pub(crate) const LAST_OF_WORKER: Duration = Duration::from_millis(400);
 /// How long before the end of its time a process writes its last report.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -30,7 +30,7 @@ pub(crate) enum Reason {
     Orphaned,
     /// There was work, but no progress for longer than `stall_after`.
     Stalled(String),
-    /// Workers died so often that no more are started.
+    /// Workers died so often that no further worker is started.
     GivenUp,
 }
 
@@ -53,9 +53,9 @@ pub(crate) struct Rules {
     pub(crate) on_first: Box<dyn FnOnce(&Reason) + Send>,
     /// Called at a later signal that [insists](Signal::insists); `None` if later signals have no effect.
     pub(crate) on_second: Option<Box<dyn FnOnce(Signal) + Send>>,
-    /// Reports that time is up and what is known, if the runs have not drained.
+    /// Reports that the time is over, and the counts so far, if the runs have not drained.
     pub(crate) last_words: Box<dyn FnOnce(Reason) + Send>,
-    /// Ends the process after that.
+    /// Ends the process after the report.
     pub(crate) leave: Box<dyn FnOnce(Exit) + Send>,
 }
 
@@ -66,8 +66,8 @@ pub(crate) struct Stopping(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     reason: OnceLock<Reason>,
-    /// Set when everything has drained, or when time ran out before. Whichever part sets it first writes the report;
-    /// the other writes none.
+    /// Set when everything has drained, or when time ran out before. The part of the program that sets it
+    /// first writes the report, and the other part writes none.
     over: AtomicBool,
 }
 
@@ -138,12 +138,12 @@ fn leave_after(
             // The receiver is gone if the report took too long.
             let _ = said.send(());
         };
-        // If the system gives no thread, nothing is reported, and the wait below ends immediately.
+        // If the system cannot start a thread, nothing is reported, and the wait below ends immediately.
         let _ = thread::Builder::new().name("ergon-last".to_owned()).spawn(speaks);
         let _ = waits.recv_timeout(WRITTEN_WITHIN);
         leave(exit);
     };
-    // If the system gives no thread, the run ends by itself or by a second signal.
+    // If the system cannot start a thread, the run ends by itself or by a second signal.
     let _ = thread::Builder::new().name("ergon-limit".to_owned()).spawn(ends);
 }
 

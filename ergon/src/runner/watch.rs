@@ -20,9 +20,9 @@ const STALL_AFTER: Duration = Duration::from_secs(300);
 /// The health of a process at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Vitals {
-    /// Why the process should be replaced; `None` if it is alive.
+    /// The reason why the process should be replaced; `None` if it is alive.
     pub(crate) unhealthy: Option<String>,
-    /// Why the process accepts no work at present; `None` if it does.
+    /// The reason why the process accepts no work at present; `None` if it accepts work.
     pub(crate) unready: Option<String>,
 }
 
@@ -71,7 +71,7 @@ impl Subject {
         }
     }
 
-    /// How long there has been work without progress.
+    /// The time for which there has been work without progress.
     fn stalled(&mut self, snapshot: &Snapshot, now: Instant) -> Duration {
         let tally = &snapshot.tally;
         let in_flight = snapshot.in_flight as u64;
@@ -157,7 +157,7 @@ impl Watch {
         Vitals { unhealthy, unready }
     }
 
-    /// Why the process is to be stopped: a task made no progress for too long.
+    /// The reason why the process must stop: a task made no progress for too long.
     pub(crate) fn stalled(&mut self) -> Option<String> {
         let now = Instant::now();
         self.subjects.iter_mut().find_map(|subject| {

@@ -40,7 +40,7 @@ pub(crate) struct Supervised {
 /// Makes the runtime that tasks run on.
 ///
 /// # Errors
-/// Returns an error if the system gives no threads.
+/// Returns an error if the system cannot start a thread.
 pub(crate) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("ergon").build()
 }
@@ -159,7 +159,7 @@ impl Built {
     /// Opens and starts the task; returns `None` if the process is stopped before everything is open.
     ///
     /// # Errors
-    /// Returns the errors of what cannot be opened.
+    /// Returns the errors of the connectors and services that cannot be opened.
     pub(super) async fn open_unless_stopped(
         self,
         reach: Reach,
@@ -176,7 +176,7 @@ impl Built {
     /// process was stopped before the transaction started.
     ///
     /// # Errors
-    /// Returns the errors of what cannot be opened.
+    /// Returns the errors of the connectors and services that cannot be opened.
     pub(crate) async fn process(
         self,
         transaction: Transaction,
@@ -191,11 +191,11 @@ impl Built {
         Ok((Some(report), opened.close().await))
     }
 
-    /// Opens what a transaction needs that is not fetched; returns `None` if the process is stopped before everything
-    /// is open.
+    /// Opens the connectors and services that are needed for a transaction that is not fetched. Returns `None` if the
+    /// process is stopped before everything is open.
     ///
     /// # Errors
-    /// Returns the errors of what cannot be opened.
+    /// Returns the errors of the connectors and services that cannot be opened.
     pub(crate) async fn open_to_process(self, stop: &Stop) -> Result<Option<Opened>, Vec<Error>> {
         self.open_unless_stopped(Reach::WithoutSource, stop).await
     }

@@ -1,4 +1,4 @@
-//! Describes the problems of the settings: the place, the key, what was expected, and a hint to the fix.
+//! Describes the problems of the settings: the place, the key, the expected value, and a hint that helps to fix it.
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
@@ -66,7 +66,7 @@ impl Problem {
             .with_hint("whole numbers range from -9223372036854775808 to 9223372036854775807")
     }
 
-    /// The problem of a variable that sets a key below a value without keys.
+    /// The problem of a variable that sets a key inside a value that is not a table.
     pub(super) fn not_a_table(variable: &Origin, existing: &Origin) -> Self {
         let problem = Self::new(variable.clone(), "", "sets a key below a value that is not a table");
         match existing.at() {
@@ -132,8 +132,8 @@ impl Snippet {
         }
     }
 
-    /// The line of a settings file at which `span` starts, without comments. Each value is hidden, except the invalid value
-    /// if it may be shown.
+    /// The line of a settings file at which `span` starts, without comments. Each value is hidden, except the invalid
+    /// value if it may be shown.
     fn without_values(file: &SourceFile, span: &Range<usize>, show_value: bool) -> Option<Self> {
         let (number, _) = file.position(span.start);
         let start = file.line_start(number);
@@ -164,7 +164,8 @@ impl Snippet {
         Some(Self::new(number.to_string(), line.trim_end(), before, meant))
     }
 
-    /// The line of a file that is not TOML, up to the end of its key. It is shown only if all lines above it are TOML.
+    /// The line of a file that is not valid TOML, up to the end of its key. The line is shown only if all lines above
+    /// it are valid TOML.
     fn of_unparsed(file: &SourceFile, number: usize, at: usize) -> Option<Self> {
         let start = file.line_start(number);
         toml::de::DeTable::parse(file.text.get(..start)?).ok()?;
@@ -185,7 +186,7 @@ impl Snippet {
     }
 
     fn new(number: String, line: &str, before: usize, carets: usize) -> Self {
-        /// The width after which only the part around the place is shown.
+        /// The width of a line above which only the part around the place is shown.
         const WIDTH: usize = 100;
         let skipped = if before + carets > WIDTH { before.saturating_sub(WIDTH / 2) } else { 0 };
         let shown = |c: char| if c.is_control() && c != '\t' { ' ' } else { c };
@@ -222,7 +223,7 @@ pub(super) fn is_secret(text: &str) -> bool {
         "session",
         "signature",
     ];
-    /// Words that are part of other words: they count only as whole parts of a name.
+    /// Words that also occur inside other words. They count only if they are whole parts of a name.
     const PARTS: [&str; 10] = ["auth", "dsn", "jwt", "key", "login", "pass", "pin", "pw", "pwd", "salt"];
     let text = text.to_lowercase().replace('-', "_");
     let mut parts = text.split(|character: char| !character.is_alphanumeric());

@@ -14,9 +14,9 @@ use super::{dotenv, suggest};
 const FILE: &str = "ergon.toml";
 /// The prefix of variables that set keys.
 const PREFIX: &str = "ERGON_";
-/// The separator of the keys in such a name.
+/// The separator of the keys in the name of such a variable.
 const SEPARATOR: &str = "__";
-/// Variables with the prefix that are not keys.
+/// The variables that start with the prefix and set no key.
 const NOT_KEYS: [&str; 2] = [CONFIG, LOG];
 /// The variable that names the settings file.
 const CONFIG: &str = "ERGON_CONFIG";
@@ -58,7 +58,7 @@ pub(super) struct Sources {
     pub(super) tree: Node,
     /// The variables of `.env`, then those of the process.
     pub(super) variables: Vec<Setting>,
-    /// The searched files that do not exist.
+    /// The files that were looked for and do not exist.
     pub(super) searched: Vec<String>,
     /// Warnings about ignored parts of the variables.
     pub(super) ignored: Vec<String>,
@@ -101,7 +101,7 @@ fn set_all(tree: &mut Node, variables: &[Setting]) -> Vec<Problem> {
     keyed.into_iter().filter_map(set).collect()
 }
 
-/// The path of keys that a variable sets; `None` if it sets none.
+/// The path of the key that a variable sets; `None` if the variable sets no key.
 pub(super) fn keys_of(name: &str) -> Option<Vec<&str>> {
     let keys: Vec<&str> = name.strip_prefix(PREFIX)?.split(SEPARATOR).collect();
     (!NOT_KEYS.contains(&name) && keys.iter().all(|key| !key.is_empty())).then_some(keys)
@@ -113,7 +113,7 @@ pub(super) fn variable_of<'k>(keys: impl IntoIterator<Item = &'k str>) -> String
     format!("{PREFIX}{}", keys.join(SEPARATOR))
 }
 
-/// The variables of the process. A variable that is not text is unreadable.
+/// The variables of the process. A variable whose value is not UTF-8 is unreadable.
 fn process_variables(environment: &[(OsString, OsString)]) -> Vec<Setting> {
     let of_text = |(name, value): &(OsString, OsString)| {
         let name = name.to_str()?;
@@ -137,7 +137,7 @@ fn named<'v>(variables: &'v [Setting], name: &str) -> Result<Option<&'v Setting>
     }
 }
 
-/// The settings file: the one that the command line or a variable names, else the first that exists.
+/// The settings file: the file that the command line or a variable names, or else the first file that exists.
 fn find_file(
     options: &Options,
     variable: Option<&Setting>,
@@ -165,7 +165,7 @@ fn find_file(
     Ok((None, searched))
 }
 
-/// The variables of the file that `ENV_FILE` names, else of `.env` in this folder; none if there is no such file.
+/// The variables of the file that `ENV_FILE` names, or else of `.env` in this folder; none if there is no such file.
 fn read_dotenv(
     options: &Options,
     process: &[Setting],

@@ -1,7 +1,7 @@
 //! Writes `tracing` events as log lines.
 //!
-//! A line inside a transaction carries the task, the transaction's id, the step and the attempt, and the fields of all spans
-//! around it. Handlers need no code for that.
+//! A line that is written while a transaction is processed carries the task, the transaction's id, the step, the
+//! attempt, and the fields of all spans around the line. Handlers need no code for that.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
@@ -25,9 +25,9 @@ use crate::transaction::time;
 pub(crate) struct LogOptions {
     pub(crate) format: LogFormat,
     pub(crate) colour: bool,
-    /// The name of the program, in each JSON line.
+    /// The name of the program. It is in each JSON line.
     pub(crate) service: String,
-    /// The index of this worker process, in each line; none if there is only one process.
+    /// The index of this worker process. It is in each line. `None` if there is only one process.
     pub(crate) worker: Option<usize>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn lines(
     Console { options, write }.with_filter(filter).boxed()
 }
 
-/// Starts the logs. A subscriber that the program has already set stays.
+/// Starts the logs. If the program has already set a subscriber, that subscriber stays.
 pub(crate) fn install(layers: Vec<LogLayer>) {
     let _ = Registry::default().with(layers).try_init();
 }
@@ -216,7 +216,7 @@ impl Line<'_> {
         line
     }
 
-    /// The ids of the transaction first, so that no field of the user with the same name hides them.
+    /// Adds the ids of the transaction first, so that a user's field with the same name does not hide them.
     fn all_fields(self) -> Map<String, Value> {
         let mut all = Map::new();
         let mut put = |key: &str, value: Value| drop(all.insert(key.to_owned(), value));
@@ -258,8 +258,8 @@ fn is_obeyed(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Escapes characters that JSON does not escape: DEL, the control characters above ASCII, and the separators of Unicode.
-/// They occur only inside strings.
+/// Escapes characters that JSON does not escape: DEL, the control characters above ASCII, and the separators of
+/// Unicode. They occur only inside strings.
 fn escaped(json: String) -> String {
     if json.is_ascii() && !json.contains('\x7f') {
         return json;

@@ -1,4 +1,5 @@
-//! The ids of transactions: unique for a new transaction, and the same for each delivery and each derived child.
+//! The ids of transactions. A new transaction has a unique id, and each of its deliveries has the same id. The id of a
+//! derived transaction is made of the parent's id and a number.
 
 use std::borrow::Borrow;
 use std::fmt;

@@ -12,8 +12,8 @@ macro_rules! row {
     };
 }
 
-/// The files of a project, without `_observability`. Some have other names in this repository, because tools would read
-/// them there.
+/// The files of a project, without `_observability`. Some files have other names in this repository, because tools
+/// would read the files here under their final names.
 pub(crate) const PROJECT: &[Row] = &[
     ("Cargo.toml", include_str!("template/project/Cargo.toml.template")),
     (".gitignore", include_str!("template/project/gitignore")),
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    /// The crates that the code of a page names, at the beginning of a path.
+    /// The crates that the code of a page names as the first part of a path.
     fn crates(page: &str) -> Vec<String> {
         let blocks = page.split("\n```").skip(1).step_by(2).filter(|block| block.starts_with("rust"));
         let inline = page.split('`').skip(1).step_by(2);

@@ -81,7 +81,7 @@ pub(crate) struct Described<'a> {
 }
 
 impl Described<'_> {
-    /// The part of a slot in the loop of the task, or its role.
+    /// The part that a slot plays in the loop of the task, such as source; or else its role.
     pub(crate) fn part(&self, name: &str, role: Role) -> &'static str {
         let Slots { source, dead_letter, undeliverable } = self.slots;
         let is = |slot: Option<Slot>| slot.is_some_and(|slot| slot.name == name);

@@ -6,16 +6,16 @@
 //! - The id of a transaction is `file:record`, with records counted from 1 without the header. The metadata has `file`,
 //!   `record` and `line`.
 //! - A record becomes a delivery that does not decode if it has more or fewer cells than the header, is not UTF-8, or
-//!   breaks the rules of [quoting](Quote). If the cells cannot hold the whole record, the delivery keeps its bytes.
-//!   Reading resumes at the next line that begins a record.
+//!   breaks the rules of [quoting](Quote). If the cells cannot hold the whole record, the delivery keeps the bytes of
+//!   the record. Reading resumes at the next line that begins a record.
 //! - Several workers share the records by their numbers.
 //! - A file that is not CSV with this delimiter and header is an error at `open`.
 //! - With `streaming`, the source follows the file as `tail -F` does.
 //!
-//! The sink writes whole records only. The header is that of the file; in a new file, it has the field names of the
-//! first transaction. If a transaction lacks a column, its cell stays empty. The dispatch of a transaction with a name
-//! that is not in the header fails. Lists and maps are written as JSON. A task's dispatches go into a buffer, which the
-//! engine flushes before it settles.
+//! The sink writes whole records only. The sink keeps the header of an existing file. In a new file, the header has the
+//! field names of the first transaction. If a transaction has no field for a column, the cell stays empty. The dispatch
+//! of a transaction fails if one of its field names is not in the header. Lists and maps are written as JSON. A task's
+//! dispatches go into a buffer, which the engine flushes before it settles.
 //!
 //! ```
 //! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Source};

@@ -1,9 +1,9 @@
-//! Finds the next record, and after a damaged record the line on which reading resumes.
+//! Finds the next record. After a damaged record, finds the line at which reading resumes.
 //!
-//! If a quote opens a cell by mistake, the cell includes the lines after it, up to the next quote. So the place where a
-//! record breaks the rules may be far below the mistake. The search reads the lines in between again as separate
-//! records. If they are whole records, the damaged record ends with the line of the mistake. Otherwise they belong to
-//! it.
+//! If a quote opens a cell by mistake, the cell includes the lines after the quote, up to the next quote. So the place
+//! where a record breaks the rules may be far below the mistake. The search reads the lines between the mistake and
+//! that place again, as separate records. If these lines are whole records, the damaged record ends with the line of
+//! the mistake. Otherwise the lines belong to the damaged record.
 
 use super::syntax::{Flaw, Rest, Scan, Syntax, Unfinished, What, is_line_end, line_end};
 
@@ -32,7 +32,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Moves its places: they count from this many bytes before.
+    /// Adds this many bytes to each place, because the places then count from an earlier byte.
     pub(super) fn shift(&mut self, by: usize) {
         (self.begins, self.end, self.next) = (self.begins + by, self.end + by, self.next + by);
         if let State::Damaged(flaw) = &mut self.state {
@@ -91,12 +91,12 @@ struct Part {
     state: State,
 }
 
-/// The kind of cell that a quote opens, although the scan took it as a closing quote.
+/// The kind of cell that a quote opens, although the scan took the quote for a closing quote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Opening {
     /// A cell within a line.
     Cell,
-    /// The first cell of a line. This is less certain, because a text may also end with a line end.
+    /// The first cell of a line. This kind is less certain, because the text of a cell may also end with a line end.
     Line,
 }
 
@@ -118,8 +118,9 @@ impl Search<'_> {
         Ok(Found { begins, end: part.end, next: part.next, state, scan })
     }
 
-    /// Checks a record without a flaw. A record of several lines may be two halves of others, with a mistake in the
-    /// first. Then the lines within it are whole records, and no record follows it.
+    /// Checks a record without a flaw. A record of several lines may be made of parts of other records, because the
+    /// first of them has a quote by mistake. In that case the lines within it are whole records, and no record follows
+    /// it.
     fn unflawed(&self, scan: &Scan) -> Result<Part, Unfinished> {
         let doubted = if scan.crossings.is_empty() {
             None
@@ -206,7 +207,7 @@ impl Search<'_> {
         }
     }
 
-    /// Ends a record before `next`, because a quote took lines into it that are not its own.
+    /// Ends a record before `next`, because a quote by mistake added lines of other records to it.
     fn cut(&self, scan: &Scan, next: usize) -> Part {
         let before = self.bytes.get(..next).unwrap_or_default();
         let at = scan.crossings.iter().rfind(|crossing| crossing.opened < next).map_or(0, |it| it.opened);
@@ -215,7 +216,7 @@ impl Search<'_> {
         Part { end, next, state: State::Damaged(flaw) }
     }
 
-    /// Finds the first line, from `from` to `last`, from which on there are whole records up to `to`.
+    /// Finds the first line, between `from` and `last`, after which all bytes up to `to` are whole records.
     fn resumes(&self, from: usize, last: usize, to: usize) -> Result<Option<usize>, Unfinished> {
         let mut at = from;
         for _ in 0..MOST_LINES {
@@ -235,7 +236,7 @@ impl Search<'_> {
         before.iter().rposition(|byte| is_line_end(*byte)).map_or(0, |end| end + 1)
     }
 
-    /// Finds the first place without a whole record, from one place to another.
+    /// Finds the first place between `from` and `to` at which no whole record starts.
     fn no_record(&self, from: usize, to: usize) -> Result<Option<usize>, Unfinished> {
         let mut at = from;
         loop {

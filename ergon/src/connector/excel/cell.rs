@@ -15,7 +15,7 @@ const LAST_DAY: f64 = 2_958_466.0;
 const BETWEEN_SYSTEMS: f64 = 1462.0;
 /// The day 1900-02-29, which does not exist. Lotus took 1900 for a leap year, and Excel kept the day.
 const NO_DAY: f64 = 60.0;
-/// Below this, every whole number has an exact `f64`.
+/// Every whole number below this one has an exact `f64`.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A cell without a usable value.
@@ -65,7 +65,7 @@ pub(super) fn value(
     }
 }
 
-/// Makes a bad cell of an error after which the library can continue. Any other error is returned.
+/// Makes a bad cell from an error after which the library can continue. Returns any other error.
 pub(super) fn unread(error: XlsxError, facts: &Facts) -> Result<BadCell, XlsxError> {
     let text = &facts.value;
     match error {

@@ -1,6 +1,6 @@
-//! Reads the workbook that a run adds rows to. The sink writes it again, cell by cell, so it may have only content
-//! that can be written again: one sheet of plain cells. A workbook with any other content is refused, because that
-//! content would be lost.
+//! Reads the workbook that a run adds rows to. The sink replaces it by a new workbook with the same cells and the
+//! new rows. Therefore the old workbook must be one sheet of plain cells. A workbook with any other content is refused,
+//! because that content would be lost.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ pub(super) const TIME_PATTERN: &str = "yyyy-mm-dd hh:mm:ss";
 #[derive(Debug, Default)]
 pub(super) struct Existing {
     pub(super) sheet: String,
-    /// The names in the header; `None` if the sheet is empty from the row of the header on.
+    /// The names in the header; `None` if the row of the header and all rows below it are empty.
     pub(super) names: Option<Arc<[String]>>,
     /// The column of the first name, counted from 0.
     pub(super) first: u32,
@@ -166,7 +166,7 @@ impl<'a> Parts<'a> {
         )
     }
 
-    /// Passes each event of a part to `take`, which returns content that would be lost.
+    /// Passes each XML event of a part to `take`, which returns content that would be lost.
     fn part(
         &mut self,
         name: &str,
@@ -334,7 +334,7 @@ impl<'a> Parts<'a> {
 #[derive(Default)]
 struct Now {
     row: u32,
-    /// The column of the next cell without its own, counted from 0.
+    /// The column of the next cell that does not name its own column, counted from 0.
     column: u32,
     kind: String,
     format: usize,
@@ -379,7 +379,7 @@ struct Sheet<'a> {
 }
 
 impl Sheet<'_> {
-    /// Passes the finished cell on, and returns content of it that would be lost.
+    /// Passes the finished cell to `visit`, and returns the content of the cell that would be lost.
     fn take(&mut self, now: &mut Now, visit: Visit<'_>) -> Result<Option<String>, ConnectorError> {
         let look = self.looks.get(now.format).copied().unwrap_or((now.format == 0).then_some(Look::Plain));
         let (row, column) = (now.row, now.column);

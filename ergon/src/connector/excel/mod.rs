@@ -3,19 +3,19 @@
 //! The source streams the sheet and makes a transaction of each row. The payload is the row's cells under the names
 //! of the header, and decodes into the task's struct. A cell becomes the value that the field needs, as a cell of a
 //! CSV file does: a number becomes text for a `String`, text that is a number becomes a number for a `u32`, and a
-//! blank cell is `None` for an `Option` and `""` for a `String`. A field that accepts any value gets the cell as it
-//! is typed in the workbook: integers stay integers, and dates become ISO 8601. The id is `sheet!row`. The metadata
+//! blank cell is `None` for an `Option` and `""` for a `String`. A field that accepts any value gets the value in
+//! the type of its cell: integers stay integers, and dates become text in ISO 8601. The id is `sheet!row`. The metadata
 //! are `file`, `sheet` and `row`, and with `date_format = "serial"` also `date_system` (1900 or 1904).
 //!
 //! The source skips rows without a value. A row does not decode if one of its cells holds an error (`#DIV/0!`), a
 //! formula without a stored result, an unreadable value, or a value in a column without a name. The reason names the
 //! cell. A sheet with a header and no rows ends immediately. A sheet without a header, or with a title above it, is
-//! an error. Several workers share the rows by their number.
+//! an error. Several workers share the rows by row number.
 //!
 //! The sink writes numbers, flags and dates (texts in ISO 8601, as the source delivers them) as cells of their type.
 //! Any other text stays text and never becomes a formula. A whole number that Excel would round becomes text. The
-//! header is that of the workbook; a new workbook gets the field names of the first transaction. The dispatch of a
-//! transaction with another name fails.
+//! sink keeps the header of an existing workbook. In a new workbook, the header has the field names of the first
+//! transaction. The dispatch of a transaction fails if one of its field names is not in the header.
 //!
 //! During a run the rows are in `<path>.partial`, one JSON line each. When the sink is closed, it writes a new workbook
 //! with the old rows and the new rows below them. The new workbook replaces the old workbook in one step. The setting
@@ -23,8 +23,8 @@
 //! workbook with a single sheet of plain cells. A workbook with other sheets, formulas or formats is refused at the
 //! start.
 //!
-//! After a crash the workbook is unchanged. The next run continues with the rows in `.partial`. If its source delivers
-//! a row with the same id and content again, the sink leaves it out. Remove the file to start without its rows. A
+//! After a crash the workbook is unchanged. The next run continues with the rows in `.partial`. If the source delivers
+//! a row with the same id and content again, the sink leaves it out. Remove `.partial` to start without its rows. A
 //! workbook has one sink at a time, in one worker.
 //!
 //! ```
@@ -127,7 +127,7 @@ impl Format for ExcelFormat {
     }
 
     fn transaction(&self, records: &mut dyn Iterator<Item = Row>) -> Option<Transaction> {
-        // The reader has read the header before the first row.
+        // The header is known, because the reader read it before the first row.
         let table = self.table.get()?;
         if self.config.batch_mode {
             return self.bundle(table, records);

@@ -1,4 +1,5 @@
-//! Opens a workbook from an untrusted file, and checks its claims before it uses them.
+//! Opens a workbook from an untrusted file. Checks the sizes that the file declares before memory is allocated for
+//! them.
 
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;

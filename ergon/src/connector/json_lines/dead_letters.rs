@@ -1,8 +1,8 @@
 //! Lists and redrives the dead letters in a file.
 //!
 //! The connector never changes or moves a line of a dead letter. A second file, with `.replayed` after its name,
-//! records which lines were sent back. So a task may write dead letters at the same time, and a crash loses none: if a
-//! crash prevents the record, the dead letter is sent back again.
+//! records which lines were sent back. So a task may write dead letters at the same time, and a crash loses no dead
+//! letter. If a crash happens before a line is recorded, its dead letter is sent back a second time.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! Writes a transaction as one line, and reads an envelope from a line. An envelope keeps the id and the metadata,
-//! which a line with the payload alone loses.
+//! Writes a transaction as one line, and reads an envelope from a line. An envelope keeps the id and the metadata.
+//! A line with only the payload does not have them.
 
 use std::time::SystemTime;
 

@@ -1,5 +1,5 @@
-//! Batches concurrent calls: items that arrive during a call are passed on together in the next call. So a sink whose
-//! cost is per call can keep up with many concurrent dispatches.
+//! Batches concurrent calls: items that arrive during a call are passed on together in the next call. So a sink
+//! in which each call is expensive can keep up with many concurrent dispatches.
 
 use std::fmt;
 use std::future::Future;
@@ -59,8 +59,8 @@ impl CallError for ConnectorError {
 /// Collects items during a call, and passes them on together in the next call.
 ///
 /// No item waits for other items: the first one starts a call immediately. When the waiting items fill one call,
-/// another call starts, concurrently with the calls under way. Use it in a sink whose cost is per call (a commit, a
-/// flush, a request), to batch concurrent dispatches.
+/// another call starts, concurrently with the calls under way. Use it in a sink in which each call is expensive (a
+/// commit, a flush, a request), to batch concurrent dispatches.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};

@@ -23,12 +23,12 @@ pub const BACKOFF: RetryPolicy = RetryPolicy {
     ..RetryPolicy::DEFAULT
 };
 
-/// The age above which a session counts as healthy: after its loss, the waits start again with the shortest one. A
+/// The age above which a session counts as healthy: after its loss, the waits start again with the shortest wait. A
 /// session that is lost sooner is likely to be lost again, so its loss counts as a failure and the waits grow.
 const GOOD: Duration = Duration::from_secs(5);
 
-/// The number of permanent errors in a row that end a link that was connected before. A single error does not, because
-/// a server that restarts may refuse a connection that it accepts a moment later.
+/// The number of permanent errors in a row that end a link that was connected before. A single permanent error does not
+/// end the link, because a server that restarts may refuse a connection that it accepts a moment later.
 const REFUSALS: u32 = 5;
 
 /// One connection with everything that ends with it: channels, subscriptions, unacknowledged deliveries.
@@ -136,9 +136,9 @@ impl Pulse {
 /// A connection that is made again whenever it is lost.
 ///
 /// [`open`](Self::open) spawns a supervisor. The supervisor connects, waits until the session is lost, and reconnects
-/// after the waits of [`Connect::BACKOFF`], without limit. A permanent error ends the link if it comes before the first
-/// session, or five times in a row after one. Callers that need a session wait for one in [`session`](Self::session),
-/// each within its own time limit.
+/// after the waits of [`Connect::BACKOFF`], without limit. A permanent error ends the link if it happens before the
+/// first session. After the first session, five permanent errors in a row end the link. Callers that need a session
+/// wait in [`session`](Self::session), each within its own time limit.
 ///
 /// ```
 /// use std::time::Duration;
@@ -188,7 +188,7 @@ pub struct Link<S> {
     supervisor: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Why there is no session: the message and the hint of the error.
+/// The reason why there is no session: the message and the hint of the error.
 #[derive(Debug, Clone)]
 struct Reason {
     message: String,

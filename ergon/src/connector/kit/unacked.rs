@@ -1,5 +1,5 @@
-//! Keeps the unacknowledged deliveries of a source, and the transactions that wait for delivery. A source needs it if
-//! its external system does not redeliver by itself, as a file does not.
+//! Keeps the unacknowledged deliveries of a source, and the transactions that wait for delivery. A source needs this
+//! table if its external system does not redeliver, for example a file.
 
 use std::collections::VecDeque;
 
@@ -10,8 +10,8 @@ use crate::transaction::Transaction;
 
 /// The unacknowledged deliveries of a source whose external system does not track them: a file, a list, a channel.
 ///
-/// Transactions wait until they are delivered. A delivery that is given back waits again, at its original position and
-/// so before all newer transactions, and its next delivery has a count that is one higher.
+/// Transactions wait until they are delivered. A delivery that is given back waits again at its original
+/// position, so before all newer transactions. The count of its next delivery is one higher.
 ///
 /// Each delivery belongs to an epoch, which distinguishes the connectors, connections or leases that share one table. A
 /// receipt settles only its own delivery: a settlement with another epoch changes nothing.
@@ -60,7 +60,7 @@ impl Unacked {
         self.waiting.push_back((number, transaction));
     }
 
-    /// Returns the number of transactions that wait, without those that are delivered.
+    /// Returns the number of transactions that wait. Delivered transactions do not count.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -95,7 +95,7 @@ impl Unacked {
         self.out.iter().any(|(_, out)| out.transaction.id() == id)
     }
 
-    /// Returns whether the delivery of this receipt is delivered and not settled. For
+    /// Returns whether the table has the delivery of this receipt, unsettled. A source calls it in
     /// [`Source::holds`](crate::connector::Source::holds).
     pub fn holds(&self, receipt: &Receipt) -> bool {
         self.tag_of(receipt).is_some()
@@ -119,8 +119,8 @@ impl Unacked {
         }
     }
 
-    /// Gives back all deliveries of this epoch, and returns their number. For a connector that is closed, or a
-    /// connection that is lost.
+    /// Gives back all deliveries of this epoch, and returns their number. A source calls it when its connector is
+    /// closed or its connection is lost.
     pub fn give_back(&mut self, epoch: u64) -> usize {
         let of_epoch = |(tag, out): (usize, &Out)| (out.epoch == epoch).then_some(tag);
         let tags: Vec<usize> = self.out.iter().filter_map(of_epoch).collect();

@@ -9,7 +9,7 @@
 //! The connector sees confirms in another order than the client received them. But it sees confirms in batches: all
 //! confirms that the client had received when the first of them was seen. A confirm without a returned message proves
 //! two facts: its own message was not returned, and no returned message is left from earlier batches. It proves nothing
-//! about the other confirms of its batch, which may be later.
+//! about the other confirms of its batch, because the client may have received them later.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,8 +1,8 @@
 //! Converts between the properties and headers of a message and the metadata of a transaction.
 //!
-//! A published transaction keeps the properties and headers of its message, with their types: a dead letter, its
-//! redrive and a forwarded message. The connector leaves out only the values of one delivery: exchange, routing key,
-//! redelivered, and the counts and histories that the broker maintains.
+//! A transaction that is published again keeps the properties and headers of its message, with their types. Such a
+//! transaction is a dead letter, a redriven dead letter or a forwarded message. The connector leaves out only the
+//! values of one delivery: exchange, routing key, redelivered, and the counts and histories that the broker maintains.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;

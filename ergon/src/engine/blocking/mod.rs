@@ -1,12 +1,13 @@
-//! Runs blocking steps: the future of a lane, and the handlers that it calls, run on a thread of their own.
+//! Runs blocking steps: the future of a lane, and the handlers that it calls, run on a separate thread, the lane
+//! thread.
 //!
 //! The future is the same as for async steps. Where it calls a handler, it hands the call to its lane thread and
 //! returns pending. The thread makes the call and then polls the future again, so that no other thread has to be woken
 //! for a transaction.
 //!
-//! When a time limit ends before a call returns, tokio's timer wakes the future. A thread of the runtime polls the
-//! future then, which drops the call. A new thread takes over the lane. The old thread is abandoned: the result of its
-//! call is ignored.
+//! When a time limit ends before a call returns, tokio's timer wakes the future. A thread of the runtime then polls the
+//! future, and this poll drops the call. A new thread takes over the lane. The old thread is abandoned: the result of
+//! its call is ignored.
 
 mod call;
 mod lane_thread;

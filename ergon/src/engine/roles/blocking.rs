@@ -106,7 +106,7 @@ impl<T, H: Handlers<T>> Blocking<T, H> {
 impl<T: BlockingProducer> Pull for Blocking<T, Produces> {
     async fn pull(self: Arc<Self>, pump: Pump) {
         let pull = move || pump.pull_blocking(|| self.task.transactions());
-        // If the system gives no thread, no fetch is answered, and the run ends with an error.
+        // If the system cannot start a thread, no fetch is answered, and the run ends with an error.
         let _ = std::thread::Builder::new().name("ergon-transactions".to_owned()).spawn(pull);
     }
 }

@@ -28,8 +28,8 @@ use crate::transaction::panic;
 use rules::Rules;
 use state::{SameKey, State, Supply, Turn};
 
-/// The number of deliveries that a lane in haste finishes before it settles them in one call. That takes a fraction of a
-/// millisecond for quick transactions, and a few milliseconds for brief ones, so no settlement waits long.
+/// The number of deliveries that a lane in haste finishes before it settles them in one call. That takes a fraction of
+/// a millisecond for quick transactions, and a few milliseconds for short transactions, so no settlement waits long.
 const SETTLED_TOGETHER: usize = 128;
 
 /// The next action of a lane.
@@ -79,7 +79,7 @@ pub(super) struct Slots {
     state: Mutex<State>,
     hasher: RandomState,
     rules: Rules,
-    /// The quota that the limit is drawn from, where other workers draw on the same limit.
+    /// The quota that the limit is drawn from, if other workers share the limit.
     draw: OnceLock<Box<dyn Draw>>,
     /// Wakes one lane.
     work: Notify,
@@ -132,7 +132,7 @@ impl Slots {
         self.claim(self.state());
     }
 
-    /// Applies a grant, or a recall of what is not used.
+    /// Applies a grant, or a recall of the unused part.
     pub(super) fn apply_grant(&self, grant: Grant) {
         let mut state = self.state();
         state.allowance.apply(grant);
@@ -146,7 +146,7 @@ impl Slots {
         }
     }
 
-    /// Claims that `came` of the `asked` deliveries came from the source. Returns `None` if no other worker draws on
+    /// Claims that `came` of the `asked` deliveries came from the source. Returns `None` if no other worker shares
     /// the limit.
     pub(super) fn report(&self, asked: usize, came: usize) -> Option<Mark> {
         let draw = self.draw.get()?;
@@ -163,7 +163,7 @@ impl Slots {
         }
     }
 
-    /// Waits until a recall arrives; forever where no other worker draws on the limit.
+    /// Waits until a recall arrives; forever if no other worker shares the limit.
     pub(super) async fn wanted_back(&self) {
         while !self.is_wanted_back() {
             self.recalled.notified().await;
@@ -280,8 +280,8 @@ impl Slots {
         }
     }
 
-    /// Fetches nothing more. Deliveries that were not started are given back by the settler. A stream takes nothing
-    /// back: its transactions are started as long as lanes run.
+    /// Fetches nothing more. The settler gives back the deliveries that were not started. A stream accepts no
+    /// transaction back, so its transactions are started as long as lanes run.
     pub(super) fn close(&self, failure: Option<Error>) {
         let mut state = self.state();
         state.failure = state.failure.take().or(failure);
@@ -295,7 +295,7 @@ impl Slots {
         self.work.notify_one();
     }
 
-    /// Starts nothing more. Deliveries that were not started are given back by the settler.
+    /// Starts nothing more. The settler gives back the deliveries that were not started.
     pub(super) fn abandon(&self) {
         let mut state = self.state();
         self.give_back_unbegun(&mut state);
@@ -419,7 +419,7 @@ impl Slots {
         }
     }
 
-    /// The receipts of all deliveries that no lane holds. For a loop that no lane and no settler works on any more.
+    /// The receipts of all deliveries that no lane holds. Call it for a loop whose lanes and settler have ended.
     pub(super) fn left(&self) -> Vec<Receipt> {
         let mut state = self.state();
         let mut left: Vec<_> = state.take_unbegun().into_iter().map(Delivery::into_receipt).collect();
@@ -490,8 +490,8 @@ impl Slots {
         }
     }
 
-    /// Whether a lane settles before it continues. A lane in haste does so once for many deliveries, or when it would wait
-    /// otherwise. Another lane does so only when nothing else runs, because the end of a running delivery can be
+    /// Whether a lane settles before it continues. A lane in haste does so once for many deliveries, or when it would
+    /// wait otherwise. Another lane does so only when nothing else runs, because the end of a running delivery can be
     /// settled in the same call.
     fn settles_first(&self, state: &State, haste: Haste) -> bool {
         if state.turn != Turn::Free || state.finished.is_empty() {

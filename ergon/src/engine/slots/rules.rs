@@ -20,8 +20,8 @@ pub(super) struct Rules {
     pub(super) unsettled: usize,
     pub(super) dead_letters: usize,
     pub(super) streaming: bool,
-    /// Whether fetched deliveries that were not started are started within the grace of a stop, instead of given back.
-    /// This applies to a stream, because a stream takes nothing back.
+    /// Whether a stop starts the waiting deliveries within its grace instead of giving them back. This applies to a
+    /// stream, because a stream accepts no transaction back.
     pub(super) keeps_fetched: bool,
 }
 

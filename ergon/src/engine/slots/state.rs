@@ -43,7 +43,8 @@ pub(super) struct State {
     /// Whether a delivery was given back after the fetch under way started. That fetch may have missed the delivery, so
     /// its empty answer does not mean that the source is empty.
     pub(super) returned: bool,
-    /// The number of deliveries that came, or that the source is asked for, counted against the limit.
+    /// The number of deliveries that count against the limit: those that were fetched, and those that the running fetch
+    /// asks for.
     pub(super) fetched: u64,
     /// The number of deliveries that may be fetched.
     pub(super) allowance: Allowance,
@@ -85,7 +86,7 @@ pub(super) enum Supply {
     Open,
     /// The source was empty. A delivery that is given back may be fetched again.
     Dry,
-    /// A stream makes nothing more. Transactions that it made before are still delivered and started.
+    /// A stream makes no more transactions. The transactions that it made before are still delivered and started.
     Draining,
     /// Nothing more is fetched or started, because of a stop or a failure.
     Closed,
@@ -129,13 +130,13 @@ impl State {
         matches!(self.source, Supply::Draining | Supply::Closed)
     }
 
-    /// Takes all deliveries that were not started, in the order in which they would have been started; those that wait
-    /// for one with the same id come last.
+    /// Takes all deliveries that were not started, in the order in which they would have been started. The deliveries
+    /// that wait for a delivery with the same id come last.
     pub(super) fn take_unbegun(&mut self) -> Vec<Delivery> {
         let mut unbegun: Vec<_> = self.ready.drain(..).collect();
         let ready = unbegun.len();
         unbegun.extend(self.running.iter_mut().flat_map(|same| std::mem::take(&mut same.waiting)));
-        // A hash table does not keep the order of the source, so it is restored.
+        // A hash table does not keep the order of the source, so this code restores the order.
         if let Some(duplicates) = unbegun.get_mut(ready..) {
             duplicates.sort_by_key(|duplicate| duplicate.receipt().tag());
         }

@@ -44,7 +44,7 @@ impl Left {
         }
     }
 
-    /// A worker that is not replaced, because too many have died.
+    /// A worker that is not replaced, because too many workers have died.
     pub(super) fn given_up(self) -> Self {
         Self { given_up: true, ending: None, ..self }
     }

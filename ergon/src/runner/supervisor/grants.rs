@@ -1,4 +1,4 @@
-//! Distributes one limit among the workers that draw on it, in small grants: a pure state machine.
+//! Distributes one limit among the workers that share it, in small grants: a pure state machine.
 //!
 //! Invariant: the free deliveries, the granted deliveries, and the deliveries that ended workers have fetched add up to
 //! the limit. So the workers never fetch more than the limit. They fetch the whole limit if the source has as many
@@ -13,7 +13,7 @@ use crate::task::{Claim, Grant, Want};
 /// worker keeps much from the others.
 const MOST: u64 = 16_384;
 
-/// A limit, and the workers that draw on it.
+/// A limit, and the workers that share it.
 #[derive(Debug)]
 pub(super) struct Grants {
     /// The deliveries that are granted to no worker.
@@ -59,7 +59,7 @@ impl Grants {
         self.serve()
     }
 
-    /// Applies a worker's claim: what it has taken, returns, and asks for.
+    /// Applies a worker's claim: the numbers of deliveries that it has fetched, returns, and asks for.
     pub(super) fn apply(&mut self, worker: u64, claim: Claim) -> Orders {
         let Some(part) = self.drawing.get_mut(&worker) else { return Orders::new() };
         part.taken = claim.taken.min(part.granted);
@@ -90,7 +90,8 @@ impl Grants {
         self.serve()
     }
 
-    /// Grants free deliveries to the workers that ask, those with none first. If nothing is free, recalls unused parts.
+    /// Grants free deliveries to the workers that ask, and first to workers without a grant. If no delivery is free,
+    /// recalls unused parts.
     fn serve(&mut self) -> Orders {
         let mut orders = Orders::new();
         while self.free > 0 {

@@ -1,4 +1,5 @@
-//! Connects the workers that draw on a limit with the state machine that grants it, and sends their grants.
+//! Connects the workers that share a limit with the state machine that distributes the limit, and sends them their
+//! grants.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,7 +31,7 @@ struct Key {
     limit: u64,
 }
 
-/// The limits that one connected worker draws on.
+/// The limits that one connected worker shares.
 #[derive(Debug)]
 pub(super) struct Drawing {
     limits: Limits,
@@ -76,7 +77,7 @@ impl State {
 }
 
 impl Drawing {
-    /// Lets the loop with this number draw on a limit.
+    /// Lets the loop with this number take grants from a limit.
     pub(super) fn join(&mut self, draw: u64, limit: u64) {
         let key = Key { task: self.task, draw, limit };
         self.draws.insert(draw, key);

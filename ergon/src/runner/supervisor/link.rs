@@ -31,11 +31,11 @@ pub(crate) struct Link(Arc<Ends>);
 
 #[derive(Debug)]
 struct Ends {
-    /// The bytes to write, in order. The lock is never held during a write, so that no message waits for another one's
-    /// write.
+    /// The bytes to write, in order. The lock is never held during a write, so that no message waits for the write of
+    /// another message.
     queue: Mutex<Queue>,
     line: Mutex<Line>,
-    /// The number of bytes that have left the process; `u64::MAX` when nothing reads them any more. Wakes the loops
+    /// The number of bytes that have left the process; `u64::MAX` if the supervisor has ended. Wakes the loops
     /// that wait for a claim to be sent.
     written: watch::Sender<u64>,
     drawing: Mutex<Drawing>,
@@ -44,7 +44,7 @@ struct Ends {
 #[derive(Debug, Default)]
 struct Queue {
     bytes: Vec<u8>,
-    /// The number of bytes that were ever put in.
+    /// The number of all bytes that were put into the queue so far.
     put: u64,
 }
 
@@ -157,7 +157,7 @@ impl Quota for Link {
     }
 }
 
-/// A loop that draws on a limit.
+/// A loop that shares a limit with loops of other workers.
 #[derive(Debug)]
 struct Drawn {
     link: Link,
@@ -257,7 +257,7 @@ impl Ends {
     fn write_apart(self: &Arc<Self>) {
         let ends = Arc::clone(self);
         let write = move || ends.write(None);
-        // If the system gives no thread, the next report of progress writes the queue, a moment later.
+        // If the system cannot start a thread, the next report of progress writes the queue, a moment later.
         let _ = thread::Builder::new().name("ergon-report".to_owned()).spawn(write);
     }
 }

@@ -1,6 +1,7 @@
 //! Defines the protocol between a worker and its supervisor: one JSON object in each line.
 //!
-//! A worker sends [`Message`]s. The supervisor sends [`Order`]s, and only to workers whose loops draw on a limit.
+//! A worker sends [`Message`]s. The supervisor sends [`Order`]s, and only to workers whose loops share a limit with
+//! other workers.
 
 use std::time::Duration;
 
@@ -19,11 +20,11 @@ pub(crate) enum Message {
     Begun { total: Option<u64> },
     /// The figures of the run so far, and the metrics, if the process serves them.
     Progress { tally: Box<Tally>, in_flight: usize, vitals: Vitals, metrics: Option<String> },
-    /// The loop with this number starts to draw on the limit that all workers of the task share.
+    /// The loop with this number starts to take its deliveries from the limit that all workers of the task share.
     Draws { draw: u64, limit: u64 },
-    /// The claim of that loop: what it has fetched, returns, and asks for.
+    /// The claim of that loop: the numbers of deliveries that it has fetched, returns to the limit, and asks for.
     Claims { draw: u64, claim: Claim },
-    /// That loop draws no more.
+    /// That loop takes nothing more from the limit.
     Leaves { draw: u64 },
     /// The worker could not start.
     Refused { faults: Vec<Fault> },
@@ -45,7 +46,7 @@ pub(crate) struct Ending {
     pub(crate) elapsed: Duration,
     pub(crate) ended: End,
     pub(crate) close_faults: Vec<Fault>,
-    /// Whether the work is not done, and another worker is to continue it.
+    /// Whether work is left that another worker must continue.
     pub(crate) again: bool,
 }
 

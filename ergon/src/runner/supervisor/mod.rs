@@ -1,5 +1,5 @@
-//! Runs tasks in several processes: starts this program once for each worker, watches the workers, replaces one that
-//! dies, and adds up their figures.
+//! Runs tasks in several processes: starts this program once for each worker, watches the workers, replaces a worker
+//! that dies, and adds up their figures.
 //!
 //! A worker connects to a socket and reports its state there. The supervisor notices the end of a worker through the
 //! socket and through the system. A worker notices the end of the supervisor in the same way. The supervisor passes
@@ -178,8 +178,8 @@ impl Workers {
 
     /// Runs all workers until each has ended.
     ///
-    /// Call it from a thread that lives as long as the workers: Linux signals the death of a parent to its children when
-    /// the thread that started them ends.
+    /// Call it from a thread that lives as long as the workers: Linux signals the death of a parent to its children
+    /// when the thread that started them ends.
     ///
     /// # Errors
     /// Returns an error if no socket can be made.
@@ -250,7 +250,7 @@ impl Workers {
         for (worker, left) in of_post {
             last = last.max(left.at);
             restarts += worker.record.restarts();
-            // The reason why the supervisor stopped comes before the ends of the other workers.
+            // The reason why the supervisor stopped takes precedence over the ends of the other workers.
             let at = if left.given_up { 0 } else { ends.len() };
             ends.insert(at, left.ended(&worker.name()));
             let faults = left.ending.iter().flat_map(|ending| &ending.close_faults);
@@ -300,7 +300,7 @@ async fn admit(listener: UnixListener, shared: Shared) {
     }
 }
 
-/// Combines the ends of all workers: a failure comes before a stop, a stop before an end.
+/// Combines the ends of all workers: a failure takes precedence over a stop, and a stop over a normal end.
 fn together(ends: Vec<Ended>) -> Ended {
     let mut whole = Ended::SourceEmpty;
     for end in ends {

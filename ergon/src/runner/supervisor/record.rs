@@ -89,7 +89,7 @@ impl Record {
     }
 
     /// Records that a process has ended. Only a process that reported why it could not start has certainly written
-    /// nothing: the messages of another may have been lost with it.
+    /// nothing. Any other process may have died before its messages arrived.
     pub(super) fn has_run(&self) {
         let mut state = self.state();
         state.wrote |= state.faults.is_empty();
@@ -100,7 +100,7 @@ impl Record {
         self.state().wrote
     }
 
-    /// Records that another process replaces one that died.
+    /// Records that another process replaces a process that died.
     pub(super) fn replaced(&self) {
         let mut state = self.state();
         let dead = std::mem::take(&mut state.now);
@@ -115,8 +115,8 @@ impl Record {
         state.last_report = Instant::now();
     }
 
-    /// Records the end of the process. If it died, it has fetched what it claimed last. `exact` says that it claims all
-    /// its fetches; otherwise it may have fetched more.
+    /// Records the end of the process. If it died, its last claim is the number of deliveries that it has fetched.
+    /// `exact` says that the process claims all its fetches; otherwise it may have fetched more.
     pub(super) fn left(&self, exact: bool) {
         let mut state = self.state();
         state.in_flight = 0;

@@ -1,4 +1,4 @@
-//! The script as a connector: source and sink, with the faults that the test has planned.
+//! Makes a script a connector: a source and a sink whose calls fail as the test has planned.
 
 use super::Script;
 use super::fault::{Calls, Fault};
@@ -75,7 +75,7 @@ impl Script {
     /// Delivers the waiting transactions. Waits for one, if the request waits.
     async fn take(&self, request: &FetchRequest) -> Vec<Delivery> {
         loop {
-            // The wait is created before the look at the queue, so that a push between the two wakes the fetch.
+            // The wait is created before the queue is checked, so that a push between the two wakes the fetch.
             let arrived = self.shared.arrived.notified();
             let deliveries = self.state().take(request.max());
             if !deliveries.is_empty() || !request.waits() || request.max() == 0 {
@@ -86,7 +86,7 @@ impl Script {
     }
 }
 
-/// Whether the item with this index of a call arrives. The answer to the caller does not show it.
+/// Whether the item with this index in a call arrives. The answer to the caller may say otherwise.
 fn arrives(fault: Option<&Fault>, index: usize) -> bool {
     fault.is_none_or(|fault| fault.lets_through(index))
 }

@@ -1,4 +1,4 @@
-//! Appends complete lines to a file. No reader sees a part of a line, and no dispatch succeeds whose lines are not in
+//! Appends complete lines to a file. No reader sees a part of a line, and a dispatch succeeds only if its lines are in
 //! the file.
 
 use std::fs::{File, OpenOptions};
@@ -226,7 +226,7 @@ impl AppendFile {
         // Only regular files are opened for reading, because a read of a device may wait.
         let keeps = path.metadata().map_or(true, |metadata| metadata.is_file());
         let (file, readable) = match options(keeps) {
-            // Where a file may be written and not read, its end is unknown.
+            // If a file may be written and not read, its end is unknown.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && keeps => {
                 (options(false).map_err(failed)?, false)
             }

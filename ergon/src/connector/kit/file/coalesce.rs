@@ -3,10 +3,11 @@
 //! The cost of a write hardly depends on the number of its lines. So dispatches share a write, in one of two ways:
 //!
 //! - **Buffered**: a dispatch of a run adds its line to a [buffer](super::held), which the engine flushes before it
-//!   settles. A file that writes without waiting has a buffer.
+//!   settles. A file has a buffer if a write to it does not wait for the disk or for a reader.
 //! - **Direct**: a dispatch returns when its lines are in the file. Dispatches that arrive during a write share the
-//!   next write. That is one lock, one check of the file and one write, and with [`Fsync::Each`](super::Fsync::Each)
-//!   one wait for the disk. If no other dispatch is there, a dispatch is written immediately.
+//!   next write. The shared write takes one lock, one check of the file and one call, and with
+//!   [`Fsync::Each`](super::Fsync::Each) one wait for the disk. A dispatch that finds no other dispatch is written
+//!   immediately.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -159,7 +160,7 @@ impl<E: Encoder> Coalescing<E> {
         }
     }
 
-    /// Writes the transactions, perhaps together with those of other dispatches. The file is open.
+    /// Writes the transactions, perhaps together with the transactions of other dispatches. The file must be open.
     ///
     /// # Cancel safety
     /// When cancelled, the transactions may have been written or not.
@@ -223,7 +224,7 @@ impl<E: Encoder> Coalescing<E> {
     }
 
     /// Waits until no write is under way, and returns the state. A write of a buffered file waits for no disk and no
-    /// other program, so this wait is short. A file without a buffer is not waited for.
+    /// other program, so this wait is short. For a file without a buffer, this function does not wait.
     fn not_busy(&self) -> MutexGuard<'_, State<E>> {
         let mut state = self.state();
         while matches!(state.slot, Slot::Busy) && state.buffers {
@@ -289,11 +290,11 @@ enum Entered<'a, E: Encoder> {
     Leads { outcome: oneshot::Receiver<Outcome>, waits: bool },
 }
 
-/// Writes all waiting dispatches when it is dropped, also if its own dispatch is cancelled before.
+/// Writes all waiting dispatches when it is dropped, even if its own dispatch was cancelled before.
 struct Leader<'a, E: Encoder>(&'a Coalescing<E>);
 
-/// A dispatch that writes for all, after other tasks had the chance to join. If it is cancelled before the write, it is
-/// not written, and the others are.
+/// A dispatch that writes for all, after other tasks had the chance to join. If it is cancelled before the write, only
+/// the other dispatches are written.
 struct Leading<'a, E: Encoder> {
     outcome: oneshot::Receiver<Outcome>,
     /// Writes when it is dropped, after the outcome.
@@ -316,7 +317,7 @@ impl<E: Encoder> Drop for Leader<'_, E> {
                 drop(state);
                 Turn { file: self.0, open: Some(open) }.go_on();
             }
-            // A flush took the file first. Its turn writes what waits, or starts another leader.
+            // A flush took the file first. At its end, it writes the waiting dispatches, or starts another leader.
             Slot::Busy => {}
             other => {
                 state.slot = other;
@@ -343,7 +344,7 @@ impl<E: Encoder> Turn<'_, E> {
         }
     }
 
-    /// Writes the dispatches that wait by now.
+    /// Writes the dispatches that wait at this moment.
     fn go_on(mut self) {
         for _ in 0..MOST_ROUNDS {
             let waiting = std::mem::take(&mut self.file.state().waiting);

@@ -1,5 +1,5 @@
-//! The traits that a format implements: a parser of records, and an encoder of transactions. The file frame does
-//! everything else.
+//! The traits that a format implements: a parser of records, and an encoder of transactions. The [file frame](super)
+//! does everything else.
 
 use std::fs::File;
 use std::io;
@@ -56,7 +56,7 @@ pub enum Next<T> {
     Record(T, usize),
     /// A record of another worker, or a part that becomes no transaction.
     Passed,
-    /// No record now. The file may grow.
+    /// The file has no more records now, but it may grow.
     Dry,
     /// The end of the file.
     End,
@@ -70,7 +70,7 @@ pub trait Encoder: Send + 'static {
     /// The encoder uses `file` to write what precedes the first line, such as a header.
     ///
     /// # Errors
-    /// The transaction cannot be a line of this file. The other transactions of the dispatch are written.
+    /// The transaction cannot be a line of this file. The frame still writes the other transactions of the dispatch.
     fn encode(
         &mut self,
         transaction: &Transaction,
@@ -78,8 +78,8 @@ pub trait Encoder: Send + 'static {
         file: &mut AppendFile,
     ) -> Result<bool, ConnectorError>;
 
-    /// Says how the file ends, if another program has written to it or a process died while it wrote. Default: the last
-    /// record is whole, and may lack its line end.
+    /// Says how the file ends. The frame asks if another program has written to the file, or if a process died while it
+    /// wrote to the file. Default: the last record is whole, and may lack its line end.
     ///
     /// # Errors
     /// The file cannot be read, or the encoder refuses to write after its present end.
@@ -108,7 +108,7 @@ pub trait Encoder: Send + 'static {
     }
 
     /// Makes the error for a [`finish`](Self::finish) that takes longer than [`finish_timeout`](Self::finish_timeout).
-    /// The error says what becomes of the dispatched transactions. The frame asks for it before `finish` starts.
+    /// The error says what becomes of the dispatched transactions. The frame asks for the error before `finish` starts.
     fn not_finished(&self, limit: Duration) -> ConnectorError {
         ConnectorError::permanent(format!("the file was not finished within {} seconds", limit.as_secs()))
     }

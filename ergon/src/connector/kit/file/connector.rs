@@ -242,8 +242,7 @@ impl<F: Format> Source for FileConnector<F> {
 }
 
 /// A dispatch returns when its transactions are whole in the file; with [`Fsync::Each`](super::Fsync::Each) also on the
-/// disk. Within the steps of a task, a file that writes without waiting takes them into its [buffer](SinkBuffer)
-/// instead.
+/// disk. Within the steps of a task, a file whose writes do not wait adds them to its [buffer](SinkBuffer) instead.
 impl<F: Format> Sink for FileConnector<F> {
     async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
         self.start_writing().await?;

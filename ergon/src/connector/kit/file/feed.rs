@@ -27,11 +27,11 @@ const CHUNK_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Feed<T> {
     held: Mutex<Unacked>,
-    /// The ids of transactions that were found by id before the reader reached them; fetches skip these.
+    /// The ids of transactions that were found by id before the reader reached them. Fetches skip these transactions.
     found: Mutex<HashSet<String>>,
     /// An async lock, because a fetch holds it while it waits for the reader.
     reading: tokio::sync::Mutex<Reading<T>>,
-    /// The number of transactions that were made of items so far; redeliveries do not count.
+    /// The number of transactions that were made of items so far. Redeliveries do not count.
     made: AtomicU64,
     closed: CancellationToken,
 }
@@ -41,7 +41,7 @@ struct Reading<T> {
     /// The name of the file, for messages.
     file: String,
     stage: Stage<T>,
-    /// Read and not yet delivered.
+    /// The items that are read and not yet delivered.
     items: VecDeque<T>,
     /// Whether the reader has read the whole file, and waits until a fetch asks for more.
     dry: bool,
@@ -255,8 +255,8 @@ impl<T: Send + 'static> Feed<T> {
         }
     }
 
-    /// Delivers what [`fetch`](Self::fetch) would, if the reader has read it already. Returns `None` if the caller has
-    /// to start the reader, or to wait.
+    /// Delivers the same transactions as [`fetch`](Self::fetch), but only if the reader has read them already. Returns
+    /// `None` if the caller has to start the reader, or to wait.
     pub(super) fn fetch_now(
         &self,
         max: usize,
@@ -283,8 +283,8 @@ impl<T: Send + 'static> Feed<T> {
         (!deliveries.is_empty()).then_some(deliveries)
     }
 
-    /// Makes deliveries of items; returns in addition how many transactions were skipped, because they were found by
-    /// id.
+    /// Makes deliveries of items. Also returns the number of transactions that were skipped because they were found by
+    /// id before.
     fn deliver(
         &self,
         items: Vec<T>,
@@ -336,8 +336,8 @@ impl<T: Send + 'static> Feed<T> {
         }
     }
 
-    /// Delivers the transaction with this id: one that was given back, or the one that `search` finds in the file. No
-    /// fetch delivers it a second time. `None` while its delivery is unsettled.
+    /// Delivers the transaction with this id, if it was given back or `search` finds it in the file. No fetch delivers
+    /// the transaction a second time. Returns `None` while its delivery is unsettled.
     pub(super) async fn find(
         &self,
         id: &str,
@@ -367,7 +367,7 @@ impl<T: Send + 'static> Feed<T> {
         }
     }
 
-    /// The number of transactions that can still be delivered, of a file with `total` of them.
+    /// The number of transactions that can still be delivered, for a file with `total` transactions.
     pub(super) fn pending(&self, total: u64) -> u64 {
         let apart = self.made.load(Ordering::Relaxed) + self.found().len() as u64;
         total.saturating_sub(apart) + self.held().waiting() as u64
@@ -430,7 +430,8 @@ impl<T> Reading<T> {
     /// Asks a waiting reader for more.
     fn ask(&mut self) {
         self.dry = false;
-        // The reader may have ended. Then it has reported why, or the next receive finds that it panicked.
+        // The send fails if the reader has ended. In that case the reader has reported the reason, or the next receive
+        // finds that the reader panicked.
         let _gone = self.asks.as_ref().map(|asks| asks.send(()));
     }
 

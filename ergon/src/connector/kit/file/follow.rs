@@ -1,4 +1,5 @@
-//! Follows a file as `tail -F` does: reads the bytes that are added to it, and the file that takes its place.
+//! Follows a file as `tail -F` does: reads the bytes that are added to the file, and then the file that replaces it at
+//! the same path.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -83,23 +84,24 @@ impl Read for InputFile {
 pub enum Turn {
     /// The file is still at its path, and may grow.
     Same,
-    /// The file was renamed or emptied, and all of it was read. The next read is of the file that took its place.
+    /// The file was renamed or emptied, and all of it was read. The next read reads the file that is now at the path.
     Another,
 }
 
-/// A file that may grow, and whose place another file may take.
+/// A file that may grow, and that another file may replace at the same path.
 #[derive(Debug)]
 pub struct Growing {
     path: PathBuf,
     file: File,
-    /// Whether it is a regular file. The reader of a pipe continues with the next writer, and has nothing to compare.
+    /// Whether it is a regular file. The reader of a pipe continues with the next writer, and has no content to
+    /// compare.
     regular: bool,
     /// The number of bytes that were read.
     read: u64,
     /// The first bytes of the file, and the last bytes that were read.
     first: Vec<u8>,
     last: Vec<u8>,
-    /// The length and the time of the file when it was last compared.
+    /// The length and the modification time of the file when it was last compared.
     seen: Option<(u64, Option<SystemTime>)>,
     /// The file that is now at the path. The present file is read to its end first.
     successor: Option<File>,
@@ -160,8 +162,8 @@ impl Growing {
         Ok(Turn::Same)
     }
 
-    /// Returns whether the file was emptied since it was read. Such a file is shorter, or it has grown again and has
-    /// other bytes.
+    /// Returns whether the file was emptied since it was read. Such a file is shorter than before, or it has grown
+    /// again with other bytes.
     fn is_cut(&mut self) -> io::Result<bool> {
         let metadata = self.file.metadata()?;
         if metadata.len() < self.read {
@@ -178,8 +180,8 @@ impl Growing {
         Ok(!same)
     }
 
-    /// Finds out whether the path leads to another file. An empty file does not count, because the writer of a renamed
-    /// file may write to it until it has opened the new file.
+    /// Finds out whether the path leads to another file. A new file that is still empty does not count, because the
+    /// writer may write to the renamed file until it has opened the new file.
     fn look_for_successor(&mut self) -> io::Result<()> {
         let there = match Handle::from_path(&self.path) {
             Ok(there) => there,

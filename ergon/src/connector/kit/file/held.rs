@@ -17,8 +17,8 @@ pub(super) struct Held {
     numbers: Vec<u64>,
     /// The numbers of the items that no flush wrote.
     lost: Vec<u64>,
-    /// A flush failed, and no dispatch has succeeded since. Until one succeeds, each dispatch makes its own write, so
-    /// that its handler gets the error.
+    /// A flush failed, and no dispatch has succeeded since. Until a dispatch succeeds, each dispatch makes its own
+    /// write, so that its handler gets the error.
     paused: bool,
 }
 

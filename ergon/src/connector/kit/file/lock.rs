@@ -39,7 +39,7 @@ pub(super) enum Refused {
 /// The claims of this process, one for each file.
 static CLAIMS: Mutex<Vec<(Identity, Weak<Claim>)>> = Mutex::new(Vec::new());
 
-/// One file under any of its names; `None` where the system gives files no identity.
+/// One file under any of its names; `None` if the system gives files no identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity(Option<(u64, u64)>);
 

@@ -48,8 +48,8 @@ pub fn refuse_to_share(path: &Path, shard: Shard) -> Result<(), ConnectorError> 
     Err(ConnectorError::permanent(message).with_hint("set `workers = 1`, or name a file"))
 }
 
-/// Checks whether one worker may read a named pipe. Does not open the pipe, because its writer would take that for its
-/// reader.
+/// Checks whether one worker may read a named pipe. Does not open the pipe, because the writer of the pipe would take
+/// this process for its reader.
 pub(crate) fn pipe_to_read(path: &Path, shard: Shard) -> Result<(), ConnectorError> {
     refuse_to_share(path, shard)?;
     #[cfg(unix)]
@@ -144,7 +144,7 @@ pub(crate) fn no_folder(path: &Path) -> Result<(), ConnectorError> {
 }
 
 /// Checks whether a file can be written, or created where it does not exist, and changes nothing. The check does not
-/// open a named pipe, because the reader of the pipe would take that for the end.
+/// open a named pipe, because the reader of the pipe would take the end of the check for the end of the data.
 ///
 /// # Errors
 /// The file cannot be written or created.
@@ -171,7 +171,7 @@ pub fn check_writable(path: &Path, create: bool) -> Result<(), ConnectorError> {
 }
 
 /// Makes the error of a file that cannot be opened, created or read. The error names the file, the place where it was
-/// looked for, and a step that helps.
+/// looked for, and a hint.
 pub fn file_error(what: &str, path: &Path, error: io::Error) -> ConnectorError {
     let message = format!("cannot {what} {}", display_path(path));
     let failure = match error.kind() {

@@ -141,7 +141,7 @@ impl FileKind {
 /// Refuses a file whose first bytes are not text in UTF-8.
 ///
 /// # Errors
-/// The format of the file, the `expected` format (`CSV`), and the step that helps.
+/// The format of the file, the `expected` format (`CSV`), and the step that turns the file into such text.
 pub fn refuse_other_kind(path: &Path, start: &[u8], expected: &str) -> Result<(), ConnectorError> {
     let Some(format) = FileKind::of(start) else { return Ok(()) };
     let message = format!("{} {}, expected {expected} in UTF-8", display_path(path), format.what());
