@@ -610,7 +610,7 @@ fn a_pipe_is_read_whole_by_one_worker_and_refused_to_several() {
         child.wait_with_output().unwrap()
     };
     let output = run("3");
-    let told = "/dev/stdin is no regular file and cannot be shared by several workers";
+    let told = "/dev/stdin is not a regular file and cannot be shared by several workers";
     assert!(stderr(&output).contains(told), "{}", stderr(&output));
     assert_eq!((output.status.code(), project.copies().len()), (Some(2), 0));
     let output = run("1");
@@ -633,7 +633,7 @@ fn a_run_whose_reader_leaves_gives_back_what_nobody_read_and_refuses_nothing() {
     let output = child.wait_with_output().unwrap();
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("error: nobody reads standard output any more"), "{said}");
+    assert!(said.contains("error: no process reads standard output any more"), "{said}");
     assert!(!said.contains(" failed (") && !said.contains("rejected."), "{said}");
 }
 

@@ -235,7 +235,7 @@ fn two_do_not_send_back_at_once() {
     file.lock().unwrap();
     let output = project.run(&REPLAY);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("somebody else sends letters back right now"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("another command is sending dead letters back"), "{}", stderr(&output));
     assert_eq!(project.read("orders.jsonl"), orders().concat());
 }
 

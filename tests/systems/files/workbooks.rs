@@ -244,11 +244,11 @@ async fn no_workbook_replaces_what_is_no_workbook() {
     let path = folder.path().join("out.xlsx");
     fs::write(&path, "id,total\n1,5\n").unwrap();
     let error = try_sink(&workbook(&path, true)).await.expect_err("it is refused");
-    assert!(error.message().contains("no .xlsx workbook"), "{error}");
+    assert!(error.message().contains("not an .xlsx workbook"), "{error}");
     let pipe = folder.path().join("pipe.xlsx");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for append in [true, false] {
         let error = try_sink(&workbook(&pipe, append)).await.expect_err("a pipe is refused");
-        assert!(error.message().contains("is no regular file"), "{error}");
+        assert!(error.message().contains("is not a regular file"), "{error}");
     }
 }

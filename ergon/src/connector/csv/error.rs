@@ -16,7 +16,7 @@ pub(super) fn escape_without_quotes() -> ConnectorError {
     ConnectorError::permanent(
         "`escape` with `quote = \"none\"`: nothing is quoted, so there is nothing to escape",
     )
-    .with_hint("leave one of them out")
+    .with_hint("remove one of them")
 }
 
 pub(super) fn bad_escape(escape: char) -> ConnectorError {

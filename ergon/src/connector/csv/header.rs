@@ -105,12 +105,15 @@ pub(super) fn names(
             let (line, column) = place(bytes, flaw.at, 1);
             let what = format!("{} in its header (line {line}, column {column})", words(flaw));
             let hint =
-                "close it or double it; or set `quote` or `escape`, if the file is written another way";
+                "close the quote or double it; or set `quote` or `escape`, if the file uses other rules";
             return Err(wrong(format!("has {what}"), hint));
         }
         State::TooLong => {
             let what = format!("has a header that is longer than max_record = {}", config.max_record);
-            return Err(wrong(what, "look for a double quote that is never closed; else raise `max_record`"));
+            return Err(wrong(
+                what,
+                "look for a double quote that is never closed; if there is none, raise `max_record`",
+            ));
         }
     }
     let mut names: Vec<String> = Vec::with_capacity(first.scan.len());
@@ -129,7 +132,7 @@ pub(super) fn names(
         }
         if let Some(earlier) = names.iter().position(|earlier| earlier == name) {
             let what = format!("has two columns named `{name}`: {} and {column}", earlier + 1);
-            return Err(wrong(what, "give each column a name of its own, or set `headers = false`"));
+            return Err(wrong(what, "give each column its own name, or set `headers = false`"));
         }
         names.push(name.to_owned());
     }

@@ -59,7 +59,7 @@ pub(super) fn recognize(
         let used = config.delimiter.to_string();
         let found = rows
             .first()
-            .map_or("no cells that keep the rules of quoting".to_owned(), |first| counted(first.width));
+            .map_or("no cells that follow the rules of quoting".to_owned(), |first| counted(first.width));
         let line = rows.first().map_or(header.line, |first| first.line);
         let what =
             format!("has {found} in line {line} with `delimiter = {used:?}`, but {width} with {other}");

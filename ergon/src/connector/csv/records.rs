@@ -96,7 +96,7 @@ impl<'a> Records<'a> {
         }
         let message = format!("{} has no content, expected a header", display_path(&config.path));
         Err(ConnectorError::permanent(message).with_hint(
-            "look whether the file was written in full; a file without a header needs `headers = false`",
+            "check that the file was written completely; a file without a header needs `headers = false`",
         ))
     }
 
@@ -310,7 +310,7 @@ impl<'a> Records<'a> {
                 record,
                 line = at,
                 column,
-                "a record {what}; it is refused. If the file is written another way, set `quote` or `escape`"
+                "a record {what}; its transaction fails. If the file uses other rules, set `quote` or `escape`"
             );
         }
     }

@@ -385,5 +385,5 @@ async fn what_can_be_read_only_once_is_not_shared() {
     let source = CsvConfig::new("/dev/null").build(&context).unwrap();
     let error = source.open().await.unwrap_err();
     assert!(error.is_permanent(), "{error}");
-    assert_eq!(error.message(), "/dev/null is no regular file and cannot be shared by several workers");
+    assert_eq!(error.message(), "/dev/null is not a regular file and cannot be shared by several workers");
 }

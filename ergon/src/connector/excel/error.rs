@@ -15,13 +15,14 @@ pub(super) fn no_header_row() -> ConnectorError {
 }
 
 pub(super) fn followed() -> ConnectorError {
-    let message = "a workbook cannot be followed: rows are not added to it, it is written as a whole";
+    let message =
+        "a workbook cannot be followed, because programs replace it as a whole instead of adding rows to it";
     ConnectorError::permanent(message)
-        .with_hint("leave `streaming` out, and run the task again for the next workbook")
+        .with_hint("remove `streaming`, and run the task again for the next workbook")
 }
 
 pub(super) fn bad_filter() -> ConnectorError {
-    ConnectorError::permanent("the filter's `equals` is no text, number or flag")
+    ConnectorError::permanent("the filter's `equals` must be a text, a number, `true` or `false`")
 }
 
 fn permanent(path: &Path, what: &str, hint: &str) -> ConnectorError {
@@ -33,8 +34,7 @@ pub(super) fn empty_file(path: &Path) -> ConnectorError {
 }
 
 pub(super) fn old_workbook(path: &Path) -> ConnectorError {
-    let hint =
-        "open it in Excel and save it as `Excel Workbook (.xlsx)`; another name for the file does not do";
+    let hint = "open it in Excel and save it as `Excel Workbook (.xlsx)`; renaming the file is not enough";
     permanent(path, "is a workbook of the old .xls format, expected .xlsx", hint)
 }
 
@@ -42,20 +42,20 @@ pub(super) fn old_workbook(path: &Path) -> ConnectorError {
 pub(super) fn no_workbook(path: &Path, format: Option<FileKind>) -> ConnectorError {
     let what = match format {
         Some(format) => format!("{}, expected an .xlsx workbook", format.what()),
-        None => "is no .xlsx workbook".to_owned(),
+        None => "is not an .xlsx workbook".to_owned(),
     };
     let hint = match format {
         Some(FileKind::BinaryWorkbook | FileKind::OpenDocument) => {
-            "open it in Excel or LibreOffice and save it as `Excel Workbook (.xlsx)`; another name for the file does not do"
+            "open it in Excel or LibreOffice and save it as `Excel Workbook (.xlsx)`; renaming the file is not enough"
         }
-        Some(FileKind::Gzip) => "unpack it first, such as with `gunzip`",
-        Some(FileKind::Bzip2) => "unpack it first, such as with `bunzip2`",
-        Some(FileKind::Zstd) => "unpack it first, such as with `unzstd`",
-        Some(FileKind::Xz) => "unpack it first, such as with `unxz`",
-        Some(FileKind::Zip) => "unpack it first, such as with `unzip`",
+        Some(FileKind::Gzip) => "unpack it first, for example with `gunzip`",
+        Some(FileKind::Bzip2) => "unpack it first, for example with `bunzip2`",
+        Some(FileKind::Zstd) => "unpack it first, for example with `unzstd`",
+        Some(FileKind::Xz) => "unpack it first, for example with `unxz`",
+        Some(FileKind::Zip) => "unpack it first, for example with `unzip`",
         Some(FileKind::Html) => {
-            "open it in Excel and save it as `Excel Workbook (.xlsx)`; or look at the page, which may be a login or an \
-             error that was saved in the place of the workbook"
+            "open it in Excel and save it as `Excel Workbook (.xlsx)`; or open it in a browser: it may be a login page \
+             or an error page that was saved instead of the workbook"
         }
         Some(FileKind::Xml) => "open it in Excel and save it as `Excel Workbook (.xlsx)`",
         None | Some(FileKind::Utf16 | FileKind::Utf32) => {
@@ -78,12 +78,13 @@ pub(super) fn too_large(path: &Path, unpacked: u128, limit: ByteSize) -> Connect
 }
 
 pub(super) fn bomb(path: &Path, part: &str) -> ConnectorError {
-    let what = format!("unpacks like a bomb: its part `{part}` grows more than 250-fold");
+    let what =
+        format!("looks like a decompression bomb: its part `{part}` grows more than 250-fold when unpacked");
     permanent(path, &what, "open it in Excel and save it again, if it can be trusted")
 }
 
 pub(super) fn false_count(path: &Path, count: u64) -> ConnectorError {
-    let what = format!("is damaged: it announces {count} texts, more than there is room for");
+    let what = format!("is damaged: it declares {count} texts, more than it has room for");
     permanent(path, &what, "open it in Excel and save it again")
 }
 
@@ -101,7 +102,7 @@ pub(super) fn unreadable(path: &Path, error: XlsxError) -> ConnectorError {
             permanent(path, "is encrypted with a password", "save it in Excel without a password")
         }
         XlsxError::NotAWorksheet(kind) => {
-            let what = format!("has a sheet without cells there (a {kind})");
+            let what = format!("has no cells in the sheet to read, which is a {kind}");
             permanent(path, &what, "name another sheet with `sheet`")
         }
         other => damaged(path, other),
@@ -110,7 +111,7 @@ pub(super) fn unreadable(path: &Path, error: XlsxError) -> ConnectorError {
 
 /// Translates an error of the library in the middle of a sheet.
 pub(super) fn stopped(path: &Path, sheet: &str, after_row: u32, error: XlsxError) -> ConnectorError {
-    let what = format!("cannot be read on from row {after_row} of sheet `{sheet}`");
+    let what = format!("cannot be read after row {after_row} of sheet `{sheet}`");
     permanent(path, &what, "open it in Excel and save it again").with_source(error)
 }
 
@@ -149,7 +150,7 @@ pub(super) fn same_header(path: &Path, sheet: &str, name: &str, cells: [(&str, &
         shown => format!("{cell} ({shown:?})"),
     });
     let what = format!("has two columns named `{name}` in sheet `{sheet}`: {first} and {second}");
-    permanent(path, &what, "give each column a name of its own; white space around a name counts for nothing")
+    permanent(path, &what, "give each column its own name; white space around a name is ignored")
 }
 
 /// Makes the error of a title above the table: the row and the number of its cells, and the better row with its

@@ -156,13 +156,13 @@ impl<'a> Parts<'a> {
         self.found.truncate(SHOWN);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         let what = format!(
-            "{} holds what would be lost when rows are added to it: {}{more}",
+            "{} has content that would be lost if rows were added to it: {}{more}",
             display_path(self.path),
             self.found.join(", ")
         );
         ConnectorError::permanent(what).with_hint(
-            "rows are added to a workbook with one sheet of plain cells only, because it is written anew; write to \
-             another workbook, or set `append = false` to replace this one",
+            "rows can be added only to a workbook with one sheet of plain cells, because the whole workbook is written \
+             again; write to another workbook, or set `append = false` to replace this one",
         )
     }
 

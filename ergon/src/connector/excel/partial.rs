@@ -98,7 +98,7 @@ impl Partial {
             rows.empty()?;
         } else if self.names.is_some() {
             self.named_by = Some(display_path(&self.path));
-            tracing::info!(%file, rows = self.rows, "rows of an unfinished run are taken over");
+            tracing::info!(%file, rows = self.rows, "the rows of an unfinished run are kept, and this run continues after them");
         }
         self.headed = self.names.is_some();
         Ok(())
@@ -173,8 +173,8 @@ impl Partial {
         }
         in_order(cells, &names, transaction).map_err(|error| match &self.named_by {
             Some(file) => error.with_hint(format!(
-                "the columns are those in {file}, which is of an earlier run; give every transaction the same names, or \
-                 move that file away to begin afresh"
+                "the columns are those in {file}, which an earlier run left; give every transaction the same names, or \
+                 move that file away to start again"
             )),
             None => error,
         })
@@ -250,7 +250,7 @@ fn claim(path: &Path, workbook: &Path) -> Result<AppendFile, ConnectorError> {
             let (path, workbook) = (display_path(path), display_path(workbook));
             let message = format!("another sink is writing to {workbook}: it holds {path}");
             return Err(ConnectorError::permanent(message).with_hint(
-                "let one task in one process write to a workbook at a time, or give each a workbook of its own",
+                "let one task in one process write to a workbook at a time, or give each task its own workbook",
             ));
         };
         if file.is_at_its_path()? {

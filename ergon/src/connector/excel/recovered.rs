@@ -45,7 +45,7 @@ impl Recovered {
     pub(super) fn log(&self, file: &Path) {
         if self.left_out > 0 {
             let (file, rows) = (file.display(), self.left_out);
-            tracing::info!(%file, rows, "rows that stood there from the unfinished run came again and are left out");
+            tracing::info!(%file, rows, "the source delivered rows again that the unfinished run had written; they are skipped");
         }
     }
 

@@ -62,7 +62,7 @@ impl<'a> Cells<'a> {
         let from_1904 = workbook.xlsx.has_1904_epoch();
         let reader =
             workbook.xlsx.worksheet_cells_reader(sheet).map_err(|cause| error::unreadable(path, cause))?;
-        let missing = || error::damaged(path, format!("the part of sheet `{sheet}` is not there"));
+        let missing = || error::damaged(path, format!("the part of sheet `{sheet}` is missing"));
         let name = parts::sheet_part(&mut workbook.parts, place).ok_or_else(missing)?;
         let xml = parts::part(&mut workbook.parts, &name).ok_or_else(missing)?;
         let mut cells = Self {

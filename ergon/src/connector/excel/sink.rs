@@ -141,6 +141,6 @@ fn resolved(config: &ExcelConfig) -> ExcelConfig {
 fn nothing_is_lost(config: &ExcelConfig) -> String {
     let partial = display_path(&lines::beside(&config.path));
     format!(
-        "until it is whole its rows stand in {partial}, and the next run goes on with them: nothing is lost"
+        "until the workbook is complete, its rows are in {partial}; the next run continues with them, so nothing is lost"
     )
 }

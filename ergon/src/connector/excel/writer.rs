@@ -32,7 +32,7 @@ fn may_be_replaced(path: &Path) -> Result<(), ConnectorError> {
     no_folder(path)?;
     let Ok(metadata) = path.metadata() else { return Ok(()) };
     if !metadata.is_file() {
-        let message = format!("{} is no regular file, expected a workbook or nothing", display_path(path));
+        let message = format!("{} is not a regular file, expected a workbook or nothing", display_path(path));
         return Err(ConnectorError::permanent(message)
             .with_hint("name a file; rows for a pipe or a device can be written as JSON lines or CSV"));
     }
@@ -156,8 +156,10 @@ impl Places {
 fn no_column(path: &Path, name: &str, there: &Arc<[String]>) -> ConnectorError {
     let what =
         format!("{} has no column `{name}`, which the rows of an unfinished run have", display_path(path));
-    ConnectorError::permanent(what)
-        .with_hint(format!("name a column so, or move those rows away; the columns are {}", there.join(", ")))
+    ConnectorError::permanent(what).with_hint(format!(
+        "name a column `{name}`, or move those rows away; the columns are {}",
+        there.join(", ")
+    ))
 }
 
 fn failed(path: &Path, error: XlsxError) -> ConnectorError {

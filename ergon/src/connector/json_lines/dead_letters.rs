@@ -178,7 +178,7 @@ fn lock(path: &PathBuf) -> Result<File, ConnectorError> {
     match file.try_lock() {
         Ok(()) => (),
         Err(std::fs::TryLockError::WouldBlock) => {
-            let what = format!("somebody else sends letters back right now: {} is locked", path.display());
+            let what = format!("another command is sending dead letters back: {} is locked", path.display());
             return Err(ConnectorError::transient(what).with_hint("wait until that command has ended"));
         }
         Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),

@@ -15,5 +15,5 @@ pub(super) fn shared_stream() -> ConnectorError {
 
 pub(super) fn followed_stream() -> ConnectorError {
     ConnectorError::permanent("standard input cannot be followed: it ends with its writer")
-        .with_hint("leave `streaming` out; each line is taken as soon as it comes")
+        .with_hint("remove `streaming`; each line is fetched as soon as it arrives")
 }

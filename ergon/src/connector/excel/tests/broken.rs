@@ -143,7 +143,7 @@ async fn no_workbook_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let config = ExcelConfig::new(folder.path().join("book.xlsx"));
     std::fs::write(&config.path, "id,value\n1,2\n").unwrap();
-    assert!(refused(&config).await.message().ends_with("is no .xlsx workbook"));
+    assert!(refused(&config).await.message().ends_with("is not an .xlsx workbook"));
     std::fs::write(&config.path, "").unwrap();
     assert!(refused(&config).await.message().contains("has no content (0 bytes)"));
     std::fs::remove_file(&config.path).unwrap();
@@ -165,7 +165,10 @@ async fn a_bomb_in_the_texts() {
     let texts = format!("<sst><si><t>{}</t></si></sst>", "a".repeat(20 << 20));
     with_part(&config, "xl/sharedStrings.xml", texts.as_bytes());
     let error = refused(&config).await;
-    assert!(error.message().contains("unpacks like a bomb: its part `xl/sharedStrings.xml`"), "{error}");
+    assert!(
+        error.message().contains("looks like a decompression bomb: its part `xl/sharedStrings.xml`"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -235,6 +238,6 @@ async fn a_sheet_that_breaks_off_is_no_end() {
     };
     // Row 899 may be incomplete, because no cell follows it.
     assert_eq!(rows, 897);
-    assert!(error.message().contains("cannot be read on from row 899 of sheet `Sheet1`"), "{error}");
+    assert!(error.message().contains("cannot be read after row 899 of sheet `Sheet1`"), "{error}");
     assert!(source.fetch(&FetchRequest::new(1)).await.is_err(), "and it stays so");
 }

@@ -320,7 +320,7 @@ async fn another_format_under_the_name_of_a_workbook_is_told_by_name() {
         ),
         (archive(&["orders.csv"]), "is a zip archive", "unzip"),
         (b"\x1f\x8b\x08\0\0".to_vec(), "is compressed with gzip", "gunzip"),
-        (b"id,v\n1,2\n".to_vec(), "is no .xlsx workbook", "CsvConfig"),
+        (b"id,v\n1,2\n".to_vec(), "is not an .xlsx workbook", "CsvConfig"),
         (b"<html><table>".to_vec(), "is a page in HTML", "save it as"),
         (b"<?xml version=\"1.0\"?><Workbook/>".to_vec(), "is XML", "save it as"),
         (b"%PDF-1.7".to_vec(), "is a PDF", "name a file"),

@@ -180,7 +180,7 @@ impl AppendFile {
                     tokio::time::sleep(LOOK_EVERY).await;
                 }
                 Err(Refused::Closed) => {
-                    let message = format!("another sink has {} for itself", display_path(path));
+                    let message = format!("another sink has exclusive use of {}", display_path(path));
                     return Err(ConnectorError::permanent(message)
                         .with_hint("wait until that run has begun or ended, or name another file"));
                 }
@@ -336,7 +336,7 @@ impl AppendFile {
             _ => display_path(&self.target.path),
         };
         if matches!(self.kind, Kind::Stream { .. }) && error.kind() == io::ErrorKind::BrokenPipe {
-            return ConnectorError::closed(format!("nobody reads {name} any more"));
+            return ConnectorError::closed(format!("no process reads {name} any more"));
         }
         let message = format!("cannot write to {name}: {error}");
         let lost: Vec<_> = batch.lines.iter().filter(|(_, end)| *end > written).collect();

@@ -502,7 +502,7 @@ fn copied(error: &ConnectorError) -> ConnectorError {
 }
 
 fn received(outcome: Result<Outcome, oneshot::error::RecvError>) -> Outcome {
-    outcome.unwrap_or_else(|_| Err(ConnectorError::unknown("the write did not come to its end")))
+    outcome.unwrap_or_else(|_| Err(ConnectorError::unknown("the write did not finish")))
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub(super) fn mended(
         Ending::Unended => {
             tracing::warn!(
                 file = display_path(path),
-                "the last record has no line end and got one; if a process died there, look whether it is whole"
+                "the last record had no line end, so the connector added one; if a process died there, check that the record is complete"
             );
             file.write_all(b"\n")?;
             Ok(length + 1)
@@ -73,7 +73,7 @@ pub(super) fn mended(
                 file = display_path(path),
                 bytes,
                 kept,
-                "the last record was only half written; it is cut off, and its bytes are kept"
+                "the last record was incomplete; it is removed from the file, and its bytes are kept in another file"
             );
             file.set_len(begins)?;
             Ok(begins)

@@ -113,8 +113,8 @@ impl Growing {
     fn new(path: &Path, file: File) -> Result<Self, ConnectorError> {
         let metadata = file.metadata().map_err(|error| file_error("read", path, error))?;
         if !metadata.is_file() && !is_pipe(path) {
-            let message = format!("{} is no regular file and cannot be followed", display_path(path));
-            return Err(ConnectorError::permanent(message).with_hint("leave `streaming` out, or name a file"));
+            let message = format!("{} is not a regular file and cannot be followed", display_path(path));
+            return Err(ConnectorError::permanent(message).with_hint("remove `streaming`, or name a file"));
         }
         Ok(Self::over(path.to_owned(), file, metadata.is_file()))
     }
@@ -144,14 +144,17 @@ impl Growing {
         if let Some(successor) = self.successor.take() {
             // The present file was read to its end once more after the successor was found, because its writer may have
             // added records until then.
-            tracing::info!(file = display_path(&self.path), "another file is at the path; reading that one");
+            tracing::info!(
+                file = display_path(&self.path),
+                "another file has replaced the file at the path; reading the new file"
+            );
             *self = Self::over(std::mem::take(&mut self.path), successor, true);
             return Ok(Turn::Another);
         }
         if self.is_cut()? {
             tracing::info!(
                 file = display_path(&self.path),
-                "the file was emptied; reading it from its front"
+                "the file was emptied; reading it from its beginning"
             );
             let mut file = self.file.try_clone()?;
             file.rewind()?;
@@ -188,7 +191,7 @@ impl Growing {
             Err(error) => {
                 if !std::mem::replace(&mut self.missing, true) {
                     let file = display_path(&self.path);
-                    tracing::warn!(file, %error, "the file is not at its place; waiting for another one there");
+                    tracing::warn!(file, %error, "there is no file at the path any more; waiting for a new file there");
                 }
                 return Ok(());
             }

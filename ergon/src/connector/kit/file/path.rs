@@ -44,7 +44,7 @@ pub fn refuse_to_share(path: &Path, shard: Shard) -> Result<(), ConnectorError> 
         return Ok(());
     }
     let message =
-        format!("{} is no regular file and cannot be shared by several workers", display_path(path));
+        format!("{} is not a regular file and cannot be shared by several workers", display_path(path));
     Err(ConnectorError::permanent(message).with_hint("set `workers = 1`, or name a file"))
 }
 
@@ -201,7 +201,7 @@ fn missing(path: &Path) -> String {
     };
     // Some systems report "not found" for a folder in which no file can be created. A similar name does not help then.
     if full.exists() {
-        return "nothing can be made there; name another folder".to_owned();
+        return "no file can be created there; name another folder".to_owned();
     }
     let Ok(entries) = folder.read_dir() else {
         return format!("there is no folder {}; correct the path", folder.display());
@@ -211,7 +211,7 @@ fn missing(path: &Path) -> String {
     match closest_file(&name.to_string_lossy(), &names) {
         Some(near) => format!("did you mean `{near}`?"),
         None => {
-            "correct the path; a relative one counts from the settings file, else from the working folder"
+            "correct the path; a relative path starts at the folder of the settings file, or at the working folder"
                 .to_owned()
         }
     }
@@ -266,7 +266,7 @@ mod tests {
     fn a_folder_where_nothing_can_be_made_is_not_offered_instead_of_itself() {
         let folder = tempfile::tempdir().unwrap();
         let error = file_error("make a file in", folder.path(), io::ErrorKind::NotFound.into());
-        assert_eq!(error.hint(), Some("nothing can be made there; name another folder"));
+        assert_eq!(error.hint(), Some("no file can be created there; name another folder"));
     }
 
     #[test]

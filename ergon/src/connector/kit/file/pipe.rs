@@ -35,9 +35,11 @@ pub(super) async fn reach(path: &Path) -> Result<Option<File>, ConnectorError> {
     match tokio::time::timeout(WITHIN, opened).await {
         Ok(opened) => opened.map(Some).map_err(|error| file_error("open for writing", path, error)),
         Err(_) => {
-            let message = format!("nobody reads from the pipe {}", display_path(path));
-            Err(ConnectorError::permanent(message)
-                .with_hint(format!("start what reads from it; waited {} seconds", WITHIN.as_secs())))
+            let message = format!("no process reads from the pipe {}", display_path(path));
+            Err(ConnectorError::permanent(message).with_hint(format!(
+                "start the program that reads from it; the connector waited {} seconds",
+                WITHIN.as_secs()
+            )))
         }
     }
 }
@@ -89,7 +91,7 @@ mod tests {
         check_writable(&path, true).unwrap();
         let error = reach(&path).await.unwrap_err();
         assert!(error.is_permanent() && error.hint().is_some(), "{error:?}");
-        assert_eq!(error.message(), format!("nobody reads from the pipe {}", path.display()));
+        assert_eq!(error.message(), format!("no process reads from the pipe {}", path.display()));
     }
 
     #[tokio::test]

@@ -115,21 +115,21 @@ impl FileKind {
     /// The step that turns the file into text in UTF-8, for a connector that reads such text.
     const fn step(self) -> &'static str {
         match self {
-            Self::Gzip => "unpack it first, such as with `gunzip`",
-            Self::Bzip2 => "unpack it first, such as with `bunzip2`",
-            Self::Zstd => "unpack it first, such as with `unzstd`",
-            Self::Xz => "unpack it first, such as with `unxz`",
+            Self::Gzip => "unpack it first, for example with `gunzip`",
+            Self::Bzip2 => "unpack it first, for example with `bunzip2`",
+            Self::Zstd => "unpack it first, for example with `unzstd`",
+            Self::Xz => "unpack it first, for example with `unxz`",
             Self::Workbook => "read it with an `ExcelConfig`, or save it in Excel as `CSV UTF-8`",
             Self::BinaryWorkbook | Self::OpenDocument | Self::Compound => {
                 "save it as `CSV UTF-8`; or as `Excel Workbook (.xlsx)`, and read it with an `ExcelConfig`"
             }
-            Self::Zip => "unpack it first, such as with `unzip`",
+            Self::Zip => "unpack it first, for example with `unzip`",
             Self::Utf16 => {
                 "save it as UTF-8 (in Excel: `CSV UTF-8`), or convert it: `iconv -f UTF-16 -t UTF-8`"
             }
             Self::Utf32 => "save it as UTF-8, or convert it: `iconv -f UTF-32 -t UTF-8`",
             Self::Html => {
-                "look at the page: it may be a login or an error that was saved in the place of the file"
+                "open it in a browser: it may be a login page or an error page that was saved instead of the file"
             }
             Self::OtherOffice | Self::Pdf | Self::Xml | Self::Parquet | Self::Sqlite => {
                 "export it as text in UTF-8, or name another file"

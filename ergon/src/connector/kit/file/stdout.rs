@@ -33,7 +33,7 @@ pub(super) fn refuse_closed(path: &Path, file: &File) -> Result<(), ConnectorErr
 
 fn closed() -> ConnectorError {
     ConnectorError::permanent("standard output is not open for writing").with_hint(
-        "send it to a file or a program; to throw the records away, set `path = \"/dev/null\"`, or redirect the output \
+        "send it to a file or a program; to discard the records, set `path = \"/dev/null\"`, or redirect the output \
          with `> /dev/null`",
     )
 }

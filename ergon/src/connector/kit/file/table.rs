@@ -22,7 +22,7 @@ use crate::transaction::{Content, Transaction};
 /// The payload is not a map of names to values.
 pub fn cells(transaction: &Transaction) -> Result<Map<String, Value>, ConnectorError> {
     let refused = |why: &str| {
-        ConnectorError::permanent(format!("transaction `{}` is no row: {why}", transaction.id()))
+        ConnectorError::permanent(format!("transaction `{}` is not a row: {why}", transaction.id()))
             .with_hint("a row is a map of names to values")
     };
     match transaction.payload().content() {
@@ -30,10 +30,10 @@ pub fn cells(transaction: &Transaction) -> Result<Map<String, Value>, ConnectorE
         Content::Value(Value::Object(map)) => Ok(map.clone()),
         Content::Body(..) => match transaction.decode::<Value>() {
             Ok(Value::Object(map)) => Ok(map),
-            Ok(_) => Err(refused("its payload is no map")),
+            Ok(_) => Err(refused("its payload is not a map")),
             Err(error) => Err(refused(error.message())),
         },
-        _ => Err(refused("its payload is no map")),
+        _ => Err(refused("its payload is not a map")),
     }
 }
 
