@@ -38,7 +38,7 @@ mod source;
 mod tests;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use self::database::{Database, Reply};
@@ -76,7 +76,7 @@ struct Claims {
     /// delivers what was claimed.
     pending: Option<Reply<Claimed>>,
     /// Deliveries beyond the maximum of the fetch that received them.
-    surplus: Mutex<VecDeque<Delivery>>,
+    surplus: VecDeque<Delivery>,
 }
 
 impl Sqlite {
@@ -91,12 +91,6 @@ impl Sqlite {
 
     fn endpoint(&self) -> Endpoint {
         Endpoint::new(self.config.queue.clone()).within(self.config.path.to_string())
-    }
-}
-
-impl Claims {
-    fn surplus(&self) -> std::sync::MutexGuard<'_, VecDeque<Delivery>> {
-        self.surplus.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -121,16 +121,15 @@ impl Sqlite {
         claims.pending = None;
         let Claimed { rows, next } = database.received(answer)?;
         let deliveries = rows.into_iter().map(|row| opened.delivery(row, since));
-        claims.surplus().extend(deliveries);
+        claims.surplus.extend(deliveries);
         Ok((claims.take(max), next))
     }
 }
 
 impl Claims {
-    fn take(&self, max: usize) -> Vec<Delivery> {
-        let mut surplus = self.surplus();
-        let count = surplus.len().min(max);
-        surplus.drain(..count).collect()
+    fn take(&mut self, max: usize) -> Vec<Delivery> {
+        let count = self.surplus.len().min(max);
+        self.surplus.drain(..count).collect()
     }
 }
 
