@@ -7,10 +7,15 @@ default:
 fmt:
     cargo fmt --all --check
 
-# Lints, with all features and with none.
+# Lints, with all features, with none, and with JSON Lines alone.
 clippy:
     cargo clippy --workspace --all-features --all-targets -- -D warnings
     cargo clippy -p ergon --no-default-features -- -D warnings
+    cargo clippy -p ergon --no-default-features --features json_lines -- -D warnings
+
+# Misspelt words; `cargo install --locked typos-cli` installs the checker.
+typos:
+    typos
 
 # All tests, with every feature: rules, macros, compile-time, promises, examples, documentation.
 test:

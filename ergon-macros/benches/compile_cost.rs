@@ -1,10 +1,14 @@
-//! What `#[ergon::task]` costs the compiler: a hundred tasks made by it, beside the same tasks written by hand.
+//! Measures the compile time of `#[ergon::task]`: a hundred tasks with the attribute, compared with the same tasks
+//! written by hand.
 //!
 //! `cargo bench -p ergon-macros --bench compile_cost` generates a workspace of three crates (no task, by hand, by
-//! macro) below `target/tmp`, and prints how long `cargo check` of each crate alone takes: the median of five
-//! interleaved rounds, and the fastest of them, which says more on a machine that has other work. `-- --clean` also
-//! builds `ergon-macros` with its dependencies from nothing; `-- --smoke` measures nothing and only makes sure that
-//! the generated crates compile, without a warning.
+//! macro) below `target/tmp`, and prints the time of `cargo check` for each crate: the median of five interleaved
+//! rounds, and the fastest round, which is more reliable on a busy machine.
+//!
+//! | option | effect |
+//! |---|---|
+//! | `-- --clean` | also builds `ergon-macros` and its dependencies without a cache |
+//! | `-- --smoke` | measures nothing; checks that the generated crates compile without a warning |
 
 #![allow(
     clippy::print_stdout,
@@ -21,13 +25,13 @@ use std::{env, fs};
 
 const TASKS: usize = 100;
 const ROUNDS: usize = 5;
-/// By macro may take this many times as long as by hand.
+/// The greatest ratio of the time with the macro to the time by hand.
 const AIM: f64 = 1.3;
 
-/// How a crate's tasks are written.
+/// The way in which the tasks of a crate are written.
 #[derive(Clone, Copy)]
 enum Way {
-    /// No tasks: what cargo takes, and the compiler to load the dependencies.
+    /// No tasks: the time of cargo, and of the compiler to load the dependencies.
     Bare,
     Hand,
     Macro,
@@ -52,7 +56,7 @@ impl Way {
         }
     }
 
-    /// The text of `lib.rs`.
+    /// Returns the text of `lib.rs`.
     fn lib(self, tasks: usize) -> String {
         let (head, task) = match self {
             Self::Bare => (HEAD, ""),
@@ -87,7 +91,7 @@ const BY_MACRO: &str = r#"
 pub struct Task$N;
 "#;
 
-/// What `BY_MACRO` becomes, as one would write it: to be kept in step with the snapshots of `expand`.
+/// The expansion of `BY_MACRO` as a person writes it. Keep it equal to the snapshots of `expand`.
 const BY_HAND: &str = r#"
 pub struct Task$N {
     input_connector: Input,
@@ -101,7 +105,7 @@ impl Task for Task$N {
     const NAME: &'static str = "task$N";
 }
 
-/// What is wired to [`Task$N`]: a config for each of its connectors.
+/// The wiring of [`Task$N`]: a config for each connector and service.
 pub struct Task$NWiring<I, O, D, A> {
     /// The config of `input`.
     pub input: I,
@@ -114,7 +118,7 @@ pub struct Task$NWiring<I, O, D, A> {
 }
 
 impl Task$N {
-    /// Makes the task's config of what is wired to it.
+    /// Makes the config of the task from its wiring.
     pub fn config<I, O, D, A>(wiring: Task$NWiring<I, O, D, A>) -> TaskConfig
     where
         I: SourceConfig,
@@ -155,7 +159,7 @@ impl Task$N {
 }
 "#;
 
-/// What the user writes either way.
+/// The code that the user writes in both crates.
 const CONSUMER: &str = r#"
 impl Consumer for Task$N {
     type Payload = Value;
@@ -184,7 +188,7 @@ impl Workspace {
         let members = Way::ALL.map(Way::package);
         let root = format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n");
         this.write("Cargo.toml", &root);
-        // The versions that were resolved and fetched already.
+        // The versions that are already resolved and downloaded.
         fs::copy(repository().join("Cargo.lock"), this.root.join("Cargo.lock")).unwrap();
         for way in Way::ALL {
             let (name, ergon) = (way.package(), repository().join("ergon"));
@@ -202,7 +206,7 @@ impl Workspace {
         fs::write(path, text).unwrap();
     }
 
-    /// How long `cargo check` takes after the crate's file was touched.
+    /// Returns the time of `cargo check` after a change to the crate's file.
     fn check(&self, way: Way, incremental: bool) -> Duration {
         let lib = self.root.join(way.package()).join("src/lib.rs");
         fs::write(&lib, fs::read(&lib).unwrap()).unwrap();
@@ -215,7 +219,7 @@ impl Workspace {
         took
     }
 
-    /// The rounds of each way in the order of `Way::ALL`, each from the fastest on.
+    /// Returns the rounds of each way, in the order of `Way::ALL`, fastest first.
     fn measure(&self, incremental: bool) -> [Vec<f64>; 3] {
         for way in Way::ALL {
             self.check(way, incremental);
@@ -243,7 +247,7 @@ fn cargo(folder: &Path, target: &Path) -> Command {
     cargo
 }
 
-/// Runs to the end; the wall time, and what was said.
+/// Runs a command to its end; returns the wall time and the output.
 fn run(command: &mut Command) -> (Duration, String) {
     let began = Instant::now();
     let output = command.output().unwrap();
@@ -273,7 +277,7 @@ fn print_checks(workspace: &Workspace, incremental: bool) {
     }
 }
 
-/// How long the macros' own crate takes from nothing, with all it depends on.
+/// Returns the build time of the macro crate and its dependencies, without a cache.
 fn print_clean_build() {
     let target = folder("compile_cost_clean");
     let _nothing_there = fs::remove_dir_all(&target);

@@ -1,19 +1,19 @@
-//! Collecting mistakes, so that all of them come at once; each at the user's own token.
+//! Collects the mistakes of one macro call, so that the compiler reports all of them, each at the user's token.
 
-use ergon_schema::suggest::similar;
+use ergon_schema::suggest::slip;
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 
-/// The mistakes found so far.
+/// The mistakes of one macro call.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     errors: Option<syn::Error>,
-    /// Whether something could not be read at all, so that it is not known what the user named.
+    /// Whether a part of the input could not be parsed, so that the names in it are unknown.
     unreadable: bool,
 }
 
 impl Problems {
-    /// Adds a mistake at a token: what is wrong, then what to do.
+    /// Adds a mistake at a token; the message says what is wrong, then what to write.
     pub(crate) fn at(&mut self, token: &(impl ToTokens + ?Sized), message: impl std::fmt::Display) {
         self.push(syn::Error::new_spanned(token, message));
     }
@@ -42,31 +42,31 @@ impl Problems {
         self.unreadable
     }
 
-    /// Keeps what was read, or the mistake that prevented it.
+    /// Returns the value, or adds the mistake and returns none.
     pub(crate) fn keep<T>(&mut self, result: syn::Result<T>) -> Option<T> {
         result.map_err(|error| self.push(error)).ok()
     }
 
-    /// Says whether there is none.
+    /// Says whether there are no mistakes.
     pub(crate) fn is_empty(&self) -> bool {
         self.errors.is_none()
     }
 
-    /// One `compile_error!` for each.
+    /// Returns one `compile_error!` for each mistake.
     pub(crate) fn into_tokens(self) -> TokenStream {
         self.into_each().collect()
     }
 
-    /// Each `compile_error!` by itself.
+    /// Returns each `compile_error!` separately.
     pub(crate) fn into_each(self) -> impl Iterator<Item = TokenStream> {
         self.errors.into_iter().flatten().map(|error| error.to_compile_error())
     }
 }
 
-/// ", did you mean `input`?" if one of the candidates is near, else ", expected one of `input`, `output`".
+/// Returns "did you mean `input`?" if the name misspells a candidate, else "expected one of `input`, `output`".
 pub(crate) fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let candidates: Vec<_> = candidates.into_iter().collect();
-    match similar(name, candidates.iter().copied()) {
+    match slip(name, candidates.iter().copied()) {
         Some(candidate) => format!("did you mean `{candidate}`?"),
         None if candidates.is_empty() => "there are none".to_owned(),
         None => format!("expected one of {}", listed(&candidates)),

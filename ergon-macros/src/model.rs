@@ -1,4 +1,4 @@
-//! The models of the macros' inputs, valid by construction.
+//! Models the input of each macro; a model without mistakes is valid by construction.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ pub(crate) struct Task {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) ident: Ident,
-    /// None, unless they are the mistake.
+    /// Empty, unless the generics are the mistake.
     pub(crate) generics: Generics,
     pub(crate) name: String,
     pub(crate) connectors: Vec<Connector>,
     pub(crate) services: Vec<Service>,
     pub(crate) fields: Vec<OwnField>,
     pub(crate) form: Form,
-    /// The policy of each role; a role that the task has not has none.
+    /// The policy of each role; none for a role that the task does not have.
     pub(crate) consumer: Option<Policy>,
     pub(crate) producer: Option<Policy>,
     pub(crate) workers: Option<u64>,
-    /// Whether it is known which slots and fields the user means; always, unless that is the mistake.
+    /// Whether the slots and fields are known. A mistake can hide them.
     pub(crate) known: bool,
 }
 
-/// How a task's code is written.
+/// The form of a task's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Async,
@@ -36,7 +36,7 @@ pub(crate) enum Form {
     Execute,
 }
 
-/// What the attribute says of one role's policy.
+/// The values that the attribute sets in the policy of one role.
 #[derive(Debug)]
 pub(crate) struct Policy {
     /// `consumer` or `producer`.
@@ -51,7 +51,7 @@ pub(crate) struct Connector {
     pub(crate) role: Role,
 }
 
-/// What the task uses a connector for.
+/// The role of a connector in a task.
 #[derive(Debug)]
 pub(crate) enum Role {
     Source,
@@ -75,7 +75,7 @@ pub(crate) enum ServiceType {
     Dyn(syn::TypeTraitObject),
 }
 
-/// A field of the user's own.
+/// A field that the user wrote.
 #[derive(Debug)]
 pub(crate) struct OwnField {
     /// Without the `#[init(…)]` attribute.
@@ -86,7 +86,7 @@ pub(crate) struct OwnField {
 /// One value of a policy.
 #[derive(Debug)]
 pub(crate) struct Setting {
-    /// As it is written.
+    /// The key as the user wrote it.
     pub(crate) key: Ident,
     pub(crate) kind: Kind,
     pub(crate) value: SettingValue,
@@ -120,7 +120,7 @@ pub(crate) struct DeriveConfig {
     pub(crate) visibility: Visibility,
     pub(crate) ident: Ident,
     pub(crate) fields: Vec<ConfigField>,
-    /// What the struct declares about itself: `source`, `sink`, ….
+    /// The words in the attribute of the struct: `source`, `sink`, ….
     pub(crate) declares: Vec<Ident>,
 }
 
@@ -133,18 +133,18 @@ pub(crate) struct ConfigField {
     pub(crate) kind: FieldKind,
 }
 
-/// How a field is set.
+/// The origin of a field's value.
 #[derive(Debug)]
 pub(crate) enum FieldKind {
     /// From a key of the config.
     Key,
     /// From a key of the config that has a default.
     KeyOr(Expr),
-    /// Built from a config of its own; shared if the field is an `Arc`.
+    /// Built from the config of the service; shared if the field is an `Arc`.
     Service { config: Box<Type>, shared: bool },
     /// With `Default`.
     Skip,
-    /// It is the mistake.
+    /// Unknown, because the field's attribute is the mistake.
     Unknown,
 }
 
@@ -153,9 +153,9 @@ pub(crate) enum FieldKind {
 pub(crate) struct TransactionError {
     pub(crate) ergon: Path,
     pub(crate) ident: Ident,
-    /// A variant, or the whole struct, and what it is.
+    /// Each variant, or the struct (none), with its category.
     pub(crate) arms: Vec<(Option<Ident>, Category)>,
-    /// Variants (or the whole struct) that have the category of the one error inside: its field.
+    /// Each transparent variant, or the struct (none), with the field that holds the error inside.
     pub(crate) transparent: Vec<(Option<Ident>, Field)>,
 }
 
@@ -176,20 +176,20 @@ pub(crate) struct RunFn {
     pub(crate) policy: RunFnPolicy,
     /// Its arguments, without `self`.
     pub(crate) arguments: Vec<Argument>,
-    /// What it returns, as it is written.
+    /// The return type, as the user wrote it.
     pub(crate) returns: Type,
 }
 
-/// An argument that every attempt is given.
+/// An argument, which every attempt receives.
 #[derive(Debug)]
 pub(crate) struct Argument {
     pub(crate) name: Ident,
     pub(crate) mutability: Option<Token![mut]>,
-    /// The span of its type: the error that it cannot be cloned is reported there.
+    /// The span of the argument's type, where the compiler reports that it cannot be cloned.
     pub(crate) place: Span,
 }
 
-/// Where the policy of the function comes from.
+/// The origin of the function's policy.
 #[derive(Debug)]
 pub(crate) enum RunFnPolicy {
     Keys(Vec<Setting>),

@@ -1,12 +1,12 @@
-//! The description of a policy key: what it takes, the rules for its values, and the words for them.
+//! Describes a policy key: its values, the rules for them, and the texts for its documentation.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The rule for a time limit: no work could keep a limit of 0, and elsewhere 0 means that there is no limit.
+/// The rule for a time limit: no work could keep a limit of 0s, and in other programs 0 means "no limit".
 pub const NO_TIME: &str = "must be longer than 0s";
 
-/// A key of a policy.
+/// The description of one policy key.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
     /// The key as it is written: `max_attempts`.
@@ -15,7 +15,7 @@ pub struct Key {
     pub kind: Kind,
     /// A sentence for the documentation.
     pub meaning: &'static str,
-    /// The words for the default, where the default is no value.
+    /// The text for the default, where the default has no value.
     pub default: Option<&'static str>,
     /// The option of `run` that sets the key.
     pub option: Option<RunOption>,
@@ -24,7 +24,7 @@ pub struct Key {
 /// The values that a key takes.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
-    /// A whole number; `maybe` if the policy may have none.
+    /// A whole number.
     Count {
         /// The least value.
         least: Option<Bound<u64>>,
@@ -33,7 +33,7 @@ pub enum Kind {
         /// Whether the policy may have no value.
         maybe: bool,
     },
-    /// A number between two others, both included.
+    /// A number between two limits, both included.
     Number {
         /// The least value.
         least: f64,
@@ -69,9 +69,9 @@ pub enum Kind {
     Slot(SlotUse),
     /// The keys of a retry policy, or a constant of that type.
     Step,
-    /// Keys of its own.
+    /// A group of keys.
     Group {
-        /// The struct that holds them.
+        /// The struct that holds the keys.
         of: &'static str,
         /// The keys.
         keys: &'static [Key],
@@ -96,12 +96,12 @@ pub struct Word {
     pub variant: &'static str,
 }
 
-/// The use that a policy has for a connector.
+/// The role in which a policy uses a connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotUse {
-    /// The policy reads from it.
+    /// The policy reads from the connector.
     Source,
-    /// The policy writes to it.
+    /// The policy writes to the connector.
     Sink,
 }
 
@@ -110,13 +110,13 @@ pub enum SlotUse {
 pub struct RunOption {
     /// The name without its dashes.
     pub name: &'static str,
-    /// The value that an option without a value of its own gives the key.
+    /// The value of the key, where the option itself takes no value.
     pub sets: Option<bool>,
     /// The line of the help.
     pub help: &'static str,
 }
 
-/// A policy as data: its keys, and a value for each.
+/// A policy as data: its keys, and a value for each key.
 pub trait Policy: fmt::Debug {
     /// The keys, in the order of the schema.
     fn keys(&self) -> &'static [Key];
@@ -128,21 +128,21 @@ pub trait Policy: fmt::Debug {
 /// The value of a key.
 #[derive(Debug, Clone, Copy)]
 pub enum Value<'a> {
-    /// There is none.
+    /// No value.
     Absent,
-    /// Of a [`Kind::Count`].
+    /// The value of a [`Kind::Count`].
     Count(u64),
-    /// Of a [`Kind::Number`].
+    /// The value of a [`Kind::Number`].
     Number(f64),
-    /// Of a [`Kind::Flag`].
+    /// The value of a [`Kind::Flag`].
     Flag(bool),
-    /// Of a [`Kind::Time`] or a [`Kind::Limit`].
+    /// The value of a [`Kind::Time`] or a [`Kind::Limit`].
     Time(Duration),
-    /// Of a [`Kind::Word`].
+    /// The value of a [`Kind::Word`].
     Word(&'a str),
-    /// Of a [`Kind::Slot`].
+    /// The value of a [`Kind::Slot`].
     Slot(&'a str),
-    /// Of a [`Kind::Step`] or a [`Kind::Group`].
+    /// The values of a [`Kind::Step`] or a [`Kind::Group`].
     Group(&'a dyn Policy),
 }
 
@@ -152,7 +152,7 @@ impl Key {
         keys.iter().find(|key| key.name == name)
     }
 
-    /// Returns the rule that a value breaks next to the other values of its policy; `keys` and `values` correspond.
+    /// Returns the rule that a value breaks together with the other values of its policy; `keys` and `values` correspond.
     pub const fn broken_among(
         &self,
         value: &Value<'_>,
@@ -185,7 +185,7 @@ impl Kind {
                 (_, Some(most)) if *count > most.value => Some(most.rule),
                 _ => None,
             },
-            // No comparison holds for a value that is no number.
+            // NaN fails both comparisons, so it breaks the rule.
             (Self::Number { least, most, rule }, Value::Number(number)) => {
                 if *number >= least && *number <= most { None } else { Some(rule) }
             }
@@ -222,7 +222,7 @@ const fn same(one: &str, other: &str) -> bool {
     one.is_empty() && other.is_empty()
 }
 
-/// The first of at most one value: the optional part of a row in the schema.
+/// Returns the first of at most one value: the optional part of a row in the schema.
 pub(crate) const fn given<T: Copy>(values: &[T]) -> Option<T> {
     match values {
         [value, ..] => Some(*value),

@@ -1,10 +1,10 @@
-//! Declares what Ergon's runtime and its macros share: the policy keys and "did you mean".
+//! Declares the policy keys and the name suggestions that Ergon's runtime and its macros share.
 //!
-//! A crate of procedural macros cannot depend on the crate that its code is for. This crate is below both, so that each
-//! key, rule and word exists once. It is no public API: programs use the crate `ergon`.
+//! A crate of procedural macros cannot depend on the crate that its generated code uses. Both depend on this crate, so
+//! that each key, rule and text exists once. This crate is not a public API: programs use the crate `ergon`.
 //!
 //! [`CONSUMER`], [`PRODUCER`], [`RETRY`] and [`EMPTY_QUEUE`] list the keys as data. [`keys!`] passes them as tokens, so
-//! that `ergon` can make structs of them.
+//! that `ergon` can make structs from them.
 
 mod key;
 mod policies;

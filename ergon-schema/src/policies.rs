@@ -1,8 +1,10 @@
 //! Declares every policy key, once.
 //!
-//! A row has the form `roles key: (kind) = default => { words }`. The kind says which values the key takes and which
-//! rules hold for them. The words are the meaning (one for both roles, or one for each), the name of the default where
-//! the default is no value, and the option of `run` that sets the key.
+//! A row has the form `roles key: (kind) = default => { words }`:
+//!
+//! - The kind is the type of the key's values, with the rules for them.
+//! - The words are the meaning (one for both roles, or one for each role), the text for a default that has no value, and
+//!   the option of `run` that sets the key.
 
 use crate::key::{Bound, Key, Kind, RunOption, SlotUse, Word, given};
 
@@ -12,86 +14,86 @@ use crate::key::{Bound, Key, Kind, RunOption, SlotUse, Word, given};
 macro_rules! role_keys {
     ($($then:tt)*) => { $crate::pick_keys! { $($then)* []
         both concurrency: (count usize, at least 1, at most 100_000) = 1 => {
-            consumer: "How many transactions are in process, success and exception at once; 1 keeps their order.",
-            producer: "How many transactions are in prepare, success and exception at once; of a hybrid: for each \
-                inbound transaction.",
-            option "concurrency": "How many transactions are worked on at once",
+            consumer: "The number of transactions in process, success and exception at the same time; 1 keeps their order.",
+            producer: "The number of transactions in prepare, success and exception at the same time; in a hybrid, for \
+                each inbound transaction.",
+            option "concurrency": "Process at most this many transactions at the same time [default: the task's `concurrency`]",
         }
         both batch_size: (count usize, at least 1) = 1 => {
-            consumer: "How many deliveries one fetch may bring.",
-            producer: "How many transactions are pulled from the stream at once; and how many of those dispatched at \
-                the same time may go to a sink in one call.",
-            option "batch-size": "How many transactions one fetch may bring",
+            consumer: "The greatest number of deliveries in one fetch.",
+            producer: "The greatest number of transactions that are pulled from the stream together, and that concurrent \
+                dispatches send to a sink in one call.",
+            option "batch-size": "Fetch at most this many transactions in one call [default: the task's `batch_size`]",
         }
         consumer prefetch: (count usize) = 0 => {
-            meaning: "How many deliveries may wait in the worker beyond its free slots.",
+            meaning: "The number of deliveries that may wait in the worker beyond its free slots.",
         }
         consumer mode: (word Mode) = Mode::Continuous => {
-            meaning: "Whether a batch ends before the next is fetched.",
+            meaning: "Whether a batch ends before the next batch is fetched.",
         }
         consumer streaming: (flag) = false => {
             meaning: "Whether the run continues when the source is empty.",
-            option "once" = false: "End when the source is empty, even if the task is streaming",
+            option "once" = false: "End the run when the source is empty, even if the task is streaming",
         }
         both limit: (maybe count u64) = None => {
-            consumer: "How many deliveries the run fetches at most; 0 fetches nothing.",
-            producer: "How many transactions are pulled at most.",
+            consumer: "The greatest number of deliveries that the run fetches; 0 fetches nothing.",
+            producer: "The greatest number of transactions that the run pulls.",
             default: "no limit",
-            option "limit": "Fetch at most this many transactions",
+            option "limit": "Fetch at most this many transactions in the run [default: the task's `limit`]",
         }
         both timeout: (limit) = None => {
-            meaning: "How long the run may take.",
+            meaning: "The time limit of the run.",
             default: "no limit",
-            option "timeout": "Stop after this time, such as `30s` or `1h`",
+            option "timeout": "Stop the run after this time, such as `30s` or `1h` [default: the task's `timeout`]",
         }
         both transaction_timeout: (limit or none) = Some(Duration::from_secs(60)) => {
-            consumer: "How long process and success of one transaction may take together.",
-            producer: "How long prepare and success of one transaction may take together.",
+            consumer: "The time limit of process and success together, for one transaction.",
+            producer: "The time limit of prepare and success together, for one transaction.",
         }
         consumer empty_queue: (group EmptyQueuePolicy EmptyQueueLayer EMPTY_QUEUE) = EmptyQueuePolicy::DEFAULT => {
-            meaning: "How a streaming run waits for an empty source.",
+            meaning: "The waits of a streaming run while the source is empty.",
             default: "100 ms, doubled up to 5 s",
         }
         consumer fetch: (step) = RetryPolicy::DEFAULT => {
-            meaning: "How a fetch is retried.",
+            meaning: "The retries of a fetch.",
             default: "one attempt",
         }
         consumer process: (step) = RetryPolicy::DEFAULT => {
-            meaning: "How `process_transaction` is retried.",
+            meaning: "The retries of `process_transaction`.",
             default: "one attempt",
         }
         producer prepare: (step) = RetryPolicy::DEFAULT => {
-            meaning: "How `prepare_transaction` is retried.",
+            meaning: "The retries of `prepare_transaction`.",
             default: "one attempt",
         }
         both success: (step) = RetryPolicy::DEFAULT => {
-            consumer: "How `handle_process_success` is retried.",
-            producer: "How `handle_prepare_success` is retried.",
+            consumer: "The retries of `handle_process_success`.",
+            producer: "The retries of `handle_prepare_success`.",
             default: "one attempt",
         }
         both exception: (step) = RetryPolicy::DEFAULT => {
-            consumer: "How `handle_process_exception` is retried.",
-            producer: "How `handle_prepare_exception` is retried.",
+            consumer: "The retries of `handle_process_exception`.",
+            producer: "The retries of `handle_prepare_exception`.",
             default: "one attempt",
         }
         consumer from: (slot Source) = None => {
-            meaning: "The connector that is fetched from.",
+            meaning: "The connector that the task fetches from.",
             default: "the first source",
         }
         both dead_letter: (slot Sink) = None => {
-            consumer: "The connector that takes rejected transactions; without it, the source's own reject does.",
-            producer: "The connector that takes rejected transactions; without it, the run's summary lists them.",
+            consumer: "The connector that receives rejected transactions; without it, the source rejects them.",
+            producer: "The connector that receives rejected transactions; without it, the run's summary lists them.",
             default: "none",
         }
         both on_handler_failure: (word OnHandlerFailure) = OnHandlerFailure::Requeue => {
-            meaning: "What happens to a transaction whose exception handler failed.",
+            meaning: "The disposition of a transaction whose exception handler failed.",
         }
         both max_deliveries: (count u32, at least 1) = 20 => {
-            consumer: "How often a transaction may be delivered before it is rejected as poison.",
-            producer: "How often a transaction may be tried in a run before it is rejected as poison.",
+            consumer: "The greatest number of deliveries of a transaction; after these, it is rejected as poison.",
+            producer: "The greatest number of tries of a transaction in a run; after these, it is rejected as poison.",
         }
         both shutdown_grace: (time) = Duration::from_secs(25) => {
-            meaning: "How long in-flight transactions may continue after a stop.",
+            meaning: "The time for in-flight transactions to finish after a stop.",
         }
     } };
 }
@@ -102,10 +104,10 @@ macro_rules! role_keys {
 macro_rules! retry_keys {
     ($($then:tt)*) => { $crate::pick_keys! { $($then)* []
         every max_attempts: (count u32, at least 1) = 1 => {
-            meaning: "How often the step is tried, the first attempt included.",
+            meaning: "The number of attempts, including the first.",
         }
         every timeout: (limit) = None => {
-            meaning: "How long one attempt may take.",
+            meaning: "The time limit of one attempt.",
             default: "no limit",
         }
         every backoff: (time) = Duration::ZERO => {
@@ -119,7 +121,7 @@ macro_rules! retry_keys {
             default: "no cap",
         }
         every jitter: (number from 0 to 1) = 0.0 => {
-            meaning: "The share of a wait by which it is made longer or shorter at random.",
+            meaning: "The share of a wait that is added or subtracted at random.",
         }
     } };
 }
@@ -129,12 +131,12 @@ macro_rules! retry_keys {
 #[macro_export]
 macro_rules! empty_queue_keys {
     ($($then:tt)*) => { $crate::pick_keys! { $($then)* []
-        every backoff: (time, positive: "must be more than 0: the source would be asked without pause")
+        every backoff: (time, positive: "must be longer than 0s; otherwise the source is polled without a pause")
             = Duration::from_millis(100) => {
             meaning: "The first wait.",
         }
         every backoff_multiplier: (number at least 1) = 2.0 => {
-            meaning: "The factor by which each further wait grows, until a fetch brings something.",
+            meaning: "The factor by which each further wait grows, until a fetch returns a delivery.",
         }
         every backoff_cap: (time, not below backoff) = Duration::from_secs(5) => {
             meaning: "The longest wait.",
@@ -147,17 +149,17 @@ macro_rules! empty_queue_keys {
 #[macro_export]
 macro_rules! policy_words {
     ($then:ident) => { $then! {
-        Mode: "Whether a batch ends before the next is fetched." {
+        Mode: "Whether a batch ends before the next batch is fetched." {
             Continuous = "continuous":
-                "A fetch brings more as soon as slots are free; a slow transaction holds back no other.",
+                "The engine fetches as soon as slots are free; a slow transaction holds back no other.",
             Batch = "batch":
-                "A batch ends, every delivery of it settled, before the next is fetched.",
+                "The engine settles every delivery of a batch before it fetches the next batch.",
         }
-        OnHandlerFailure: "What happens to a transaction whose exception handler failed." {
+        OnHandlerFailure: "The disposition of a transaction whose exception handler failed." {
             Requeue = "requeue":
-                "The transaction is given back and delivered again, up to `max_deliveries` times.",
+                "The transaction is requeued and delivered again, up to `max_deliveries` times.",
             Reject = "reject":
-                "The transaction is rejected: to the dead-letter connector if one is named, else by its source.",
+                "The transaction is rejected: to the dead-letter connector if the policy names one, else by its source.",
         }
     } };
 }

@@ -1,4 +1,4 @@
-//! Values for tests that walk the schema: for each kind of key, a value that it takes and values that it refuses.
+//! Provides values for tests that walk the schema: for each kind of key, a valid value and values that break a rule.
 
 use crate::{Key, Kind, SlotUse};
 
@@ -50,7 +50,7 @@ fn value(kind: Kind) -> String {
 fn refused(kind: Kind) -> Vec<(&'static str, &'static str)> {
     match kind {
         Kind::Count { least, most, .. } => {
-            // A greater number does not fit the type of a count without a bound of its own.
+            // A count without its own upper bound has the bound of its type, and no greater number fits that type.
             let below = least.map(|least| ("0", least.rule));
             let above = most.filter(|most| most.value == 100_000).map(|most| ("100001", most.rule));
             below.into_iter().chain(above).collect()

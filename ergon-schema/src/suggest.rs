@@ -1,17 +1,17 @@
-//! "Did you mean": finds the known name that is closest to an unknown one.
+//! Suggests a known name for an unknown name ("did you mean").
 
-/// Returns the candidate that is close enough to an unknown name to be meant by it.
+/// Returns the candidate that is closest to an unknown name, if one is close enough.
 ///
 /// Case, `-` and `_` do not matter. A third of the letters may differ, rounded up.
 pub fn similar<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    // Of a name of one letter none may differ.
+    // A name of one letter must match.
     closest(name, candidates, |letters| letters.div_ceil(3).min(letters.saturating_sub(1)))
 }
 
-/// Returns the candidate of which a name is a slip, where the name may be right: a third of the letters may differ,
-/// rounded down.
+/// Returns the candidate that a name misspells, by the stricter rule of rustc: a third of the letters may differ,
+/// rounded down. For names that may also be right.
 pub fn slip<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    closest(name, candidates, |letters| letters.max(3) / 3)
+    closest(name, candidates, |letters| (letters.max(3) / 3).min(letters.saturating_sub(1)))
 }
 
 fn closest<'c>(
@@ -30,7 +30,7 @@ fn closest<'c>(
     close.min_by_key(|(distance, ..)| *distance).map(|(.., candidate)| candidate)
 }
 
-/// Returns what can be said about an unknown name: the closest known name, else all known names.
+/// Returns the hint for an unknown name: the closest known name, else all known names.
 pub fn hint<'c>(name: &str, known: impl IntoIterator<Item = &'c str> + Clone) -> Option<String> {
     if let Some(similar) = similar(name, known.clone()) {
         return Some(format!("did you mean `{similar}`?"));
@@ -39,7 +39,7 @@ pub fn hint<'c>(name: &str, known: impl IntoIterator<Item = &'c str> + Clone) ->
     (!all.is_empty()).then(|| format!("there is {}", list(&all, "and")))
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Joins items: `a`, `a and b`, `a, b and c`.
 pub fn list(items: &[String], last: &str) -> String {
     match items {
         [] => String::new(),

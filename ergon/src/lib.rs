@@ -1,6 +1,6 @@
-//! Moves business transactions from a source, through your logic, to a sink, and loses none.
+//! Processes business transactions: from a source, through your logic, to a sink, without losing one.
 //!
-//! You write a struct and one trait impl; [`macro@task`] adds the connectors, services and policies it needs, and
+//! You write a struct and one trait impl. [`macro@task`] adds the connectors, services and policies to the struct, and
 //! [`main!`] makes the program. The engine fetches, decodes, retries, limits, settles, logs and counts.
 //!
 //! ```text
@@ -48,19 +48,30 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `cli` (default) | [`main!`], the command line that it makes, and the program `ergon`, which makes projects; a crate of tasks and tests does without |
-//! | `json_lines` (default) | [`connector`]s for JSON Lines files, stdin, stdout |
-//! | `csv` | CSV files |
-//! | `excel` | Excel workbooks |
-//! | `rabbitmq` | queues and exchanges of RabbitMQ |
-//! | `http` | the [`service`] that asks over HTTP |
-//! | `openai` | the [`service`] for language models; brings `http` |
-//! | `health` | `[runner] health`: answers whoever asks whether the program is alive and ready |
+//! | `cli` (default) | [`main!`] with its command line, and the program `ergon`, which generates projects; a crate of tasks and tests does not need it |
+//! | `json_lines` (default) | the [`connector`] for JSON Lines files, stdin and stdout |
+//! | `csv` | the [`connector`] for CSV files |
+//! | `excel` | the [`connector`] for Excel workbooks |
+//! | `rabbitmq` | the [`connector`] for queues and exchanges of RabbitMQ |
+//! | `http` | the [`service`] for HTTP requests |
+//! | `openai` | the [`service`] for language models; enables `http` |
+//! | `health` | the setting `[runner] health`: an HTTP endpoint for liveness, readiness and metrics; enables `opentelemetry` |
 //! | `opentelemetry` | traces, metrics and log lines for a collector |
 //!
-//! The modules stand in the order in which they build on each other; [`testing`] runs a task in a plain test.
+//! | module, in the order of the flow | contents |
+//! |---|---|
+//! | [`prelude`] | the names that the file of a task needs |
+//! | [`transaction`] | the unit of work: id, payload, metadata, and the errors with their categories |
+//! | [`connector`] | sources and sinks, and the traits for a connector of your own |
+//! | [`service`] | clients that a task calls |
+//! | [`policy`] | retries, time limits and concurrency |
+//! | [`mod@task`] | the traits that you implement |
+//! | [`execute`] | loops that a task runs itself, and concurrent calls |
+//! | [`telemetry`] | the counts and reports of a run |
+//! | [`settings`] | types for the settings: paths, secrets, sizes |
+//! | [`testing`] | runs of a task in a test, without an external system |
 
-// Only the command line reads settings, starts workers and writes logs: without it, none of that has a caller.
+// Only the command line reads settings, starts workers and writes logs. Without it, this code has no caller.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, reason = "the command line is off"))]
 
 #[cfg(all(doctest, feature = "excel", feature = "json_lines"))]
@@ -84,18 +95,18 @@ pub mod prelude;
 mod error;
 pub mod transaction;
 
-pub mod policy;
-pub mod settings;
-pub mod telemetry;
-
 pub mod connector;
 pub mod service;
 
+pub mod policy;
 pub mod task;
 
 mod engine;
 
 mod runner;
+
+pub mod settings;
+pub mod telemetry;
 
 #[cfg(feature = "cli")]
 mod cli;
@@ -104,7 +115,7 @@ pub mod testing;
 #[doc(hidden)]
 pub mod __private;
 
-/// Loops that a task runs itself, and calls side by side.
+/// Loops that a task runs itself, and concurrent calls.
 pub mod execute {
     pub use crate::engine::{Concurrent, Execute, Run, RunConcurrently};
 }
@@ -120,14 +131,14 @@ pub use service::Service;
 pub use task::{Consumer, Producer, TaskConfig};
 pub use transaction::{Result, Transaction, TransactionError};
 
-/// Says which feature makes a program.
+/// Reports the feature that `ergon::main!` needs.
 #[cfg(not(feature = "cli"))]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! main {
     ($($anything:tt)*) => {
         compile_error!(
-            "`ergon::main!` makes a program with a command line, and the feature `cli` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"cli\"] }`"
+            "`ergon::main!` needs the feature `cli` of the crate `ergon`, which is off; in Cargo.toml, write `ergon = { …, features = [\"cli\"] }`"
         );
 
         fn main() {}

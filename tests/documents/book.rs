@@ -226,7 +226,7 @@ fn every_example_of_settings_is_read_as_it_is_meant() {
         json!(false)
     );
     assert_eq!(
-        example::<RabbitMqConfig>(("connectors.md", "## RabbitMQ"), "orders").queue.unwrap(),
+        example::<RabbitMqConfig>(("connectors/rabbitmq.md", "## Settings"), "orders").queue.unwrap(),
         "orders"
     );
 }

@@ -2,6 +2,8 @@
 #![cfg(test)]
 
 mod book;
+mod connectors;
+mod glossary;
 mod observability;
 mod scaffold;
 mod semantics;

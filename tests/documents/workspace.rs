@@ -20,3 +20,13 @@ fn the_tests_ask_for_every_feature() {
     let asked: BTreeSet<_> = asked.iter().filter_map(|feature| feature.as_str()).collect();
     assert_eq!(asked, all, "`cargo test --workspace` would leave out the rest");
 }
+
+#[test]
+fn the_cases_are_compiled_with_the_default_features() {
+    let features = |package| manifest(package)["features"]["default"].clone();
+    assert_eq!(
+        features("ui-tests/plain"),
+        features("ergon"),
+        "else the words are not those that a user sees"
+    );
+}

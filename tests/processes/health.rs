@@ -226,7 +226,7 @@ fn a_worker_that_stands_still_is_replaced() {
     let (status, _, said) = run.end();
     assert_eq!(status.code(), Some(143), "{said}");
     let why = "ended with exit code 1: lines: no progress for";
-    assert!(said.contains("worker died, another takes its place") && said.contains(why), "{said}");
+    assert!(said.contains("worker died, a new worker replaces it") && said.contains(why), "{said}");
 }
 
 #[test]

@@ -172,7 +172,7 @@ impl Shown {
     /// The lines with one space between words, and without times, which differ from run to run.
     fn timeless(&self) -> Vec<String> {
         let word = |word: &str| {
-            let bare = word.trim_matches(['(', ')', ';']);
+            let bare = word.trim_matches(['(', ')', ';', '.']);
             let kind = match bare.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.') {
                 unit if unit == bare => return word.to_owned(),
                 "ns" | "us" | "ms" | "s" => "TIME",
@@ -198,29 +198,26 @@ fn site() -> Site {
     Site::new(env!("CARGO_BIN_EXE_crew"), Duration::ZERO, &settings)
 }
 
-/// What is left of a run of both tasks, besides the log.
-fn summary(done: u64, why: &str, requeued: u64, abandoned: &[&str]) -> Vec<String> {
+/// The lines that remain of a run of both tasks, in addition to the log. `more` are lines of the second task alone.
+fn summary(done: u64, why: &str, both: &[&str], more: &[&str]) -> Vec<String> {
     let warning = |task: &str| {
         format!(
             "warning: {task}: rejected transactions are only listed in the summary; to keep them, add a connector and \
              name it: `consumer(dead_letter = ...)`"
         )
     };
-    let of = |task: &str, abandoned: &[&str]| {
+    let of = |task: &str, more: &[&str]| {
         let counts = [
-            format!("{task}: {done} processed in TIME (RATE); {why}"),
-            format!("{done} succeeded"),
-            "0 failed: 0 business, 0 system, 0 timeout".to_owned(),
-            "0 refused, 0 dead-lettered".to_owned(),
-            format!("0 retries, {requeued} requeued, 0 unknown"),
+            format!("{task}: {done} transactions processed in TIME (RATE). {why}"),
+            format!("{done} succeeded."),
         ];
         let times = ["process", "success"].map(|step| format!("{step} {done} TIME TIME TIME TIME"));
-        let table = ["2 workers", "step count p50 p95 p99 max"].map(str::to_owned);
-        let abandoned = abandoned.iter().map(|line| (*line).to_owned());
-        counts.into_iter().chain(abandoned).chain(table).chain(times).collect::<Vec<_>>()
+        let table = ["2 workers.", "step count p50 p95 p99 max"].map(str::to_owned);
+        let figures = both.iter().chain(more).map(|line| (*line).to_owned());
+        counts.into_iter().chain(figures).chain(table).chain(times).collect::<Vec<_>>()
     };
     let warnings = vec![warning("lines"), warning("threads")];
-    [warnings, of("lines", &[]), of("threads", abandoned)].concat()
+    [warnings, of("lines", &[]), of("threads", more)].concat()
 }
 
 #[test]
@@ -238,7 +235,7 @@ fn each_task_has_one_row_below_the_log_and_none_in_the_end() {
         let (code, mut shown) = terminal.end();
         let logged = shown.logged();
         assert!(logged.iter().copied().eq(1..=48), "{logged:?}");
-        assert_eq!((code, shown.timeless()), (Some(0), summary(48, "the source is empty", 0, &[])));
+        assert_eq!((code, shown.timeless()), (Some(0), summary(48, "The source is empty.", &[], &[])));
     }
 }
 
@@ -255,9 +252,10 @@ fn the_numbers_grow_and_ctrl_c_leaves_a_clean_screen() {
         let (code, mut shown) = terminal.end();
         let logged = shown.logged();
         assert!(logged.iter().copied().eq(1..=50), "{logged:?}");
-        let mut left =
-            summary(48, "stopped, 2 given back", 2, &["2 threads abandoned: their handlers do not return"]);
-        let stopping = "stopping: draining 4 workers (up to TIME); press Ctrl-C again to stop at once";
+        let given_back = "2 were given back to the source.";
+        let abandoned = "2 threads are abandoned: their handlers have not returned.";
+        let mut left = summary(48, "The run was stopped.", &[given_back], &[abandoned]);
+        let stopping = "stopping: draining 4 workers (up to TIME); press Ctrl-C again to stop immediately";
         left.insert(2, stopping.to_owned());
         assert_eq!((code, shown.timeless()), (Some(130), left));
     }

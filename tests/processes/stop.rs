@@ -159,7 +159,7 @@ fn stopped_at(seed: u64, collectors: &Collectors) {
     let what = format!("seed {seed}: {scene:?} {task} {sends:?} at {begun}: {said}");
     assert_eq!(status.code(), Some(code), "{what}");
     assert!(took < GRACE + BEYOND || took < limit.join().unwrap(), "{took:?}; {what}");
-    let cut_short = said.contains("not all came to its end in time");
+    let cut_short = said.contains("not everything finished within the shutdown grace");
     assert!(!cut_short || matches!(scene, Scene::Hangs | Scene::Holds), "only telemetry was late: {what}");
     let counts = site.counts();
     let unfinished = counts.values().filter(|(begun, ended)| begun != ended).count();
@@ -334,7 +334,7 @@ fn one_transaction_by_hand_has_its_grace_and_no_more() {
             assert!(said.contains("stopping: draining the transaction (up to 700ms)"), "{what}");
             // A blocking handler is given up; one that holds a thread of the runtime is what only the end can free.
             let held = (does, task) == ("hold", "lines");
-            assert_eq!(said.contains("not all came to its end in time"), held, "{what}");
+            assert_eq!(said.contains("not everything finished within the shutdown grace"), held, "{what}");
         }
     }
 }
@@ -391,7 +391,7 @@ fn one_transaction_by_hand_that_waits_to_be_tried_again_is_given_back_at_once() 
             assert_eq!(status.code(), Some(130), "{said}");
             assert!(took < Duration::from_secs(10), "{took:?} of a grace of 25 s: {said}");
             let shown = std::fs::read_to_string(site.path().join("shown")).unwrap();
-            assert!(shown.contains("failed (system): it was told to stop before"), "{shown}");
+            assert!(shown.contains("failed (system): the run was stopped before"), "{shown}");
         }
     }
 }
@@ -420,7 +420,7 @@ fn handlers_that_hold_every_thread_cannot_hold_the_process() {
     let (status, took, said) = run.end();
     assert_eq!(status.code(), Some(143), "{said}");
     assert!(took > GRACE && took < GRACE + BEYOND, "{took:?}: {said}");
-    assert!(said.contains("not all came to its end in time"), "{said}");
+    assert!(said.contains("not everything finished within the shutdown grace"), "{said}");
 }
 
 #[test]
@@ -468,7 +468,7 @@ fn one_transaction_by_hand_that_is_cut_short_is_told_as_given_back_and_exit_is_c
             assert!(took < GRACE + BEYOND, "{took:?}: {said}");
             let report = json_in(&shown);
             assert_eq!((&report["outcome"], &report["disposition"]), (&"failed".into(), &"requeue".into()));
-            let told = "it was told to stop before it came to its end";
+            let told = "the run was stopped before the transaction finished";
             assert_eq!(report["error"]["message"], told, "{report}");
             assert!(site.counts().contains_key("exit"), "its exit hook was not called: {:?}", site.counts());
         }
@@ -491,7 +491,7 @@ fn what_a_stop_cuts_short_is_told_all_the_same() {
         let summary = json_in(&shown);
         assert_eq!(summary["exit_code"], 130, "{summary}");
         let error = summary["tasks"][0]["errors"].to_string();
-        assert!(error.contains("not all came to its end in time"), "{summary}");
+        assert!(error.contains("not everything finished within the shutdown grace"), "{summary}");
         assert!(said.contains("1 fetched") || said.contains("processed"), "there is a summary: {said}");
     }
 }

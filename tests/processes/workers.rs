@@ -276,15 +276,15 @@ fn workers_that_die_too_often_by_exit_0_end_the_run_with_exit_code_1() {
 #[test]
 fn fail_when_is_judged_over_what_all_workers_did() {
     for (workers, condition, code) in [
-        ("1", "refused > 4%", 0),
-        ("1", "refused > 3.9%", 1),
-        // Of the first worker's a tenth is refused.
-        ("3", "refused > 4%", 0),
-        ("3", "refused >= 4%", 1),
+        ("1", "rejected > 4%", 0),
+        ("1", "rejected > 3.9%", 1),
+        // Of the first worker's a tenth is rejected.
+        ("3", "rejected > 4%", 0),
+        ("3", "rejected >= 4%", 1),
         ("3", "handler-failures > 0, dead_lettered > 0,unknown>0", 0),
         ("3", "handler-failures > 0, succeeded < 97", 1),
     ] {
-        let site = site("[runner]\nfail_when = \"refused > 0\"\n");
+        let site = site("[runner]\nfail_when = \"rejected > 0\"\n");
         site.lines((0..100).map(|n| if n % 30 == 0 { "fail" } else { "nothing" }));
         let arguments = ["--format", "json", "run", "lines", "--workers", workers, "--fail-when", condition];
         let output = site.run(&arguments);
@@ -293,45 +293,45 @@ fn fail_when_is_judged_over_what_all_workers_did() {
         let summary = json(&output);
         let task = &summary["tasks"][0];
         let holds = usize::from(code == 1);
-        assert_eq!((&task["refused"], &summary["exit_code"]), (&4.into(), &code.into()), "{summary}");
+        assert_eq!((&task["rejected"], &summary["exit_code"]), (&4.into(), &code.into()), "{summary}");
         assert_eq!(
             (&task["ended"], task["fail_when"].as_array().unwrap().len()),
             (&"source_empty".into(), holds)
         );
-        assert_eq!(said.matches("error: task `lines`: `fail_when` holds: ").count(), holds, "{said}");
-        assert_eq!(said.matches("  failed by `fail_when`: ").count(), holds, "{said}");
+        assert_eq!(said.matches("error: task `lines`: the `fail_when` condition `").count(), holds, "{said}");
+        assert_eq!(said.matches("  The `fail_when` condition `").count(), holds, "{said}");
     }
 }
 
 #[test]
 fn fail_when_of_the_settings_counts_where_the_command_line_says_nothing_else() {
-    let site = site("[runner]\nfail_when = \"refused > 50%\"\n");
+    let site = site("[runner]\nfail_when = \"rejected > 50%\"\n");
     site.lines(["fail", "nothing", "fail"]);
     let run = |rest: &[&str]| {
         let output = site.run(&[&["--quiet", "run", "lines"], rest].concat());
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let (code, said) = run(&[]);
-    let told = "error: task `lines`: `fail_when` holds: refused > 50%: 2 of 3 (66.66%)\n";
+    let told = "error: task `lines`: the `fail_when` condition `rejected > 50%` holds: 2 of 3 (66.66%)\n";
     assert!(code == Some(1) && said.ends_with(told), "{said}");
     assert_eq!(run(&["--fail-when", "none"]).0, Some(0));
-    assert_eq!(run(&["--fail-when", "refused > 70%"]).0, Some(0));
+    assert_eq!(run(&["--fail-when", "rejected > 70%"]).0, Some(0));
     let output = site.command(&["run", "lines"]).env("ERGON_RUNNER__FAIL_WHEN", "failed>2").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "the environment comes after the file");
 }
 
 #[test]
 fn a_fail_when_that_cannot_be_read_says_where_and_what_was_expected() {
-    let wrong = site("[runner]\nfail_when = \"refusd > 5%\"\n");
+    let wrong = site("[runner]\nfail_when = \"rejectd > 5%\"\n");
     let output = wrong.run(&["run", "lines"]);
     let said = String::from_utf8_lossy(&output.stderr);
     let told =
-        "error: ergon.toml:2:13: runner.fail_when: there is no count `refusd`; did you mean `refused`?";
+        "error: ergon.toml:2:13: runner.fail_when: there is no figure `rejectd`; did you mean `rejected`?";
     assert!(output.status.code() == Some(2) && said.starts_with(told), "{said}");
     let site = site("");
     for (written, told) in [
-        ("refused", "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `refused`"),
-        ("refused > 5% failed > 1", "found `5% failed > 1`"),
+        ("rejected", "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `rejected`"),
+        ("rejected > 5% failed > 1", "found `5% failed > 1`"),
         ("retries > 5%", "`retries` is not a part of the processed transactions"),
     ] {
         let output = site.run(&["run", "lines", "--fail-when", written]);
@@ -380,7 +380,7 @@ fn settings_that_cannot_work_are_told_once_and_nobody_is_started_again() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert_eq!(said.matches("error: connector `input`").count(), 1, "{said}");
-    assert!(!said.contains("another takes its place"), "{said}");
+    assert!(!said.contains("a new worker replaces it"), "{said}");
 }
 
 #[test]
@@ -518,7 +518,7 @@ fn a_producer_that_asks_for_its_share_makes_each_item_once_and_one_that_does_not
         let times = 20 / made;
         assert_eq!(counts.len(), made, "{counts:?}");
         assert!(counts.values().all(|count| *count == (times, times)), "{counts:?}");
-        assert_eq!(said.matches("each worker makes the whole stream").count(), warned, "{said}");
+        assert_eq!(said.matches("each worker produces the whole stream").count(), warned, "{said}");
     }
 }
 

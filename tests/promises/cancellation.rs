@@ -258,7 +258,7 @@ async fn a_handler_can_be_cancelled_at_each_of_its_polls_by_a_limit() {
             was_cut_at(&shared, at, &how).await;
             let tally = report.tally;
             let failures = if which == Which::Exception { AT_ONCE as u64 } else { 0 };
-            assert_eq!((tally.refused, tally.handler_failures), (AT_ONCE as u64, failures), "{how}");
+            assert_eq!((tally.rejected, tally.handler_failures), (AT_ONCE as u64, failures), "{how}");
             assert_eq!(tally.failed.timeout, AT_ONCE as u64 - failures, "{how}");
             assert_eq!(tally.succeeded, 3 * AT_ONCE as u64, "{how}");
             if which != Which::Exception {
@@ -283,7 +283,7 @@ async fn a_handler_can_be_cancelled_at_each_of_its_polls_by_a_stop() {
             let how = format!("{which:?} after poll {poll}");
             was_cut_at(&shared, at, &how).await;
             assert!(matches!(report.ended, Ended::Stopped { given_back: 3 }), "{how}: {:?}", report.ended);
-            assert_eq!((report.tally.processed, report.tally.requeued), (0, 3), "{how}");
+            assert_eq!((report.tally.processed, report.tally.given_back), (0, 3), "{how}");
             let queue = world.input.queue.inspect();
             assert_eq!((queue.handed_out, queue.waiting, queue.acked), (0, 3, 0), "{how}");
             // The next run takes them up, as many at once.

@@ -59,7 +59,7 @@ async fn every_disposition_does_to_a_memory_source_what_it_says() {
         assert_eq!(seen, expected, "{disposition:?}, dead letter: {named}");
         assert_eq!((queue.handed_out, queue.waiting), (0, 0), "{disposition:?}, dead letter: {named}");
         let refused = u64::from(disposition != Ack);
-        assert_eq!((report.tally.refused, report.tally.refusals.len() as u64), (refused, refused));
+        assert_eq!((report.tally.rejected, report.tally.rejections.len() as u64), (refused, refused));
         assert_eq!(report.tally.dead_lettered, letters as u64);
         let held = if matches!(disposition, RetryAfter(_)) { 3 * 7 } else { 0 };
         assert_eq!(began.elapsed().as_secs(), held, "{disposition:?}");
@@ -142,7 +142,7 @@ async fn a_failing_dead_letter_connector_is_tried_again_with_growing_waits() {
     }
     let queue = world.input.queue.inspect();
     assert_eq!((queue.acked, queue.waiting, queue.dead_letters.len()), (0, 1, 0));
-    assert_eq!((report.tally.requeued, report.tally.dead_lettered, report.tally.refused), (1, 0, 0));
+    assert_eq!((report.tally.given_back, report.tally.dead_lettered, report.tally.rejected), (1, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,7 +217,7 @@ async fn retry_after_a_stop_is_a_requeue() {
 async fn a_transaction_is_delivered_twenty_times_by_default() {
     let world = failing(Disposition::Requeue);
     let report = run(&world).await;
-    assert_eq!((processed(&world), report.tally.refused), (20, 1));
+    assert_eq!((processed(&world), report.tally.rejected), (20, 1));
     let letters = world.input.queue.inspect().dead_letters;
     assert_eq!((letters.len(), letters[0].deliveries()), (1, 21));
 }
@@ -237,8 +237,11 @@ async fn what_was_delivered_too_often_goes_to_the_dead_letter_connector_with_the
 async fn what_is_held_again_and_again_is_rejected_in_the_end() {
     let world = failing(Disposition::RetryAfter(SECOND)).policy(|policy| policy.max_deliveries = 4);
     let report = run(&world).await;
-    assert_eq!((processed(&world), report.tally.refused), (4, 1));
-    assert_eq!(report.tally.refusals[0].message, "delivered 5 times, more than `max_deliveries` = 4 allows");
+    assert_eq!((processed(&world), report.tally.rejected), (4, 1));
+    assert_eq!(
+        report.tally.rejections[0].message,
+        "delivered 5 times, more than `max_deliveries` = 4 allows"
+    );
     assert_eq!(world.input.faults.fetched.load(Ordering::SeqCst), 2, "it is never fetched again");
 }
 
@@ -327,7 +330,7 @@ async fn a_dead_letter_that_is_not_taken_holds_up_no_other_transaction() {
             assert_eq!(world.letters.queue.inspect().waiting, 1);
             running.stop();
             let tally = running.wait().await.unwrap().tally;
-            let (refused, lettered) = (tally.refused, tally.dead_lettered);
+            let (refused, lettered) = (tally.rejected, tally.dead_lettered);
             assert_eq!((tally.processed, refused, lettered, tally.undelivered), (4, 1, 1, 0));
             assert_eq!((tally.requeued, world.input.queue.inspect().acked), (0, 4));
         }
@@ -356,7 +359,7 @@ async fn a_finite_run_works_on_the_rest_and_ends_with_an_error_if_dead_letters_a
     assert_eq!(error.to_string(), said);
     let tally = &report.tally;
     assert_eq!((tally.succeeded, tally.processed, tally.failed.business), (3, 5, 2));
-    assert_eq!((tally.requeued, tally.undelivered, tally.refused, tally.dead_lettered), (2, 2, 0, 0));
+    assert_eq!((tally.given_back, tally.undelivered, tally.rejected, tally.dead_lettered), (2, 2, 0, 0));
     let queue = world.input.queue.inspect();
     assert_eq!((queue.acked, queue.waiting, queue.handed_out), (3, 2, 0));
     assert_eq!(letters_tried(&world).len(), 10, "each has its five attempts");
@@ -422,7 +425,7 @@ async fn what_waits_for_the_dead_letter_connector_is_given_back_at_a_stop() {
         assert!(if hangs { took <= 25 } else { took == 0 }, "hangs: {hangs}, it took {took} s");
         assert!(matches!(report.ended, Ended::Stopped { given_back: 2 }), "{:?}", report.ended);
         let tally = &report.tally;
-        assert_eq!((tally.processed, tally.undelivered, tally.requeued, tally.dead_lettered), (3, 2, 2, 0));
+        assert_eq!((tally.processed, tally.undelivered, tally.given_back, tally.dead_lettered), (3, 2, 2, 0));
         let queue = world.input.queue.inspect();
         assert_eq!((queue.waiting, queue.handed_out, queue.acked), (2, 0, 1), "hangs: {hangs}");
     }
@@ -483,7 +486,7 @@ async fn the_log_says_that_dead_letters_wait_at_once_and_then_less_and_less_ofte
     let said = lines.with("dead letters wait");
     assert!((9..=14).contains(&said.len()), "{}: {said:#?}", said.len());
     assert!(said[1..].iter().all(|line| line.contains("waiting=2")), "{said:#?}");
-    assert_eq!(lines.with("did not take the transaction").len(), 0, "none is given back yet");
+    assert_eq!(lines.with("did not accept the transaction").len(), 0, "none is given back yet");
     takes_all(&world);
     sleep(31 * SECOND).await;
     assert_eq!(lines.with("no dead letter waits any more").len(), 1);
@@ -497,7 +500,7 @@ async fn a_dead_letter_counts_also_if_the_source_does_not_take_the_settlement() 
     world.input.faults.settles.lock().unwrap().push_back(ConnectorError::unknown("the link died"));
     let tally = run(&world).await.tally;
     assert_eq!((tally.unknown, tally.dead_lettered, world.letters.queue.inspect().waiting), (1, 1, 1));
-    assert_eq!((tally.processed, tally.refused), (0, 0));
+    assert_eq!((tally.processed, tally.rejected), (0, 0));
 }
 
 /// What a sink says that takes nothing any more.
@@ -508,7 +511,7 @@ fn gone() -> TransactionError {
 fn assert_gone(report: &RunReport) {
     let Ended::Failed(error) = &report.ended else { panic!("{:?}", report.ended) };
     assert_eq!(error.to_string(), "the reader has left");
-    assert_eq!(error.hint(), Some("what was not taken by then was given back"));
+    assert_eq!(error.hint(), Some("the deliveries that it had not accepted were given back"));
 }
 
 #[tokio::test(start_paused = true)]

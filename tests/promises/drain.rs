@@ -82,7 +82,7 @@ async fn a_wait_between_attempts_ends_at_once_and_the_delivery_is_given_back() {
     let began = Instant::now();
     let report = running.wait().await.unwrap();
     assert_eq!(began.elapsed().as_secs(), 0);
-    assert_eq!((report.tally.processed, report.tally.requeued), (0, 1));
+    assert_eq!((report.tally.processed, report.tally.given_back), (0, 1));
     assert_eq!(world.input.queue.inspect().waiting, 1);
     assert_eq!(world.log(), ["process 0"]);
 }
@@ -242,7 +242,7 @@ async fn a_stop_ends_the_wait_of_every_step_at_once() {
         let queue = world.input.queue.inspect();
         assert_eq!((queue.waiting, queue.handed_out, queue.acked), (1, 0, 0), "{step}");
         assert_eq!(
-            (report.tally.requeued, report.tally.succeeded, report.tally.refused),
+            (report.tally.given_back, report.tally.succeeded, report.tally.rejected),
             (1, 0, 0),
             "{step}"
         );

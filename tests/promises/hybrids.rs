@@ -87,7 +87,7 @@ async fn what_an_outbound_one_comes_to_counts_for_the_inbound_one_alone() {
     let input = Script::new();
     input.push_json("a", &1);
     let report = testing::run(Hyb::config(HybWiring { input: input.clone() })).await.unwrap();
-    assert_eq!((report.tally.requeued, report.tally.refused), (0, 1));
+    assert_eq!((report.tally.requeued, report.tally.rejected), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +117,7 @@ async fn a_stop_gives_the_inbound_one_back_once() {
     sleep(100 * MS).await;
     running.stop();
     let report = running.wait().await.unwrap();
-    assert_eq!(report.tally.requeued, 1);
+    assert_eq!(report.tally.given_back, 1);
 }
 
 struct ShownBadly;

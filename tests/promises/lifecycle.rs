@@ -79,15 +79,15 @@ async fn a_failed_success_handler_goes_the_exception_way() {
         .policy(|policy| policy.success.max_attempts = 2);
     let report = world.run().await;
     assert_eq!(world.log(), ["process 0", "success 0", "success 0", "exception:system 0"]);
-    assert_eq!((report.tally.succeeded, report.tally.refused), (0, 1));
+    assert_eq!((report.tally.succeeded, report.tally.rejected), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_default_rejects_to_the_source() {
     let world = World::with(1).process(|_| async { Err(refused()) });
     let report = world.run().await;
-    assert_eq!(report.tally.refused, 1);
-    assert_eq!(report.tally.refusals[0].message, "no such article");
+    assert_eq!(report.tally.rejected, 1);
+    assert_eq!(report.tally.rejections[0].message, "no such article");
     assert_eq!(world.input.queue.inspect().dead_letters.len(), 1);
 }
 
@@ -97,7 +97,7 @@ async fn a_named_dead_letter_connector_takes_the_rejected_with_the_reason_and_th
         .process(|_| async { Err(refused()) })
         .policy(|policy| policy.dead_letter = Some("letters".into()));
     let report = world.run().await;
-    assert_eq!((report.tally.refused, report.tally.dead_lettered), (1, 1));
+    assert_eq!((report.tally.rejected, report.tally.dead_lettered), (1, 1));
     let queue = world.input.queue.inspect();
     assert_eq!((queue.acked, queue.dead_letters.len()), (1, 0));
     let letter = &world.letters.queue.drain()[0];
@@ -118,7 +118,7 @@ async fn a_dead_letter_connector_that_fails_leads_to_no_ack() {
     let errors = (0..5).map(|_| ConnectorError::transient("disk full"));
     world.letters.faults.dispatches.lock().unwrap().extend(errors);
     let report = world.run().await;
-    assert_eq!((report.tally.dead_lettered, report.tally.requeued), (0, 1));
+    assert_eq!((report.tally.dead_lettered, report.tally.given_back), (0, 1));
     let queue = world.input.queue.inspect();
     assert_eq!((queue.acked, queue.waiting, queue.dead_letters.len()), (0, 1, 0));
 }
@@ -156,7 +156,7 @@ async fn a_handler_failure_can_reject() {
         .exception(|_| async { Err(TransactionError::system("no pager")) })
         .policy(|policy| policy.on_handler_failure = OnHandlerFailure::Reject);
     let report = world.run().await;
-    assert_eq!((report.tally.handler_failures, report.tally.refused), (1, 1));
+    assert_eq!((report.tally.handler_failures, report.tally.rejected), (1, 1));
     assert_eq!(world.input.queue.inspect().dead_letters.len(), 1);
 }
 
@@ -165,7 +165,7 @@ async fn the_exception_handler_may_ack() {
     let world =
         World::with(1).process(|_| async { Err(refused()) }).exception(|_| async { Ok(Disposition::Ack) });
     let report = world.run().await;
-    assert_eq!((report.tally.refused, report.tally.failed.business), (0, 1));
+    assert_eq!((report.tally.rejected, report.tally.failed.business), (0, 1));
     assert_eq!(world.input.queue.inspect().acked, 1);
 }
 
@@ -178,8 +178,11 @@ async fn requeue_is_tried_again_up_to_max_deliveries_and_then_rejected_with_the_
     let report = world.run().await;
     let processed = world.log().iter().filter(|line| line.starts_with("process")).count();
     assert_eq!(processed, 3);
-    assert_eq!((report.tally.requeued, report.tally.refused), (3, 1));
-    assert_eq!(report.tally.refusals[0].message, "delivered 4 times, more than `max_deliveries` = 3 allows");
+    assert_eq!((report.tally.requeued, report.tally.rejected), (3, 1));
+    assert_eq!(
+        report.tally.rejections[0].message,
+        "delivered 4 times, more than `max_deliveries` = 3 allows"
+    );
     assert_eq!(world.input.queue.inspect().dead_letters.len(), 1);
 }
 

@@ -239,7 +239,7 @@ async fn concurrency_counts_every_step() {
         })
         .policy(|policy| (policy.concurrency, policy.batch_size, policy.prefetch) = (4, 8, 8));
     let report = world.run().await;
-    assert_eq!((report.tally.succeeded, report.tally.refused), (30, 30));
+    assert_eq!((report.tally.succeeded, report.tally.rejected), (30, 30));
     assert_eq!(gauge.most.load(Ordering::SeqCst), 4);
 }
 
@@ -420,7 +420,7 @@ async fn a_delivery_whose_id_is_in_process_waits_through_all_its_steps() {
     }
     let began = Instant::now();
     let report = world.run().await;
-    assert_eq!((report.tally.succeeded, report.tally.refused), (4, 4));
+    assert_eq!((report.tally.succeeded, report.tally.rejected), (4, 4));
     assert_eq!((gauge.most.load(Ordering::SeqCst), began.elapsed().as_millis()), (1, 8 * 20));
 }
 

@@ -36,7 +36,7 @@ async fn a_panic_in_process_is_a_system_error_with_message_and_place_and_is_retr
     let report = world.run().await;
     assert_eq!(world.log()[..3], ["process 0", "process 0", "exception:system 0"]);
     assert_eq!(report.tally.succeeded, 1);
-    let message = &report.tally.refusals[0].message;
+    let message = &report.tally.rejections[0].message;
     assert!(
         message.starts_with("panicked at tests/promises/panics.rs:") && message.ends_with(": not 0"),
         "{message}"
@@ -222,7 +222,7 @@ async fn a_panic_with_any_payload_is_an_error() {
             (1, 1, 1),
             "{index}"
         );
-        let message = &report.tally.refusals[0].message;
+        let message = &report.tally.rejections[0].message;
         assert!(message.starts_with("panicked"), "{message}");
     }
 }

@@ -383,7 +383,7 @@ async fn random(seed: u64) -> (u64, u64) {
         running.stop();
     }
     let report = running.wait().await.unwrap();
-    let accounted = report.tally.succeeded + report.tally.refused + left(&report.ended);
+    let accounted = report.tally.succeeded + report.tally.rejected + left(&report.ended);
     (drawn.yielded.load(Ordering::Relaxed), accounted)
 }
 
@@ -434,7 +434,7 @@ async fn what_a_stream_has_yielded_by_a_stop_is_produced_within_the_grace() {
         assert_eq!(report.tally.succeeded + given_back, yielded, "grace {grace}");
         assert!(report.tally.succeeded >= done, "grace {grace}: {}", report.tally.succeeded);
         // What is left is named.
-        let said = lines.with("before all that the stream had made was produced");
+        let said = lines.with("before all transactions of the stream were produced");
         let named = said.iter().flat_map(|line| line.split("n-").skip(1)).count() as u64;
         assert_eq!((said.is_empty(), named), (given_back == 0, given_back), "grace {grace}: {said:?}");
     }

@@ -65,7 +65,7 @@ async fn a_letter_that_was_written_is_counted_though_its_settlement_is_unknown()
     world.input.faults.settles.lock().unwrap().push_back(ConnectorError::unknown("link died"));
     let tally = world.run().await.tally;
     assert_eq!(world.letters.queue.inspect().waiting, 1);
-    assert_eq!((tally.dead_lettered, tally.unknown, tally.refused, tally.processed), (1, 1, 0, 0));
+    assert_eq!((tally.dead_lettered, tally.unknown, tally.rejected, tally.processed), (1, 1, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +80,7 @@ async fn a_delivery_that_its_source_lost_hold_of_does_not_start_its_exception_wa
     let tally = world.run().await.tally;
     assert!(world.log().iter().all(|line| !line.starts_with("exception")), "{:?}", world.log());
     assert_eq!(world.letters.queue.inspect().waiting, 0);
-    assert_eq!((tally.unknown, tally.dead_lettered, tally.refused, tally.failed.total()), (1, 0, 0, 0));
+    assert_eq!((tally.unknown, tally.dead_lettered, tally.rejected, tally.failed.total()), (1, 0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,7 +94,7 @@ async fn a_delivery_that_its_source_lost_hold_of_is_not_dead_lettered() {
     });
     let tally = world.run().await.tally;
     assert_eq!(world.letters.faults.dispatched_at.lock().unwrap().len(), 0);
-    assert_eq!((tally.unknown, tally.dead_lettered, tally.refused, tally.processed), (1, 0, 0, 0));
+    assert_eq!((tally.unknown, tally.dead_lettered, tally.rejected, tally.processed), (1, 0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +113,7 @@ async fn no_letter_is_tried_again_once_its_delivery_is_lost() {
     let tally = running.wait().await.unwrap().tally;
     assert_eq!(world.letters.faults.dispatched_at.lock().unwrap().len(), 1);
     assert_eq!(world.letters.queue.inspect().waiting, 0);
-    assert_eq!((tally.unknown, tally.dead_lettered, tally.refused, tally.processed), (1, 0, 0, 0));
+    assert_eq!((tally.unknown, tally.dead_lettered, tally.rejected, tally.processed), (1, 0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,7 +236,7 @@ async fn each_receipt_of_a_settle_has_a_fate_of_its_own() {
     let report = world.run().await;
     assert_eq!(world.input.faults.settled.lock().unwrap()[0], 6);
     // Of two refused and four done, one and two are not known to be settled.
-    assert_eq!((report.tally.unknown, report.tally.succeeded, report.tally.refused), (3, 2, 1));
+    assert_eq!((report.tally.unknown, report.tally.succeeded, report.tally.rejected), (3, 2, 1));
     assert_eq!(report.tally.processed, 3);
 }
 

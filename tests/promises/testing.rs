@@ -79,7 +79,7 @@ fn failure(ended: Ended) -> Error {
 async fn without_a_fault_it_is_a_source_and_a_sink() {
     let world = World::of(&[1, 13, 2]);
     let report = testing::run(world.config()).await.unwrap();
-    assert_eq!((report.tally.succeeded, report.tally.refused), (2, 1));
+    assert_eq!((report.tally.succeeded, report.tally.rejected), (2, 1));
     assert_eq!(
         world.input.dispositions(),
         [

@@ -27,7 +27,7 @@ async fn a_step_limit_bounds_each_attempt_and_is_retried() {
         });
     let report = world.run().await;
     assert_eq!(world.log(), ["process 0", "process 0", "exception:timeout 0"]);
-    assert_eq!(report.tally.refusals[0].message, "process took longer than its limit of 1s");
+    assert_eq!(report.tally.rejections[0].message, "process took longer than its limit of 1s");
     assert_eq!(report.tally.failed.timeout, 1);
     assert!(began.elapsed() < 2 * SECOND + Duration::from_millis(5), "{:?}", began.elapsed());
 }

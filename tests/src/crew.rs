@@ -102,7 +102,7 @@ impl Site {
 
     /// Waits until so many events were written down.
     pub fn until_entries(&self, count: usize) {
-        wait(&format!("{count} entries"), || self.ledger.entries().len() >= count);
+        wait(&format!("{count} entries"), || self.ledger.count() >= count);
     }
 
     /// How often each id was begun and ended.

@@ -156,7 +156,7 @@ fn of_task(figures: Figures, task: &str) -> Figures {
 /// The series of a metric; it must be as the table says.
 fn figures(told: &data::Metric) -> Vec<(String, (u64, f64))> {
     let metric = metric(told.name());
-    assert_eq!((told.unit(), told.description()), (metric.unit, metric.question), "{}", told.name());
+    assert_eq!((told.unit(), told.description()), (metric.unit, metric.description), "{}", told.name());
     #[expect(clippy::cast_precision_loss, reason = "no test counts that far")]
     match told.data() {
         AggregatedMetrics::U64(MetricData::Sum(sum)) => {

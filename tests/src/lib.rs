@@ -39,6 +39,14 @@ mod migrating {}
 mod connectors {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/connectors/writing.md")]
+mod writing_guide {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/dead-letters.md")]
+mod dead_letters {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/errors.md")]
 mod errors {}
 

@@ -45,8 +45,9 @@ async fn what_was_confirmed_is_there_after_a_kill() {
     assert_eq!(broker.depth("orders").await, (2000, 0));
 
     broker.kill();
-    assert!(!broker.answers().await);
-    assert!(client.ready("orders").await.is_err(), "its connection is gone");
+    // The kernel closes the sockets of a killed process a moment after the kill, not before it returns.
+    until("nothing listens any more", SOON, async || !broker.answers().await).await;
+    until("its connection is gone", SOON, async || client.ready("orders").await.is_err()).await;
     let began = Instant::now();
     broker.restart().await;
     println!("started again in {:?}", began.elapsed());

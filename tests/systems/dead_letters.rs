@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use base64::Engine;
 use ergon_tests::broker::Client;
+use ergon_tests::until;
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, BasicPublishOptions};
 use lapin::types::{AMQPValue, DecimalValue, FieldTable};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// How long the broker may take to requeue what a process held that has ended.
+const SOON: Duration = Duration::from_secs(20);
 
 /// A project with five orders, of which the second and the fourth are rejected.
 struct Project {
@@ -120,7 +125,7 @@ orders.jsonl:2  business         1        0  no cup is ordered
 orders.jsonl:4  business         1        0  no jar is ordered
 "
     );
-    assert_eq!(stderr(&output), "2 letters in `refused` (json-lines)\n");
+    assert_eq!(stderr(&output), "2 dead letters in `refused` (json-lines).\n");
     let shown = project.json(&["dead-letters", "show", "file-orders"]);
     assert_eq!(shown[1]["payload"], json!({"sku": "jar", "quantity": 0}));
     assert_eq!(shown[1]["metadata"]["ergon-task"], "file-orders");
@@ -136,7 +141,10 @@ fn a_letter_goes_back_once_and_its_line_stays() {
     let before = project.read("refused.jsonl");
     let output = project.run(&REPLAY);
     assert_eq!(stdout(&output), "sent back orders.jsonl:2\nsent back orders.jsonl:4\n");
-    assert_eq!(stderr(&output), "2 letters went from `refused` (json-lines) back to `input` (json-lines)\n");
+    assert_eq!(
+        stderr(&output),
+        "2 dead letters were sent from `refused` (json-lines) back to `input` (json-lines).\n"
+    );
     let [_, cup, _, jar, _] = orders();
     assert_eq!(project.read("orders.jsonl"), orders().concat() + &cup + &jar);
     assert_eq!(project.read("refused.jsonl"), before, "what a task may be writing to is never changed");
@@ -159,7 +167,7 @@ fn what_was_sent_back_and_rejected_again_goes_back_only_when_it_is_said() {
         "{}",
         stdout(&output)
     );
-    assert!(stderr(&output).contains("2 letters skipped: `--again`"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("2 dead letters were skipped: `--again`"), "{}", stderr(&output));
     let again = ["dead-letters", "replay", "file-orders", "--again", "--limit", "1"];
     assert_eq!(project.said(&again), "sent back orders.jsonl:1\n");
     assert_eq!(project.read("orders.jsonl"), format!("{cup}{jar}{cup}"));
@@ -238,7 +246,7 @@ fn a_line_that_is_no_letter_is_told_and_stays() {
     file.write_all(b"{\"id\":\"half of a let").unwrap();
     let output = project.run(&REPLAY);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stdout(&output).contains("failed refused.jsonl:3: this is no letter that can be read"));
+    assert!(stdout(&output).contains("failed refused.jsonl:3: this dead letter cannot be read"));
     assert_eq!(project.read("orders.jsonl").lines().count(), 7, "the others went back");
 }
 
@@ -260,9 +268,9 @@ fn what_a_connector_cannot_do_is_said() {
         assert!(stderr(&output).starts_with(&format!("error: {said}\n")), "{}", stderr(&output));
     };
     let stream = ["dead-letters", "replay", "stream-orders"];
-    refused(&stream, "connector `input` (json-lines) takes nothing back");
+    refused(&stream, "connector `input` (json-lines) accepts nothing back");
     let loose = ["dead-letters", "list", "loose-orders"];
-    refused(&loose, "task `loose-orders` names no connector for what it rejects");
+    refused(&loose, "task `loose-orders` has no dead-letter connector");
     let typo = project.run(&["dead-letters", "list", "file-order"]);
     assert_eq!(typo.status.code(), Some(2));
     assert!(stderr(&typo).contains("did you mean `file-orders`?"), "{}", stderr(&typo));
@@ -314,6 +322,13 @@ impl Project {
     }
 }
 
+/// Waits until so many messages of a queue are ready. The broker requeues the messages of a process that has ended only
+/// after it has noticed that the connection is closed.
+async fn ready(client: &Client, queue: &str, count: u32) {
+    let what = format!("{count} messages are ready in `{queue}`");
+    until(&what, SOON, async || client.ready(queue).await.unwrap() == count).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
 async fn letters_in_a_queue_are_seen_in_their_order_and_stay() {
@@ -322,10 +337,10 @@ async fn letters_in_a_queue_are_seen_in_their_order_and_stay() {
     for _ in 0..3 {
         assert_eq!(project.listed("queue-orders"), pairs(&[("a", 0), ("c", 0)]));
     }
-    assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 2);
+    ready(&client, &project.at("refused_queue"), 2).await;
     let limited = project.said(&["dead-letters", "list", "queue-orders", "--limit", "1"]);
     assert!(limited.contains("\na ") && !limited.contains("\nc "), "{limited}");
-    assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 2);
+    ready(&client, &project.at("refused_queue"), 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,7 +350,7 @@ async fn a_letter_in_a_queue_goes_back_once_with_its_id_and_remembers_it() {
     project.said(&["run", "queue-orders"]);
     let only = ["dead-letters", "replay", "queue-orders", "--where", "id=c"];
     assert_eq!(project.said(&only), "sent back c\n");
-    assert_eq!(client.ready(&project.at("order_queue")).await.unwrap(), 1);
+    ready(&client, &project.at("order_queue"), 1).await;
     assert_eq!(project.listed("queue-orders"), pairs(&[("a", 0)]));
     // Rejected again, it is known by what it carries.
     project.said(&["run", "queue-orders"]);
@@ -344,7 +359,7 @@ async fn a_letter_in_a_queue_goes_back_once_with_its_id_and_remembers_it() {
     assert_eq!((&rest["replayed"], &rest["skipped"]), (&json!(["a"]), &json!(["c"])));
     let again = project.json(&["dead-letters", "replay", "queue-orders", "--again"]);
     assert_eq!(again["replayed"], json!(["c"]));
-    assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 0);
+    ready(&client, &project.at("refused_queue"), 0).await;
     let back = client.drain(&project.at("order_queue")).await.unwrap();
     assert_eq!(back.len(), 2);
     // What was said of the rejection is not carried on.
@@ -364,7 +379,7 @@ async fn a_queue_that_takes_no_letter_back_loses_none() {
     project.write("ergon.toml", &passive);
     let output = project.run(&IN_QUEUE);
     assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
-    assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 2);
+    ready(&client, &project.at("refused_queue"), 2).await;
 }
 
 /// A quorum queue destroys what was put back more often than its limit says.
@@ -396,7 +411,7 @@ async fn letters_in_a_quorum_queue_outlive_more_looks_than_its_limit() {
         assert_eq!(without_counts(project.json(&show)), first);
     }
     assert_eq!(project.json(&IN_QUEUE)["replayed"], json!(["a", "b"]));
-    assert_eq!(client.ready(&project.at("refused_queue")).await.unwrap(), 0);
+    ready(&client, &project.at("refused_queue"), 0).await;
 }
 
 /// A message as the broker has it: its properties, and its body.
@@ -568,10 +583,10 @@ async fn a_time_beyond_the_calendar_stops_no_letter_and_is_kept_raw() {
 fn a_field_that_no_letter_has_is_told_and_matches_nothing() {
     let project = Project::run_once();
     for (condition, told) in [
-        ("categry=business", "a letter has no field `categry`; did you mean `category`?"),
+        ("categry=business", "a dead letter has no field `categry`; did you mean `category`?"),
         (
             "payload=1",
-            "a letter has no field `payload`; there is `id`, `error`, `category`, `attempts`, `replays`, `payload.<key>` and `metadata.<key>`",
+            "a dead letter has no field `payload`; there is `id`, `error`, `category`, `attempts`, `replays`, `payload.<key>` and `metadata.<key>`",
         ),
     ] {
         let output = project.run(&["dead-letters", "list", "file-orders", "--where", condition]);
@@ -586,9 +601,9 @@ fn a_field_of_the_payload_or_the_metadata_that_no_letter_has_is_a_mistake() {
     let project = Project::run_once();
     for action in ["list", "show", "replay"] {
         for (condition, told) in [
-            ("payload.skku=cup", "no letter has the field `payload.skku`"),
-            ("payload.sku.x!=cup", "no letter has the field `payload.sku.x`"),
-            ("metadata.lin~1", "no letter has the field `metadata.lin`"),
+            ("payload.skku=cup", "no dead letter has the field `payload.skku`"),
+            ("payload.sku.x!=cup", "no dead letter has the field `payload.sku.x`"),
+            ("metadata.lin~1", "no dead letter has the field `metadata.lin`"),
         ] {
             let output = project.run(&["dead-letters", action, "file-orders", "--where", condition]);
             assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()), "{condition}");

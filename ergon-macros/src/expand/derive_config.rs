@@ -7,7 +7,7 @@ use syn::Ident;
 use crate::model::{ConfigField, DeriveConfig, FieldKind};
 use crate::validate::{CAPABILITIES, kebab_case};
 
-/// `impl Connector` unless the user writes it, the assertions of its roles, its config, and the factory.
+/// Writes `impl Connector` unless the user writes it, the assertions of the roles, the config and the factory.
 pub(super) fn connector(model: &DeriveConfig) -> TokenStream {
     let DeriveConfig { ergon, ident, .. } = model;
     let implementation = (!declares(model, "manual")).then(|| connector_impl(model));
@@ -31,7 +31,7 @@ pub(super) fn connector(model: &DeriveConfig) -> TokenStream {
     }
 }
 
-/// `impl Service`, its config, and the factory.
+/// Writes `impl Service`, the config and the factory.
 pub(super) fn service(model: &DeriveConfig) -> TokenStream {
     let DeriveConfig { ergon, ident, .. } = model;
     let manual = declares(model, "manual");
@@ -74,7 +74,7 @@ fn connector_impl(model: &DeriveConfig) -> TokenStream {
     }
 }
 
-/// Each declared role is there; asserted at the word that declares it.
+/// Asserts that each declared role is implemented; the error is at the word that declares the role.
 fn assertions(model: &DeriveConfig) -> TokenStream {
     let DeriveConfig { ergon, ident, declares, .. } = model;
     let roles = declares.iter().filter_map(|word| {
@@ -92,10 +92,11 @@ fn config_ident(model: &DeriveConfig) -> Ident {
     format_ident!("{}Config", model.ident)
 }
 
-/// The config: a public field for each key; its `Debug` shows no value, for one may be a secret.
+/// Writes the config: a public field for each key. Its `Debug` shows no value, because a value can be a secret.
 fn config(model: &DeriveConfig) -> TokenStream {
     let DeriveConfig { ergon, visibility, ident, fields, .. } = model;
-    let (config, doc) = (config_ident(model), format!(" Makes a [`{ident}`]; read from the settings."));
+    let (config, doc) =
+        (config_ident(model), format!(" The config of [`{ident}`], which the settings are read into."));
     let serde = format!("{}::__private::serde", quote!(#ergon)).replace(' ', "");
     let keys = fields.iter().filter_map(|field| config_field(model, field));
     let defaults = fields.iter().filter_map(default_fn);
@@ -131,7 +132,7 @@ fn config_field(model: &DeriveConfig, field: &ConfigField) -> Option<TokenStream
 }
 
 fn default_ident(field: &Ident) -> Ident {
-    // Not `{field}`: a raw name would keep its `r#` in the middle.
+    // Not `{field}`, because a raw name would keep its `r#` in the middle.
     format_ident!("default_{}", field)
 }
 
@@ -142,7 +143,7 @@ fn default_fn(field: &ConfigField) -> Option<TokenStream> {
     Some(quote!(fn #name() -> #ty { #default }))
 }
 
-/// Asks the services of the fields, one after the other; nothing if there are none.
+/// Writes the check of the services in the fields, one after the other; none without such fields.
 fn check_inner(model: &DeriveConfig, error: &TokenStream) -> Option<TokenStream> {
     let DeriveConfig { ergon, ident, fields, .. } = model;
     let asked: Vec<TokenStream> = fields
@@ -165,7 +166,7 @@ fn check_inner(model: &DeriveConfig, error: &TokenStream) -> Option<TokenStream>
     })
 }
 
-/// The expression that builds the struct from its config.
+/// Writes the expression that builds the struct from its config.
 fn build(model: &DeriveConfig, error: &TokenStream) -> TokenStream {
     let DeriveConfig { ergon, ident, fields, .. } = model;
     let built = fields.iter().map(|field| {

@@ -31,7 +31,7 @@ pub(super) fn expand(main: &Main) -> TokenStream {
     }
 }
 
-/// The config of one task: its wiring filled from the settings, or what its function returns.
+/// Writes the config of one task: its wiring, filled from the settings, or the call of its function.
 fn config(main: &Main, task: &Wired) -> TokenStream {
     let path = &task.path;
     let Some(slots) = &task.slots else {
@@ -46,7 +46,7 @@ fn config(main: &Main, task: &Wired) -> TokenStream {
         let config = clone_of(field);
         quote_spanned!(name.span()=> #name: #config)
     });
-    // Spanned alike, so that rustc can point at the one field that is unfit.
+    // All tokens have the span of the task, so that rustc reports a wrong field there.
     quote_spanned!(path.span()=> #path::config(#wiring { #(#fields),* }))
 }
 
@@ -55,7 +55,7 @@ fn clone_of(field: &Punctuated<Ident, Token![.]>) -> TokenStream {
     quote_spanned!(field.span()=> ::core::clone::Clone::clone(&#settings.#field))
 }
 
-/// `tasks::OrderProcessor` is wired by a `tasks::OrderProcessorWiring`.
+/// Returns the path of the wiring: `tasks::OrderProcessorWiring` for `tasks::OrderProcessor`.
 fn wiring_path(path: &Path) -> Path {
     let mut wiring = path.clone();
     if let Some(last) = wiring.segments.last_mut() {
@@ -64,7 +64,7 @@ fn wiring_path(path: &Path) -> Path {
     wiring
 }
 
-/// Two tasks of one name do not compile, where the names are known.
+/// Asserts that no two tasks have the same name, where the macro knows the structs.
 fn distinct_names(ergon: &Path, tasks: &[Wired]) -> TokenStream {
     let structs: Vec<_> = tasks.iter().filter(|task| task.slots.is_some()).map(|task| &task.path).collect();
     let mut checks = TokenStream::new();

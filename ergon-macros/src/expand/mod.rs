@@ -1,4 +1,4 @@
-//! From model to tokens; cannot fail.
+//! Turns a model into tokens; this stage cannot fail.
 
 mod derive_config;
 mod main;
@@ -19,7 +19,7 @@ use crate::diagnostics::Problems;
 use crate::parse::{MainInput, Shape, TaskInput};
 use crate::validate::{self, Derive};
 
-/// `#[ergon::task]`.
+/// Expands `#[ergon::task]`.
 pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let mut problems = Problems::default();
     let input = match TaskInput::parse(attribute, item.clone(), &mut problems) {
@@ -41,11 +41,11 @@ pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     quote!(#errors #standin)
 }
 
-/// `#[ergon::run_fn]`.
+/// Expands `#[ergon::run_fn]`.
 pub(crate) fn run_fn(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let mut problems = Problems::default();
     let Ok(function) = syn::parse2::<ItemFn>(item.clone()) else {
-        let message = "`#[ergon::run_fn]` goes on a function or method with a body";
+        let message = "`#[ergon::run_fn]` belongs on a function or method that has a body";
         let first = item.clone().into_iter().next();
         problems.here(first.map_or_else(proc_macro2::Span::call_site, |token| token.span()), message);
         let errors = problems.into_tokens();
@@ -54,7 +54,7 @@ pub(crate) fn run_fn(attribute: TokenStream, item: &TokenStream) -> TokenStream 
     let model = validate::run_fn(attribute, function, &mut problems);
     match model {
         Some(model) if problems.is_empty() => run_fn::expand(&model),
-        // The function as it was stands in for what it would have become.
+        // The function without the attribute takes the place of the expanded function.
         _ => {
             let errors = problems.into_tokens();
             quote!(#errors #item)
@@ -62,7 +62,7 @@ pub(crate) fn run_fn(attribute: TokenStream, item: &TokenStream) -> TokenStream 
     }
 }
 
-/// `ergon::main!`.
+/// Expands `ergon::main!`.
 pub(crate) fn main(input: TokenStream) -> TokenStream {
     let mut problems = Problems::default();
     let input = MainInput::parse(input, &mut problems);
@@ -76,7 +76,7 @@ pub(crate) fn main(input: TokenStream) -> TokenStream {
     }
 }
 
-/// `#[derive(Connector)]`.
+/// Expands `#[derive(Connector)]`.
 pub(crate) fn connector(item: TokenStream) -> TokenStream {
     let make = |input, problems: &mut Problems| {
         validate::derive_config(Derive::CONNECTOR, input, problems).as_ref().map(derive_config::connector)
@@ -84,7 +84,7 @@ pub(crate) fn connector(item: TokenStream) -> TokenStream {
     derived(item, make, standin::connector)
 }
 
-/// `#[derive(Service)]`.
+/// Expands `#[derive(Service)]`.
 pub(crate) fn service(item: TokenStream) -> TokenStream {
     let make = |input, problems: &mut Problems| {
         validate::derive_config(Derive::SERVICE, input, problems).as_ref().map(derive_config::service)
@@ -92,7 +92,7 @@ pub(crate) fn service(item: TokenStream) -> TokenStream {
     derived(item, make, standin::service)
 }
 
-/// `#[derive(TransactionError)]`.
+/// Expands `#[derive(TransactionError)]`.
 pub(crate) fn transaction_error(item: TokenStream) -> TokenStream {
     let make = |input, problems: &mut Problems| {
         validate::transaction_error(input, problems).as_ref().map(transaction_error::expand)
@@ -100,7 +100,7 @@ pub(crate) fn transaction_error(item: TokenStream) -> TokenStream {
     derived(item, make, standin::transaction_error)
 }
 
-/// What a derive makes, and the mistakes beside it: what comes out is a stand-in then.
+/// Expands a derive. With mistakes, the output is their errors and a stand-in.
 fn derived(
     item: TokenStream,
     make: impl FnOnce(DeriveInput, &mut Problems) -> Option<TokenStream>,

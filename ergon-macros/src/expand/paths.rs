@@ -1,4 +1,4 @@
-//! Paths and variables of the generated code: which place they are shown at, and which names they mean.
+//! Sets the span and the scope of paths and variables in the generated code.
 
 use proc_macro2::Span;
 use syn::{Ident, Path, Token};

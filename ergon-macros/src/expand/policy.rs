@@ -1,4 +1,4 @@
-//! Expands a policy into the expression that a person would write.
+//! Expands a policy into a struct expression, as a person would write it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use syn::{Ident, Path};
 use super::paths::spanned;
 use crate::model::{Policy, Setting, SettingValue, Task};
 
-/// `ConsumerPolicy { concurrency: 8, ..ConsumerPolicy::DEFAULT }`, with the path of each name.
+/// Writes `ConsumerPolicy { concurrency: 8, ..ConsumerPolicy::DEFAULT }`, with the path of each name.
 pub(super) fn expression(task: &Task, policy: &Policy) -> TokenStream {
     let settings = policy.settings.iter().map(|setting| {
         let key = &setting.key;
@@ -30,7 +30,7 @@ pub(super) fn expression(task: &Task, policy: &Policy) -> TokenStream {
     filled(&task.ergon, name, &settings.collect::<Vec<_>>())
 }
 
-/// Each `const RetryPolicy` of the user's under a name of its own, checked by the compiler where it stands.
+/// Gives each `const RetryPolicy` of the user its own name, and asserts at the user's token that it is valid.
 pub(super) fn constants(task: &Task) -> TokenStream {
     let constants = task.consumer.iter().chain(&task.producer).flat_map(|policy| {
         policy.settings.iter().filter_map(move |setting| {
@@ -48,7 +48,7 @@ pub(super) fn constants(task: &Task) -> TokenStream {
     quote!(#(#constants)*)
 }
 
-/// The keys that the attribute gives, with dots: `consumer.process.max_attempts`.
+/// Returns the keys that the attribute sets, with dots: `consumer.process.max_attempts`.
 pub(super) fn given(task: &Task) -> Vec<String> {
     let mut keys = Vec::new();
     for policy in task.consumer.iter().chain(&task.producer) {
@@ -66,7 +66,7 @@ pub(super) fn given(task: &Task) -> Vec<String> {
     keys
 }
 
-/// The fields of a `RetryPolicy`.
+/// Writes a `RetryPolicy`.
 pub(super) fn retry(ergon: &Path, settings: &[Setting]) -> TokenStream {
     policy(ergon, "RetryPolicy", settings)
 }
@@ -83,7 +83,7 @@ fn policy(ergon: &Path, name: &str, settings: &[Setting]) -> TokenStream {
     filled(ergon, name, &fields.collect::<Vec<_>>())
 }
 
-/// A policy with these fields, and the rest as by default.
+/// Writes a policy with these fields and the defaults for all others.
 fn filled(ergon: &Path, name: &str, fields: &[TokenStream]) -> TokenStream {
     let name = format_ident!("{name}");
     if fields.is_empty() {
@@ -105,7 +105,7 @@ fn value(ergon: &Path, kind: Kind, value: &SettingValue) -> TokenStream {
     }
 }
 
-/// A value that is written out, in `Some` where its key may have none.
+/// Writes a literal value, in `Some` where the key is optional.
 fn plain(ergon: &Path, kind: Kind, value: &Value<'_>) -> TokenStream {
     let tokens = match value {
         Value::Count(count) => Literal::u64_unsuffixed(*count).into_token_stream(),
@@ -120,7 +120,7 @@ fn plain(ergon: &Path, kind: Kind, value: &Value<'_>) -> TokenStream {
     if maybe { some(&tokens) } else { tokens }
 }
 
-/// The variant that a word names.
+/// Writes the variant that a word names.
 fn variant(ergon: &Path, kind: Kind, word: &str) -> TokenStream {
     let Kind::Word { of, words } = kind else { return TokenStream::new() };
     let variants = words.iter().filter(|known| known.word == word);

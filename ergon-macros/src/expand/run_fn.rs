@@ -1,4 +1,4 @@
-//! Expands `#[ergon::run_fn]`: the signature stays, and the retries of the engine call the body.
+//! Expands `#[ergon::run_fn]`: the signature stays, and the engine's retry loop calls the body.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -22,7 +22,7 @@ pub(super) fn expand(model: &RunFn) -> TokenStream {
     let function = if sig.asyncness.is_some() { "run_fn" } else { "run_fn_blocking" };
     let function = Ident::new(function, returns.span());
     let run = quote_spanned!(returns.span()=> #here::__private::#function);
-    // Spanned as what it returns, so that a type that cannot be tried again is told of there.
+    // The span is the return type, so that the compiler reports there a type that cannot be retried.
     let called = if sig.asyncness.is_some() {
         quote_spanned! {returns.span()=>
             #run(#policy, #name, move || {

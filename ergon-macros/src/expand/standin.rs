@@ -1,5 +1,5 @@
-//! Expands a stand-in next to the errors, so that the rest of the user's file type-checks, and an editor continues to
-//! complete.
+//! Expands a stand-in next to the errors, so that the rest of the user's file type-checks and an editor still completes
+//! names.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -10,7 +10,7 @@ use crate::diagnostics::Problems;
 use crate::model::Task;
 use crate::parse::Shape;
 
-/// Where the slots are known: the task's fields, its name, its wiring, a config without bounds.
+/// Writes the stand-in of a task whose slots are known: its fields, its name, its wiring, and a config without bounds.
 pub(super) fn expand(task: &Task) -> TokenStream {
     let Task { ergon, visibility, ident, .. } = task;
     let (item, named, wiring) = (item(task), named(task), wiring(task));
@@ -20,7 +20,7 @@ pub(super) fn expand(task: &Task) -> TokenStream {
         #named
         #wiring
         impl #ident {
-            /// Stands in for the config until the mistakes above are mended.
+            /// Takes the place of the config until the errors above are fixed.
             #visibility fn config<#(#parameters),*>(_: #wiring_ident<#(#parameters),*>) -> #ergon::__private::TaskConfig {
                 #ergon::__private::stand_in()
             }
@@ -28,10 +28,10 @@ pub(super) fn expand(task: &Task) -> TokenStream {
     }
 }
 
-/// Where nothing is known but the name: types that the compiler knows to be wrong, so that it does not complain about
-/// any use of them.
+/// Writes the stand-in of a task of which only the name is known: types that the compiler knows to be wrong, so that it
+/// reports no use of them.
 ///
-/// A type whose constant is an error is such a type; the first error of the macro is that constant.
+/// A type with an error in a constant is such a type. The first error of the macro takes the place of that constant.
 pub(super) fn unknown(shape: Shape, problems: Problems) -> TokenStream {
     let Shape { visibility, ident, generics, kept } = shape;
     let (first, others) = parted(problems);
@@ -57,13 +57,13 @@ pub(super) fn unknown(shape: Shape, problems: Problems) -> TokenStream {
     }
 }
 
-/// The first error, for the place of a constant, and the others.
+/// Returns the first error, which takes the place of a constant, and the other errors.
 fn parted(problems: Problems) -> (Option<TokenStream>, TokenStream) {
     let mut errors = problems.into_each();
     (errors.next(), errors.collect())
 }
 
-/// A config of which nothing is known but its name.
+/// Writes a config of which only the name is known.
 fn unknown_config(shape: &Shape, error: Option<&TokenStream>) -> TokenStream {
     let Shape { visibility, ident, .. } = shape;
     let (wrong, config) = (format_ident!("__{ident}Unknown"), format_ident!("{ident}Config"));
@@ -76,7 +76,7 @@ fn unknown_config(shape: &Shape, error: Option<&TokenStream>) -> TokenStream {
     }
 }
 
-/// An impl of a trait for what is no struct, or a generic one.
+/// Writes an impl of a trait for an item that is not a struct, or that is generic.
 fn implementation(shape: &Shape, of: &TokenStream, bounds: &TokenStream, body: &TokenStream) -> TokenStream {
     let Shape { ident, generics, .. } = shape;
     let (parameters, arguments, wheres) = generics.split_for_impl();
@@ -88,7 +88,7 @@ fn implementation(shape: &Shape, of: &TokenStream, bounds: &TokenStream, body: &
     quote!(impl #parameters #of for #ident #arguments where #wheres Self: #bounds { #body })
 }
 
-/// Next to the errors of a `#[derive(Connector)]` of which nothing can be made.
+/// Writes the stand-in of a `#[derive(Connector)]` with mistakes.
 pub(super) fn connector(shape: &Shape, problems: Problems) -> TokenStream {
     let (ergon, (first, others)) = (crate::validate::ergon(), parted(problems));
     let config = unknown_config(shape, first.as_ref());
@@ -100,7 +100,7 @@ pub(super) fn connector(shape: &Shape, problems: Problems) -> TokenStream {
     quote!(#others #config #connector)
 }
 
-/// Next to the errors of a `#[derive(Service)]` of which nothing can be made.
+/// Writes the stand-in of a `#[derive(Service)]` with mistakes.
 pub(super) fn service(shape: &Shape, problems: Problems) -> TokenStream {
     let (ergon, (first, others)) = (crate::validate::ergon(), parted(problems));
     let config = unknown_config(shape, first.as_ref());
@@ -109,7 +109,7 @@ pub(super) fn service(shape: &Shape, problems: Problems) -> TokenStream {
     quote!(#others #config #service)
 }
 
-/// Next to the errors of a `#[derive(TransactionError)]` of which nothing can be made.
+/// Writes the stand-in of a `#[derive(TransactionError)]` with mistakes.
 pub(super) fn transaction_error(shape: &Shape, problems: Problems) -> TokenStream {
     let (ergon, errors) = (crate::validate::ergon(), problems.into_tokens());
     let categorize = quote! {
@@ -122,7 +122,7 @@ pub(super) fn transaction_error(shape: &Shape, problems: Problems) -> TokenStrea
     quote!(#errors #implementation)
 }
 
-/// A parameter without its bounds, as an alias declares it.
+/// Writes a parameter without its bounds, as an alias declares it.
 fn declared(parameter: &GenericParam) -> TokenStream {
     match parameter {
         GenericParam::Type(TypeParam { ident, default: Some((equals, default)), .. }) => {
@@ -133,7 +133,7 @@ fn declared(parameter: &GenericParam) -> TokenStream {
     }
 }
 
-/// A parameter without its bounds and its default, as a struct declares it.
+/// Writes a parameter without its bounds and its default, as a struct declares it.
 fn bare(parameter: &GenericParam) -> TokenStream {
     match parameter {
         GenericParam::Const(ConstParam { ident, ty, .. }) => quote!(const #ident: #ty),
@@ -141,7 +141,7 @@ fn bare(parameter: &GenericParam) -> TokenStream {
     }
 }
 
-/// A parameter as it is passed on.
+/// Writes a parameter as an argument.
 fn argument(parameter: &GenericParam) -> TokenStream {
     match parameter {
         GenericParam::Lifetime(LifetimeParam { lifetime, .. }) => quote!(#lifetime),
@@ -151,7 +151,7 @@ fn argument(parameter: &GenericParam) -> TokenStream {
     }
 }
 
-/// A type that uses a parameter.
+/// Writes a type that uses a parameter.
 fn held(parameter: &GenericParam) -> TokenStream {
     match parameter {
         GenericParam::Lifetime(LifetimeParam { lifetime, .. }) => quote!(&#lifetime ()),

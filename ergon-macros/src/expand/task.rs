@@ -10,14 +10,14 @@ use super::policy;
 use crate::model::{Connector, Form, Policy, Role, Service, ServiceType, Task};
 use crate::validate::camel_case;
 
-/// The struct with its fields, its name, its wiring and its config.
+/// Writes the struct with its fields, its name, its wiring and its config.
 pub(super) fn expand(task: &Task) -> TokenStream {
     let (item, named, wiring, config) = (item(task), named(task), wiring(task), config(task));
     let (policies, assertions) = (policy::constants(task), assertions(task));
     quote!(#item #named #wiring #policies #config #assertions)
 }
 
-/// The struct as the user wrote it, and the injected fields before its own.
+/// Writes the struct: the injected fields, then the fields of the user.
 pub(super) fn item(task: &Task) -> TokenStream {
     let Task { attributes, visibility, ident, generics, .. } = task;
     let connectors = task.connectors.iter().map(|connector| {
@@ -46,7 +46,7 @@ pub(super) fn item(task: &Task) -> TokenStream {
     }
 }
 
-/// The types that the user named for slots, each once: a type that is not in scope is one error.
+/// Names each type that the user wrote for a slot once, so that a type that is not in scope is one error.
 fn aliases(task: &Task) -> TokenStream {
     let connectors = task.connectors.iter().filter_map(|connector| match &connector.role {
         Role::Concrete(ty) => Some((&connector.name, ty)),
@@ -67,7 +67,7 @@ fn alias(task: &Task, name: &Ident) -> Ident {
     Ident::new(&format!("__{}{}", task.ident, camel_case(&name.to_string())), name.span())
 }
 
-/// Each type the user named for a slot is a connector or a service; asserted at the type.
+/// Asserts that each type that the user wrote for a slot is a connector or a service; the error is at the type.
 fn assertions(task: &Task) -> TokenStream {
     let ergon = &task.ergon;
     let connectors = task.connectors.iter().filter_map(|connector| match &connector.role {
@@ -89,7 +89,7 @@ fn assertions(task: &Task) -> TokenStream {
     quote!(#(#connectors)* #(#services)*)
 }
 
-/// `impl Task`.
+/// Writes `impl Task`.
 pub(super) fn named(task: &Task) -> TokenStream {
     let Task { ergon, ident, name, .. } = task;
     quote! {
@@ -99,12 +99,12 @@ pub(super) fn named(task: &Task) -> TokenStream {
     }
 }
 
-/// The wiring struct: a field for each slot, generic over the config that is wired to it.
+/// Writes the wiring struct: a field for each slot, generic over the config that is wired to the slot.
 pub(super) fn wiring(task: &Task) -> TokenStream {
     let Task { visibility, ident, .. } = task;
     let wiring = wiring_ident(task);
     let (names, parameters) = (slot_names(task), parameters(task));
-    let doc = format!(" What is wired to [`{ident}`]: a config for each of its connectors and services.");
+    let doc = format!(" The wiring of [`{ident}`]: a config for each connector and service.");
     let docs = names.iter().map(|name| format!(" The config of `{name}`."));
     quote! {
         #[doc = #doc]
@@ -114,20 +114,20 @@ pub(super) fn wiring(task: &Task) -> TokenStream {
     }
 }
 
-/// `OrderProcessor::config(wiring)`, with the role and service bounds on it.
+/// Writes `OrderProcessor::config(wiring)`, with the bounds of roles and services.
 fn config(task: &Task) -> TokenStream {
     let Task { ergon, visibility, ident, .. } = task;
     let here = spanned(ergon, ident.span());
     let (wiring, parameters, bounds) = (wiring_ident(task), parameters(task), bounds(task));
     let (role, arguments, outline) = (role(task), arguments(task), outline(task));
     let argument = variable("wiring", ident.span());
-    // All of the call has the span of the task's name, so that a missing `impl Consumer` is one error, there.
+    // The whole call has the span of the task's name, so that a missing `impl Consumer` is one error, there.
     let made = quote_spanned! {ident.span()=>
         #here::__private::#role::<#ident, _>(#arguments)#outline
     };
     quote! {
         impl #ident {
-            /// Makes the task's config of what is wired to it.
+            /// Makes the config of the task from its wiring.
             #[allow(clippy::needless_update)]
             #visibility fn config<#(#parameters),*>(#argument: #wiring<#(#parameters),*>) -> #ergon::__private::TaskConfig
             where
@@ -139,7 +139,7 @@ fn config(task: &Task) -> TokenStream {
     }
 }
 
-/// The function that makes the config of a task of this role and form.
+/// Returns the function that makes the config of a task of this role and form.
 fn role(task: &Task) -> Ident {
     let role = match (task.form, &task.consumer, &task.producer) {
         (Form::Execute, ..) => "executor",
@@ -153,7 +153,7 @@ fn role(task: &Task) -> Ident {
     Ident::new(role, task.ident.span())
 }
 
-/// Its arguments: the policies, how the output is shown, and how the task is built.
+/// Writes the arguments of that function: the policies, the display of the output, and the construction of the task.
 fn arguments(task: &Task) -> TokenStream {
     let build = build(task);
     if task.form == Form::Execute {
@@ -189,7 +189,7 @@ fn policy_type(task: &Task, policy: &Policy) -> TokenStream {
     }
 }
 
-/// How the task's output is shown by `process-transaction`.
+/// Writes the closure that shows the task's output in `process-transaction`.
 fn show(task: &Task) -> TokenStream {
     let ergon = spanned(&task.ergon, task.ident.span());
     let output = variable("output", task.ident.span());
@@ -202,7 +202,7 @@ fn show(task: &Task) -> TokenStream {
     }
 }
 
-/// The closure that builds the task out of parts: all of them first, so that all that is wrong is known at once.
+/// Writes the closure that builds the task. It builds all parts first, so that every part that fails is reported.
 fn build(task: &Task) -> TokenStream {
     let here = task.ident.span();
     let (parts, wiring) = (variable("parts", here), variable("wiring", here));
@@ -234,12 +234,12 @@ fn build(task: &Task) -> TokenStream {
     }
 }
 
-/// The variable that holds what was built for a slot; its suffix keeps it apart from the other variables.
+/// Returns the variable that holds the part of a slot; the suffix keeps it apart from the other variables.
 fn built(slot: &Ident) -> Ident {
     variable(&format!("{slot}_slot"), slot.span())
 }
 
-/// The first values of the user's own fields.
+/// Writes the first values of the user's fields.
 fn own(task: &Task) -> impl Iterator<Item = TokenStream> {
     task.fields.iter().map(|own| {
         let name = &own.field.ident;
@@ -254,7 +254,7 @@ fn own(task: &Task) -> impl Iterator<Item = TokenStream> {
     })
 }
 
-/// The calls that tell the config what its slots are.
+/// Writes the calls that describe the slots to the config.
 fn outline(task: &Task) -> TokenStream {
     let connectors = task.connectors.iter().map(|connector| {
         let method = format_ident!("__{}", connector_method(connector));
@@ -274,7 +274,7 @@ fn outline(task: &Task) -> TokenStream {
     quote_spanned!(task.ident.span()=> #(#connectors)* #(#services)* #given #workers)
 }
 
-/// What a config must be to be wired to each slot; asked for at the slot's name in the attribute.
+/// Writes the bound of each slot's config, at the slot's name in the attribute.
 fn bounds(task: &Task) -> Vec<TokenStream> {
     let connectors = task.connectors.iter().map(|connector| {
         let (parameter, span) = (parameter(&connector.name), connector.name.span());
@@ -350,13 +350,13 @@ pub(super) fn wiring_ident(task: &Task) -> Ident {
     format_ident!("{}Wiring", task.ident)
 }
 
-/// The names of all slots, connectors first.
+/// Returns the names of all slots, connectors first.
 pub(super) fn slot_names(task: &Task) -> Vec<&Ident> {
     let connectors = task.connectors.iter().map(|connector| &connector.name);
     connectors.chain(task.services.iter().map(|service| &service.name)).collect()
 }
 
-/// The type parameter of each slot.
+/// Returns the type parameter of each slot.
 pub(super) fn parameters(task: &Task) -> Vec<Ident> {
     slot_names(task).into_iter().map(parameter).collect()
 }

@@ -1,10 +1,10 @@
-//! What comes out, read as a person would; and that nothing that goes in makes a macro panic.
+//! Tests the generated code as readable snapshots, and that no input makes a macro panic.
 
 use proc_macro2::{TokenStream, TokenTree};
 use proptest::prelude::*;
 use quote::quote;
 
-/// The code as a person would have laid it out.
+/// Formats the code.
 fn readable(tokens: TokenStream) -> String {
     prettyplease::unparse(&syn::parse2(tokens).unwrap())
 }
@@ -237,16 +237,16 @@ fn an_error() {
     insta::assert_snapshot!(readable(super::transaction_error(item)));
 }
 
-/// The keys from the outside in, with a value: `process(max_attempts = 3)`.
+/// Writes nested keys with a value: `process(max_attempts = 3)`.
 fn nested(path: &str, value: &str) -> String {
     let mut keys = path.rsplit('.');
-    // A slot is a name, in the settings a text.
+    // A slot is a name in the attribute, and a text in the settings.
     let value = if ["from", "dead_letter"].contains(&path) { value.trim_matches('"') } else { value };
     let innermost = format!("{} = {value}", keys.next().unwrap());
     keys.fold(innermost, |inner, key| format!("{key}({inner})"))
 }
 
-/// What a task becomes whose role has this key.
+/// Expands a task whose role has this key.
 fn with_key(role: &str, path: &str, value: &str) -> String {
     let attribute = format!("connectors(input: Source, other: Source, dlq), {role}({})", nested(path, value));
     let item = quote!(
@@ -271,7 +271,7 @@ fn the_attribute_takes_every_key_and_checks_its_value() {
     }
 }
 
-/// The first code block, and the second, of the page on what an attribute becomes.
+/// Returns the first two code blocks of `docs/expansion.md`.
 fn documented() -> (String, String) {
     let page = include_str!("../../../docs/expansion.md");
     let mut blocks = page.split("```").skip(1).step_by(2);
@@ -288,7 +288,7 @@ fn the_page_on_what_an_attribute_becomes_shows_what_it_becomes() {
     assert_eq!(shown, becomes, "docs/expansion.md should show:\n{becomes}");
 }
 
-/// Attributes and items that are right, to be broken.
+/// Returns correct attributes and items, which the tests break.
 fn seeds() -> Vec<(TokenStream, TokenStream)> {
     let items = [
         quote!(
@@ -396,7 +396,7 @@ proptest! {
         let broken = if in_item { &mut item } else { &mut attribute };
         mutate(broken, &mut steps);
         let out = super::task(attribute, &item);
-        // An item that is no Rust any more comes out as it was, beside the error.
+        // An item that does not parse as Rust is returned unchanged, next to the error.
         let parses = syn::parse2::<syn::File>(out.clone()).is_ok();
         prop_assert!(parses || out.to_string().contains("compile_error"), "{out}");
         let program = quote!(settings: S, tasks: [A { a: b, c: d.e }, x::y], crate: ergon);

@@ -25,7 +25,7 @@ pub(super) fn expand(model: &TransactionError) -> TokenStream {
     }
 }
 
-/// A variant with a category of its own.
+/// Writes the arm of a variant that has a category.
 fn own(model: &TransactionError, variant: Option<&Ident>, category: &Category) -> TokenStream {
     let TransactionError { ergon, ident, .. } = model;
     let pattern = variant.map(|variant| quote!(@ #ident::#variant { .. }));
@@ -40,12 +40,12 @@ fn own(model: &TransactionError, variant: Option<&Ident>, category: &Category) -
     quote!(error #pattern => #ergon::__private::transaction_error(#ergon::__private::Category::#name, #wait, error))
 }
 
-/// A variant that becomes what the error inside becomes.
+/// Writes the arm of a variant that takes the category of the error inside.
 fn inner(model: &TransactionError, variant: Option<&Ident>, field: &Field) -> TokenStream {
     let TransactionError { ergon, ident, .. } = model;
     let variant = variant.map(|variant| quote!(::#variant));
     let member = field.ident.as_ref().map_or_else(|| quote!(0), |ident| quote!(#ident));
-    // The same place in both uses is the same variable, whichever macro wrote the type.
+    // Both uses have the same span, so they are the same variable, also if a macro wrote the type.
     let inside = Ident::new("inner", field.ty.span());
     let ergon = spanned(ergon, field.ty.span());
     let into = quote_spanned!(field.ty.span()=> #ergon::__private::transparent(#inside));

@@ -1,4 +1,4 @@
-//! `key`, `key = value`, `key: Type`, `key(entries, …)`: what every attribute of Ergon is made of.
+//! Parses the entries of every attribute of Ergon: `key`, `key = value`, `key: Type`, `key(entries, …)`.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -15,27 +15,27 @@ pub(crate) struct Entry {
     pub(crate) value: Value,
 }
 
-/// What stands behind an entry's key.
+/// The part after an entry's key.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     Nothing,
     Is(Expr),
     Typed(Type),
     List(Vec<Entry>, Span),
-    /// It cannot be read, and the error is known already: nothing more is said about it.
+    /// The value cannot be parsed. Its error is already collected, so no check reports the value again.
     Unreadable,
 }
 
-/// Reads the entries between an attribute's parentheses; what cannot be read is a mistake of its own, and the rest is
-/// read all the same.
+/// Parses the entries between an attribute's parentheses. An entry that cannot be parsed is one mistake; the entries
+/// after it are parsed.
 pub(crate) fn entries(tokens: TokenStream, problems: &mut Problems) -> Vec<Entry> {
-    let read = |input: ParseStream<'_>| Ok(list(input, problems));
+    let read = |input: ParseStream<'_>| Ok(list(input, "", problems));
     read.parse2(tokens).unwrap_or_default()
 }
 
-fn list(input: ParseStream<'_>, problems: &mut Problems) -> Vec<Entry> {
+fn list(input: ParseStream<'_>, section: &str, problems: &mut Problems) -> Vec<Entry> {
     let mut quoted = Vec::new();
-    let entries = list_with_quotes(input, &mut quoted, problems);
+    let entries = list_with_quotes(input, section, &mut quoted, problems);
     if let Some(first) = quoted.first() {
         let names: Vec<_> = quoted.iter().map(LitStr::value).collect();
         problems.at(first, format!("a name is written without quotes; write `{}`", names.join(", ")));
@@ -44,10 +44,15 @@ fn list(input: ParseStream<'_>, problems: &mut Problems) -> Vec<Entry> {
 }
 
 /// The entries of a list, and the names among them that are in quotes.
-fn list_with_quotes(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: &mut Problems) -> Vec<Entry> {
+fn list_with_quotes(
+    input: ParseStream<'_>,
+    section: &str,
+    quoted: &mut Vec<LitStr>,
+    problems: &mut Problems,
+) -> Vec<Entry> {
     let mut entries = Vec::new();
     while !input.is_empty() {
-        match entry(input, quoted, problems) {
+        match entry(input, section, quoted, problems) {
             Ok(entry) => {
                 entries.push(entry);
                 expect_comma(input, problems);
@@ -57,28 +62,33 @@ fn list_with_quotes(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: 
                 skip_to_comma(input);
             }
         }
-        // Nothing is left, or a comma is next, or its lack has been reported.
+        // The input is empty, a comma is next, or the missing comma is already a mistake.
         let _ = input.parse::<Option<Token![,]>>();
     }
     entries
 }
 
-fn entry(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: &mut Problems) -> syn::Result<Entry> {
+fn entry(
+    input: ParseStream<'_>,
+    section: &str,
+    quoted: &mut Vec<LitStr>,
+    problems: &mut Problems,
+) -> syn::Result<Entry> {
     let key = key(input, quoted, problems)?;
     let value = if input.peek(Token![::]) {
         let message =
-            format!("a name belongs before a type: write `{}: {key}::…`", key.to_string().to_lowercase());
+            format!("expected a name before the type; write `{}: {key}::…`", key.to_string().to_lowercase());
         return Err(syn::Error::new(key.span(), message));
     } else if input.peek(Token![=]) {
         let equals = input.parse::<Token![=]>()?;
         assigned(input, &key, equals.span, problems)
     } else if input.peek(Token![:]) {
         let colon = input.parse::<Token![:]>()?;
-        typed(input, &key, colon.span, problems)?
+        typed(input, &key, colon.span, section, problems)?
     } else if input.peek(token::Paren) {
         let inside;
         let parens = parenthesized!(inside in input);
-        Value::List(list(&inside, problems), parens.span.join())
+        Value::List(list(&inside, &key.to_string(), problems), parens.span.join())
     } else if input.peek(token::Bracket) || input.peek(token::Brace) {
         bracketed_list(input, &key, problems)?
     } else {
@@ -87,7 +97,7 @@ fn entry(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: &mut Proble
     Ok(Entry { key, value })
 }
 
-/// A name; one in quotes or with a `-` in it is read as it is meant.
+/// Parses a name. A name in quotes or with a `-` is a mistake, and is parsed as the name that the user means.
 fn key(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: &mut Problems) -> syn::Result<Ident> {
     if input.peek(LitStr) {
         let text: LitStr = input.parse()?;
@@ -106,18 +116,19 @@ fn key(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: &mut Problems
     if written == meant {
         return Ok(first);
     }
-    problems.at(&first, format!("`{written}` is no name in Rust; write `{meant}`"));
+    problems.at(&first, format!("`{written}` is not a valid name in Rust; write `{meant}`"));
     Ok(Ident::new(&meant, first.span()))
 }
 
 fn no_name(span: Span) -> syn::Error {
-    syn::Error::new(span, "expected a name or a key here, such as `input` or `concurrency = 8`")
+    syn::Error::new(span, "expected a name or a key, such as `input` or `concurrency = 8`")
 }
 
-/// What stands behind `key =`.
+/// Parses the part after `key =`.
 fn assigned(input: ParseStream<'_>, key: &Ident, equals: Span, problems: &mut Problems) -> Value {
     if input.is_empty() || input.peek(Token![,]) {
-        problems.here(equals, format!("`{key} =` has no value; write one behind it, or remove `{key}`"));
+        problems
+            .here(equals, format!("`{key} =` has no value; write the value after `=`, or remove `{key}`"));
         return Value::Unreadable;
     }
     match input.parse() {
@@ -130,16 +141,22 @@ fn assigned(input: ParseStream<'_>, key: &Ident, equals: Span, problems: &mut Pr
     }
 }
 
-/// What stands behind `key:`.
-fn typed(input: ParseStream<'_>, key: &Ident, colon: Span, problems: &mut Problems) -> syn::Result<Value> {
+/// Parses the part after `key:`.
+fn typed(
+    input: ParseStream<'_>,
+    key: &Ident,
+    colon: Span,
+    section: &str,
+    problems: &mut Problems,
+) -> syn::Result<Value> {
     if input.is_empty() || input.peek(Token![,]) {
-        let message =
-            format!("`{key}:` has no type; write one behind it, such as `{key}: Sink`, or remove the `:`");
-        problems.here(colon, message);
+        let example = if section == "services" { "CrmService" } else { "Sink" };
+        let write = format!("write the type after `:`, such as `{key}: {example}`, or remove `:`");
+        problems.here(colon, format!("`{key}:` has no type; {write}"));
         return Ok(Value::Unreadable);
     }
     if input.peek(Lit) || input.peek(Token![-]) {
-        let message = format!("a value stands behind `=`; write `{key} = {}`", input.parse::<TokenTree>()?);
+        let message = format!("a value is given with `=`; write `{key} = {}`", input.parse::<TokenTree>()?);
         problems.here(colon, message);
         skip_to_comma(input);
         return Ok(Value::Unreadable);
@@ -157,7 +174,7 @@ fn typed(input: ParseStream<'_>, key: &Ident, colon: Span, problems: &mut Proble
     }
 }
 
-/// `connectors[input, output]` and `connectors: (input, output)`, which are meant as `connectors(input, output)`.
+/// Parses `connectors[input, output]` and `connectors: (input, output)` as `connectors(input, output)`, with a mistake.
 fn bracketed_list(input: ParseStream<'_>, key: &Ident, problems: &mut Problems) -> syn::Result<Value> {
     let inside;
     let span = if input.peek(token::Bracket) {
@@ -167,12 +184,12 @@ fn bracketed_list(input: ParseStream<'_>, key: &Ident, problems: &mut Problems) 
     } else {
         parenthesized!(inside in input).span.join()
     };
-    // The names in quotes are not reported: the correction below has them without.
-    let entries = list_with_quotes(&inside, &mut Vec::new(), problems);
+    // Names in quotes are not a second mistake, because the correction below writes them without quotes.
+    let entries = list_with_quotes(&inside, &key.to_string(), &mut Vec::new(), problems);
     let are_names = entries.iter().all(|entry| matches!(entry.value, Value::Nothing));
     let names: Vec<_> = entries.iter().map(|entry| entry.key.to_string()).collect();
     let written = if are_names { names.join(", ") } else { "…".to_owned() };
-    problems.at(key, format!("`{key}` is a list in parentheses; write `{key}({written})`"));
+    problems.at(key, format!("`{key}` takes a list in parentheses; write `{key}({written})`"));
     Ok(Value::List(entries, span))
 }
 

@@ -1,8 +1,8 @@
-//! Fragments of a `macro_rules!`: `$ty:ty`, `$value:expr` and `$text:literal` arrive in groups without a delimiter.
+//! Unwraps the fragments of a `macro_rules!`: `$ty:ty`, `$value:expr` and `$text:literal` are groups without a delimiter.
 
 use syn::{Expr, Type};
 
-/// The expression inside a group without a delimiter; an operation stays in its group, which says what comes first.
+/// Returns the expression inside a group without a delimiter. An operation stays in its group, which sets its precedence.
 pub(crate) fn ungrouped(expr: Expr) -> Expr {
     match expr {
         Expr::Group(group) => match *group.expr {
@@ -15,7 +15,7 @@ pub(crate) fn ungrouped(expr: Expr) -> Expr {
     }
 }
 
-/// The type inside a group without a delimiter.
+/// Returns the type inside a group without a delimiter.
 pub(crate) fn ungrouped_type(ty: Type) -> Type {
     match ty {
         Type::Group(group) => ungrouped_type(*group.elem),
@@ -23,7 +23,7 @@ pub(crate) fn ungrouped_type(ty: Type) -> Type {
     }
 }
 
-/// The same of a type that is borrowed.
+/// Returns the type inside a group without a delimiter, for a borrowed type.
 pub(crate) fn in_type(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => in_type(&group.elem),

@@ -1,4 +1,4 @@
-//! The input of `ergon::main!`.
+//! Parses the input of `ergon::main!`.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -8,7 +8,7 @@ use syn::{Ident, Path, Token, Type, braced, bracketed, token};
 
 use crate::diagnostics::Problems;
 
-/// The keys of `ergon::main!` in the order they were written.
+/// The keys of `ergon::main!`, in the order of the input.
 #[derive(Debug)]
 pub(crate) struct MainInput {
     pub(crate) keys: Vec<MainKey>,
@@ -20,7 +20,7 @@ pub(crate) enum MainKey {
     Settings(Ident, Box<Type>),
     Tasks(Ident, Vec<Wired>),
     Crate(Path),
-    /// A key that is not known; what stands behind it was skipped.
+    /// An unknown key; the parser skips its value.
     Unknown(Ident),
 }
 
@@ -39,14 +39,14 @@ pub(crate) struct Slot {
 }
 
 impl MainInput {
-    /// Reads the keys; what cannot be read is a mistake of its own, and the rest is read all the same.
+    /// Parses the keys. A key that cannot be parsed is one mistake; the keys after it are parsed.
     pub(crate) fn parse(tokens: TokenStream, problems: &mut Problems) -> Self {
         let read = |input: ParseStream<'_>| Ok(each(input, problems, key));
         Self { keys: read.parse2(tokens).unwrap_or_default() }
     }
 }
 
-/// Reads what stands between commas.
+/// Parses the items between commas.
 fn each<T>(
     input: ParseStream<'_>,
     problems: &mut Problems,
@@ -67,7 +67,7 @@ fn each<T>(
                 skip_to_comma(input);
             }
         }
-        // Nothing is left, or a comma is next.
+        // The input is empty, or a comma is next.
         let _ = input.parse::<Option<Token![,]>>();
     }
     all
@@ -77,23 +77,26 @@ fn key(input: ParseStream<'_>, problems: &mut Problems) -> syn::Result<MainKey> 
     let key = input.call(Ident::parse_any).map_err(|error| {
         syn::Error::new(
             error.span(),
-            "expected a key here: `settings: Settings` or `tasks: [MyTask { input: orders }]`",
+            "expected a key, such as `settings: Settings` or `tasks: [MyTask { input: orders }]`",
         )
     })?;
+    if !input.peek(Token![:]) {
+        return Err(syn::Error::new(input.span(), format!("expected `:` after `{key}`")));
+    }
     let colon = input.parse::<Token![:]>()?.span;
     match key.to_string().as_str() {
         "settings" => {
             let missing =
-                "`settings:` has no type; write `settings: Settings` with the type of your settings";
+                "`settings:` has no type; write the type of your settings, such as `settings: Settings`";
             behind(input, colon, missing)?;
             Ok(MainKey::Settings(key, Box::new(input.parse()?)))
         }
         "crate" => {
-            behind(input, colon, "`crate:` has no path; write `crate: my_ergon`, or remove it")?;
+            behind(input, colon, "`crate:` has no path; write `crate: my_ergon`, or remove `crate:`")?;
             Ok(MainKey::Crate(input.parse()?))
         }
         "tasks" => {
-            let list = "`tasks` is a list in brackets; write `tasks: [MyTask { input: orders }]`";
+            let list = "`tasks` takes a list in square brackets; write `tasks: [MyTask { input: orders }]`";
             behind(input, colon, list)?;
             if !input.peek(token::Bracket) {
                 return Err(syn::Error::new(input.span(), list));
@@ -111,7 +114,7 @@ fn key(input: ParseStream<'_>, problems: &mut Problems) -> syn::Result<MainKey> 
 
 fn wired(input: ParseStream<'_>, problems: &mut Problems) -> syn::Result<Wired> {
     let path = input.call(Path::parse_mod_style).map_err(|error| {
-        syn::Error::new(error.span(), "expected a task here, such as `MyTask { input: orders }`")
+        syn::Error::new(error.span(), "expected a task, such as `MyTask { input: orders }`")
     })?;
     if !input.peek(token::Brace) {
         return Ok(Wired { path, slots: None });
@@ -123,25 +126,25 @@ fn wired(input: ParseStream<'_>, problems: &mut Problems) -> syn::Result<Wired> 
 
 fn slot(input: ParseStream<'_>, _: &mut Problems) -> syn::Result<Slot> {
     let name: Ident = input.parse().map_err(|error| {
-        syn::Error::new(error.span(), "expected the name of a slot here, such as `input: orders`")
+        syn::Error::new(error.span(), "expected the name of a slot, such as `input: orders`")
     })?;
     if !input.peek(Token![:]) {
-        // As in a struct literal: `input` stands for `input: input`.
+        // As in a struct literal, `input` means `input: input`.
         return Ok(Slot { field: std::iter::once(name.clone()).collect(), name });
     }
     let colon = input.parse::<Token![:]>()?.span;
-    let missing =
-        format!("`{name}:` has no field of the settings; write `{name}: orders`, with the field's name");
+    let missing = format!(
+        "`{name}:` names no field of the settings; write the name of a field, such as `{name}: orders`"
+    );
     behind(input, colon, missing)?;
     let field = Punctuated::parse_separated_nonempty(input).map_err(|error| {
-        let message =
-            "a slot is wired to a field of the settings: write its name, such as `orders` or `files.orders`";
+        let message = "expected the name of a field of the settings, such as `orders` or `files.orders`";
         syn::Error::new(error.span(), message)
     })?;
     Ok(Slot { name, field })
 }
 
-/// Something stands behind a colon.
+/// Fails if no value follows the colon.
 fn behind(input: ParseStream<'_>, colon: Span, missing: impl std::fmt::Display) -> syn::Result<()> {
     if input.is_empty() || input.peek(Token![,]) { Err(syn::Error::new(colon, missing)) } else { Ok(()) }
 }

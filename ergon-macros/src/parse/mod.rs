@@ -1,4 +1,4 @@
-//! From tokens to syntax; says nothing about what it means.
+//! Parses tokens into syntax; the meaning is checked in `validate`.
 
 mod entry;
 mod groups;

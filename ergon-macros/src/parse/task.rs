@@ -1,4 +1,4 @@
-//! The input of `#[ergon::task]`.
+//! Parses the input of `#[ergon::task]`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
@@ -7,25 +7,28 @@ use syn::{Generics, Ident, Item, ItemStruct, Visibility};
 use super::{Entry, entries};
 use crate::diagnostics::Problems;
 
-/// The attribute's entries and the struct it stands on.
+/// The attribute's entries and its struct.
 #[derive(Debug)]
 pub(crate) struct TaskInput {
     pub(crate) entries: Vec<Entry>,
     pub(crate) item: ItemStruct,
 }
 
-/// The outside of an item that is no task.
+/// The name and the generics of an item that cannot be a task.
 #[derive(Debug)]
 pub(crate) struct Shape {
     pub(crate) visibility: Visibility,
     pub(crate) ident: Ident,
     pub(crate) generics: Generics,
-    /// What remains of the item: a function, whose name does not clash with that of a type.
+    /// The item itself, if it is a function: its name does not clash with the name of a type.
     pub(crate) kept: TokenStream,
 }
 
 impl TaskInput {
-    /// Reads both; what the item looks like from outside if it is no struct, and nothing if it has no name.
+    /// Parses the attribute and the item.
+    ///
+    /// # Errors
+    /// The shape of an item that is not a struct; none if the item has no name.
     pub(crate) fn parse(
         attribute: TokenStream,
         item: TokenStream,
@@ -58,4 +61,5 @@ impl Shape {
     }
 }
 
-const NO_STRUCT: &str = "a task is a struct: `#[ergon::task(…)]` goes on a struct with named fields, or none";
+const NO_STRUCT: &str =
+    "a task must be a struct; write `#[ergon::task(…)]` on a struct with named fields or without fields";

@@ -1,4 +1,4 @@
-//! The rules of `#[derive(Connector)]` and `#[derive(Service)]`.
+//! Checks the rules of `#[derive(Connector)]` and `#[derive(Service)]`.
 
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Field, Fields, GenericArgument, Ident, PathArguments, Type};
@@ -10,7 +10,7 @@ use crate::parse::{Entry, Value, entries, in_type};
 /// The capabilities that a derived connector may declare; each is a method of `Capabilities` and a trait.
 pub(crate) const CAPABILITIES: [&str; 4] = ["count", "fetch_by_id", "dead_letters", "redrive"];
 
-/// Which derive this is: the name of its helper attribute, and what a struct may declare in it.
+/// One of the two derives: the name of its helper attribute, and the words that a struct may declare in it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Derive {
     pub(crate) attribute: &'static str,
@@ -35,11 +35,12 @@ pub(crate) fn derive_config(
 ) -> Option<DeriveConfig> {
     let what = if derive.attribute == "connector" { "connector" } else { "service" };
     let Data::Struct(data) = input.data else {
-        problems.at(&input.ident, format!("a {what} is a struct; `{}` is none", input.ident));
+        problems
+            .at(&input.ident, format!("a {what} must be a struct; write `struct {} {{ … }}`", input.ident));
         return None;
     };
     if !input.generics.params.is_empty() {
-        problems.at(&input.generics, format!("a {what} cannot be generic; name the types"));
+        problems.at(&input.generics, format!("a {what} cannot be generic; write the concrete types"));
         return None;
     }
     let declares = declarations(derive, &input.attrs, problems);
@@ -49,7 +50,12 @@ pub(crate) fn derive_config(
         Fields::Named(fields) => fields.named.into_iter().collect(),
         Fields::Unit => Vec::new(),
         Fields::Unnamed(fields) => {
-            problems.at(&fields, format!("a {what} has named fields, or none: each is a key of its config"));
+            problems.at(
+                &fields,
+                format!(
+                    "a {what} must have named fields or no fields, because each field is a key of its config"
+                ),
+            );
             return None;
         }
     };
@@ -74,9 +80,9 @@ fn declarations(derive: Derive, attributes: &[Attribute], problems: &mut Problem
         let name = key.to_string();
         if !derive.declarations.contains(&name.as_str()) {
             let near = suggestion(&name, derive.declarations.iter().copied());
-            problems.at(&key, format!("`{name}` is nothing that `#[{}(…)]` knows; {near}", derive.attribute));
+            problems.at(&key, format!("`{name}` is not a key of `#[{}(…)]`; {near}", derive.attribute));
         } else if !matches!(value, Value::Nothing) {
-            problems.at(&key, format!("`{name}` stands alone"));
+            problems.at(&key, format!("`{name}` takes no value; write `{name}` alone"));
         } else if declared.contains(&key) {
             problems.at(&key, format!("`{name}` is given twice; keep one of them"));
         } else {
@@ -86,7 +92,7 @@ fn declarations(derive: Derive, attributes: &[Attribute], problems: &mut Problem
     declared
 }
 
-/// A connector is a source, a sink or both.
+/// Checks that a connector is a source, a sink or both.
 fn check_role(derive: Derive, declares: &[Ident], ident: &Ident, problems: &mut Problems) {
     let has_role = declares.iter().any(|word| word == "source" || word == "sink");
     if derive.attribute == "connector" && !has_role && problems.is_empty() {
@@ -97,14 +103,14 @@ fn check_role(derive: Derive, declares: &[Ident], ident: &Ident, problems: &mut 
     }
 }
 
-/// A connector whose impl is written by hand says there what it can do.
+/// Checks that a connector with its own `impl Connector` declares its capabilities only there.
 fn check_manual(declares: &[Ident], problems: &mut Problems) {
     if !declares.iter().any(|word| word == "manual") {
         return;
     }
     for word in declares.iter().filter(|word| CAPABILITIES.iter().any(|capability| *word == capability)) {
         let message = format!(
-            "`manual` leaves the capabilities to your `impl Connector`; write `fn capabilities` there, and remove `{word}`"
+            "with `manual`, your `impl Connector` declares the capabilities; write `fn capabilities` there, and remove `{word}`"
         );
         problems.at(word, message);
     }
@@ -115,7 +121,8 @@ fn config_field(derive: Derive, field: Field, problems: &mut Problems) -> Option
     let ident = field.ident?;
     let mut kind = FieldKind::Key;
     if let Some(second) = entries.get(1) {
-        problems.at(&second.key, "a field has one of `service`, `default`, `skip`; keep one of them");
+        problems
+            .at(&second.key, "a field takes only one of `service`, `default` and `skip`; keep one of them");
     }
     for Entry { key, value } in entries.into_iter().take(1) {
         kind = match (key.to_string().as_str(), value) {
@@ -127,7 +134,7 @@ fn config_field(derive: Derive, field: Field, problems: &mut Problems) -> Option
             ("default", Value::Is(expr)) => FieldKind::KeyOr(expr),
             ("skip" | "service" | "default", Value::Unreadable) => FieldKind::Unknown,
             ("skip" | "service", _) => {
-                problems.at(&key, format!("`{key}` stands alone"));
+                problems.at(&key, format!("`{key}` takes no value; write `{key}` alone"));
                 FieldKind::Unknown
             }
             ("default", _) => {
@@ -137,10 +144,7 @@ fn config_field(derive: Derive, field: Field, problems: &mut Problems) -> Option
             (name, _) => {
                 let near = suggestion(name, FIELD_KEYS);
                 let attribute = derive.attribute;
-                problems.at(
-                    &key,
-                    format!("`{name}` is nothing that a field's `#[{attribute}(…)]` knows; {near}"),
-                );
+                problems.at(&key, format!("`{name}` is not a key of `#[{attribute}(…)]` on a field; {near}"));
                 FieldKind::Unknown
             }
         };
@@ -149,7 +153,7 @@ fn config_field(derive: Derive, field: Field, problems: &mut Problems) -> Option
     Some(ConfigField { ident, ty: field.ty, docs, kind })
 }
 
-/// A service field `client: AcmeClient` is built from an `AcmeClientConfig`.
+/// Returns the kind of a field with `service`: `client: AcmeClient` is built from an `AcmeClientConfig`.
 fn service_kind(ty: &Type, problems: &mut Problems) -> Option<FieldKind> {
     let ty = in_type(ty);
     let (inner, shared) = match inside_arc(ty) {
@@ -157,7 +161,10 @@ fn service_kind(ty: &Type, problems: &mut Problems) -> Option<FieldKind> {
         None => (ty, false),
     };
     let Type::Path(path) = inner else {
-        problems.here(ty.span(), "a service field has the type of a service, or an `Arc` of it");
+        problems.here(
+            ty.span(),
+            "a field with `service` must have the type of a service, or an `Arc` of that type",
+        );
         return None;
     };
     let mut config = path.clone();

@@ -1,11 +1,11 @@
-//! Durations in attributes: `500ms`, `1h 30m`.
+//! Parses the durations of attributes: `500ms`, `1h 30m`.
 
 use std::panic::catch_unwind;
 use std::time::Duration;
 
-/// Reads a duration.
+/// Parses a duration.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
-    // Where parts add up to more than the longest duration, the library panics.
+    // The library panics if the parts add up to more than the longest duration.
     catch_unwind(|| humantime::parse_duration(text)).ok()?.ok()
 }
 

@@ -1,29 +1,29 @@
-//! Where the keys of the policies belong.
+//! Finds the section that a policy key belongs to.
 
 use ergon_schema::{CONSUMER, Key, PRODUCER, RETRY};
 
-/// The names of some keys.
+/// Returns the names of keys.
 pub(super) fn names(keys: &'static [Key]) -> impl Iterator<Item = &'static str> + Clone {
     keys.iter().map(|key| key.name)
 }
 
-/// Whether it is a key of some policy or of one of its steps.
+/// Says whether a name is a key of a policy or of a step.
 pub(super) fn is_policy_key(name: &str) -> bool {
     [CONSUMER, PRODUCER, RETRY].into_iter().any(|keys| Key::find(keys, name).is_some())
 }
 
-/// Where a key belongs that is none here.
+/// Returns the hint for a key that belongs to another section.
 pub(super) fn elsewhere(name: &str, section: &str) -> Option<String> {
     let has = |keys| Key::find(keys, name).is_some();
     match section {
         "consumer" | "producer" if has(RETRY) => {
             let step = if section == "consumer" { "process" } else { "prepare" };
-            Some(format!("it is one of a step: write `{step}({name} = …)`"))
+            Some(format!("it belongs to a step: write `{step}({name} = …)`"))
         }
-        "consumer" if has(PRODUCER) => Some("it is one of `producer`".to_owned()),
-        "producer" if has(CONSUMER) => Some("it is one of `consumer`".to_owned()),
+        "consumer" if has(PRODUCER) => Some("it belongs to `producer`".to_owned()),
+        "producer" if has(CONSUMER) => Some("it belongs to `consumer`".to_owned()),
         _ if section != "consumer" && section != "producer" && (has(CONSUMER) || has(PRODUCER)) => {
-            Some("it is one of the whole task: write it beside the step".to_owned())
+            Some(format!("it belongs to the whole task: write it outside `{section}(…)`"))
         }
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! The rules of `ergon::main!`.
+//! Checks the rules of `ergon::main!`.
 
 use quote::ToTokens;
 
@@ -8,7 +8,7 @@ use crate::parse::{MainInput, MainKey, Slot, Wired};
 
 const KEYS: [&str; 3] = ["settings", "tasks", "crate"];
 
-/// Makes the model; `None` if there are no settings or no tasks to speak of.
+/// Makes the model; none without settings or tasks.
 pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
     check_program(problems);
     let (mut settings, mut tasks, mut ergon) = (None, None, None);
@@ -21,7 +21,7 @@ pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
                 if wired.is_empty() && problems.is_empty() {
                     problems.at(
                         &key,
-                        "a program has at least one task; write `tasks: [MyTask { input: orders }]`",
+                        "a program needs at least one task; write `tasks: [MyTask { input: orders }]`",
                     );
                 }
                 tasks = Some(wired);
@@ -29,7 +29,7 @@ pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
             MainKey::Crate(path) => ergon = Some(path),
             MainKey::Unknown(key) => {
                 let near = suggestion(&key.to_string(), KEYS);
-                problems.at(&key, format!("`{key}` is no key of `ergon::main!`; {near}"));
+                problems.at(&key, format!("`{key}` is not a key of `ergon::main!`; {near}"));
             }
         }
     }
@@ -46,16 +46,16 @@ pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
     Some(Main { ergon: ergon.unwrap_or_else(super::ergon), settings: settings?, tasks })
 }
 
-/// A library has no `main`: it would never run.
+/// Checks that the crate is a program, because nothing would call `main` in a library.
 fn check_program(problems: &mut Problems) {
     if is_library(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned())) {
-        let message = "`ergon::main!` makes a program, and this is a library; write it in `src/main.rs`";
+        let message = "`ergon::main!` makes a program, but this crate is a library; move it to `src/main.rs`";
         problems.here(proc_macro2::Span::call_site(), message);
     }
 }
 
-/// Whether the compiler was called, with these arguments, to make a library. The examples of a documentation are
-/// compiled together as a library without a name, but each of them is a program.
+/// Says whether these arguments make the compiler build a library. Doc tests are compiled together as a library without a
+/// name, but each of them is a program.
 fn is_library(arguments: impl Iterator<Item = String>) -> bool {
     let (mut library, mut named, mut previous) = (false, false, String::new());
     for argument in arguments {
@@ -74,13 +74,13 @@ fn twice(key: &syn::Ident, problems: &mut Problems) {
     problems.at(key, format!("`{key}` is given twice; keep one of them"));
 }
 
-/// Whether it is named as a type is; a function that makes a config is not.
+/// Says whether an entry is named like a type; a function that makes a config is not.
 fn is_type(task: &Wired) -> bool {
     let last = task.path.segments.last().map(|segment| segment.ident.to_string());
     last.is_some_and(|name| name.starts_with(char::is_uppercase))
 }
 
-/// No task stands twice, none is without its slots, no slot is wired twice.
+/// Checks that each task is listed once and has its wiring, and that each slot is wired once.
 fn check_tasks(tasks: &[Wired], problems: &mut Problems) {
     let mut seen = std::collections::HashSet::new();
     for task in tasks {
@@ -88,13 +88,13 @@ fn check_tasks(tasks: &[Wired], problems: &mut Problems) {
         if !seen.insert(path.clone()) {
             problems.at(
                 &task.path,
-                format!("`{path}` is listed twice; a task runs once, with `concurrency` as wanted"),
+                format!("`{path}` is listed twice; list it once, and set `concurrency` or `workers` to process more at a time"),
             );
         }
         if task.slots.is_none() && is_type(task) {
-            let fields = "a field of the settings for each slot";
-            problems
-                .at(&task.path, format!("`{path}` is a task; wire it: `{path} {{ input: … }}`, {fields}"));
+            let fields = "with a field of the settings for each slot";
+            let message = format!("`{path}` is not wired; write `{path} {{ input: orders }}`, {fields}");
+            problems.at(&task.path, message);
         }
         let mut slots = std::collections::HashSet::new();
         for Slot { name, .. } in task.slots.iter().flatten() {

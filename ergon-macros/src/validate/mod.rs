@@ -1,4 +1,4 @@
-//! From syntax to model: a list of checks, one rule each; every mistake is collected.
+//! Turns syntax into a model. Each check is one rule, and collects its mistakes.
 
 mod derive_config;
 mod duration;
@@ -21,7 +21,7 @@ pub(crate) use transaction_error::transaction_error;
 use proc_macro2::Span;
 use syn::{Path, parse_quote_spanned};
 
-/// Where `ergon` is, seen from the user's crate; asked of Cargo, so that a renamed dependency works.
+/// Returns the path of `ergon` in the user's crate. Cargo knows it, so a renamed dependency works.
 pub(crate) fn ergon() -> Path {
     let name = match proc_macro_crate::crate_name("ergon") {
         Ok(proc_macro_crate::FoundCrate::Name(name)) => name,

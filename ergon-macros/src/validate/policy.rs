@@ -1,4 +1,4 @@
-//! The rules of `consumer(…)`, `producer(…)` and the steps in them.
+//! Checks the rules of `consumer(…)`, `producer(…)` and their steps.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::diagnostics::{Problems, suggestion};
 use crate::model::{Connector, Policy, Role, Setting, SettingValue};
 use crate::parse::{Entry, Value};
 
-/// The connector that `from` names, before anything is checked.
+/// Returns the connector that `from` names, before the checks.
 pub(super) fn from(section: &Entry) -> Option<Ident> {
     let Value::List(entries, _) = &section.value else { return None };
     let from = entries.iter().find(|entry| entry.key == "from")?;
@@ -24,22 +24,22 @@ pub(super) fn from(section: &Entry) -> Option<Ident> {
     }
 }
 
-/// The policy of `consumer(…)`.
+/// Makes the policy of `consumer(…)`.
 pub(super) fn consumer(section: &Entry, connectors: &[Connector], problems: &mut Problems) -> Policy {
     Policy { role: "consumer", settings: role(section, CONSUMER, connectors, problems) }
 }
 
-/// The policy of `producer(…)`.
+/// Makes the policy of `producer(…)`.
 pub(super) fn producer(section: &Entry, connectors: &[Connector], problems: &mut Problems) -> Policy {
     Policy { role: "producer", settings: role(section, PRODUCER, connectors, problems) }
 }
 
-/// The settings of a step's keys, outside of any task.
+/// Makes the settings of a step's keys, without a task.
 pub(super) fn retry(entries: &[Entry], section: &str, problems: &mut Problems) -> Vec<Setting> {
     Checker { connectors: &[], problems }.settings(entries, section, RETRY)
 }
 
-/// The number of worker processes.
+/// Returns the number of worker processes.
 pub(super) fn workers(entry: &Entry, problems: &mut Problems) -> Option<u64> {
     const KIND: Kind = Kind::Count {
         least: Some(Bound { value: 1, rule: "must be at least 1" }),
@@ -53,7 +53,7 @@ pub(super) fn workers(entry: &Entry, problems: &mut Problems) -> Option<u64> {
     }
 }
 
-/// A section that stands alone: `blocking`.
+/// Returns the value of a section that needs no value: `blocking`.
 pub(super) fn stands_alone(entry: &Entry, problems: &mut Problems) -> bool {
     Checker { connectors: &[], problems }.flag(entry).unwrap_or(true)
 }
@@ -69,7 +69,10 @@ fn role(
         Value::List(entries, _) => Checker { connectors, problems }.settings(entries, &name, keys),
         Value::Nothing | Value::Unreadable => Vec::new(),
         Value::Is(_) | Value::Typed(_) => {
-            problems.at(&section.key, format!("`{name}` is a list; write `{name}(concurrency = 8)`"));
+            problems.at(
+                &section.key,
+                format!("`{name}` takes keys in parentheses; write `{name}(concurrency = 8)`"),
+            );
             Vec::new()
         }
     }
@@ -88,7 +91,7 @@ impl Checker<'_> {
             let name = entry.key.to_string();
             let Some(key) = Key::find(keys, &name) else {
                 let hint = elsewhere(&name, section).unwrap_or_else(|| suggestion(&name, names(keys)));
-                self.problems.at(&entry.key, format!("`{name}` is no key of `{section}`; {hint}"));
+                self.problems.at(&entry.key, format!("`{name}` is not a key of `{section}`; {hint}"));
                 continue;
             };
             if !seen.insert(name.clone()) {
@@ -109,7 +112,7 @@ impl Checker<'_> {
                 Some(SettingValue::Constant(Box::new(path.clone())))
             }
             (Kind::Step, _) => {
-                let constant = format!(", or `{} = A_CONST` of type `RetryPolicy`", entry.key);
+                let constant = format!(", or `{} = A_CONST` with a `const A_CONST: RetryPolicy`", entry.key);
                 self.nested(entry, RETRY, &constant).map(SettingValue::Group)
             }
             (Kind::Group { keys, .. }, _) => self.nested(entry, keys, "").map(SettingValue::Group),
@@ -118,7 +121,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A value that is written out; it is checked by the rules that hold at run time.
+    /// Reads a literal value, and checks it by the same rules as at run time.
     fn plain(&mut self, entry: &Entry, kind: Kind) -> Option<Plain<'static>> {
         let value = match kind {
             Kind::Count { .. } => Plain::Count(self.count(entry)?),
@@ -134,7 +137,7 @@ impl Checker<'_> {
         let Some(rule) = kind.broken_by(&value) else { return Some(value) };
         let without = match kind {
             Kind::Limit { or_none: true } => "; for no limit, write \"none\"",
-            Kind::Limit { or_none: false } => "; for no limit, leave it out",
+            Kind::Limit { or_none: false } => "; for no limit, remove the key",
             _ => "",
         };
         self.problems.at(written(entry), format!("`{}` {rule}{without}", entry.key));
@@ -151,7 +154,8 @@ impl Checker<'_> {
         }
         let example = keys.first().map(|key| format!("{} = {}", key.name, example(key.kind)));
         let example = example.unwrap_or_default();
-        self.problems.at(&entry.key, format!("`{name}` takes keys; write `{name}({example})`{or}"));
+        self.problems
+            .at(&entry.key, format!("`{name}` takes keys in parentheses; write `{name}({example})`{or}"));
         None
     }
 
@@ -182,17 +186,17 @@ impl Checker<'_> {
         match &entry.value {
             Value::Nothing => Some(true),
             Value::Is(Expr::Lit(ExprLit { lit: Lit::Bool(flag), .. })) => Some(flag.value),
-            _ => self.expected(entry, "`true` or `false`, or stands alone", "true"),
+            _ => self.expected(entry, "`true`, `false` or no value", "true"),
         }
     }
 
     fn time(&mut self, entry: &Entry) -> Option<Duration> {
-        let Some(text) = text(entry) else { return self.expected(entry, "a duration", "\"30s\"") };
+        let Some(text) = text(entry) else { return self.expected(entry, "a duration in quotes", "\"30s\"") };
         let written = text.value();
         let time = parse_duration(&written);
         if time.is_none() {
             let message =
-                format!("`{written}` is no duration; write one such as \"500ms\", \"30s\" or \"1h\"");
+                format!("`{written}` is not a duration; write one such as \"500ms\", \"30s\" or \"1h\"");
             self.problems.at(text, message);
         }
         time
@@ -201,18 +205,18 @@ impl Checker<'_> {
     fn one_of(&mut self, entry: &Entry, words: &'static [Word]) -> Option<&'static str> {
         let Some(text) = text(entry) else {
             let example = words.first().map(|word| format!("\"{}\"", word.word)).unwrap_or_default();
-            return self.expected(entry, "a word", &example);
+            return self.expected(entry, "a word in quotes", &example);
         };
         let written = text.value();
         let found = words.iter().map(|word| word.word).find(|word| *word == written);
         if found.is_none() {
             let near = suggestion(&written, words.iter().map(|word| word.word));
-            self.problems.at(text, format!("`{written}` is no `{}`; {near}", entry.key));
+            self.problems.at(text, format!("`{written}` is not a value of `{}`; {near}", entry.key));
         }
         found
     }
 
-    /// The connector that a key names.
+    /// Returns the connector that a key names.
     fn slot(&mut self, entry: &Entry, need: SlotUse) -> Option<String> {
         let name = match &entry.value {
             Value::Is(Expr::Path(path)) => path.path.get_ident().cloned(),
@@ -222,7 +226,7 @@ impl Checker<'_> {
         let Some(index) = self.connectors.iter().position(|connector| connector.name == name) else {
             let names: Vec<_> = self.connectors.iter().map(|connector| connector.name.to_string()).collect();
             let near = suggestion(&name.to_string(), names.iter().map(String::as_str));
-            self.problems.at(&name, format!("`{name}` is no connector of this task; {near}"));
+            self.problems.at(&name, format!("`{name}` is not a connector of this task; {near}"));
             return None;
         };
         let role = self.connectors.get(index).map(|connector| &connector.role)?;
@@ -230,12 +234,12 @@ impl Checker<'_> {
             (SlotUse::Source, Role::Source | Role::Duplex) | (SlotUse::Sink, Role::Sink | Role::Duplex) => {
                 None
             }
-            (SlotUse::Source, _) => Some(format!("`{name}` is no source; write `{name}: Source`")),
+            (SlotUse::Source, _) => Some(format!("`{name}` is not a source; write `{name}: Source`")),
             (SlotUse::Sink, Role::Source) => {
-                let message = "is a source, so it takes no dead letters; name a sink, such as `dlq: Sink`";
+                let message = "is a source, so it cannot take dead letters; name a sink, such as `dlq: Sink`";
                 Some(format!("`{name}` {message}"))
             }
-            (SlotUse::Sink, _) => Some(format!("`{name}` is no sink; write `{name}: Sink`")),
+            (SlotUse::Sink, _) => Some(format!("`{name}` is not a sink; write `{name}: Sink`")),
         };
         if let Some(message) = &wrong {
             self.problems.at(&name, message);
@@ -243,7 +247,7 @@ impl Checker<'_> {
         wrong.is_none().then(|| name.to_string())
     }
 
-    /// The rules for values next to each other: a wait never starts above its cap.
+    /// Checks the rules for several values together: a cap must not be smaller than its backoff.
     fn check_together(&mut self, keys: &'static [Key], entries: &[Entry], settings: &[Setting]) {
         let value = |key: &Key| {
             let setting = settings.iter().find(|setting| setting.key == key.name);
@@ -271,13 +275,14 @@ impl Checker<'_> {
         };
         let key = &entry.key;
         let is_written = !matches!(&entry.value, Value::Is(expr) if is_computed(expr));
-        let why = if is_written { "" } else { " that is written out, because a macro computes nothing" };
+        let why =
+            if is_written { "" } else { ", written as a literal because a macro cannot compute a value" };
         self.problems.here(span, format!("`{key}` takes {what}{why}; write `{key} = {example}`"));
         None
     }
 }
 
-/// Whether the value of an expression is known only when the program is compiled or runs.
+/// Says whether the macro cannot know the value of an expression, because the compiler or the program computes it.
 fn is_computed(expr: &Expr) -> bool {
     match expr {
         Expr::Group(group) => is_computed(&group.expr),
@@ -289,7 +294,7 @@ fn is_computed(expr: &Expr) -> bool {
     }
 }
 
-/// An example of a value.
+/// Returns an example of a value.
 fn example(kind: Kind) -> &'static str {
     match kind {
         Kind::Count { .. } => "3",
@@ -300,7 +305,7 @@ fn example(kind: Kind) -> &'static str {
     }
 }
 
-/// The value of an entry as it is written, else its key.
+/// Returns the tokens of an entry's value, else its key.
 fn written(entry: &Entry) -> &dyn ToTokens {
     match &entry.value {
         Value::Is(expr) => expr,

@@ -1,5 +1,4 @@
-//! Recovers lists that are written in another way, so that the slip is the only mistake reported, and the names in the
-//! list are known to the rest of the file.
+//! Recovers lists in a wrong notation, so that the notation is the only mistake and the names in the list stay known.
 
 use ergon_schema::suggest::slip;
 use proc_macro2::Span;
@@ -11,13 +10,13 @@ use super::sections::{SECTIONS, section};
 use crate::diagnostics::Problems;
 use crate::parse::{Entry, Value};
 
-/// The sections of the attribute, with the lists in their places.
+/// Returns the sections of the attribute, with the recovered lists.
 pub(super) fn recover(entries: Vec<Entry>, problems: &mut Problems) -> Vec<Entry> {
     let entries = entries.into_iter().map(|entry| listed(entry, problems)).collect();
     gathered(entries, problems)
 }
 
-/// `connectors = [input, output]` is `connectors(input, output)`.
+/// Recovers `connectors = [input, output]` as `connectors(input, output)`.
 fn listed(entry: Entry, problems: &mut Problems) -> Entry {
     let (Value::Is(expr), true) = (&entry.value, entry.key == "connectors" || entry.key == "services") else {
         return entry;
@@ -31,12 +30,12 @@ fn listed(entry: Entry, problems: &mut Problems) -> Entry {
     };
     let Some(names) = names else { return entry };
     let key = &entry.key;
-    problems.at(key, format!("`{key}` is a list; write `{key}({})`", in_a_row(&names)));
+    problems.at(key, format!("`{key}` takes a list in parentheses; write `{key}({})`", in_a_row(&names)));
     let list = names.into_iter().map(|key| Entry { key, value: Value::Nothing }).collect();
     Entry { value: Value::List(list, Span::call_site()), key: entry.key }
 }
 
-/// The names in a text such as `"input, output"`.
+/// Returns the names in a text such as `"input, output"`.
 fn named_in(text: &LitStr) -> Option<Vec<Ident>> {
     text.parse_with(Punctuated::<Ident, Token![,]>::parse_terminated)
         .ok()
@@ -50,7 +49,7 @@ fn name(expr: &Expr) -> Option<Ident> {
     if let Expr::Path(path) = expr { path.path.get_ident().cloned() } else { None }
 }
 
-/// `task(input, output)` is `task(connectors(input, output))`, where nothing else lists the connectors.
+/// Recovers `task(input, output)` as `task(connectors(input, output))`, if there is no section `connectors`.
 fn gathered(entries: Vec<Entry>, problems: &mut Problems) -> Vec<Entry> {
     if section(&entries, "connectors").is_some() {
         return entries;
@@ -58,7 +57,7 @@ fn gathered(entries: Vec<Entry>, problems: &mut Problems) -> Vec<Entry> {
     let (list, mut rest): (Vec<_>, Vec<_>) = entries.into_iter().partition(could_be_connector);
     let Some(first) = list.first().map(|entry| entry.key.clone()) else { return rest };
     let names: Vec<_> = list.iter().map(|entry| entry.key.clone()).collect();
-    let message = format!("connectors stand in a list; write `connectors({})`", in_a_row(&names));
+    let message = format!("connectors belong in their own section; write `connectors({})`", in_a_row(&names));
     problems.at(&first, message);
     let span = first.span();
     rest.push(Entry { key: Ident::new("connectors", span), value: Value::List(list, span) });

@@ -1,4 +1,4 @@
-//! The rules of `#[ergon::run_fn]`.
+//! Checks the rules of `#[ergon::run_fn]`.
 
 use ergon_schema::RETRY;
 use proc_macro2::TokenStream;
@@ -13,7 +13,7 @@ use crate::parse::{Entry, Value, entries, in_type};
 
 const KEYS: [&str; 3] = ["name", "policy", "crate"];
 
-/// Makes the model of a function in an envelope; none if nothing can be made of it.
+/// Makes the model of a function; none if its return type is the mistake.
 pub(crate) fn run_fn(attribute: TokenStream, mut function: ItemFn, problems: &mut Problems) -> Option<RunFn> {
     let (own, keys): (Vec<_>, Vec<_>) =
         entries(attribute, problems).into_iter().partition(|entry| KEYS.iter().any(|key| entry.key == key));
@@ -36,14 +36,14 @@ pub(crate) fn run_fn(attribute: TokenStream, mut function: ItemFn, problems: &mu
     })
 }
 
-/// No key that nobody knows; the checks of a policy's keys speak of those only.
+/// Reports unknown keys; the checks of the policy see only the known keys.
 fn check_keys(keys: &[Entry], problems: &mut Problems) {
     let all: Vec<_> = names(RETRY).chain(KEYS).collect();
     for entry in keys {
         let name = entry.key.to_string();
         if !all.contains(&name.as_str()) {
             let near = suggestion(&name, all.iter().copied());
-            problems.at(&entry.key, format!("`{name}` is no key of `run_fn`; {near}"));
+            problems.at(&entry.key, format!("`{name}` is not a key of `run_fn`; {near}"));
         }
     }
 }
@@ -52,16 +52,16 @@ fn known(keys: Vec<Entry>) -> Vec<Entry> {
     keys.into_iter().filter(|entry| names(RETRY).any(|key| entry.key == key)).collect()
 }
 
-/// Nothing can stop a plain function from outside.
+/// Checks that a plain function has no `timeout`, because nothing can cancel it.
 fn check_timeout(function: &ItemFn, settings: &[Setting], problems: &mut Problems) {
     let timeout = settings.iter().find(|setting| setting.key == "timeout");
     if let (None, Some(timeout)) = (&function.sig.asyncness, timeout) {
-        let message = "a plain `fn` cannot be stopped from outside; make it `async fn`, or remove `timeout`";
+        let message = "a plain `fn` cannot be cancelled, so it takes no `timeout`; make it `async fn`, or remove `timeout`";
         problems.at(&timeout.key, message);
     }
 }
 
-/// The entry of one of the macro's own keys.
+/// Returns the entry of one of the macro's own keys.
 fn own_value<'a>(own: &'a [Entry], key: &str, problems: &mut Problems) -> Option<&'a Entry> {
     let mut all = own.iter().filter(|entry| entry.key == key);
     let first = all.next();
@@ -77,14 +77,14 @@ fn name(entry: &Entry, problems: &mut Problems) -> Option<String> {
         Value::Unreadable => return None,
         _ => {}
     }
-    problems.at(&entry.key, "`name` is a text; write `name = \"stock\"`");
+    problems.at(&entry.key, "`name` takes a text in quotes; write `name = \"stock\"`");
     None
 }
 
 fn policy_of(constant: Option<&Entry>, settings: Vec<Setting>, problems: &mut Problems) -> RunFnPolicy {
     let Some(entry) = constant else { return RunFnPolicy::Keys(settings) };
     if let Some(setting) = settings.first() {
-        let message = format!("`policy` says everything; remove `{}`, or `policy`", setting.key);
+        let message = format!("`policy` sets every key; remove `{}`, or remove `policy`", setting.key);
         problems.at(&setting.key, message);
     }
     match &entry.value {
@@ -97,9 +97,9 @@ fn policy_of(constant: Option<&Entry>, settings: Vec<Setting>, problems: &mut Pr
     }
 }
 
-/// What the function returns; the compiler checks that it is a `Result`, unless it cannot be one.
+/// Returns the return type. The compiler checks that it is a `Result`; this check rejects types that cannot be one.
 fn returns(function: &ItemFn, problems: &mut Problems) -> Option<Type> {
-    let message = "`run_fn` tries again what failed, so the function returns `ergon::Result<…>`";
+    let message = "`#[ergon::run_fn]` retries errors, so the function must return `ergon::Result<…>`";
     match &function.sig.output {
         ReturnType::Default => {
             problems.at(&function.sig.ident, message);
@@ -115,7 +115,7 @@ fn returns(function: &ItemFn, problems: &mut Problems) -> Option<Type> {
     }
 }
 
-/// Every attempt needs its arguments, so each has a name and can be had more than once.
+/// Checks that every attempt can receive the arguments: each has a name, and none is `&mut`.
 fn arguments(function: &mut ItemFn, problems: &mut Problems) -> Vec<Argument> {
     let mut names = Vec::new();
     for argument in &mut function.sig.inputs {
@@ -126,17 +126,18 @@ fn arguments(function: &mut ItemFn, problems: &mut Problems) -> Vec<Argument> {
             }
             FnArg::Typed(typed) => match (typed.pat.as_mut(), in_type(&typed.ty)) {
                 (_, Type::Reference(reference)) if reference.mutability.is_some() => {
-                    let message =
-                        "every attempt needs this argument; take it by value or `&`, or return what changes";
+                    let message = "every attempt needs this argument; take it by value or by `&`, and return the changed value";
                     problems.at(&typed.ty, message);
                 }
                 (Pat::Ident(pat), _) if pat.by_ref.is_none() && pat.subpat.is_none() => {
-                    // Each attempt may change its own; the function itself does not.
+                    // Each attempt may change its copy; the function itself does not change the argument.
                     let mutability = pat.mutability.take();
                     let place = typed.ty.span();
                     names.push(Argument { name: pat.ident.clone(), mutability, place });
                 }
-                (pat, _) => problems.at(pat, "every attempt needs this argument; give it a name"),
+                (pat, _) => {
+                    problems.at(pat, "every attempt needs this argument; write a name instead of a pattern");
+                }
             },
         }
     }

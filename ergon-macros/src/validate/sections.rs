@@ -1,4 +1,4 @@
-//! The sections of `#[ergon::task(…)]`, found by name.
+//! Finds the sections of `#[ergon::task(…)]` by name.
 
 use ergon_schema::suggest::slip;
 
@@ -8,7 +8,7 @@ use crate::parse::Entry;
 pub(crate) const SECTIONS: [&str; 9] =
     ["name", "connectors", "services", "consumer", "producer", "workers", "blocking", "execute", "crate"];
 
-/// The section of this name, or the one whose name is a slip of it: so a misspelt name is the only mistake reported.
+/// Returns the section of this name, or the section that misspells it, so that the misspelt name is the only mistake.
 pub(super) fn section<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
     let is_slip = |entry: &&Entry| slip(&entry.key.to_string(), SECTIONS) == Some(name);
     entries.iter().find(|entry| entry.key == name).or_else(|| entries.iter().find(is_slip))

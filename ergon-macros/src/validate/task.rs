@@ -1,4 +1,4 @@
-//! The rules of `#[ergon::task]`.
+//! Checks the rules of `#[ergon::task]`.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use crate::parse::{Entry, TaskInput, Value};
 
 const ROLES: [&str; 3] = ["Source", "Sink", "Duplex"];
 
-/// Makes the model of a task; with mistakes it is the nearest one, for the stand-in.
+/// Makes the model of a task. With mistakes, the model is the closest valid one, for the stand-in.
 pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     let TaskInput { entries, item } = input;
     let entries = recover(entries, problems);
@@ -62,12 +62,12 @@ pub(crate) fn task(input: TaskInput, problems: &mut Problems) -> Task {
     }
 }
 
-/// What the first connector is where nothing else is said.
+/// The role of the first connector, if the attribute gives it no role.
 #[derive(Debug, Clone, Copy)]
 enum First<'a> {
-    /// The source, unless another is named.
+    /// The source, unless `from` names another connector.
     Source(Option<&'a Ident>),
-    /// A sink like the others: nothing is consumed.
+    /// A sink like the others, because the task does not consume.
     Sink,
 }
 
@@ -79,7 +79,7 @@ fn form(blocking: Option<&Entry>, execute: Option<&Entry>, problems: &mut Proble
         (false, true) => Form::Execute,
         (true, true) => {
             if let Some(entry) = blocking {
-                let message = "`execute` is async; remove `blocking`, and call `run.consume_blocking` in it";
+                let message = "`blocking` cannot be combined with `execute`; remove `blocking`, and call `run.consume_blocking`";
                 problems.at(&entry.key, message);
             }
             Form::Execute
@@ -93,7 +93,7 @@ fn check_sections(entries: &[Entry], problems: &mut Problems) {
         let name = entry.key.to_string();
         if !SECTIONS.contains(&name.as_str()) {
             let near = suggestion(&name, SECTIONS);
-            problems.at(&entry.key, format!("`{name}` is no section of `#[ergon::task]`; {near}"));
+            problems.at(&entry.key, format!("`{name}` is not a section of `#[ergon::task]`; {near}"));
         } else if !seen.insert(name.clone()) {
             problems.at(&entry.key, format!("`{name}` is given twice; keep one of them"));
         }
@@ -103,18 +103,25 @@ fn check_sections(entries: &[Entry], problems: &mut Problems) {
 /// Says whether the struct can be a task.
 fn check_shape(item: &ItemStruct, problems: &mut Problems) -> bool {
     if let Fields::Unnamed(fields) = &item.fields {
-        let message = "a task has named fields, or none; write `struct Task { field: Type }`";
+        let ident = &item.ident;
+        let message =
+            format!("a task must have named fields or no fields; write `struct {ident} {{ field: Type }}`");
         problems.at(fields, message);
     }
     if !item.generics.params.is_empty() {
-        let message = "a task cannot be generic; name the types, or inject what differs as a service";
+        let only_lifetimes = item.generics.params.len() == item.generics.lifetimes().count();
+        let message = if only_lifetimes {
+            "a task cannot borrow; own the data, or share it in an `Arc`"
+        } else {
+            "a task cannot be generic; write the concrete types, or inject the part that differs as a service"
+        };
         problems.at(&item.generics, message);
     }
     item.generics.params.is_empty() && !matches!(item.fields, Fields::Unnamed(_))
 }
 
-/// The struct's attributes without a second `#[ergon::task(…)]`, which would add every field once more; and whether
-/// there was none.
+/// Returns the struct's attributes without a second `#[ergon::task(…)]`, which would add every field again; and whether
+/// there was no second one.
 fn without_second_task(
     attributes: Vec<Attribute>,
     ergon: &Path,
@@ -132,7 +139,8 @@ fn without_second_task(
     };
     let (again, others): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_task);
     for attribute in &again {
-        let message = "a struct has one `#[ergon::task(…)]`; put the sections of both into one of them";
+        let message =
+            "a struct takes one `#[ergon::task(…)]`; move these sections into the other, and remove this one";
         problems.at(attribute, message);
     }
     (others, again.is_empty())
@@ -144,7 +152,7 @@ pub(super) fn crate_path(entry: &Entry, problems: &mut Problems) -> Option<Path>
         Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => problems.keep(text.parse()),
         Value::Unreadable => None,
         _ => {
-            problems.at(&entry.key, "`crate` names where `ergon` is; write `crate = my_ergon`");
+            problems.at(&entry.key, "`crate` takes the path of the crate `ergon`; write `crate = my_ergon`");
             None
         }
     }
@@ -155,28 +163,28 @@ fn task_name(entry: &Entry, problems: &mut Problems) -> Option<String> {
         Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => text,
         Value::Unreadable => return None,
         _ => {
-            problems.at(&entry.key, "`name` is a text; write `name = \"order-processor\"`");
+            problems.at(&entry.key, "`name` takes a text in quotes; write `name = \"order-processor\"`");
             return None;
         }
     };
     let name = text.value();
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || !name.chars().all(fits) || name.starts_with('-') || name.ends_with('-') {
-        let message = "a task's name has lower-case letters, digits and `-` only, such as `order-processor`";
+        let message = "a task's name consists of lower-case letters, digits and `-`; write one such as \"order-processor\"";
         problems.at(text, message);
         return None;
     }
     Some(name)
 }
 
-/// The entries of a section that is a list.
+/// Returns the entries of a section that is a list.
 fn list<'a>(entry: &'a Entry, example: &str, problems: &mut Problems) -> &'a [Entry] {
     match &entry.value {
         Value::List(list, _) => return list,
         Value::Unreadable => return &[],
         _ => {}
     }
-    problems.at(&entry.key, format!("`{}` is a list; write `{example}`", entry.key));
+    problems.at(&entry.key, format!("`{}` takes a list in parentheses; write `{example}`", entry.key));
     &[]
 }
 
@@ -199,8 +207,7 @@ fn connectors(section: &Entry, first: First<'_>, problems: &mut Problems) -> Vec
             Value::Typed(ty) => role(ty, problems).unwrap_or(by_place),
             Value::Is(_) | Value::List(..) => {
                 let key = &entry.key;
-                let message =
-                    format!("a connector is `{key}`, or `{key}: Sink`, `{key}: Source`, `{key}: Duplex`");
+                let message = format!("expected `{key}`, `{key}: Source`, `{key}: Sink` or `{key}: Duplex`");
                 problems.at(key, message);
                 by_place
             }
@@ -210,7 +217,7 @@ fn connectors(section: &Entry, first: First<'_>, problems: &mut Problems) -> Vec
     connectors
 }
 
-/// What a connector's type says; a misspelt role says nothing.
+/// Returns the role that a connector's type names; none for a misspelt role.
 fn role(ty: &Type, problems: &mut Problems) -> Option<Role> {
     let plain = match ty {
         Type::Path(path) => path.path.get_ident().map(ToString::to_string),
@@ -222,14 +229,14 @@ fn role(ty: &Type, problems: &mut Problems) -> Option<Role> {
         Some("Duplex") => Some(Role::Duplex),
         Some(name) if is_near_role(name) => {
             let near = suggestion(name, ROLES);
-            problems.at(ty, format!("`{name}` is no role of a connector; {near}"));
+            problems.at(ty, format!("`{name}` is not a role of a connector; {near}"));
             None
         }
         _ => Some(Role::Concrete(Box::new(ty.clone()))),
     }
 }
 
-/// Says whether a type's name is a misspelt role, and not a connector of the user's.
+/// Says whether a type's name is a misspelt role, and not the user's connector.
 fn is_near_role(name: &str) -> bool {
     slip(name, ROLES).is_some() || ["Input", "Output"].contains(&name)
 }
@@ -247,7 +254,7 @@ fn services(section: &Entry, problems: &mut Problems) -> Vec<Service> {
             Value::Typed(ty) => ServiceType::Concrete(Box::new(ty.clone())),
             Value::Is(_) | Value::List(..) => {
                 let key = &entry.key;
-                problems.at(key, format!("a service is `{key}`, `{key}: CrmService` or `{key}: dyn Rates`"));
+                problems.at(key, format!("expected `{key}`, `{key}: CrmService` or `{key}: dyn Rates`"));
                 by_convention(key)
             }
         };
@@ -256,7 +263,7 @@ fn services(section: &Entry, problems: &mut Problems) -> Vec<Service> {
     services
 }
 
-/// `openai` is an `OpenaiService`.
+/// Returns the type of a service without a type: `openai` is an `OpenaiService`.
 fn by_convention(name: &Ident) -> ServiceType {
     let ident = Ident::new(&format!("{}Service", camel_case(&name.to_string())), name.span());
     ServiceType::Concrete(Box::new(syn::parse_quote!(#ident)))
@@ -267,12 +274,12 @@ fn is_name(ident: &Ident, problems: &mut Problems) -> bool {
     let text = ident.to_string();
     let keyword = syn::parse_str::<Ident>(&text).is_err();
     if keyword || text.starts_with("r#") {
-        problems.at(ident, format!("`{text}` is a keyword of Rust; take another name"));
+        problems.at(ident, format!("`{text}` is a keyword of Rust; choose another name"));
     }
     !keyword && !text.starts_with("r#")
 }
 
-/// No name may stand for two slots; the second is left out, so that the stand-in has each once.
+/// Checks that each slot has its own name. A second slot of a name is left out, so that the stand-in has each slot once.
 fn keep_first_of_a_name(
     connectors: &mut Vec<Connector>,
     services: &mut Vec<Service>,
@@ -282,8 +289,7 @@ fn keep_first_of_a_name(
     let mut is_first = |name: &Ident| {
         let first = taken.insert(name.to_string());
         if !first {
-            let message =
-                format!("`{name}` is named twice; each connector and service has a name of its own");
+            let message = format!("`{name}` is named twice; give each connector and service its own name");
             problems.at(name, message);
         }
         first
@@ -292,7 +298,7 @@ fn keep_first_of_a_name(
     services.retain(|service| is_first(&service.name));
 }
 
-/// No own field may have the name of an injected one; such a field is left out.
+/// Checks that no field of the user has the name of an injected field. Such a field is left out.
 fn check_own_fields(
     fields: &mut Vec<OwnField>,
     connectors: &[Connector],
@@ -306,12 +312,12 @@ fn check_own_fields(
         let Some(name) = own.field.ident.as_ref().filter(|name| injected.contains(&name.to_string())) else {
             return true;
         };
-        problems.at(name, format!("`{name}` is added by `#[ergon::task]`; remove it, or rename it"));
+        problems.at(name, format!("`#[ergon::task]` adds the field `{name}`; remove or rename yours"));
         false
     });
 }
 
-/// A consumer fetches from somewhere.
+/// Checks that a consumer has a source.
 fn check_has_source(
     connectors: &[Connector],
     section: Option<&Entry>,
@@ -322,7 +328,7 @@ fn check_has_source(
     if has_source || !problems.is_empty() {
         return;
     }
-    let message = "a consumer fetches from a source; write `connectors(input)`, the first is the source";
+    let message = "a consumer needs a source; write `connectors(input)`: the first connector is the source";
     problems.here(section.map_or(task.span(), |section| section.key.span()), message);
 }
 
@@ -342,7 +348,7 @@ fn own_field(mut field: Field, problems: &mut Problems) -> OwnField {
     OwnField { field, init }
 }
 
-/// `OrderProcessor` becomes `order-processor`.
+/// Turns `OrderProcessor` into `order-processor`.
 pub(crate) fn kebab_case(name: &str) -> String {
     let mut kebab = String::new();
     let mut previous_lower = false;
@@ -358,7 +364,7 @@ pub(crate) fn kebab_case(name: &str) -> String {
     kebab
 }
 
-/// `order_lines` becomes `OrderLines`.
+/// Turns `order_lines` into `OrderLines`.
 pub(crate) fn camel_case(name: &str) -> String {
     let mut camel = String::new();
     let mut upper = true;

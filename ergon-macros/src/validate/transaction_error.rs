@@ -1,4 +1,4 @@
-//! The rules of `#[derive(TransactionError)]`.
+//! Checks the rules of `#[derive(TransactionError)]`.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const CATEGORIES: [(&str, &str); 3] =
 /// Makes the model of an error whose variants have categories.
 pub(crate) fn transaction_error(input: DeriveInput, problems: &mut Problems) -> Option<TransactionError> {
     if !input.generics.params.is_empty() {
-        problems.at(&input.generics, "an error with a category cannot be generic; name the types");
+        problems.at(&input.generics, "an error with a category cannot be generic; write the concrete types");
         return None;
     }
     let default = category(&input.attrs, problems);
@@ -45,32 +45,33 @@ pub(crate) fn transaction_error(input: DeriveInput, problems: &mut Problems) -> 
         }
         Data::Struct(data) => sort(None, Said::Nothing, &data.fields, problems),
         Data::Union(data) => {
-            problems.at(&data.union_token, "an error is an enum or a struct");
+            problems.at(&data.union_token, "an error with a category must be an enum or a struct");
             return None;
         }
     }
     Some(TransactionError { ergon: super::ergon(), ident: input.ident, arms, transparent })
 }
 
-/// The category of what has none, beside the error that says so.
+/// The category of a variant without one, next to the error that reports it.
 const STAND_IN: Category = Category { name: "System", retry_after: None };
 
-/// What the attributes of a variant or type say of its category.
+/// The category in the attributes of a variant or type.
 #[derive(Debug, Clone, Copy)]
 enum Said {
     Nothing,
     Category(Category),
-    /// It is that of the error inside.
+    /// The category of the error inside.
     Transparent,
 }
 
-/// The one field of what is transparent.
+/// Returns the only field of a transparent variant or struct.
 fn only_field(fields: &Fields, place: &Ident, problems: &mut Problems) -> Option<Field> {
     let mut all = fields.iter();
     if let (Some(only), None) = (all.next(), all.next()) {
         return Some(only.clone());
     }
-    let message = format!("`{place}` is transparent, so it has one field: the error whose category it has");
+    let message =
+        format!("`{place}` is transparent, so it must have one field: the error whose category it takes");
     problems.at(place, message);
     None
 }
@@ -91,7 +92,7 @@ fn category(attributes: &[Attribute], problems: &mut Problems) -> Said {
             continue;
         }
         if !matches!(found, Said::Nothing) {
-            problems.at(attribute, "an error has one category; keep one of them");
+            problems.at(attribute, "an error can have only one category; keep one of them");
             continue;
         }
         found = match category {
@@ -113,11 +114,12 @@ fn retry_after(attribute: &Attribute, category: &str, problems: &mut Problems) -
     let entry = entries.first()?;
     if entry.key != "retry_after" {
         let near = suggestion(&entry.key.to_string(), ["retry_after"]);
-        problems.at(&entry.key, format!("`{}` is no key of a category; {near}", entry.key));
+        problems.at(&entry.key, format!("`{}` is not a key of a category; {near}", entry.key));
         return None;
     }
     if category == "Business" {
-        let message = "a business error is never retried, so it has no `retry_after`; make it `#[system(…)]`";
+        let message =
+            "a business error is never retried; remove `retry_after`, or write `#[system(retry_after = …)]`";
         problems.at(&entry.key, message);
         return None;
     }
@@ -125,13 +127,13 @@ fn retry_after(attribute: &Attribute, category: &str, problems: &mut Problems) -
         Value::Is(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => text,
         Value::Unreadable => return None,
         _ => {
-            problems.at(&entry.key, "`retry_after` takes a duration; write `retry_after = \"5s\"`");
+            problems.at(&entry.key, "`retry_after` takes a duration in quotes; write `retry_after = \"5s\"`");
             return None;
         }
     };
     let time = parse_duration(&text.value());
     if time.is_none() {
-        let message = format!("`{}` is no duration; write one such as \"500ms\" or \"5s\"", text.value());
+        let message = format!("`{}` is not a duration; write one such as \"500ms\" or \"5s\"", text.value());
         problems.at(text, message);
     }
     time

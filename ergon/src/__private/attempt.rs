@@ -1,15 +1,15 @@
-//! The code that `#[ergon::run_fn]` makes.
+//! Supports the code that `#[ergon::run_fn]` generates.
 
 use super::Placeholder;
 use crate::engine;
 use crate::policy::RetryPolicy;
 use crate::transaction::Result;
 
-/// What a function in the envelope of an attempt returns.
+/// The return type of a function with `#[run_fn]`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say whether a further attempt can help",
-    label = "`run_fn` tries again what failed, so it returns `ergon::Result<…>`",
-    note = "return `ergon::Result<…>`; `.system()?`, `.business()?` or `#[derive(ergon::TransactionError)]` give an error its category"
+    message = "`{Self}` does not say whether a retry can help",
+    label = "`#[ergon::run_fn]` retries errors, so the function must return `ergon::Result<…>`",
+    note = "return `ergon::Result<…>`; `.system()?`, `.business()?` and `#[derive(ergon::TransactionError)]` give an error its category"
 )]
 pub trait Attempted {
     type Value;
@@ -31,7 +31,7 @@ impl<T> Attempted for Result<T> {
     }
 }
 
-/// The body of an async function with `#[run_fn]`.
+/// Runs the attempts of an async function with `#[run_fn]`.
 pub async fn run_fn<R: Attempted, F: Future<Output = R>>(
     policy: &RetryPolicy,
     name: &str,
@@ -44,19 +44,19 @@ pub async fn run_fn<R: Attempted, F: Future<Output = R>>(
     R::of_attempt(engine::run_fn(policy, name, attempt).await)
 }
 
-/// The body of a plain function with `#[run_fn]`.
+/// Runs the attempts of a plain function with `#[run_fn]`.
 pub fn run_fn_blocking<R: Attempted>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() -> R) -> R {
     R::of_attempt(engine::run_fn_blocking(policy, name, || f().into_attempt()))
 }
 
-/// The policy of a function with `#[run_fn(policy = …)]`.
+/// Returns the policy of a function with `#[run_fn(policy = …)]`.
 pub fn policy<P: AsPolicy>(policy: &P) -> &RetryPolicy {
     policy.as_policy()
 }
 
 /// A retry policy, or a reference to one.
 #[diagnostic::on_unimplemented(
-    message = "`policy` takes a `RetryPolicy`; this is of type `{Self}`",
+    message = "`policy` takes a `RetryPolicy`, but this is of type `{Self}`",
     label = "not a retry policy",
     note = "write `policy = A_CONST` with a `const A_CONST: RetryPolicy`, or the keys: `max_attempts = 3`"
 )]
@@ -86,16 +86,16 @@ pub async fn once_async<R>(body: impl AsyncFnOnce() -> R) -> R {
     body().await
 }
 
-/// An argument of a function with `#[run_fn]`, for one more attempt.
+/// Returns the argument of a function with `#[run_fn]`, for another attempt.
 pub fn again<T: Again>(argument: &T) -> T {
     argument.again()
 }
 
-/// What can be given to more than one attempt.
+/// An argument that more than one attempt can receive.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be given to a further attempt",
-    label = "every attempt of a function with `run_fn` needs this argument",
-    note = "take it by `&`, or implement `Clone` for `{Self}`"
+    message = "`{Self}` cannot be passed to another attempt",
+    label = "every attempt needs this argument",
+    note = "take the argument by `&`, or implement `Clone` for `{Self}`"
 )]
 pub trait Again: Sized {
     #[must_use]
@@ -108,7 +108,7 @@ impl<T: Clone> Again for T {
     }
 }
 
-// A second impl, so that the compiler speaks of this trait and not of `Clone`.
+// A second impl, so that the error of the compiler names this trait and not `Clone`.
 impl Again for Placeholder {
     fn again(&self) -> Self {
         Self(())

@@ -1,4 +1,4 @@
-//! The code that `#[derive(TransactionError)]` makes.
+//! Supports the code that `#[derive(TransactionError)]` generates.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ pub fn transaction_error<E: IsError>(
     }
 }
 
-/// An error that can be that of a transaction.
+/// An error type that can become a `TransactionError`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` has a category, but is no error",
+    message = "`{Self}` has a category, but is not an error",
     label = "this type does not implement `std::error::Error`",
     note = "add `#[derive(Debug, thiserror::Error)]` to `{Self}`, with `#[error(\"…\")]` on each variant"
 )]
@@ -35,22 +35,22 @@ impl<E: std::error::Error + Send + Sync + 'static> IsError for E {
     }
 }
 
-// A second impl, so that the compiler speaks of this trait and not of `std::error::Error`.
+// A second impl, so that the error of the compiler names this trait and not `std::error::Error`.
 impl IsError for Placeholder {
     fn categorize(self, category: Category) -> TransactionError {
         TransactionError::new(category, "a placeholder")
     }
 }
 
-/// The error inside a transparent variant, in its own category.
+/// Returns the error inside a transparent variant, with its category.
 pub fn transparent(error: impl Transparent) -> TransactionError {
     error.pass_through()
 }
 
-/// An error that says by its type whether trying again can help.
+/// An error whose type has a category.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` has no category of its own",
-    label = "a transparent variant has the category of this error",
+    message = "`{Self}` has no category",
+    label = "a transparent variant takes the category of this error",
     note = "add `#[derive(ergon::TransactionError)]` to `{Self}`, or give the variant `#[business]`, `#[system]` or `#[timeout]`"
 )]
 pub trait Transparent {
@@ -63,7 +63,7 @@ impl<E: HasCategory> Transparent for E {
     }
 }
 
-// A second impl, so that the compiler speaks of this trait and not of `HasCategory`.
+// A second impl, so that the error of the compiler names this trait and not `HasCategory`.
 impl Transparent for TransactionError {
     fn pass_through(self) -> Self {
         self

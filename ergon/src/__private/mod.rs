@@ -1,11 +1,11 @@
-//! What generated code may name. Nothing here is part of the public API.
+//! Exports the items that generated code names. Nothing here is part of the public API.
 #![doc(hidden)]
 
 mod attempt;
 mod category;
 #[cfg(feature = "opentelemetry")]
 pub mod observe;
-#[allow(deprecated, reason = "they are deprecated to say why they are there")]
+#[allow(deprecated, reason = "the deprecation of a stand-in names its feature")]
 pub mod off;
 mod show;
 
@@ -60,7 +60,7 @@ impl<S: DeserializeOwned> Settings for S {
     }
 }
 
-// A second impl, so that the compiler speaks of this trait and not of serde's.
+// A second impl, so that the error of the compiler names this trait and not serde's.
 impl Settings for Placeholder {
     type Read = ();
 
@@ -69,12 +69,12 @@ impl Settings for Placeholder {
     }
 }
 
-/// Has an impl of traits whose other impl is for what has another trait.
+/// Has the second impl of each trait whose first impl is a blanket impl.
 #[derive(Debug)]
 pub struct Placeholder(());
 
 #[cfg(feature = "cli")]
-/// Runs a program: the body of what `ergon::main!` makes.
+/// Runs a program: the body of the `fn main` that `ergon::main!` writes.
 pub fn main<S: Settings>(package: Package, tasks: fn(&S) -> Result<Vec<TaskConfig>, Error>) -> ExitCode {
     crate::cli::main(&package, &|options| {
         let Loaded { settings, framework } = settings::load::<S::Read>(options)?;
@@ -82,7 +82,7 @@ pub fn main<S: Settings>(package: Package, tasks: fn(&S) -> Result<Vec<TaskConfi
     })
 }
 
-/// Calls a task's own `fn(&Settings) -> Result<TaskConfig, _>`.
+/// Calls the `fn(&Settings) -> Result<TaskConfig, _>` of a task.
 pub fn task_config<S, F: OfSettings<S>>(make: F, settings: &S) -> Result<TaskConfig, Error> {
     make.task_config(settings)
 }
@@ -90,8 +90,8 @@ pub fn task_config<S, F: OfSettings<S>>(make: F, settings: &S) -> Result<TaskCon
 /// A function of the settings.
 #[diagnostic::on_unimplemented(
     message = "a function in `tasks` takes `&{S}`, a reference to the settings",
-    label = "this is no `fn(&{S}) -> Result<TaskConfig>`",
-    note = "write `fn config(settings: &{S}) -> Result<TaskConfig>`; a task's struct is followed by its wiring: `Orders {{ input: orders }}`"
+    label = "expected a `fn(&{S}) -> Result<TaskConfig>`",
+    note = "write `fn config(settings: &{S}) -> Result<TaskConfig>`; for the struct of a task, write its wiring: `Orders {{ input: orders }}`"
 )]
 pub trait OfSettings<S> {
     fn task_config(self, settings: &S) -> Result<TaskConfig, Error>;
@@ -103,18 +103,18 @@ impl<S, T: IntoTaskConfig, F: FnOnce(&S) -> T> OfSettings<S> for F {
     }
 }
 
-// A second impl, so that the compiler speaks of this trait and not of `FnOnce`.
+// A second impl, so that the error of the compiler names this trait and not `FnOnce`.
 impl<S> OfSettings<S> for Placeholder {
     fn task_config(self, _: &S) -> Result<TaskConfig, Error> {
         Err(Error::new(ErrorKind::Settings, "a placeholder"))
     }
 }
 
-/// A task's config, or why there is none.
+/// A task's config, or the error that prevented it.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no config of a task",
+    message = "`{Self}` is not the config of a task",
     label = "this function does not return a `TaskConfig`",
-    note = "a path in `tasks` names a `fn(&Settings) -> Result<TaskConfig>`; a task's struct is followed by its wiring: `Orders {{ input: orders }}`"
+    note = "return `TaskConfig` or `Result<TaskConfig>`; for the struct of a task, write its wiring: `Orders {{ input: orders }}`"
 )]
 pub trait IntoTaskConfig {
     fn into_task_config(self) -> Result<TaskConfig, Error>;
@@ -145,48 +145,48 @@ fn task_config_error(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
     }
 }
 
-/// Stands in for a value of what did not compile.
-#[expect(clippy::panic, reason = "never runs: it is generated next to a compile error only")]
+/// Takes the place of a value of a type that did not compile.
+#[expect(clippy::panic, reason = "never runs, because it is generated only next to a compile error")]
 pub fn stand_in<T>() -> T {
     panic!("this did not compile")
 }
 
-/// Does not compile for a retry policy that cannot be obeyed.
+/// Fails to compile for a retry policy that is not valid.
 pub const fn assert_possible<P: Possible>() {}
 
-/// A retry policy, and whether it can be obeyed.
+/// A retry policy, and whether it is valid.
 #[derive(Debug)]
 pub struct Checked<const POSSIBLE: bool>(());
 
-/// A retry policy that can be obeyed.
+/// A valid retry policy.
 #[diagnostic::on_unimplemented(
-    message = "this retry policy cannot be obeyed",
+    message = "this retry policy is not valid",
     label = "one of its values is out of range",
-    note = "`max_attempts` and `backoff_multiplier` must be at least 1, `jitter` from 0 to 1, `backoff_cap` not smaller than `backoff`, a `timeout` longer than 0s"
+    note = "`max_attempts` and `backoff_multiplier` must be at least 1, `jitter` from 0 to 1, `backoff_cap` not smaller than `backoff`, and `timeout` longer than 0s"
 )]
 pub trait Possible {}
 
 impl Possible for Checked<true> {}
 
-/// Says whether a `const RetryPolicy` can be obeyed; asked by the compiler.
+/// Says whether a `const RetryPolicy` is valid, at compile time.
 pub const fn is_possible(policy: &RetryPolicy) -> bool {
     let checked = policy.check();
     let possible = checked.is_ok();
-    // A constant function drops nothing.
+    // A constant function cannot drop the error.
     std::mem::forget(checked);
     possible
 }
 
-/// What an own field of a task is set with.
+/// Returns the first value of a field that a task's struct declares itself.
 pub fn initial<T: Initial>() -> T {
     T::initial()
 }
 
-/// Can be made out of nothing.
+/// A type with a default value.
 #[diagnostic::on_unimplemented(
-    message = "nothing says what this field of the task is set with: `{Self}` has no default",
+    message = "this field of the task has no first value, because `{Self}` has no default",
     label = "this type does not implement `Default`",
-    note = "write `#[init(…)]` on the field with its value, or implement `Default` for `{Self}`"
+    note = "write the first value as `#[init(…)]` on the field, or implement `Default` for `{Self}`"
 )]
 pub trait Initial {
     fn initial() -> Self;
@@ -198,23 +198,23 @@ impl<T: Default> Initial for T {
     }
 }
 
-// A second impl, so that the compiler speaks of this trait and not of `Default`.
+// A second impl, so that the error of the compiler names this trait and not `Default`.
 impl Initial for Placeholder {
     fn initial() -> Self {
         Self(())
     }
 }
 
-/// Does not compile for what is no connector.
+/// Fails to compile for a type that is not a connector.
 pub const fn assert_connector<C: Connector>() {}
 
-/// Does not compile for what is no service.
+/// Fails to compile for a type that is not a service.
 pub const fn assert_service<S: Service>() {}
 
-/// Does not compile for what is no source.
+/// Fails to compile for a type that is not a source.
 pub const fn assert_source<C: Source>() {}
 
-/// Does not compile for what is no sink.
+/// Fails to compile for a type that is not a sink.
 pub const fn assert_sink<C: Sink>() {}
 
 /// Builds the service of a field of a derived connector or service.
@@ -226,10 +226,10 @@ where
     config.build().map_err(|error| E::of_service(field, error))
 }
 
-/// Asks the service of a field of a derived connector or service, and those that it is built of.
+/// Checks the service in a field of a derived connector or service, and the services inside it.
 ///
 /// # Errors
-/// What is not well, with the field.
+/// The service is unhealthy; the error names the field.
 pub async fn check_service<C, E>(field: &str, service: &C::Service) -> Result<(), E>
 where
     C: ServiceConfig,
@@ -239,7 +239,7 @@ where
     service.check().await.map_err(|error| E::of_service(field, error))
 }
 
-/// An error that the failure of an inner service becomes.
+/// An error that wraps the failure of an inner service.
 pub trait OfService {
     fn of_service(field: &str, error: ServiceError) -> Self;
 }
@@ -256,7 +256,7 @@ impl OfService for ServiceError {
     }
 }
 
-/// Does not compile for two tasks of one name.
+/// Fails to compile for two tasks with the same name.
 pub const fn assert_distinct<C: Distinct<First, Second>, First, Second>() {}
 
 /// The names of two tasks, and whether they are the same.
@@ -265,9 +265,9 @@ pub struct Compared<const SAME: bool>(());
 
 /// Two tasks whose names differ.
 #[diagnostic::on_unimplemented(
-    message = "the tasks `{First}` and `{Second}` have one name",
-    label = "this task has the name of `{First}`",
-    note = "give one of them a name of its own: `#[ergon::task(name = \"…\", …)]`"
+    message = "the tasks `{First}` and `{Second}` have the same name",
+    label = "this task has the same name as `{First}`",
+    note = "give one of them another name: `#[ergon::task(name = \"…\", …)]`"
 )]
 pub trait Distinct<First, Second> {}
 
@@ -290,7 +290,7 @@ pub const fn same_name(a: &str, b: &str) -> bool {
     true
 }
 
-/// Has the process measured; for tests, and for the part of the program that makes the provider.
+/// Installs the meter provider of the process; for tests, and for the part of the program that makes the provider.
 #[cfg(feature = "opentelemetry")]
 pub fn install_metrics(provider: opentelemetry_sdk::metrics::SdkMeterProvider) {
     crate::telemetry::metrics::install(provider);

@@ -1,4 +1,4 @@
-//! For the benchmark of telemetry: the process observed as a collector would have it, but nothing leaves it.
+//! Observes the process as for a collector, without sending anything; for the benchmark of telemetry.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::telemetry::logs::{self, LogOptions};
 use crate::telemetry::metrics;
 use crate::telemetry::traces::{self, Queue, Tracer};
 
-/// Takes what is exported and drops it.
+/// Drops everything that is exported.
 #[derive(Debug)]
 pub struct Nowhere;
 
@@ -47,7 +47,7 @@ impl PushMetricExporter for Nowhere {
     }
 }
 
-/// Traces this share of all transactions from now on.
+/// Starts tracing this share of all transactions.
 pub fn trace(ratio: f64, runtime: &Handle) {
     let exporter =
         Exporting::new(Nowhere, runtime, Endpoint::default().timeout, Arc::new(Losses::new("spans")));
@@ -56,14 +56,14 @@ pub fn trace(ratio: f64, runtime: &Handle) {
     traces::install(Arc::new(Tracer::new(sampling, Arc::new(queue))));
 }
 
-/// Measures from now on.
+/// Starts the metrics.
 pub fn measure() {
     metrics::install(
         SdkMeterProvider::builder().with_reader(PeriodicReader::builder(Nowhere).build()).build(),
     );
 }
 
-/// Writes log lines of this level and above as JSON from now on; `write` takes them.
+/// Starts writing log lines of this level and above as JSON to `write`.
 pub fn log(level: &str, write: impl Fn(&str) + Send + Sync + 'static) {
     let options =
         LogOptions { format: LogFormat::Json, colour: false, service: "bench".to_owned(), worker: None };
@@ -73,7 +73,7 @@ pub fn log(level: &str, write: impl Fn(&str) + Send + Sync + 'static) {
 /// Traces this share of all transactions and sends the spans to the collector at this address.
 ///
 /// # Panics
-/// The address is none, or there are no threads to send from.
+/// The address is not valid, or no thread can be started.
 #[expect(clippy::expect_used, reason = "a benchmark may fail")]
 pub fn trace_to(url: &str, ratio: f64) -> impl Sized + use<> {
     let endpoint = Endpoint { url: url.to_owned(), ..Endpoint::default() };

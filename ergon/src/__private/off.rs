@@ -1,7 +1,7 @@
-//! Stand-ins for the types of features that are off, so that a program that names one learns which feature it needs.
+//! Declares stand-ins for the types of features that are off, so that the compiler names the feature that a program needs.
 //!
-//! A stand-in has a type parameter that nobody gives, which is one error where the type is named, and none where it
-//! is used. The parameter and the deprecation name the feature.
+//! A stand-in has a type parameter that no program gives. So each mention of the type is one error, and its use is no
+//! further error. The parameter and the deprecation name the feature.
 
 macro_rules! off {
     ($($feature:literal, $note:literal: $($name:ident<$parameter:ident>),+;)+) => {$($(

@@ -1,4 +1,4 @@
-//! How the output of a task's first step is shown.
+//! Shows the output of a task's first step.
 
 use std::fmt::Debug;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Shows a task's output as JSON where it can be serialized, else as its `Debug` text, else not at all.
 ///
-/// The generated code calls `(&&&Shown(output)).show()`; the method of the first impl that fits is taken.
+/// The generated code calls `(&&&Shown(output)).show()`. The compiler takes the method of the first impl that fits.
 #[derive(Debug)]
 pub struct Shown<'a, T: ?Sized>(pub &'a T);
 

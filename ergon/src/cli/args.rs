@@ -1,4 +1,4 @@
-//! The command line: what can be written, and what it means.
+//! Parses the command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -31,24 +31,25 @@ pub(crate) struct Global {
     /// Read the settings from this file [default: ergon.toml]
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Write log lines from this level on, or by directives such as `warn,my_crate=debug` [default: info]
+    /// Print log lines of this level and above, or by directives such as `warn,my_crate=debug` [default: info, or warn
+    /// with `--quiet`]
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,
-    /// Show no progress and no summary; only warnings and errors
+    /// Print only warnings and errors: no progress, no summary
     #[arg(long, short, global = true, help_heading = GLOBAL)]
     pub(crate) quiet: bool,
-    /// How data is written to standard output; graphs are for `describe`
+    /// Print data to standard output in this format; `mermaid` and `dot` are graphs, for `describe` only
     #[arg(long, global = true, help_heading = GLOBAL, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-    /// When to use colour
+    /// Use colour: `auto` uses it on a terminal, unless `NO_COLOR` is set
     #[arg(long, global = true, help_heading = GLOBAL, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     pub(crate) color: Colour,
-    /// Written by a supervisor only: which worker this process is
+    /// Identify this process as a worker; only a supervisor writes this option
     #[arg(long, hide = true, value_name = "SEAT")]
     pub(crate) as_worker: Option<WorkerIdentity>,
 }
 
-/// How data is written: for people, as one JSON document, or (`describe` only) as a graph.
+/// The format of data: text for people, one JSON document, or a graph (`describe` only).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     Text,
@@ -57,7 +58,7 @@ pub(crate) enum Format {
     Dot,
 }
 
-/// When colour is used; `Auto` is on a terminal, unless `NO_COLOR` is set.
+/// The use of colour. `Auto` uses it on a terminal, unless `NO_COLOR` is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Colour {
     Auto,
@@ -65,29 +66,29 @@ pub(crate) enum Colour {
     Never,
 }
 
-/// What is to be done.
+/// The commands of a program.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show the tasks
+    /// List the tasks with their connectors and services
     List,
-    /// Run tasks until their sources are empty, or until stopped
+    /// Run tasks until their sources are empty, or until a signal stops them
     Run(Run),
-    /// Run one transaction through a task, without a loop
+    /// Process one transaction with a task, outside of a run
     ProcessTransaction(Process),
-    /// Fetch one transaction by its id, and run it through a task
+    /// Fetch one transaction by its id and process it with a task
     ProcessTransactionById(ProcessById),
-    /// Open every connector and service, and tell all that is wrong
+    /// Open every connector and service, and report all problems
     Check(Check),
-    /// Show what was rejected, and send it back
+    /// List, show or replay the transactions that a task rejected
     DeadLetters(DeadLetters),
-    /// Show tasks, what they are wired to, and the policies in force
+    /// Show the connectors, services and effective policies of tasks
     Describe(Describe),
-    /// Write completions for a shell to standard output
+    /// Print completions for a shell to standard output
     Completions {
-        /// The shell
+        /// The shell that the completions are for
         shell: clap_complete::Shell,
     },
-    /// Write the man page to standard output
+    /// Print the manual page to standard output
     Man,
 }
 
@@ -100,16 +101,17 @@ pub(crate) struct Run {
     /// Run all tasks
     #[arg(long, conflicts_with = "tasks")]
     pub(crate) all: bool,
-    /// Run each task in this many processes
+    /// Run each task in this many worker processes [default: the task's `workers`]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) workers: Option<u32>,
     #[command(flatten)]
     pub(crate) policies: PolicyOptions,
-    /// Fail if this holds at the end of a run: a count of the summary, compared with a number or with a share of what
-    /// was processed, such as `refused > 5%`; several with commas between them
+    /// Fail the run, with exit code 1, if this condition holds at its end. A condition compares a figure of the summary
+    /// with a number or with a percentage of the processed transactions: `rejected > 5%`. Separate several conditions
+    /// with commas; `none` switches the conditions of the settings off [default: `fail_when` in `[runner]`]
     #[arg(long, value_name = "CONDITION", value_parser = str::parse::<FailWhen>)]
     pub(crate) fail_when: Option<FailWhen>,
-    /// Show no progress
+    /// Print no progress
     #[arg(long)]
     pub(crate) no_progress: bool,
 }
@@ -117,24 +119,24 @@ pub(crate) struct Run {
 /// `process-transaction`
 #[derive(Debug, Args)]
 pub(crate) struct Process {
-    /// The task
+    /// The task that processes the transaction
     pub(crate) task: String,
-    /// `consumer`, for which part of the task; `-` to read the payload from standard input
+    /// Read the payload from standard input: `-`. The word `consumer` is accepted and has no effect
     #[arg(value_name = "consumer|-", num_args = 0..=2)]
     pub(crate) rest: Vec<String>,
-    /// The payload
+    /// The payload, as JSON
     #[arg(long, value_name = "JSON", allow_hyphen_values = true, conflicts_with = "payload_file")]
     pub(crate) payload_json: Option<String>,
-    /// The file that holds the payload
+    /// Read the payload, as JSON, from this file
     #[arg(long, value_name = "FILE")]
     pub(crate) payload_file: Option<PathBuf>,
-    /// The id of the transaction [default: a new one]
+    /// The id of the transaction [default: a new id]
     #[arg(long)]
     pub(crate) id: Option<String>,
-    /// Metadata of the transaction; can be given several times
+    /// Add this entry to the metadata of the transaction; can be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) metadata: Vec<(String, String)>,
-    /// Only the process step: no handler runs, nothing is dispatched
+    /// Run only the process step: no handler runs, and nothing is dispatched
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -142,11 +144,11 @@ pub(crate) struct Process {
 /// `process-transaction-by-id`
 #[derive(Debug, Args)]
 pub(crate) struct ProcessById {
-    /// The task
+    /// The task that processes the transaction
     pub(crate) task: String,
-    /// The id of the transaction, as the task's source knows it
+    /// The id by which the task's source knows the transaction
     pub(crate) id: String,
-    /// Only the process step: no handler runs, nothing is dispatched, and it is given back
+    /// Run only the process step: no handler runs, nothing is dispatched, and the transaction is given back
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -154,14 +156,14 @@ pub(crate) struct ProcessById {
 /// `check`
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The task [default: all]
+    /// The task to check [default: all tasks]
     pub(crate) task: Option<String>,
 }
 
 /// `describe`
 #[derive(Debug, Args)]
 pub(crate) struct Describe {
-    /// The task [default: all]
+    /// The task to describe [default: all tasks]
     pub(crate) task: Option<String>,
 }
 
@@ -173,19 +175,19 @@ pub(crate) struct DeadLetters {
     pub(crate) action: LetterAction,
 }
 
-/// What is to be done with dead letters.
+/// The commands for dead letters.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LetterAction {
-    /// Show what was rejected and why, a line each; they stay where they are
+    /// List dead letters with the reasons, one on each line, and keep them
     List(Letters),
-    /// Show them whole, payload included; they stay where they are
+    /// Show dead letters with metadata and payload, and keep them
     Show(Letters),
-    /// Send them back to where they came from, once, or through the task
+    /// Send dead letters back to their source, or process them with the task, and remove them
     Replay(Replay),
 }
 
 impl LetterAction {
-    /// Which letters it is about.
+    /// Returns the selection of dead letters.
     pub(crate) fn letters(&self) -> &Letters {
         match self {
             Self::List(letters) | Self::Show(letters) => letters,
@@ -194,17 +196,18 @@ impl LetterAction {
     }
 }
 
-/// Which letters.
+/// A selection of dead letters.
 #[derive(Debug, Args)]
 pub(crate) struct Letters {
-    /// The task that rejected them
+    /// The task that rejected the transactions
     pub(crate) task: String,
-    /// Only those of which this holds: `id=A-1`, `error~"no stock"`, `attempts>2`, `payload.sku!=pen`, by `=`, `!=`,
-    /// `~` (holds the text), `!~`, `<`, `<=`, `>`, `>=`; can be given several times, and all must hold. The fields are
-    /// `id`, `error`, `category`, `attempts`, `replays`, `payload.<key>`, `metadata.<key>`
+    /// Select dead letters by a condition: `id=A-1`, `error~"no stock"`, `attempts>2`, `payload.sku!=pen`. The fields
+    /// are `id`, `error`, `category`, `attempts`, `replays`, `payload.<key>` and `metadata.<key>`. The comparisons are
+    /// `=`, `!=`, `~` (contains the text), `!~`, `<`, `<=`, `>` and `>=`. Can be repeated: all conditions must hold
+    /// [default: all dead letters of the task]
     #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = Condition::parse)]
     pub(crate) conditions: Vec<Condition>,
-    /// At most this many, the oldest first [default: all]
+    /// Select at most this many dead letters, the oldest first [default: all]
     #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     pub(crate) limit: Option<usize>,
 }
@@ -214,13 +217,14 @@ pub(crate) struct Letters {
 pub(crate) struct Replay {
     #[command(flatten)]
     pub(crate) letters: Letters,
-    /// Run each through the task here, instead of sending it back to its source: for sources that take nothing back
+    /// Process each dead letter with the task in this program, and do not send it back to its source: for sources that
+    /// accept nothing back
     #[arg(long)]
     pub(crate) process: bool,
-    /// Only say what would be replayed
+    /// Print the dead letters that would be replayed, and replay none
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Also those that were replayed before and were rejected again
+    /// Also replay dead letters that were replayed before and rejected again
     #[arg(long)]
     pub(crate) again: bool,
 }
@@ -231,7 +235,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// All that can be written, under the program's own name, with examples.
+/// The command line of a program under its own name, with examples.
 pub(crate) fn command(package: &Package) -> clap::Command {
     let command = Arguments::command().name(package.name).bin_name(package.name).version(package.version);
     examples::with_examples(command, package.name)
@@ -240,7 +244,7 @@ pub(crate) fn command(package: &Package) -> clap::Command {
 /// Reads the command line of a program.
 ///
 /// # Errors
-/// What is wrong with it; asking for help or the version is an error of its own kind.
+/// The arguments cannot be parsed. A request for help or for the version is a separate kind of error.
 pub(crate) fn parse(
     package: &Package,
     arguments: impl IntoIterator<Item = OsString>,
@@ -250,14 +254,14 @@ pub(crate) fn parse(
     Arguments::from_arg_matches(&matches.map_err(|error| suggest_command(error, &command, &written))?)
 }
 
-/// Adds the closest command to the error of one that is not there, where clap finds none close enough: two letters that
-/// changed places. `written` is the whole command line.
+/// Adds the closest command to the error of an unknown one where clap suggests none: it does not recognize two letters
+/// that changed places. `written` is the whole command line.
 pub fn suggest_command(mut error: clap::Error, command: &clap::Command, written: &[OsString]) -> clap::Error {
     let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand) else { return error };
     if error.get(ContextKind::SuggestedSubcommand).is_some() {
         return error;
     }
-    // The words before it say whose command it would be.
+    // The words before the unknown one select the command that it belongs to.
     let before = written.iter().skip(1).take_while(|word| word.to_str() != Some(wrong));
     let of = before.fold(command, |of, word| of.find_subcommand(word).unwrap_or(of));
     let visible = of.get_subcommands().filter(|command| !command.is_hide_set());

@@ -1,4 +1,4 @@
-//! What `--where` says of a dead letter: a field, a comparison and a value.
+//! Parses the conditions of `--where`: a field, a comparison and a value.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::settings::suggest;
 
-/// What can be asked of a letter, besides what is in its payload and its metadata.
+/// The fields of a dead letter, in addition to its payload and its metadata.
 const FIELDS: [&str; 5] = ["id", "error", "category", "attempts", "replays"];
 
 /// The comparisons, the longer ones first.
@@ -22,7 +22,7 @@ const COMPARISONS: [(&str, Comparison); 9] = [
     (">", Comparison::More),
 ];
 
-/// What must hold of a field.
+/// A condition on one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Condition {
     /// `id`, `payload.sku`, `metadata.line`, ….
@@ -45,11 +45,11 @@ enum Comparison {
 }
 
 impl Condition {
-    /// Reads `field=value`, `field~"text"` and the like. Blanks around the comparison and quotes around the value are
-    /// left out.
+    /// Parses `field=value`, `field~"text"` and the like. Spaces around the comparison and quotes around the value are
+    /// removed.
     ///
     /// # Errors
-    /// There is no comparison, or a field that a letter cannot have.
+    /// The comparison is missing, or a dead letter cannot have the field.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let split = text.char_indices().find_map(|(at, _)| {
             let rest = text.get(at..)?;
@@ -68,11 +68,11 @@ impl Condition {
         }
         let known = FIELDS.into_iter().chain(["payload.<key>", "metadata.<key>"]);
         let hint = suggest::hint(field, known).unwrap_or_default();
-        Err(format!("a letter has no field `{field}`; {hint}"))
+        Err(format!("a dead letter has no field `{field}`; {hint}"))
     }
 
-    /// Whether it holds of a field's value. A number is compared as a number, anything else as text; a number and a
-    /// text that is none have no order.
+    /// Whether the condition holds for a value. Numbers are compared as numbers, and other values as text. A number and
+    /// a text that is not a number have no order.
     pub(crate) fn holds(&self, found: &Value) -> bool {
         let text = match found {
             Value::String(text) => text.clone(),
@@ -93,7 +93,7 @@ impl Condition {
     }
 }
 
-/// A value as it is meant: quotes of a shell's or of JSON's kind are not a part of it.
+/// Removes the quotes of a shell or of JSON from a value.
 fn unquoted(value: &str) -> String {
     let within = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
     match (within('"'), within('\'')) {
@@ -103,7 +103,7 @@ fn unquoted(value: &str) -> String {
     }
 }
 
-/// Whether a text holds another; upper and lower case are the same.
+/// Whether a text contains another, regardless of case.
 fn holds(text: &str, wanted: &str) -> bool {
     text.to_lowercase().contains(&wanted.to_lowercase())
 }
@@ -112,7 +112,7 @@ fn is_same_number(one: &str, other: &str) -> bool {
     matches!((number(one), number(other)), (Some(one), Some(other)) if one.cmp_with(other) == Some(Ordering::Equal))
 }
 
-/// Which of two texts comes first; as numbers, if both are.
+/// The order of two texts, or of two numbers if both are numbers.
 fn order(one: &str, other: &str) -> Option<Ordering> {
     match (number(one), number(other)) {
         (Some(one), Some(other)) => one.cmp_with(other),
@@ -121,7 +121,7 @@ fn order(one: &str, other: &str) -> Option<Ordering> {
     }
 }
 
-/// A number that a text is.
+/// The number in a text.
 #[derive(Debug, Clone, Copy)]
 enum Number {
     Whole(i128),
@@ -214,6 +214,6 @@ mod tests {
             assert!(Condition::parse(text).is_err(), "{text}");
         }
         let error = Condition::parse("eror~\"x\"").unwrap_err();
-        assert_eq!(error, "a letter has no field `eror`; did you mean `error`?");
+        assert_eq!(error, "a dead letter has no field `eror`; did you mean `error`?");
     }
 }

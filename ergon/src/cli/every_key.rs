@@ -1,4 +1,4 @@
-//! Walks every policy key of the schema through each place that has to know it.
+//! Tests every policy key of the schema in each place that reads or prints it.
 
 use std::ffi::OsString;
 
@@ -42,7 +42,7 @@ macro_rules! every_key {
         { $retry:tt $empty:tt } [$($done:tt)*] $key:ident $($rest:tt)*) => {
         every_key! { @ { $retry $empty } [$($done)* $key $empty,] $($rest)* }
     };
-    // What is left are the kinds of times.
+    // The remaining kinds are times.
     (@value $first:ident $($kind:ident)* $(, $rule:ident $(: $why:literal)? $($more:ident)*)*; $($rest:tt)*) => {
         every_key! { @is "3s"; $($rest)* }
     };
@@ -130,7 +130,7 @@ impl Plain {
         format!("[tasks.{}.{}]\n{}", self.name(), self.role.as_str(), values.collect::<String>())
     }
 
-    /// What `describe` says of it under these settings.
+    /// The output of `describe` under these settings.
     fn described(&self, toml: &str) -> Value {
         described(&self.config, toml)
     }
@@ -248,7 +248,7 @@ fn under(plain: &Plain, line: &[String]) -> Policies {
     let words = ["shop", "run", plain.name()].map(OsString::from);
     let words = words.into_iter().chain(line.iter().map(OsString::from));
     let Command::Run(run) = args::parse(&PACKAGE, words).unwrap().command else { panic!("no `run`") };
-    // What `--once` changes.
+    // The change of `--once`.
     let project = project("[tasks.price-orders.consumer]\nstreaming = true\n", Vec::new());
     project.plan(&plain.config, &run.policies.0).policies
 }
@@ -295,7 +295,7 @@ fn a_bad_value_of_any_option_is_blamed_on_the_option() {
         for (key, line) in flagged(plain.keys) {
             for (value, rule) in samples(std::slice::from_ref(key)).remove(0).refused {
                 let value = value.replace('"', "");
-                // The settings give a value too: the option has the last word, and the blame.
+                // The settings give a value too. The option wins, and the error names it.
                 let sample = samples(std::slice::from_ref(key)).remove(0).value;
                 let ran = plain.ran(&plain.toml([(key.name, &*sample)]), &[&line[0], &value]);
                 let (name, role, key) = (plain.name(), plain.role.as_str(), key.name);
@@ -319,8 +319,7 @@ fn an_option_for_the_consumer_of_a_hybrid_is_not_blamed_for_its_producer() {
 
 #[test]
 fn the_error_of_an_impossible_constant_names_every_key_with_a_rule() {
-    let note =
-        include_str!("../__private/mod.rs").split("this retry policy cannot be obeyed").nth(1).unwrap();
+    let note = include_str!("../__private/mod.rs").split("this retry policy is not valid").nth(1).unwrap();
     let note = note.lines().find(|line| line.contains("note = ")).unwrap();
     let has_rule = |key: &Key| matches!(key.kind, Kind::Time { not_below: Some(_), .. });
     for Sample { key, refused, .. } in samples(RETRY) {
@@ -331,7 +330,7 @@ fn the_error_of_an_impossible_constant_names_every_key_with_a_rule() {
     }
 }
 
-/// The words of the guide for the values of a key.
+/// The text of the guide for the values of a key.
 fn takes(kind: Kind) -> String {
     match kind {
         Kind::Count { least, most, .. } => match (least, most.filter(|most| most.value < u32::MAX.into())) {

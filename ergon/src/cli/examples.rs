@@ -1,8 +1,8 @@
-//! The examples at the end of each command's help.
+//! Lists the examples at the end of each command's help.
 
 use clap::Command;
 
-/// A command, by its words, and examples of it.
+/// The words of a command, and examples of it.
 const EXAMPLES: &[(&[&str], &[&str])] = &[
     (&[], &["list", "run price-orders", "run --all", "check"]),
     (&["list"], &["list", "list --format json"]),
@@ -67,7 +67,7 @@ const EXAMPLES: &[(&[&str], &[&str])] = &[
     (&["man"], &["man > ~/.local/share/man/man1/PROGRAM.1"]),
 ];
 
-/// Adds examples, in the program's own name.
+/// Adds the examples, under the name of the program.
 pub(super) fn with_examples(command: Command, program: &str) -> Command {
     EXAMPLES.iter().fold(command, |command, (words, examples)| {
         let lines = examples.iter().map(|line| format!("\n  {program} {}", line.replace("PROGRAM", program)));
@@ -79,7 +79,7 @@ pub(super) fn with_examples(command: Command, program: &str) -> Command {
 fn add(command: Command, words: &[&str], text: &str) -> Command {
     match words {
         [] => command.after_help(text.to_owned()),
-        // Some commands are there only with the feature `cli`.
+        // Some commands exist only with the feature `cli`.
         [first, rest @ ..] if command.find_subcommand(first).is_some() => {
             command.mut_subcommand(first, |inner| add(inner, rest, text))
         }

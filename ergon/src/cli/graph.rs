@@ -1,4 +1,4 @@
-//! The tasks and the places they meet at as a graph, for Mermaid and Graphviz.
+//! Draws the tasks and their endpoints as a graph, for Mermaid and Graphviz.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::command::Described;
 use crate::connector::Endpoint;
 use crate::task::{Role, Slot};
 
-/// How a graph is written. Nodes are named by their numbers: a name of the user's could be a word of the language.
+/// A language for graphs. Nodes are named by their numbers, because a user's name could be a keyword of the language.
 pub(super) struct Notation {
     head: &'static str,
     tail: &'static str,
@@ -40,8 +40,8 @@ impl Notation {
     };
 }
 
-/// A text between quotes in Mermaid, which knows no escapes but the numbers of characters. What it could take for
-/// a sign of its own, or a part of HTML or Markdown, is written as one.
+/// Escapes a text for quotes in Mermaid, whose only escapes are the numbers of characters. All characters with a meaning
+/// in Mermaid, HTML or Markdown are escaped.
 fn mermaid(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
@@ -55,12 +55,12 @@ fn mermaid(text: &str) -> String {
     escaped
 }
 
-/// A text between quotes in DOT; Graphviz reads the entities of HTML in it.
+/// Escapes a text for quotes in DOT, where Graphviz reads HTML entities.
 fn dot(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('&', "&amp;")
 }
 
-/// The tasks as boxes between the places they fetch from and dispatch to.
+/// Draws the tasks as boxes between the endpoints that they fetch from and dispatch to.
 pub(super) fn draw(tasks: &[Described<'_>], notation: &Notation) -> String {
     let graph = Graph::of(tasks);
     let mut text = notation.head.to_owned();
@@ -77,7 +77,7 @@ pub(super) fn draw(tasks: &[Described<'_>], notation: &Notation) -> String {
     text
 }
 
-/// What stands around the tasks, each once.
+/// The endpoints of all tasks, each once, and the edges to them.
 #[derive(Default)]
 struct Graph<'a> {
     nodes: Vec<Node<'a>>,
@@ -86,9 +86,9 @@ struct Graph<'a> {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Node<'a> {
-    /// A place, with the kind of the connectors that lead to it.
+    /// An endpoint, and the kind of the connectors that lead to it.
     Endpoint(&'a Endpoint, &'static str),
-    /// Behind this slot of a task is a place of which nothing is known.
+    /// The unknown endpoint of this slot of a task.
     Slot { task: usize, name: &'static str, kind: &'static str },
 }
 
@@ -99,14 +99,14 @@ struct Edge {
     label: String,
 }
 
-/// How transactions go.
+/// The direction of transactions.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
-    /// From the place to the task.
+    /// From the endpoint to the task.
     In,
-    /// From the task to the place.
+    /// From the task to the endpoint.
     Out,
-    /// The same, after they were rejected.
+    /// From the task to the endpoint, as dead letters.
     Rejected,
 }
 
@@ -128,7 +128,7 @@ impl<'a> Graph<'a> {
         graph
     }
 
-    /// Draws a slot's edges one way.
+    /// Adds the edges of a slot in one direction.
     fn join(&mut self, task: usize, slot: &Slot, places: &'a [Endpoint], way: Way) {
         let unknown = [Node::Slot { task, name: slot.name, kind: slot.kind }];
         let known = places.iter().map(|place| Node::Endpoint(place, slot.kind));
@@ -322,7 +322,7 @@ mod tests {
         ];
         let ran = ran(&tasks, "", &["describe", "--format", "mermaid"]);
         assert_eq!(ran.code, 0, "{}", ran.talk);
-        let said = "warning: price-orders cannot be built, so its places are not shown; `check price-orders` says why\n";
+        let said = "warning: price-orders cannot be built, so its endpoints are not shown; `check price-orders` reports the reason\n";
         assert_eq!(ran.talk, said);
         assert!(ran.data.contains("  place_1[(\"input (memory)\")]\n"), "{}", ran.data);
         assert!(ran.data.contains("  place_1 -->|\"input\"| task_1\n"), "{}", ran.data);

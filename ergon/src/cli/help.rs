@@ -1,10 +1,10 @@
-//! Completions for shells, and the man page.
+//! Generates the completions for shells and the manual page.
 
 use clap::Command;
 
 use super::{Package, args};
 
-/// What a command writes that needs no settings.
+/// The output of a command that needs no settings.
 pub(super) fn page(package: &Package, command: &args::Command) -> Option<String> {
     let mut page = Vec::new();
     match command {

@@ -1,4 +1,4 @@
-//! Numbers and times as people read them.
+//! Formats numbers and times for people.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// A part of a whole in percent, with two digits and cut off, so that what is below a bound does not look as if it
-/// reached it: `8.56%`.
+/// A share in percent, cut off after two digits: `8.56%`. It is not rounded, so that a share below a bound never looks
+/// as if it reached the bound.
 pub(crate) fn share(part: u64, whole: u64) -> String {
     let hundredths = u128::from(part) * 10_000 / u128::from(whole.max(1));
     format!("{}.{:02}%", hundredths / 100, hundredths % 100)
 }
 
-/// How many in a second.
+/// The number per second.
 pub(crate) fn rate(number: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "only shown to people")]
     per_second(if seconds > 0.0 { number as f64 / seconds } else { 0.0 })
 }
 
-/// The same of a rate: `4,759/s`, `1.5/s`.
+/// A rate: `4,759/s`, `1.5/s`.
 pub(crate) fn per_second(rate: f64) -> String {
     if rate <= 0.0 {
         return "0/s".to_owned();
@@ -65,12 +65,13 @@ pub(crate) fn time(elapsed: Duration) -> String {
     format!("{value:.digits$}{unit}")
 }
 
-/// A text in one line that steers no terminal, whatever is in it.
+/// A text on one line, without control characters, so that no external text controls the terminal.
 pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// The same in the lines it has: each but the first stands further in, so that none is taken for a line of ours.
+/// A text on its own lines, without other control characters. All lines except the first are indented, so that no external
+/// line looks like a line of this program.
 pub(crate) fn set_in(text: &str) -> String {
     text.trim_end().lines().map(one_line).collect::<Vec<_>>().join("\n   ")
 }

@@ -1,7 +1,7 @@
-//! How you drive it: the command line of a project's own program, which `ergon::main!` makes.
+//! Implements the command line of a project's program, which `ergon::main!` generates.
 //!
-//! A command reads the settings, finds its tasks, and hands them to the runner. Data goes to standard output, talk to
-//! standard error, and the exit code says how it went.
+//! A command reads the settings, finds its tasks and passes them to the runner. Data goes to standard output, messages go
+//! to standard error, and the exit code reports the result.
 
 mod args;
 mod command;
@@ -39,7 +39,7 @@ use crate::runner::Exit;
 use crate::settings::{Framework, Options};
 use crate::task::TaskConfig;
 
-/// The package a program was made from.
+/// The package of a program.
 #[derive(Debug, Clone, Copy)]
 pub struct Package {
     /// Its name.
@@ -60,14 +60,14 @@ pub(crate) fn main(package: &Package, load: &Load<'_>) -> ExitCode {
         Err(error) => return not_understood(&error, &Output::of_process(false, args::Colour::Auto)).into(),
     };
     let Global { config, quiet, color, as_worker, .. } = &arguments.global;
-    // What a worker says ends on the terminal of its supervisor.
+    // The output of a worker goes to the terminal of its supervisor.
     let shown = as_worker.as_ref().is_some_and(|identity| identity.colour);
     let output = Output::of_process(*quiet, if shown { args::Colour::Always } else { *color });
     let options = Options::of_process(config.clone(), package.manifest_dir);
     execute(package, &arguments, &output, &|| load(&options)).into()
 }
 
-/// Runs a command; whatever goes wrong is told, and becomes the exit code.
+/// Runs a command. Every error is reported, and determines the exit code.
 fn execute(
     package: &Package,
     arguments: &Arguments,
@@ -75,10 +75,10 @@ fn execute(
     load: &dyn Fn() -> Result<(Framework, Vec<TaskConfig>), Error>,
 ) -> Exit {
     let done = match help::page(package, &arguments.command) {
-        // Needs no settings, and must not fail because they are wrong.
+        // Help needs no settings, and must not fail because of wrong settings.
         Some(page) => output.data(&page).map(|()| Exit::Success),
         None => load().and_then(|(framework, tasks)| {
-            // A worker reads what its supervisor has read, and warned of.
+            // The supervisor of a worker has read the same settings and printed the warnings.
             for warning in framework.ignored.iter().filter(|_| arguments.global.as_worker.is_none()) {
                 output.warn(warning);
             }
@@ -101,8 +101,8 @@ fn dispatch(
     let Global { format, .. } = &arguments.global;
     let graph = matches!(format, Format::Mermaid | Format::Dot);
     if graph && !matches!(arguments.command, Command::Describe(_)) {
-        let error = Error::new(ErrorKind::Usage, "this command has no graph to show");
-        return Err(error.with_hint("`--format mermaid` and `--format dot` belong to `describe`"));
+        let error = Error::new(ErrorKind::Usage, "this command has no graph");
+        return Err(error.with_hint("`--format mermaid` and `--format dot` are for `describe`"));
     }
     let telemetry = match worked_on(&arguments.command, project) {
         Some(tasks) => {
@@ -124,7 +124,7 @@ fn dispatch(
         Command::ProcessTransactionById(process) => {
             command::process::process_by_id(project, process, *format, output)
         }
-        // Was written before the settings were read.
+        // `execute` has written these before it read the settings.
         Command::Completions { .. } | Command::Man => Ok(Exit::Success),
         Command::Check(check) => command::check::check(project, check.task.as_deref(), *format, output),
         Command::DeadLetters(letters) => {
@@ -135,7 +135,7 @@ fn dispatch(
     exit
 }
 
-/// The tasks that a command works on, if it works on any: then it is observed.
+/// The tasks that a command processes transactions with. Only such a command starts telemetry.
 fn worked_on(command: &Command, project: &Project) -> Option<Vec<String>> {
     match command {
         Command::Run(run) if run.all => {
@@ -149,7 +149,7 @@ fn worked_on(command: &Command, project: &Project) -> Option<Vec<String>> {
     }
 }
 
-/// Tells what is wrong with the command line, or what was asked for: help, or the version.
+/// Prints the error of the command line, or the requested help or version.
 fn not_understood(error: &clap::Error, output: &Output) -> Exit {
     let styled = error.render();
     if error.use_stderr() {

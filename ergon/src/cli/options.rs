@@ -1,4 +1,4 @@
-//! The options of `run` that set keys of policies; the schema of the policies says which, and under which names.
+//! Builds the options of `run` that set policy keys. The policy schema defines the keys and the names of the options.
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -8,11 +8,11 @@ use serde_json::Value;
 use crate::policy::duration;
 use crate::policy::{Flag, Flags};
 
-/// The values that the options of one command line set.
+/// The policy values that one command line sets.
 #[derive(Debug, Default)]
 pub(crate) struct PolicyOptions(pub(crate) Flags);
 
-/// Every key that has an option: first the options with a value, then those without.
+/// Every key that has an option: options with a value first, then options without one.
 fn options() -> impl Iterator<Item = (&'static Key, RunOption)> {
     let of_producer = PRODUCER.iter().filter(|key| Key::find(CONSUMER, key.name).is_none());
     let all = CONSUMER.iter().chain(of_producer).filter_map(|key| Some((key, key.option?)));
@@ -20,7 +20,7 @@ fn options() -> impl Iterator<Item = (&'static Key, RunOption)> {
     valued.into_iter().chain(switches)
 }
 
-/// The option of a key, as the command line takes it.
+/// The option of a key.
 fn arg(key: &'static Key, option: RunOption) -> Arg {
     let arg = Arg::new(key.name).long(option.name).help(option.help);
     if option.sets.is_some() {
@@ -37,7 +37,7 @@ fn arg(key: &'static Key, option: RunOption) -> Arg {
 /// Reads the value of an option.
 ///
 /// # Errors
-/// The text is no value of the key's kind.
+/// The text is not a value of the key's kind.
 fn flag(key: &'static Key, option: RunOption, text: &str) -> Result<Flag, String> {
     let value = match key.kind {
         Kind::Count { .. } => whole::<u64>(text)?.into(),
@@ -53,7 +53,7 @@ fn flag(key: &'static Key, option: RunOption, text: &str) -> Result<Flag, String
 /// Reads a whole number.
 ///
 /// # Errors
-/// The text is none.
+/// The text is not a whole number.
 pub(super) fn whole<N: std::str::FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| "expected a whole number that is not negative".to_owned())
 }

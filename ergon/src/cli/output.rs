@@ -1,4 +1,4 @@
-//! The two streams: data goes to standard output, talk goes to standard error.
+//! Writes to the two streams: data to standard output, messages to standard error.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -47,7 +47,7 @@ impl Output {
     /// Writes data.
     ///
     /// # Errors
-    /// A full disk, for example. That nobody reads on is no error: the rest is left unsaid.
+    /// A full disk, for example. A closed pipe is not an error: the rest is dropped.
     pub(crate) fn data(&self, text: &str) -> Result<(), Error> {
         let mut data = self.0.data.lock().unwrap_or_else(PoisonError::into_inner);
         match self.0.bars.suspend(|| data.write_all(text.as_bytes()).and_then(|()| data.flush())) {
@@ -59,28 +59,28 @@ impl Output {
         }
     }
 
-    /// Tells the user something that is good to know.
+    /// Writes a message, unless the output is quiet.
     pub(crate) fn talk(&self, text: &str) {
         if !self.0.quiet {
             self.write(text);
         }
     }
 
-    /// Warns the user.
+    /// Writes a warning.
     pub(crate) fn warn(&self, text: &str) {
         self.write(&format!("{}: {text}\n", self.paint("33;1", "warning")));
     }
 
-    /// Tells what went wrong, why, and what helps.
+    /// Writes an error with its causes and its hint.
     pub(crate) fn error(&self, error: &Error) {
         let label = self.paint("31;1", "error");
         self.write(&describe(error, &label));
     }
 
-    /// Writes a whole line, or several, above the bars.
+    /// Writes whole lines above the bars.
     pub(crate) fn write(&self, text: &str) {
         let mut talk = self.0.talk.lock().unwrap_or_else(PoisonError::into_inner);
-        // When nobody listens, there is nobody to tell.
+        // An error of standard error cannot be reported anywhere.
         let _ = self.0.bars.suspend(|| talk.write_all(text.as_bytes()).and_then(|()| talk.flush()));
     }
 
@@ -89,12 +89,12 @@ impl Output {
         &self.0.bars
     }
 
-    /// Says whether talk is in colour.
+    /// Returns whether messages are in colour.
     pub(crate) fn colour(&self) -> bool {
         self.0.colour
     }
 
-    /// Says whether the user wants to hear only of trouble.
+    /// Returns whether only warnings and errors are written.
     pub(crate) fn quiet(&self) -> bool {
         self.0.quiet
     }
@@ -104,7 +104,7 @@ impl Output {
     }
 }
 
-/// An error in full: each problem of the settings with its line, any other with its causes and its hint.
+/// An error in full: each problem of the settings with its line, any other error with its causes and its hint.
 fn describe(error: &Error, label: &str) -> String {
     let source = std::error::Error::source(error);
     if let Some(problems) = source.and_then(|source| source.downcast_ref::<Problems>()) {
@@ -131,7 +131,7 @@ pub(crate) mod captured {
 
     use super::*;
 
-    /// What was written.
+    /// The text that was written.
     #[derive(Clone, Default)]
     pub(crate) struct Captured {
         pub(crate) data: Stream,

@@ -1,4 +1,4 @@
-//! The policies of a task as they are written in the settings, and the layer that set each value.
+//! Lists the policy values of a task as settings write them, with the layer that set each value.
 
 use std::fmt::Display;
 
@@ -9,18 +9,18 @@ use crate::policy::duration::display;
 use crate::settings::{Framework, Origin};
 use crate::task::Outline;
 
-/// One value in force.
+/// One effective value.
 #[derive(Debug)]
 pub(crate) struct Setting {
     /// With dots: `process.max_attempts`.
     pub(crate) key: String,
     /// As in TOML.
     pub(crate) value: String,
-    /// The layer that set it: a place in a file, a variable, `TaskConfig`, `#[ergon::task]`, or `default`.
+    /// The layer that set it: a line in a file, a variable, `TaskConfig`, `#[ergon::task]`, or `default`.
     pub(crate) layer: String,
 }
 
-/// The values of a task's policies in force, by role.
+/// The effective policy values of a task, by role.
 pub(crate) fn settings(
     outline: &Outline,
     policies: &Policies,
@@ -54,7 +54,7 @@ pub(crate) struct Written {
     pub(crate) value: String,
 }
 
-/// The values of a policy as a table of the settings has them: its own keys first, then those of its steps and groups.
+/// The values of a policy in the order of a settings table: its own keys first, then those of its steps and groups.
 pub(crate) fn written(policy: &dyn Policy) -> Vec<Written> {
     let values = policy.values();
     let all = || policy.keys().iter().zip(&values);
@@ -71,7 +71,7 @@ pub(crate) fn written(policy: &dyn Policy) -> Vec<Written> {
     own.chain(inner).collect()
 }
 
-/// A value as it is written in TOML; none where there is nothing to write.
+/// A value in TOML; none where there is nothing to write.
 pub(crate) fn toml(key: &Key, value: &Value<'_>) -> Option<String> {
     match (value, key.kind) {
         (Value::Count(count), _) => Some(count.to_string()),

@@ -1,4 +1,4 @@
-//! Shows runs while they go on: a bar for each on a terminal, else a line now and then.
+//! Shows the progress of runs: a bar for each run on a terminal, otherwise a line every ten seconds.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -13,28 +13,28 @@ use super::humanize;
 use super::output::Output;
 use crate::task::{Monitor, Snapshot};
 
-/// How often a bar is drawn.
+/// The interval at which bars are drawn.
 const DRAWN: Duration = Duration::from_millis(100);
-/// How often a line is written where there is no terminal.
+/// The interval at which lines are written where there is no terminal.
 const WRITTEN: Duration = Duration::from_secs(10);
 
-/// A run to be shown.
+/// A run whose progress is shown.
 #[derive(Clone)]
 pub(crate) struct Watched {
     pub(crate) task: &'static str,
-    /// How many there are to process, if the source knows; workers say so only after a while.
+    /// The number of transactions to process, if the source knows it. Workers report it only after a while.
     pub(crate) total: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
     pub(crate) monitor: Monitor,
 }
 
-/// Shows runs until it is finished.
+/// Shows the progress of runs until `finish`.
 pub(crate) struct Progress {
     shown: JoinHandle<()>,
     bars: Vec<ProgressBar>,
 }
 
 impl Progress {
-    /// Begins to show runs.
+    /// Starts to show runs.
     pub(crate) fn start(output: &Output, runs: Vec<Watched>) -> Self {
         if output.bars().is_hidden() {
             return Self { shown: tokio::spawn(write_lines(output.clone(), runs)), bars: Vec::new() };
@@ -43,7 +43,7 @@ impl Progress {
         Self { shown: tokio::spawn(draw_bars(bars.clone(), runs)), bars }
     }
 
-    /// Takes the bars away.
+    /// Removes the bars.
     pub(crate) fn finish(self) {
         self.shown.abort();
         for bar in &self.bars {
@@ -60,11 +60,11 @@ fn bar(run: &Watched) -> ProgressBar {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    // The templates are constant; one that could not be read would show the default bar.
+    // The templates are constant. An invalid template would show the default bar.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// Gives the bar an end as soon as one is known, and moves it as others are.
+/// Sets the length of the bar to the total as soon as it is known, and whenever it changes.
 fn measure(bar: &ProgressBar, run: &Watched) {
     let Some(total) = (run.total)() else { return };
     if bar.length().is_none() {
@@ -117,8 +117,8 @@ fn line(run: &Watched, snapshot: &Snapshot, rate: &str) -> String {
     format!("{}: {processed}{of} processed, {rate}{}\n", run.task, trouble(snapshot))
 }
 
-/// `price-orders 3,200/9,994 [===>        ] 320/s, ETA 21s, 12 failed, 3 retries, 8 in flight`: what matters most
-/// stands first, for a narrow terminal shows no more than the beginning.
+/// `price-orders 3,200/9,994 [===>        ] 320/s, ETA 21s, 12 failed, 3 retries, 8 in flight`: the most
+/// important values are first, because a narrow terminal shows only the start.
 fn row(run: &Watched, snapshot: &Snapshot, rate: &str, time: &str) -> String {
     let done = snapshot.tally.processed;
     let mut row = format!("{} {}", run.task, humanize::count(done));
@@ -137,7 +137,7 @@ fn row(run: &Watched, snapshot: &Snapshot, rate: &str, time: &str) -> String {
     row
 }
 
-/// How far it is: `===>        `.
+/// The share that is done: `===>        `.
 fn gauge(done: u64, total: u64) -> String {
     const CELLS: u64 = 12;
     let full = done.saturating_mul(CELLS).checked_div(total).unwrap_or_default().min(CELLS);
@@ -150,7 +150,7 @@ fn gauge(done: u64, total: u64) -> String {
         .collect()
 }
 
-/// What a user wants to see early: failures, retries, and how much is in flight.
+/// The values that show problems early: failures, retries and transactions in flight.
 fn trouble(snapshot: &Snapshot) -> String {
     let n = humanize::count;
     let (failed, retries) = (snapshot.tally.failed.total(), snapshot.tally.retries);

@@ -1,4 +1,4 @@
-//! The tasks of a program, found by name, with the policies that the settings give them.
+//! Finds the tasks of a program by name, with the policies from the settings.
 
 use crate::error::{Error, ErrorKind};
 use crate::policy::Flags;
@@ -6,7 +6,7 @@ use crate::runner::Plan;
 use crate::settings::{Framework, suggest};
 use crate::task::TaskConfig;
 
-/// The tasks of a program and what the framework was told.
+/// The tasks of a program and the settings of the framework.
 #[derive(Debug)]
 pub(crate) struct Project {
     pub(crate) framework: Framework,
@@ -14,10 +14,10 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    /// Checks that every name is a task's, and that no two tasks share one.
+    /// Checks that the settings name only existing tasks, and that no two tasks share a name.
     ///
     /// # Errors
-    /// A name used twice, or settings for a task that does not exist, or for a role that it does not have.
+    /// Two tasks share a name, or there are settings for a task or a role that does not exist.
     pub(crate) fn new(framework: Framework, tasks: Vec<TaskConfig>) -> Result<Self, Error> {
         let names: Vec<&str> = tasks.iter().map(TaskConfig::name).collect();
         let twice = names
@@ -25,7 +25,7 @@ impl Project {
             .enumerate()
             .find(|(at, name)| names.iter().take(*at).any(|earlier| earlier == *name));
         if let Some((_, name)) = twice {
-            let error = Error::new(ErrorKind::Usage, format!("two tasks are called `{name}`"));
+            let error = Error::new(ErrorKind::Usage, format!("two tasks have the name `{name}`"));
             return Err(error.with_hint("give one of them another name: `#[ergon::task(name = \"...\")]`"));
         }
         let policies = tasks.iter().map(|task| (task.name(), &task.outline.policies));
@@ -36,7 +36,7 @@ impl Project {
     /// The task of this name.
     ///
     /// # Errors
-    /// There is none; the closest name is told.
+    /// There is no such task. The hint is the closest name.
     pub(crate) fn find(&self, name: &str) -> Result<&TaskConfig, Error> {
         let names = self.tasks.iter().map(TaskConfig::name);
         self.tasks.iter().find(|task| task.name() == name).ok_or_else(|| {
@@ -45,7 +45,7 @@ impl Project {
         })
     }
 
-    /// A task with its policies in force; what of them cannot be obeyed is blamed on whoever set the value.
+    /// A task with its effective policies. The error of an invalid value names the layer that set it.
     pub(crate) fn plan(&self, task: &TaskConfig, flags: &Flags) -> Plan {
         let own = &task.outline.policies;
         let (policies, wrong) = match self.framework.policies(task.name(), own, flags) {
@@ -55,7 +55,7 @@ impl Project {
         Plan { config: task.clone(), policies, wrong }
     }
 
-    /// A task as it is when the command line changes nothing.
+    /// A task whose policies the command line does not change.
     pub(crate) fn plain(&self, task: &TaskConfig) -> Plan {
         self.plan(task, &Flags::default())
     }

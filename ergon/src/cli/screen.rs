@@ -1,4 +1,4 @@
-//! The terminal that bars are drawn on.
+//! Draws bars on the terminal.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use console::Term;
 use indicatif::{ProgressDrawTarget, TermLike};
 
-/// How often a second bars are drawn at most.
+/// The maximum number of drawings per second.
 const HERTZ: u8 = 10;
 
-/// Where bars are drawn: on standard error if that is a terminal, else nowhere.
+/// The target of the bars: standard error if it is a terminal, otherwise none.
 pub(super) fn bars() -> ProgressDrawTarget {
     let terminal = Term::buffered_stderr();
     if !terminal.is_term() {
@@ -21,10 +21,10 @@ pub(super) fn bars() -> ProgressDrawTarget {
     )
 }
 
-/// A terminal whose cursor stands at the beginning of a row after each drawing.
+/// A terminal whose cursor is at the start of a row after each drawing.
 ///
-/// A bar ends at the right edge. There the `^C` of a key press would begin a new row, and the bar above it would never be
-/// taken away.
+/// A bar ends at the right edge. There the `^C` of a key press would start a new row, and the bar above it would never be
+/// removed.
 #[derive(Debug)]
 struct Screen {
     terminal: Term,

@@ -1,4 +1,4 @@
-//! What each command prints, word for word; `INSTA_UPDATE=always` writes the expected text anew.
+//! Tests the output of each command, word for word; `INSTA_UPDATE=always` writes the expected text again.
 
 use super::output::captured::Captured;
 use super::tests::{BillOrders, PACKAGE, Ran, fill, ran, shop};
@@ -30,10 +30,10 @@ fn timeless(ran: &Ran) -> String {
     whole(ran).lines().map(line).collect()
 }
 
-/// What a run says, without how long it took as a whole; the fake's steps always take the same time.
+/// The output of a run without its duration. The steps of the fake always take the same time.
 fn run_said(ran: &Ran) -> String {
-    let line = |line: &str| match (line.split_once(" processed in "), line.split_once("; ")) {
-        (Some((count, _)), Some((_, why))) => format!("{count} processed in TIME (RATE); {why}\n"),
+    let line = |line: &str| match (line.split_once(" processed in "), line.split_once("/s). ")) {
+        (Some((count, _)), Some((_, why))) => format!("{count} processed in TIME (RATE). {why}\n"),
         _ => format!("{line}\n"),
     };
     let mut text: String = whole(ran).lines().map(line).collect();
@@ -98,7 +98,7 @@ fn all_that_cannot_be_built_is_told_at_once() {
 
 #[test]
 fn run() {
-    // Even numbers succeed, odd ones are refused, and 13 breaks its handler.
+    // Even numbers succeed, odd numbers are rejected, and 13 breaks its handler.
     let runs: [(&str, &[u64], &[&str]); 6] = [
         ("well", &[2, 4, 6], &["price-orders"]),
         ("refused", &[2, 3, 5, 7, 9, 11, 15, 17], &["price-orders"]),
@@ -167,8 +167,7 @@ fn a_source_that_finds_none_by_its_id_is_told_before_anything_is_opened() {
     assert!(!said.talk.contains("it stays shut"), "{}", said.talk);
 }
 
-/// Runs a command of dead letters; three lie in the queue, the second was sent back once before, the third speaks to
-/// the terminal.
+/// Runs a command on three dead letters: the second was sent back once before, the third contains control characters.
 fn letters(queue: &str, line: &[&str]) -> Ran {
     let config =
         price_orders(queue, ConsumerPolicy { dead_letter: Some("output".into()), ..ConsumerPolicy::DEFAULT });
@@ -229,7 +228,7 @@ fn a_replayed_transaction_carries_the_count_and_not_the_reason() {
 #[test]
 fn of_two_letters_of_one_id_one_goes_back_and_a_rehearsal_says_so() {
     for rehearsed in [true, false] {
-        let queue = format!("twins-{rehearsed}");
+        let queue = format!("same-id-{rehearsed}");
         let config = price_orders(
             &queue,
             ConsumerPolicy { dead_letter: Some("output".into()), ..ConsumerPolicy::DEFAULT },
@@ -238,20 +237,23 @@ fn of_two_letters_of_one_id_one_goes_back_and_a_rehearsal_says_so() {
         box_of.extend(["a", "b", "a"].map(|id| Transaction::new(id, &id).unwrap()));
         let line = ["dead-letters", "replay", "price-orders", "--dry-run"];
         let said = ran(&[config], "", if rehearsed { &line } else { &line[..3] });
-        let told = if rehearsed {
-            ["would send back a", "would send back b", "skipped a: another letter of this id would go first"]
+        let lines = if rehearsed {
+            [
+                "would send back a",
+                "would send back b",
+                "skipped a: another dead letter with this id would be sent back",
+            ]
         } else {
-            ["sent back a", "sent back b", "skipped a: another letter of this id was just sent back"]
+            ["sent back a", "sent back b", "skipped a: another dead letter with this id was just sent back"]
         };
-        assert_eq!(said.data.lines().collect::<Vec<_>>(), told);
-        assert!(
-            said.talk
-                .ends_with("; 1 letter skipped: `--again` sends back each of several letters of one id\n")
-        );
+        assert_eq!(said.data.lines().collect::<Vec<_>>(), lines);
+        assert!(said.talk.ends_with(
+            " 1 dead letter was skipped: `--again` sends back each of several dead letters with one id.\n"
+        ));
     }
 }
 
-/// Help as it is wrapped for a terminal this wide.
+/// The help, wrapped for a terminal of this width.
 fn help(words: &[&str], width: usize) -> String {
     let mut command = args::command(&PACKAGE).term_width(width);
     command.build();

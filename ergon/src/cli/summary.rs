@@ -1,4 +1,4 @@
-//! What a run came to, in words and as JSON.
+//! Summarizes a run, as sentences and as JSON.
 
 use std::fmt::Write as _;
 
@@ -10,119 +10,165 @@ use crate::runner::{Finished, Outcome, Supervised};
 use crate::settings::Breach;
 use crate::telemetry::{Ended, RunReport, Step, Tally};
 
-/// How many refused transactions are named.
+/// The number of rejected transactions that the sentences name.
 const NAMED: usize = 5;
-/// How many reasons are told to programs.
+/// The number of reasons in the JSON object.
 const REASONS: usize = 5;
 
-/// Where what a task refuses is to be found.
+/// Where the transactions that a task rejects can be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// Nowhere: only the summary names it.
+    /// In no connector: only the summary names them.
     Nowhere,
-    /// Where no command of this program can look.
+    /// In a connector that no command of this program can read.
     OutOfSight,
-    /// Where `dead-letters` can list it.
+    /// In a connector that `dead-letters` can read.
     InSight,
 }
 
-/// The summary of one run in words.
+/// The summary of one run as sentences.
 pub(crate) fn text(finished: &Finished, kept: Kept) -> String {
     let RunReport { task, tally, elapsed, ended } = &finished.report;
-    let processed = humanize::count(tally.processed);
+    let (processed, end) = (counted(tally.processed, "transaction"), end(ended, tally));
     let (took, rate) = (humanize::time(*elapsed), humanize::rate(tally.processed, *elapsed));
-    let mut text = format!("{task}: {processed} processed in {took} ({rate}); {}\n", reason(ended));
-    let breaches = finished.breaches.iter().map(|breach| format!("failed by `fail_when`: {}", holds(breach)));
-    for line in counts(tally).into_iter().chain(breaches).chain(finished.supervised.map(supervised)) {
+    let mut text = format!("{task}: {processed} processed in {took} ({rate}). {end}\n");
+    let breaches = finished.breaches.iter().map(|breach| format!("{}.", holds(breach)));
+    let lines = [outcomes(tally)].into_iter().chain(rejected(tally, kept)).chain(other_figures(tally));
+    for line in lines.chain(breaches).chain(finished.supervised.map(supervised)) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {line}");
     }
     times(tally, &mut text);
     if kept == Kept::Nowhere {
-        refusals(tally, &mut text);
+        rejections(tally, &mut text);
     }
-    most_often(task, tally, kept, &mut text);
+    most_frequent_reason(task, tally, kept, &mut text);
     text
 }
 
-/// Why a run ended.
-fn reason(ended: &Ended) -> String {
+/// Why a run ended, as a sentence.
+fn end(ended: &Ended, tally: &Tally) -> String {
     match ended {
-        Ended::SourceEmpty => "the source is empty".to_owned(),
-        Ended::LimitReached => "the limit is reached".to_owned(),
-        Ended::Stopped { given_back: 0 } => "stopped".to_owned(),
-        Ended::Stopped { given_back } => format!("stopped, {} given back", humanize::count(*given_back)),
-        Ended::TimeLimit => "the time limit ran out".to_owned(),
-        Ended::Finished => "finished".to_owned(),
-        Ended::Failed(error) => format!("failed: {}", one_line(&error.to_string())),
+        Ended::SourceEmpty => "The source is empty.".to_owned(),
+        Ended::LimitReached => "The limit is reached.".to_owned(),
+        // The deliveries that were given back have their own sentence. The stream of a producer may have yielded more.
+        Ended::Stopped { given_back } if *given_back > tally.given_back => {
+            format!("The run was stopped with {} left to do.", counted(*given_back, "transaction"))
+        }
+        Ended::Stopped { .. } => "The run was stopped.".to_owned(),
+        Ended::TimeLimit => "The time limit of the run is over.".to_owned(),
+        Ended::Finished => "The task's `execute` returned.".to_owned(),
+        Ended::Failed(error) => format!("The run failed: {}.", one_line(&error.to_string())),
     }
 }
 
-fn counts(tally: &Tally) -> Vec<String> {
-    let n = humanize::count;
-    let failed = tally.failed;
-    let mut lines = vec![
-        format!("{} succeeded", n(tally.succeeded)),
-        format!(
-            "{} failed: {} business, {} system, {} timeout",
-            n(failed.total()),
-            n(failed.business),
-            n(failed.system),
-            n(failed.timeout)
+/// `1,204 transactions`, `1 transaction`
+fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", humanize::count(count), if count == 1 { "" } else { "s" })
+}
+
+/// `3 were`, `1 was`
+fn were(count: u64) -> String {
+    format!("{} {}", humanize::count(count), if count == 1 { "was" } else { "were" })
+}
+
+/// `9,138 succeeded, 856 failed (850 business errors, 6 timeouts).`
+fn outcomes(tally: &Tally) -> String {
+    let (succeeded, failed) = (humanize::count(tally.succeeded), tally.failed);
+    if failed.total() == 0 {
+        return format!("{succeeded} succeeded.");
+    }
+    let categories =
+        [(failed.business, "business error"), (failed.system, "system error"), (failed.timeout, "timeout")];
+    let categories = categories.into_iter().filter(|(count, _)| *count > 0);
+    let categories: Vec<String> = categories.map(|(count, noun)| counted(count, noun)).collect();
+    let total = humanize::count(failed.total());
+    format!("{succeeded} succeeded, {total} failed ({}).", categories.join(", "))
+}
+
+/// `856 were rejected and dead-lettered.`
+fn rejected(tally: &Tally, kept: Kept) -> Vec<String> {
+    let (rejected, dead_lettered) = (tally.rejected, tally.dead_lettered);
+    let dead_letters = || format!("{} dead-lettered.", were(dead_lettered));
+    match (rejected, dead_lettered) {
+        (0, 0) => Vec::new(),
+        (0, _) => vec![dead_letters()],
+        (_, 0) if kept == Kept::Nowhere => {
+            vec![format!("{} rejected. No dead-letter connector is configured.", were(rejected))]
+        }
+        (_, 0) => vec![format!("{} rejected.", were(rejected))],
+        _ if rejected == dead_lettered => vec![format!("{} rejected and dead-lettered.", were(rejected))],
+        _ => vec![format!("{} rejected.", were(rejected)), dead_letters()],
+    }
+}
+
+/// A sentence for each of the other figures that is not zero.
+fn other_figures(tally: &Tally) -> Vec<String> {
+    let unprocessed = tally.given_back.saturating_sub(tally.undelivered);
+    let sentences = [
+        (
+            tally.handler_failures,
+            "The exception handler failed for 1 transaction.",
+            "The exception handler failed for {} transactions.",
         ),
-        format!("{} refused, {} dead-lettered", n(tally.refused), n(tally.dead_lettered)),
-        format!("{} retries, {} requeued, {} unknown", n(tally.retries), n(tally.requeued), n(tally.unknown)),
+        (
+            tally.undelivered,
+            "1 dead letter could not be delivered: its transaction was given back to the source.",
+            "{} dead letters could not be delivered: their transactions were given back to the source.",
+        ),
+        (tally.requeued, "1 was requeued.", "{} were requeued."),
+        (unprocessed, "1 was given back to the source.", "{} were given back to the source."),
+        (
+            tally.unknown,
+            "1 settlement is unknown: the source may deliver the transaction again.",
+            "{} settlements are unknown: the source may deliver the transactions again.",
+        ),
+        (tally.retries, "1 retry.", "{} retries."),
+        (tally.call_retries, "1 retry of a call.", "{} retries of calls."),
+        (tally.produced, "1 outbound transaction was produced.", "{} outbound transactions were produced."),
+        (
+            tally.abandoned_threads,
+            "1 thread is abandoned: its handler has not returned.",
+            "{} threads are abandoned: their handlers have not returned.",
+        ),
     ];
-    if tally.undelivered > 0 {
-        let line = format!("{} not taken by the dead-letter connector, given back", n(tally.undelivered));
-        lines.push(line);
-    }
-    match tally.call_retries {
-        0 => {}
-        1 => lines.push("1 retry of a call".to_owned()),
-        retries => lines.push(format!("{} retries of calls", n(retries))),
-    }
-    if tally.produced > 0 {
-        lines.push(format!("{} produced", n(tally.produced)));
-    }
-    if tally.abandoned_threads > 0 {
-        lines.push(format!("{} threads abandoned: their handlers do not return", n(tally.abandoned_threads)));
-    }
-    if tally.handler_failures > 0 {
-        lines.push(format!("{} failed in their exception handler", n(tally.handler_failures)));
-    }
-    lines
+    let sentence = |(figure, one, more): (u64, &str, &str)| match figure {
+        0 => None,
+        1 => Some(one.to_owned()),
+        figure => Some(more.replacen("{}", &humanize::count(figure), 1)),
+    };
+    sentences.into_iter().filter_map(sentence).collect()
 }
 
-/// `refused > 5%: 856 of 9,994 (8.56%)`
+/// ``The `fail_when` condition `rejected > 5%` holds: 856 of 9,994 (8.56%)``
 fn holds(breach: &Breach) -> String {
     let Breach { condition, count, processed, is_share } = breach;
     let (count, of) = (humanize::count(*count), humanize::count(*processed));
-    if *is_share {
-        format!("{condition}: {count} of {of} ({})", humanize::share(breach.count, *processed))
+    let figures = if *is_share {
+        format!("{count} of {of} ({})", humanize::share(breach.count, *processed))
     } else {
-        format!("{condition}: {count}")
-    }
+        count
+    };
+    format!("The `fail_when` condition `{condition}` holds: {figures}")
 }
 
 /// The error of a run, or of all runs together, for which a condition of `fail_when` holds.
 pub(crate) fn breached(breach: &Breach, task: Option<&str>) -> Error {
     let whose = task.map_or_else(|| "all tasks together".to_owned(), |task| format!("task `{task}`"));
-    Error::new(ErrorKind::Task, format!("{whose}: `fail_when` holds: {}", holds(breach)))
+    Error::new(ErrorKind::Task, format!("{whose}: {}", holds(breach).replacen('T', "t", 1)))
 }
 
-/// `4 workers`, `4 workers, 1 restart`
+/// `4 workers, 1 restart.`
 fn supervised(supervised: Supervised) -> String {
     let Supervised { workers, restarts } = supervised;
-    let workers = humanize::count(workers as u64);
+    let workers = counted(workers as u64, "worker");
     match restarts {
-        0 => format!("{workers} workers"),
-        1 => format!("{workers} workers, 1 restart"),
-        restarts => format!("{workers} workers, {} restarts", humanize::count(restarts)),
+        0 => format!("{workers}."),
+        restarts => format!("{workers}, {}.", counted(restarts, "restart")),
     }
 }
 
-/// How long each step took; a step that never ran is left out.
+/// A table of the steps' times, without the steps that never ran.
 fn times(tally: &Tally, text: &mut String) {
     let rows: Vec<_> = Step::ALL.into_iter().filter(|step| tally.times(*step).count() > 0).collect();
     if rows.is_empty() {
@@ -140,41 +186,46 @@ fn times(tally: &Tally, text: &mut String) {
     }
 }
 
-fn refusals(tally: &Tally, text: &mut String) {
-    if tally.refusals.is_empty() {
+fn rejections(tally: &Tally, text: &mut String) {
+    if tally.rejections.is_empty() {
         return;
     }
-    text.push_str("  refused:\n");
-    let shown = tally.refusals.iter().take(NAMED);
-    for refusal in shown.clone() {
+    text.push_str("  Rejected transactions:\n");
+    let shown = tally.rejections.iter().take(NAMED);
+    for rejection in shown.clone() {
         // Writing to a String cannot fail.
-        let (id, message) = (one_line(&refusal.id), one_line(&refusal.message));
-        let _ = writeln!(text, "    {id} ({}): {message}", refusal.category);
+        let (id, message) = (one_line(&rejection.id), one_line(&rejection.message));
+        let _ = writeln!(text, "    {id} ({}): {message}", rejection.category);
     }
-    let rest = tally.refused.saturating_sub(shown.len() as u64);
+    let rest = tally.rejected.saturating_sub(shown.len() as u64);
     if rest > 0 {
         let _ = writeln!(text, "    and {} more", humanize::count(rest));
     }
 }
 
-/// What most were refused for, so that nobody has to look for it when it is all of them.
-fn most_often(task: &str, tally: &Tally, kept: Kept, text: &mut String) {
+/// The reason that most of the rejected transactions share, or an example where all reasons differ.
+fn most_frequent_reason(task: &str, tally: &Tally, kept: Kept, text: &mut String) {
     let Some((message, count)) = tally.reasons().into_iter().next() else { return };
-    // The list says it already.
-    if kept == Kept::Nowhere && (count == 1 || tally.refused <= NAMED as u64) {
+    // The list of the rejected transactions has the reason already.
+    if kept == Kept::Nowhere && (count == 1 || tally.rejected <= NAMED as u64) {
         return;
     }
-    // Where no two are alike, none of them is the most frequent.
-    let which = if count > 1 { "most often" } else { "such as" };
     let at_least = if tally.reasons_are_exact() { "" } else { "at least " };
-    let count = if count > 1 { format!(" ({at_least}{})", humanize::count(count)) } else { String::new() };
-    let where_all_are =
-        if kept == Kept::InSight { format!("; `dead-letters list {task}` shows all") } else { String::new() };
+    let (which, times) = match count {
+        1 if tally.rejected <= 1 => ("Reason", String::new()),
+        1 => ("One of the reasons", String::new()),
+        _ => ("Most frequent reason", format!(" ({at_least}{} times)", humanize::count(count))),
+    };
+    let all = match kept {
+        Kept::InSight => format!(" `dead-letters list {task}` shows all dead letters."),
+        Kept::Nowhere | Kept::OutOfSight => String::new(),
+    };
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "  {which}: {}{count}{where_all_are}", one_line(message));
+    let _ = writeln!(text, "  {which}: {}{times}.{all}", one_line(message));
 }
 
-/// All runs as one object: the counts of all together, what kept them from beginning, and each run with its times.
+/// All runs as one object: the sums of their figures, the errors that kept them from starting, and each run with its
+/// times.
 pub(crate) fn json(outcome: &Outcome) -> Value {
     let Outcome { finished, refused, breaches, .. } = outcome;
     let mut total: Map<String, Value> =
@@ -218,10 +269,10 @@ fn run(finished: &Finished) -> Value {
     let steps =
         Step::ALL.into_iter().filter(shown).map(|step| (step.as_str().to_owned(), step_times(tally, step)));
     object.insert("steps".to_owned(), Value::Object(steps.collect()));
-    let refusals = tally.refusals.iter().map(|refusal| {
-        json!({"id": refusal.id, "category": refusal.category.as_str(), "message": refusal.message})
+    let rejections = tally.rejections.iter().map(|rejection| {
+        json!({"id": rejection.id, "category": rejection.category.as_str(), "message": rejection.message})
     });
-    object.insert("refusals".to_owned(), refusals.collect());
+    object.insert("rejections".to_owned(), rejections.collect());
     let reasons = tally.reasons().into_iter().take(REASONS);
     let reasons = reasons.map(|(message, count)| json!({"message": message, "count": count}));
     object.insert("reasons".to_owned(), reasons.collect());
@@ -229,7 +280,7 @@ fn run(finished: &Finished) -> Value {
     Value::Object(object)
 }
 
-/// A condition that holds, and what for.
+/// A condition that holds, with its figures.
 fn breach_value(breach: &Breach) -> Value {
     json!({"condition": breach.condition, "count": breach.count, "processed": breach.processed})
 }
@@ -240,13 +291,14 @@ fn numbers(tally: &Tally) -> impl Iterator<Item = (&'static str, u64)> {
         ("processed", tally.processed),
         ("succeeded", tally.succeeded),
         ("failed", tally.failed.total()),
-        ("refused", tally.refused),
+        ("rejected", tally.rejected),
         ("dead_lettered", tally.dead_lettered),
         ("undelivered", tally.undelivered),
         ("handler_failures", tally.handler_failures),
         ("retries", tally.retries),
         ("call_retries", tally.call_retries),
         ("requeued", tally.requeued),
+        ("given_back", tally.given_back),
         ("unknown", tally.unknown),
         ("produced", tally.produced),
         ("abandoned_threads", tally.abandoned_threads),
@@ -283,7 +335,7 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorKind;
-    use crate::telemetry::Refusal;
+    use crate::telemetry::Rejection;
     use crate::transaction::Category;
 
     fn finished(ended: Ended) -> Finished {
@@ -296,7 +348,7 @@ mod tests {
         for number in 0..856 {
             tally.failed.add(Category::Business);
             let message = "quantity is 0\nor less".to_owned();
-            tally.refuse(|| Refusal {
+            tally.reject(|| Rejection {
                 id: format!("orders.csv:{number}"),
                 category: Category::Business,
                 message,
@@ -311,35 +363,67 @@ mod tests {
         assert_eq!(
             text(&finished(Ended::SourceEmpty), Kept::Nowhere),
             "\
-price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
-  9,138 succeeded
-  856 failed: 856 business, 0 system, 0 timeout
-  856 refused, 0 dead-lettered
-  3 retries, 0 requeued, 0 unknown
+price-orders: 9,994 transactions processed in 2.00s (4,997/s). The source is empty.
+  9,138 succeeded, 856 failed (856 business errors).
+  856 were rejected. No dead-letter connector is configured.
+  3 retries.
   step           count      p50      p95      p99      max
   process            1   1.00ms   1.00ms   1.00ms   1.00ms
-  refused:
+  Rejected transactions:
     orders.csv:0 (business): quantity is 0 or less
     orders.csv:1 (business): quantity is 0 or less
     orders.csv:2 (business): quantity is 0 or less
     orders.csv:3 (business): quantity is 0 or less
     orders.csv:4 (business): quantity is 0 or less
     and 851 more
-  most often: quantity is 0 or less (856)
+  Most frequent reason: quantity is 0 or less (856 times).
 "
         );
     }
 
     #[test]
-    fn kept_refusals_are_not_listed_but_what_most_of_them_are_for_is() {
+    fn kept_rejections_are_not_listed_but_what_most_of_them_are_for_is() {
         let last = |kept: Kept| {
             let text = text(&finished(Ended::LimitReached), kept);
-            assert!(!text.contains("refused:"), "{text}");
+            assert!(!text.contains("Rejected transactions:"), "{text}");
             text.lines().last().unwrap().to_owned()
         };
-        let reason = "  most often: quantity is 0 or less (856)";
-        assert_eq!(last(Kept::InSight), format!("{reason}; `dead-letters list price-orders` shows all"));
+        let reason = "  Most frequent reason: quantity is 0 or less (856 times).";
+        assert_eq!(
+            last(Kept::InSight),
+            format!("{reason} `dead-letters list price-orders` shows all dead letters.")
+        );
         assert_eq!(last(Kept::OutOfSight), reason);
+    }
+
+    #[test]
+    fn each_figure_that_is_not_zero_has_a_sentence() {
+        let mut run = finished(Ended::Stopped { given_back: 4 });
+        let tally = &mut run.report.tally;
+        *tally = Tally::default();
+        (tally.processed, tally.handler_failures, tally.undelivered, tally.requeued) = (1, 1, 1, 2);
+        (tally.given_back, tally.unknown, tally.call_retries, tally.abandoned_threads) = (4, 1, 1, 2);
+        (tally.produced, tally.dead_lettered) = (1204, 1);
+        run.supervised = Some(Supervised { workers: 4, restarts: 1 });
+        tally.failed.add(Category::Timeout);
+        tally.failed.add(Category::System);
+        assert_eq!(
+            text(&run, Kept::InSight),
+            "\
+price-orders: 1 transaction processed in 2.00s (0.5/s). The run was stopped.
+  0 succeeded, 2 failed (1 system error, 1 timeout).
+  1 was dead-lettered.
+  The exception handler failed for 1 transaction.
+  1 dead letter could not be delivered: its transaction was given back to the source.
+  2 were requeued.
+  3 were given back to the source.
+  1 settlement is unknown: the source may deliver the transaction again.
+  1 retry of a call.
+  1,204 outbound transactions were produced.
+  2 threads are abandoned: their handlers have not returned.
+  4 workers, 1 restart.
+"
+        );
     }
 
     #[test]
@@ -348,11 +432,17 @@ price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
         let tally = &mut all_differ.report.tally;
         *tally = Tally::default();
         for id in ["a", "b"] {
-            let refusal =
-                Refusal { id: id.to_owned(), category: Category::Business, message: format!("{id} is odd") };
-            tally.refuse(|| refusal);
+            let rejection = Rejection {
+                id: id.to_owned(),
+                category: Category::Business,
+                message: format!("{id} is odd"),
+            };
+            tally.reject(|| rejection);
         }
-        assert_eq!(text(&all_differ, Kept::OutOfSight).lines().last(), Some("  such as: a is odd"));
+        assert_eq!(
+            text(&all_differ, Kept::OutOfSight).lines().last(),
+            Some("  One of the reasons: a is odd.")
+        );
     }
 
     #[test]
@@ -377,20 +467,22 @@ price-orders: 9,994 processed in 2.00s (4,997/s); the source is empty
             let outcome = Outcome { finished, ..Outcome::default() };
             outcome.judged(Some(&conditions.parse().unwrap()))
         };
-        let outcome = judge("refused > 5%, handler-failures > 0, refused > 1000");
+        let outcome = judge("rejected > 5%, handler-failures > 0, rejected > 1000");
         let text = text(&outcome.finished[0], Kept::InSight);
-        let line = "  failed by `fail_when`: refused > 5%: 856 of 9,994 (8.56%)\n";
+        let line = "  The `fail_when` condition `rejected > 5%` holds: 856 of 9,994 (8.56%).\n";
         assert!(text.contains(line) && text.matches("fail_when").count() == 1, "{text}");
         let object = json(&outcome);
-        let share = json!({"condition": "refused > 5%", "count": 856, "processed": 9994});
+        let share = json!({"condition": "rejected > 5%", "count": 856, "processed": 9994});
         assert_eq!(object["tasks"][0]["fail_when"], json!([share]));
-        let told = "task `price-orders`: `fail_when` holds: refused > 5%: 856 of 9,994 (8.56%)";
-        assert_eq!(object["tasks"][0]["errors"], json!([told]));
-        let share = json!({"condition": "refused > 5%", "count": 1712, "processed": 19988});
-        let count = json!({"condition": "refused > 1000", "count": 1712, "processed": 19988});
+        let error =
+            "task `price-orders`: the `fail_when` condition `rejected > 5%` holds: 856 of 9,994 (8.56%)";
+        assert_eq!(object["tasks"][0]["errors"], json!([error]));
+        let share = json!({"condition": "rejected > 5%", "count": 1712, "processed": 19988});
+        let count = json!({"condition": "rejected > 1000", "count": 1712, "processed": 19988});
         assert_eq!((&object["fail_when"], &object["exit_code"]), (&json!([share, count]), &1.into()));
-        assert_eq!(object["errors"][1], "all tasks together: `fail_when` holds: refused > 1000: 1,712");
-        let well = json(&judge("refused > 90%"));
+        let together = "all tasks together: the `fail_when` condition `rejected > 1000` holds: 1,712";
+        assert_eq!(object["errors"][1], together);
+        let well = json(&judge("rejected > 90%"));
         assert_eq!((&well["fail_when"], &well["exit_code"]), (&json!([]), &0.into()));
     }
 }

@@ -1,4 +1,4 @@
-//! Starts what can be seen of a program: its log lines, spans and metrics.
+//! Starts the telemetry of a program: log lines, spans and metrics.
 
 #[cfg(feature = "opentelemetry")]
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::telemetry::logs::{self, LogLayer, LogOptions};
 use crate::telemetry::{payloads, propagation};
 
 #[cfg(feature = "opentelemetry")]
-/// How long the end of the program waits for what is still to be sent.
+/// The time that the end of the program waits for exports.
 const LAST_SEND: Duration = Duration::from_secs(2);
 
-/// What can be seen, until the program ends.
+/// The telemetry of the program.
 #[derive(Debug, Default)]
 pub(super) struct Telemetry {
     #[cfg(feature = "opentelemetry")]
@@ -32,10 +32,10 @@ pub(super) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Starts it.
+    /// Starts the telemetry.
     ///
     /// # Errors
-    /// Directives that cannot be read, a log file that cannot be opened, an address of a collector that is none.
+    /// The directives are invalid, a log file cannot be opened, or the address of the collector is invalid.
     pub(super) fn start(start: &Start<'_>) -> Result<Self, Error> {
         let directives = start.directives()?;
         let (plan, ignored) = start.framework.exports(start.package.name);
@@ -48,14 +48,14 @@ impl Telemetry {
             payloads::show();
         }
         propagation::travels(plan.propagates);
-        // A worker reads what its supervisor has read, and warned of.
+        // The supervisor of a worker has read the same settings and printed the warnings.
         for warning in ignored.iter().filter(|_| start.global.as_worker.is_none()) {
             start.output.warn(warning);
         }
         Ok(telemetry)
     }
 
-    /// Sends and writes what is left.
+    /// Sends and writes the remaining data.
     pub(super) fn finish(self) {
         #[cfg(feature = "opentelemetry")]
         self.exports.finish(LAST_SEND);
@@ -75,7 +75,7 @@ impl Telemetry {
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same call as with exports")]
     fn export(&mut self, start: &Start<'_>, plan: &ExportPlan) -> Result<(), Error> {
         if plan.exports() {
-            let what = "a collector is named, but this program was built without telemetry";
+            let what = "the settings name a collector, but this program was built without its export";
             start.output.warn(&format!("{what}: add the feature `opentelemetry` to `ergon` in Cargo.toml"));
         }
         Ok(())
@@ -100,27 +100,24 @@ impl Telemetry {
     }
 }
 
-/// What telemetry starts from.
+/// The parameters of the telemetry.
 pub(super) struct Start<'a> {
     pub(super) package: &'a Package,
     pub(super) global: &'a Global,
     pub(super) output: &'a Output,
     pub(super) framework: &'a Framework,
-    /// The tasks that are worked on.
-    #[cfg_attr(
-        not(feature = "opentelemetry"),
-        expect(dead_code, reason = "the exporters say whose they are")
-    )]
+    /// The tasks that the command runs.
+    #[cfg_attr(not(feature = "opentelemetry"), expect(dead_code, reason = "only exports name the tasks"))]
     pub(super) tasks: &'a [String],
 }
 
 impl Start<'_> {
-    /// Which of several workers this process is.
+    /// The index of this process among several workers.
     fn worker(&self) -> Option<usize> {
         self.global.as_worker.as_ref().and_then(WorkerIdentity::worker)
     }
 
-    /// From which level on lines are written: the command line says it, else the environment, else the settings.
+    /// The level of the log lines: from the command line, else the environment, else the settings.
     fn directives(&self) -> Result<Directives, Error> {
         let package = self.package.name;
         match self.framework.log_level(self.global.log_level.as_deref()) {
@@ -132,7 +129,7 @@ impl Start<'_> {
         }
     }
 
-    /// The places that lines are written to, but for the collector.
+    /// The targets of the log lines, without the collector.
     fn handlers(
         &self,
         directives: &Directives,
@@ -172,11 +169,11 @@ impl Start<'_> {
         (stream, format): (Stream, LogFormat),
     ) -> LogLayer {
         let output = self.output.clone();
-        // What a program reads there is one JSON document, and nothing else.
+        // With `--format json`, standard output has one JSON document and nothing else.
         let stream = if self.global.format == Format::Text { stream } else { Stream::Stderr };
         logs::lines(directives.filter(), self.options(plan, format), move |line| match stream {
             Stream::Stderr => output.write(line),
-            // A pipe that is closed wants no more lines.
+            // A closed pipe accepts no more lines.
             Stream::Stdout => drop(output.data(line)),
         })
     }

@@ -1,4 +1,4 @@
-//! Whole commands, from the command line to the streams and the exit code, over tasks without an engine.
+//! Tests whole commands, from the command line to the streams and the exit code, on tasks without an engine.
 
 use std::ffi::OsString;
 
@@ -19,18 +19,18 @@ impl Task for BillOrders {
     const NAME: &'static str = "bill-orders";
 }
 
-/// Settings without a table of the user's own.
+/// Settings without tables of the user.
 #[derive(serde::Deserialize)]
 struct Nothing {}
 
-/// What a command came to.
+/// The result of a command.
 pub(super) struct Ran {
     pub(super) code: u8,
     pub(super) data: String,
     pub(super) talk: String,
 }
 
-/// Runs a command line over two tasks that fetch from the queue `name`.
+/// Runs a command line on two tasks that fetch from the queue `name`.
 pub(super) fn shop(name: &str, toml: &str, line: &[&str]) -> Ran {
     let tasks = vec![
         price_orders(name, ConsumerPolicy::DEFAULT),
@@ -105,8 +105,13 @@ fn run_ends_with_a_summary() {
     fill("run", [2, 4, 5]);
     let ran = shop("run", "", &["run", "price-orders"]);
     assert_eq!(ran.code, 0, "{}", ran.talk);
-    for part in ["3 processed", "2 succeeded", "1 refused", "the source is empty", "n5 (business): 5 is odd"]
-    {
+    for part in [
+        "3 transactions processed",
+        "2 succeeded",
+        "1 was rejected",
+        "The source is empty",
+        "n5 (business): 5 is odd",
+    ] {
         assert!(ran.talk.contains(part), "{part}: {}", ran.talk);
     }
     assert_eq!(ran.data, "");
@@ -135,7 +140,7 @@ fn a_handler_failure_is_exit_code_1() {
     fill("failure", [13]);
     let ran = shop("failure", "", &["run", "price-orders"]);
     assert_eq!(ran.code, 1);
-    assert!(ran.talk.contains("1 failed in their exception handler"), "{}", ran.talk);
+    assert!(ran.talk.contains("The exception handler failed for 1 transaction."), "{}", ran.talk);
 }
 
 #[test]
@@ -187,7 +192,7 @@ fn two_tasks_of_one_name_are_refused() {
     let twice = vec![price_orders("a", ConsumerPolicy::DEFAULT), price_orders("b", ConsumerPolicy::DEFAULT)];
     let ran = ran(&twice, "", &["list"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.talk.starts_with("error: two tasks are called `price-orders`\n = hint: "), "{}", ran.talk);
+    assert!(ran.talk.starts_with("error: two tasks have the name `price-orders`\n = hint: "), "{}", ran.talk);
 }
 
 #[test]
@@ -258,7 +263,7 @@ error: order.json:2:10: the payload is not valid JSON: expected ident
   |
 2 |   \"id\": nope
   |          ^
-  = hint: text goes in double quotes: '\"text\"'
+  = hint: a JSON string needs double quotes: '\"text\"'
 "
         )
     );
@@ -285,7 +290,7 @@ fn a_missing_payload_is_told() {
         (ran.code, ran.talk.as_str()),
         (
             2,
-            "error: there is no payload\n = hint: give it with `--payload-json`, `--payload-file`, or `-` for standard \
+            "error: there is no payload\n = hint: pass it with `--payload-json`, `--payload-file`, or `-` for standard \
              input\n"
         )
     );

@@ -1,4 +1,4 @@
-//! Capabilities that some connectors have in addition to their roles, each a small trait of its own.
+//! Optional capabilities of connectors, each a small trait.
 
 use std::fmt;
 use std::future::Future;
@@ -9,23 +9,23 @@ use super::dead_letters::{DeadLetters, DynDeadLetters, DynRedrive, Redrive};
 use super::{ConnectorError, Delivery};
 use crate::transaction::Payload;
 
-/// Knows how many transactions are pending; makes progress show "done / total".
+/// A source that knows its number of waiting transactions, so that progress shows "done / total".
 pub trait Count: Send + Sync {
-    /// Counts what a fetch could still hand out; what is handed out and not settled does not count. Where several
-    /// workers fetch from one place, each counts its [share](super::Shard::share).
+    /// Counts the transactions that fetches can still deliver. Unacknowledged deliveries do not count. If several
+    /// workers fetch from the same endpoint, each counts its [share](super::Shard::share).
     ///
     /// # Errors
-    /// Why the other side did not say.
+    /// The reason why the external system did not answer.
     fn count(&self) -> impl Future<Output = Result<u64, ConnectorError>> + Send;
 }
 
-/// Finds one transaction by its id.
+/// A source that finds a transaction by its id, for the command `process-transaction-by-id`.
 pub trait FetchById: Send + Sync {
-    /// Fetches the transaction with this id, if there is one. It is handed out like any other delivery: no fetch hands
-    /// it out as well, and it comes again if it is given back.
+    /// Fetches the transaction with this id, if there is one. The delivery is like any other: no fetch returns it as
+    /// well, and it is delivered again if it is given back.
     ///
     /// # Errors
-    /// Why the other side did not say.
+    /// The reason why the external system did not answer.
     fn fetch_by_id(&self, id: &str) -> impl Future<Output = Result<Option<Delivery>, ConnectorError>> + Send;
 }
 
@@ -54,7 +54,7 @@ pub struct Capabilities<'a> {
 }
 
 impl<'a> Capabilities<'a> {
-    /// No capability.
+    /// Makes a list without capabilities.
     pub const fn none() -> Self {
         Self { count: None, fetch_by_id: None, dead_letters: None, redrive: None, rows: None }
     }
@@ -87,7 +87,7 @@ impl<'a> Capabilities<'a> {
         self
     }
 
-    /// Says how a payload that went through JSON becomes a row again as this source hands it out.
+    /// Sets the function that restores a row of this source from a payload that went through JSON.
     #[cfg(any(feature = "csv", feature = "excel"))]
     #[must_use]
     pub(crate) fn rows(mut self, again: fn(Payload) -> Payload) -> Self {
@@ -95,7 +95,7 @@ impl<'a> Capabilities<'a> {
         self
     }
 
-    /// Counts what is pending; `None` if the connector cannot.
+    /// Counts the waiting transactions. `None` if the connector cannot.
     pub(crate) async fn pending(self) -> Option<Result<u64, ConnectorError>> {
         match self.count {
             Some(connector) => Some(connector.count().await),
@@ -103,7 +103,7 @@ impl<'a> Capabilities<'a> {
         }
     }
 
-    /// Fetches one by its id; `None` if the connector cannot.
+    /// Fetches a transaction by its id. `None` if the connector cannot.
     pub(crate) async fn find(self, id: &str) -> Option<Result<Option<Delivery>, ConnectorError>> {
         match self.fetch_by_id {
             Some(connector) => Some(connector.fetch_by_id(id).await),

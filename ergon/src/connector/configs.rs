@@ -1,8 +1,8 @@
-//! The configs of the built-in connectors, for the prelude: one line registers one connector.
+//! The configs of the built-in connectors, for the prelude. One line registers one connector.
 //!
-//! The config of a connector whose feature is off is a stand-in, so that a program that names it learns which feature it
-//! needs: the parameter that no program gives is one error where the type is named, and none where it is used. The
-//! parameter and the deprecation name the feature.
+//! If a connector's feature is off, its config is a stand-in, so that the compiler names the missing feature to a
+//! program that uses the config. The stand-in has a type parameter that no program gives: that is one error where the
+//! type is named, and none where it is used. The parameter and the deprecation name the feature.
 #![allow(deprecated, reason = "stand-ins are deprecated to say why they are there")]
 
 macro_rules! connectors {

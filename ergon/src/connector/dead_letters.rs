@@ -1,4 +1,4 @@
-//! Dead letters: looked at where they lie, and sent back to where they came from.
+//! Dead letters: inspects them in place, and sends them back to their source.
 
 use std::future::Future;
 
@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::ConnectorError;
 use crate::transaction::Transaction;
 
-/// Lets dead letters be looked at, and taken out once they were sent back; for the command `dead-letters`.
+/// A connector whose dead letters can be inspected and removed. The command `dead-letters` needs it.
 ///
 /// ```
 /// use std::sync::Mutex;
@@ -46,43 +46,53 @@ use crate::transaction::Transaction;
 /// }
 /// ```
 pub trait DeadLetters: Send + Sync {
-    /// Shows the visitor each letter that is there at the beginning, the oldest first. What it has taken is taken out,
-    /// for good, before the next is shown; everything else stays.
+    /// Shows the visitor each dead letter that is present at the start, the oldest first. A letter for which the
+    /// visitor answers [`Visit::Remove`] is removed durably before the next one is shown. All others stay.
     ///
     /// # Errors
-    /// Why the letters cannot be seen, or one that was taken could not be taken out: it will be seen again.
+    /// The reason why the letters cannot be read, or why a letter could not be removed. That letter is shown again at
+    /// the next visit.
     fn visit(
         &self,
         visitor: &mut dyn DeadLetterVisitor,
     ) -> impl Future<Output = Result<(), ConnectorError>> + Send;
 }
 
-/// Takes a transaction back that was fetched from here and rejected.
+/// A source that accepts its rejected transactions again. The command `dead-letters replay` needs it.
 pub trait Redrive: Send + Sync {
-    /// Puts the transaction where a fetch finds it; returns only when the other side has it for good.
+    /// Puts the transaction where a later fetch finds it. Returns only after the external system has stored it durably,
+    /// because the dead letter is removed afterwards.
     ///
     /// # Errors
-    /// Why it was not put there.
+    /// The reason why the transaction was not accepted.
     fn redrive(&self, transaction: Transaction) -> impl Future<Output = Result<(), ConnectorError>> + Send;
 }
 
-/// Looks at dead letters, one by one.
+/// The receiver of dead letters, one by one.
 pub trait DeadLetterVisitor: Send {
-    /// Whether it may take letters out; if not, nothing needs to be made ready for that.
+    /// Whether the visitor may remove letters. If not, the connector can skip the preparation for it.
     fn takes(&self) -> bool;
 
-    /// Looks at a letter, and says what becomes of it.
+    /// Inspects a dead letter, and decides about it.
     fn visit(&mut self, letter: Transaction) -> BoxFuture<'_, Visit>;
 }
 
-/// What becomes of a letter that was looked at.
+/// The decision about an inspected dead letter.
+///
+/// ```
+/// use ergon::connector::Visit;
+///
+/// let is_done = true;
+/// let decision = if is_done { Visit::Remove } else { Visit::Keep };
+/// assert_eq!(decision, Visit::Remove);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Visit {
-    /// It stays.
+    /// The letter stays.
     Keep,
-    /// It was sent back: it is taken out.
+    /// The letter was processed or sent back, and is removed.
     Remove,
-    /// It stays, and no other is looked at.
+    /// The letter stays, and the visit ends.
     Stop,
 }
 

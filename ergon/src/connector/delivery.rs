@@ -1,11 +1,21 @@
-//! A fetched transaction on its way: delivery, disposition, settlement.
+//! Deliveries, their dispositions and their settlements.
 
 use std::time::Duration;
 
 use super::Receipt;
 use crate::transaction::Transaction;
 
-/// A fetched transaction together with the receipt that settles it.
+/// A fetched transaction, with the receipt that settles it.
+///
+/// ```
+/// use ergon::connector::{Delivery, Receipt};
+/// use ergon::prelude::*;
+///
+/// let delivery = Delivery::new(Transaction::new("a", &1)?, Receipt::new(7));
+/// let settlement = delivery.settle(Disposition::Ack);
+/// assert_eq!((settlement.receipt().tag(), settlement.disposition()), (7, Disposition::Ack));
+/// # Ok::<(), TransactionError>(())
+/// ```
 #[derive(Debug)]
 pub struct Delivery {
     transaction: Transaction,
@@ -13,7 +23,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Hands out a transaction under a receipt.
+    /// Makes a delivery of a transaction and its receipt.
     pub fn new(transaction: Transaction, receipt: Receipt) -> Self {
         Self { transaction, receipt }
     }
@@ -27,12 +37,12 @@ impl Delivery {
         &self.receipt
     }
 
-    /// Settles this delivery: says what becomes of it. To be passed to [`Input::settle`](super::Input::settle).
+    /// Makes the settlement of this delivery, for [`Input::settle`](super::Input::settle).
     pub fn settle(self, disposition: Disposition) -> Settlement {
         Settlement::new(self.receipt, disposition)
     }
 
-    /// Takes transaction and receipt apart.
+    /// Splits the delivery into its transaction and its receipt.
     pub fn into_parts(self) -> (Transaction, Receipt) {
         (self.transaction, self.receipt)
     }
@@ -46,22 +56,29 @@ impl Delivery {
     }
 }
 
-/// What becomes of a delivery.
+/// The decision about a delivery.
+///
+/// ```
+/// use ergon::prelude::*;
+/// use std::time::Duration;
+///
+/// assert_eq!(Disposition::RetryAfter(Duration::from_secs(60)).as_str(), "retry_after");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Disposition {
-    /// It is done.
+    /// Done: the source removes it.
     Ack,
-    /// It is refused: to the dead-letter connector if one is named, else the source's own reject.
+    /// Rejected: dispatched to the task's dead-letter connector, or rejected at the source if the task has none.
     #[default]
     Reject,
-    /// It is given back and handed out again, to any worker.
+    /// Requeued: returned to the source, which delivers it again to any worker.
     Requeue,
-    /// It is tried again after this time.
+    /// Retried after this time.
     RetryAfter(Duration),
 }
 
 impl Disposition {
-    /// The disposition in lower case, as it stands in logs and metrics.
+    /// The disposition in lower case, as logs and metrics show it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ack => "ack",
@@ -72,7 +89,7 @@ impl Disposition {
     }
 }
 
-/// What a source is told about one delivery: the receipt, used up, and the disposition.
+/// The decision about one delivery for its source: the used receipt, and the disposition.
 #[derive(Debug)]
 pub struct Settlement {
     receipt: Receipt,
@@ -82,7 +99,7 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    /// Uses up a receipt.
+    /// Makes a settlement of a receipt, which is used up.
     pub fn new(mut receipt: Receipt, disposition: Disposition) -> Self {
         receipt.use_up();
         Self { receipt, disposition, rejected: None }
@@ -107,18 +124,18 @@ impl Settlement {
         &self.receipt
     }
 
-    /// What becomes of the delivery.
+    /// The decision about the delivery.
     pub fn disposition(&self) -> Disposition {
         self.disposition
     }
 
-    /// The receipt, to take its token out.
+    /// Returns the receipt, for a source that needs its token.
     pub fn into_receipt(self) -> Receipt {
         self.receipt
     }
 }
 
-/// What the engine asks a source for.
+/// A request for deliveries.
 ///
 /// ```
 /// let request = ergon::connector::FetchRequest::new(10).waiting();
@@ -132,26 +149,26 @@ pub struct FetchRequest {
 }
 
 impl FetchRequest {
-    /// Asks for at most `max` deliveries, at once.
+    /// Makes a request for at most `max` deliveries, without waiting.
     pub fn new(max: usize) -> Self {
         Self { max, batch_size: max, waits: false }
     }
 
-    /// Lets the source wait until at least one delivery is there, if it is one that is told of new data.
+    /// Allows a source that receives data by push to wait for the first delivery.
     #[must_use]
     pub fn waiting(mut self) -> Self {
         self.waits = true;
         self
     }
 
-    /// Sets how many rows a source that bundles rows puts into one transaction. Default: as [`max`](Self::max).
+    /// Sets the number of rows that a source which bundles rows puts into one transaction. Default: [`max`](Self::max).
     #[must_use]
     pub fn with_batch_size(mut self, batch_size: usize) -> Self {
         self.batch_size = batch_size;
         self
     }
 
-    /// At most this many deliveries may be returned.
+    /// The limit of returned deliveries.
     pub fn max(&self) -> usize {
         self.max
     }
@@ -161,7 +178,7 @@ impl FetchRequest {
         self.batch_size
     }
 
-    /// Says whether the source may wait for data to come.
+    /// Whether the source may wait for data.
     pub fn waits(&self) -> bool {
         self.waits
     }

@@ -1,4 +1,4 @@
-//! The dispatch of one transaction.
+//! The future of one dispatch.
 
 use std::fmt;
 use std::mem::replace;
@@ -11,14 +11,16 @@ use crate::telemetry::traces::Sending;
 use crate::transaction::{Result, Transaction, TransactionError};
 use futures_util::future::BoxFuture;
 
-/// The one thing that [`Output::dispatch`] takes: a transaction.
+/// The argument of [`Output::dispatch`]: one transaction.
+///
+/// The trait exists for its error message, which shows how a value becomes a transaction.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a transaction, so it cannot be dispatched",
     label = "`dispatch` takes one `Transaction`",
-    note = "a value becomes one by `transaction.derive(&value)?`, a transaction is passed on by `transaction.forward()`, many go in one call by `dispatch_transactions(vec![…])`"
+    note = "write `transaction.derive(&value)?` for a value, `transaction.forward()` for the transaction itself, `dispatch_transactions(vec![…])` for several transactions"
 )]
 pub trait IntoTransaction {
-    /// The transaction.
+    /// Returns the transaction.
     fn into_transaction(self) -> Transaction;
 }
 
@@ -28,7 +30,32 @@ impl IntoTransaction for Transaction {
     }
 }
 
-/// The future of [`Output::dispatch`]: it ends when the other side has the transaction for good.
+/// The future of [`Output::dispatch`]. It ends when the external system has stored the transaction durably, or when the
+/// transaction is in the [buffer](super::SinkBuffer) of the sink.
+///
+/// Nothing happens before the first poll. Concurrent dispatches through one handle share a call to the sink.
+///
+/// # Errors
+/// The sink's error, as a system error.
+///
+/// # Cancel safety
+/// A dropped future may or may not have dispatched the transaction.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use ergon::connector::memory::{Memory, MemoryQueue};
+/// use ergon::connector::{Context, Output};
+/// use ergon::prelude::*;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let queue = MemoryQueue::named("docs-of-dispatch");
+/// let output = Output::new(Arc::new(Memory::new(queue.clone())), &Context::new("ship-orders", "output"));
+/// let (first, second) = (Transaction::new("a", &1)?, Transaction::new("b", &2)?);
+/// futures_util::try_join!(output.dispatch(first), output.dispatch(second))?;
+/// assert_eq!(queue.inspect().waiting, 2);
+/// # Ok::<(), TransactionError>(()) }).unwrap();
+/// ```
 #[must_use = "a dispatch does nothing unless it is awaited"]
 pub struct Dispatch<'a> {
     output: &'a Output,
@@ -36,8 +63,13 @@ pub struct Dispatch<'a> {
 }
 
 enum State<'a> {
-    New(Transaction),
-    /// In a call of its own.
+    New {
+        transaction: Transaction,
+        may_buffer: bool,
+    },
+    /// In the buffer of the sink, or refused by it.
+    Buffered(Sending, Option<ConnectorError>),
+    /// In its own call.
     Alone(Sending, BoxFuture<'a, Result<(), ConnectorError>>),
     /// In a call with others.
     Batched(Sending, Added<TransactionError>),
@@ -46,7 +78,11 @@ enum State<'a> {
 
 impl<'a> Dispatch<'a> {
     pub(super) fn new(output: &'a Output, transaction: Transaction) -> Self {
-        Self { output, state: State::New(transaction) }
+        Self { output, state: State::New { transaction, may_buffer: true } }
+    }
+
+    pub(super) fn past_buffer(output: &'a Output, transaction: Transaction) -> Self {
+        Self { output, state: State::New { transaction, may_buffer: false } }
     }
 }
 
@@ -55,28 +91,39 @@ impl Future for Dispatch<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         let mut state = replace(&mut self.state, State::Over);
-        if let State::New(transaction) = state {
-            state = begin(self.output, transaction);
+        if let State::New { transaction, may_buffer } = state {
+            state = begin(self.output, transaction, may_buffer);
         }
         let polled = match &mut state {
+            State::Buffered(_, refused) => {
+                Poll::Ready(refused.take().map_or(Ok(()), |error| Err(error.into())))
+            }
             State::Alone(_, call) => call.as_mut().poll(context).map_err(Into::into),
             State::Batched(_, outcome) => Pin::new(outcome).poll(context),
-            // Polled after its end.
-            State::New(_) | State::Over => Poll::Pending,
+            // The future was polled after its end.
+            State::New { .. } | State::Over => Poll::Pending,
         };
         match (&polled, state) {
             (Poll::Pending, state) => self.state = state,
-            (Poll::Ready(sent), State::Alone(sending, _) | State::Batched(sending, _)) => {
+            (
+                Poll::Ready(sent),
+                State::Buffered(sending, _) | State::Alone(sending, _) | State::Batched(sending, _),
+            ) => {
                 sending.end(sent.as_ref().err());
             }
-            (Poll::Ready(_), State::New(_) | State::Over) => {}
+            (Poll::Ready(_), State::New { .. } | State::Over) => {}
         }
         polled
     }
 }
 
-fn begin(output: &Output, mut transaction: Transaction) -> State<'_> {
+/// Starts the dispatch at its first poll. The trace context is added here, so that the attempt that awaits the dispatch
+/// is the parent of its span.
+fn begin(output: &Output, mut transaction: Transaction, may_buffer: bool) -> State<'_> {
     let sending = Sending::begin(output.kind(), std::slice::from_mut(&mut transaction));
+    if may_buffer && let Some(pushed) = output.push(std::slice::from_ref(&transaction)) {
+        return State::Buffered(sending, pushed.err());
+    }
     match output.batcher() {
         Some(batcher) => State::Batched(sending, batcher.add(transaction)),
         None => State::Alone(sending, output.sink().dispatch(vec![transaction])),

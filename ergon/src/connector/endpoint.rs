@@ -1,13 +1,13 @@
-//! Where on the outside a connector fetches from or dispatches to.
+//! Endpoints of external systems: queues, files, tables.
 
 use std::fmt::{self, Write as _};
 
-/// A place on the outside that transactions are fetched from or dispatched to: a queue, a file, a table.
+/// An endpoint of an external system that transactions are fetched from or dispatched to: a queue, a file, a table.
 ///
-/// What is dispatched to a place is fetched from it by every connector of the same [kind](super::Connector::KIND)
-/// whose place is equal; `describe` draws the tasks joined there. The name is the one by which people know the place,
-/// the same in each run; [`within`](Self::within) tells places of one name apart. Neither holds credentials: both are
-/// shown.
+/// Two endpoints are the same if they are equal and belong to connectors of the same [kind](super::Connector::KIND);
+/// `describe` joins tasks there. The name is the one that people know, and does not change between runs.
+/// [`within`](Self::within) distinguishes endpoints of one name in different systems. Neither contains credentials,
+/// because both are shown.
 ///
 /// ```
 /// use ergon::connector::Endpoint;
@@ -20,28 +20,28 @@ use std::fmt::{self, Write as _};
 pub struct Endpoint {
     name: String,
     system: Option<String>,
-    /// A file has one content for all: who writes to it changes what another reads.
+    /// Whether the endpoint is a file, whose content a writer changes for every reader.
     file: bool,
 }
 
 impl Endpoint {
-    /// Names a place.
+    /// Makes an endpoint of a name.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), system: None, file: false }
     }
 
-    /// Names a file.
+    /// Makes the endpoint of a file.
     pub(crate) fn file(name: impl Into<String>) -> Self {
         Self { file: true, ..Self::new(name) }
     }
 
-    /// Says whether both are one file, though links may lead there; a file that is not there yet is none other. Neither
-    /// is opened: a named pipe would wait for its other end, or lose what is written into it.
+    /// Whether both endpoints are the same file, through links too. A file that does not exist yet equals no other.
+    /// Neither file is opened, because opening a named pipe would wait for its other end or lose data.
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {
         self.file && other.file && (self == other || linked(&self.name, &other.name))
     }
 
-    /// Says which system the name belongs to: the address of a broker, a database.
+    /// Sets the system that the name belongs to: the address of a broker, a database.
     #[must_use]
     pub fn within(mut self, system: impl Into<String>) -> Self {
         self.system = Some(system.into());
@@ -53,7 +53,7 @@ impl Endpoint {
         &self.name
     }
 
-    /// The system that the name belongs to; `None` if there is only one.
+    /// The system that the name belongs to. `None` if there is only one.
     pub fn system(&self) -> Option<&str> {
         self.system.as_deref()
     }
@@ -71,7 +71,7 @@ fn linked(one: &str, other: &str) -> bool {
     same_file::is_same_file(one, other).unwrap_or(false)
 }
 
-/// The name; a character that would steer a terminal is shown by its number.
+/// Writes the name, with control characters escaped, because they would steer a terminal.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.name.chars() {

@@ -1,11 +1,19 @@
-//! What goes wrong between a connector and its external system.
+//! The error between a connector and its external system.
 
 use std::fmt;
 
 use crate::error::{Report, impl_report};
 use crate::transaction::{Category, HasCategory, TransactionError};
 
-/// The failure of a connector: what, whether trying again can help, and a hint.
+/// The failure of a connector: a message, a kind that decides about retries, and a hint.
+///
+/// | constructor | meaning | the engine |
+/// |---|---|---|
+/// | [`transient`](Self::transient) | the failure may pass | retries |
+/// | [`permanent`](Self::permanent) | a retry cannot help | ends the run if opening or fetching fails; inside a handler, a system error |
+/// | [`closed`](Self::closed) | the sink accepts nothing more | gives the delivery back and ends the run |
+/// | [`unknown`](Self::unknown) | the call may or may not have had an effect | retries; counts a settlement as unknown |
+/// | [`partial`](Self::partial) | some items of the call failed | treats each item by its own error |
 ///
 /// ```
 /// use ergon::connector::ConnectorError;
@@ -26,14 +34,21 @@ enum Kind {
     Partial(Vec<(usize, ConnectorError)>),
 }
 
-/// What is known about a transaction or settlement after a failed call.
+/// The outcome of one transaction or settlement in a failed call.
+///
+/// ```
+/// use ergon::connector::{ConnectorError, ItemOutcome};
+///
+/// let error = ConnectorError::partial(vec![(1, ConnectorError::unknown("the link died"))]);
+/// assert_eq!((error.outcome(0), error.outcome(1)), (ItemOutcome::Done, ItemOutcome::Unknown));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ItemOutcome {
-    /// The other side has it.
+    /// The external system has it.
     Done,
-    /// The other side does not have it.
+    /// The external system does not have it.
     NotDone,
-    /// The link died before the other side could say; it may have it or not.
+    /// The connection broke before the external system could answer. It may have it or not.
     Unknown,
 }
 
@@ -42,33 +57,34 @@ impl ConnectorError {
         Self(Box::new(Report::new(kind, message)))
     }
 
-    /// Makes an error that may pass: a lost link, a busy file. The engine tries again.
+    /// Makes an error that may pass: a lost connection, a busy file. The engine retries.
     pub fn transient(message: impl Into<String>) -> Self {
         Self::new(Kind::Transient, message)
     }
 
-    /// Makes an error that trying again cannot mend: bad credentials, no such file. It ends the run.
+    /// Makes an error that a retry cannot fix: bad credentials, a missing file. If opening or fetching fails with it, the
+    /// run ends.
     pub fn permanent(message: impl Into<String>) -> Self {
         Self::new(Kind::Permanent, message)
     }
 
-    /// Makes the error of a sink that takes nothing any more, whatever is tried: the reader of a pipe has left, the file
-    /// of the sink was removed. It says nothing about the transaction: no handler sees it, the delivery is given back,
-    /// and the run ends with it.
+    /// Makes the error of a sink that accepts nothing more: the reader of a pipe has left, or the sink's file was
+    /// removed. The error does not concern the transaction, so no handler sees it. The delivery is given back, and the
+    /// run ends with this error.
     ///
-    /// That holds for a handler that passes the error on with `?`. One that makes another error of it has it treated
-    /// as any other.
+    /// This applies if the handler passes the error on with `?`. If it makes another error of it, the engine treats
+    /// that error like any other.
     pub fn closed(message: impl Into<String>) -> Self {
         Self::new(Kind::Closed, message)
     }
 
-    /// Makes the error of a call whose fate nobody knows: the link died before the other side could answer.
+    /// Makes the error of a call with an unknown outcome: the connection broke before the external system could answer.
     pub fn unknown(message: impl Into<String>) -> Self {
         Self::new(Kind::Unknown, message)
     }
 
-    /// Makes the error of a call with many items in which some failed: their indices in the call, and why.
-    /// All others are done. The hint is that of the first.
+    /// Makes the error of a call in which some items failed, from their indices in the call and their errors. All other
+    /// items are done. The hint is that of the first error.
     pub fn partial(failures: Vec<(usize, ConnectorError)>) -> Self {
         let message = match failures.as_slice() {
             [(_, only)] => only.0.message.clone(),
@@ -81,7 +97,7 @@ impl ConnectorError {
         Self::new(Kind::Partial(failures), message).with_hint_if(hint)
     }
 
-    /// Says whether trying again cannot mend it.
+    /// Whether a retry cannot help. Of a partial error: whether it cannot help any of the failed items.
     pub fn is_permanent(&self) -> bool {
         match &self.0.detail {
             Kind::Permanent | Kind::Closed => true,
@@ -90,7 +106,7 @@ impl ConnectorError {
         }
     }
 
-    /// Says whether the other side takes nothing any more.
+    /// Whether the external system accepts nothing more.
     pub fn is_closed(&self) -> bool {
         match &self.0.detail {
             Kind::Closed => true,
@@ -99,7 +115,7 @@ impl ConnectorError {
         }
     }
 
-    /// The error of the item with this index in the failed call; `None` if the item is done.
+    /// The error of the item with this index in the failed call. `None` if the item is done.
     pub fn item(&self, index: usize) -> Option<&Self> {
         match &self.0.detail {
             Kind::Partial(failures) => {
@@ -109,7 +125,7 @@ impl ConnectorError {
         }
     }
 
-    /// Says what is known about the item with this index in the failed call.
+    /// The outcome of the item with this index in the failed call.
     pub fn outcome(&self, index: usize) -> ItemOutcome {
         match &self.0.detail {
             Kind::Transient | Kind::Permanent | Kind::Closed => ItemOutcome::NotDone,
@@ -139,7 +155,7 @@ impl fmt::Debug for ConnectorError {
     }
 }
 
-/// A connector's failure inside a handler is a system error: retried by the step's policy.
+/// Makes a connector's failure inside a handler a system error, which the step's policy retries.
 impl HasCategory for ConnectorError {
     fn categorize(self) -> TransactionError {
         TransactionError::from_error(Category::System, self)

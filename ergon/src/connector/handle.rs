@@ -1,4 +1,4 @@
-//! What a task holds of a connector: cheap handles that hide the transport.
+//! The handles that a task holds: cheap to clone, and independent of the transport.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,17 +7,18 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
+use super::buffer::{self, Buffers, MayBuffer};
 use super::dispatch::{Dispatch, IntoTransaction};
 use super::kit::{Batcher, Call, CallError, Lease};
 use super::receipt::Returned;
 use super::{
     Capabilities, Connector, ConnectorError, Context, Delivery, Disposition, Endpoint, FetchRequest, Health,
-    ItemOutcome, Receipt, Settlement, Sink, Source,
+    ItemOutcome, Receipt, Settlement, Sink, SinkBuffer, Source,
 };
 use crate::telemetry::traces::Sending;
 use crate::transaction::{Result, Transaction, TransactionError, panic};
 
-/// A connector of any kind; the part of every connector that the runner drives.
+/// The methods of every connector that the runner drives, for connectors of any type.
 pub(crate) trait AnyConnector: Send + Sync {
     fn kind(&self) -> &'static str;
     fn open(&self) -> BoxFuture<'_, Result<(), ConnectorError>>;
@@ -107,9 +108,15 @@ impl<C: Source> AnySource for C {
     }
 }
 
-pub(super) trait AnySink: AnyConnector {
+pub(super) trait AnySink: AnyConnector + MayBuffer {
     fn dispatch(&self, transactions: Vec<Transaction>) -> BoxFuture<'_, Result<(), ConnectorError>>;
     fn writes_to(&self) -> Vec<Endpoint>;
+}
+
+impl<C: Sink> MayBuffer for C {
+    fn buffer(&self) -> Option<&dyn SinkBuffer> {
+        Sink::buffer(self)
+    }
 }
 
 impl<C: Sink> AnySink for C {
@@ -130,7 +137,7 @@ impl Call<Transaction> for Arc<dyn AnySink> {
     }
 }
 
-/// Each transaction that failed gets the error of the whole call.
+/// Gives each failed transaction of a call the error of the whole call.
 impl CallError for TransactionError {
     fn of_item(&self, index: usize) -> Option<Self> {
         let partial = self.downcast_ref::<ConnectorError>();
@@ -143,7 +150,7 @@ impl CallError for TransactionError {
     }
 }
 
-/// The slot a handle is wired to, for messages: `input (excel)`.
+/// The slot that a handle is wired to, for messages: `input (excel)`.
 #[derive(Clone)]
 struct Label {
     slot: Arc<str>,
@@ -162,7 +169,27 @@ impl fmt::Display for Label {
     }
 }
 
-/// A handle to a source; cloning it is cheap.
+/// A handle to a source. Clones are cheap.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use ergon::connector::memory::{Memory, MemoryQueue};
+/// use ergon::connector::{Context, Input};
+/// use ergon::prelude::*;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let queue = MemoryQueue::named("docs-of-input");
+/// queue.push(Transaction::new("order-1", &7)?);
+/// let input = Input::new(Arc::new(Memory::new(queue)), &Context::new("ship-orders", "input"));
+///
+/// for delivery in input.fetch_transactions(10).await? {
+///     assert_eq!(delivery.transaction().decode::<u32>()?, 7);
+///     input.settle(vec![delivery.settle(Disposition::Ack)]).await?;
+/// }
+/// assert_eq!(input.count().await?, Some(0));
+/// # Ok::<(), TransactionError>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Input {
     source: Arc<dyn AnySource>,
@@ -171,15 +198,15 @@ pub struct Input {
 }
 
 impl Input {
-    /// Wraps a source, for the slot that `context` names.
+    /// Makes the handle of a source, for the slot that `context` names.
     pub fn new<S: Source>(source: Arc<S>, context: &Context) -> Self {
         Self { source, returned: Arc::default(), label: Label::new::<S>(context) }
     }
 
-    /// Fetches deliveries; one that is dropped is given back to the source when this handle settles next.
+    /// Fetches deliveries. A delivery that is dropped returns to the source with the next settle through this handle.
     ///
     /// # Errors
-    /// The source's own error.
+    /// The source's error.
     ///
     /// # Cancel safety
     /// Cancel safe, as every [`Source::fetch`].
@@ -191,8 +218,8 @@ impl Input {
         Ok(deliveries)
     }
 
-    /// Fetches deliveries whose receipts do not come back by themselves; what is dropped must be passed to
-    /// [`give_back`](Self::give_back). Spares the engine a count on every receipt.
+    /// Fetches deliveries whose receipts do not return by themselves. Pass every unused receipt to
+    /// [`give_back`](Self::give_back). This saves the engine a reference count on every receipt.
     pub(crate) fn fetch_held<'a>(
         &'a self,
         request: &'a FetchRequest,
@@ -200,12 +227,12 @@ impl Input {
         self.source.fetch(request)
     }
 
-    /// Gives a delivery back to the source, when this handle settles next.
+    /// Requeues a delivery with the next settle through this handle.
     pub(crate) fn give_back(&self, mut receipt: Receipt) {
         receipt.returns_to(&self.returned);
     }
 
-    /// Fetches at most `max` deliveries that are there now.
+    /// Fetches at most `max` deliveries, without waiting for data.
     ///
     /// # Errors
     /// The source's own error, as a system error.
@@ -213,17 +240,17 @@ impl Input {
         Ok(self.fetch(&FetchRequest::new(max)).await?)
     }
 
-    /// Tells the source what became of deliveries, and gives back those that were dropped.
+    /// Settles deliveries, and requeues those that were dropped.
     ///
     /// # Errors
-    /// The source's own error; the indices of a partial one count `settlements`.
+    /// The source's error. The indices of a partial error refer to `settlements`.
     pub async fn settle(&self, mut settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
         let dropped = self.returned.take();
         settlements.extend(dropped.into_iter().map(requeued));
         if settlements.is_empty() { Ok(()) } else { self.source.settle(settlements).await }
     }
 
-    /// Says whether a delivery is still this program's to settle; see [`Source::holds`].
+    /// Whether this program still owns the delivery: see [`Source::holds`].
     pub fn holds(&self, delivery: &Delivery) -> bool {
         self.holds_receipt(delivery.receipt())
     }
@@ -232,13 +259,13 @@ impl Input {
         !Lease::of(receipt).is_some_and(Lease::is_lost) && self.source.holds(receipt)
     }
 
-    /// Tells the source how many deliveries wait for their dead letter to be taken; see [`Source::postponed`]. A panic
-    /// of it changes nothing.
+    /// Reports to the source how many deliveries wait for their dead letter: see [`Source::postponed`]. A panic of the
+    /// source is ignored, because the count is only a hint.
     pub(crate) fn postponed(&self, count: usize) {
         let _ = panic::guard(|| self.source.postponed(count));
     }
 
-    /// How many transactions are pending; `None` if the source does not know.
+    /// The number of waiting transactions. `None` if the source cannot count.
     ///
     /// # Errors
     /// The source's own error, as a system error.
@@ -246,7 +273,7 @@ impl Input {
         Ok(self.source.pending().await.transpose()?)
     }
 
-    /// How many transactions are pending; the same as [`count`](Self::count).
+    /// The number of waiting transactions, like [`count`](Self::count).
     ///
     /// # Errors
     /// The source's own error, as a system error.
@@ -254,7 +281,8 @@ impl Input {
         self.count().await
     }
 
-    /// Fetches the transaction with this id, if there is one; `None` if the source cannot look one up.
+    /// Fetches the transaction with this id. `Some(None)` if the source does not have it, and `None` if the source
+    /// cannot find transactions by id.
     ///
     /// # Errors
     /// The source's own error, as a system error.
@@ -272,12 +300,12 @@ impl Input {
         self.label.kind
     }
 
-    /// The places it fetches from; see [`Source::reads_from`].
+    /// The endpoints that the source fetches from: see [`Source::reads_from`].
     pub fn reads_from(&self) -> Vec<Endpoint> {
         self.source.reads_from()
     }
 
-    /// How the source is right now.
+    /// The present health of the source.
     pub fn health(&self) -> Health {
         self.source.health()
     }
@@ -299,55 +327,82 @@ impl fmt::Display for Input {
     }
 }
 
-/// A handle to a sink; cloning it is cheap.
+/// A handle to a sink. Clones are cheap.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use ergon::connector::memory::{Memory, MemoryQueue};
+/// use ergon::connector::{Context, Output};
+/// use ergon::prelude::*;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let queue = MemoryQueue::named("docs-of-output");
+/// let output = Output::new(Arc::new(Memory::new(queue.clone())), &Context::new("ship-orders", "output"));
+/// output.dispatch(Transaction::new("parcel-1", &7)?).await?;
+/// assert_eq!(queue.inspect().waiting, 1);
+/// # Ok::<(), TransactionError>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Output {
     sink: Arc<dyn AnySink>,
-    /// Batches single transactions, if several may go in one call.
+    /// Batches concurrent dispatches, if the sink may get several transactions in one call.
     batcher: Option<Batcher<Arc<dyn AnySink>, Transaction>>,
     label: Label,
 }
 
 impl Output {
-    /// Wraps a sink, for the slot that `context` names.
+    /// Makes the handle of a sink, for the slot that `context` names.
     pub fn new<S: Sink>(sink: Arc<S>, context: &Context) -> Self {
         Self { sink, batcher: None, label: Label::new::<S>(context) }
     }
 
-    /// Batches single transactions that are dispatched at the same time: at most `most` in one call to the sink.
+    /// Batches concurrent dispatches: at most `most` transactions in one call to the sink.
     pub(crate) fn batching(mut self, most: usize) -> Self {
         self.batcher = (most > 1).then(|| Batcher::new(Arc::clone(&self.sink), most));
         self
     }
 
-    /// Hands one transaction over; returns when the other side has it for good.
+    /// Dispatches one transaction. Returns after the external system has stored it durably.
+    ///
+    /// Within the steps of a task, a sink with a [buffer](SinkBuffer), such as a file, takes the transaction into its buffer.
+    /// The engine flushes the buffer before it acknowledges the delivery.
     ///
     /// # Errors
     /// The sink's own error, as a system error.
     ///
     /// # Cancel safety
-    /// When cancelled, the transaction may have been handed over or not.
+    /// A dropped future may or may not have dispatched the transaction.
     pub fn dispatch(&self, transaction: impl IntoTransaction) -> Dispatch<'_> {
         Dispatch::new(self, transaction.into_transaction())
     }
 
-    /// Hands many transactions over in one call; returns when the other side has all of them for good.
+    /// Dispatches a transaction past the buffer that the sink may have.
+    pub(crate) fn dispatch_past_buffer(&self, transaction: Transaction) -> Dispatch<'_> {
+        Dispatch::past_buffer(self, transaction)
+    }
+
+    /// Dispatches many transactions in one call. Returns after the external system has stored all of them durably.
     ///
     /// # Errors
-    /// The sink's own error, as a system error. Some of them may have been handed over:
+    /// The sink's error, as a system error. Some of the transactions may have been accepted:
     /// [`downcast_ref::<ConnectorError>`](crate::TransactionError::downcast_ref) and
-    /// [`fate`](ConnectorError::outcome) tell which.
+    /// [`outcome`](ConnectorError::outcome) show which.
     ///
     /// # Cancel safety
-    /// When cancelled, any of them may have been handed over or not.
+    /// A dropped future may have dispatched any of the transactions.
     pub async fn dispatch_transactions(&self, mut transactions: Vec<Transaction>) -> Result<()> {
         let sending = Sending::begin(self.label.kind, &mut transactions);
-        let sent = self.sink.dispatch(transactions).await.map_err(TransactionError::from);
+        let sent = match self.push(&transactions) {
+            Some(pushed) => pushed,
+            None => self.sink.dispatch(transactions).await,
+        };
+        let sent = sent.map_err(TransactionError::from);
         sending.end(sent.as_ref().err());
         sent
     }
 
-    /// Hands one transaction over from blocking code: the steps of a blocking task.
+    /// Dispatches one transaction from blocking code, such as a step of a blocking task.
     ///
     /// # Errors
     /// The sink's own error, as a system error.
@@ -358,10 +413,10 @@ impl Output {
         Handle::current().block_on(self.dispatch(transaction))
     }
 
-    /// Hands many transactions over in one call from blocking code.
+    /// Dispatches many transactions in one call from blocking code.
     ///
     /// # Errors
-    /// As of [`dispatch_transactions`](Self::dispatch_transactions).
+    /// Those of [`dispatch_transactions`](Self::dispatch_transactions).
     ///
     /// # Panics
     /// When called from async code, or outside of a runtime.
@@ -374,6 +429,16 @@ impl Output {
         self.label.kind
     }
 
+    /// Pushes transactions into the sink's buffer; `None` if there is none, or no run flushes it.
+    pub(super) fn push(&self, transactions: &[Transaction]) -> Option<Result<(), ConnectorError>> {
+        buffer::push(&*self.sink, transactions)
+    }
+
+    /// The buffers of these outputs, if there are any.
+    pub(crate) fn buffers<'a>(outputs: impl Iterator<Item = &'a Self>) -> Option<Buffers> {
+        Buffers::of(outputs.map(|output| Arc::clone(&output.sink) as Arc<dyn MayBuffer>))
+    }
+
     pub(super) fn sink(&self) -> &dyn AnySink {
         &*self.sink
     }
@@ -382,12 +447,12 @@ impl Output {
         self.batcher.as_ref()
     }
 
-    /// The places it dispatches to; see [`Sink::writes_to`].
+    /// The endpoints that the sink dispatches to: see [`Sink::writes_to`].
     pub fn writes_to(&self) -> Vec<Endpoint> {
         self.sink.writes_to()
     }
 
-    /// How the sink is right now.
+    /// The present health of the sink.
     pub fn health(&self) -> Health {
         self.sink.health()
     }
@@ -405,7 +470,22 @@ impl fmt::Display for Output {
     }
 }
 
-/// A handle to a connector that is both source and sink; cloning it is cheap.
+/// A handle to a connector that is both a source and a sink. Clones are cheap.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use ergon::connector::memory::{Memory, MemoryQueue};
+/// use ergon::connector::{Context, Duplex};
+/// use ergon::prelude::*;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let memory = Memory::new(MemoryQueue::named("docs-of-duplex"));
+/// let orders = Duplex::new(Arc::new(memory), &Context::new("ship-orders", "orders"));
+/// orders.output().dispatch(Transaction::new("order-1", &7)?).await?;
+/// assert_eq!(orders.input().fetch_transactions(10).await?.len(), 1);
+/// # Ok::<(), TransactionError>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone)]
 pub struct Duplex {
     input: Input,
@@ -413,7 +493,7 @@ pub struct Duplex {
 }
 
 impl Duplex {
-    /// Wraps a connector, for the slot that `context` names.
+    /// Makes the handle of a connector, for the slot that `context` names.
     pub fn new<C: Source + Sink>(connector: Arc<C>, context: &Context) -> Self {
         Self { input: Input::new(Arc::clone(&connector), context), output: Output::new(connector, context) }
     }

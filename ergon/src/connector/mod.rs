@@ -1,8 +1,16 @@
-//! Where transactions come from and go to: a [`Connector`] adapts an external system to transactions.
+//! Connectors: a [`Connector`] adapts an external system to transactions.
 //!
-//! A [`Source`] is asked for [deliveries](Delivery) and told what became of each; a [`Sink`] takes transactions. What
-//! a task holds are the cheap handles [`Input`], [`Output`] and [`Duplex`], so one task runs on any transport.
+//! A [`Source`] delivers transactions and settles each [`Delivery`]. A [`Sink`] accepts transactions. A task holds the
+//! cheap handles [`Input`], [`Output`] and [`Duplex`] instead of a connector, so one task runs on any transport.
+//!
+//! | to | see |
+//! |---|---|
+//! | use a built-in connector | its module, such as [`memory`] |
+//! | write a connector | [`Connector`], [`Source`], [`Sink`], and the names of [`prelude`] |
+//! | reuse reconnects, leases, batching and file handling | [`kit`] |
+//! | test a connector | [`testing::conformance`](crate::testing::conformance) |
 
+mod buffer;
 mod capability;
 pub(crate) mod configs;
 mod dead_letters;
@@ -39,6 +47,8 @@ mod one_table;
 
 pub use ergon_macros::Connector;
 
+pub use buffer::SinkBuffer;
+pub(crate) use buffer::{Buffers, Pushes, take_pushes};
 pub use capability::{Capabilities, Count, FetchById};
 pub use dead_letters::{DeadLetterVisitor, DeadLetters, Redrive, Visit};
 pub use delivery::{Delivery, Disposition, FetchRequest, Settlement};

@@ -1,4 +1,4 @@
-//! Numbers on their way through payloads and connectors: they come out as they went in, or are refused.
+//! Tests that payloads and connectors return numbers as they were, or refuse them.
 
 #![allow(
     clippy::float_cmp,
@@ -76,7 +76,7 @@ fn order(price: f64, weight: f32) -> Order {
     Order { lines: vec![line(1.0), line(price)], weight: Some(weight) }
 }
 
-/// Every way in which a value becomes a payload.
+/// All ways in which a value becomes a payload.
 fn made<T: Serialize + Clone>(value: &T) -> Vec<(&'static str, Result<(), TransactionError>)> {
     let parent = Transaction::new("parent", &1).unwrap();
     vec![
@@ -216,7 +216,7 @@ async fn a_thousand_amounts_leave_as_they_came() {
     assert_eq!(through_all_connectors(&wanted).await, Vec::<String>::new());
 }
 
-/// Which of the numbers are changed, by which connector.
+/// Returns the numbers that a connector changed, each with the connector.
 async fn through_all_connectors(numbers: &[f64]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let rows = || -> Vec<Transaction> {
@@ -251,7 +251,7 @@ async fn through_all_connectors(numbers: &[f64]) -> Vec<String> {
                 Value::String(text) => text.parse().unwrap(),
                 value => value.as_f64().unwrap(),
             };
-            // Both zeros are one number to a file.
+            // In a file, both zeros are one number.
             if typed != *number || value != *number {
                 changed.push(format!("{connector}: {number} became {typed} and {value}"));
             }
@@ -314,7 +314,7 @@ fn digits_that_a_type_can_hold_are_kept() {
     assert_eq!(round.decode::<u128>().unwrap(), u128::MAX);
 }
 
-/// Numbers that a 64-bit float prints, in every way in which programs print one, are what they say.
+/// A value keeps the numbers that a 64-bit float prints, in each form in which programs print one.
 #[test]
 fn digits_that_a_float_prints_are_kept() {
     let printed = [
@@ -397,7 +397,7 @@ async fn metadata_of_an_envelope_loses_no_digits() {
     assert!(error.message().contains("0.1000000000000000000001"), "{error}");
 }
 
-/// The text of a number, and whether it is written as JSON allows.
+/// Generates the text of a number, in any form that JSON allows.
 fn any_number() -> impl proptest::strategy::Strategy<Value = String> {
     use proptest::prelude::*;
     prop_oneof![
@@ -422,7 +422,7 @@ fn any_number() -> impl proptest::strategy::Strategy<Value = String> {
     ]
 }
 
-/// A decimal as its digits without zeros at either end, and its exponent.
+/// Splits a decimal into its sign, its digits without zeros at either end, and its exponent.
 fn decimal(text: &str) -> (bool, String, i64) {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -435,7 +435,7 @@ fn decimal(text: &str) -> (bool, String, i64) {
     if kept.is_empty() { (false, kept, 0) } else { (negative, kept, exponent) }
 }
 
-/// Whether one number is another, or is what a 64-bit float of as many digits prints.
+/// Says whether two numbers are equal, or one is the print of a 64-bit float with as many digits.
 fn same(sent: &str, came: &str) -> bool {
     let (sent, came) = (decimal(sent), decimal(came));
     let number = |(negative, digits, exponent): &(bool, String, i64)| -> f64 {

@@ -1,4 +1,4 @@
-//! One table as a CSV file and as a workbook: the same types, the same values, the same refusals.
+//! Compares one table as a CSV file and as a workbook: the same types, the same values, the same errors.
 
 #![allow(clippy::float_cmp, reason = "a number is to be the same to the last bit")]
 
@@ -14,7 +14,7 @@ use super::excel::ExcelConfig;
 use super::{Connector, ConnectorConfig, Context, Direction, FetchRequest, Source};
 use crate::transaction::Transaction;
 
-/// A cell as it stands in the CSV file, and how a workbook holds the same.
+/// A cell of the CSV file, and the same cell of a workbook.
 #[derive(Clone, Copy)]
 enum Cell {
     Blank,
@@ -112,7 +112,8 @@ where
     deliveries.iter().map(|delivery| delivery.transaction().clone()).collect()
 }
 
-/// The values of the column as one type, or why they are none. Of a flag, `String` has the letters of its own source.
+/// The values of the column decoded as one type, or the errors. For a flag, a `String` has the letters of each
+/// source.
 fn decoded<T: DeserializeOwned + std::fmt::Debug>(rows: &[Transaction]) -> Vec<Result<String, String>> {
     let read = rows.iter().map(Transaction::decode::<Row<T>>);
     read.map(|row| row.map(|row| format!("{:?}", row.v)).map_err(|error| error.message().to_owned()))

@@ -1,4 +1,4 @@
-//! The names that the author of a connector needs, one by one: `use ergon::connector::prelude::*;`.
+//! The names that the author of a connector needs: `use ergon::connector::prelude::*;`.
 //!
 //! The parts that connectors are built from are in [`kit`](super::kit).
 

@@ -1,4 +1,4 @@
-//! What settles a delivery; used once, and never forgotten.
+//! Receipts: the source's own reference to a delivery, used once and never lost.
 
 use std::any::Any;
 use std::fmt;
@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::telemetry::traces::Batch;
 
-/// What a source needs to settle one delivery: a number (a tag, a row), an epoch, perhaps a token of its own.
+/// The source's reference to one delivery, with which it settles the delivery: a number (a tag, a row), an epoch, and
+/// optionally the source's own token.
 ///
-/// It cannot be copied, and settling consumes it. One that is dropped unused gives its delivery back: it is put with
-/// the handle it was fetched through, and settled as requeue by whoever settles there next.
+/// A receipt cannot be copied, and settling consumes it. A receipt that is dropped unused returns to the handle through
+/// which its delivery was fetched. The next settle through that handle requeues the delivery.
 ///
 /// ```
 /// let receipt = ergon::connector::Receipt::new(7).with_epoch(2);
@@ -19,38 +20,39 @@ pub struct Receipt {
     tag: u64,
     epoch: u64,
     token: Option<Box<dyn Any + Send + Sync>>,
-    /// Where it goes when it is dropped unused; set by the handle, cleared by settling.
+    /// The handle that gets the receipt back if it is dropped unused. Set by the handle, cleared by settling.
     home: Option<Arc<Returned>>,
-    /// What it was fetched with, if that is traced: until the last receipt of it is used up.
+    /// The traced batch that the delivery was fetched in. The batch's span ends with its last receipt.
     batch: Option<Arc<Batch>>,
 }
 
 impl Receipt {
-    /// Makes a receipt of a number that means something to the source.
+    /// Makes a receipt of a number that identifies the delivery to the source.
     pub fn new(tag: u64) -> Self {
         Self { tag, epoch: 0, token: None, home: None, batch: None }
     }
 
-    /// Says for which channel, connection or lease the tag holds; a tag of another epoch must not be settled.
+    /// Sets the epoch: the channel, connection or lease for which the tag is valid. A source must not settle a tag of
+    /// another epoch.
     #[must_use]
     pub fn with_epoch(mut self, epoch: u64) -> Self {
         self.epoch = epoch;
         self
     }
 
-    /// Adds a token of the source's own type, where a number does not suffice.
+    /// Adds a token of the source's own type, for sources that need more than a number.
     #[must_use]
     pub fn with_token<T: Any + Send + Sync>(mut self, token: T) -> Self {
         self.token = Some(Box::new(token));
         self
     }
 
-    /// The number.
+    /// The number that identifies the delivery.
     pub fn tag(&self) -> u64 {
         self.tag
     }
 
-    /// The epoch of the number; 0 if the source has none.
+    /// The epoch of the number. Default: 0.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -93,7 +95,8 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// Receipts that were dropped unused, until somebody settles them.
+/// Receipts that were dropped unused, and wait for the next settle. A poisoned lock is used too, because a push or a
+/// take is never half done.
 #[derive(Debug, Default)]
 pub(crate) struct Returned {
     receipts: Mutex<Vec<Receipt>>,

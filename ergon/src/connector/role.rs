@@ -1,15 +1,17 @@
-//! The traits a connector implements, and the configs that make one.
+//! The traits that a connector implements, and the configs that make connectors.
 
 use std::future::Future;
 use std::time::Duration;
 
-use super::{Capabilities, ConnectorError, Delivery, Endpoint, FetchRequest, Receipt, Settlement, Shard};
+use super::{
+    Capabilities, ConnectorError, Delivery, Endpoint, FetchRequest, Receipt, Settlement, Shard, SinkBuffer,
+};
 use crate::transaction::Transaction;
 
 /// Adapts an external system to transactions.
 ///
-/// `#[derive(Connector)]` writes this impl, the config and its factory. A connector with something to open, close or
-/// watch declares `#[connector(manual)]` and writes this impl by hand; config and factory are derived all the same.
+/// `#[derive(Connector)]` writes this impl, the config and its factory. `#[connector(manual)]` leaves this impl to you,
+/// for a connector that opens, closes or watches something. Config and factory are still derived.
 ///
 /// ```
 /// use ergon::connector::prelude::*;
@@ -45,51 +47,54 @@ use crate::transaction::Transaction;
     note = "add `#[derive(Connector)]` and `#[connector(source)]`, `#[connector(sink)]` or both to `{Self}`; with `manual`, write `impl Connector for {Self}`"
 )]
 pub trait Connector: Send + Sync + 'static {
-    /// What kind of connector this is, in kebab-case: `excel`, `json-lines`; stands in logs and in `list`.
+    /// The kind of the connector in kebab-case, such as `excel` or `json-lines`. Logs and `list` show it.
     const KIND: &'static str;
 
-    /// Gets ready: opens files, connects, checks what is there. Called once, before the first fetch or dispatch.
+    /// Prepares the connector: opens files, connects, checks what the config names. The runner calls it once, before
+    /// the first fetch or dispatch, and waits at most 30 seconds. Default: does nothing.
     ///
     /// # Errors
-    /// What is missing or wrong, in words, within a deadline.
+    /// The missing or wrong part. A [permanent](ConnectorError::permanent) error has exit code 2, any other exit code
+    /// 1.
     fn open(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// Called once when everything that a run needs is open, before the first fetch or dispatch: only now is it sure
-    /// that the run takes place. What cannot be taken back belongs here and not in [`open`](Self::open): a sink that
-    /// begins its file anew empties it now, so a run that cannot start leaves everything as it was. Default: nothing.
+    /// Starts the run's work at the external system. The runner calls it once, after every part of the run is open and
+    /// before the first fetch or dispatch, so the run is now certain to take place. Effects that cannot be undone
+    /// belong here and not in [`open`](Self::open): a sink that replaces a file empties the file here, so a run that
+    /// cannot start changes nothing. Default: does nothing.
     ///
     /// # Errors
-    /// Why it cannot start.
+    /// The reason why the run cannot start.
     fn start(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// Writes out what is held back and lets go of the external system. Called once, after the last settle. Deliveries
-    /// that are still not settled are handed out again by the next connector that is opened there. A dispatch that
-    /// comes later fails, or hands over for good.
+    /// Writes everything that is still buffered, and releases the external system. The runner calls it once, after the
+    /// last settlement. Unacknowledged deliveries are delivered again by the next connector that is opened there. A
+    /// later dispatch fails, or is confirmed as usual. Default: does nothing.
     ///
     /// # Errors
-    /// What could not be written.
+    /// The data that could not be written.
     fn close(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// How long [`close`](Self::close) may take before it is given up; asked just before it is called. A connector that
-    /// writes out only then what it was given names a time that suits how much it is. Default: 30 seconds.
+    /// The time limit of [`close`](Self::close), read immediately before the call. A connector that writes its data
+    /// only at the end needs a limit that suits the amount. Default: 30 seconds.
     ///
-    /// A process that is told to stop does not wait for it beyond its grace.
+    /// A process that stops after a signal waits at most for the rest of its grace.
     fn close_timeout(&self) -> Duration {
         Duration::from_secs(30)
     }
 
-    /// Finds out whether [`open`](Self::open) would succeed, and leaves everything as it is; instead of `open`, for the
-    /// command `check`. The services that the connector is built of are asked before. Default: opens, looks at
+    /// Tests whether [`open`](Self::open) would succeed, and changes nothing. The command `check` calls it instead of
+    /// `open`, after it has checked the services that the connector is built of. Default: opens, reads
     /// [`health`](Self::health), and closes.
     ///
     /// # Errors
-    /// Those of `open` and `close`, and why it is unhealthy.
+    /// Those of `open` and `close`, and the reason why the connector is unhealthy.
     fn check(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         async {
             self.open().await?;
@@ -102,60 +107,111 @@ pub trait Connector: Send + Sync + 'static {
         }
     }
 
-    /// Says how the connector is right now, without asking the external system.
+    /// Reports the present health, from memory: probes call it often, so it must not contact the external system.
+    /// Default: healthy.
     fn health(&self) -> Health {
         Health::Healthy
     }
 
-    /// What this connector can do beside its roles. Default: nothing.
+    /// The capabilities of the connector in addition to its roles. Default: none.
     fn capabilities(&self) -> Capabilities<'_> {
         Capabilities::none()
     }
 }
 
-/// How a connector is.
+/// The health of a connector, for probes and the command `check`.
+///
+/// ```
+/// use ergon::connector::Health;
+///
+/// let health = Health::Unhealthy("the broker refuses connections".to_owned());
+/// assert_ne!(health, Health::Healthy);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {
-    /// It works.
+    /// The connector works.
     Healthy,
-    /// It does not work at present, for this reason; it goes on trying by itself.
+    /// The connector does not work at present, for this reason. It keeps trying to recover by itself.
     Unhealthy(String),
 }
 
-/// Hands transactions out, and is told what became of each.
+/// A connector that delivers transactions and settles them.
+///
+/// ```
+/// use std::collections::VecDeque;
+/// use std::sync::Mutex;
+///
+/// use ergon::connector::prelude::*;
+///
+/// /// Delivers each number once, and a requeued number again.
+/// struct Numbers(Mutex<VecDeque<u64>>);
+///
+/// impl Connector for Numbers {
+///     const KIND: &'static str = "numbers";
+/// }
+///
+/// impl Source for Numbers {
+///     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+///         let mut waiting = self.0.lock().unwrap();
+///         let count = request.max().min(waiting.len());
+///         let deliveries = waiting.drain(..count).map(|number| {
+///             let transaction = Transaction::builder().id(number.to_string());
+///             Delivery::new(transaction.payload(Value::from(number).into()).build(), Receipt::new(number))
+///         });
+///         Ok(deliveries.collect())
+///     }
+///
+///     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+///         for settlement in settlements {
+///             if settlement.disposition() == Disposition::Requeue {
+///                 self.0.lock().unwrap().push_back(settlement.receipt().tag());
+///             }
+///         }
+///         Ok(())
+///     }
+/// }
+/// # use ergon::prelude::Value;
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let numbers = Numbers(Mutex::new([1, 2].into()));
+/// let first = numbers.fetch(&FetchRequest::new(1)).await?.remove(0);
+/// numbers.settle(vec![first.settle(Disposition::Requeue)]).await?;
+/// assert_eq!(numbers.fetch(&FetchRequest::new(9)).await?.len(), 2);
+/// # Ok::<(), ConnectorError>(()) }).unwrap();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a source",
     label = "nothing can be fetched from this connector",
     note = "wire a connector that implements `Source` here, or implement `Source` for `{Self}`"
 )]
 pub trait Source: Connector {
-    /// Whether the other side keeps what is rejected: a dead-letter exchange, a row marked as failed. If not, a task
-    /// that names no `dead_letter` is warned at its start. Default: it does not.
+    /// Whether the external system keeps rejected deliveries, in a dead-letter exchange or as rows marked as failed. If
+    /// it does not, the engine warns at the start of a task without a `dead_letter`. Default: `false`.
     const HAS_DEAD_LETTERS: bool = false;
 
-    /// Fetches at most [`request.max()`](FetchRequest::max) deliveries; none means that there are none now. A finite
-    /// run ends at the first empty fetch, so a source returns none only when no delivery waits at the other side.
+    /// Fetches at most [`request.max()`](FetchRequest::max) deliveries. An empty list means that no delivery waits now.
+    /// A finite run ends at the first empty fetch, so return an empty list only if the external system has no waiting
+    /// delivery.
     ///
-    /// A source that is told of new data by the other side waits here if [`request.waits()`](FetchRequest::waits),
-    /// and returns as soon as one delivery is there.
+    /// A source that receives new data by push waits here if [`request.waits()`](FetchRequest::waits), and returns as
+    /// soon as it has one delivery.
     ///
     /// # Errors
-    /// Why nothing could be fetched. Bad content is no error here: it is a delivery that does not decode.
+    /// The reason why nothing could be fetched. Bad content is no error here, but a delivery that does not decode.
     ///
     /// # Cancel safety
-    /// Must be cancel safe: the engine drops the future at a time limit or on stop. What was taken from the other
-    /// side by then must be handed out again by a later fetch (dropping a [`Delivery`] gives it back).
+    /// Must be cancel safe: the engine drops the future at a time limit or a stop. A later fetch must return the
+    /// deliveries that the external system has handed over by then. Dropping a [`Delivery`] gives it back.
     fn fetch(
         &self,
         request: &FetchRequest,
     ) -> impl Future<Output = Result<Vec<Delivery>, ConnectorError>> + Send;
 
-    /// Tells the other side what became of deliveries. Default: there is nothing to tell.
+    /// Settles deliveries: passes their dispositions to the external system. Default: does nothing.
     ///
     /// # Errors
-    /// [`ConnectorError::partial`] says which of them were not settled, or whose fate is unknown; any other error
-    /// speaks of all of them.
+    /// [`ConnectorError::partial`] names the settlements that failed or whose outcome is unknown. Any other error
+    /// applies to all of them.
     fn settle(
         &self,
         settlements: Vec<Settlement>,
@@ -164,121 +220,171 @@ pub trait Source: Connector {
         std::future::ready(Ok(()))
     }
 
-    /// Says whether a delivery is still this program's to settle, without asking the other side. It is not once the
-    /// connection that it came over is lost, or its lease has run out: the other side hands it out again. Default: it is.
+    /// Whether this program still owns the delivery, from memory. It does not after its connection is lost or its lease
+    /// has expired, because the external system delivers the transaction again. Default: `true`.
     ///
-    /// The engine asks before a failed transaction goes on to its exception handler, and before it becomes a dead letter.
-    /// A delivery that is not held any more is dropped: it counts as unknown.
+    /// The engine asks before it runs an exception handler, and before it dispatches a dead letter, so that a duplicate
+    /// of the delivery is not processed at the same time. It drops a delivery that is not owned any more, and counts it
+    /// as unknown.
     fn holds(&self, receipt: &Receipt) -> bool {
         let _ = receipt;
         true
     }
 
-    /// Learns how many deliveries are unsettled because their dead letter waits for its next attempt. They take no slot,
-    /// and may wait for long. A source whose other side hands out only so many unsettled deliveries lets as many more
-    /// come, so that those that wait do not stop the flow. Must return at once. Default: does nothing.
+    /// Reports the number of deliveries that are unsettled because their dead letter waits for its next attempt. They
+    /// occupy no slot, and may wait for a long time. A source with a limit of unacknowledged deliveries raises it by
+    /// this number, so that waiting deliveries do not stop the flow. Must return immediately. Default: does nothing.
     fn postponed(&self, count: usize) {
         let _ = count;
     }
 
-    /// Names the places it fetches from, without asking the other side; may be called before `open`. Default: none
-    /// that is known.
+    /// The endpoints that the source fetches from, without contacting them. May be called before `open`. Default:
+    /// unknown.
     fn reads_from(&self) -> Vec<Endpoint> {
         Vec::new()
     }
 }
 
-/// Takes transactions.
+/// A connector that accepts transactions.
+///
+/// ```
+/// use std::sync::Mutex;
+///
+/// use ergon::connector::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Tray(Mutex<Vec<Transaction>>);
+///
+/// impl Connector for Tray {
+///     const KIND: &'static str = "tray";
+/// }
+///
+/// impl Sink for Tray {
+///     async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
+///         self.0.lock().unwrap().extend(transactions);
+///         Ok(())
+///     }
+/// }
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let tray = Tray::default();
+/// tray.dispatch(vec![Transaction::new("a", &1).unwrap()]).await?;
+/// assert_eq!(tray.0.lock().unwrap().len(), 1);
+/// # Ok::<(), ConnectorError>(()) }).unwrap();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a sink",
     label = "nothing can be dispatched to this connector",
     note = "wire a connector that implements `Sink` here, or implement `Sink` for `{Self}`"
 )]
 pub trait Sink: Connector {
-    /// Hands transactions over; returns only when the other side has them for good.
+    /// Dispatches transactions. Returns only after the external system has stored all of them durably, because the
+    /// engine acknowledges their source afterwards.
     ///
     /// # Errors
-    /// [`ConnectorError::partial`] says which of them were not taken; any other error speaks of all of them.
+    /// [`ConnectorError::partial`] names the transactions that were not accepted. Any other error applies to all of
+    /// them.
+    ///
+    /// # Cancel safety
+    /// The engine may drop the future at a time limit or a stop, and later dispatch the transactions again with the
+    /// same ids.
     fn dispatch(
         &self,
         transactions: Vec<Transaction>,
     ) -> impl Future<Output = Result<(), ConnectorError>> + Send;
 
-    /// Names the places it dispatches to, without asking the other side; may be called before `open`. Default: none
-    /// that is known.
+    /// The buffer of a sink that can write the dispatches of a run together; see [`SinkBuffer`]. Default: none, so each
+    /// dispatch of a task is a call of [`dispatch`](Self::dispatch), or a part of one.
+    fn buffer(&self) -> Option<&dyn SinkBuffer> {
+        None
+    }
+
+    /// The endpoints that the sink dispatches to, without contacting them. May be called before `open`. Default:
+    /// unknown.
     fn writes_to(&self) -> Vec<Endpoint> {
         Vec::new()
     }
 }
 
-/// Makes a connector; plain data, usually read from the settings.
+/// The config of a connector: plain data, usually read from the settings.
+///
+/// `#[derive(Connector)]` writes it, with one key for each setting of the connector.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a connector's config",
     label = "no connector can be made from this",
     note = "wire a config such as `ExcelConfig`, or the config that `#[derive(Connector)]` made for your connector"
 )]
 pub trait ConnectorConfig: Clone + Send + Sync + 'static {
-    /// The connector this makes.
+    /// The connector that this config makes.
     type Connector: Connector;
 
-    /// Makes the connector, without touching the external system: that is [`Connector::open`]'s work.
+    /// Makes the connector without contacting the external system, because several parts of a program may fail here
+    /// before any of them connects. Connecting is [`Connector::open`]'s work.
     ///
     /// # Errors
-    /// A value that can never work, named.
+    /// The value that can never work, by its key.
     fn build(&self, context: &Context) -> Result<Self::Connector, ConnectorError>;
 
-    /// Asks the services that the connector is built of, for the command `check`. `#[derive(Connector)]` writes it.
+    /// Checks the services that the connector is built of, for the command `check`. `#[derive(Connector)]` writes it.
     /// Default: there are none.
     ///
     /// # Errors
-    /// What the first that is not well says, with its field.
+    /// The error of the first unhealthy service, with its field.
     fn check_inner(connector: &Self::Connector) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         let _ = connector;
         std::future::ready(Ok(()))
     }
 }
 
-/// What a connector is told about the place it is made for.
+/// The surroundings of a connector, for [`ConnectorConfig::build`]: its task, its slot, and its share of the work.
+///
+/// ```
+/// use ergon::connector::Context;
+///
+/// let mut context = Context::new("ship-orders", "input");
+/// context.streaming = true;
+/// assert!(context.shard.owns(7) && !context.is_restart);
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Context {
     /// The task's name.
     pub task: String,
-    /// The slot it is wired to: `input`, `output`, ….
+    /// The slot that the connector is wired to: `input`, `output`, ….
     pub slot: String,
-    /// Which share of the work is this worker's.
+    /// This worker's share of the work.
     pub shard: Shard,
-    /// What the connector is wired as.
+    /// The direction that the connector is wired for.
     pub direction: Direction,
-    /// How many deliveries the task may hold unsettled: its `concurrency` and `prefetch` together, or with
-    /// `mode = "batch"` its `batch_size`; at least 1.
+    /// The limit of unacknowledged deliveries of the task: its `concurrency` and `prefetch` together, or its
+    /// `batch_size` with `mode = "batch"`. At least 1.
     pub max_in_flight: usize,
-    /// Whether a connector of the task's own takes what the task rejects, so that it never comes to the source.
+    /// Whether the task has its own dead-letter connector, so that the source never has to reject.
     pub has_dead_letter: bool,
-    /// Whether what stands at the other side already belongs to the same work: a worker that takes the place of one
-    /// that died goes on with its output, a transaction that is processed by hand is added to that of a run. Nothing of
-    /// it may be removed then, whatever the config says.
+    /// Whether the data at the external system may belong to the same work: a worker that replaces a dead worker
+    /// continues its output, and a transaction that is processed by hand is added to a run's output. The connector must
+    /// not remove any of the data then, even if the config says so.
     pub is_restart: bool,
-    /// Whether the task goes on when this source is empty: it is the one that the consumer fetches from, and its policy
-    /// is `streaming`. A file is followed then.
+    /// Whether the task continues when this source is empty: the consumer fetches from it, and its policy is
+    /// `streaming`. A file source then follows its file.
     pub streaming: bool,
 }
 
-/// What a connector is wired as: a connector that can be both must not make a file that it is to read.
+/// The direction that a connector is wired for. A connector with both roles needs it, because it must not create the
+/// file that it is to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Direction {
-    /// It is only fetched from.
+    /// The connector is only a source.
     Source,
-    /// It is only dispatched to.
+    /// The connector is only a sink.
     Sink,
-    /// Either, or both: what a side needs is to be made ready when that side is used first.
+    /// The connector may be used in both directions. Prepare each direction at its first use.
     #[default]
     Any,
 }
 
 impl Context {
-    /// Whose connector this is, in log lines, metrics and the lists of a broker's connections: task and slot, and of
-    /// several workers which one.
+    /// A label for log lines, metrics and a broker's list of connections: task and slot, and the worker if there are
+    /// several.
     ///
     /// ```
     /// use ergon::connector::Context;
@@ -293,7 +399,7 @@ impl Context {
         }
     }
 
-    /// Describes a slot of a task that runs in one worker.
+    /// Makes the context of a slot in a task with one worker.
     pub fn new(task: impl Into<String>, slot: impl Into<String>) -> Self {
         Self {
             task: task.into(),
@@ -308,30 +414,30 @@ impl Context {
     }
 }
 
-/// A config whose connector is a [`Source`]; implemented by itself.
+/// A config whose connector is a [`Source`]. Implemented automatically.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no config of a source",
-    label = "nothing can be fetched from where this is wired",
+    message = "`{Self}` is not the config of a source",
+    label = "this slot needs the config of a source",
     note = "wire a config such as `JsonLinesConfig`, or the config that `#[derive(Connector)]` made for your connector"
 )]
 pub trait SourceConfig: ConnectorConfig<Connector: Source> {}
 
 impl<C: ConnectorConfig<Connector: Source>> SourceConfig for C {}
 
-/// A config whose connector is a [`Sink`]; implemented by itself.
+/// A config whose connector is a [`Sink`]. Implemented automatically.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no config of a sink",
-    label = "nothing can be dispatched to where this is wired",
+    message = "`{Self}` is not the config of a sink",
+    label = "this slot needs the config of a sink",
     note = "wire a config such as `JsonLinesConfig`, or the config that `#[derive(Connector)]` made for your connector"
 )]
 pub trait SinkConfig: ConnectorConfig<Connector: Sink> {}
 
 impl<C: ConnectorConfig<Connector: Sink>> SinkConfig for C {}
 
-/// A config whose connector is both a [`Source`] and a [`Sink`]; implemented by itself.
+/// A config whose connector is both a [`Source`] and a [`Sink`]. Implemented automatically.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no config of a source and sink",
-    label = "nothing can be fetched from and dispatched to where this is wired",
+    message = "`{Self}` is not the config of a connector that is both source and sink",
+    label = "this slot needs the config of a source and sink",
     note = "wire a config such as `JsonLinesConfig`, or the config that `#[derive(Connector)]` made for your connector"
 )]
 pub trait DuplexConfig: ConnectorConfig<Connector: Source + Sink> {}

@@ -1,28 +1,29 @@
-//! Which share of the work is whose, where several workers do it.
+//! Shares of the work of several workers.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// This process's place among the workers of its task; none where it is no worker.
+/// The share of this process. Not set in a process that is no worker.
 static PLACE: OnceLock<Shard> = OnceLock::new();
 
-/// Whether the task's own code has asked for it.
+/// Whether the program's own code has asked for the share. If it has not, a producer probably makes everything in each
+/// worker.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Which share of the work is this worker's: those whose index, modulo `count`, is `index`.
+/// The share of one worker: the items whose index modulo `count` is `index`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     /// This worker's index, from 0.
     pub index: usize,
-    /// How many workers there are, at least 1.
+    /// The number of workers, at least 1.
     pub count: usize,
 }
 
 impl Shard {
-    /// The share of the process that asks: its own where it is one of several workers, else the whole.
+    /// The share of this process: a worker's share, or everything in a process without workers.
     ///
-    /// A connector is told its share by [`Context::shard`](super::Context::shard). This is for whoever makes work
-    /// instead of fetching it: a producer's stream is made in each worker.
+    /// A connector finds its share in [`Context::shard`](super::Context::shard). This function is for code that makes
+    /// work instead of fetching it, such as a producer's stream, which every worker makes.
     ///
     /// ```
     /// use ergon::connector::Shard;
@@ -31,11 +32,12 @@ impl Shard {
     /// assert_eq!(mine, [0, 1, 2, 3]); // no worker of several
     /// ```
     pub fn current() -> Self {
+        // `Relaxed`, because the flag is only read for a warning.
         ASKED.store(true, Ordering::Relaxed);
         PLACE.get().copied().unwrap_or_default()
     }
 
-    /// Says whether the item with this index, counted from 0, is this worker's.
+    /// Whether the item with this index, counted from 0, belongs to this worker.
     ///
     /// ```
     /// let second = ergon::connector::Shard { index: 1, count: 2 };
@@ -45,7 +47,8 @@ impl Shard {
         item % (self.count.max(1) as u64) == self.index as u64
     }
 
-    /// This worker's share of a whole that belongs to no worker in particular; the shares of all add up to it.
+    /// This worker's share of a number of items that no worker owns in particular. The shares of all workers add up to
+    /// `whole`.
     ///
     /// ```
     /// let second = ergon::connector::Shard { index: 1, count: 2 };
@@ -56,13 +59,14 @@ impl Shard {
         whole / count + u64::from(index < whole % count)
     }
 
-    /// Makes it the share of this process.
+    /// Makes this share that of the process.
     pub(crate) fn take_place(self) {
-        // A process is one worker, from its start to its end.
+        // A second call cannot happen, because a process is one worker from its start to its end.
         let _ = PLACE.set(self);
     }
 
-    /// How many workers do the same work, as nobody asks which share is whose; told to the first of them alone.
+    /// The number of workers that do the same work because no code has asked for its share. `None` except in the first
+    /// worker, so that only one warning appears.
     pub(crate) fn all_do_all() -> Option<usize> {
         let Self { index, count } = *PLACE.get()?;
         (index == 0 && count > 1 && !ASKED.load(Ordering::Relaxed)).then_some(count)

@@ -1,14 +1,14 @@
-//! Ends at once what the lanes of a loop wait for, when the grace of a stop is over.
+//! Cancels the waits of a loop's lanes when the grace of a stop is over.
 //!
-//! Every transaction that waits could wait for a `CancellationToken` too; but that takes locks that all lanes share, at
-//! every poll. A waker for each lane takes none.
+//! A `CancellationToken` in each waiting transaction would do the same, but each of its polls takes a lock that all
+//! lanes share. One waker for each lane takes no lock.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// Whether what waits is to end, and whom to wake then.
+/// Whether the waits are to end, and the wakers of the lanes that wait.
 #[derive(Debug)]
 pub(super) struct Abort {
     ordered: AtomicBool,
@@ -24,13 +24,14 @@ impl Abort {
         }
     }
 
-    /// Wakes every lane that waits; from now on each finds that it is to end.
+    /// Wakes every waiting lane. From now on, each poll is ready.
     pub(super) fn order(&self) {
+        // Stored before the wake-up, and loaded after the registration: a lane either sees the order or is woken.
         self.ordered.store(true, Ordering::SeqCst);
         self.wakers.iter().for_each(AtomicWaker::wake);
     }
 
-    /// Ready when what the lane waits for is to end; until then the lane is woken at that time.
+    /// Ready when the wait of the lane is to end. Until then, the lane's waker is registered.
     pub(super) fn poll(&self, lane: usize, waker: &Waker) -> Poll<()> {
         if let Some(own) = self.wakers.get(lane) {
             own.register(waker);

@@ -1,4 +1,5 @@
-//! One attempt and its retries: the only place where task code is called, limited in time, guarded and retried.
+//! Attempts and retries: the only code that calls a task's handlers, with a time limit, a guard against panics, and
+//! retries.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -16,16 +17,18 @@ use crate::telemetry::metrics::{End, Meters};
 use crate::telemetry::traces::Recording;
 use crate::transaction::{Result, TransactionError, panic};
 
-/// Runs `f` under a retry policy: each attempt limited in time, a panic made an error, business errors not retried,
-/// waits in between.
+/// Runs `f` under a retry policy, as the engine runs the steps of a task.
 ///
-/// The same code runs the steps of a task. `name` stands in the log lines and in the error of a time limit.
+/// Each attempt has the policy's time limit. Attempts are repeated, with the policy's waits between them, until one
+/// succeeds, fails with a business error, or is the last one. A panic in `f` is a system error.
+///
+/// `name` appears in log lines, and in the error of an attempt that reaches its time limit.
 ///
 /// # Errors
-/// The last attempt's error; one of category timeout when that attempt's time ran out.
+/// Returns the error of the last attempt; an error of category timeout if that attempt reached its time limit.
 ///
 /// # Cancel safety
-/// When dropped, the running attempt is dropped at its current `.await`, and no further one begins.
+/// When the future is dropped, the running attempt is dropped at its current `.await`, and no other attempt starts.
 ///
 /// ```
 /// use ergon::prelude::*;
@@ -56,13 +59,13 @@ where
     result.into_result(name, value)
 }
 
-/// The same as [`run_fn`] for code that blocks: waits between attempts block the thread.
+/// Runs blocking code under a retry policy, as [`run_fn`] does for async code. The waits between attempts block the
+/// thread.
 ///
-/// A time limit of the policy does not end an attempt, because nothing can stop a thread; an attempt that returned
-/// after it is not taken back.
+/// The time limit of the policy has no effect, because nothing can stop a thread.
 ///
 /// # Errors
-/// The last attempt's error.
+/// Returns the error of the last attempt.
 ///
 /// ```
 /// use ergon::prelude::*;
@@ -85,19 +88,19 @@ pub fn run_fn_blocking<T>(policy: &RetryPolicy, name: &str, mut f: impl FnMut() 
     };
     let (scope, alarm) = (&mut None, &mut Alarm::default());
     let mut attempts = Attempts::new(&policy, name, Waits::Blocking, scope, alarm);
-    // Never pending: the code has no `.await`, and waits block.
+    // The future is never pending, because the code has no `.await` and the waits block.
     let result = pin!(attempts.run(&mut code)).now_or_never();
     result.unwrap_or(StepResult::Interrupted).into_result(name, value)
 }
 
-/// The code of one step, of a type that the engine does not know: `Some` begins an attempt, or polls the attempt that
-/// is under way; `None` drops that attempt. What an attempt makes stays with whoever made the code.
+/// The code of one step behind a type that names no task. `Some` starts an attempt, or polls the running attempt.
+/// `None` drops the running attempt. The output of an attempt stays with the caller that made the code.
 ///
-/// The loops are compiled once for all tasks, because they call a step through this type.
+/// Because loops call a step through this type, they are compiled once for all tasks.
 pub(super) type Code<'a> = dyn FnMut(Option<&mut Context<'_>>) -> Poll<Result<()>> + Send + 'a;
 
-/// Makes the [`Code`] of a step: `make` makes the future of each attempt, which runs in `running`; what it makes is put
-/// into `output`.
+/// Makes the [`Code`] of a step. `make` makes the future of each attempt, which is kept in `running`. The value of a
+/// successful attempt is put into `output`.
 #[inline]
 pub(super) fn code<'a, T, F>(
     mut running: Pin<&'a mut Option<F>>,
@@ -126,34 +129,34 @@ where
 pub(super) struct Attempts<'a> {
     pub(super) policy: &'a RetryPolicy,
     pub(super) name: &'a str,
-    /// What log lines of the attempts belong to.
+    /// The scope of the attempts' log lines.
     pub(super) scope: &'a mut Option<Scope>,
-    /// What is recorded of them, if their transaction is sampled.
+    /// The spans of the attempts, if the transaction is sampled.
     pub(super) recording: Option<&'a mut Recording>,
-    /// When the whole has to be over: attempts, and the waits between them.
+    /// The time at which all attempts, and the waits between them, must have ended.
     pub(super) deadline: Option<Instant>,
     pub(super) waits: Waits<'a>,
     pub(super) alarm: &'a mut Alarm,
     pub(super) meters: &'a Meters,
-    /// How many were begun.
+    /// The number of attempts that were started.
     pub(super) made: u32,
-    /// The first attempt, if it was polled before.
+    /// The first attempt, if it was already polled once.
     pub(super) begun: Option<Begun>,
 }
 
-/// An attempt that was polled once, and did not succeed at once.
+/// An attempt that was polled once and did not succeed at that poll.
 #[derive(Debug)]
 pub(super) struct Begun {
     polled: Result<Poll<Result<()>>>,
     limit: Limit,
 }
 
-/// When an attempt has to be over, and whether that is the end of the whole.
+/// The time at which an attempt must have ended, and whether that is the deadline of all attempts together.
 type Limit = (Option<Instant>, bool);
 
 impl Begun {
-    /// Polls the first attempt of a step; none if it succeeds. Most steps are over at their first poll, so that this
-    /// function is all that runs for them.
+    /// Polls the first attempt of a step. Returns `None` if it succeeds. Most steps end at their first poll, so that
+    /// this function is all that runs for them.
     #[inline]
     pub(super) fn poll(
         policy: &RetryPolicy,
@@ -172,27 +175,27 @@ impl Begun {
     }
 }
 
-/// How the next attempt is waited for.
+/// How to wait for the next attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Waits<'a> {
     Always,
-    /// Not when the run is to stop: that ends a wait. An error that ends the run orders it.
+    /// A stop ends the wait. An error that says that a connector is closed starts the stop.
     Unless(&'a Drain),
-    /// On the thread, which nothing else runs on.
+    /// Blocks the thread, on which nothing else runs.
     Blocking,
 }
 
-/// How a step's attempts ended.
+/// The result of a step's attempts.
 #[derive(Debug)]
 pub(super) enum StepResult {
     Done,
     Failed(TransactionError),
-    /// A wait between two attempts was ended by a stop, or the attempt's error ends the run.
+    /// A stop ended the wait between two attempts, or the attempt's error ends the run.
     Interrupted,
 }
 
 impl StepResult {
-    /// How the step ended that was attempted.
+    /// The result as metrics count it.
     pub(super) fn end(&self) -> End {
         match self {
             Self::Done => End::Succeeded,
@@ -213,7 +216,7 @@ impl StepResult {
 }
 
 impl<'a> Attempts<'a> {
-    /// The attempts of something that is not recorded, measured, or limited as a whole.
+    /// Makes attempts without spans, metrics and deadline.
     pub(super) fn new(
         policy: &'a RetryPolicy,
         name: &'a str,
@@ -227,7 +230,7 @@ impl<'a> Attempts<'a> {
 }
 
 impl Attempts<'_> {
-    /// Runs attempts until one ends well, or no further one is allowed.
+    /// Runs attempts until one succeeds or no other is allowed.
     pub(super) async fn run<C>(&mut self, code: &mut C) -> StepResult
     where
         C: FnMut(Option<&mut Context<'_>>) -> Poll<Result<()>> + ?Sized,
@@ -255,7 +258,7 @@ impl Attempts<'_> {
         }
     }
 
-    /// Begins the next attempt.
+    /// Starts the next attempt.
     fn begin(&mut self) {
         self.made = self.made.saturating_add(1);
         let context = self.recording.as_mut().map(|recording| recording.begin_attempt(self.made));
@@ -267,14 +270,14 @@ impl Attempts<'_> {
         }
     }
 
-    /// Ends an attempt that is not the only one.
+    /// Ends the span of one of several attempts.
     fn end_attempt(&mut self, error: Option<&TransactionError>) {
         if let Some(recording) = &mut self.recording {
             recording.end_attempt(self.made, self.policy.max_attempts, error);
         }
     }
 
-    /// Ends the step.
+    /// Ends the span of the step.
     fn end(&mut self, result: StepResult) -> StepResult {
         let error = if let StepResult::Failed(error) = &result { Some(error) } else { None };
         if self.made > 1 {
@@ -300,7 +303,8 @@ impl Attempts<'_> {
                 Some(begun) => begun.polled,
                 None => {
                     alarm.polls.begin();
-                    // Made, polled and dropped inside, so that a panic of any of them is caught.
+                    // The attempt is made, polled and dropped inside the guard, so that a panic of any of the three is
+                    // caught.
                     inside(scope, || code(Some(context)))
                 }
             };
@@ -320,7 +324,7 @@ impl Attempts<'_> {
         ended.await
     }
 
-    /// When the next attempt begins; `None` if there is none.
+    /// The time of the next attempt; `None` if there is none.
     fn next_attempt(&self, error: &TransactionError) -> Option<Instant> {
         let expired = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
         let last = !error.category().is_retried() || self.made >= self.policy.max_attempts || expired;
@@ -339,7 +343,7 @@ impl Attempts<'_> {
         if last { None } else { Some(Instant::now().checked_add(wait).unwrap_or_else(far_future)) }
     }
 
-    /// Waits for the next attempt; says how it ends if it must not begin.
+    /// Waits for the next attempt. Returns a result if the next attempt must not start.
     async fn wait_until(&self, due: Instant) -> Option<StepResult> {
         let over = self.deadline.filter(|deadline| *deadline < due);
         let sleep = async { sleep_until(over.unwrap_or(due)).await };
@@ -365,7 +369,7 @@ impl Attempts<'_> {
     }
 }
 
-/// When an attempt that begins now has to be over.
+/// The time at which an attempt that starts now must have ended.
 #[inline]
 fn limit(policy: &RetryPolicy, deadline: Option<Instant>) -> Limit {
     let Some(timeout) = policy.timeout else { return (deadline, true) };
@@ -377,7 +381,7 @@ fn limit(policy: &RetryPolicy, deadline: Option<Instant>) -> Limit {
     }
 }
 
-/// What an attempt came to that took too long: longer than its own limit, or than that of the whole.
+/// The error of an attempt that reached its own time limit, or that of the whole.
 #[cold]
 fn timed_out(name: &str, policy: &RetryPolicy, whole: bool) -> TransactionError {
     if whole {
@@ -387,7 +391,7 @@ fn timed_out(name: &str, policy: &RetryPolicy, whole: bool) -> TransactionError 
     TransactionError::timeout(format!("{name} took longer than its limit of {limit}"))
 }
 
-/// Runs a future of the task's inside a scope; its panic, or that of its drop, is returned as a system error.
+/// Runs a future of the task in a scope. A panic of the future, or of its drop, is returned as a system error.
 pub(super) async fn guarded<F: Future>(scope: &mut Option<Scope>, future: F) -> Result<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| match inside(scope, || future.as_mut().poll(context)) {
@@ -398,13 +402,13 @@ pub(super) async fn guarded<F: Future>(scope: &mut Option<Scope>, future: F) -> 
     .await
 }
 
-/// Runs code of the task's inside a scope; its panic is returned as a system error.
+/// Runs code of the task in a scope. A panic is returned as a system error.
 #[inline]
 fn inside<R>(scope: &mut Option<Scope>, code: impl FnOnce() -> R) -> Result<R> {
     panic::guard(|| Scope::enter(scope, code))
 }
 
-/// Polls a future one time; `None` if it is not done by that.
+/// Polls a future once; `None` if it is not ready.
 pub(super) async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -413,7 +417,7 @@ pub(super) async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Out
     .await
 }
 
-/// Thirty years from now: a wait that nobody outlives, and that the timer can hold.
+/// Thirty years from now: longer than any run, and within the range of tokio's timer.
 pub(super) fn far_future() -> Instant {
     Instant::now() + std::time::Duration::from_secs(30 * 365 * 24 * 3600)
 }

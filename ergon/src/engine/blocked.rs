@@ -1,7 +1,7 @@
-//! Finds async steps that block their thread: one poll of them takes longer than [`LONGEST`].
+//! Finds async steps that block their thread: a single poll of such a step takes longer than [`LONGEST`].
 //!
-//! A step that ends at its first poll costs no reading of the clock: its whole time is known anyway. The clock is read
-//! only for a step that waits, at the end of its first poll and at the beginning of each further one.
+//! A step that ends at its first poll needs no extra read of the clock, because its whole duration is measured anyway.
+//! For a step that waits, the clock is read at the end of its first poll and at the start of each later poll.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -14,34 +14,35 @@ use tokio::time::Instant;
 use crate::telemetry::Step;
 use crate::telemetry::event::ThreadBlocked;
 
-/// How long one poll may take before it counts as blocking.
+/// The duration of one poll above which a step counts as blocking. A poll should take microseconds. The limit is far
+/// above that, so that a busy machine causes no false report.
 const LONGEST: Duration = Duration::from_millis(100);
 const LONGEST_NANOS: u64 = 100_000_000;
 
-/// The polls of the step that runs in a lane.
+/// Measures the polls of the step that runs in a lane.
 #[derive(Debug, Default)]
 pub(super) struct Polls {
-    /// When the latest poll began; none if nothing is watched.
+    /// The start of the latest poll; `None` if no step is measured.
     since: Option<Instant>,
     /// Whether the step has waited.
     again: bool,
-    /// How long the longest poll took after which the step waited.
+    /// The longest poll of the step after which it waited.
     longest: Duration,
 }
 
 impl Polls {
-    /// Watches a step that begins now, at `since`.
+    /// Measures a step that starts at `since`.
     #[inline]
     pub(super) fn watch(&mut self, since: Instant) {
         (self.since, self.again) = (Some(since), false);
     }
 
-    /// Watches nothing: what is polled next is no code of the task's.
+    /// Measures nothing, because the code that is polled next is not the task's.
     pub(super) fn rest(&mut self) {
         (self.since, self.again) = (None, false);
     }
 
-    /// Takes in that a poll begins.
+    /// Records the start of a poll.
     #[inline]
     pub(super) fn begin(&mut self) {
         if self.again {
@@ -49,7 +50,7 @@ impl Polls {
         }
     }
 
-    /// Takes in that a poll is over, and the step waits.
+    /// Records the end of a poll after which the step waits.
     pub(super) fn waits(&mut self) {
         if let Some(since) = self.since {
             self.longest = self.longest.max(since.elapsed());
@@ -57,7 +58,7 @@ impl Polls {
         }
     }
 
-    /// Takes in that a step of `task` is over, which took so long and ends now.
+    /// Records the end of a step of `task`, with its duration and its end.
     #[inline]
     pub(super) fn ended(&mut self, (task, step): (&'static str, Step), (nanos, now): (u64, Instant)) {
         if nanos > LONGEST_NANOS {
@@ -75,7 +76,7 @@ impl Polls {
     }
 }
 
-/// Watches a future of the task's that is no step, and is polled seldom.
+/// Measures a future of the task that is no step and is polled rarely.
 pub(super) async fn watched<F: Future>(task: &'static str, what: &str, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -90,7 +91,7 @@ pub(super) async fn watched<F: Future>(task: &'static str, what: &str, future: F
     .await
 }
 
-/// Reports it once for each task of the process.
+/// Reports a blocking step, once for each task of the process: a second line would not help.
 #[cold]
 fn report(task: &'static str, step: &str, took: Duration) {
     static REPORTED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());

@@ -1,7 +1,7 @@
-//! The buffer of a producer: a stream as a source, pulled only as fast as slots free up.
+//! The buffer of a producer: makes a source of a stream, which is pulled only as fast as slots free up.
 //!
-//! A stream takes nothing back. The buffer keeps what the stream has made and no fetch has taken, and what was given
-//! back, so that a fetch that is cancelled loses neither.
+//! A stream takes nothing back. The buffer keeps the transactions that the stream has made and no fetch has taken, and
+//! those that were given back. So a cancelled fetch loses neither.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -22,18 +22,18 @@ use crate::connector::{
 use crate::telemetry::event::{LeftUnproduced, MadeByAll};
 use crate::transaction::{Decode, Result, Transaction, TransactionError, panic};
 
-/// What a producer's stream has made; for the loop.
+/// The transactions that a producer's stream has made, as the loop sees them.
 pub(super) trait Pulled: fmt::Debug + Send + Sync {
-    /// Pulls nothing more; a fetch that waits for the stream is answered as soon as the stream lets it.
+    /// Pulls nothing more. A fetch that waits for the stream is answered as soon as the stream is polled again.
     fn stop(&self);
 
-    /// Ends it; says how many were pulled and not produced, and names them in the log.
+    /// Ends the buffer. Returns how many transactions were pulled and not produced, and logs their ids.
     fn close(&self, task: &'static str) -> u64;
 }
 
-/// A transaction that a stream has made, of a type that the buffer does not know.
+/// A transaction that a stream has made, without its type.
 trait Made: Send + Sync {
-    /// The transaction as any connector may see it.
+    /// The transaction as any connector sees it.
     fn forward(&self) -> Transaction;
 
     fn id(&self) -> &str;
@@ -57,49 +57,51 @@ impl<P: Send + Sync + 'static> Made for Transaction<P> {
 
 type AnyMade = Arc<dyn Made>;
 
-/// What pulls the stream, when it is asked to.
+/// Pulls the stream when a fetch asks for transactions.
 pub(super) struct Pump {
     asked: mpsc::Receiver<Request>,
     buffer: Arc<Buffer>,
     task: &'static str,
 }
 
-/// Asks for at most so many transactions; what the stream has ready is put into the buffer, at least one unless it is
-/// over.
+/// Asks for at most this many transactions. The transactions that the stream has ready are put into the buffer: at
+/// least one, unless the stream has ended.
 struct Request {
     most: usize,
     answer: oneshot::Sender<()>,
 }
 
-/// What was pulled and not fetched yet, and what was given back.
+/// The transactions that were pulled and not fetched yet, and those that were given back.
 struct Buffer {
     stock: Mutex<Stock>,
-    /// Why the stream cannot be pulled any more.
+    /// The error after which the stream is not pulled any more.
     failed: OnceLock<TransactionError>,
-    /// Nothing more is pulled.
+    /// Cancelled when the stream is not to be pulled any more.
     stopped: CancellationToken,
 }
 
-/// What a stream has made.
+/// The transactions that a stream has made.
 struct Stock {
-    /// To be fetched, each with how often it was delivered then.
+    /// Transactions to be fetched, each with the number of its delivery.
     ready: VecDeque<(AnyMade, u32)>,
-    /// Given back after the stop: not tried again.
+    /// Transactions that were given back after a stop, and are not tried again.
     left: Vec<AnyMade>,
-    /// How many were pulled and are neither done nor refused.
+    /// The number of transactions that were pulled and are neither acknowledged nor rejected.
     unsettled: u64,
-    /// The run is over: what is pulled now is left.
+    /// Whether the run is over. A transaction that is pulled later is not produced.
     closed: bool,
 }
 
-/// A stream as a source: what is given back is handed out again, what is acked or rejected is gone.
+/// A stream as a source. Transactions that are given back are delivered again. Transactions that are acknowledged or
+/// rejected are dropped.
 struct StreamSource {
     requests: mpsc::Sender<Request>,
     buffer: Arc<Buffer>,
 }
 
-/// Makes a source of a stream, and the pump that answers it.
+/// Makes a source of a stream, and the pump that pulls it.
 pub(super) fn stream_source(task: &'static str) -> (Input, Arc<dyn Pulled>, Pump) {
+    // One fetch is under way at a time, and a cancelled one may have left its request.
     let (requests, asked) = mpsc::channel(1);
     let stock = Stock { ready: VecDeque::new(), left: Vec::new(), unsettled: 0, closed: false };
     let (stock, failed, stopped) = (Mutex::new(stock), OnceLock::new(), CancellationToken::new());
@@ -109,7 +111,7 @@ pub(super) fn stream_source(task: &'static str) -> (Input, Arc<dyn Pulled>, Pump
     (input, Arc::<Buffer>::clone(&buffer), Pump { asked, buffer, task })
 }
 
-/// The transaction as the task's own stream made it; decoded if it came from elsewhere.
+/// The transaction as the task's stream made it. A transaction that did not come from the stream is decoded.
 pub(super) fn typed<P: Decode>(
     transaction: &Transaction,
     receipt: Option<&Receipt>,
@@ -122,7 +124,7 @@ pub(super) fn typed<P: Decode>(
 }
 
 impl Pump {
-    /// Pulls a stream until no fetch asks any more, or it fails.
+    /// Pulls a stream until no fetch asks for more, or the stream fails.
     pub(super) async fn pull<P, S>(self, make: impl FnOnce() -> S)
     where
         P: Send + Sync + 'static,
@@ -141,22 +143,22 @@ impl Pump {
     async fn answer(mut self, stream: Pin<&mut (dyn Stream<Item = Result<AnyMade>> + Send)>) {
         let (mut stream, mut begins) = (stream.fuse(), Some(self.task));
         while let Some(Request { most, answer }) = self.asked.recv().await {
-            // What was pulled for a fetch that was cancelled meanwhile comes first.
+            // Transactions that were pulled for a cancelled fetch come first.
             if self.buffer.stock().ready.is_empty() {
                 tokio::select! {
                     biased;
-                    // What the stream has not yielded by now is not made.
+                    // A transaction that the stream has not yielded by now is not made.
                     () = self.buffer.stopped.cancelled() => (),
                     () = take_ready(&mut stream, most, (&self.buffer, self.task)) => (),
                 }
             }
-            begins.take().into_iter().for_each(tell_of_workers);
-            // Nobody waits for it when its fetch was cancelled; the next one finds it.
+            begins.take().into_iter().for_each(warn_of_copies);
+            // The receiver is gone if its fetch was cancelled. The next fetch finds the transactions.
             let _ = answer.send(());
         }
     }
 
-    /// The same for an iterator, on this thread.
+    /// Pulls an iterator, on this thread.
     pub(super) fn pull_blocking<P, I>(self, items: impl FnOnce() -> I)
     where
         P: Send + Sync + 'static,
@@ -176,7 +178,7 @@ impl Pump {
                 let next = || if self.buffer.stopped.is_cancelled() { None } else { items.next() };
                 self.buffer.gather(self.task, &mut std::iter::from_fn(next).take(most));
             }
-            begins.take().into_iter().for_each(tell_of_workers);
+            begins.take().into_iter().for_each(warn_of_copies);
             let _ = answer.send(());
         }
     }
@@ -186,14 +188,14 @@ fn any_made<P: Send + Sync + 'static>(transaction: Transaction<P>) -> AnyMade {
     Arc::new(transaction)
 }
 
-/// Says so if each of several workers makes all: by now the stream has asked which share is its own, if it ever does.
-fn tell_of_workers(task: &'static str) {
+/// Warns if each of several workers makes all transactions. A stream that asks for its share has asked by now.
+fn warn_of_copies(task: &'static str) {
     if let Some(workers) = Shard::all_do_all() {
         MadeByAll { task, workers }.emit();
     }
 }
 
-/// Waits for one, and takes what is there next to it.
+/// Waits for one transaction, and takes those that are ready with it.
 async fn take_ready(
     stream: &mut (impl Stream<Item = Result<AnyMade>> + Unpin),
     most: usize,
@@ -209,7 +211,8 @@ impl Buffer {
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one after the other, so that what came before an error or a panic stays; nothing after an error.
+    /// Takes one transaction after the other, so that those before an error or a panic are kept; takes none after an
+    /// error.
     fn gather(&self, task: &'static str, items: &mut dyn Iterator<Item = Result<AnyMade>>) {
         if self.failed.get().is_some() {
             return;
@@ -226,7 +229,7 @@ impl Buffer {
         let mut stock = self.stock();
         if stock.closed {
             drop(stock);
-            // An iterator that did not return before the end of the run.
+            // The iterator did not return before the end of the run.
             LeftUnproduced { task, count: 1, ids: &[transaction.id().to_owned()] }.emit();
             return;
         }
@@ -253,7 +256,7 @@ impl Pulled for Buffer {
             let ids: Vec<_> = left.iter().map(|transaction| transaction.id().to_owned()).collect();
             LeftUnproduced { task, count, ids: &ids }.emit();
         }
-        // A payload of the task's may panic when it is dropped.
+        // The `Drop` of a payload may panic.
         let _ = panic::guard(|| drop(left));
         count
     }
@@ -278,7 +281,8 @@ impl StreamSource {
     }
 }
 
-/// The delivery carries the transaction twice: as any connector may see it, and, in its receipt, as the task made it.
+/// Makes a delivery that carries the transaction twice: as any connector sees it, and, in its receipt, as the task made
+/// it.
 fn delivery(transaction: AnyMade, deliveries: u32) -> Delivery {
     let seen = transaction.forward().with_deliveries(deliveries);
     Delivery::new(seen, Receipt::new(u64::from(deliveries)).with_token(transaction))
@@ -300,7 +304,7 @@ impl Source for StreamSource {
         let (answer, answered) = oneshot::channel();
         let asked = self.requests.send(Request { most: request.max(), answer }).await;
         let ended = asked.is_err() || answered.await.is_err();
-        // No await from here on: what was pulled is handed out.
+        // No `.await` follows, so that no transaction is lost if the fetch is cancelled.
         let taken = self.take(request.max());
         match (taken.is_empty(), self.failed()) {
             (true, Some(failed)) => Err(failed),

@@ -1,4 +1,4 @@
-//! The time of a lane: when its step began, and one timer for all its limits.
+//! The clock of a lane: the start of the running step, and one timer for all time limits.
 
 use std::future::{Future, poll_fn};
 use std::num::NonZeroU64;
@@ -10,15 +10,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::blocked::Polls;
 
-/// How long a step took, in nanoseconds, at least one. A small number: it is carried with each transaction.
+/// The duration of a step in nanoseconds, at least 1. Compact, because each finished transaction carries one for each
+/// of its steps.
 pub(super) type Nanos = NonZeroU64;
 
-/// What a lane knows of the time.
+/// The clock of a lane.
 #[derive(Debug)]
 pub(super) struct Clock {
-    /// When the running step began; the end of the one before.
+    /// The start of the running step, which is the end of the step before.
     pub(super) mark: Instant,
-    /// Whether something that is no step took its time since the mark.
+    /// Whether time has passed since the mark that belongs to no step.
     stale: bool,
     pub(super) alarm: Alarm,
 }
@@ -28,46 +29,49 @@ impl Clock {
         Self { mark: Instant::now(), stale: false, alarm: Alarm::default() }
     }
 
-    /// Takes in that what follows is no step, so that the mark does not tell the time any more.
+    /// Marks the time as outdated, because work that is no step follows.
     pub(super) fn rest(&mut self) {
         self.stale = true;
     }
 
-    /// Marks the time if the mark does not tell it any more: reading the clock of the system is dear.
+    /// Reads the time if the mark is outdated. Otherwise the mark is reused, because a read of the system's clock is
+    /// expensive compared with the rest of a transaction.
     pub(super) fn resume(&mut self) {
         if std::mem::take(&mut self.stale) {
             self.mark = Instant::now();
         }
     }
 
-    /// The time since the running step began; the next one begins now.
+    /// The time since the start of the running step. The next step starts now.
     #[inline]
     pub(super) fn lap(&mut self) -> Nanos {
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(self.mark);
         self.mark = now;
+        // Not `as_nanos`, which computes with 128 bits.
         let nanos = elapsed.as_secs().saturating_mul(1_000_000_000);
         Nanos::new(nanos.saturating_add(elapsed.subsec_nanos().into())).unwrap_or(Nanos::MIN)
     }
 }
 
-/// A timer that is set once and serves many limits.
+/// A timer that is set once and serves many time limits.
 ///
-/// Setting a timer takes a lock that all timers share, and may wake a thread. A limit that lies behind the time the
-/// timer is set to needs none of its own: the timer rings early, and is set again. As the limits of a lane's
-/// transactions lie one behind the other, that is once for each span of a limit, not once for each transaction.
+/// Setting a timer takes a lock that all timers share, and may wake a thread. A limit that ends after the time that the
+/// timer is set to needs no new timer: the timer fires early and is set again. The limits of a lane's transactions
+/// follow each other, so the timer is set once for each span of a limit, not once for each transaction.
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
-    /// How the step that the timer is for uses its thread.
+    /// Measures the polls of the step that the timer is for.
     pub(super) polls: Polls,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Alarm {
-    /// Runs a future until `limit`; `None` if it was not done by then. Nothing is set if it is done at once.
+    /// Runs a future until `limit`. Returns `None` if the limit ends first. A future that is ready at its first poll
+    /// sets no timer.
     ///
     /// # Cancel safety
-    /// When dropped, the future is dropped; the timer stays set, and rings in vain.
+    /// When dropped, the future is dropped. The timer stays set; it fires without effect.
     pub(super) async fn within<F: Future>(&mut self, limit: Option<Instant>, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|context| match (future.as_mut().poll(context), limit) {
@@ -78,13 +82,14 @@ impl Alarm {
         .await
     }
 
-    /// Ready when `limit` is over; until then the timer is set to it, or to an earlier time.
+    /// Ready at `limit`. Until then, the timer is set to `limit` or to an earlier time.
     pub(super) fn poll_until(&mut self, limit: Instant, context: &mut Context<'_>) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(limit)));
         if timer.deadline() > limit {
             timer.as_mut().reset(limit);
         }
-        // Not held back when the future has used up what this task may do at a time.
+        // Unconstrained, because a handler that has used up the cooperative budget of this tokio task must not delay
+        // its own time limit.
         while pin!(unconstrained(timer.as_mut())).poll(context).is_ready() {
             if timer.deadline() >= limit || Instant::now() >= limit {
                 return Poll::Ready(());
@@ -95,7 +100,7 @@ impl Alarm {
     }
 }
 
-/// Waits until this time; for ever if there is none.
+/// Waits until this time; forever if there is none.
 pub(super) async fn at(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,

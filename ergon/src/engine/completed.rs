@@ -1,4 +1,4 @@
-//! What became of a transaction, and of each of its steps.
+//! The outcome of a transaction and of each of its steps.
 
 use super::clock::Nanos;
 use super::lifecycle::Outcome;
@@ -8,78 +8,93 @@ use crate::telemetry::traces::Recording;
 use crate::telemetry::{Scope, Step};
 use crate::transaction::{Transaction, TransactionError};
 
-/// How one step of a transaction went.
+/// The result of one step of a transaction.
 #[derive(Debug, Default)]
 pub(super) struct StepRun {
-    /// How many attempts were begun; none if the step did not run.
+    /// The number of attempts that were started; 0 if the step did not run.
     pub(super) attempts: u32,
     pub(super) elapsed: Option<Nanos>,
     pub(super) error: Option<TransactionError>,
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Debug)]
 pub(super) struct Completed {
     pub(super) outcome: Outcome,
     pub(super) disposition: Disposition,
-    /// What the first step was: process or prepare.
+    /// The name of the first step: process or prepare.
     pub(super) step: Step,
-    /// How long it took, if it was run.
+    /// The duration of the first step, if it ran.
     pub(super) first: Option<Nanos>,
     pub(super) success: Option<Nanos>,
-    /// Attempts after the first, of all steps.
+    /// The attempts after the first one, of all steps together.
     pub(super) retries: u32,
     pub(super) timings: Timings,
-    /// What went wrong, if anything did; apart, because most transactions succeed.
+    /// The failure, if there is one; boxed, because most transactions succeed and the struct is moved for each of them.
     pub(super) failure: Option<Box<Failure>>,
 }
 
-/// What is known of a transaction that went the exception way.
+/// The failure of a transaction that went to its exception handler.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// The error that ended process or success.
+    /// The error that ended the process or success step.
     pub(super) error: TransactionError,
-    /// Where it went wrong, for the lines that tell of it: in which step, at which attempt, where in which trace.
+    /// The place of the failure for log lines: step, attempt and span.
     pub(super) scope: Option<Scope>,
-    /// How its handler went.
+    /// The result of the exception handler.
     pub(super) exception: StepRun,
-    /// What became of its dead letter.
-    pub(super) letter: Letter,
+    /// The fate of the dead letter.
+    pub(super) dead_letter: DeadLetter,
 }
 
-/// What became of a dead letter.
+/// The state of a dead letter.
 #[derive(Debug)]
-pub(super) enum Letter {
-    /// There is none to dispatch.
+pub(super) enum DeadLetter {
+    /// There is no dead letter to dispatch.
     None,
-    /// The dead-letter connector has it; the source is told that the delivery is done.
-    Taken,
-    /// The dead-letter connector did not take it; the delivery is given back.
-    Refused,
-    /// The dead-letter connector did not take it at once; it waits for its next attempt.
-    Waits(Box<Unsent>),
+    /// The dead-letter connector accepted it; the delivery is acknowledged.
+    Accepted,
+    /// The dead-letter connector did not accept it; the delivery is given back.
+    Undelivered,
+    /// The dead-letter connector did not accept it immediately; it waits for its next attempt.
+    Waiting(Box<Unsent>),
 }
 
-/// A dead letter, before it is with those that wait.
+/// A dead letter that waits for an attempt to dispatch it.
 #[derive(Debug)]
 pub(super) struct Unsent {
-    /// The transaction with the reason.
-    pub(super) letter: Transaction,
+    /// The transaction, annotated with the reason for its rejection.
+    pub(super) dead_letter: Transaction,
     pub(super) attempts: u32,
     pub(super) error: Option<TransactionError>,
-    /// What is recorded of its transaction, if that is sampled; ended with the transaction.
+    /// The spans of its transaction, if it is sampled; they end when the dead letter is accepted or undelivered.
     pub(super) recording: Option<Box<Recording>>,
 }
 
 impl Failure {
-    /// Whether the dead-letter connector has the transaction.
+    /// Whether the dead-letter connector accepted the transaction.
     pub(super) fn is_dead_lettered(&self) -> bool {
-        matches!(self.letter, Letter::Taken)
+        matches!(self.dead_letter, DeadLetter::Accepted)
     }
 }
 
 impl Completed {
-    /// What becomes of a delivery that was given up, or not begun.
+    /// Whether the engine returned the delivery, and not its handler or policy: a stop or the end of the run cut it short,
+    /// or its dead letter was not delivered.
+    pub(super) fn is_given_back(&self) -> bool {
+        let undelivered = self
+            .failure
+            .as_deref()
+            .is_some_and(|failure| matches!(failure.dead_letter, DeadLetter::Undelivered));
+        self.outcome == Outcome::Aborted || undelivered
+    }
+
+    /// The name under which the settlement is counted: the disposition, or `given_back`.
+    pub(super) fn settled_as(&self) -> &'static str {
+        if self.is_given_back() { "given_back" } else { self.disposition.as_str() }
+    }
+
+    /// The outcome of a delivery that is given back: cut short, or never started.
     pub(super) fn aborted() -> Self {
         Self {
             outcome: Outcome::Aborted,
@@ -95,17 +110,17 @@ impl Completed {
 }
 
 impl Unsent {
-    /// A letter that was not tried yet, because others wait before it.
-    pub(super) fn new(letter: Transaction) -> Self {
-        Self { letter, attempts: 0, error: None, recording: None }
+    /// A dead letter that was not tried yet, because others wait before it.
+    pub(super) fn new(dead_letter: Transaction) -> Self {
+        Self { dead_letter, attempts: 0, error: None, recording: None }
     }
 
-    /// A letter whose first attempt failed.
-    pub(super) fn failed(letter: Transaction, error: TransactionError) -> Self {
-        Self { letter, attempts: 1, error: Some(error), recording: None }
+    /// A dead letter whose first attempt failed.
+    pub(super) fn failed(dead_letter: Transaction, error: TransactionError) -> Self {
+        Self { dead_letter, attempts: 1, error: Some(error), recording: None }
     }
 
-    /// Keeps the recording of the transaction until its letter is delivered or given up.
+    /// Keeps the spans of the transaction until its dead letter is accepted or undelivered.
     pub(super) fn record(&mut self, recording: Box<Recording>) {
         self.recording = Some(recording);
     }

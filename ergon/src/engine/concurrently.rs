@@ -1,4 +1,5 @@
-//! Many small pieces of work inside one step: at most so many at once, none spawned, every result kept.
+//! Runs many small pieces of work inside one step: a limited number at a time, without spawning, and keeping every
+//! result.
 
 use std::fmt;
 use std::future::Future;
@@ -12,21 +13,21 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::transaction::{Result, TransactionError, panic};
 
-/// Runs `f` for each item, at most `limit` at once, and collects every result in the order of the items.
+/// Runs `f` for each item, at most `limit` items at a time, and collects every result in the order of the items.
 ///
-/// As soon as one item is finished the next one begins, so a slow one holds back no other. A failure ends only its
-/// own item; a panic is that item's system error. [`timeout`](RunConcurrently::timeout) limits the whole. The items
-/// are pulled one at a time, when there is room for one. A `limit` of 0 counts as 1.
+/// When one item finishes, the next one starts, so that a slow item holds back no other. A failure ends only its own
+/// item. A panic is the system error of its item. [`timeout`](RunConcurrently::timeout) limits the time of all items
+/// together. Items are pulled one at a time, when one may start. A `limit` of 0 counts as 1.
 ///
-/// Nothing is spawned: all items run where the returned future is awaited, and may borrow what lives there. An item
-/// that computes for long, instead of waiting, holds back the others.
+/// No task is spawned: all items run where the returned future is awaited, and may borrow from there. An item that
+/// computes for long without an `.await` holds back the others.
 ///
 /// # Panics
-/// When `items` panics while the next item is pulled.
+/// Panics when `items` panics while the next item is pulled.
 ///
 /// # Cancel safety
-/// When dropped, every item that runs is dropped at its current `.await`, and no further one begins. The results so
-/// far are lost.
+/// When the future is dropped, every running item is dropped at its current `.await`, and no other item starts. The
+/// results so far are lost.
 ///
 /// ```
 /// use ergon::prelude::*;
@@ -69,23 +70,23 @@ where
     }
 }
 
-/// The items of one [`run_concurrently`], to be awaited; gives a [`Concurrent`].
+/// The future of [`run_concurrently`]. Its output is a [`Concurrent`].
 #[must_use = "nothing runs until it is awaited"]
 pub struct RunConcurrently<I, M, F, T> {
-    /// What has not begun; `None` once it is exhausted.
+    /// The items that have not started; `None` when there are no more.
     waiting: Option<I>,
-    /// Makes an item's future.
+    /// Makes the future of an item.
     make: M,
     limit: usize,
     timeout: Option<Duration>,
     /// Made at the first poll, if there is a time limit.
     timer: Option<Pin<Box<Sleep>>>,
     running: FuturesUnordered<Running<F>>,
-    /// One for each item that has begun; `None` while it runs.
+    /// One result for each item that has started; `None` while the item runs.
     results: Vec<Option<Result<T>>>,
 }
 
-/// What became of the items of one [`run_concurrently`].
+/// The results of [`run_concurrently`].
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -99,33 +100,34 @@ pub struct RunConcurrently<I, M, F, T> {
 pub struct Concurrent<T> {
     /// One result for each item, in the order of the items.
     pub results: Vec<Result<T>>,
-    /// How many ended well.
+    /// The number of items that succeeded.
     pub succeeded: usize,
-    /// How many ended with an error of their own, or panicked.
+    /// The number of items that returned an error or panicked.
     pub failed: usize,
-    /// How many were cut off, or never begun, because the time for the whole ran out; their errors are of category
-    /// timeout.
+    /// The number of items that were cut off, or never started, because the time limit of all items ended. Their errors
+    /// are of category timeout.
     pub timed_out: usize,
 }
 
 impl<T> Concurrent<T> {
-    /// All values in the order of the items, if every item ended well.
+    /// Returns all values in the order of the items, if every item succeeded.
     ///
     /// # Errors
-    /// The first error, in the order of the items.
+    /// Returns the first error, in the order of the items.
     pub fn into_result(self) -> Result<Vec<T>> {
         self.results.into_iter().collect()
     }
 }
 
 impl<I, M, F, T> RunConcurrently<I, M, F, T> {
-    /// Limits the time for the whole, counted from the first poll.
+    /// Limits the time of all items together, counted from the first poll. Default: no limit.
     ///
-    /// When it runs out, what runs is dropped at its current `.await` and nothing more begins; what was finished by
-    /// then is kept. Both kinds of the rest get an error of category timeout, so the rest of `items` is pulled.
+    /// When the limit ends, running items are dropped at their current `.await`, and no other item starts. Finished
+    /// items keep their results. The other items get an error of category timeout; to count them, the rest of `items`
+    /// is pulled.
     ///
     /// # Panics
-    /// When it is awaited outside of a tokio runtime that has its clock enabled.
+    /// Awaiting the future panics outside of a tokio runtime whose clock is enabled.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -148,7 +150,7 @@ impl<I, M, F, T> RunConcurrently<I, M, F, T> {
         }
     }
 
-    /// Names the limit that an item was cut off by.
+    /// The error of an item that the time limit cut off.
     fn timed_out(&self, what: &str) -> TransactionError {
         let limit = crate::policy::duration::display(self.timeout.unwrap_or_default());
         TransactionError::timeout(format!("{what} when the limit of {limit} for all items ran out"))
@@ -161,7 +163,7 @@ where
     M: FnMut(I::Item) -> F,
     F: Future<Output = Result<T>>,
 {
-    /// Begins items until as many run as may.
+    /// Starts items until `limit` of them run.
     fn fill(&mut self) {
         while self.running.len() < self.limit && !self.time_is_over() {
             let Some(item) = self.waiting.as_mut().and_then(Iterator::next) else {
@@ -179,10 +181,10 @@ where
         }
     }
 
-    /// Runs items until none is left, or none can go on by itself.
+    /// Polls items until all have ended, or all that run wait.
     fn poll_items(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            // Items that never wait would else keep the thread for themselves.
+            // Items that never wait would otherwise keep the thread for themselves.
             ready!(pin!(consume_budget()).poll(context));
             self.fill();
             let Some((index, result)) = ready!(self.running.poll_next_unpin(context)) else {
@@ -194,7 +196,7 @@ where
         }
     }
 
-    /// Gathers what became of the items; those that still run are dropped.
+    /// Collects the results, and drops the items that still run.
     fn finish(&mut self) -> Concurrent<T> {
         for running in &mut self.running {
             running.discard();
@@ -230,7 +232,7 @@ where
     }
 }
 
-// Whatever is polled in here has a box of its own.
+// Every future that is polled in here has its own box.
 impl<I, M, F, T> Unpin for RunConcurrently<I, M, F, T> {}
 
 impl<I, M, F, T> fmt::Debug for RunConcurrently<I, M, F, T> {
@@ -244,15 +246,16 @@ impl<I, M, F, T> fmt::Debug for RunConcurrently<I, M, F, T> {
     }
 }
 
-/// An item that runs.
+/// A running item.
 struct Running<F> {
     index: usize,
-    /// `None` once it is over. Boxed, because an item's type must be one that can be named and moved.
+    /// `None` when the item has ended. Boxed, because the type of an item's future cannot be named, and a box can be
+    /// moved while it runs.
     future: Option<Pin<Box<F>>>,
 }
 
 impl<F> Running<F> {
-    /// Drops the item's future; a panic of its drop is swallowed, as the item has its error already.
+    /// Drops the item's future. A panic of its drop is ignored, because the item has its error already.
     fn discard(&mut self) {
         let _dropped = panic::guard(|| self.future = None);
     }
@@ -263,7 +266,7 @@ impl<T, F: Future<Output = Result<T>>> Future for Running<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let index = self.index;
-        // The future is dropped inside, so that a panic of its drop is guarded too.
+        // The future is dropped inside the guard, so that a panic of its drop is caught too.
         let polled = panic::guard(|| {
             let Some(future) = &mut self.future else { return Poll::Pending };
             let result = ready!(future.as_mut().poll(context));
@@ -295,7 +298,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// Counts how many of it are alive.
+    /// Counts how many values of this type are alive.
     struct Counted<'a>(&'a Cell<usize>);
 
     impl<'a> Counted<'a> {
@@ -527,7 +530,8 @@ mod tests {
         assert_eq!((alive.get(), begun.get()), (0, 4));
     }
 
-    /// Compiles only if it can be awaited in a handler: items and what `f` uses are borrowed, and it can be sent.
+    /// Compiles only if the future can be awaited in a handler: it borrows the items and the captures of `f`, and is
+    /// `Send`.
     #[tokio::test(start_paused = true)]
     async fn it_can_be_awaited_in_a_handler() {
         #[expect(clippy::manual_async_fn, reason = "`Send` is what is tested")]

@@ -1,4 +1,9 @@
-//! The configs of tasks: the functions that generated code calls, one for each role.
+//! Makes the configs of tasks: one function for each role, called by generated code.
+//!
+//! The functions differ only in their bounds, and stay separate because of them. Each asks for the trait that the user
+//! has to implement, at the name of the user's struct, so that a missing `impl Consumer` is reported with the message
+//! of `Consumer`. A single function over a role would need its own trait between the two, and the compiler would
+//! report that trait instead.
 
 use std::sync::Arc;
 
@@ -11,7 +16,7 @@ use super::execute::{Execute, ExecuteTask};
 use super::exit::{exit, leave};
 use super::produce::{ProducerStream, Pull, produce};
 use super::role::Role;
-use super::roles::{BlockingConsuming, BlockingProducing, Consuming, Hybrid, Producing, Show, nothing};
+use super::roles::{self, Blocking, Consuming, Hybrid, Producing, Show, nothing};
 use super::run_context::RunContext;
 use super::run_state::RunState;
 use super::single::{self, Given};
@@ -25,8 +30,8 @@ use crate::task::{
 use crate::telemetry::{Ended, RunReport, SingleReport, Tally};
 use crate::transaction::{Result, Transaction, panic};
 
-/// Makes the config of an async consumer: how it is built, and how its output is shown. Called by generated code, as
-/// are the functions below.
+/// Makes the config of an async consumer. `build` makes the task from its connectors and services. `show` converts the
+/// output of its process step to JSON.
 pub fn consumer<T, B>(policy: ConsumerPolicy, show: Show<T::Output>, build: B) -> TaskConfig
 where
     T: Consumer,
@@ -72,7 +77,9 @@ where
     B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: Some(policy), producer: None };
-    config(Form::Blocking, policies, build, move |task| consumes(BlockingConsuming { task, show }))
+    config(Form::Blocking, policies, build, move |task| {
+        consumes(Blocking::<T, roles::Consumes>::new(task, show))
+    })
 }
 
 /// Makes the config of a blocking producer.
@@ -82,7 +89,9 @@ where
     B: Fn(&mut Parts) -> Option<T> + Send + Sync + 'static,
 {
     let policies = Policies { consumer: None, producer: Some(policy) };
-    config(Form::Blocking, policies, build, move |task| produces(BlockingProducing { task, show }))
+    config(Form::Blocking, policies, build, move |task| {
+        produces(Blocking::<T, roles::Produces>::new(task, show))
+    })
 }
 
 /// Makes the config of a blocking hybrid.
@@ -99,12 +108,12 @@ where
 {
     let policies = Policies { consumer: Some(consumer), producer: Some(producer) };
     config(Form::Blocking, policies, build, move |task: Arc<T>| {
-        let producer = BlockingProducing { task: Arc::clone(&task), show: nothing };
-        consumes(Hybrid { consumer: BlockingConsuming { task, show }, producer })
+        let producer = Blocking::<T, roles::Produces>::new(Arc::clone(&task), nothing);
+        consumes(Hybrid { consumer: Blocking::<T, roles::Consumes>::new(task, show), producer })
     })
 }
 
-/// Makes the config of a task with an `execute` of its own.
+/// Makes the config of a task that implements [`Execute`].
 pub fn executor<T, B>(
     consumer: Option<ConsumerPolicy>,
     producer: Option<ProducerPolicy>,
@@ -126,7 +135,7 @@ fn config<T: Task>(
     TaskConfig::new::<T>(form, policies, Arc::new(Built { build, runs }))
 }
 
-/// A task to be built, and what runs it.
+/// Builds a task and what runs it.
 struct Built<B, R> {
     build: B,
     runs: R,
@@ -152,7 +161,7 @@ fn produces(steps: impl Pull) -> Box<dyn Runnable> {
     Box::new(Produces { role: steps, pull: Box::new(move |pump| Box::pin(Arc::clone(&pulled).pull(pump))) })
 }
 
-/// A task that fetches from a source.
+/// Runs a task that fetches from a source.
 struct Consumes {
     role: Arc<dyn Role>,
 }
@@ -182,7 +191,7 @@ impl Runnable for Consumes {
     }
 }
 
-/// A task that pulls a stream.
+/// Runs a task that pulls a stream.
 struct Produces {
     role: Arc<dyn Role>,
     pull: Box<dyn Fn(Pump) -> BoxFuture<'static, ()> + Send + Sync>,

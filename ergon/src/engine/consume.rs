@@ -1,4 +1,4 @@
-//! The loop: runs the lanes, the settler and the redelivery of dead letters, and ends when they do.
+//! Runs a loop: its lanes, its settler and the redelivery of its dead letters.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use super::role::Role;
 use super::run_state::{RunGuard, RunState};
 use super::settle::settle;
 use super::stop;
+use crate::connector::Buffers;
 use crate::error::{Error, ErrorKind};
 use crate::policy::ConsumerPolicy;
 use crate::task::Monitor;
@@ -24,7 +25,7 @@ use crate::transaction::panic;
 /// Runs a loop to its end.
 ///
 /// # Cancel safety
-/// When dropped, all lanes are dropped with it, and what they hold is given back by the source's next settle.
+/// When dropped, all lanes are dropped too. Their deliveries are given back by the next settlement of the source.
 pub(super) async fn consume(role: &Arc<dyn Role>, run: RunState, monitor: &Monitor) -> RunReport {
     panic::install_hook();
     let run = Arc::new(run);
@@ -37,6 +38,7 @@ pub(super) async fn consume(role: &Arc<dyn Role>, run: RunState, monitor: &Monit
     let began = Instant::now();
 
     tokio::select! {
+        // Only the lanes end the run. The stop is polled first, so that it takes effect before they continue.
         biased;
         () = stop::watch(&run) => (),
         () = watch_abort(&run) => (),
@@ -49,16 +51,17 @@ pub(super) async fn consume(role: &Arc<dyn Role>, run: RunState, monitor: &Monit
     RunReport::new(run.task, run.snapshot().tally, began.elapsed(), ended)
 }
 
-/// Begins to draw on a limit that other workers draw on too.
+/// Starts to draw on a limit that other workers draw on too.
 fn draw(run: &Arc<RunState>) {
     let Some((quota, limit)) = run.context.quota.as_ref().zip(run.context.policy.limit) else { return };
     let granted = Arc::downgrade(run);
-    let heed =
-        move |grant| granted.upgrade().into_iter().for_each(|run: Arc<RunState>| run.slots.heed(grant));
-    run.slots.draw_on(|| quota.draw(limit, Box::new(heed)));
+    let on_grant = move |grant| {
+        granted.upgrade().into_iter().for_each(|run: Arc<RunState>| run.slots.apply_grant(grant));
+    };
+    run.slots.draw_on(|| quota.draw(limit, Box::new(on_grant)));
 }
 
-/// Cancels what the lanes wait for when it is to be. Never returns by itself.
+/// Cancels the lanes when the grace of a stop is over. Never returns: the run ends when its lanes do.
 async fn watch_abort(run: &RunState) {
     run.abort.cancelled().await;
     run.slots.abandon();
@@ -66,21 +69,23 @@ async fn watch_abort(run: &RunState) {
     std::future::pending::<()>().await;
 }
 
-/// Runs the lanes to their end, after them what delivers dead letters, and the settler at last.
+/// Runs the lanes to their end, then the redelivery, then the settler. The settler is last, because lanes and
+/// redelivery hand their deliveries to it.
 async fn run_lanes(role: &Arc<dyn Role>, run: &Arc<RunState>) {
     let (lanes_ended, all_ended) = (CancellationToken::new(), CancellationToken::new());
     let run = Arc::new(RunGuard::new(Arc::clone(run)));
-    let (mut settler, mut letters) = (JoinSet::new(), JoinSet::new());
+    let (mut settler, mut dead_letters) = (JoinSet::new(), JoinSet::new());
     let (handed_over, calls) = unbounded_channel();
-    // It is set once: a loop runs once.
+    // A loop runs once, so the cell is empty.
     let _ = run.handed_over.set(handed_over);
     settler.spawn(settle(Arc::clone(&run), calls, all_ended.clone()));
     if run.context.postponed.is_some() {
-        letters.spawn(redeliver(Arc::clone(&run), lanes_ended.clone()));
+        dead_letters.spawn(redeliver(Arc::clone(&run), lanes_ended.clone()));
     }
     let mut lanes = JoinSet::new();
     for number in 0..run.context.policy.concurrency {
         let lane = Arc::clone(role).work(Lane::new(Arc::clone(&run), number));
+        let lane = Buffers::around(run.context.buffers.clone(), lane);
         let lane = run.context.calls.clone().within(lane);
         if role.info().blocking {
             lanes.spawn(on_threads(lane, &run.threads));
@@ -90,7 +95,7 @@ async fn run_lanes(role: &Arc<dyn Role>, run: &Arc<RunState>) {
     }
     join(&run, lanes).await;
     lanes_ended.cancel();
-    join(&run, letters).await;
+    join(&run, dead_letters).await;
     redeliver::give_back(&run);
     all_ended.cancel();
     join(&run, settler).await;
@@ -104,11 +109,11 @@ async fn join(run: &RunState, mut tasks: JoinSet<()>) {
     }
 }
 
-/// A defect of the engine itself: the run ends with an error; what the lane held is given back.
+/// Reports a defect of the engine. The run ends with an error, and the deliveries of the lane are given back.
 fn died(run: &RunState, error: &tokio::task::JoinError) {
     let error = error.to_string();
     LaneDied { task: run.task, error: &error }.emit();
-    // A fetch that waits for data ends too.
+    // Also ends a fetch that waits for data.
     run.context.drain.cancel();
     run.slots.close(Some(Error::new(ErrorKind::Task, format!("the engine failed: {error}"))));
 }

@@ -1,19 +1,19 @@
-//! What finished transactions add to the tally, the metrics and the log.
+//! Adds finished transactions to the tally, the metrics and the log.
 
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::completed::{Completed, Failure, Letter, StepRun};
+use super::completed::{Completed, DeadLetter, Failure, StepRun};
 use super::lifecycle::Outcome;
 use super::run_context::RunContext;
 use crate::connector::Disposition;
 use crate::telemetry::event::{HandlerFailed, TransactionFailed};
 use crate::telemetry::metrics::Batch;
-use crate::telemetry::{Refusal, Scope, Step, Tally};
+use crate::telemetry::{Rejection, Scope, Step, Tally};
 use crate::transaction::Transaction;
 
 impl RunContext {
-    /// Counts, and tells of, a transaction that no source settles.
+    /// Counts and logs a transaction that no source settles.
     pub(super) fn count(&self, task: &'static str, transaction: &Transaction, completed: &Completed) {
         report(task, transaction, completed);
         self.count_one(transaction, completed);
@@ -34,7 +34,10 @@ pub(super) fn count(
     completed: &Completed,
 ) {
     tally.retries += u64::from(completed.retries);
-    tally.requeued += u64::from(returns(completed));
+    if returns(completed) {
+        let figure = if completed.is_given_back() { &mut tally.given_back } else { &mut tally.requeued };
+        *figure += 1;
+    }
     let exception = completed.failure.as_ref().and_then(|failure| failure.exception.elapsed);
     for (step, nanos) in
         [(completed.step, completed.first), (Step::Success, completed.success), (Step::Exception, exception)]
@@ -61,25 +64,26 @@ pub(super) fn count(
 fn count_failure(tally: &mut Tally, transaction: &Transaction, disposition: Disposition, failure: &Failure) {
     let category = failure.error.category();
     tally.failed.add(category);
-    tally.undelivered += u64::from(matches!(failure.letter, Letter::Refused));
-    count_letter(tally, failure);
+    tally.undelivered += u64::from(matches!(failure.dead_letter, DeadLetter::Undelivered));
+    count_dead_letter(tally, failure);
     if failure.is_dead_lettered() || disposition == Disposition::Reject {
         let message = failure.error.message();
-        tally.refuse(|| Refusal { id: transaction.id().to_owned(), category, message: message.to_owned() });
+        tally.reject(|| Rejection { id: transaction.id().to_owned(), category, message: message.to_owned() });
     }
 }
 
-/// Counts a dead letter that the connector has, whether or not the source knows that the delivery is done.
-pub(super) fn count_letter(tally: &mut Tally, failure: &Failure) {
+/// Counts a dead letter that the connector accepted, whether or not the source confirmed the settlement of its
+/// delivery.
+pub(super) fn count_dead_letter(tally: &mut Tally, failure: &Failure) {
     tally.dead_lettered += u64::from(failure.is_dead_lettered());
 }
 
-/// Whether the source will hand the delivery out again.
+/// Whether the source delivers the transaction again.
 pub(super) fn returns(completed: &Completed) -> bool {
     matches!(completed.disposition, Disposition::Requeue | Disposition::RetryAfter(_))
 }
 
-/// Says what became of a transaction that went the exception way.
+/// Logs the failure of a transaction that went to its exception handler.
 pub(super) fn report(task: &'static str, transaction: &Transaction, completed: &Completed) {
     let Some(failure) = &completed.failure else { return };
     let transaction_id = transaction.id();

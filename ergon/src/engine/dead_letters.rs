@@ -1,6 +1,6 @@
 //! The dead letters of a loop that wait for their next attempt.
 //!
-//! A delivery whose dead letter waits stays unsettled, and takes no slot.
+//! The delivery of a waiting dead letter stays unsettled, and takes no slot.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,8 +21,8 @@ use crate::telemetry::traces::Recording;
 use crate::telemetry::{Scope, Undelivered};
 use crate::transaction::{Category, Transaction, TransactionError};
 
-/// How the dead-letter connector is tried again where no loop does it apart from the transaction: one transaction by
-/// hand, the outbound ones of a hybrid.
+/// The retries of the dead-letter connector where no loop retries apart from the transaction: for a transaction that is
+/// processed by hand, and for the outbound transactions of a hybrid.
 pub(super) const IN_PLACE: RetryPolicy = RetryPolicy {
     max_attempts: ATTEMPTS,
     timeout: Some(Duration::from_secs(30)),
@@ -32,42 +32,43 @@ pub(super) const IN_PLACE: RetryPolicy = RetryPolicy {
     ..RetryPolicy::DEFAULT
 };
 
-/// How a dead letter of a loop is tried: one attempt at a time, then a pause of up to half a minute.
+/// The retries of a dead letter of a loop: one attempt at a time, then a pause of up to half a minute. Each attempt is
+/// started by the redelivery, which can do other work during the pause.
 pub(super) const APART: RetryPolicy =
     RetryPolicy { max_attempts: 1, backoff_cap: Some(Duration::from_secs(30)), ..IN_PLACE };
 
-/// How often a dead letter is tried at least before a run that has nothing else left to do gives it up.
+/// The number of attempts before a run that has nothing else left to do gives the dead letter back.
 const ATTEMPTS: u32 = 5;
 
-/// The log says that dead letters wait at once, then after this time, then after twice as long, …
-const SAID_AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// … but at least as often as this.
-const SAID_AT_LEAST_EVERY: Duration = Duration::from_secs(600);
+/// The log reports waiting dead letters immediately, then after this time, then after twice as long, and so on,
+const LOGGED_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// but at least this often.
+const LOGGED_AT_LEAST_EVERY: Duration = Duration::from_secs(600);
 
 /// The dead letters of one loop that wait for their next attempt.
 #[derive(Debug)]
 pub(super) struct DeadLetters {
     task: &'static str,
     state: Mutex<State>,
-    /// How many there are; read by lanes without the lock.
+    /// The number of dead letters, so that lanes read it without the lock.
     count: AtomicUsize,
-    /// Wakes the task that delivers: one was added.
+    /// Wakes the redelivery, because a dead letter was added.
     pub(super) added: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     waiting: DelayQueue<Postponed>,
-    /// Those whose attempt is under way, by number.
+    /// Dead letters whose attempt is under way, by the number of the attempt.
     under_way: Vec<(u64, Postponed)>,
-    /// Those that have had their attempts, in a run that has nothing else left to do.
-    given_up: Vec<Postponed>,
+    /// Dead letters that have had their attempts, in a run that has nothing else left to do.
+    exhausted: Vec<Postponed>,
     /// The number of the latest attempt.
     number: u64,
-    /// Why the last attempt that failed did.
+    /// The error of the last attempt that failed.
     error: Option<TransactionError>,
-    /// When the log says it again, and after how long the next time; none while nothing failed.
-    said: Option<(Instant, Duration)>,
+    /// The time of the next log line, and the wait after it; `None` while no attempt has failed.
+    logged: Option<(Instant, Duration)>,
 }
 
 /// A dead letter that waits, and the delivery that is settled after it.
@@ -77,18 +78,18 @@ pub(super) struct Postponed {
     pub(super) unsent: Unsent,
 }
 
-/// A dead letter whose attempt begins.
+/// A dead letter whose attempt starts.
 #[derive(Debug)]
 pub(super) struct Due {
-    /// Stands for the letter until its attempt has ended.
+    /// Identifies the dead letter until its attempt has ended.
     pub(super) number: u64,
-    pub(super) letter: Transaction,
-    /// Where its transaction failed.
+    pub(super) dead_letter: Transaction,
+    /// The scope in which its transaction failed.
     pub(super) scope: Option<Scope>,
     pub(super) recording: Option<Box<Recording>>,
-    /// The error of the attempt before, if there was one.
+    /// The category of the previous attempt's error, if there was a previous attempt.
     pub(super) retries: Option<Category>,
-    /// Whether the source has lost hold of the delivery.
+    /// Whether the source no longer holds the delivery.
     pub(super) stale: bool,
 }
 
@@ -97,26 +98,25 @@ impl DeadLetters {
         Self { task, state: Mutex::default(), count: AtomicUsize::new(0), added: Notify::new() }
     }
 
-    /// Whether any dead letter waits. Those that come later do not take the time of a lane then: the connector may
-    /// hang.
+    /// Whether any dead letter waits. If so, further ones are not tried in their lane, because the connector may hang.
     pub(super) fn any(&self) -> bool {
         self.count.load(Ordering::Relaxed) > 0
     }
 
-    /// How many wait, and why; for those who look at the run.
+    /// The number of waiting dead letters, and the error, for the health of the process.
     pub(super) fn look(&self) -> Option<Undelivered> {
         let count = self.count.load(Ordering::Relaxed);
         let error = self.state().error.as_ref().map(|error| causes(error)).unwrap_or_default();
         (count > 0).then_some(Undelivered { count, error })
     }
 
-    /// Takes out everything, to be given back when no task works on the loop any more.
+    /// Takes out all dead letters. For a loop that no task works on any more.
     pub(super) fn left(&self) -> Vec<Finished> {
         let mut state = self.state();
-        let State { waiting, under_way, given_up, .. } = &mut *state;
+        let State { waiting, under_way, exhausted, .. } = &mut *state;
         let mut all = waiting.take_all();
         all.extend(under_way.drain(..).map(|(_, postponed)| postponed));
-        all.append(given_up);
+        all.append(exhausted);
         self.count.store(0, Ordering::Relaxed);
         all.into_iter().map(|postponed| postponed.finished).collect()
     }
@@ -131,7 +131,7 @@ impl DeadLetters {
         let due = match &unsent.error {
             Some(error) => {
                 let waits = self.count.load(Ordering::Relaxed).saturating_add(1);
-                state.says(self.task, finished.transaction.id(), error, (waits, now));
+                state.log_waiting(self.task, finished.transaction.id(), error, (waits, now));
                 state.error = Some(error.clone());
                 due_after(now, &unsent)
             }
@@ -143,7 +143,7 @@ impl DeadLetters {
         self.added.notify_one();
     }
 
-    /// Begins an attempt of the first letter that is due; `is_stale` says whether the source has lost hold of a
+    /// Starts an attempt of the first dead letter that is due. `is_stale` says whether the source no longer holds a
     /// delivery.
     pub(super) fn begin(&self, is_stale: impl Fn(&Finished) -> bool) -> Option<Due> {
         let mut state = self.state();
@@ -153,7 +153,7 @@ impl DeadLetters {
         let retries = unsent.error.as_ref().filter(|_| unsent.attempts > 0).map(TransactionError::category);
         let due = Due {
             number: state.number,
-            letter: unsent.letter.clone(),
+            dead_letter: unsent.dead_letter.clone(),
             scope: finished.completed.failure.as_ref().and_then(|failure| failure.scope.clone()),
             recording: unsent.recording.take(),
             retries,
@@ -168,7 +168,7 @@ impl DeadLetters {
         self.state().waiting.next_due()
     }
 
-    /// Takes a letter out whose attempt has ended.
+    /// Takes out a dead letter whose attempt has ended.
     pub(super) fn ended(&self, number: u64, recording: Option<Box<Recording>>) -> Option<Postponed> {
         let mut state = self.state();
         let at = state.under_way.iter().position(|(other, _)| *other == number)?;
@@ -177,8 +177,8 @@ impl DeadLetters {
         Some(postponed)
     }
 
-    /// Takes in that one more attempt failed: the letter waits for the next one, and for how long is returned, or the
-    /// letter is given up, if `alone` says that nothing else is left to do.
+    /// Records that an attempt failed. Returns the wait until the next attempt, or `None` if no attempt is left:
+    /// `alone` says that nothing else is left to do.
     pub(super) fn failed(
         &self,
         mut postponed: Postponed,
@@ -187,14 +187,14 @@ impl DeadLetters {
     ) -> Option<Duration> {
         let unsent = &mut postponed.unsent;
         unsent.attempts = unsent.attempts.saturating_add(1);
-        let gives_up = alone && is_tried_enough(unsent.attempts, &error);
+        let is_exhausted = alone && is_tried_enough(unsent.attempts, &error);
         let (count, now) = (self.count.load(Ordering::Relaxed), Instant::now());
         let mut state = self.state();
-        state.says(self.task, postponed.finished.transaction.id(), &error, (count, now));
+        state.log_waiting(self.task, postponed.finished.transaction.id(), &error, (count, now));
         state.error = Some(error.clone());
         unsent.error = Some(error);
-        if gives_up {
-            state.given_up.push(postponed);
+        if is_exhausted {
+            state.exhausted.push(postponed);
             return None;
         }
         let due = due_after(now, unsent);
@@ -202,8 +202,9 @@ impl DeadLetters {
         Some(due.saturating_duration_since(now))
     }
 
-    /// Has those that were tried often enough tried at once, for the last time: nothing else is left to do.
-    pub(super) fn hasten(&self) {
+    /// Makes the dead letters that have had their attempts due now, for one last attempt, because nothing else is left
+    /// to do.
+    pub(super) fn retry_now(&self) {
         let mut state = self.state();
         let now = Instant::now();
         for postponed in state.waiting.take_all() {
@@ -216,94 +217,94 @@ impl DeadLetters {
         }
     }
 
-    /// Why the run cannot go on: nothing is left but letters to `place` that were given up. If there is something to do
-    /// again, which `alone` says, they wait with the others.
+    /// The error of a run in which only dead letters are left that have had their attempts. `place` names the dead-letter
+    /// connector. If there is work again, which `alone` says, the dead letters wait with the others.
     pub(super) fn undeliverable(
         &self,
         place: &dyn Fn() -> String,
         alone: impl Fn() -> bool,
     ) -> Option<Error> {
         let mut state = self.state();
-        if state.given_up.is_empty() {
+        if state.exhausted.is_empty() {
             return None;
         }
         if !alone() {
             let now = Instant::now();
-            for postponed in std::mem::take(&mut state.given_up) {
+            for postponed in std::mem::take(&mut state.exhausted) {
                 state.waiting.push(due_after(now, &postponed.unsent), postponed);
             }
             return None;
         }
-        let all = state.given_up.len() == self.count.load(Ordering::Relaxed);
+        let all = state.exhausted.len() == self.count.load(Ordering::Relaxed);
         all.then(|| undeliverable(&place(), &state))
     }
 
-    /// The numbers of the letters whose attempt is under way.
+    /// The numbers of the attempts under way.
     pub(super) fn under_way(&self) -> Vec<u64> {
         self.state().under_way.iter().map(|(number, _)| *number).collect()
     }
 
-    /// Takes out those that wait, because no further attempt is to begin.
+    /// Takes out the waiting dead letters, because no other attempt may start.
     pub(super) fn take_waiting(&self) -> Vec<Postponed> {
         let mut state = self.state();
-        let mut all = std::mem::take(&mut state.given_up);
+        let mut all = std::mem::take(&mut state.exhausted);
         all.extend(state.waiting.take_all());
         all
     }
 
-    /// Takes in that one is delivered or given back; `delivered` says which.
-    pub(super) fn leaves(&self, delivered: bool) {
+    /// Records that a dead letter was accepted, or that its delivery is given back.
+    pub(super) fn remove(&self, delivered: bool) {
         if self.count.fetch_sub(1, Ordering::Relaxed) > 1 {
             return;
         }
         let mut state = self.state();
         state.error = None;
-        if state.said.take().is_some() && delivered {
+        if state.logged.take().is_some() && delivered {
             DeadLettersTaken { task: self.task }.emit();
         }
     }
 }
 
 impl State {
-    /// Says in the log that dead letters wait, unless it was said not long ago.
-    fn says(
+    /// Logs that dead letters wait, unless a log line reported it recently.
+    fn log_waiting(
         &mut self,
         task: &'static str,
         id: &str,
         error: &TransactionError,
         (count, now): (usize, Instant),
     ) {
-        let after = match self.said {
-            None => SAID_AGAIN_AFTER,
-            Some((next, after)) if next <= now => after.saturating_mul(2).min(SAID_AT_LEAST_EVERY),
+        let after = match self.logged {
+            None => LOGGED_AGAIN_AFTER,
+            Some((next, after)) if next <= now => after.saturating_mul(2).min(LOGGED_AT_LEAST_EVERY),
             Some(_) => return,
         };
-        self.said = Some((now.checked_add(after).unwrap_or_else(far_future), after));
+        self.logged = Some((now.checked_add(after).unwrap_or_else(far_future), after));
         DeadLettersWait { task, transaction_id: id, waiting: count, error }.emit();
     }
 }
 
-/// When a letter is to be tried again.
+/// The time of the next attempt.
 fn due_after(now: Instant, unsent: &Unsent) -> Instant {
     let asked_for = unsent.error.as_ref().and_then(TransactionError::retry_after);
     let wait = APART.jittered_wait_after(unsent.attempts, asked_for, fastrand::f64());
     now.checked_add(wait).unwrap_or_else(far_future)
 }
 
-/// Whether nothing is gained by a further attempt, as far as anybody can know.
+/// Whether another attempt is unlikely to succeed.
 fn is_tried_enough(attempts: u32, error: &TransactionError) -> bool {
     attempts >= ATTEMPTS || error.downcast_ref::<ConnectorError>().is_some_and(ConnectorError::is_permanent)
 }
 
 fn undeliverable(place: &str, state: &State) -> Error {
-    let count = state.given_up.len();
+    let count = state.exhausted.len();
     let error = state.error.as_ref().map(ToString::to_string).unwrap_or_default();
-    let transactions = match (count, state.given_up.first()) {
+    let transactions = match (count, state.exhausted.first()) {
         (1, Some(only)) => format!("transaction {} was", only.finished.transaction.id()),
         _ => format!("{count} transactions were"),
     };
     let message = format!("dead letters to {place}: {error}; {transactions} given back");
     Error::new(ErrorKind::Connector, message).with_hint(
-        "see why the connector does not take them; what was given back comes again in the next run",
+        "see why the connector does not accept them; the next run processes these transactions again",
     )
 }

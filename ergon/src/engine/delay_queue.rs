@@ -1,15 +1,15 @@
-//! What waits for its time: the earliest first, and what is due at the same time in the order in which it came.
+//! A queue of items that become due: the earliest comes first. Items that are due at the same time keep their order.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use tokio::time::Instant;
 
-/// Items that each have a time at which they are due.
+/// Items, each with the time at which it is due.
 #[derive(Debug)]
 pub(super) struct DelayQueue<T> {
     heap: BinaryHeap<Delayed<T>>,
-    /// How many items were put in; the order of those that are due at the same time.
+    /// The number of items that were put in. It orders items that are due at the same time.
     number: u64,
 }
 
@@ -21,7 +21,7 @@ struct Delayed<T> {
 }
 
 impl<T> DelayQueue<T> {
-    /// Puts an item in.
+    /// Adds an item.
     pub(super) fn push(&mut self, due: Instant, item: T) {
         self.number = self.number.wrapping_add(1);
         self.heap.push(Delayed { due, number: self.number, item });
@@ -40,10 +40,10 @@ impl<T> DelayQueue<T> {
         self.heap.pop().map(|first| first.item)
     }
 
-    /// Takes out all items, in the order of their times.
+    /// Takes out all items, in the order of their due times.
     pub(super) fn take_all(&mut self) -> Vec<T> {
         let mut all = std::mem::take(&mut self.heap).into_sorted_vec();
-        // The earliest is the greatest.
+        // The sort puts the smallest first, and the earliest item is the greatest.
         all.reverse();
         all.into_iter().map(|delayed| delayed.item).collect()
     }
@@ -70,7 +70,7 @@ impl<T> PartialOrd for Delayed<T> {
 }
 
 impl<T> Ord for Delayed<T> {
-    /// The earliest is the greatest, because the heap gives the greatest first.
+    /// Compares in reverse: the earliest item is the greatest, because the heap yields the greatest first.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.due, other.number).cmp(&(self.due, self.number))
     }

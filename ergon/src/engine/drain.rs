@@ -1,4 +1,4 @@
-//! The order to drain: what makes a run stop, and whom it reaches.
+//! The drain of a run: every reason to stop cancels its token.
 
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -9,34 +9,38 @@ use crate::connector::ConnectorError;
 use crate::error::{Error, ErrorKind};
 use crate::transaction::TransactionError;
 
-/// Tells all that belongs to a loop to fetch no more, to wait for no further attempt, and to finish what is in flight.
+/// The drain token of a loop. When it is cancelled, the loop fetches nothing more, interrupts retry waits, and finishes
+/// its in-flight work.
 #[derive(Debug, Clone)]
 pub(super) struct Drain {
     order: CancellationToken,
-    /// Why the run cannot go on, if a connector is gone.
-    gone: Arc<OnceLock<String>>,
+    /// The message of the connector that is closed, if one is.
+    closed: Arc<OnceLock<String>>,
 }
 
 impl Drain {
-    /// One that is ordered by this token.
+    /// Makes a drain that is ordered by this token.
     pub(super) fn by(order: CancellationToken) -> Self {
-        Self { order, gone: Arc::default() }
+        Self { order, closed: Arc::default() }
     }
 
-    /// Orders it if the error says that a connector is gone; says whether it does.
+    /// Orders the drain if the error says that a connector is closed. Returns whether it does.
     pub(super) fn is_ordered_by(&self, error: &TransactionError) -> bool {
-        let gone = error.downcast_ref::<ConnectorError>().filter(|error| error.is_closed());
-        if let Some(gone) = gone {
-            self.gone.get_or_init(|| gone.message().to_owned());
+        let closed = error.downcast_ref::<ConnectorError>().filter(|error| error.is_closed());
+        if let Some(closed) = closed {
+            self.closed.get_or_init(|| closed.message().to_owned());
             self.order.cancel();
         }
-        gone.is_some()
+        closed.is_some()
     }
 
-    /// Why the run cannot go on, if a connector is gone.
-    pub(super) fn gone(&self) -> Option<Error> {
-        let message = self.gone.get()?;
-        Some(Error::new(ErrorKind::Connector, message).with_hint("what was not taken by then was given back"))
+    /// The error of a run that a closed connector ended.
+    pub(super) fn closed(&self) -> Option<Error> {
+        let message = self.closed.get()?;
+        Some(
+            Error::new(ErrorKind::Connector, message)
+                .with_hint("the deliveries that it had not accepted were given back"),
+        )
     }
 }
 
@@ -48,7 +52,7 @@ impl Deref for Drain {
     }
 }
 
-/// What made a run drain.
+/// The reason why a run drains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     Stop,

@@ -1,9 +1,10 @@
-//! Tasks that say themselves what is consumed and produced, and when.
+//! Tasks that run their own loops: [`Execute`] and [`Run`].
 
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
@@ -17,7 +18,7 @@ use super::consume::consume;
 use super::exit::{bounded, leave};
 use super::produce::{ProducerStream, Pull, produce};
 use super::role::Role;
-use super::roles::{BlockingConsuming, BlockingProducing, Consuming, Producing, nothing};
+use super::roles::{Blocking, Consumes, Consuming, Produces, Producing, nothing};
 use super::run_context::RunContext;
 use super::run_state::RunState;
 use crate::error::{Error, ErrorKind};
@@ -27,7 +28,7 @@ use crate::telemetry::calls::Calls;
 use crate::telemetry::{Ended, RunReport, SingleReport, Tally};
 use crate::transaction::{Result, Transaction, TransactionError, panic};
 
-/// A task that says itself what is consumed and produced, and when: `#[ergon::task(…, execute)]`.
+/// A task that decides itself which loops run, and when: `#[ergon::task(…, execute)]`.
 ///
 /// ```
 /// use ergon::connector::memory::MemoryQueue;
@@ -70,86 +71,88 @@ use crate::transaction::{Result, Transaction, TransactionError, panic};
     note = "write `impl Execute for {Self}` with `async fn execute(&self, run: &Run) -> Result<()>`, or remove `execute`"
 )]
 pub trait Execute: Task {
-    /// Runs the task, once; the run ends when it returns.
+    /// Runs the task. Called once; the run ends when the future ends.
     ///
     /// # Errors
-    /// Make the run fail.
+    /// An error makes the run fail.
     ///
     /// # Cancel safety
-    /// Dropped at its current `.await` when a stop's grace is over.
+    /// When the grace of a stop is over, the future is dropped at its current `.await`.
     fn execute(&self, run: &Run) -> impl Future<Output = Result<()>> + Send;
 
-    /// Ends the task: called once, after `execute`, before connectors and services are closed.
+    /// Ends the task. Called once, after [`execute`](Self::execute), and before connectors and services are closed.
+    /// Default: does nothing.
     ///
     /// # Errors
-    /// Makes the run fail.
+    /// An error makes the run fail.
     fn exit(&self) -> impl Future<Output = Result<()>> + Send {
         std::future::ready(Ok(()))
     }
 }
 
-/// What an [`Execute`] task consumes and produces with.
+/// Runs the loops of an [`Execute`] task.
 pub struct Run {
     setup: Setup,
-    /// The task itself, as an `Arc` of its own type.
+    /// The task as an `Arc` of its own type, so that a loop can share the task that is passed to it by reference.
     task: Box<dyn Any + Send + Sync>,
-    /// Deliveries that were given back because a loop was to end.
+    /// The deliveries that were given back because a loop stopped.
     given_back: Mutex<u64>,
-    /// Loops that were dropped, and may hold something yet.
+    /// The loops that were dropped before their end, and whose lanes may still hold deliveries.
     dropped: Mutex<Vec<TaskTracker>>,
 }
 
-/// A loop that is dropped before its end, unless it says otherwise.
-struct Going<'r> {
+/// A loop that runs. When it is dropped, the deliveries that its lanes still hold are given back before the next loop
+/// starts.
+struct RunningLoop<'r> {
     run: &'r Run,
     stop: Stop,
 }
 
-impl Drop for Going<'_> {
+impl Drop for RunningLoop<'_> {
     fn drop(&mut self) {
         self.run.dropped().push(self.stop.loops.clone());
     }
 }
 
 impl Run {
-    /// Consumes from the source that the policy names, until it is empty, the limit is reached, or the run is stopped.
-    /// `task` is the task itself: `self`.
+    /// Consumes from the source that the policy names, until the source is empty, the limit is reached, or the run
+    /// stops. `task` is the task itself: pass `self`.
     ///
-    /// Two loops that run at once know nothing of each other: each has a `concurrency` of its own, and a transaction
-    /// that the source hands out twice may be in both.
+    /// Two loops that run at the same time are independent: each has its own `concurrency`, and a transaction that the
+    /// source delivers twice may be in both.
     ///
     /// # Errors
-    /// A policy that cannot be obeyed, dead letters that would go to the source itself, a source that fails for good,
-    /// or a time limit with work left. What was in flight is given back.
+    /// Returns an error if the policy is invalid, its dead letters would go to its source, the source fails
+    /// permanently, or the time limit ends with work left. The deliveries in flight are given back.
     ///
     /// # Cancel safety
-    /// When dropped, what is in flight is dropped. It is given back before the next loop begins, or at the end of
-    /// `execute`.
+    /// When the future is dropped, the transactions in flight are dropped. They are given back before the next loop
+    /// starts, or at the end of `execute`.
     pub async fn consume<T: Consumer>(&self, task: &T, policy: &ConsumerPolicy) -> Result<RunReport> {
         let role = Consuming { task: self.shared(task)?, show: nothing };
         self.consume_by(Arc::new(role), policy).await
     }
 
-    /// The same for a [`BlockingConsumer`].
+    /// Consumes as [`consume`](Self::consume) does, for a [`BlockingConsumer`].
     ///
     /// # Errors
-    /// As of [`consume`](Self::consume).
+    /// The same as those of [`consume`](Self::consume).
     pub async fn consume_blocking<T: BlockingConsumer>(
         &self,
         task: &T,
         policy: &ConsumerPolicy,
     ) -> Result<RunReport> {
-        let role = BlockingConsuming { task: self.shared(task)?, show: nothing };
+        let role = Blocking::<T, Consumes>::new(self.shared(task)?, nothing);
         self.consume_by(Arc::new(role), policy).await
     }
 
-    /// Produces what `transactions` yields, pulled as fast as slots free up. `task` is the task itself: `self`.
+    /// Produces the transactions of a stream, pulled as fast as slots free up. `task` is the task itself: pass `self`.
     ///
     /// # Errors
-    /// A policy that cannot be obeyed, an error of the stream, or a time limit with work left.
+    /// Returns an error if the policy is invalid, the stream yields an error, or the time limit ends with work left.
     ///
     /// # Cancel safety
-    /// When dropped, what is in flight is dropped.
+    /// When the future is dropped, the transactions in flight are dropped.
     pub async fn produce<T: Producer>(
         &self,
         task: &T,
@@ -161,27 +164,30 @@ impl Run {
         self.produce_by(Arc::new(role), pull, policy).await
     }
 
-    /// Produces what [`BlockingProducer::transactions`] yields.
+    /// Produces the transactions of [`BlockingProducer::transactions`]. `task` is the task itself: pass `self`.
     ///
     /// # Errors
-    /// As of [`produce`](Self::produce).
+    /// The same as those of [`produce`](Self::produce).
     pub async fn produce_blocking<T: BlockingProducer>(
         &self,
         task: &T,
         policy: &ProducerPolicy,
     ) -> Result<RunReport> {
-        let role = Arc::new(BlockingProducing { task: self.shared(task)?, show: nothing });
+        let role = Arc::new(Blocking::<T, Produces>::new(self.shared(task)?, nothing));
         let pulled = Arc::clone(&role);
         let pull = |pump| Box::pin(pulled.pull(pump)) as BoxFuture<'_, ()>;
         self.produce_by(role, pull, policy).await
     }
 
-    /// Waits until the run is told to stop; a loop of the task's own ends then.
+    /// Waits until the run stops. A task that loops without `consume` and `produce` ends its loop then.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
     pub async fn stopping(&self) {
         self.setup.stop.drain.cancelled().await;
     }
 
-    /// Says whether the run is told to stop.
+    /// Returns whether the run stops.
     pub fn is_stopping(&self) -> bool {
         self.setup.stop.drain.is_cancelled()
     }
@@ -196,8 +202,8 @@ impl Run {
         }
         let mut context = RunContext::of(&self.setup, policy.clone()).map_err(failed)?;
         context.outbound = None;
-        let going = self.begin().await;
-        let run = RunState::new(role.info().task, context, (input, None), &going.stop);
+        let running = self.begin().await;
+        let run = RunState::new(role.info().task, context, (input, None), &running.stop);
         self.ended(consume(&role, run, &self.setup.monitor).await)
     }
 
@@ -210,31 +216,51 @@ impl Run {
         policy.check().map_err(|problem| TransactionError::business(problem.to_string()))?;
         let mut context = RunContext::of(&self.setup, policy.to_loop()).map_err(failed)?;
         context.outbound = None;
-        let going = self.begin().await;
+        let running = self.begin().await;
         let (input, pulled, pump) = stream_source(role.info().task);
         let stream = ProducerStream { input, pulled, pull: pull(pump) };
-        self.ended(produce(&role, stream, context, &going.stop, &self.setup.monitor).await)
+        self.ended(produce(&role, stream, context, &running.stop, &self.setup.monitor).await)
     }
 
-    /// Begins a loop, when what was dropped before it is given back.
-    async fn begin(&self) -> Going<'_> {
+    /// Starts a loop, after the deliveries of dropped loops are given back.
+    async fn begin(&self) -> RunningLoop<'_> {
         self.give_back_dropped().await;
-        Going { run: self, stop: Stop { loops: TaskTracker::new(), ..self.setup.stop.clone() } }
+        RunningLoop { run: self, stop: Stop { loops: TaskTracker::new(), ..self.setup.stop.clone() } }
     }
 
-    /// Gives back what loops held that the task dropped. A source that does not answer does not hold up the run.
+    /// Gives back the deliveries of the loops that the task dropped.
     async fn give_back_dropped(&self) {
         let dropped = std::mem::take(&mut *self.dropped());
         if dropped.is_empty() {
             return;
         }
-        for loops in dropped {
-            // The lanes of a loop that was dropped are dropped by the runtime, a moment later.
-            loops.close();
-            let _ = timeout(LAST_CALL, loops.wait()).await;
-        }
+        let ended = async {
+            for loops in dropped {
+                // The runtime drops the lanes of a dropped loop later, when a thread is free for them, and only then
+                // their deliveries are back. The wait has no time limit of its own, because a busy machine may exceed
+                // any limit: the next loop would start without those deliveries.
+                loops.close();
+                loops.wait().await;
+            }
+        };
+        self.until_stopped(ended).await;
         for (_, input) in &self.setup.inputs {
-            let _ = timeout(LAST_CALL, guarded(&mut None, input.settle(Vec::new()))).await;
+            let settled = async { guarded(&mut None, input.settle(Vec::new())).await };
+            // A source that does not answer must not hold up the run.
+            let _ = self.until_stopped(timeout(SETTLES_WITHIN, settled)).await;
+        }
+    }
+
+    /// Waits for a future; after a stop, at most [`LAST_CALL`] longer.
+    async fn until_stopped<F: Future>(&self, future: F) -> Option<F::Output> {
+        let too_late = async {
+            self.setup.stop.drain.cancelled().await;
+            sleep(LAST_CALL).await;
+        };
+        tokio::select! {
+            biased;
+            output = future => Some(output),
+            () = too_late => None,
         }
     }
 
@@ -253,7 +279,7 @@ impl Run {
         }
     }
 
-    /// The task as the engine holds it.
+    /// The task as an `Arc`.
     fn shared<T: Task>(&self, task: &T) -> Result<Arc<T>> {
         let shared =
             self.task.downcast_ref::<Arc<T>>().filter(|shared| std::ptr::eq(Arc::as_ptr(shared), task));
@@ -274,7 +300,7 @@ fn failed(error: Error) -> TransactionError {
     TransactionError::system(format!("{error}{hint}")).with_source(error)
 }
 
-/// A task with an `execute` of its own.
+/// Runs a task that implements [`Execute`].
 pub(super) struct ExecuteTask<T>(pub(super) Arc<T>);
 
 impl<T: Execute> Runnable for ExecuteTask<T> {
@@ -291,7 +317,7 @@ impl<T: Execute> Runnable for ExecuteTask<T> {
     }
 }
 
-/// Runs a task's own `execute`; after a stop it has the grace of its policies to end.
+/// Runs `execute`; after a stop, for at most the grace of the task's policies.
 async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
     panic::install_hook();
     let (stop, monitor, began) = (setup.stop.clone(), setup.monitor.clone(), Instant::now());
@@ -318,13 +344,16 @@ async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
         Ok(()) => Ended::Finished,
     };
     let mut tally: Tally = monitor.snapshot().tally;
-    // Those of its loops are in it already.
+    // The tally has the retries of the loops; these are the retries of `execute` itself.
     tally.call_retries += calls.retries();
     let report = RunReport::new(T::NAME, tally, began.elapsed(), ended);
     let exit = async { guarded(&mut None, task.exit()).await.and_then(|left| left) };
     leave(report, bounded(exit).await)
 }
 
-/// How much longer than the grace of its loops an `execute` may take to end. Its `exit` and what is to be closed come
-/// after it, and the process ends in less than a second beyond the grace.
-const LAST_CALL: std::time::Duration = std::time::Duration::from_millis(300);
+/// How much longer than the grace of its loops an `execute` may take to end. The `exit` hook and the closing of
+/// connectors come after it, and the process ends in less than a second after the grace.
+const LAST_CALL: Duration = Duration::from_millis(300);
+
+/// How long a source may take to give back the deliveries of a dropped loop: as long as the settler of a loop waits.
+const SETTLES_WITHIN: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! The `exit` hook of a task.
+//! Calls the `exit` hook of a task.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::telemetry::{Ended, RunReport};
 use crate::transaction::{Result, TransactionError, panic};
 
-/// How long an `exit` hook may take.
+/// The time limit of an `exit` hook.
 const EXIT_WITHIN: Duration = Duration::from_secs(30);
 
 /// Calls the task's `exit` hook.
@@ -22,11 +22,11 @@ pub(super) async fn exit(role: &Arc<dyn Role>) -> Result<()> {
     if blocking { bounded(on_threads(exit, &Threads::new(1))).await } else { bounded(exit).await }
 }
 
-/// Waits for an `exit` hook, as long as one may take.
+/// Waits for an `exit` hook, within its time limit.
 pub(super) async fn bounded(exit: impl Future<Output = Result<()>>) -> Result<()> {
     let mut exit = Box::pin(exit);
     let left = tokio::time::timeout(EXIT_WITHIN, exit.as_mut()).await;
-    // One that is given up may panic when it is dropped.
+    // The `Drop` of a hook that is cancelled may panic.
     let _ = panic::guard(|| drop(exit));
     left.unwrap_or_else(|_| {
         let what = format!("it did not end within {} seconds", EXIT_WITHIN.as_secs());
@@ -34,7 +34,7 @@ pub(super) async fn bounded(exit: impl Future<Output = Result<()>>) -> Result<()
     })
 }
 
-/// A run that ended well failed all the same if its exit hook did.
+/// Makes a run that ended well fail if its exit hook failed.
 pub(super) fn leave(mut report: RunReport, left: Result<()>) -> RunReport {
     if let (Err(failure), false) = (left, matches!(report.ended, Ended::Failed(_))) {
         let message = format!("the exit hook of `{}` failed: {failure}", report.task);

@@ -1,4 +1,4 @@
-//! From the source to the slots: one lane at a time fetches for all.
+//! Fetches from the source: one lane at a time fetches for all lanes.
 
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
@@ -16,8 +16,8 @@ use crate::task::kind_of;
 use crate::telemetry::event::{FetchFailed, Fetched};
 use crate::transaction::{Category, TransactionError};
 
-/// How a streaming run waits for a source that fails, after its fetch policy is used up: for ever, up to half a minute
-/// between two tries.
+/// The waits of a streaming run whose source fails after its fetch policy is used up. The run retries without limit,
+/// with up to half a minute between two attempts.
 const PATIENCE: RetryPolicy = RetryPolicy {
     backoff: Duration::from_millis(500),
     backoff_cap: Some(Duration::from_secs(30)),
@@ -25,21 +25,20 @@ const PATIENCE: RetryPolicy = RetryPolicy {
     ..RetryPolicy::DEFAULT
 };
 
-/// How long a fetch keeps what it may bring when another worker needs that.
+/// How long a fetch keeps its part of a limit when another worker needs it. A source that has data answers within this
+/// time, so that the part is used where it is.
 const KEEPS: Duration = Duration::from_millis(500);
-/// How often that time is doubled at most.
+/// How often this time is doubled at most.
 const LONGEST: u32 = 10;
-/// How long it waits before it tries again to report what it fetched.
-const UNSENT: Duration = Duration::from_millis(2);
 
-/// Fetches for all lanes: at most `asked` deliveries. Returns when there are some, or when the run is not to fetch.
+/// Fetches at most `asked` deliveries for all lanes. Returns when there are deliveries, or when the run must not fetch.
 pub(super) async fn fetch(run: &RunState, asked: usize) -> Vec<Delivery> {
     let mut empty = 0_u32;
     let mut failed = 0_u32;
     loop {
         let has_paused = empty > 0 || failed > 0;
         let stopping = run.context.drain.is_cancelled() || (run.pulled.is_some() && run.slots.is_closing());
-        // A stream makes nothing more; what it has made is taken all the same.
+        // A stream makes nothing more, but the transactions that it has made are still taken.
         run.pulled.iter().filter(|_| stopping).for_each(|pulled| pulled.stop());
         let is_needed = || run.slots.has_ready() || run.slots.is_wanted_back();
         if (stopping && run.pulled.is_none()) || (has_paused && is_needed()) {
@@ -69,8 +68,7 @@ pub(super) async fn fetch(run: &RunState, asked: usize) -> Vec<Delivery> {
                 return deliveries;
             }
             Ok(None) => return Vec::new(),
-            // A source that waited for data, and got none within the limit, is empty, not broken; it is asked to wait
-            // on.
+            // A source that waited for data until the time limit is empty, not broken. It is asked to wait again.
             Err(failure) if run.context.policy.streaming && failure.category() == Category::Timeout => {
                 (empty, failed) = (0, 0);
             }
@@ -83,7 +81,7 @@ pub(super) async fn fetch(run: &RunState, asked: usize) -> Vec<Delivery> {
     }
 }
 
-/// How long a fetch that failed waits for the next one; none if the failure ends the run.
+/// The wait after a fetch that failed; `None` if the failure ends the run.
 fn wait_after(run: &RunState, failed: u32, failure: &TransactionError) -> Option<Duration> {
     let error = fetch_error(run, failure);
     let ends = !run.context.policy.streaming || failure.category() == Category::Business;
@@ -99,7 +97,7 @@ fn wait_after(run: &RunState, failed: u32, failure: &TransactionError) -> Option
     None
 }
 
-/// One fetch under the fetch policy. A permanent error counts as a business error: it is not tried again.
+/// Fetches once under the fetch policy. A permanent error counts as a business error, so that it is not retried.
 async fn attempt(run: &RunState, asked: usize) -> Result<Option<Vec<Delivery>>, TransactionError> {
     let request = FetchRequest::new(asked).with_batch_size(run.context.policy.batch_size);
     let request = if run.context.policy.streaming { request.waiting() } else { request };
@@ -115,8 +113,11 @@ async fn attempt(run: &RunState, asked: usize) -> Result<Option<Vec<Delivery>>, 
         match at_once(fetched.as_mut()).await {
             Some(result) => Some(result),
             None => {
+                // Before it waits, the lane settles what is finished: the source may wait for that settlement before it
+                // has anything to deliver, for example at its prefetch limit.
                 in_turn(run).await;
                 tokio::select! {
+                    // A fetch that is ready at the same moment wins, so that its deliveries are not given back.
                     biased;
                     result = fetched => Some(result),
                     () = run.slots.released.notified(), if !run.slots.is_closing() => None,
@@ -133,8 +134,9 @@ async fn attempt(run: &RunState, asked: usize) -> Result<Option<Vec<Delivery>>, 
     }
 }
 
-/// Returns when a fetch is to end because another worker needs what it may bring. One of a finite run may be about to
-/// say that its source is empty: each time in a row it has twice as long.
+/// Returns when the fetch is to end because another worker needs its part of the limit. A fetch of a finite run may be
+/// about to find its source empty, which ends the run. So it gets twice the time after each fetch in a row that ended
+/// early.
 async fn gives_way(run: &RunState) {
     run.slots.wanted_back().await;
     let times = if run.context.policy.streaming { 0 } else { run.slots.gave_way().min(LONGEST) };
@@ -142,17 +144,16 @@ async fn gives_way(run: &RunState) {
     run.slots.give_way();
 }
 
-/// Where other workers draw on the limit, reports what was fetched before any of it is begun: it counts, even if this
-/// process dies at the next moment.
+/// Reports the fetched deliveries before any of them is started, where other workers draw on the same limit. They count
+/// even if this process dies at the next moment.
 async fn report(run: &RunState, asked: usize, came: usize) {
     let Some(mark) = run.slots.report(asked, came) else { return };
-    while !run.slots.is_sent(mark) && !run.context.drain.is_cancelled() {
-        tokio::time::sleep(UNSENT).await;
-    }
+    // A supervisor that does not read must not hold up a stop.
+    run.context.drain.run_until_cancelled(run.slots.sent(mark)).await;
 }
 
-/// Waits until a fetch has to end: at once when the run is to stop. A stream is told to end the fetch itself, because
-/// what it is making at that moment would be lost; it has the grace of the stop for that.
+/// Waits until the fetch has to end: immediately when the run stops. A stream ends its fetch itself, within the grace
+/// of the stop, because a transaction that it is making at that moment would be lost.
 async fn stopped(run: &RunState) {
     run.context.drain.cancelled().await;
     if let Some(pulled) = &run.pulled {
@@ -181,7 +182,7 @@ fn fetch_error(run: &RunState, failure: &TransactionError) -> Error {
     }
 }
 
-/// Waits, but not longer than until something is given back to the source or the run is to stop.
+/// Waits until the time is over, something is given back to the source, or the run stops.
 async fn pause(run: &RunState, wait: Duration) {
     in_turn(run).await;
     let until = Instant::now().checked_add(wait);

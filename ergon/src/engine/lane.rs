@@ -1,11 +1,13 @@
-//! A lane: takes one delivery after the other through the steps of the task.
+//! A lane: runs one delivery after the other through the steps of the task.
 //!
-//! As many lanes as `concurrency` live as long as the run. A lane takes the next delivery itself, or fetches for all
-//! when there is none, so nothing is spawned, boxed or handed over for a single transaction.
+//! A loop has as many lanes as its `concurrency`, for as long as it runs. A lane takes the next delivery itself, or
+//! fetches for all lanes when none waits. So nothing is spawned, boxed or passed to another task for a single
+//! transaction.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
@@ -18,9 +20,13 @@ use super::lease::Leased;
 use super::processing::Given;
 use super::run_state::{RunGuard, RunState};
 use super::settle::in_turn;
-use super::slots::{Fetched, InFlight, Next};
-use crate::connector::Delivery;
+use super::slots::{Fetched, Haste, InFlight, Next};
+use crate::connector::{Delivery, take_pushes};
 use crate::transaction::panic;
+
+/// A transaction is short if it ends this long after a quick one would have. Short transactions of a run whose sinks have
+/// buffers are settled together, so this time and the number of them bound how long a line stays in a buffer.
+const BRIEF: Duration = Duration::from_micros(50);
 
 /// A lane of a loop.
 pub(super) struct Lane {
@@ -28,48 +34,57 @@ pub(super) struct Lane {
     number: usize,
     clock: Clock,
     pace: Pace,
-    /// A transaction that ends before this time is quick.
+    /// The time before which a quick transaction ends.
     soon: Option<Instant>,
+    /// Whether the sinks of the run have buffers, so that the lane is to note what its deliveries push.
+    buffers: bool,
 }
 
-/// What a lane holds: to be given back, unless its processing says otherwise. What is dropped on the way is given back
-/// too.
+/// The deliveries of a lane. They are given back when the lane is dropped.
 struct LaneGuard {
     run: Arc<RunGuard>,
     running: Option<InFlight>,
-    /// For all lanes, until it is handed in.
+    /// Fetched for all lanes, until they are handed in.
     fetched: Option<Fetched>,
 }
 
-/// How a lane goes from one delivery to the next.
+/// The pace of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pace {
-    /// The latest transaction waited, or took its time: the lane wakes another lane if there is more to do, and lets
-    /// others run on its thread after each turn.
+    /// The latest transaction waited or was slow. The lane wakes another lane if there is more work, and yields to
+    /// other tokio tasks after each turn.
     Steady,
-    /// The latest transaction was over before another thread could have been woken: the lane takes the next one without
-    /// waking another lane, settles many together, and lets others run only after [`Self::TURNS`] turns.
+    /// The same, but the latest transaction was short, and the sinks of the run have buffers. The lane yields after each
+    /// turn, and settles many deliveries together, so that one flush serves them all.
+    Brief,
+    /// The latest transaction ended before another thread could have been woken. The lane takes the next delivery
+    /// without waking another lane, settles many deliveries together, and yields only after [`Self::TURNS`] turns.
     Quick { turns: u32 },
 }
 
 impl Pace {
-    /// Letting others run wakes another thread, to look for work, and the lane may go on there.
+    /// A yield wakes another thread, which looks for work, and the lane may continue on that thread. Both cost more
+    /// than a quick transaction, so the cost is shared by 16 of them.
     const TURNS: u32 = 16;
 
-    fn is_quick(self) -> bool {
-        matches!(self, Self::Quick { .. })
+    fn haste(self) -> Haste {
+        match self {
+            Self::Steady => Haste::None,
+            Self::Brief => Haste::Brief,
+            Self::Quick { .. } => Haste::Quick,
+        }
     }
 
-    /// Takes in whether the latest transaction was quick.
-    fn ran(&mut self, quick: bool) {
+    /// Records whether the latest transaction was quick, and, if it was not, whether it was short.
+    fn ran(&mut self, quick: bool, brief: bool) {
         match self {
-            _ if !quick => *self = Self::Steady,
-            Self::Steady => *self = Self::Quick { turns: 0 },
+            _ if !quick => *self = if brief { Self::Brief } else { Self::Steady },
+            Self::Steady | Self::Brief => *self = Self::Quick { turns: 0 },
             Self::Quick { .. } => (),
         }
     }
 
-    /// Takes in that a turn is over; says whether others are let run now.
+    /// Records the end of a turn. Returns whether the lane yields now.
     fn lets_others_run(&mut self) -> bool {
         let Self::Quick { turns } = self else { return true };
         *turns = turns.wrapping_add(1);
@@ -82,22 +97,24 @@ impl Lane {
         let guard = LaneGuard { run, running: None, fetched: None };
         let mut clock = Clock::starting_now();
         clock.rest();
-        Self { guard, number, clock, pace: Pace::Steady, soon: None }
+        let buffers = guard.run.context.buffers.is_some();
+        Self { guard, number, clock, pace: Pace::Steady, soon: None, buffers }
     }
 
-    /// Hands in what the lane finished and fetched, and says what it is to do next.
+    /// Hands in the finished and the fetched deliveries, and returns the next action.
     pub(super) fn next(&mut self) -> Next {
         let LaneGuard { run, running, fetched } = &mut self.guard;
-        run.slots.next(running, fetched.take(), self.pace.is_quick())
+        run.slots.next(running, fetched.take(), self.pace.haste())
     }
 
-    /// Begins to process the delivery that the lane was given; none if its lease is lost.
+    /// Starts to process the delivery of the lane. Returns `None` if its lease is lost.
     #[inline]
     pub(super) fn begin(&mut self) -> Option<(Given<'_>, Watch<'_>)> {
         let LaneGuard { run, running, .. } = &mut self.guard;
         let run: &RunState = run;
-        let Finished { transaction, receipt, completed } = &mut running.as_mut()?.finished;
+        let Finished { transaction, receipt, completed, .. } = &mut running.as_mut()?.finished;
         let (transaction, receipt) = (&*transaction, receipt.as_ref());
+        // A lane that comes straight from its last transaction uses the end of that one as the start of this one.
         self.clock.resume();
         self.soon = self.clock.mark.checked_add(run.quick_limit);
         let leased = Leased::by(receipt);
@@ -106,10 +123,10 @@ impl Lane {
         }
         let clock = &mut self.clock;
         let given = Given { context: &run.context, transaction, receipt, completed, clock };
-        Some((given, Watch { run, lane: self.number, quick: self.pace.is_quick(), leased }))
+        Some((given, Watch { run, lane: self.number, quick: self.pace != Pace::Steady, leased }))
     }
 
-    /// Takes in that a processing is over; `whole` says whether it came to its end, or was cancelled on the way.
+    /// Records the end of a processing. `whole` says whether it reached its end or was cancelled.
     pub(super) fn ended(&mut self, whole: bool) {
         if !whole {
             self.clock.rest();
@@ -117,7 +134,16 @@ impl Lane {
                 finished.completed = Completed::aborted();
             }
         }
-        self.pace.ran(whole && self.soon.is_some_and(|soon| self.clock.mark < soon));
+        let brief = self.buffers && self.note_pushes() && whole;
+        self.pace.ran(whole && self.soon.is_some_and(|soon| self.clock.mark < soon), brief);
+    }
+
+    /// Notes what the delivery has pushed into buffers; says whether its transaction was short.
+    fn note_pushes(&mut self) -> bool {
+        if let Some(InFlight { finished, .. }) = &mut self.guard.running {
+            finished.pushes = take_pushes();
+        }
+        self.soon.and_then(|soon| soon.checked_add(BRIEF)).is_some_and(|soon| self.clock.mark < soon)
     }
 
     /// Settles, fetches for all lanes, or waits.
@@ -135,7 +161,7 @@ impl Lane {
         self.clock.rest();
     }
 
-    /// Lets others run on this thread once in a while, also when nothing here ever waits.
+    /// Yields to other tokio tasks once in a while, even if nothing in this lane ever waits.
     pub(super) async fn let_others_run(&mut self) {
         if self.pace.lets_others_run() {
             consume_budget().await;
@@ -153,18 +179,19 @@ impl Drop for LaneGuard {
     }
 }
 
-/// Watches over the processing of one transaction in a lane.
+/// Watches the processing of one transaction in a lane.
 pub(super) struct Watch<'a> {
     run: &'a RunState,
     lane: usize,
-    /// The lane has woken no other lane when it took the delivery; it does if the processing waits.
+    /// Whether the lane postponed work when it took the delivery: to wake another lane, or to settle. It does that work if
+    /// the processing waits.
     quick: bool,
     leased: Leased<'a>,
 }
 
 impl Watch<'_> {
-    /// Polls the processing to its end; `false` if it was cancelled on the way. A processing that is over at once wakes
-    /// no lane and watches nothing.
+    /// Polls the processing to its end. Returns `false` if it was cancelled. A processing that ends at its first poll
+    /// wakes no lane and registers no waker.
     pub(super) async fn poll(
         self,
         processing: &mut (dyn FnMut(Option<&mut Context<'_>>) -> Poll<()> + Send),
@@ -172,6 +199,8 @@ impl Watch<'_> {
         let (mut first, mut wakes) = (true, self.quick);
         let whole = poll_fn(|context| {
             let mut poll = || processing(Some(context)).is_ready();
+            // Handlers are guarded where they are called. This guard catches a panic of the engine's own code. The first
+            // poll does without it, because most transactions end there and each guard costs.
             let ready = if std::mem::take(&mut first) { Ok(poll()) } else { panic::guard(poll) };
             match ready {
                 Ok(true) => return Poll::Ready(true),
@@ -188,7 +217,7 @@ impl Watch<'_> {
         })
         .await;
         if !whole {
-            // A handler that is cancelled may panic when it is dropped.
+            // The `Drop` of a cancelled handler may panic.
             let _ = panic::guard(|| processing(None));
         }
         whole

@@ -1,14 +1,14 @@
-//! Ends the processing of a delivery whose lease is lost.
+//! Cancels the processing of a delivery whose lease is lost.
 //!
-//! The [keeper](crate::connector::kit::Leases) of the source extends leases and says which are lost; a lane asks it
-//! only while its transaction waits. A source without leases costs one look at an empty field.
+//! The [keeper](crate::connector::kit::Leases) of the source extends leases and reports those that are lost. A lane
+//! asks it only while its transaction waits. Without leases, the cost is one look at an empty field.
 
 use std::task::{Context, Poll};
 
 use crate::connector::Receipt;
 use crate::connector::kit::Lease;
 
-/// The lease of a delivery that a lane has in process; none if its source has no leases.
+/// The lease of the delivery that a lane processes; empty if its source has no leases.
 #[derive(Clone, Copy)]
 pub(super) struct Leased<'a>(Option<&'a Lease>);
 
@@ -17,12 +17,12 @@ impl<'a> Leased<'a> {
         Self(receipt.and_then(Lease::of))
     }
 
-    /// Whether the other side hands the delivery out again: it is not to be processed.
+    /// Whether the lease is lost. The source delivers such a delivery again, so it must not be processed.
     pub(super) fn is_lost(self) -> bool {
         self.0.is_some_and(Lease::is_lost)
     }
 
-    /// Ready when the lease is lost; until then the lane is woken at that time.
+    /// Ready when the lease is lost. Until then, the lane's waker is registered.
     pub(super) fn poll_lost(self, context: &Context<'_>) -> Poll<()> {
         self.0.map_or(Poll::Pending, |lease| lease.poll_lost(context.waker()))
     }
@@ -45,13 +45,13 @@ mod tests {
 
     const LENGTH: Duration = Duration::from_secs(30);
 
-    /// A queue that hands a message out again when its lease has ended.
+    /// A queue that delivers a message again when its lease has ended.
     #[derive(Default)]
     struct Side {
         messages: Mutex<VecDeque<Message>>,
-        /// What each message was settled as.
+        /// How each message was settled.
         settled: Mutex<Vec<(u32, &'static str)>>,
-        /// How many calls extended leases.
+        /// The number of calls that extended leases.
         calls: AtomicU32,
         refuses_to_extend: OnceLock<()>,
     }
@@ -78,7 +78,7 @@ mod tests {
             self.settled.lock().unwrap().clone()
         }
 
-        /// Hands out the messages of all leases again.
+        /// Ends all leases, so that the messages are delivered again.
         fn takes_back(&self) {
             self.messages().iter_mut().for_each(|message| message.visible = Instant::now());
         }
@@ -95,7 +95,7 @@ mod tests {
         }
     }
 
-    /// A message's number, and the number of its delivery.
+    /// The number of a message, and the number of its delivery.
     type Token = (u32, u32);
 
     struct Client(Arc<Side>);
@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    /// What each message's handler does, one entry for each time it runs.
+    /// The durations of the handler's runs, and what it has done.
     #[derive(Clone, Default)]
     struct Work(Arc<Mutex<Done>>);
 
@@ -288,7 +288,7 @@ mod tests {
         sleep(Duration::from_secs(100)).await;
         side.takes_back();
         let report = running.wait().await.unwrap();
-        // The first handler never ended: the second delivery did, and was settled.
+        // The first handler was cancelled. The second delivery was processed and settled.
         assert_eq!((report.tally.succeeded, report.tally.unknown), (1, 1));
         assert!(report.elapsed < Duration::from_secs(200), "{:?}", report.elapsed);
         let done = work.done();
@@ -301,7 +301,7 @@ mod tests {
         let (side, work) = (Side::with(2), Work::taking([20, 5, 5]));
         let running = testing::start(slow(&side, &work)).await.unwrap();
         sleep(Duration::from_secs(5)).await;
-        // Only of the one that waits.
+        // Only the lease of the message that waits.
         side.messages()[1].visible = Instant::now();
         let report = running.wait().await.unwrap();
         assert_eq!((report.tally.succeeded, report.tally.unknown), (2, 1));

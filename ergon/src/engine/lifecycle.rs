@@ -1,4 +1,5 @@
-//! The processing of a delivery as a pure state machine: state and event in, state and action out. No I/O, no clock.
+//! The lifecycle of a delivery as a pure state machine: it maps a state and an event to a state and an action. It has
+//! no I/O and no clock, so a test can try every sequence of events.
 //!
 //! ```text
 //! process ──ok──→ success ──ok──→ ACK
@@ -12,11 +13,11 @@
 use crate::connector::Disposition;
 use crate::telemetry::Step;
 
-/// Which step of its processing a delivery is in.
+/// The step that a delivery is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lifecycle {
     stage: Stage,
-    /// What becomes of the delivery when its exception handler fails.
+    /// The disposition of the delivery when its exception handler fails.
     on_handler_failure: Disposition,
 }
 
@@ -26,45 +27,45 @@ enum Stage {
     Settled,
 }
 
-/// How a step ended, all its attempts counted.
+/// The end of a step, after all its attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// Process or success ended well.
+    /// The process or success step succeeded.
     Completed,
-    /// The exception handler ended well and decided.
+    /// The exception handler succeeded and decided the disposition.
     Decided(Disposition),
-    /// The step's attempts are used up, its error is of the business category, or its time is over.
+    /// The step failed: its attempts are used up, its error is of the business category, or its time limit ended.
     Failed,
-    /// The engine gave the step up: shutdown, or the worker dies.
+    /// The engine cancelled the step because the run stops or the worker ends.
     Aborted,
 }
 
-/// What the engine is to do next.
+/// The engine's next action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Run this step, with its retries.
     Run(Step),
     /// The processing is over: settle.
     Settle(Outcome, Disposition),
-    /// Nothing: the processing was over before.
+    /// Do nothing, because the delivery is already settled.
     Nothing,
 }
 
-/// What a transaction came to; exactly one of these.
+/// The outcome of a transaction; each transaction has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The success handler ended well.
+    /// The success handler succeeded.
     Succeeded,
-    /// The exception handler ended well.
+    /// The exception handler succeeded.
     Handled,
     /// The exception handler failed.
     HandlerFailed,
-    /// Given up; it counts as if it had not been begun.
+    /// The processing was cut short. No attempt is counted.
     Aborted,
 }
 
 impl Outcome {
-    /// The outcome in lower case, as it stands in traces and metrics.
+    /// The outcome in lower case, as traces and metrics show it.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -76,13 +77,13 @@ impl Outcome {
 }
 
 impl Lifecycle {
-    /// Begins to process a delivery: the first action is to process.
+    /// Starts to process a delivery. The first action is the process step.
     pub(crate) fn begin(on_handler_failure: Disposition) -> (Self, Action) {
         let lifecycle = Self { stage: Stage::Running(Step::Process), on_handler_failure };
         (lifecycle, Action::Run(Step::Process))
     }
 
-    /// Takes in how the running step ended.
+    /// Applies the end of the running step, and returns the next action.
     pub(crate) fn on(&mut self, event: Event) -> Action {
         let Stage::Running(step) = self.stage else { return Action::Nothing };
         let action = match (step, event) {
@@ -121,15 +122,15 @@ mod tests {
         Event::Decided(Disposition::RetryAfter(Duration::from_secs(1))),
     ];
 
-    /// What a processing comes to: the steps that ran, and its settlements.
+    /// The result of one sequence of events: the steps that ran, and the settlements.
     #[derive(Debug, PartialEq)]
     struct Completed {
         steps: [Option<Step>; 4],
         settled: [Option<(Outcome, Disposition)>; 2],
     }
 
-    /// What the machine makes of a sequence of events.
-    fn live(events: &[Event], on_failure: Disposition) -> Completed {
+    /// Runs the state machine over a sequence of events.
+    fn run(events: &[Event], on_failure: Disposition) -> Completed {
         let (mut life, first) = Lifecycle::begin(on_failure);
         let mut completed = Completed { steps: [None; 4], settled: [None; 2] };
         let (mut steps, mut settled) = (0, 0);
@@ -149,8 +150,8 @@ mod tests {
         completed
     }
 
-    /// The same, as one would tell it.
-    fn told(events: &[Event], on_failure: Disposition) -> Completed {
+    /// The expected result of a sequence of events, written as rules instead of a state machine.
+    fn expected(events: &[Event], on_failure: Disposition) -> Completed {
         let given_back = (Outcome::Aborted, Disposition::Requeue);
         let decided = |event: Option<&Event>| match event? {
             Event::Decided(disposition) => Some((Outcome::Handled, *disposition)),
@@ -190,7 +191,7 @@ mod tests {
                 }
                 let events = &events[..length as usize];
                 for on_failure in [Disposition::Requeue, Disposition::Reject] {
-                    assert_eq!(live(events, on_failure), told(events, on_failure), "{events:?}");
+                    assert_eq!(run(events, on_failure), expected(events, on_failure), "{events:?}");
                     lives += 1;
                 }
             }
@@ -202,7 +203,7 @@ mod tests {
     fn what_succeeded_never_saw_its_exception_handler() {
         for second in EVENTS {
             for third in EVENTS {
-                let completed = live(&[Event::Completed, second, third], Disposition::Requeue);
+                let completed = run(&[Event::Completed, second, third], Disposition::Requeue);
                 let succeeded = matches!(completed.settled[0], Some((Outcome::Succeeded, _)));
                 assert!(!succeeded || !completed.steps.contains(&Some(Step::Exception)));
             }

@@ -16,7 +16,8 @@ mod exit;
 mod produce;
 mod stop;
 
-// The types of the task's code end here: all that is below is compiled once for all tasks.
+// From here on, no type of a task appears: each module below is compiled once for all tasks, except `roles` and
+// `worker`.
 mod outbound;
 mod role;
 mod roles;
@@ -36,15 +37,16 @@ mod processing;
 mod attempt;
 mod lifecycle;
 
-// What became of the transaction goes to the source.
+// The outcome of the transaction goes to the source.
 mod completed;
 mod count;
 mod dead_letters;
 mod finished;
+mod flush;
 mod redeliver;
 mod settle;
 
-// What the modules of a loop share.
+// The modules of a loop share these types.
 mod run_context;
 mod run_state;
 

@@ -1,4 +1,4 @@
-//! A hybrid's outbound transactions: each goes through the steps of the producer.
+//! Runs the outbound transactions of a hybrid through the steps of its producer.
 
 use super::clock::Clock;
 use super::completed::Completed;
@@ -11,7 +11,7 @@ use super::worker::run_steps;
 use crate::connector::Disposition;
 use crate::transaction::{Result, Transaction, TransactionError};
 
-/// Takes transactions through the steps of `producer`; done when every one of them is through.
+/// Runs transactions through the steps of `producer`, and waits for all of them.
 pub(super) async fn outbound<S: Steps>(
     producer: &S,
     context: &RunContext,
@@ -30,13 +30,13 @@ pub(super) async fn outbound<S: Steps>(
         context.count(S::INFO.task, &transaction, &completed);
         went(&transaction, completed)
     };
-    // A producer that blocks has the one thread of the lane.
+    // The calls of a blocking producer share the one thread of the lane.
     let limit = if S::INFO.blocking { 1 } else { context.policy.concurrency };
     let through = run_concurrently(transactions.iter().cloned(), limit, one).await.into_result()?;
     Ok(if through.contains(&Through::Abandoned) { Through::Abandoned } else { Through::Whole })
 }
 
-/// How far an outbound transaction came, or why its inbound transaction has failed; in the category of its own error.
+/// The result of an outbound transaction for its inbound transaction. An error keeps its category.
 fn went(transaction: &Transaction, completed: Completed) -> Result<Through> {
     let disposition = match (completed.outcome, completed.disposition) {
         (Outcome::Aborted, _) => return Ok(Through::Abandoned),

@@ -1,6 +1,6 @@
-//! The processing of one transaction: what its steps share, and how it ends.
+//! The processing of one transaction: the state that its steps share, and its end.
 //!
-//! [`run_steps`](super::worker::run_steps) calls the task; the code here is compiled once for all tasks.
+//! [`run_steps`](super::worker::run_steps) calls the task. The code in this module is compiled once for all tasks.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::attempt::{Attempts, Begun, Code, StepResult, Waits, code, guarded};
 use super::clock::{Clock, Nanos};
-use super::completed::{Completed, Failure, Letter, StepRun, Unsent};
+use super::completed::{Completed, DeadLetter, Failure, StepRun, Unsent};
 use super::dead_letters::{APART, DeadLetters, IN_PLACE};
 use super::lifecycle::{Action, Event, Lifecycle, Outcome};
 use super::run_context::RunContext;
@@ -26,43 +26,43 @@ use crate::telemetry::traces::{Ending, Recording};
 use crate::telemetry::{Scope, Step};
 use crate::transaction::{Result, Transaction, TransactionError, key, panic};
 
-/// One transaction on its way through its steps.
+/// One transaction while its steps run.
 pub(super) struct Processing<'a> {
     pub(super) runner: StepRunner<'a>,
     pub(super) runs: StepRuns,
-    /// What is to be seen of the output of the first step, if somebody wants to see it.
+    /// The output of the first step as JSON; set only where `extent` asks for it.
     pub(super) shown: Option<Box<Value>>,
-    /// How far the transaction goes, and whether its output is shown.
+    /// How many steps the transaction goes through, and whether its output is shown.
     pub(super) extent: Extent,
-    /// Whether the first step was given up, of a transaction that goes through no other.
+    /// Whether the engine cancelled the first step of a transaction that goes through no other step.
     pub(super) is_aborted: bool,
-    /// Where it is written down what became of the transaction, at the end.
+    /// Receives the outcome at the end.
     completed: &'a mut Completed,
 }
 
-/// A transaction to be processed, and what that needs.
+/// A transaction to be processed, and the state that its processing needs.
 pub(super) struct Given<'a> {
     pub(super) context: &'a RunContext,
     pub(super) transaction: &'a Transaction,
     pub(super) receipt: Option<&'a Receipt>,
-    /// Where it is written down what became of the transaction.
+    /// Receives the outcome at the end of the processing.
     pub(super) completed: &'a mut Completed,
-    /// Its mark says when the processing begins.
+    /// The time of the lane; its mark is the start of the processing.
     pub(super) clock: &'a mut Clock,
 }
 
-/// How far a transaction goes.
+/// The steps that a transaction goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// Through all its steps.
+    /// All steps.
     Whole,
-    /// Through all its steps, and the output of the first step is shown.
+    /// All steps; the output of the first step is shown.
     Shown,
-    /// Through the first step only, and its output is shown.
+    /// The first step only; its output is shown.
     FirstStep,
 }
 
-/// How each step of a transaction went.
+/// The result of each step of a transaction.
 #[derive(Debug, Default)]
 pub(super) struct StepRuns {
     pub(super) first: StepRun,
@@ -70,26 +70,26 @@ pub(super) struct StepRuns {
     pub(super) exception: StepRun,
 }
 
-/// What the steps of one transaction run with.
+/// Runs the steps of one transaction with their time limits, retries and traces.
 pub(super) struct StepRunner<'a> {
     pub(super) context: &'a RunContext,
     pub(super) transaction: &'a Transaction,
     pub(super) receipt: Option<&'a Receipt>,
     role: RoleInfo,
     scope: Option<Scope>,
-    /// What is recorded of the transaction, if it is sampled.
+    /// The spans of the transaction, if it is sampled.
     recording: Option<Box<Recording>>,
     clock: &'a mut Clock,
-    /// When process and success have to be over.
+    /// The time at which process and success must have ended.
     deadline: Option<Instant>,
     began: Instant,
     timings: Timings,
-    /// The first attempt of a step that was not over at its first poll.
+    /// The first attempt of a step that did not end at its first poll.
     begun: Option<Begun>,
 }
 
 impl<'a> Processing<'a> {
-    /// Begins to process a transaction, at the time that the clock is marked with.
+    /// Starts to process a transaction, at the time of the clock's mark.
     pub(super) fn new(role: RoleInfo, given: Given<'a>) -> Self {
         let Given { context, transaction, receipt, completed, clock } = given;
         let (trace, recording) = match &context.trace {
@@ -97,10 +97,10 @@ impl<'a> Processing<'a> {
                 let (place, recording) = trace.transaction(transaction, receipt.and_then(Receipt::batch));
                 (Some(place), recording)
             }
-            // What comes with a trace goes on with it, though nothing is recorded here.
+            // A transaction keeps the trace that it came with, even where this process records nothing.
             None => (Place::of(transaction.metadata()), None),
         };
-        // Nobody reads it when nothing is logged at all, and nothing traced.
+        // Without logging and without a trace, nothing reads the scope: its allocation is saved.
         let scope = (trace.is_some() || LevelFilter::current() != LevelFilter::OFF).then(|| Scope {
             task: role.task,
             transaction_id: transaction.shared_id().clone(),
@@ -131,8 +131,8 @@ impl<'a> Processing<'a> {
         }
     }
 
-    /// The lifecycle of the transaction, and its first action. A transaction that was delivered too often is rejected
-    /// without being looked at: it may be what kills workers.
+    /// Returns the lifecycle of the transaction and its first action. A transaction that was delivered too often is
+    /// rejected without a look at its payload, because the payload may be what kills the workers.
     pub(super) fn begin(&mut self) -> (Lifecycle, Action) {
         let (context, deliveries) = (self.runner.context, self.runner.transaction.deliveries());
         let most = context.policy.max_deliveries;
@@ -145,7 +145,7 @@ impl<'a> Processing<'a> {
         (begun.0, Action::Settle(Outcome::Handled, Disposition::Reject))
     }
 
-    /// Takes in that the transaction could not be decoded.
+    /// Records that the payload could not be decoded.
     pub(super) fn undecodable(&mut self, error: TransactionError) -> Event {
         let StepRunner { context, role, timings, clock, .. } = &mut self.runner;
         timings.ended(role.first, End::Failed(error.category()));
@@ -154,7 +154,8 @@ impl<'a> Processing<'a> {
         Event::Failed
     }
 
-    /// Takes a hybrid's outbound transactions through their steps, within the time limit of the inbound transaction.
+    /// Runs the outbound transactions of a hybrid through the steps of its producer, within the time limit of the
+    /// inbound transaction.
     pub(super) async fn outbound(&mut self, code: &mut Code<'_>) -> Event {
         let StepRunner { clock, deadline, scope, recording, .. } = &mut self.runner;
         stand_apart(scope, recording.as_deref());
@@ -169,14 +170,14 @@ impl<'a> Processing<'a> {
             Ok(Some(Err(error))) | Err(error) => error,
             Ok(None) => {
                 self.runner.context.meters.timed_out(self.runner.role.first.as_str());
-                let message = "the transaction's time limit ran out before all it made went through";
+                let message = "the transaction's time limit ran out before all of its outbound transactions were processed";
                 TransactionError::timeout(message)
             }
         });
         Event::Failed
     }
 
-    /// Ends the processing; a rejected transaction goes to the dead-letter connector first, if one is named.
+    /// Ends the processing. A rejected transaction goes to the dead-letter connector first, if the policy names one.
     pub(super) async fn end(&mut self, mut outcome: Outcome, disposition: Disposition) {
         let mut failure = None;
         let mut settled_as = disposition;
@@ -189,7 +190,7 @@ impl<'a> Processing<'a> {
         }
         if let Some(recording) = self.runner.recording.take() {
             match failure.as_deref_mut() {
-                Some(Failure { letter: Letter::Waits(unsent), .. }) => unsent.record(recording),
+                Some(Failure { dead_letter: DeadLetter::Waiting(unsent), .. }) => unsent.record(recording),
                 failure => {
                     let dead_lettered = failure.as_ref().is_some_and(|failure| failure.is_dead_lettered());
                     let disposition = if dead_lettered { "dead_letter" } else { settled_as.as_str() };
@@ -211,8 +212,8 @@ impl<'a> Processing<'a> {
         };
     }
 
-    /// What went wrong, and what becomes of the delivery: it is done if the dead-letter connector has it. Nothing if it
-    /// was to become a dead letter, and is not held any more.
+    /// Returns the failure and the disposition of the delivery: `ack` if the dead-letter connector accepted the
+    /// transaction. Returns `None` if the source no longer holds the delivery, because the source delivers it again.
     async fn fail(&mut self, disposition: Disposition) -> Option<(Option<Box<Failure>>, Disposition)> {
         let (attempts, runner) = (self.runs.attempts(), &mut self.runner);
         let (step, run) = match &mut self.runs.success {
@@ -223,11 +224,11 @@ impl<'a> Processing<'a> {
         let scope = runner.scope.clone().map(|scope| Scope { step, attempt: run.attempts, ..scope });
         let exception = &mut self.runs.exception;
         let exception = StepRun { error: exception.error.take(), ..*exception };
-        let mut failure = Box::new(Failure { error, scope, exception, letter: Letter::None });
+        let mut failure = Box::new(Failure { error, scope, exception, dead_letter: DeadLetter::None });
         let (Disposition::Reject, Some(dead_letter)) = (disposition, &runner.context.dead_letter) else {
             return Some((Some(failure), disposition));
         };
-        failure.letter = runner.dead_letter(dead_letter, &failure.error, attempts).await;
+        failure.dead_letter = runner.dispatch_dead_letter(dead_letter, &failure.error, attempts).await;
         runner.clock.lap();
         if !failure.is_dead_lettered() && runner.is_stale() {
             runner.drop_stale();
@@ -237,8 +238,8 @@ impl<'a> Processing<'a> {
         Some((Some(failure), disposition))
     }
 
-    /// Drops what the steps have left. An error of the task's may panic when it is dropped; that changes nothing of what
-    /// became of the transaction.
+    /// Drops the errors that the steps have left. The `Drop` of a task's error may panic; the panic must not change the
+    /// outcome.
     #[inline]
     pub(super) fn close(&mut self) {
         let StepRuns { first, success, exception } = &mut self.runs;
@@ -250,19 +251,20 @@ impl<'a> Processing<'a> {
 }
 
 impl StepRuns {
-    /// The error that the exception step is about.
+    /// The error that the exception step handles.
     pub(super) fn split_error(&mut self) -> (Option<&TransactionError>, &mut StepRun) {
         (self.success.error.as_ref().or(self.first.error.as_ref()), &mut self.exception)
     }
 
-    /// How many attempts the step took that came last before the exception step.
+    /// The attempts of the last step before the exception step.
     fn attempts(&self) -> u32 {
         if self.success.attempts > 0 { self.success.attempts } else { self.first.attempts }
     }
 }
 
 impl<'a> StepRunner<'a> {
-    /// Polls the first attempt of a step; none if the step is not over by that: then [`run`](Self::run) goes on with it.
+    /// Polls the first attempt of a step. Returns `None` if the step has not ended; then [`run`](Self::run) continues
+    /// it.
     #[inline]
     pub(super) fn first_poll(
         &mut self,
@@ -285,7 +287,7 @@ impl<'a> StepRunner<'a> {
         Some(Event::Completed)
     }
 
-    /// Runs the attempts of a step, and writes down how they went.
+    /// Runs the attempts of a step, and records their result.
     pub(super) async fn run(&mut self, step: Step, run: &mut StepRun, code: &mut Code<'_>) -> Event {
         let (policy, deadline) = self.limits(step);
         if self.begun.is_none() {
@@ -314,7 +316,7 @@ impl<'a> StepRunner<'a> {
         }
     }
 
-    /// The retry policy of a step, and when the step has to be over.
+    /// The retry policy of a step, and the time at which the step must have ended.
     #[inline]
     fn limits(&self, step: Step) -> (&'a RetryPolicy, Option<Instant>) {
         let policy = &self.context.policy;
@@ -330,13 +332,13 @@ impl<'a> StepRunner<'a> {
         if let (Some(scope), Step::Success | Step::Exception) = (&mut self.scope, step) {
             scope.step = step;
         }
-        // The polls of a blocking step are none of its own.
+        // A blocking step runs on its own thread, so its polls block nothing.
         if !self.role.blocking {
             self.clock.alarm.polls.watch(self.clock.mark);
         }
     }
 
-    /// Takes the time of a step that is over, and looks whether it blocked its thread.
+    /// Reads the time at the end of a step, and checks whether the step blocked its thread.
     #[inline]
     fn lap(&mut self, step: Step) -> Nanos {
         let elapsed = self.clock.lap();
@@ -346,7 +348,7 @@ impl<'a> StepRunner<'a> {
         elapsed
     }
 
-    /// Whether the source has lost hold of the delivery: the other side hands it out again.
+    /// Whether the source no longer holds the delivery, so that it delivers it again.
     pub(super) fn is_stale(&self) -> bool {
         self.context.is_stale(self.receipt)
     }
@@ -356,23 +358,29 @@ impl<'a> StepRunner<'a> {
         Scope::enter(&mut self.scope, || DroppedStale { task, transaction_id }.emit());
     }
 
-    /// Hands a rejected transaction to the dead-letter connector, with the reason. In a loop that is tried once here;
-    /// a letter that is not taken, or that others wait before, waits apart from the lane.
-    async fn dead_letter(&mut self, output: &Output, error: &TransactionError, attempts: u32) -> Letter {
-        let letter = self.letter(error, attempts);
+    /// Dispatches a rejected transaction to the dead-letter connector, together with the reason. A loop tries once
+    /// here: a dead letter that the connector does not accept waits apart from the lane, and so does one that comes
+    /// while others wait.
+    async fn dispatch_dead_letter(
+        &mut self,
+        output: &Output,
+        error: &TransactionError,
+        attempts: u32,
+    ) -> DeadLetter {
+        let dead_letter = self.make_dead_letter(error, attempts);
         let apart = self.context.postponed.as_deref();
         if apart.is_some_and(DeadLetters::any) && !self.context.drain.is_cancelled() {
-            return Letter::Waits(Box::new(Unsent::new(letter)));
+            return DeadLetter::Waiting(Box::new(Unsent::new(dead_letter)));
         }
         self.clock.alarm.polls.rest();
         let (context, receipt) = (self.context, self.receipt);
         let dispatch = || {
-            let letter = (!context.is_stale(receipt)).then(|| letter.clone());
+            let dead_letter = (!context.is_stale(receipt)).then(|| dead_letter.clone());
             async move {
-                match letter {
-                    Some(letter) => output.dispatch(letter).await,
-                    // Of this category, because no other attempt is to be made.
-                    None => Err(TransactionError::business("the source hands it out again")),
+                match dead_letter {
+                    Some(dead_letter) => output.dispatch_past_buffer(dead_letter).await,
+                    // A business error, because it is not retried.
+                    None => Err(TransactionError::business("the source delivers it again")),
                 }
             }
         };
@@ -390,24 +398,24 @@ impl<'a> StepRunner<'a> {
         match result {
             StepResult::Done => {
                 context.meters.attempted("dead_letter", None);
-                Letter::Taken
+                DeadLetter::Accepted
             }
-            StepResult::Interrupted => Letter::Refused,
-            StepResult::Failed(_) if context.is_stale(receipt) => Letter::Refused,
+            StepResult::Interrupted => DeadLetter::Undelivered,
+            StepResult::Failed(_) if context.is_stale(receipt) => DeadLetter::Undelivered,
             StepResult::Failed(error) if apart.is_some() => {
-                Letter::Waits(Box::new(Unsent::failed(letter, error)))
+                DeadLetter::Waiting(Box::new(Unsent::failed(dead_letter, error)))
             }
             StepResult::Failed(error) => {
                 let (task, transaction_id) = (self.role.task, self.transaction.id());
                 let refused = || DeadLetterFailed { task, transaction_id, error: &error }.emit();
                 Scope::enter(&mut self.scope, refused);
-                Letter::Refused
+                DeadLetter::Undelivered
             }
         }
     }
 
-    /// The transaction with the reason why it is rejected.
-    fn letter(&self, error: &TransactionError, attempts: u32) -> Transaction {
+    /// The dead letter: the transaction, annotated with the reason for its rejection.
+    fn make_dead_letter(&self, error: &TransactionError, attempts: u32) -> Transaction {
         let unreadable = self.transaction.payload().is_broken().then_some((key::UNREADABLE, true.into()));
         let reason = [
             (key::ERROR, Value::from(error.message())),
@@ -419,7 +427,7 @@ impl<'a> StepRunner<'a> {
     }
 }
 
-/// What is done next to the steps belongs to the transaction itself.
+/// Moves the trace from the last attempt back to the transaction itself: work between the steps belongs to no attempt.
 fn stand_apart(scope: &mut Option<Scope>, recording: Option<&Recording>) {
     if let (Some(scope), Some(recording)) = (scope, recording) {
         scope.stand_at(recording.context());

@@ -1,7 +1,7 @@
-//! The producer: a stream takes the place of the source, and is pulled only as fast as slots free up.
+//! Runs a producer: a stream takes the place of the source, and is pulled only as fast as slots free up.
 //!
-//! What the stream has made by the time of a stop is worked on within the grace; what is left after it is counted, and
-//! named in the log.
+//! After a stop, the transactions that the stream has made are processed within the grace. Those that are left after
+//! the grace are counted, and their ids are logged.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,25 +19,25 @@ use crate::task::{Monitor, Stop};
 use crate::telemetry::RunReport;
 use crate::transaction::panic;
 
-/// A producer, and what it produces.
+/// A producer, and the stream that it produces.
 pub(super) trait Pull: Steps {
-    /// Pulls what is to be produced, as long as it is asked to.
+    /// Pulls the stream for as long as fetches ask for transactions.
     fn pull(self: Arc<Self>, pump: Pump) -> impl Future<Output = ()> + Send;
 }
 
 /// A stream as the source of a loop.
 pub(super) struct ProducerStream<'a> {
     pub(super) input: Input,
-    /// What the stream has made.
+    /// The transactions that the stream has made.
     pub(super) pulled: Arc<dyn Pulled>,
-    /// Pulls the stream, as long as it is asked to.
+    /// Pulls the stream for as long as fetches ask for transactions.
     pub(super) pull: BoxFuture<'a, ()>,
 }
 
-/// Runs a producer's loop to its end: the source is its stream.
+/// Runs the loop of a producer to its end.
 ///
 /// # Cancel safety
-/// As of [`consume`].
+/// The same as that of [`consume`].
 pub(super) async fn produce(
     role: &Arc<dyn Role>,
     stream: ProducerStream<'_>,
@@ -47,7 +47,7 @@ pub(super) async fn produce(
 ) -> RunReport {
     let ProducerStream { input, pulled, pull } = stream;
     let task = role.info().task;
-    // Also when this future is dropped.
+    // Also closes the stream when this future is dropped.
     let _closes = Closes { task, pulled: Arc::clone(&pulled) };
     let mut pull = pull;
     let run = RunState::new(task, context, (input, Some(pulled)), stop);
@@ -60,12 +60,12 @@ pub(super) async fn produce(
         report = consume(role, run, monitor) => report,
         never = never => never,
     };
-    // The stream may panic when it is dropped; that changes nothing of what became of its transactions.
+    // The `Drop` of the stream may panic; the panic must not change the outcome of its transactions.
     let _ = panic::guard(|| drop(pull));
     report
 }
 
-/// Closes what a stream has made when the loop is gone.
+/// Closes the buffer of a stream when the loop has ended.
 struct Closes {
     task: &'static str,
     pulled: Arc<dyn Pulled>,

@@ -1,4 +1,4 @@
-//! The time below which a transaction counts as quick.
+//! The duration below which a transaction counts as quick.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

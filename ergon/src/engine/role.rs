@@ -1,4 +1,4 @@
-//! A task in one of its roles, of a type that the loops do not know.
+//! A task in one of its roles, as a trait object: the loops do not know the task's type.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use super::steps::{RoleInfo, Steps};
 use super::worker::{run_steps, work};
 use crate::transaction::Result;
 
-/// A task in one of its roles, of a type that the loops do not know.
+/// A task in one of its roles, without its type.
 pub(super) trait Role: Send + Sync {
     fn info(&self) -> RoleInfo;
 
-    /// Takes the deliveries of a lane through the steps, until there are no more.
+    /// Runs the deliveries of a lane through the steps, until there are no more.
     fn work(self: Arc<Self>, lane: Lane) -> BoxFuture<'static, ()>;
 
-    /// Takes one transaction through the steps.
+    /// Runs one transaction through the steps.
     fn process<'a>(&'a self, processing: &'a mut Processing<'_>) -> BoxFuture<'a, ()>;
 
     /// Calls the `exit` hook.

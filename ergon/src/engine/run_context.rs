@@ -1,10 +1,10 @@
-//! What the transactions of one loop have in common.
+//! The state that all transactions of one loop share.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dead_letters::DeadLetters;
 use super::drain::Drain;
-use crate::connector::{Disposition, Input, Output, Receipt};
+use crate::connector::{Buffers, Disposition, Input, Output, Receipt};
 use crate::error::Error;
 use crate::policy::{ConsumerPolicy, OnHandlerFailure};
 use crate::task::{Quota, Setup, Stop};
@@ -13,43 +13,47 @@ use crate::telemetry::calls::Calls;
 use crate::telemetry::metrics::Meters;
 use crate::telemetry::traces::RunTrace;
 
-/// The kind of source that a task's own stream is.
+/// The kind that metrics and logs show for a task's own stream.
 pub(super) const STREAM: &str = "stream";
 
-/// What the transactions of one loop have in common.
+/// The state that all transactions of one loop share.
 #[derive(Debug)]
 pub(super) struct RunContext {
     pub(super) policy: ConsumerPolicy,
     pub(super) dead_letter: Option<Output>,
-    /// Hands out the limit, if other workers draw on it too.
+    /// The quota of the limit, if other workers draw on it too.
     pub(super) quota: Option<Arc<dyn Quota>>,
-    /// What the deliveries come from; none outside of a loop.
+    /// The sinks of the task that have buffers. The settler flushes them before each settlement.
+    pub(super) buffers: Option<Buffers>,
+    /// The source of the deliveries; `None` for a transaction that is processed without a loop.
     pub(super) source: Option<Input>,
-    /// Dead letters that wait for their next attempt, if a loop tries them apart from their transactions.
+    /// The dead letters that wait for their next attempt. `None` where dead letters are retried in place.
     pub(super) postponed: Option<Box<DeadLetters>>,
-    /// Ends waits between attempts: fetch no more, finish what is in flight.
+    /// The drain token, which interrupts retry waits.
     pub(super) drain: Drain,
-    /// What the transactions came to.
+    /// The figures of the transactions so far.
     pub(super) tally: Mutex<Tally>,
-    /// How the transactions are traced, if they are.
+    /// The trace of the run, if the process records traces.
     pub(super) trace: Option<RunTrace>,
-    /// What the transactions are measured by.
+    /// The meters of the transactions.
     pub(super) meters: Meters,
-    /// Counts the retries of calls that the task's code makes.
+    /// Counts the retries of calls that the task's own code makes.
     pub(super) calls: Calls,
-    /// What a hybrid's outbound transactions have in common.
+    /// The context of a hybrid's outbound transactions.
     pub(super) outbound: Option<Box<Self>>,
 }
 
 impl RunContext {
-    /// The context of a loop under this policy; a hybrid's outbound transactions have a context of their own.
+    /// Makes the context of a loop under this policy. The outbound transactions of a hybrid have a context of their
+    /// own.
     ///
     /// # Errors
-    /// A dead-letter connector that the task does not have.
+    /// Returns an error if the policy names a dead-letter connector that the task does not have.
     pub(super) fn of(setup: &Setup, policy: ConsumerPolicy) -> Result<Self, Error> {
         let dead_letter = setup.dead_letter(&policy)?;
         let mut context = Self::new(policy, dead_letter, &setup.stop);
         context.quota.clone_from(&setup.quota);
+        context.buffers = Output::buffers(setup.outputs.iter().map(|(_, output)| output));
         if let (Some(_), Some(producer)) = (&setup.policies.consumer, &setup.policies.producer) {
             let policy = producer.to_loop();
             let dead_letter = setup.dead_letter(&policy)?;
@@ -61,11 +65,13 @@ impl RunContext {
     }
 
     pub(super) fn new(policy: ConsumerPolicy, dead_letter: Option<Output>, stop: &Stop) -> Self {
+        // A child, because a loop that drains, for example at its time limit, must not stop the others of the process.
         let drain = Drain::by(stop.drain.child_token());
         Self {
             policy,
             dead_letter,
             quota: None,
+            buffers: None,
             source: None,
             postponed: None,
             drain,
@@ -77,8 +83,8 @@ impl RunContext {
         }
     }
 
-    /// Traces and measures the transactions as those of a run of `task`, if the process does, and the outbound ones of a
-    /// hybrid with them.
+    /// Starts to trace and measure the transactions as a run of `task`, including the outbound transactions of a
+    /// hybrid.
     pub(super) fn watched(mut self, task: &'static str, source: &'static str, streaming: bool) -> Self {
         self.trace = RunTrace::begin(task, source, streaming);
         self.meters = Meters::of(task);
@@ -90,17 +96,17 @@ impl RunContext {
         self
     }
 
-    /// Whether the source has lost hold of a delivery: the other side hands it out again.
+    /// Whether the source no longer holds a delivery, so that it delivers it again.
     pub(super) fn is_stale(&self, receipt: Option<&Receipt>) -> bool {
         receipt.zip(self.source.as_ref()).is_some_and(|(receipt, source)| !source.holds_receipt(receipt))
     }
 
-    /// What the transactions came to so far.
+    /// The figures of the transactions so far.
     pub(super) fn tally(&self) -> Tally {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What becomes of a delivery whose exception handler failed.
+    /// The disposition of a delivery whose exception handler failed.
     pub(super) fn on_handler_failure(&self) -> Disposition {
         match self.policy.on_handler_failure {
             OnHandlerFailure::Requeue => Disposition::Requeue,

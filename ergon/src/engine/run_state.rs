@@ -1,4 +1,4 @@
-//! What the lanes, the fetcher and the settler of one loop share.
+//! The state of one loop.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -22,36 +22,37 @@ use crate::connector::{Delivery, Input};
 use crate::task::{Snapshot, Stop};
 use crate::telemetry::metrics::Levels;
 
-/// What the lanes, the fetcher and the settler of one loop have in common.
+/// The state that the lanes, the fetcher and the settler of one loop share.
 #[derive(Debug)]
 pub(super) struct RunState {
     pub(super) task: &'static str,
     pub(super) context: RunContext,
     pub(super) input: Input,
     pub(super) slots: Slots,
-    /// Transactions that end within this time are quick.
+    /// The duration below which a transaction counts as quick.
     pub(super) quick_limit: Duration,
-    /// Cancel what is in flight.
+    /// Cancels the transactions in flight.
     pub(super) abort: CancellationToken,
-    /// How the lanes are told of that.
+    /// Passes the cancellation on to the lanes.
     pub(super) aborted: Abort,
-    /// What a producer's stream has made, if that is the source.
+    /// The buffer of the stream, if the source is the task's own stream.
     pub(super) pulled: Option<Arc<dyn Pulled>>,
     /// The threads of a task whose steps block.
     pub(super) threads: Arc<Threads>,
-    /// Calls to the source that a lane began and that were not over at once; the settler goes on with them.
-    /// It is the settler that holds the other end, so that they are dropped with it.
+    /// Settlements that a lane started and the source did not answer immediately. The settler awaits them. The settler
+    /// owns the receiver, so that pending settlements are dropped with the settler.
     pub(super) handed_over: OnceLock<UnboundedSender<SettleCall>>,
-    /// Deliveries that are tried again later.
+    /// Deliveries that are held until their retry is due.
     held: Mutex<DelayQueue<Delivery>>,
-    /// What made the run drain, if it did.
+    /// The reason why the run drains, if it does.
     cause: OnceLock<Cause>,
-    /// Tells, when it is dropped, that the loop is gone, and has given back what it held.
+    /// Dropped with the loop. `Run` waits for it before it starts the next loop, so that the deliveries of this loop
+    /// are given back.
     _there: TaskTrackerToken,
 }
 
 impl RunState {
-    /// Makes a loop over a source; `pulled` is what that source is made of if it is the task's own stream.
+    /// Makes a loop over a source. `pulled` is the buffer of that source, if it is the task's own stream.
     pub(super) fn new(
         task: &'static str,
         context: RunContext,
@@ -71,6 +72,7 @@ impl RunState {
             context,
             input,
             pulled,
+            // A child, because a loop whose grace is over must not cancel the other loops of the process.
             abort: stop.abort.child_token(),
             handed_over: OnceLock::new(),
             held: Mutex::default(),
@@ -79,19 +81,19 @@ impl RunState {
         }
     }
 
-    /// Shows the loop's levels for as long as it runs, and its threads until they have returned.
+    /// Reports the gauges of the loop for as long as it runs, and its abandoned threads until they have returned.
     pub(super) fn watch_levels(self: &Arc<Self>) {
         let (looked_at, threads) = (Arc::downgrade(self), Arc::clone(&self.threads));
         let levels = move || {
             let run = looked_at.upgrade()?;
             let load = run.slots.load();
             let limit = run.context.policy.concurrency;
-            Some(Levels { in_flight: load.running, limit, undelivered: load.letters })
+            Some(Levels { in_flight: load.running, limit, undelivered: load.dead_letters })
         };
         self.context.meters.watch(levels, move || threads.stuck());
     }
 
-    /// Remembers why the run drains; the first cause stays.
+    /// Records why the run drains. The first reason stays.
     pub(super) fn note_drain(&self, cause: Cause) {
         let _ = self.cause.set(cause);
     }
@@ -100,7 +102,7 @@ impl RunState {
         self.cause.get().copied()
     }
 
-    /// What is tried again later; whoever settles puts it in, the settler takes it out.
+    /// The held deliveries. A settlement adds them, the settler takes them out.
     pub(super) fn held(&self) -> MutexGuard<'_, DelayQueue<Delivery>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,8 +123,8 @@ impl RunState {
     }
 }
 
-/// A loop in the hands of those who work on it: its lanes and its settler. When the last of them is gone before its
-/// time, what the loop has and nobody holds is given back.
+/// Shares a loop among its lanes and its settler. When the last of them is dropped before the end of the run, the
+/// deliveries that none of them holds are given back.
 #[derive(Debug)]
 pub(super) struct RunGuard(Arc<RunState>);
 
@@ -143,9 +145,9 @@ impl Deref for RunGuard {
 impl Drop for RunGuard {
     fn drop(&mut self) {
         let held = self.held().take_all().into_iter().map(Delivery::into_receipt);
-        let letters = self.context.postponed.as_deref().map(DeadLetters::left).unwrap_or_default();
-        let letters = letters.into_iter().filter_map(|finished| finished.receipt);
-        let left = self.slots.left().into_iter().chain(held).chain(letters);
+        let dead_letters = self.context.postponed.as_deref().map(DeadLetters::left).unwrap_or_default();
+        let dead_letters = dead_letters.into_iter().filter_map(|finished| finished.receipt);
+        let left = self.slots.left().into_iter().chain(held).chain(dead_letters);
         left.for_each(|receipt| self.input.give_back(receipt));
     }
 }

@@ -1,4 +1,5 @@
-//! From outcome to source: the only place that settles. What finished since the last call goes in one call.
+//! Settles finished deliveries at their source. No other code of the engine calls `settle` for them. Deliveries that
+//! finished since the last call are settled together in the next call.
 
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
@@ -12,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{at_once, far_future, guarded};
 use super::clock::at;
 use super::completed::Completed;
-use super::count::{count, count_letter, report, returns};
+use super::count::{count, count_dead_letter, report, returns};
 use super::finished::{Finished, SettleCall};
+use super::flush::flush;
 use super::lifecycle::Outcome;
 use super::redeliver::postpone;
 use super::run_state::{RunGuard, RunState};
@@ -22,22 +24,23 @@ use crate::telemetry::event::Unsettled;
 use crate::telemetry::metrics::Meters;
 use crate::transaction::Transaction;
 
-/// How long the source may take to answer after the grace of a stop is over.
+/// How long the source may take to answer after the grace of a stop.
 const LAST_CALL: Duration = Duration::from_secs(2);
 
-/// Settles what is finished in a lane's own turn, if nobody else is at it. The source is polled once: if it does not
-/// answer at once, the settler goes on with the call.
+/// Settles the finished deliveries in a lane's own turn, unless a settlement is under way. The source is polled once:
+/// if it does not answer immediately, the settler awaits the call. So a source that answers immediately costs no switch
+/// to another task.
 pub(super) async fn in_turn(run: &RunState) {
     let Some(mut call) = begin(run) else { return };
-    match at_once(Pin::new(&mut call.told)).await {
+    match at_once(Pin::new(&mut call.answer)).await {
         Some(result) => record(run, call.finished, &result),
-        // It is not taken only when the run was dropped.
+        // The settler is gone only when the run was dropped.
         None => drop(run.handed_over.get().map(|settler| settler.send(call))),
     }
 }
 
-/// Settles what no lane settles in its own turn, until no lane runs any more; then settles the rest, and gives back
-/// what is held.
+/// Settles the deliveries that no lane settles in its own turn, until all lanes have ended. Then settles the rest, and
+/// gives back the held deliveries.
 pub(super) async fn settle(
     run: Arc<RunGuard>,
     mut handed_over: UnboundedReceiver<SettleCall>,
@@ -53,7 +56,8 @@ pub(super) async fn settle(
             () = lanes_ended.cancelled() => break,
         };
         if begun.is_none() {
-            // Lets the lanes that were woken with the one that woke the settler finish too: one call for all of them.
+            // Lets the lanes that were woken together with the settler finish first, so that one call settles all of
+            // them.
             yield_now().await;
         }
         settle_all(&run, begun).await;
@@ -62,7 +66,7 @@ pub(super) async fn settle(
             run.slots.release(delivery);
         }
     }
-    // A lane that died while it settled holds up nobody.
+    // A lane that panicked during a settlement has not reported its end.
     run.slots.settled(Vec::new(), false);
     run.slots.close(None);
     let released = run.held().take_all();
@@ -74,23 +78,23 @@ pub(super) async fn settle(
     give_back_dropped(&run).await;
 }
 
-/// Takes out a held delivery whose time has come.
+/// Takes a held delivery that is due.
 fn next_due(run: &RunState, now: Instant) -> Option<Delivery> {
     run.held().pop_due(now)
 }
 
-/// Settles until nothing is left that is finished; a call that was begun comes first.
+/// Settles until no finished delivery is left. A call that a lane started comes first.
 async fn settle_all(run: &RunState, begun: Option<SettleCall>) {
     let mut next = begun.or_else(|| begin(run));
-    while let Some(SettleCall { told, finished }) = next {
-        record(run, finished, &told.await);
+    while let Some(SettleCall { answer, finished }) = next {
+        record(run, finished, &answer.await);
         next = begin(run);
     }
 }
 
-/// Gives back the deliveries whose receipts were dropped on the way, by a call without settlements.
+/// Gives back the deliveries whose receipts were dropped, by a call without settlements.
 async fn give_back_dropped(run: &RunState) {
-    if let Err(error) = tell(run.input.clone(), run.abort.clone(), Vec::new()).await {
+    if let Err(error) = call_source(run.input.clone(), run.abort.clone(), Vec::new()).await {
         let error = error.to_string();
         Unsettled {
             task: run.task,
@@ -98,17 +102,20 @@ async fn give_back_dropped(run: &RunState) {
             disposition: "requeue",
             unknown: true,
             error: &error,
-            // It is not known how many they are.
+            // The number of deliveries is not known.
             meters: Meters::OFF,
         }
         .emit();
     }
 }
 
-/// Takes out what is finished; what is to be tried again later is held, and the rest goes in one call to the source.
+/// Takes the finished deliveries. Deliveries that are retried later are held; the rest goes to the source in one call.
 fn begin(run: &RunState) -> Option<SettleCall> {
     loop {
         let mut finished = run.slots.take_finished()?;
+        if let Some(buffers) = &run.context.buffers {
+            flush(run, buffers, &mut finished);
+        }
         let closing = run.context.drain.is_cancelled();
         let mut settlements = Vec::with_capacity(finished.len());
         finished.retain_mut(|finished| {
@@ -118,7 +125,7 @@ fn begin(run: &RunState) -> Option<SettleCall> {
                 }
                 report(run.task, &finished.transaction, &finished.completed);
             }
-            let Finished { transaction, receipt, completed } = finished;
+            let Finished { transaction, receipt, completed, .. } = finished;
             let Some(receipt) = receipt.take() else { return false };
             match completed.disposition {
                 Disposition::RetryAfter(wait) if !closing => {
@@ -132,14 +139,15 @@ fn begin(run: &RunState) -> Option<SettleCall> {
             }
         });
         if !settlements.is_empty() {
-            let told = Box::pin(tell(run.input.clone(), run.abort.clone(), settlements));
-            return Some(SettleCall { told, finished });
+            let answer = Box::pin(call_source(run.input.clone(), run.abort.clone(), settlements));
+            return Some(SettleCall { answer, finished });
         }
         run.slots.settled(finished, false);
     }
 }
 
-/// Holds a delivery until its time; that is an outcome, though not one that the source is told of.
+/// Holds a delivery until its retry is due. It is counted now, although the source learns of it only when it is
+/// settled.
 fn hold(
     run: &RunState,
     wait: Duration,
@@ -151,13 +159,13 @@ fn hold(
     let deliveries = transaction.deliveries().saturating_add(1);
     run.held().push(due, Delivery::new(transaction.with_deliveries(deliveries), receipt));
     run.slots.hold();
-    // The settler waits for the earliest.
+    // The settler waits for the delivery that is due first.
     run.slots.due.notify_one();
 }
 
-/// Tells the source. A source that panics, or that does not answer when the grace of a stop is over, leaves the fate of
-/// its deliveries unknown; it does not hold up the end of the run.
-async fn tell(
+/// Calls the source. A source that panics, or that does not answer after the grace of a stop, leaves the settlement of
+/// its deliveries unknown. It does not hold up the end of the run.
+async fn call_source(
     input: Input,
     abort: CancellationToken,
     settlements: Vec<Settlement>,
@@ -169,7 +177,7 @@ async fn tell(
     let mut outside = None;
     tokio::select! {
         biased;
-        told = guarded(&mut outside, input.settle(settlements)) => match told {
+        answer = guarded(&mut outside, input.settle(settlements)) => match answer {
             Ok(result) => result,
             Err(panicked) => Err(ConnectorError::unknown(format!("finished {panicked}"))),
         },
@@ -177,7 +185,7 @@ async fn tell(
     }
 }
 
-/// Counts what the source took, and says what it did not take.
+/// Counts the settlements that the source confirmed, and logs those that it did not.
 fn record(run: &RunState, finished: Vec<Finished>, result: &Result<(), ConnectorError>) {
     let (mut returned, mut back) = (false, 0);
     let mut tally = run.context.tally.lock().unwrap_or_else(PoisonError::into_inner);
@@ -187,12 +195,12 @@ fn record(run: &RunState, finished: Vec<Finished>, result: &Result<(), Connector
             Err(error) if error.outcome(index) != ItemOutcome::Done => {
                 tally.unknown += 1;
                 if let Some(failure) = &completed.failure {
-                    count_letter(&mut tally, failure);
+                    count_dead_letter(&mut tally, failure);
                 }
                 let unknown = error.outcome(index) == ItemOutcome::Unknown;
                 let (disposition, error) = (completed.disposition.as_str(), error.to_string());
                 let transaction_id = transaction.id();
-                // The source hands it out again, perhaps at once.
+                // The source may deliver it again, perhaps immediately.
                 returned = true;
                 Unsettled { task: run.task, transaction_id, disposition, unknown, error: &error, meters }
                     .emit();
@@ -200,7 +208,7 @@ fn record(run: &RunState, finished: Vec<Finished>, result: &Result<(), Connector
             _ => {
                 returned |= returns(completed);
                 back += u64::from(returns(completed) && completed.outcome != Outcome::Aborted);
-                batch.settled(completed.disposition.as_str());
+                batch.settled(completed.settled_as());
                 count((&mut tally, &mut batch), transaction, completed);
             }
         }

@@ -1,4 +1,4 @@
-//! One transaction through a task's own policies, without a loop or a source.
+//! Processes one transaction under a task's policies, without a loop and without a source.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::error::Error;
 use crate::telemetry::{GIVEN_BACK, SingleReport, Step, StepReport};
 use crate::transaction::{Transaction, TransactionError, panic};
 
-/// A transaction that is given by hand.
+/// A transaction that is processed by hand.
 pub(super) struct Given {
     pub(super) transaction: Transaction,
-    /// Whether it goes through the first step only.
+    /// Whether only its first step runs.
     pub(super) dry_run: bool,
-    /// Tells that it is to be given back wherever it is.
+    /// Cancels the processing: a stop whose grace is over, or a lease that is lost.
     pub(super) abort: CancellationToken,
 }
 
-/// Takes one transaction through the steps of a role.
+/// Runs one transaction through the steps of a role.
 pub(super) async fn process(
     role: Arc<dyn Role>,
     context: Result<RunContext, Error>,
@@ -73,13 +73,13 @@ async fn one(role: &dyn Role, context: &RunContext, given: &Given) -> SingleRepo
         interrupted = completed.outcome == Outcome::Aborted;
     }
     if interrupted {
-        let why = context.drain.gone().map_or_else(|| GIVEN_BACK.to_owned(), |gone| gone.to_string());
+        let why = context.drain.closed().map_or_else(|| GIVEN_BACK.to_owned(), |closed| closed.to_string());
         report.error = Some(TransactionError::system(why));
     }
     report
 }
 
-/// Processes a transaction, or its first step only; says whether that came to its end.
+/// Processes a transaction, or its first step only. Returns whether the processing reached its end.
 async fn is_whole(role: &dyn Role, processing: &mut Processing<'_>, abort: &CancellationToken) -> bool {
     let mut running = role.process(processing);
     let ended = tokio::select! {
@@ -87,7 +87,7 @@ async fn is_whole(role: &dyn Role, processing: &mut Processing<'_>, abort: &Canc
         () = running.as_mut() => true,
         () = abort.cancelled() => false,
     };
-    // A handler that is cancelled may panic when it is dropped.
+    // The `Drop` of a cancelled handler may panic.
     let _ = panic::guard(|| drop(running));
     ended && !processing.is_aborted
 }

@@ -1,4 +1,4 @@
-//! Work beside a handler that still belongs to its transaction.
+//! Spawns work that still belongs to the transaction of the handler that spawns it.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -9,14 +9,16 @@ use tracing::{Instrument, Span};
 use crate::telemetry::Scope;
 use crate::telemetry::calls::Calls;
 
-/// Runs a future beside the handler that calls this, as [`tokio::spawn`] does: its log lines carry the ids of the
-/// transaction, what it dispatches its trace, and its spans nest in the caller's.
+/// Spawns a future that belongs to the current transaction; otherwise the same as [`tokio::spawn`].
 ///
-/// Whoever spawns awaits: work that goes on when its handler has ended belongs to no attempt any more, is not retried,
-/// and is lost when the program ends.
+/// The log lines of the future carry the ids of the transaction. Dispatches of the future carry its trace. Spans of the
+/// future nest in the caller's span.
+///
+/// Await the returned handle in the handler. Work that continues after its handler has ended belongs to no attempt, is
+/// not retried, and is lost when the program ends.
 ///
 /// # Panics
-/// When called outside of a runtime.
+/// Panics when called outside of a tokio runtime.
 ///
 /// ```
 /// use ergon::prelude::*;
@@ -35,10 +37,11 @@ where
     tokio::spawn(scoped(scope, calls, future).instrument(Span::current()))
 }
 
-/// The same for code that blocks, on a thread of its own; see [`tokio::task::spawn_blocking`].
+/// Spawns blocking code on its own thread, as [`tokio::task::spawn_blocking`] does. The code belongs to the current
+/// transaction, as with [`spawn`].
 ///
 /// # Panics
-/// When called outside of a runtime.
+/// Panics when called outside of a tokio runtime.
 pub fn spawn_blocking<R: Send + 'static>(code: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
     let (mut scope, mut calls, span) = (Scope::current(), Calls::current(), Span::current());
     tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! The steps of a task in one of its roles: what each role says to the engine, so that all roles are processed alike.
+//! The steps of a task in one of its roles. The engine processes all roles alike through this trait.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -10,30 +10,31 @@ use crate::connector::{Disposition, Receipt};
 use crate::telemetry::Step;
 use crate::transaction::{Result, Transaction, TransactionError};
 
-/// What the engine knows of a role.
+/// The properties of a role.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RoleInfo {
-    /// The task's name.
+    /// The name of the task.
     pub(super) task: &'static str,
-    /// What the first step is called: process or prepare.
+    /// The name of the first step: process or prepare.
     pub(super) first: Step,
     /// Whether the steps block their thread.
     pub(super) blocking: bool,
-    /// Whether what the first step makes goes through the steps of another role.
+    /// Whether the outputs of the first step go through the steps of another role.
     pub(super) hybrid: bool,
 }
 
 /// The steps of a task in one role.
 pub(super) trait Steps: Send + Sync + 'static {
     const INFO: RoleInfo;
-    /// What a transaction carries.
+    /// The type that a transaction carries.
     type Payload: Send + Sync + 'static;
-    /// What the first step makes.
+    /// The type that the first step makes.
     type Output: Send + Sync + 'static;
-    /// How transaction and output are held during the processing: by value, or shared with code that needs them longer.
+    /// How the transaction and the output are held while they are processed: by value, or shared with code that needs
+    /// them longer.
     type Held<X: Send + Sync + 'static>: Deref<Target = X> + From<X> + Send + Sync;
 
-    /// Makes the transaction one of the task's own type.
+    /// Decodes the transaction into the task's type.
     fn open(
         &self,
         transaction: &Transaction,
@@ -46,10 +47,11 @@ pub(super) trait Steps: Send + Sync + 'static {
         transaction: &Self::Held<Transaction<Self::Payload>>,
     ) -> impl Future<Output = Result<Self::Output>> + Send;
 
-    /// What `process-transaction` shows of what the first step made.
+    /// The output of the first step as `process-transaction` shows it.
     fn show(&self, output: &Self::Output) -> Option<Value>;
 
-    /// Takes what the first step made through the steps of another role: a hybrid's producer. The others do nothing.
+    /// Runs the outputs of the first step through the steps of another role: the producer of a hybrid. The default does
+    /// nothing.
     fn outbound(
         &self,
         context: &RunContext,
@@ -73,19 +75,19 @@ pub(super) trait Steps: Send + Sync + 'static {
         error: &TransactionError,
     ) -> impl Future<Output = Result<Disposition>> + Send;
 
-    /// The end of the task.
+    /// The `exit` hook of the task.
     fn exit(&self) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// How far a hybrid's outbound transactions came, if none of them failed.
+/// The result of a hybrid's outbound transactions, if none of them failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Through {
     Whole,
-    /// Some were abandoned on the way, because the run is to end.
+    /// Some were cut short, because the run stops.
     Abandoned,
 }
 
-/// Something held by value.
+/// A value that is held by value.
 #[derive(Debug)]
 pub(super) struct Own<X>(X);
 

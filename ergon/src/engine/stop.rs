@@ -1,5 +1,5 @@
-//! How a run stops: fetches no more, gives back what has not begun, lets the rest finish within the grace, then cancels
-//! the rest.
+//! Stops a run: it fetches nothing more, gives back the deliveries that were not started, lets the rest finish within
+//! the grace, and then cancels what is left.
 
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -9,8 +9,8 @@ use crate::error::{Error, ErrorKind};
 use crate::telemetry::Ended;
 use crate::telemetry::event::Stopping;
 
-/// Waits for the run to be told to stop, or for its time limit; drains it, and cancels what is left after the grace.
-/// Never returns by itself: the run ends when its lanes do.
+/// Waits for a stop or for the run's time limit. Drains the run, and cancels the transactions that are left after the
+/// grace. Never returns: the run ends when its lanes do.
 pub(super) async fn watch(run: &RunState) {
     let limit = run.context.policy.timeout.and_then(|limit| Instant::now().checked_add(limit));
     let over = async {
@@ -20,9 +20,10 @@ pub(super) async fn watch(run: &RunState) {
         }
     };
     let cause = tokio::select! {
+        // A stop comes first: a run that is stopped at its time limit reports the stop.
         biased;
         () = run.context.drain.cancelled() => {
-            run.context.drain.gone().into_iter().for_each(|gone| run.slots.close(Some(gone)));
+            run.context.drain.closed().into_iter().for_each(|closed| run.slots.close(Some(closed)));
             Cause::Stop
         }
         () = over => Cause::TimeLimit,
@@ -41,7 +42,7 @@ pub(super) async fn watch(run: &RunState) {
     std::future::pending::<()>().await;
 }
 
-/// Why a run that is over ended.
+/// The reason why a run ended.
 pub(super) fn ended(run: &RunState) -> Ended {
     let left = left(run);
     if let Some(failure) = run.slots.take_failure() {
@@ -56,7 +57,7 @@ pub(super) fn ended(run: &RunState) -> Ended {
     }
 }
 
-/// How many are left to do: given back to the source, or made by the task's stream and not produced.
+/// The number of transactions left to do: given back to the source, or made by the task's stream and not produced.
 fn left(run: &RunState) -> u64 {
     match &run.pulled {
         Some(pulled) => pulled.close(run.task),
@@ -68,7 +69,7 @@ fn all_stuck(run: &RunState) -> Error {
     let count = run.context.policy.concurrency;
     let message = format!("all {count} threads are stuck in handlers that exceeded their limits");
     Error::new(ErrorKind::Task, message).with_hint(
-        "give what they wait for a limit of its own, or ask `transaction.is_cancelled()` in long work",
+        "set a time limit on the calls that they wait for, or check `transaction.is_cancelled()` in long work",
     )
 }
 
@@ -76,9 +77,7 @@ fn time_limit(run: &RunState, left: u64) -> Error {
     let limit = crate::policy::duration::display(run.context.policy.timeout.unwrap_or_default());
     let message = format!("the run's time limit of {limit} ran out with {left} transactions left to do");
     let became = match run.pulled {
-        Some(_) => {
-            "the stream had made them, and nothing gives them back; raise `timeout` or `shutdown_grace`"
-        }
+        Some(_) => "a stream takes nothing back, so they are lost; raise `timeout` or `shutdown_grace`",
         None => "they were given back; raise `timeout`, or run again",
     };
     Error::new(ErrorKind::LoopTimeout, message).with_hint(became)

@@ -1,7 +1,7 @@
-//! The part of the engine that is compiled for each task; all that it calls is compiled once.
+//! The part of the engine that is compiled for each task. All functions that it calls are compiled once.
 //!
-//! Each step is handed down as a [`Code`](super::attempt::Code), so that a further task costs a program the code of its
-//! steps and little more.
+//! Each step is passed on as a [`Code`](super::attempt::Code), so that a further task adds the code of its steps to a
+//! program and little more.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -17,11 +17,11 @@ use super::steps::{Steps, Through};
 use crate::telemetry::Step;
 use crate::transaction::{Transaction, panic};
 
-/// A decoded transaction, and what the first step made of it.
+/// A decoded transaction, and the output of its first step.
 type Made<S> =
     (<S as Steps>::Held<Transaction<<S as Steps>::Payload>>, <S as Steps>::Held<<S as Steps>::Output>);
 
-/// Takes the deliveries of a lane through the steps of the task until there are no more.
+/// Runs the deliveries of a lane through the steps of the task until there are no more.
 pub(super) async fn work<S: Steps>(steps: Arc<S>, mut lane: Lane) {
     loop {
         match lane.next() {
@@ -47,7 +47,7 @@ pub(super) async fn work<S: Steps>(steps: Arc<S>, mut lane: Lane) {
     }
 }
 
-/// Polls a future where it is pinned, or drops it: the counterpart of [`Code`](super::attempt::Code) for the steps of one
+/// Polls a pinned future, or drops it: the counterpart of [`Code`](super::attempt::Code) for all steps of one
 /// transaction together.
 fn drive<F: Future<Output = ()>>(
     mut running: Pin<&mut Option<F>>,
@@ -63,13 +63,13 @@ fn drive<F: Future<Output = ()>>(
     polled
 }
 
-/// Calls `poll` with the context of the task that runs.
+/// Calls `poll` with the context of the running tokio task.
 async fn poll_once<R>(mut poll: impl FnMut(&mut Context<'_>) -> R) -> R {
     poll_fn(|context| Poll::Ready(poll(context))).await
 }
 
-/// Runs the steps of one transaction that the [lifecycle](super::lifecycle) asks for, and the dispatch to the
-/// dead-letter connector if the transaction is rejected.
+/// Runs the steps of one transaction as its [lifecycle](super::lifecycle) asks for them, and dispatches a rejected
+/// transaction to the dead-letter connector.
 pub(super) async fn run_steps<S: Steps>(steps: &S, processing: &mut Processing<'_>) {
     let mut made: Option<Made<S>> = None;
     let (mut lifecycle, mut action) = processing.begin();
@@ -99,7 +99,7 @@ pub(super) async fn run_steps<S: Steps>(steps: &S, processing: &mut Processing<'
                     None => runner.run(Step::Success, run, &mut code).await,
                 }
             }
-            // The other side hands it out again: whether it is wrong is found out there.
+            // The source delivers it again, and that delivery decides whether the transaction is wrong.
             (Action::Run(Step::Exception), _) if processing.runner.is_stale() => {
                 processing.runner.drop_stale();
                 Event::Aborted
@@ -114,11 +114,11 @@ pub(super) async fn run_steps<S: Steps>(steps: &S, processing: &mut Processing<'
         };
         action = lifecycle.on(event);
     }
-    // What it made may panic when it is dropped; that changes nothing of what became of the transaction.
+    // The `Drop` of an output may panic; the panic must not change the outcome.
     let _ = panic::guard(|| drop(made));
 }
 
-/// Runs the first step, decoding included, and a hybrid's outbound transactions after it.
+/// Decodes the transaction, runs the first step, and then the outbound transactions of a hybrid.
 async fn first<S: Steps>(steps: &S, processing: &mut Processing<'_>, made: &mut Option<Made<S>>) -> Event {
     let (transaction, receipt) = (processing.runner.transaction, processing.runner.receipt);
     let transaction = match panic::guard(|| steps.open(transaction, receipt)) {
@@ -140,7 +140,7 @@ async fn first<S: Steps>(steps: &S, processing: &mut Processing<'_>, made: &mut 
         }
     };
     let Some(output) = output.filter(|_| event == Event::Completed) else {
-        // What it was given may panic when it is dropped; that changes nothing of what became of it.
+        // The `Drop` of a payload may panic; the panic must not change the outcome.
         let _ = panic::guard(|| drop(transaction));
         return event;
     };

@@ -1,4 +1,4 @@
-//! The framework's own error: what a program reports before, around and after its transactions.
+//! Defines the error of the framework, for problems outside of transactions.
 
 mod report;
 
@@ -6,44 +6,52 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use report::{Report, impl_report};
 
-/// What went wrong outside of a transaction: its kind, a message, a cause, and what to do about it.
+/// An error outside of a transaction: a kind, a message, a cause and a hint.
 ///
-/// `Display` is the message alone; the cause is in `source()`, the advice in [`hint`](Error::hint).
+/// `Display` prints the message only. The cause is in `source()`, and the hint in [`hint`](Error::hint).
+///
+/// ```
+/// use ergon::{Error, ErrorKind};
+///
+/// let error = Error::new(ErrorKind::Connector, "the queue is closed").with_hint("open the queue");
+/// assert_eq!(error.to_string(), "the queue is closed");
+/// assert_eq!((error.kind(), error.hint()), (ErrorKind::Connector, Some("open the queue")));
+/// ```
 #[derive(Debug)]
 pub struct Error(Box<Report<ErrorKind>>);
 
 impl_report!(Error, pub with_hint);
 
-/// What an [`Error`] is about; decides the exit code.
+/// The kind of an [`Error`]. It determines the exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The settings: a file, a key, a value. Exit code 2.
+    /// A problem of the settings: a file, a key or a value. Exit code 2.
     Settings,
-    /// The command line. Exit code 2.
+    /// A problem of the command line. Exit code 2.
     Usage,
-    /// A policy that cannot be obeyed. Exit code 2.
+    /// An invalid policy. Exit code 2.
     Policy,
-    /// A connector that cannot be opened, fetched from or closed now; trying again may help. Exit code 1.
+    /// A connector that cannot be opened, fetched from or closed at present. A retry may help. Exit code 1.
     Connector,
-    /// A connector that can never work as it is set: no such file or queue, credentials that are refused. Exit code 2.
+    /// A connector that cannot work with its settings: no such file or queue, refused credentials. Exit code 2.
     Refused,
-    /// A service that cannot be made, opened or closed. Exit code 1.
+    /// A service that cannot be built, opened or closed. Exit code 1.
     Service,
-    /// The task's own `exit` hook. Exit code 1.
+    /// An error of the task, such as of its `exit` hook. Exit code 1.
     Task,
-    /// The run's time limit ran out with work left. Exit code 1.
+    /// The time limit of the run ran out with transactions left. Exit code 1.
     LoopTimeout,
 }
 
 impl Error {
-    /// Makes an error of a kind.
+    /// Creates an error.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Report::new(kind, message)))
     }
 
-    /// Says first which task it is of, unless it does already.
+    /// Adds the name of the task to the message, unless the message has it already.
     pub(crate) fn of_task(mut self, task: &str) -> Self {
         let name = format!("task `{task}`: ");
         if !self.0.message.starts_with(&name) {
@@ -52,7 +60,7 @@ impl Error {
         self
     }
 
-    /// What it is about.
+    /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.detail
     }

@@ -1,12 +1,12 @@
-//! The report under every error type: a message, a hint and a cause, written once.
+//! Implements the common parts of all error types: message, hint and cause.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-/// An error of any type, as clones share it.
+/// An error of any type that clones share.
 type Shared = Arc<dyn StdError + Send + Sync>;
 
-/// The parts that all error types have; `detail` is what they differ in.
+/// The parts of all error types. `detail` is the part that differs.
 #[derive(Debug, Clone)]
 pub(crate) struct Report<K> {
     pub(crate) detail: K,
@@ -18,30 +18,30 @@ pub(crate) struct Report<K> {
 #[derive(Debug, Clone)]
 enum Cause {
     None,
-    /// The error below this one.
+    /// The cause of this error.
     Below(Shared),
-    /// The error that this one stands for: the message and the source are those of that error.
+    /// The error that this error represents: it has the message and the source of that error.
     Itself(Shared),
 }
 
 impl<K> Report<K> {
-    /// Makes a report without hint and cause.
+    /// Creates a report without hint and cause.
     pub(crate) fn new(detail: K, message: impl Into<String>) -> Self {
         Self { detail, message: message.into(), hint: None, cause: Cause::None }
     }
 
-    /// Makes a report with the message and the source of another error.
+    /// Creates a report with the message and the source of another error.
     pub(crate) fn standing_for(detail: K, error: Box<dyn StdError + Send + Sync>) -> Self {
         let message = error.to_string();
         Self { detail, message, hint: None, cause: Cause::Itself(error.into()) }
     }
 
-    /// Names the error below this one.
+    /// Sets the cause.
     pub(crate) fn set_source(&mut self, source: Box<dyn StdError + Send + Sync>) {
         self.cause = Cause::Below(source.into());
     }
 
-    /// The error below this one.
+    /// The cause.
     pub(crate) fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.cause {
             Cause::None => None,
@@ -50,7 +50,7 @@ impl<K> Report<K> {
         }
     }
 
-    /// The error that this one was made from, if that is one of type `E`.
+    /// The error that this error was made from, if it has the type `E`.
     pub(crate) fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
         match &self.cause {
             Cause::Itself(error) | Cause::Below(error) => error.downcast_ref(),
@@ -59,21 +59,20 @@ impl<K> Report<K> {
     }
 }
 
-/// Makes an error type of a struct around a boxed [`Report`]: `Display`, `source`, `message` and
-/// `with_source`, and of an error that has hints `hint` and `with_hint`. The second argument says who may call the two
-/// methods that begin with `with`.
+/// Implements an error type for a struct around a boxed [`Report`]: `Display`, `source`, `message` and `with_source`, and
+/// for an error with hints `hint` and `with_hint`. The second argument is the visibility of the two `with` methods.
 macro_rules! impl_report {
     ($error:ident, $visible:vis with_hint) => {
         impl_report!($error, $visible);
 
         impl $error {
-            /// Adds what the user can do about it.
+            /// Adds a hint: an action that fixes the error.
             #[must_use]
             $visible fn with_hint(self, hint: impl Into<String>) -> Self {
                 self.with_hint_if(Some(hint))
             }
 
-            /// Adds what the user can do about it, if anything helps.
+            /// Adds a hint, if there is one.
             #[must_use]
             pub(crate) fn with_hint_if(mut self, hint: Option<impl Into<String>>) -> Self {
                 if let Some(hint) = hint {
@@ -82,7 +81,7 @@ macro_rules! impl_report {
                 self
             }
 
-            /// Adds what another error is explained by: its cause, in words, and its hint.
+            /// Adds the cause of another error, as text, and its hint.
             #[must_use]
             #[allow(dead_code, reason = "not every error explains another one")]
             pub(crate) fn explained_like(self, error: &dyn std::error::Error, hint: Option<&str>) -> Self {
@@ -90,7 +89,7 @@ macro_rules! impl_report {
                 cause.into_iter().fold(self, Self::with_source).with_hint_if(hint)
             }
 
-            /// What the user can do about it.
+            /// Returns the hint: an action that fixes the error.
             pub fn hint(&self) -> Option<&str> {
                 self.0.hint.as_deref()
             }
@@ -98,12 +97,12 @@ macro_rules! impl_report {
     };
     ($error:ident, $visible:vis) => {
         impl $error {
-            /// What went wrong, in words, without the cause.
+            /// Returns the message, without the cause.
             pub fn message(&self) -> &str {
                 &self.0.message
             }
 
-            /// Names the cause.
+            /// Sets the cause.
             #[must_use]
             $visible fn with_source(
                 mut self,

@@ -1,4 +1,4 @@
-//! Durations as people write them: `500ms`, `1s`, `2m 30s`, `1h`.
+//! Reads and writes durations as people write them: `500ms`, `1s`, `2m 30s`, `1h`.
 
 use std::fmt;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     Span::deserialize(deserializer).map(|span| span.0)
 }
 
-/// A time limit that can be switched off: a duration, or `"none"`.
+/// A time limit that can be off: a duration, or `"none"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limit(pub(crate) Option<Duration>);
 
@@ -53,14 +53,14 @@ impl Written for Limit {
 /// Reads a duration.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// A sentence that says why the text is not a duration.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    // Where parts add up to just beyond the longest duration, the library panics.
+    // The library panics if the parts add up to more than the longest duration.
     let read = panic::caught(|| humantime::parse_duration(text));
     read.map_err(|_| "number is too large".to_owned())?.map_err(|error| error.to_string())
 }
 
-/// Writes a duration as it would be read: `1m 30s`.
+/// Writes a duration in the notation that [`parse`] reads: `1m 30s`.
 pub(crate) fn display(duration: Duration) -> impl fmt::Display {
     humantime::format_duration(duration)
 }

@@ -1,11 +1,11 @@
-//! How long a streaming consumer waits for an empty source.
+//! Computes the waits of a streaming consumer for an empty source.
 
 use std::time::Duration;
 
 use super::{EmptyQueuePolicy, RetryPolicy};
 
 impl EmptyQueuePolicy {
-    /// The wait after the `n`-th empty fetch in a row, from 1.
+    /// Returns the wait after the `n`-th empty fetch in a row; the first one is 1.
     pub fn wait_after(&self, n: u32) -> Duration {
         let Self { backoff, backoff_multiplier, backoff_cap } = *self;
         let cap = Some(backoff_cap);

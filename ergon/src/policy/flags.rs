@@ -1,4 +1,4 @@
-//! Values that options of the command line set.
+//! Turns the options of the command line into the last layer of a policy.
 
 use ergon_schema::{CONSUMER, Key, PRODUCER};
 use serde::de::DeserializeOwned;
@@ -11,11 +11,11 @@ use super::{ConsumerLayer, Policies, ProducerLayer, Role};
 pub(crate) struct Flag {
     pub(crate) key: &'static str,
     pub(crate) value: Value,
-    /// The option as it was written: `--concurrency 8`.
+    /// The option as the user wrote it: `--concurrency 8`.
     pub(crate) written: String,
 }
 
-/// All values that the options of one command line set: the last layer of a policy.
+/// The values that the options of one command line set: the last layer of a policy.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Flags {
     all: Vec<Flag>,
@@ -24,16 +24,16 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// Reads the values as the settings are read.
+    /// Reads the values by the rules of the settings.
     ///
     /// # Errors
-    /// A value that its key does not take.
+    /// A value has a type that its key does not take.
     pub(crate) fn new(flags: Vec<Flag>) -> Result<Self, serde_json::Error> {
         let (consumer, producer) = (layer(&flags, CONSUMER)?, layer(&flags, PRODUCER)?);
         Ok(Self { all: flags, consumer, producer })
     }
 
-    /// Changes the policy of the role that the options are for, and returns that role: the consumer of a hybrid.
+    /// Changes the policy of the role that the options apply to, and returns that role; of a hybrid, the consumer.
     pub(crate) fn apply(&self, policies: &mut Policies) -> Role {
         if let Some(policy) = &mut policies.consumer {
             ConsumerLayer::clone(&self.consumer).apply(policy);
@@ -45,13 +45,13 @@ impl Flags {
         Role::Producer
     }
 
-    /// The option that sets a key, as it was written.
+    /// Returns the option that sets a key, as the user wrote it.
     pub(crate) fn written(&self, key: &str) -> Option<&str> {
         self.all.iter().find(|flag| flag.key == key).map(|flag| &*flag.written)
     }
 }
 
-/// The layer of the flags whose keys a role has.
+/// Returns the layer of the flags whose keys the role has.
 fn layer<L: DeserializeOwned>(flags: &[Flag], keys: &'static [Key]) -> Result<L, serde_json::Error> {
     let of_role = flags.iter().filter(|flag| Key::find(keys, flag.key).is_some());
     let values: Map<_, _> = of_role.map(|flag| (flag.key.to_owned(), flag.value.clone())).collect();

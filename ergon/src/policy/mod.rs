@@ -1,8 +1,14 @@
-//! How often, how long, how many: plain data that the engine obeys.
+//! Retries, time limits, concurrency: plain data that the engine follows.
 //!
-//! A policy is set by the task's attribute, then changed by `TaskConfig`, the settings and the command line, in this
-//! order. The settings and the command line are a layer each, over the values before it. `ergon-schema` declares every
-//! key once; `schema.rs` makes the structs, their defaults and the layers from it.
+//! | layer, each over the layers before it | example |
+//! |---|---|
+//! | the task's attribute | `consumer(concurrency = 2)` |
+//! | [`TaskConfig`](crate::TaskConfig) | [`consumer`](crate::TaskConfig::consumer), [`producer`](crate::TaskConfig::producer) |
+//! | `ergon.toml` and the environment: a [`ConsumerLayer`] or [`ProducerLayer`] | `concurrency = 32` in `[tasks.orders.consumer]` |
+//! | the command line | `--concurrency 64` |
+//!
+//! The crate `ergon-schema` declares every key once. The structs, their defaults, their checks and the layers are made
+//! from that schema.
 
 pub(crate) mod duration;
 mod empty_queue;

@@ -1,4 +1,4 @@
-//! A policy that cannot be obeyed.
+//! Checks policies: a value that breaks a rule is a [`PolicyProblem`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,15 @@ use ergon_schema::{Bound, Key, Policy, Value, first_broken};
 
 use super::schema::{ConsumerPolicy, ProducerPolicy, RetryPolicy};
 
-/// Names the key of a policy whose value cannot be obeyed, and the rule it breaks.
+/// A value of a policy that breaks a rule: its key, and the rule.
+///
+/// ```
+/// use ergon::policy::RetryPolicy;
+///
+/// let problem = RetryPolicy { max_attempts: 0, ..RetryPolicy::DEFAULT }.check().unwrap_err();
+/// assert_eq!((problem.key(), problem.rule()), ("max_attempts", "must be at least 1"));
+/// assert_eq!(problem.to_string(), "`max_attempts` must be at least 1");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyProblem {
     key: Cow<'static, str>,
@@ -15,12 +23,12 @@ pub struct PolicyProblem {
 }
 
 impl PolicyProblem {
-    /// The key, with dots: `process.max_attempts`.
+    /// Returns the key, with dots: `process.max_attempts`.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The rule that the value breaks: `must be at least 1`.
+    /// Returns the rule that the value breaks: `must be at least 1`.
     pub fn rule(&self) -> &'static str {
         self.rule
     }
@@ -34,7 +42,7 @@ impl fmt::Display for PolicyProblem {
 
 impl std::error::Error for PolicyProblem {}
 
-/// Every rule that a policy breaks, in the order of its keys.
+/// Returns every rule that a policy breaks, in the order of its keys.
 pub(super) fn problems(policy: &dyn Policy) -> Vec<PolicyProblem> {
     let (keys, values) = (policy.keys(), policy.values());
     let of_key = |(key, value): (&'static Key, &Value<'_>)| match value {
@@ -53,10 +61,10 @@ pub(super) fn problems(policy: &dyn Policy) -> Vec<PolicyProblem> {
 }
 
 impl RetryPolicy {
-    /// Checks that the policy can be obeyed.
+    /// Checks every value against its rule.
     ///
     /// # Errors
-    /// The first rule that does not hold, with its key.
+    /// The first value that breaks its rule, by its key.
     pub const fn check(&self) -> Result<(), PolicyProblem> {
         match first_broken(ergon_schema::RETRY, &self.data()) {
             Some(Bound { value: key, rule }) => Err(PolicyProblem { key: Cow::Borrowed(key), rule }),
@@ -66,20 +74,20 @@ impl RetryPolicy {
 }
 
 impl ConsumerPolicy {
-    /// Checks that the policy can be obeyed.
+    /// Checks every value against its rule.
     ///
     /// # Errors
-    /// The first rule that does not hold, with its key: `process.max_attempts`.
+    /// The first value that breaks its rule, by its key: `process.max_attempts`.
     pub fn check(&self) -> Result<(), PolicyProblem> {
         problems(self).into_iter().next().map_or(Ok(()), Err)
     }
 }
 
 impl ProducerPolicy {
-    /// Checks that the policy can be obeyed.
+    /// Checks every value against its rule.
     ///
     /// # Errors
-    /// The first rule that does not hold, with its key: `prepare.max_attempts`.
+    /// The first value that breaks its rule, by its key: `prepare.max_attempts`.
     pub fn check(&self) -> Result<(), PolicyProblem> {
         problems(self).into_iter().next().map_or(Ok(()), Err)
     }

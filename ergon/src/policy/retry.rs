@@ -1,18 +1,19 @@
-//! How often a step is tried, and how long it waits in between.
+//! Computes the waits between the attempts of a step.
 
 use std::time::Duration;
 
 use super::RetryPolicy;
 
 impl RetryPolicy {
-    /// How long to wait after attempt number `attempt` (from 1) failed. `retry_after`, what the failing side asked
-    /// for, replaces the computed wait; the cap holds for both. Without jitter.
+    /// Returns the wait after attempt number `attempt`, without jitter; the first attempt is 1.
+    ///
+    /// The `retry_after` of an error replaces the computed wait. [`backoff_cap`](Self::backoff_cap) limits both.
     pub fn wait_after(&self, attempt: u32, retry_after: Option<Duration>) -> Duration {
         let wait = retry_after.unwrap_or_else(|| self.computed_wait(attempt));
         self.backoff_cap.map_or(wait, |cap| wait.min(cap))
     }
 
-    /// The same with jitter: `random` is uniform in `0..1`.
+    /// Returns the wait with jitter; `random` is uniform in `0..1`.
     pub(crate) fn jittered_wait_after(
         &self,
         attempt: u32,
@@ -29,7 +30,7 @@ impl RetryPolicy {
     }
 
     fn computed_wait(&self, attempt: u32) -> Duration {
-        // Nothing times infinity is no number.
+        // 0 times infinity is not a number.
         if self.backoff.is_zero() {
             return Duration::ZERO;
         }
@@ -38,7 +39,7 @@ impl RetryPolicy {
     }
 }
 
-/// Seconds as a duration; too many, or no number at all, are the longest duration.
+/// Converts seconds to a duration. Too many seconds, and NaN, are the longest duration.
 fn saturating(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(if seconds < 0.0 { Duration::ZERO } else { Duration::MAX })
 }

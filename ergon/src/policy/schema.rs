@@ -1,7 +1,7 @@
-//! Makes the policies of the schema: for each, the struct with its defaults, its values as data, and its layer.
+//! Makes the policies of the schema: for each policy, the struct with its defaults, its values as data, and its layer.
 //!
-//! `ergon-schema` declares the keys. A kind of key is one arm in each macro here: the type of its field, the type that a
-//! layer reads, how a layer sets the field, and the value that checks and `describe` read.
+//! `ergon-schema` declares the keys. Each kind of key is one arm in each macro here: the type of the field, the type that
+//! a layer reads, the assignment from the layer, and the value that checks and `describe` read.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -105,10 +105,10 @@ macro_rules! policy {
         }
 
         impl $policy {
-            /// The policy in which nothing is said.
+            /// The default of every key.
             pub const DEFAULT: Self = Self { $($key: $default,)* };
 
-            /// The values in the order of the keys.
+            /// Returns the values, in the order of the keys.
             pub(super) const fn data(&self) -> [Value<'_>; ergon_schema::$keys.len()] {
                 [$(value!($kind self.$key)),*]
             }
@@ -132,7 +132,7 @@ macro_rules! policy {
     };
 }
 
-/// Changes to a policy: each value that is given replaces the value before it.
+/// Changes to a policy: a value that is present replaces the value of the layer below.
 macro_rules! layer {
     (
         { $(#[$attribute:meta])* $visibility:vis $layer:ident, $policy:ident }
@@ -146,7 +146,7 @@ macro_rules! layer {
         }
 
         impl $layer {
-            /// Changes `policy`.
+            /// Replaces the values of `policy` for which this layer has a value.
             $visibility fn apply(self, policy: &mut $policy) {
                 $(set!($kind policy.$key, self.$key);)*
             }
@@ -175,7 +175,7 @@ macro_rules! words {
         }
 
         impl $of {
-            /// The word as it is written.
+            /// Returns the word for the variant.
             const fn as_str(self) -> &'static str {
                 match self {
                     Self::$first => $first_word,
@@ -193,7 +193,7 @@ macro_rules! to_loop {
     (@producer prepare, $producer:expr, $looped:expr) => { $looped.process = $producer.prepare };
     ({} producer $($tag:ident $key:ident: $kind:tt = $default:expr => $words:tt;)*) => {
         impl ProducerPolicy {
-            /// The policy of the loop that runs the producer: the stream is its source, `prepare` its `process`.
+            /// Returns the policy of the loop that runs the producer. The stream is its source, `prepare` its `process`.
             pub(crate) fn to_loop(&self) -> ConsumerPolicy {
                 let mut looped = ConsumerPolicy::DEFAULT;
                 $(to_loop!(@$tag $key, self, looped);)*
@@ -206,10 +206,10 @@ macro_rules! to_loop {
 ergon_schema::policy_words! { words }
 
 ergon_schema::keys! { retry => policy {
-    /// How often a step is attempted, how long one attempt may take, and how long to wait before the next.
+    /// The retries of a step: the number of attempts, the time limit of one attempt, and the waits between attempts.
     ///
-    /// The wait before attempt *n + 1* is `min(backoff * backoff_multiplier^(n-1), backoff_cap)`, then up to `jitter` of
-    /// it more or less, never above the cap.
+    /// The wait before attempt *n + 1* is `min(backoff * backoff_multiplier^(n-1), backoff_cap)`. Jitter then adds or
+    /// subtracts up to the share `jitter` of the wait, without exceeding the cap.
     ///
     /// ```
     /// use std::time::Duration;
@@ -235,7 +235,14 @@ ergon_schema::keys! { settings retry => layer {
 } }
 
 ergon_schema::keys! { empty_queue => policy {
-    /// How long a streaming consumer waits when the source is empty.
+    /// The waits of a streaming consumer while the source is empty.
+    ///
+    /// ```
+    /// use ergon::policy::EmptyQueuePolicy;
+    ///
+    /// let waits: Vec<_> = (1..=3).map(|n| EmptyQueuePolicy::DEFAULT.wait_after(n).as_millis()).collect();
+    /// assert_eq!(waits, [100, 200, 400]);
+    /// ```
     #[derive(Copy)]
     EmptyQueuePolicy, EMPTY_QUEUE
 } }
@@ -246,7 +253,7 @@ ergon_schema::keys! { settings empty_queue => layer {
 } }
 
 ergon_schema::keys! { consumer => policy {
-    /// How a consumer fetches, processes and settles its transactions.
+    /// The policy of a consumer: fetching, retries, limits and settlement.
     ///
     /// ```
     /// use ergon::policy::ConsumerPolicy;
@@ -260,12 +267,12 @@ ergon_schema::keys! { consumer => policy {
 } }
 
 ergon_schema::keys! { settings consumer => layer {
-    /// Changes to a [`ConsumerPolicy`], as `[tasks.<name>.consumer]`, the environment or the command line gives them.
+    /// Changes to a [`ConsumerPolicy`] from `[tasks.<name>.consumer]`, the environment or the command line.
     pub ConsumerLayer, ConsumerPolicy
 } }
 
 ergon_schema::keys! { producer => policy {
-    /// How a producer pulls its stream, prepares each transaction and hands it on.
+    /// The policy of a producer: pulling the stream, retries and limits.
     ///
     /// ```
     /// use ergon::policy::ProducerPolicy;
@@ -279,7 +286,7 @@ ergon_schema::keys! { producer => policy {
 } }
 
 ergon_schema::keys! { settings producer => layer {
-    /// Changes to a [`ProducerPolicy`], as `[tasks.<name>.producer]`, the environment or the command line gives them.
+    /// Changes to a [`ProducerPolicy`] from `[tasks.<name>.producer]`, the environment or the command line.
     pub ProducerLayer, ProducerPolicy
 } }
 

@@ -1,4 +1,4 @@
-//! Values that people write as text, such as `30s` or `64KiB`, and the one visitor that reads them.
+//! Reads values that people write as text, such as `30s` or `64KiB`, with one visitor for all of them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,16 +7,16 @@ use serde::de::{self, Deserializer, Unexpected, Visitor};
 
 /// A value that is written as text in the settings.
 pub(crate) trait Written: Sized {
-    /// What belongs in its place, with an example: the end of "expected …".
+    /// The end of the error "expected …": the value that belongs here, with an example.
     const EXPECTED: &'static str;
 
-    /// Makes the value of a plain number, where a number may replace the text.
+    /// Makes the value from a plain number, for types that also take a number.
     const FROM_NUMBER: Option<fn(u64) -> Self> = None;
 
     /// Reads the text.
     ///
     /// # Errors
-    /// What is wrong with the text, where that says more than what was expected.
+    /// A sentence that says what is wrong with the text; none if "expected …" says enough.
     fn read(text: &str) -> Result<Self, Option<String>>;
 }
 

@@ -1,4 +1,4 @@
-//! From a task's config to a task whose connectors and services are open.
+//! Builds a task from its config, and opens its connectors and services.
 
 use std::sync::Arc;
 
@@ -12,19 +12,19 @@ use crate::policy::{ConsumerPolicy, Policies};
 use crate::settings::suggest;
 use crate::task::{Outline, Parts, Role, Runnable, Slot, TaskConfig};
 
-/// A task and its policies in force.
+/// A task and its effective policies.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) config: TaskConfig,
     pub(crate) policies: Policies,
-    /// Why the policies that were asked for cannot be obeyed; those above are the task's own then.
+    /// Why the requested policies are invalid. In that case, `policies` are the task's own.
     pub(crate) wrong: Vec<Error>,
 }
 
-/// Which slots of a task have a part in a loop.
+/// The slots of a task that its loops use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slots {
-    /// What the consumer fetches from; none if the task is no consumer.
+    /// The source of the consumer; `None` if the task is no consumer.
     pub(crate) source: Option<Slot>,
     pub(crate) dead_letter: Option<Slot>,
     /// The dead-letter connector of the producer.
@@ -35,13 +35,13 @@ impl Slots {
     /// Finds the slots that the policies name.
     ///
     /// # Errors
-    /// A name that is no slot, or a slot that cannot do what it is named for.
+    /// Returns an error if a policy names no slot, or a slot of the wrong kind.
     pub(crate) fn of(outline: &Outline, policies: &Policies) -> Result<Self, Error> {
         let [source, dead_letter, undeliverable] = Self::each(outline, policies);
         Ok(Self { source: source?, dead_letter: dead_letter?, undeliverable: undeliverable? })
     }
 
-    /// Says of each slot that the policies name what is wrong with it.
+    /// The error of each slot that the policies name wrongly.
     pub(super) fn wrong(outline: &Outline, policies: &Policies) -> impl Iterator<Item = Error> {
         Self::each(outline, policies).into_iter().filter_map(Result::err)
     }
@@ -59,7 +59,7 @@ impl Slots {
         ]
     }
 
-    /// Whether there is a connector for what is rejected, in every role of the task.
+    /// Whether rejected transactions are kept, in every role of the task.
     fn keep_rejected(&self, policies: &Policies) -> bool {
         let consumed = self.source.is_none_or(|source| source.keeps_rejected || self.dead_letter.is_some());
         consumed && (policies.producer.is_none() || self.undeliverable.is_some())
@@ -128,19 +128,19 @@ impl Plan {
         Self { config, policies, wrong }
     }
 
-    /// Builds the task, its connectors and services, without touching anything outside.
+    /// Builds the task, its connectors and services. Reaches no external system.
     ///
     /// # Errors
-    /// All that is wrong: a policy that cannot be obeyed, or names the wrong slot; a config that can never work; a file
-    /// that is both read and written to.
+    /// Returns all errors: invalid policies, policies that name a wrong slot, invalid configs, and files that are both
+    /// read and written.
     pub(crate) fn build(self, shard: Shard) -> Result<Built, Vec<Error>> {
         self.built(shard, false)
     }
 
-    /// The same for what goes on with the outputs there are: none of them is emptied.
+    /// Builds a task that continues with its existing outputs: no output is emptied.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build).
+    /// The same as those of [`build`](Self::build).
     pub(crate) fn resume(self, shard: Shard) -> Result<Built, Vec<Error>> {
         self.built(shard, true)
     }
@@ -169,7 +169,7 @@ impl Plan {
         }
     }
 
-    /// The warning due if nothing keeps a rejected transaction.
+    /// The warning for a task whose rejected transactions are not kept.
     pub(crate) fn warning(&self) -> Option<String> {
         let slots = Slots::of(&self.config.outline, &self.policies).ok()?;
         let role = if self.policies.consumer.is_some() { "consumer" } else { "producer" };
@@ -192,24 +192,24 @@ pub(crate) struct Built {
     pub(super) parts: Parts,
 }
 
-/// How much of a task has to be open.
+/// How much of a task is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// Everything.
     Whole,
-    /// One transaction is given by hand: nothing is fetched, so a source stays as it is.
+    /// Without the source: one transaction is given by hand, and nothing is fetched.
     WithoutSource,
-    /// Only the process step: nothing is dispatched either, so sinks stay as they are.
+    /// Only services: only the process step runs, so that nothing is dispatched.
     ProcessOnly,
-    /// Only the process step, of a transaction that is fetched.
+    /// Source and services: only the process step of a fetched transaction runs.
     SourceAndProcess,
 }
 
 impl Built {
-    /// Opens connectors and services, all at once.
+    /// Opens connectors and services concurrently.
     ///
     /// # Errors
-    /// Each one that cannot be opened; the others are closed again.
+    /// Returns the error of each one that cannot be opened. The others are closed again.
     pub(crate) async fn open(self, reach: Reach) -> Result<Opened, Vec<Error>> {
         let resources = self.resources(reach);
         let results = join_all(resources.iter().map(Resource::open)).await;
@@ -231,9 +231,9 @@ impl Built {
         Err(errors)
     }
 
-    /// What is to be opened, in the order in which it is closed: sinks, services, the source.
+    /// The connectors and services to open, in the order in which they are closed: sinks, services, the source.
     pub(super) fn resources(&self, reach: Reach) -> Vec<Resource> {
-        // A slot named in no policy may be fetched from by the task itself: that is no source of a loop.
+        // A source that no policy names may be used by the task itself. It is not the source of a loop.
         let source = self.slots.source;
         let (sources, sinks): (Vec<Resource>, Vec<Resource>) = Resource::connectors(&self.parts)
             .partition(|resource| source.is_some_and(|source| source.name == resource.name()));
@@ -241,7 +241,7 @@ impl Built {
             (sources.into_iter(), sinks.into_iter(), Resource::services(&self.parts));
         match reach {
             Reach::Whole => sinks.chain(services).chain(sources).collect(),
-            // A duplex source is dispatched to as well.
+            // A duplex source is also a sink.
             Reach::WithoutSource if source.is_some_and(|source| source.role == Role::Duplex) => {
                 sinks.chain(services).chain(sources).collect()
             }
@@ -270,7 +270,7 @@ impl Opened {
         self.inputs.iter().find(|(slot, _)| *slot == source.name).map(|(_, input)| input)
     }
 
-    /// What the task reaches the outside through, by slot.
+    /// The open connectors, by slot.
     pub(crate) fn connectors(&self) -> Vec<(&'static str, Arc<dyn AnyConnector>)> {
         let connectors = self.resources.iter().filter_map(|resource| match resource {
             Resource::Connector(slot, connector) => Some((*slot, Arc::clone(connector))),
@@ -279,7 +279,7 @@ impl Opened {
         connectors.collect()
     }
 
-    /// Starts the run, now that everything is open; what cannot start is closed.
+    /// Starts the run, after everything is open. If anything cannot start, everything is closed.
     pub(crate) async fn start(self) -> Result<Self, Vec<Error>> {
         let begun = join_all(self.resources.iter().map(Resource::start)).await;
         let mut errors: Vec<Error> = begun.into_iter().filter_map(Result::err).collect();
@@ -290,9 +290,9 @@ impl Opened {
         Err(errors)
     }
 
-    /// Closes sinks, services and the source, in this order; says what could not be closed.
+    /// Closes sinks, services and the source, in this order. Returns the errors.
     pub(crate) async fn close(self) -> Vec<Error> {
-        // The task goes first: what it still holds must not be in use when its connectors close.
+        // The task is dropped first, because it may still use its connectors.
         drop(self.task);
         let mut errors = Vec::new();
         for resource in self.resources {

@@ -1,5 +1,8 @@
-//! The connectors and services of a task one by one, without a run: tried, looked into, asked for one transaction.
+//! Checks the connectors and services of a task one by one, and processes one transaction by its id; neither needs a
+//! loop.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,29 +13,33 @@ use super::build::Reach;
 use super::conflicts::conflicts;
 use super::resource::{OPEN_WITHIN, Resource};
 use super::{Built, Opened, Plan, Slots};
-use crate::connector::{AnyConnector, ConnectorError, Delivery, Disposition, Input, Settlement, Shard};
+use crate::connector::kit::Lease;
+use crate::connector::{
+    AnyConnector, ConnectorError, Delivery, Disposition, Input, Receipt, Settlement, Shard,
+};
 use crate::error::{Error, ErrorKind};
 use crate::task::{Ask, Parts, Slot, Stop, Unbuilt, connector_error, service_error};
 use crate::telemetry::{GIVEN_BACK, SingleReport};
+use crate::transaction::TransactionError;
 
-/// What one connector or service said when it was tried, or what is wrong with the policies.
+/// The result of checking one connector or service, or an error of the policies.
 #[derive(Debug)]
 pub(crate) struct Checked {
     /// `connector`, `service`, `task` or `policy`.
     pub(crate) what: &'static str,
     pub(crate) name: &'static str,
-    /// How long it took; none if it could not be tried.
+    /// The duration of the check; `None` if it could not be made.
     pub(crate) elapsed: Option<Duration>,
     pub(crate) error: Option<Error>,
 }
 
 impl Plan {
-    /// Tries all connectors and services at once, each within its deadline; what cannot even be built is told beside
-    /// what can. In the order of their declaration, and then what is wrong with the policies.
+    /// Checks all connectors and services concurrently, each within its time limit. Those that cannot be built are
+    /// reported with the others. The results are in the order of their declaration, followed by errors of the policies.
     pub(crate) async fn check(self) -> Vec<Checked> {
         let Self { config, policies, wrong } = self;
         let mut parts = Parts::new(config.name(), Shard::default(), policies.clone());
-        // Whether or not all of it can be built: what is built is tried.
+        // Parts that were built are checked, even if others could not be built.
         drop(parts.task(config.program.as_ref()));
         let conflicts = conflicts(&parts);
         let mut inner = std::mem::take(&mut parts.inner);
@@ -48,7 +55,7 @@ impl Plan {
         for (slot, error) in conflicts {
             let sink =
                 checked.iter_mut().find(|resource| resource.what == "connector" && resource.name == slot);
-            // One that does not even open has said why.
+            // A connector that could not be opened has its error already.
             if let Some(sink) = sink {
                 sink.error.get_or_insert(error);
             }
@@ -59,7 +66,7 @@ impl Plan {
         let place = |checked: &Checked| {
             declared.iter().position(|resource| *resource == (checked.what, checked.name))
         };
-        // The task itself comes after all it is built of.
+        // The task comes after its parts.
         checked.sort_by_key(|checked| place(checked).unwrap_or(declared.len()));
         checked
             .extend(wrong.into_iter().chain(Slots::wrong(&config.outline, &policies)).map(Checked::policy));
@@ -80,18 +87,19 @@ impl From<Unbuilt> for Checked {
 }
 
 impl Built {
-    /// Fetches one transaction by its id, runs it through the task, settles it, then closes everything. No report: it
-    /// was told to stop before it began. A dry run gives it back untouched.
+    /// Fetches one transaction by its id, runs it through the task, settles it, and closes everything. The report is
+    /// `None` if the process was stopped before the transaction started. A dry run gives the transaction back.
     ///
     /// # Errors
-    /// What cannot be opened; a source that cannot find one by its id, or has none of this id.
+    /// Returns an error if something cannot be opened, or if the source cannot find transactions by id or has none with
+    /// this id.
     pub(crate) async fn process_by_id(
         self,
         id: &str,
         dry_run: bool,
         stop: Stop,
     ) -> Result<(Option<SingleReport>, Vec<Error>), Vec<Error>> {
-        // To wait for a broker first would be in vain.
+        // Checked before opening, so that the user does not wait for a broker first.
         if let Some((slot, source)) = self.origin()
             && source.offers().fetch_by_id.is_none()
         {
@@ -107,9 +115,10 @@ impl Built {
                 found = find(&opened, id) => found?,
                 () = stop.abort.cancelled() => return Err(Error::new(ErrorKind::Task, GIVEN_BACK)),
             };
-            let (transaction, receipt) = delivery.into_parts();
-            let report = opened.process_one(transaction, dry_run, stop.clone()).await;
-            let settlement = Settlement::new(receipt, told(&report));
+            let (report, receipt) = opened.process_delivery(delivery, dry_run, stop.clone()).await;
+            // The source would refuse a settlement whose lease is lost.
+            let Some(receipt) = receipt else { return Ok((report, None)) };
+            let settlement = Settlement::new(receipt, disposition(&report));
             let settled = input.settle(vec![settlement]).await;
             Ok((report, settled.map_err(|error| unsettled(id, &input, error)).err()))
         };
@@ -127,7 +136,7 @@ impl Built {
         }
     }
 
-    /// The connector that rejected transactions are dispatched to; of a consumer, else of a producer.
+    /// The dead-letter connector of the consumer, or else of the producer.
     pub(crate) fn dead_letter(&self) -> Option<(Slot, Arc<dyn AnyConnector>)> {
         let slot = self.slots.dead_letter.or(self.slots.undeliverable)?;
         Some((slot, self.connector(slot)?))
@@ -142,6 +151,44 @@ impl Built {
     fn connector(&self, slot: Slot) -> Option<Arc<dyn AnyConnector>> {
         let found = self.parts.connectors.iter().find(|(name, _)| *name == slot.name);
         found.map(|(_, connector)| Arc::clone(connector))
+    }
+}
+
+impl Opened {
+    /// Runs the transaction of a delivery through the task, and returns its receipt, to be settled. If the lease of the
+    /// delivery is lost, the handler is cancelled and no receipt is returned, because another worker may have the
+    /// transaction by then.
+    async fn process_delivery(
+        &self,
+        delivery: Delivery,
+        dry_run: bool,
+        stop: Stop,
+    ) -> (SingleReport, Option<Receipt>) {
+        let (transaction, receipt) = delivery.into_parts();
+        let stop = Stop { abort: stop.abort.child_token(), ..stop };
+        let abort = stop.abort.clone();
+        let mut processed = pin!(self.process_one(transaction, dry_run, stop));
+        tokio::select! {
+            biased;
+            report = processed.as_mut() => return (report, Some(receipt)),
+            () = lease_lost(&receipt) => abort.cancel(),
+        }
+        let mut report = processed.await;
+        // A handler that ended at the same moment ended too late.
+        report.disposition = None;
+        report.error = Some(TransactionError::system(LEASE_LOST));
+        (report, None)
+    }
+}
+
+/// The error of a transaction whose lease was lost while it was processed.
+const LEASE_LOST: &str = "its lease was lost while it was processed; the source delivers it again";
+
+/// Waits until the lease of a delivery is lost; forever if its source has no leases.
+async fn lease_lost(receipt: &Receipt) {
+    match Lease::of(receipt) {
+        Some(lease) => poll_fn(|context| lease.poll_lost(context.waker())).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -168,8 +215,8 @@ fn finds_none(slot: Slot) -> Error {
         .with_hint("give the payload instead: `process-transaction <TASK> --payload-file <FILE>`")
 }
 
-/// What the source is told of a transaction that was run by hand.
-fn told(report: &SingleReport) -> Disposition {
+/// The settlement of a transaction that was processed by hand.
+fn disposition(report: &SingleReport) -> Disposition {
     match report.disposition {
         Some("ack" | "dead_letter") => Disposition::Ack,
         Some("reject") => Disposition::Reject,
@@ -178,7 +225,7 @@ fn told(report: &SingleReport) -> Disposition {
 }
 
 fn unsettled(id: &str, input: &Input, error: ConnectorError) -> Error {
-    let what = format!("connector {input}: nobody knows whether `{id}` was settled");
+    let what = format!("connector {input}: it is unknown whether `{id}` was settled");
     Error::new(ErrorKind::Connector, what).with_source(error)
 }
 
@@ -209,21 +256,22 @@ async fn tried(resource: &Resource) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Mutex, OnceLock};
 
     use futures_util::future::BoxFuture;
 
     use super::*;
+    use crate::connector::kit::{Extend, Leases};
     use crate::connector::{
-        Capabilities, Connector, ConnectorConfig, Context, FetchById, FetchRequest, Receipt, Source,
+        Capabilities, Connector, ConnectorConfig, Context, FetchById, FetchRequest, Source,
     };
     use crate::policy::{ConsumerPolicy, Policies};
     use crate::runner::fake::{price_orders, ship_orders};
-    use crate::task::{Form, Program, Runnable, Setup, Task, TaskConfig};
+    use crate::task::{Consumer, Form, Program, Runnable, Setup, Task, TaskConfig};
     use crate::telemetry::RunReport;
-    use crate::transaction::Transaction;
+    use crate::transaction::{Payload, Transaction};
 
-    /// A source of one transaction, called `here`; remembers what became of it.
+    /// A source of one transaction with the id `here`, which records its settlements.
     #[derive(Clone, Default)]
     struct Shelf(Arc<Mutex<Vec<Disposition>>>);
 
@@ -261,7 +309,7 @@ mod tests {
         }
     }
 
-    /// A task that says of each transaction that this became of it.
+    /// A task that reports this disposition for each transaction.
     struct Says(Shelf, Option<&'static str>);
 
     impl Task for Says {
@@ -285,6 +333,84 @@ mod tests {
             report.disposition = self.1.filter(|_| !dry_run);
             Box::pin(std::future::ready(report))
         }
+    }
+
+    /// A source whose other side takes back its only delivery at the first attempt to extend the lease.
+    #[derive(Clone)]
+    struct Leased {
+        settled: Arc<Mutex<Vec<Disposition>>>,
+        leases: Arc<OnceLock<Leases<u32>>>,
+    }
+
+    struct TakenBack;
+
+    impl Extend<u32> for TakenBack {
+        async fn extend(&self, tokens: Vec<u32>) -> Result<Vec<usize>, ConnectorError> {
+            Ok((0..tokens.len()).collect())
+        }
+    }
+
+    impl ConnectorConfig for Leased {
+        type Connector = Self;
+
+        fn build(&self, _: &Context) -> Result<Self, ConnectorError> {
+            Ok(self.clone())
+        }
+    }
+
+    impl Connector for Leased {
+        const KIND: &'static str = "leased";
+
+        fn capabilities(&self) -> Capabilities<'_> {
+            Capabilities::none().fetch_by_id(self)
+        }
+    }
+
+    impl FetchById for Leased {
+        async fn fetch_by_id(&self, id: &str) -> Result<Option<Delivery>, ConnectorError> {
+            let length = Duration::from_secs(30);
+            let leases = self.leases.get_or_init(|| Leases::start("says.input", length, TakenBack));
+            let receipt = leases.hold(1, Instant::now());
+            let transaction = Transaction::builder().id(id.to_owned()).payload(Payload::value(7.into()));
+            Ok(Some(Delivery::new(transaction.build(), receipt)))
+        }
+    }
+
+    impl Source for Leased {
+        async fn fetch(&self, _: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+            Ok(Vec::new())
+        }
+
+        async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+            self.settled.lock().unwrap().extend(settlements.iter().map(Settlement::disposition));
+            Ok(())
+        }
+    }
+
+    #[crate::task(connectors(input), consumer(transaction_timeout = "1h"))]
+    struct TakesAnHour;
+
+    impl Consumer for TakesAnHour {
+        type Payload = u32;
+        type Output = ();
+
+        async fn process_transaction(&self, _: &Transaction<u32>) -> crate::transaction::Result<()> {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_lost_cancels_what_is_processed_by_hand() {
+        let input = Leased { settled: Arc::default(), leases: Arc::default() };
+        let config = TakesAnHour::config(TakesAnHourWiring { input: input.clone() });
+        let (built, began) = (Plan::new(config).build(Shard::default()).unwrap(), Instant::now());
+        let (report, errors) = built.process_by_id("here", false, Stop::default()).await.unwrap();
+        let report = report.unwrap();
+        assert_eq!(report.error.unwrap().message(), LEASE_LOST);
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+        assert_eq!((report.disposition, errors.len()), (None, 0));
+        assert!(input.settled.lock().unwrap().is_empty(), "the source would refuse it");
     }
 
     async fn by_id(shelf: &Shelf, says: &'static str, id: &str, dry_run: bool) -> Result<(), Vec<Error>> {

@@ -1,11 +1,11 @@
-//! Where the slots of a task lead, as far as its connectors say.
+//! The endpoints of a task's connectors, and conflicts between them.
 
 use super::Built;
 use crate::connector::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::task::Parts;
 
-/// The places behind the slots of a task.
+/// The endpoints of the slots of a task.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints {
     reads_from: Vec<(&'static str, Vec<Endpoint>)>,
@@ -13,7 +13,7 @@ pub(crate) struct Endpoints {
 }
 
 impl Built {
-    /// Asks the connectors; nothing needs to be open.
+    /// Asks the connectors for their endpoints. Nothing has to be open.
     pub(crate) fn endpoints(&self) -> Endpoints {
         let inputs = self.parts.inputs.iter();
         let outputs = self.parts.outputs.iter();
@@ -25,12 +25,12 @@ impl Built {
 }
 
 impl Endpoints {
-    /// What is fetched from through a slot.
+    /// The endpoints that are fetched from through a slot.
     pub(crate) fn reads_from(&self, slot: &str) -> &[Endpoint] {
         of(&self.reads_from, slot)
     }
 
-    /// What is dispatched to through a slot.
+    /// The endpoints that are dispatched to through a slot.
     pub(crate) fn writes_to(&self, slot: &str) -> &[Endpoint] {
         of(&self.writes_to, slot)
     }
@@ -40,8 +40,8 @@ fn of<'a>(all: &'a [(&'static str, Vec<Endpoint>)], slot: &str) -> &'a [Endpoint
     all.iter().find(|(name, _)| *name == slot).map_or(&[], |(_, places)| places)
 }
 
-/// Finds each sink that would write to a file which another connector of the task reads: it would empty the input, or
-/// make it grow while it is read. A queue is another matter: what is dispatched to it is a message of its own.
+/// Finds each sink that would write to a file that another connector of the task reads. Such a sink would empty the
+/// input, or make it grow while it is read. A queue is no conflict, because a dispatched message is new.
 pub(super) fn conflicts(parts: &Parts) -> Vec<(&'static str, Error)> {
     let mut found = Vec::new();
     for (slot, output) in &parts.outputs {

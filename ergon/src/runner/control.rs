@@ -1,4 +1,4 @@
-//! A thread of its own for what must go on while handlers hold all others: signals, health, reports.
+//! The control thread: runs signals, health and reports, which must continue while handlers block all other threads.
 
 use std::io;
 use std::thread;
@@ -12,10 +12,10 @@ use super::stopping::{Reason, Rules, Stopping};
 use super::{Exit, arriving};
 use crate::task::Stop;
 
-/// The stack of the thread that builds tasks: as much as the first thread of a process has.
+/// The stack size of the thread that builds tasks: the same as that of the first thread of a process.
 const STACK: usize = 8 * 1024 * 1024;
 
-/// Where it runs, and the way to its orders.
+/// The runtime of the control thread, and the channel for its orders.
 #[derive(Debug, Clone)]
 pub(crate) struct Control {
     pub(crate) handle: Handle,
@@ -23,11 +23,11 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Starts the thread; from now on signals do not end the process by themselves. The reasons to stop come in the
-    /// stream: signals, and what is [ordered](Self::orders).
+    /// Starts the thread. From then on, signals do not end the process by themselves. The stream yields the reasons to
+    /// stop: signals, and [orders](Self::orders).
     ///
     /// # Errors
-    /// Why the system gives no thread, or does not show its signals.
+    /// Returns an error if the system gives no thread, or does not pass its signals on.
     pub(crate) fn start() -> io::Result<(Self, BoxStream<'static, Reason>)> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -47,7 +47,8 @@ impl Control {
     }
 }
 
-/// A process that obeys, from before its tasks are built: it is told to stop, and whatever hangs, it is gone in time.
+/// A process that obeys signals, even before its tasks are built. When it is stopped, it ends in time, even if a part
+/// of it hangs.
 pub(crate) struct Obeying {
     pub(crate) control: Control,
     pub(crate) stop: Stop,
@@ -55,7 +56,7 @@ pub(crate) struct Obeying {
 }
 
 impl Obeying {
-    /// Obeys reasons as they come: tells whoever holds `stop`.
+    /// Obeys each reason of the stream by cancelling the tokens of `stop`.
     pub(crate) fn new(
         control: Control,
         arriving: BoxStream<'static, Reason>,
@@ -66,11 +67,11 @@ impl Obeying {
         Self { control, stop, stopping }
     }
 
-    /// Builds something, and waits for it; none if the process is told to stop before. What never comes to its end is
-    /// left behind on its thread, which keeps nobody.
+    /// Builds a value on its own thread, and waits for it. Returns `None` if the process is stopped first. Work
+    /// that never ends is left on its thread, which does not keep the process from ending.
     ///
     /// # Errors
-    /// There is no thread to be had, or it panicked.
+    /// Returns an error if the system gives no thread, or the work panicked.
     pub(crate) fn build<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -80,19 +81,19 @@ impl Obeying {
         builds.spawn(move || drop(done.send(work())))?;
         self.control.handle.block_on(async {
             tokio::select! {
-                done = waits => done.map(Some).map_err(|_| io::Error::other("what builds the tasks panicked")),
+                done = waits => done.map(Some).map_err(|_| io::Error::other("building the tasks panicked")),
                 () = self.stop.drain.cancelled() => Ok(None),
             }
         })
     }
 
-    /// Why a process ends that has nothing more to do, if it was told to.
+    /// The reason for the stop of a process that has nothing more to do.
     pub(crate) fn reason(&self) -> Option<Reason> {
         self.stopping.over();
         self.stopping.reason()
     }
 
-    /// How it ends.
+    /// The exit code of the process.
     pub(crate) fn exit(&self) -> Exit {
         self.reason().map_or(Exit::Success, |reason| reason.exit())
     }

@@ -1,4 +1,4 @@
-//! What a process says when it ends: its exit code.
+//! The exit code of a process.
 
 use std::process::ExitCode;
 
@@ -8,13 +8,14 @@ use crate::error::{Error, ErrorKind};
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// All is settled: 0.
+    /// Everything is settled: 0.
     Success,
     /// A run or a transaction failed: 1.
     Failure,
-    /// The settings or the command line are wrong, or lead to what is refused for good: 2.
+    /// The settings or the command line are refused, or a connector refuses them permanently: 2.
     Usage,
-    /// It was told to stop: 128 and the number of the signal, which is 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM.
+    /// The process was stopped: 128 plus the number of the signal, which is 129 for SIGHUP, 130 for SIGINT and 143 for
+    /// SIGTERM.
     Stopped(Signal),
 }
 
@@ -29,7 +30,7 @@ impl Exit {
         }
     }
 
-    /// How a process ends that could not do what it was told.
+    /// The exit of a process that ended with an error.
     pub(crate) fn of_error(error: &Error) -> Self {
         match error.kind() {
             ErrorKind::Settings | ErrorKind::Usage | ErrorKind::Policy | ErrorKind::Refused => Self::Usage,
@@ -39,13 +40,13 @@ impl Exit {
         }
     }
 
-    /// How a process ends that could not begin: what is refused for good comes before what may pass.
+    /// The exit of a process that could not start. A permanent error comes before one that may pass.
     pub(crate) fn of_errors(errors: &[Error]) -> Self {
         let refused = errors.iter().map(Self::of_error).find(|exit| *exit == Self::Usage);
         refused.unwrap_or(Self::Failure)
     }
 
-    /// Ends the process here and now.
+    /// Ends the process immediately.
     pub(crate) fn now(self) -> ! {
         std::process::exit(i32::from(self.code()))
     }

@@ -1,4 +1,4 @@
-//! A task without an engine: enough of a loop to test who drives it.
+//! A task without the engine: enough of a loop to test the code that drives it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,18 +13,18 @@ use crate::connector::{
 use crate::policy::{ConsumerPolicy, Policies};
 use crate::service::{Service, ServiceConfig, ServiceError};
 use crate::task::{Form, Parts, Program, Runnable, Setup, Snapshot, Task, TaskConfig};
-use crate::telemetry::{Ended, Refusal, RunReport, SingleReport, Step, StepReport, Tally};
+use crate::telemetry::{Ended, Rejection, RunReport, SingleReport, Step, StepReport, Tally};
 use crate::transaction::{Category, Transaction, TransactionError};
 
-/// The fake's name and type.
+/// The name and the type of the fake task.
 pub(crate) struct PriceOrders;
 
 impl Task for PriceOrders {
     const NAME: &'static str = "price-orders";
 }
 
-/// A task that takes numbers from the memory queue `queue`: odd ones are refused, 13 breaks its handler, and at 99
-/// it waits to be stopped.
+/// A task that takes numbers from the memory queue `queue`. Odd numbers are rejected, 13 makes its handler fail, and at
+/// 99 it waits for a stop.
 pub(crate) fn price_orders(queue: &str, policy: ConsumerPolicy) -> TaskConfig {
     fake::<PriceOrders>(queue, policy)
 }
@@ -120,10 +120,10 @@ fn count(tally: &mut Tally, number: u64, id: &str) {
     let error = TransactionError::business(format!("{number} is odd"));
     tally.failed.add(error.category());
     let message = error.message().to_owned();
-    tally.refuse(|| Refusal { id: id.to_owned(), category: Category::Business, message });
+    tally.reject(|| Rejection { id: id.to_owned(), category: Category::Business, message });
 }
 
-/// A queue in which no transaction is found by its id.
+/// A queue that cannot find a transaction by its id.
 #[derive(Clone)]
 struct BlindConfig(MemoryConfig);
 
@@ -151,7 +151,7 @@ impl Source for Blind {
     }
 }
 
-/// A sink that cannot be built, does not open, or does not close, when its queue is called so.
+/// A sink that cannot be built, opened or closed, depending on the name of its queue.
 #[derive(Clone)]
 struct StubbornConfig(String);
 
@@ -193,14 +193,14 @@ impl Sink for Stubborn {
     }
 }
 
-/// The name of a task that is wired to what cannot be built.
+/// The name of a task with parts that cannot be built.
 pub(crate) struct ShipOrders;
 
 impl Task for ShipOrders {
     const NAME: &'static str = "ship-orders";
 }
 
-/// A task whose source can be built and one of its services; its two sinks and the other service cannot.
+/// A task whose source and one service can be built; two sinks and the other service cannot.
 pub(crate) fn ship_orders(queue: &str, policy: ConsumerPolicy) -> TaskConfig {
     let program = Shipping { queue: queue.to_owned() };
     let policies = Policies { consumer: Some(policy), producer: None };
@@ -232,7 +232,7 @@ impl Program for Shipping {
     }
 }
 
-/// The config of a sink that lacks something.
+/// The config of a sink without a required value.
 #[derive(Clone)]
 struct Missing(&'static str);
 
@@ -244,7 +244,7 @@ impl ConnectorConfig for Missing {
     }
 }
 
-/// A service that ships by all means it knows.
+/// A service that knows a single means of transport.
 #[derive(Clone)]
 struct Carrier(Option<&'static str>);
 

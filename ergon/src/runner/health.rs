@@ -1,43 +1,43 @@
-//! Answers those who ask how the process is: `/healthz`, `/readyz`, `/metrics`.
+//! Serves the health of the process: `/healthz`, `/readyz`, `/metrics`.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use super::watch::Vitals;
 
-/// Says how the process is now.
+/// Returns the health of the process.
 pub(crate) type Look = Arc<dyn Fn() -> Vitals + Send + Sync>;
 
-/// Says what was measured, as Prometheus asks for it; `None` if nothing is.
+/// Returns the metrics in Prometheus' text format; `None` if nothing is measured.
 pub(crate) type Measured = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// Why nobody can be answered, and what helps.
+/// Why the server cannot listen, and a hint.
 #[derive(Debug)]
-pub(crate) struct Unheard {
+pub(crate) struct BindError {
     pub(crate) what: String,
     pub(crate) hint: &'static str,
 }
 
-/// Takes the address, so that another program's is found out before anything begins.
+/// Binds the address before the run starts, so that an address in use is reported early.
 ///
 /// # Errors
-/// It is taken, or not this machine's, or the program was built without the server.
-pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Unheard> {
+/// Returns an error if the address is in use or not of this machine, or the program was built without the server.
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     if cfg!(not(feature = "health")) {
         let what = "this program was built without the health server".to_owned();
-        return Err(Unheard { what, hint: "add the feature `health` to `ergon` in Cargo.toml" });
+        return Err(BindError { what, hint: "add the feature `health` to `ergon` in Cargo.toml" });
     }
     let listener = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
-    listener.map_err(|error| Unheard {
+    listener.map_err(|error| BindError {
         what: format!("cannot listen on {address}: {error}"),
         hint: "name a port that is free on this machine, as in \"127.0.0.1:9464\"",
     })
 }
 
-/// Answers nobody: no address can be had.
+/// Serves nothing: without the feature, `bind` always fails.
 #[cfg(not(feature = "health"))]
 pub(crate) fn serve(listener: TcpListener, look: Look, measured: Measured) -> std::future::Ready<()> {
     drop((listener, look, measured));
@@ -55,15 +55,15 @@ mod server {
 
     use super::{Look, Measured, TcpListener};
 
-    /// Answers until it is dropped.
+    /// Serves requests until dropped.
     pub(crate) async fn serve(listener: TcpListener, look: Look, measured: Measured) {
         let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-        // It ends only with the process.
+        // Ends only with the process.
         let _ = axum::serve(listener, routes(look, measured)).await;
     }
 
     fn routes(look: Look, measured: Measured) -> Router {
-        let alive = move |look: Look| async move { answer(look().ill, "ok") };
+        let alive = move |look: Look| async move { answer(look().unhealthy, "ok") };
         let ready = move |look: Look| async move { answer(look().unready, "ready") };
         let (first, second) = (look.clone(), look);
         Router::new()
@@ -72,7 +72,7 @@ mod server {
             .route("/metrics", get(move || std::future::ready(metrics(&measured))))
     }
 
-    /// All is well, or why not.
+    /// The answer of a health check: `well`, or the reason why not.
     fn answer(trouble: Option<String>, well: &str) -> (StatusCode, String) {
         match trouble {
             None => (StatusCode::OK, format!("{well}\n")),
@@ -80,7 +80,7 @@ mod server {
         }
     }
 
-    /// What was measured, as Prometheus reads it.
+    /// The answer with the metrics.
     fn metrics(measured: &Measured) -> (StatusCode, String) {
         match measured() {
             Some(text) => (StatusCode::OK, text),

@@ -1,27 +1,27 @@
-//! Which worker a process is: its task, its shard, and whom it works for.
+//! The identity of a worker process: its task, its shard, and its supervisor.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::connector::Shard;
 
-/// The place of one worker process, as its supervisor writes it into its command line.
+/// The identity of a worker process, as its supervisor passes it on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WorkerIdentity {
     pub(crate) task: String,
     pub(crate) shard: Shard,
-    /// The process that started it.
+    /// The process id of the supervisor.
     pub(crate) supervisor: u32,
-    /// Where the supervisor listens.
+    /// The address of the supervisor.
     pub(crate) address: String,
-    /// Whether what it says ends on a terminal that shows colour.
+    /// Whether its output is shown on a terminal with colour.
     pub(crate) colour: bool,
-    /// Whether another worked here before it and died: what that one wrote must stay.
+    /// Whether an earlier process of this worker died: its output must be kept.
     pub(crate) is_restart: bool,
 }
 
 impl WorkerIdentity {
-    /// The index that logs and telemetry show; none where the task has no other worker.
+    /// The index that logs and telemetry show; `None` if the task has a single worker.
     pub(crate) fn worker(&self) -> Option<usize> {
         (self.shard.count > 1).then_some(self.shard.index)
     }

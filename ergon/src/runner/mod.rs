@@ -1,7 +1,8 @@
-//! Who runs it: builds tasks out of their configs, opens what they are wired to, runs them, and ends in good order.
+//! Runs tasks: builds them from their configs, opens their connectors and services, runs them, and shuts down
+//! gracefully.
 //!
-//! A [`Plan`] (a task and its policy in force) is [built](Plan::build), [opened](Built::open) and run; a signal tells
-//! all runs of the process to stop; what came of it is the exit code.
+//! A [`Plan`] is a task with its effective policies. It is [built](Plan::build), [opened](Built::open) and run. A
+//! signal stops all runs of the process. Their [`Outcome`] decides the exit code.
 
 mod build;
 mod check;

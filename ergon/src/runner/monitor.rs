@@ -1,4 +1,4 @@
-//! Looks at the process again and again, and tells whoever has to know how it is.
+//! Watches the process at regular intervals, and reports its health.
 
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use super::health::Look;
 use super::notify::{self, State};
 use super::watch::Vitals;
 
-/// How often it looks.
+/// The interval: short enough that a status line follows the run, long enough to cost nothing.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Looks until it is dropped; `seen` is told each time. The service manager is told when the process is ready, when
-/// it stops, and, as often as it asks, that it is alive.
+/// Watches until dropped. `seen` receives the health each time. The service manager is notified when the process is
+/// ready and when it stops, and as often as its watchdog asks.
 pub(crate) async fn monitor(look: Look, drain: CancellationToken, mut seen: impl FnMut(Vitals) + Send) {
+    // Three times within the watchdog's interval, because a single late notification would kill the process.
     let tick = notify::watchdog().map_or(TICK, |limit| TICK.min(limit / 3)).max(Duration::from_millis(1));
     let mut ticks = interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -29,13 +30,13 @@ pub(crate) async fn monitor(look: Look, drain: CancellationToken, mut seen: impl
         let vitals = look();
         if !stopping && drain.is_cancelled() {
             stopping = true;
-            notify::tell(State::Stopping);
+            notify::send(State::Stopping);
         } else if !ready && vitals.unready.is_none() {
             ready = true;
-            notify::tell(State::Ready);
+            notify::send(State::Ready);
         }
-        if vitals.ill.is_none() {
-            notify::tell(State::Watchdog);
+        if vitals.unhealthy.is_none() {
+            notify::send(State::Watchdog);
         }
         seen(vitals);
         #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! What came of a command that runs tasks, and the only place that makes an exit code of it.
+//! The outcome of a command that runs tasks, and the only code that makes an exit code of it.
 
 use super::stopping::Reason;
 use super::{Exit, Finished};
@@ -6,30 +6,30 @@ use crate::error::Error;
 use crate::settings::{Breach, FailWhen, Figure};
 use crate::telemetry::{Ended, Tally};
 
-/// What came of the runs.
+/// The outcome of the runs.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) finished: Vec<Finished>,
-    /// What kept all of them from beginning.
+    /// The errors that kept all runs from starting.
     pub(crate) refused: Vec<Error>,
-    /// Why they were told to stop before their work was done, if they were.
+    /// The reason why the runs were stopped before their work was done.
     pub(crate) reason: Option<Reason>,
     /// The conditions of `fail_when` that hold for all tasks together.
     pub(crate) breaches: Vec<Breach>,
 }
 
 impl Outcome {
-    /// Nothing began.
+    /// The outcome of runs that did not start because of errors.
     pub(crate) fn refused(refused: Vec<Error>) -> Self {
         Self { refused, ..Self::default() }
     }
 
-    /// Nothing began, because of a stop if there is a reason.
+    /// The outcome of runs that did not start because of a stop, if there is a reason.
     pub(crate) fn stopped(reason: Option<Reason>) -> Self {
         Self { reason, ..Self::default() }
     }
 
-    /// Judges each run, and where there are several all of them together, by the conditions under which a run fails.
+    /// Applies the conditions of `fail_when` to each run, and to all runs together if there are several.
     pub(crate) fn judged(mut self, fail_when: Option<&FailWhen>) -> Self {
         let Some(fail_when) = fail_when else { return self };
         for finished in &mut self.finished {
@@ -42,8 +42,9 @@ impl Outcome {
         self
     }
 
-    /// How the process ends. A reason to stop comes before all else, what kept the runs from beginning before what
-    /// became of them, and what is refused for good before what may pass. Only where all went well is it a success.
+    /// The exit of the process. The reason of a stop comes first, then errors that kept the runs from starting, then
+    /// failures of the runs; a permanent error comes before one that may pass. The exit is a success only if everything
+    /// went well.
     pub(crate) fn exit(&self) -> Exit {
         if let Some(reason) = &self.reason {
             return reason.exit();
@@ -63,7 +64,7 @@ impl Outcome {
 }
 
 impl Finished {
-    /// Whether the run came to a good end: nothing failed but transactions, and not more of them than may.
+    /// Whether the run ended well: only transactions failed, and not more than `fail_when` allows.
     fn went_well(&self) -> bool {
         let failed = matches!(self.report.ended, Ended::Failed(_));
         let handled = self.report.tally.handler_failures == 0;
@@ -80,11 +81,13 @@ fn figure_of(tally: &Tally, figure: Figure) -> u64 {
         Figure::Business => tally.failed.business,
         Figure::System => tally.failed.system,
         Figure::Timeout => tally.failed.timeout,
-        Figure::Refused => tally.refused,
+        Figure::Rejected => tally.rejected,
         Figure::DeadLettered => tally.dead_lettered,
+        Figure::Undelivered => tally.undelivered,
         Figure::HandlerFailures => tally.handler_failures,
         Figure::Retries => tally.retries,
         Figure::Requeued => tally.requeued,
+        Figure::GivenBack => tally.given_back,
         Figure::Unknown => tally.unknown,
         Figure::Produced => tally.produced,
         Figure::AbandonedThreads => tally.abandoned_threads,
@@ -168,15 +171,15 @@ mod tests {
 
     #[test]
     fn each_run_is_judged_and_all_together() {
-        let run = |refused| finished(|run| run.report.tally.refused = refused);
+        let run = |rejected| finished(|run| run.report.tally.rejected = rejected);
         let judge = |condition: &str| {
             let outcome = Outcome { finished: vec![run(3), run(4)], ..Outcome::default() };
             let outcome = outcome.judged(Some(&condition.parse().unwrap()));
             let each: Vec<_> = outcome.finished.iter().map(|run| run.breaches.len()).collect();
             (each, outcome.breaches.len(), outcome.exit().code())
         };
-        assert_eq!(judge("refused > 3"), (vec![0, 1], 1, 1));
-        assert_eq!(judge("refused > 5"), (vec![0, 0], 1, 1));
-        assert_eq!(judge("refused > 7"), (vec![0, 0], 0, 0));
+        assert_eq!(judge("rejected > 3"), (vec![0, 1], 1, 1));
+        assert_eq!(judge("rejected > 5"), (vec![0, 0], 1, 1));
+        assert_eq!(judge("rejected > 7"), (vec![0, 0], 0, 0));
     }
 }

@@ -1,5 +1,5 @@
-//! Reaps what nobody waits for, where this is the first process of a container: it becomes the parent of all whose own
-//! parent is gone, and who ends stays in the table of processes until its parent has looked.
+//! Reaps orphaned processes where this is the first process of a container. The first process becomes the parent of
+//! every orphan. An orphan that has ended stays in the process table until its parent has waited for it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::time::Instant;
 
-/// How long one that has ended is left alone: code of this program may have started it, and still wait for it.
+/// How long an ended process is left alone. Code of this program may have started it, and may still wait for it.
 const LEFT_FOR: Duration = Duration::from_secs(5);
-/// How often it looks.
+/// The interval between two scans of the process table.
 const LOOKS: Duration = Duration::from_secs(1);
 
-/// Those that have ended and were not waited for.
+/// Processes that have ended and that no parent has waited for.
 #[derive(Debug)]
 pub(super) struct Orphans {
     seen: HashMap<Pid, Instant>,
@@ -21,12 +21,12 @@ pub(super) struct Orphans {
 }
 
 impl Orphans {
-    /// None where somebody else is the first process.
+    /// Returns `None` where another process is the first one.
     pub(super) fn here() -> Option<Self> {
         (std::process::id() == 1).then(|| Self { seen: HashMap::new(), looked: Instant::now() })
     }
 
-    /// Reaps those that have ended a while ago.
+    /// Reaps the processes that ended some time ago.
     pub(super) fn reap(&mut self) {
         let now = Instant::now();
         if now.saturating_duration_since(self.looked) < LOOKS {
@@ -34,12 +34,12 @@ impl Orphans {
         }
         self.looked = now;
         for pid in self.due(&ended(), now) {
-            // Somebody may have waited for it after all.
+            // Another part of the program may have waited for it since.
             let _ = waitpid(Some(pid), WaitOptions::NOHANG);
         }
     }
 
-    /// Which of those that have ended were seen long enough ago.
+    /// The ended processes that were first seen long enough ago.
     fn due(&mut self, ended: &[Pid], now: Instant) -> Vec<Pid> {
         self.seen.retain(|pid, _| ended.contains(pid));
         let mut since = |pid: Pid| *self.seen.entry(pid).or_insert(now);

@@ -1,4 +1,4 @@
-//! What a task reaches the outside through: its connectors and services, opened and closed each within its time.
+//! A connector or service of a task, which is opened and closed within a time limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use crate::service::AnyService;
 use crate::task::{Parts, connector_error, service_error};
 use crate::transaction::panic::caught_in;
 
-/// How long one connector or service may take to open.
+/// The time limit for opening one connector or service.
 pub(super) const OPEN_WITHIN: Duration = Duration::from_secs(30);
-/// How long a service may take to close; a connector says how long it may.
+/// The time limit for closing a service. A connector has its own limit, `close_timeout`.
 const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 
-/// What a task reaches the outside through.
+/// A connector or service of a task.
 pub(super) enum Resource {
     Connector(&'static str, Arc<dyn AnyConnector>),
     Service(&'static str, Arc<dyn AnyService>),
@@ -81,7 +81,7 @@ impl Resource {
                 }
             }
         };
-        // One that panics does not keep the others from being closed.
+        // A panic in one of them does not keep the others from being closed.
         let limit = match self {
             Self::Connector(_, connector) => connector.close_timeout(),
             Self::Service(..) => CLOSE_WITHIN,
@@ -92,7 +92,7 @@ impl Resource {
         }
     }
 
-    /// Runs what is called of it; a panic is its error as any other.
+    /// Runs a call of the resource. A panic is an error like any other.
     pub(super) async fn caught(&self, call: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
         caught_in(call).await.unwrap_or_else(|said| Err(self.error(&said)))
     }

@@ -1,17 +1,18 @@
-//! When a worker that died is started again, and when no more: a pure rule.
+//! Decides when a worker that died is restarted, and when no longer: a pure rule.
 
 use std::time::Duration;
 
 use crate::policy::RetryPolicy;
 
-/// How many workers may be started again within [`WINDOW`].
+/// The number of restarts that are allowed within [`WINDOW`].
 pub(crate) const MOST: usize = 10;
-/// The stretch of time in which restarts are counted.
+/// The period in which restarts are counted.
 pub(crate) const WINDOW: Duration = Duration::from_secs(60);
-/// Who lived this long was well: the next wait begins anew.
+/// A worker that lived this long was healthy: the wait after its death is the shortest one again.
 const WELL_AFTER: Duration = Duration::from_secs(30);
 
-/// How long it waits: 200 ms, doubled each time in a row, at most 5 s, spread by a fifth.
+/// The wait before a restart: 200 ms, doubled for each death in a row, at most 5 s, with 20 % jitter so that workers do
+/// not restart all at the same time.
 const WAIT: RetryPolicy = RetryPolicy {
     backoff: Duration::from_millis(200),
     backoff_cap: Some(Duration::from_secs(5)),
@@ -19,20 +20,20 @@ const WAIT: RetryPolicy = RetryPolicy {
     ..RetryPolicy::DEFAULT
 };
 
-/// The restarts of all workers. Times are counted from any fixed moment.
+/// The restarts of all workers. Times are measured from any fixed moment.
 #[derive(Debug, Default)]
 pub(crate) struct Restarts {
-    /// When each of the last restarts was.
+    /// The times of the recent restarts.
     begun: Vec<Duration>,
 }
 
-/// How often one worker died in a row.
+/// The number of deaths of one worker in a row.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Streak(u32);
 
 impl Restarts {
-    /// A worker died at `now` after it `lived` so long: how long to wait before another takes its place; none if that
-    /// would be one too many. `random` is from 0 to 1.
+    /// Returns the wait after the death of a worker at `now` that `lived` so long; `None` if a restart would exceed the
+    /// limit. `random` is between 0 and 1.
     pub(crate) fn after(
         &self,
         streak: &mut Streak,
@@ -45,7 +46,7 @@ impl Restarts {
         (self.within(now.saturating_add(wait)) < MOST).then_some(wait)
     }
 
-    /// That wait is over: whether another may take the place now. Others may have been quicker, and taken the last.
+    /// Starts a restart after its wait. Returns false if other workers have used up the limit during the wait.
     pub(crate) fn begin(&mut self, now: Duration) -> bool {
         self.begun.retain(|then| then.saturating_add(WINDOW) > now);
         let may = self.begun.len() < MOST;
@@ -55,7 +56,7 @@ impl Restarts {
         may
     }
 
-    /// How many of them are in the stretch of time that ends then.
+    /// The number of restarts in the period that ends at `end`.
     fn within(&self, end: Duration) -> usize {
         self.begun.iter().filter(|then| then.saturating_add(WINDOW) > end).count()
     }

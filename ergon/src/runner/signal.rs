@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP, as they come.
+//! The signals SIGINT, SIGTERM and SIGHUP as a stream.
 
 use std::io;
 
@@ -12,12 +12,12 @@ pub(crate) enum Signal {
     Interrupt,
     /// SIGTERM.
     Terminate,
-    /// SIGHUP: the terminal is gone.
+    /// SIGHUP: the terminal was closed.
     Hangup,
 }
 
 impl Signal {
-    /// The number that the system knows it by.
+    /// The number of the signal.
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Hangup => 1,
@@ -26,25 +26,25 @@ impl Signal {
         }
     }
 
-    /// The signal of a number, if it is one that asks to stop.
+    /// The signal with this number, if it is one that asks to stop.
     #[cfg(unix)]
     pub(crate) fn of_number(number: i32) -> Option<Self> {
         let all = [Self::Interrupt, Self::Terminate, Self::Hangup];
         all.into_iter().find(|signal| i32::from(signal.number()) == number)
     }
 
-    /// Whether a person or a service manager that sends it a second time means: now. A terminal that is closed sends
-    /// a hangup, and the shell in it another.
+    /// Whether a second signal of this kind asks to end immediately. A hangup does not: a terminal that is closed sends
+    /// one, and the shell in it sends another.
     pub(crate) fn insists(self) -> bool {
         self != Self::Hangup
     }
 }
 
-/// The signals of the process, as they come; from now on they do not end it by themselves. A hangup that was ignored
-/// when the process began (`nohup`) stays ignored.
+/// The signals of the process. From now on, they do not end the process by themselves. A hangup that was ignored when
+/// the process started (`nohup`) stays ignored.
 ///
 /// # Errors
-/// Why the system does not let the process see its signals.
+/// Returns an error if the system does not pass signals on.
 pub(crate) fn arriving() -> io::Result<BoxStream<'static, Signal>> {
     let arriving = Arriving::new()?;
     let next = |mut arriving: Arriving| async move { Some((arriving.next().await, arriving)) };
@@ -55,7 +55,7 @@ pub(crate) fn arriving() -> io::Result<BoxStream<'static, Signal>> {
 struct Arriving {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
-    /// None where it is ignored.
+    /// `None` where the hangup is ignored.
     hangup: Option<tokio::signal::unix::Signal>,
 }
 
@@ -79,7 +79,7 @@ impl Arriving {
             }
         };
         tokio::select! {
-            // A service manager may send a hangup right after it: the reason to stop is the one that was meant.
+            // A service manager may send a hangup right after the other signal. The other signal is the reason to stop.
             biased;
             _ = self.terminate.recv() => Signal::Terminate,
             _ = self.interrupt.recv() => Signal::Interrupt,
@@ -88,19 +88,19 @@ impl Arriving {
     }
 }
 
-/// Whether this process was started with its hangup ignored. To be asked before the signal is listened to.
+/// Whether this process was started with its hangup ignored. Ask before listening to the signal.
 #[cfg(target_os = "linux")]
 fn ignores_hangup() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, Signal::Hangup))
 }
 
-/// Other systems do not say so to safe code.
+/// Other systems do not report this to safe code.
 #[cfg(all(unix, not(target_os = "linux")))]
 fn ignores_hangup() -> bool {
     false
 }
 
-/// Reads the line `SigIgn: 0000000000000001`, a bit for each signal from the first on.
+/// Reads the line `SigIgn: 0000000000000001`: one bit for each signal, starting with signal 1.
 #[cfg(target_os = "linux")]
 fn ignores(status: &str, signal: Signal) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,4 +1,4 @@
-//! Why a run is told to stop, and what follows: it drains, and whatever hangs, the process ends in time.
+//! Stops the process: its runs drain, and it ends in time even if a part of it hangs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -12,29 +12,29 @@ use tokio::runtime::Handle;
 use super::{Exit, Signal};
 use crate::task::Stop;
 
-/// How long a process may take beyond the grace to give back, close and leave.
+/// How long after the grace a process may take to give deliveries back, close and end.
 pub(crate) const LAST: Duration = Duration::from_millis(600);
-/// The same of a worker, so that its supervisor is still there to see it leave.
+/// The same for a worker; shorter, so that its supervisor is still there to see it end.
 pub(crate) const LAST_OF_WORKER: Duration = Duration::from_millis(400);
-/// How long before its time is up a process says its last words.
+/// How long before the end of its time a process writes its last report.
 const LAST_WORDS: Duration = Duration::from_millis(50);
-/// How long they may take to be written: nobody may be reading.
+/// How long the last report may take to be written, because its reader may hang.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(200);
 
-/// Why a run is to stop before its work is done.
+/// The reason why a run stops before its work is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reason {
     Signal(Signal),
-    /// The supervisor of this worker is gone.
+    /// The supervisor of this worker has ended.
     Orphaned,
-    /// Nothing went on though there was work, for longer than it may.
+    /// There was work, but no progress for longer than `stall_after`.
     Stalled(String),
     /// Workers died so often that no more are started.
     GivenUp,
 }
 
 impl Reason {
-    /// How the process ends for this reason.
+    /// The exit of the process for this reason.
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Signal(signal) => Exit::Stopped(*signal),
@@ -44,34 +44,34 @@ impl Reason {
     }
 }
 
-/// What happens when a process is told to stop.
+/// The actions of a process that is stopped.
 pub(crate) struct Rules {
-    /// How long it may take from then on.
+    /// How long the process may take after the stop.
     pub(crate) limit: Duration,
-    /// Called at the first reason, when the runs know already.
+    /// Called at the first reason, after the runs were told to drain.
     pub(crate) on_first: Box<dyn FnOnce(&Reason) + Send>,
-    /// Called at a signal after the first reason that [insists](Signal::insists); none if further signals change nothing.
+    /// Called at a later signal that [insists](Signal::insists); `None` if later signals have no effect.
     pub(crate) on_second: Option<Box<dyn FnOnce(Signal) + Send>>,
-    /// Says that time is up and what is known, if something was still to be drained.
+    /// Reports that time is up and what is known, if the runs have not drained.
     pub(crate) last_words: Box<dyn FnOnce(Reason) + Send>,
-    /// Called after that.
+    /// Ends the process after that.
     pub(crate) leave: Box<dyn FnOnce(Exit) + Send>,
 }
 
-/// Remembers why the process stops.
+/// Records why the process stops.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stopping(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
     reason: OnceLock<Reason>,
-    /// All that was to be drained came to its end, and what is left is to write and send what is known of it; or time
-    /// ran out before, and the last words are said. Whoever sets it speaks.
+    /// Set when everything has drained, or when time ran out before. Whichever part sets it first writes the report;
+    /// the other writes none.
     over: AtomicBool,
 }
 
 impl Stopping {
-    /// Obeys reasons as they come, on the runtime `on`, which must not be that of the handlers: they may hold it.
+    /// Obeys each reason of the stream. `on` must not be the runtime of the handlers, because they may block it.
     pub(crate) fn obey(
         on: &Handle,
         mut arriving: BoxStream<'static, Reason>,
@@ -84,7 +84,7 @@ impl Stopping {
             let Some(reason) = arriving.next().await else { return };
             let Rules { limit, on_first, mut on_second, last_words, leave } = rules;
             let exit = reason.exit();
-            // Nobody else sets it.
+            // No other code sets it.
             let _ = state.reason.set(reason.clone());
             stop.drain.cancel();
             let late = reason.clone();
@@ -112,8 +112,8 @@ impl Stopping {
         self.0.reason.get().cloned()
     }
 
-    /// Takes in that nothing is left to be drained: if time runs out now, nothing was cut short. If it ran out before,
-    /// this never returns: the last words are said already, and the process is about to end.
+    /// Records that everything has drained: if time runs out now, nothing was cut short. If time ran out before, this
+    /// function never returns, because the last report is written already and the process is about to end.
     pub(crate) fn over(&self) {
         while self.0.over.swap(true, Ordering::Relaxed) {
             thread::park();
@@ -121,8 +121,8 @@ impl Stopping {
     }
 }
 
-/// Ends the process when time is up. On a thread that waits for nothing else: no lock, no stream and no runtime that
-/// somebody holds can keep it.
+/// Ends the process when time is up. It runs on a thread that waits for nothing else, so that no lock, stream or
+/// runtime can hold it up.
 fn leave_after(
     limit: Duration,
     exit: Exit,
@@ -134,15 +134,15 @@ fn leave_after(
         let (said, waits) = mpsc::channel();
         let speaks = move || {
             last_words();
-            // Who waits for it has left if it took too long.
+            // The receiver is gone if the report took too long.
             let _ = said.send(());
         };
-        // Without a thread to spare nothing is said, and nobody waits.
+        // If the system gives no thread, nothing is reported, and the wait below ends immediately.
         let _ = thread::Builder::new().name("ergon-last".to_owned()).spawn(speaks);
         let _ = waits.recv_timeout(WRITTEN_WITHIN);
         leave(exit);
     };
-    // Without a thread to spare, the run ends by itself or by a second signal.
+    // If the system gives no thread, the run ends by itself or by a second signal.
     let _ = thread::Builder::new().name("ergon-limit".to_owned()).spawn(ends);
 }
 

@@ -1,4 +1,4 @@
-//! How a process is: whether its loops go on, and whether its connectors work.
+//! Watches the health of the process: the progress of its loops, and the state of its connectors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +13,16 @@ use crate::task::{Monitor, Snapshot, Stop};
 use crate::telemetry::Undelivered;
 use crate::transaction::panic::caught;
 
-/// How long nothing may go on by default, though there is work.
+/// The default time without progress, although there is work, after which a task is unhealthy. Five minutes, so that
+/// a slow handler or a long retry wait is not taken for a stall.
 const STALL_AFTER: Duration = Duration::from_secs(300);
 
-/// How a process is at one moment.
+/// The health of a process at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Vitals {
-    /// Why it should be replaced; none if it is alive.
-    pub(crate) ill: Option<String>,
-    /// Why it takes no work at present; none if it does.
+    /// Why the process should be replaced; `None` if it is alive.
+    pub(crate) unhealthy: Option<String>,
+    /// Why the process accepts no work at present; `None` if it does.
     pub(crate) unready: Option<String>,
 }
 
@@ -31,12 +32,12 @@ pub(crate) struct Subject {
     monitor: Monitor,
     stall_after: Option<Duration>,
     concurrency: usize,
-    /// What it reaches the outside through, by slot; none until that is open.
+    /// Its connectors, by slot; `None` until they are open.
     connectors: Option<Vec<(&'static str, Arc<dyn AnyConnector>)>>,
     last: Progress,
 }
 
-/// What changes when a loop goes on.
+/// The figures that change when a loop makes progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Progress {
     figures: [u64; 6],
@@ -50,7 +51,7 @@ pub(crate) struct Watch {
 }
 
 impl Subject {
-    /// Watches a task; `stall_after` is what the settings say, if they say anything.
+    /// Watches a task. `stall_after` is the value of the settings, if they have one.
     pub(crate) fn new(
         task: &'static str,
         policies: &Policies,
@@ -70,19 +71,25 @@ impl Subject {
         }
     }
 
-    /// For how long nothing went on though there is work.
+    /// How long there has been work without progress.
     fn stalled(&mut self, snapshot: &Snapshot, now: Instant) -> Duration {
         let tally = &snapshot.tally;
         let in_flight = snapshot.in_flight as u64;
-        let figures =
-            [tally.fetched, tally.processed, tally.produced, tally.retries, tally.requeued, in_flight];
+        let figures = [
+            tally.fetched,
+            tally.processed,
+            tally.produced,
+            tally.retries,
+            tally.requeued + tally.given_back,
+            in_flight,
+        ];
         if in_flight == 0 || figures != self.last.figures {
             self.last = Progress { figures, since: now };
         }
         now.saturating_duration_since(self.last.since)
     }
 
-    fn ill(&mut self, now: Instant) -> Option<String> {
+    fn unhealthy(&mut self, now: Instant) -> Option<String> {
         let snapshot = self.monitor.snapshot();
         let stalled = self.stalled(&snapshot, now);
         if self.stall_after.is_some_and(|limit| stalled >= limit) {
@@ -114,7 +121,7 @@ fn stall(task: &str, stalled: Duration, in_flight: usize) -> String {
     format!("{task}: no progress for {} with {in_flight} in flight", display(stalled))
 }
 
-/// Twice the time that a transaction may take in any role, so that one that obeys its policy never looks like a stall.
+/// Twice the time limit of a transaction in any role, so that a transaction within its limit is never a stall.
 fn default_limit(policies: &Policies) -> Option<Duration> {
     let of_consumer = policies.consumer.as_ref().map(|policy| policy.transaction_timeout);
     let of_producer = policies.producer.as_ref().map(|policy| policy.transaction_timeout);
@@ -123,12 +130,12 @@ fn default_limit(policies: &Policies) -> Option<Duration> {
 }
 
 impl Watch {
-    /// Watches tasks that are not open yet.
+    /// Watches tasks whose connectors are not open yet.
     pub(crate) fn new(subjects: Vec<Subject>, stop: Stop) -> Self {
         Self { subjects, stop }
     }
 
-    /// From now on the connectors of a task count; none of it are left when its run is over.
+    /// Includes the connectors of a task in its health from now on.
     pub(crate) fn opened(&mut self, task: &str, connectors: &[(&'static str, Arc<dyn AnyConnector>)]) {
         for subject in self.subjects.iter_mut().filter(|subject| subject.task == task) {
             subject.connectors = Some(connectors.to_vec());
@@ -136,21 +143,21 @@ impl Watch {
         }
     }
 
-    /// The task's run is over: it is neither ill nor unready.
+    /// Removes a task whose run is over from the health of the process.
     pub(crate) fn over(&mut self, task: &str) {
         self.subjects.retain(|subject| subject.task != task);
     }
 
-    /// How the process is now.
+    /// The current health of the process.
     pub(crate) fn look(&mut self) -> Vitals {
         let now = Instant::now();
-        let ill = self.subjects.iter_mut().find_map(|subject| subject.ill(now));
+        let unhealthy = self.subjects.iter_mut().find_map(|subject| subject.unhealthy(now));
         let draining = self.stop.drain.is_cancelled().then(|| "draining".to_owned());
         let unready = draining.or_else(|| self.subjects.iter().find_map(Subject::unready));
-        Vitals { ill, unready }
+        Vitals { unhealthy, unready }
     }
 
-    /// Why the process is to be given up: nothing went on for too long.
+    /// Why the process is to be stopped: a task made no progress for too long.
     pub(crate) fn stalled(&mut self) -> Option<String> {
         let now = Instant::now();
         self.subjects.iter_mut().find_map(|subject| {
@@ -175,7 +182,7 @@ mod tests {
         Policies { consumer: Some(policy), producer: None }
     }
 
-    /// A watch of one task, and what its run shows.
+    /// A watch of one task, and the snapshot of its run.
     fn watch(stall_after: Option<Limit>) -> (Watch, Arc<Mutex<Snapshot>>) {
         let (monitor, shown) = (Monitor::default(), Arc::new(Mutex::new(Snapshot::default())));
         let looked_at = Arc::clone(&shown);
@@ -189,26 +196,26 @@ mod tests {
     async fn work_without_progress_is_a_stall_and_idleness_is_none() {
         let (mut watch, shown) = watch(Some(Limit(Some(Duration::from_secs(10)))));
         tokio::time::advance(Duration::from_secs(100)).await;
-        assert_eq!(watch.look().ill, None, "it is idle");
+        assert_eq!(watch.look().unhealthy, None, "it is idle");
         shown.lock().unwrap().in_flight = 2;
-        assert_eq!(watch.look().ill, None);
+        assert_eq!(watch.look().unhealthy, None);
         tokio::time::advance(Duration::from_secs(9)).await;
-        assert_eq!(watch.look().ill, None);
+        assert_eq!(watch.look().unhealthy, None);
         shown.lock().unwrap().tally.processed = 1;
-        assert_eq!(watch.look().ill, None, "it went on");
+        assert_eq!(watch.look().unhealthy, None, "it went on");
         tokio::time::advance(Duration::from_secs(10)).await;
         let why = "orders: no progress for 10s with 2 in flight".to_owned();
-        assert_eq!((watch.look().ill, watch.stalled()), (Some(why.clone()), Some(why)));
+        assert_eq!((watch.look().unhealthy, watch.stalled()), (Some(why.clone()), Some(why)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn as_many_stuck_threads_as_may_run_are_an_illness() {
         let (mut watch, shown) = watch(None);
         shown.lock().unwrap().tally.abandoned_threads = 1;
-        assert_eq!(watch.look().ill, None);
+        assert_eq!(watch.look().unhealthy, None);
         shown.lock().unwrap().tally.abandoned_threads = 2;
-        let ill = watch.look().ill.unwrap();
-        assert!(ill.contains("all 2 threads are stuck"), "{ill}");
+        let unhealthy = watch.look().unhealthy.unwrap();
+        assert!(unhealthy.contains("all 2 threads are stuck"), "{unhealthy}");
         assert_eq!(watch.stalled(), None, "the engine stops by itself");
     }
 

@@ -1,4 +1,4 @@
-//! Runs tasks in this process, from open connectors to closed ones.
+//! Runs tasks in this process, from opening their connectors to closing them.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -17,15 +17,15 @@ use crate::task::{Monitor, Quota, Setup, Stop};
 use crate::telemetry::{Ended, RunReport, SingleReport};
 use crate::transaction::{Transaction, TransactionError};
 
-/// A run that is over, its connectors and services closed.
+/// A run that is over, with its connectors and services closed.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) report: RunReport,
-    /// What could not be closed: a file may lack its end.
+    /// The errors of connectors and services that could not be closed: a file may be incomplete.
     pub(crate) close_errors: Vec<Error>,
-    /// The conditions of `fail_when` that hold for it.
+    /// The conditions of `fail_when` that apply to it.
     pub(crate) breaches: Vec<Breach>,
-    /// Who ran it, if it was not this process.
+    /// The workers that ran it; `None` if this process did.
     pub(crate) supervised: Option<Supervised>,
 }
 
@@ -33,26 +33,27 @@ pub(crate) struct Finished {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Supervised {
     pub(crate) workers: usize,
-    /// How often one was replaced that had died.
+    /// The number of worker processes that died and were replaced.
     pub(crate) restarts: u64,
 }
 
-/// The threads that everything runs on.
+/// Makes the runtime that tasks run on.
 ///
 /// # Errors
-/// Why the system does not give them.
+/// Returns an error if the system gives no threads.
 pub(crate) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("ergon").build()
 }
 
-/// Opens all tasks and begins, or none: what was opened beside one that failed is closed again.
+/// Opens and starts all tasks, or none: if one fails, the others are closed again.
 ///
 /// # Errors
-/// Each connector and service of any task that cannot be opened; where there are several tasks, with the task's name.
+/// Returns the error of each connector and service that cannot be opened, with the name of its task if there are
+/// several tasks.
 pub(crate) async fn open_all(tasks: Vec<Built>) -> Result<Vec<Opened>, Vec<Error>> {
     let open = |task: Built| async move { (task.name, task.open(Reach::Whole).await) };
     let opened = all_or_none(join_all(tasks.into_iter().map(open)).await).await?;
-    // Only now is it sure that there is a run: an output that it begins anew keeps its content until here.
+    // Only now it is certain that the run takes place. An output that is to be emptied keeps its content until here.
     let start = |task: Opened| async move { (task.name, task.start().await) };
     all_or_none(join_all(opened.into_iter().map(start)).await).await
 }
@@ -84,17 +85,21 @@ impl Opened {
     async fn run(self, stop: Stop, monitor: Monitor, quota: Option<Arc<dyn Quota>>) -> Finished {
         let began = Instant::now();
         let setup = Setup { quota, ..self.setup(stop, monitor.clone()) };
-        // Handlers' panics are the engine's to catch; one of its own must not keep sinks from being closed.
+        // Panics of handlers are caught by the engine. A panic of the engine itself must not keep sinks from being
+        // closed.
         let run = AssertUnwindSafe(async { self.task.run(setup).await }).catch_unwind();
         let report = run.await.unwrap_or_else(|_| {
-            let error =
-                Error::new(ErrorKind::Task, "the engine panicked; what was in flight is handed out again");
+            let error = Error::new(
+                ErrorKind::Task,
+                "the engine panicked; the deliveries in flight are delivered again",
+            );
             RunReport::new(self.name, monitor.snapshot().tally, began.elapsed(), Ended::Failed(error))
         });
         Finished { report, close_errors: self.close().await, breaches: Vec::new(), supervised: None }
     }
 
-    /// The same on a task of the runtime, so that several run at once; a panic beside the run is its failure too.
+    /// Runs the task on its own tokio task, so that several tasks run at the same time. A panic outside of the run
+    /// is its failure too.
     pub(crate) async fn run_apart(
         self,
         stop: Stop,
@@ -111,7 +116,8 @@ impl Opened {
         })
     }
 
-    /// Runs one transaction through the task, without a loop; the task's `exit` hook is left for [`exit`](Self::exit).
+    /// Runs one transaction through the task, without a loop. Does not call the task's `exit` hook, see
+    /// [`exit`](Self::exit).
     pub(crate) async fn process(&self, transaction: Transaction, dry_run: bool, stop: Stop) -> SingleReport {
         self.task.process(self.setup(stop, Monitor::default()), transaction, dry_run).await
     }
@@ -135,7 +141,7 @@ impl Opened {
         report
     }
 
-    /// What a run needs, with limits of its own.
+    /// The setup of a run, without a quota.
     pub(super) fn setup(&self, stop: Stop, monitor: Monitor) -> Setup {
         Setup {
             task: self.name,
@@ -150,10 +156,10 @@ impl Opened {
 }
 
 impl Built {
-    /// Opens the task and begins, unless it is told to stop before all is open.
+    /// Opens and starts the task; returns `None` if the process is stopped before everything is open.
     ///
     /// # Errors
-    /// What cannot be opened.
+    /// Returns the errors of what cannot be opened.
     pub(super) async fn open_unless_stopped(
         self,
         reach: Reach,
@@ -166,11 +172,11 @@ impl Built {
         }
     }
 
-    /// Runs one transaction through the task, without a loop, then closes everything. No report: it was told to stop
-    /// before it began.
+    /// Runs one transaction through the task, without a loop, and closes everything. The report is `None` if the
+    /// process was stopped before the transaction started.
     ///
     /// # Errors
-    /// What cannot be opened.
+    /// Returns the errors of what cannot be opened.
     pub(crate) async fn process(
         self,
         transaction: Transaction,
@@ -185,10 +191,11 @@ impl Built {
         Ok((Some(report), opened.close().await))
     }
 
-    /// Opens all that a transaction needs that is not fetched, unless it is told to stop before all is open.
+    /// Opens what a transaction needs that is not fetched; returns `None` if the process is stopped before everything
+    /// is open.
     ///
     /// # Errors
-    /// What cannot be opened.
+    /// Returns the errors of what cannot be opened.
     pub(crate) async fn open_to_process(self, stop: &Stop) -> Result<Option<Opened>, Vec<Error>> {
         self.open_unless_stopped(Reach::WithoutSource, stop).await
     }

@@ -1,5 +1,7 @@
-//! What a task may call: a [`Service`] is a protocol client (a CRM, a language model, a database) that knows nothing of
-//! transactions. Tasks hold it as `Arc<CrmService>`, or as `Arc<dyn Rates>` so that a test can pass a fake.
+//! Protocol clients that a task calls: a CRM, a language model, a database.
+//!
+//! A [`Service`] knows nothing of transactions. A task holds it as `Arc<CrmService>`, or as `Arc<dyn Rates>` so that a
+//! test can pass a fake. The modules `http` and `openai` are ready to use, alone or inside services of yours.
 
 mod error;
 #[cfg(feature = "http")]
@@ -16,34 +18,63 @@ use crate::transaction::Result;
 pub use ergon_macros::Service;
 pub use error::ServiceError;
 
-/// A protocol client that a task may call.
+/// A protocol client that a task calls.
 ///
-/// `#[derive(Service)]` writes this impl and the service's config.
+/// `#[derive(Service)]` writes this impl and the service's config. `#[service(manual)]` leaves the impl to you, for a
+/// service that connects when the task starts.
+///
+/// ```
+/// use ergon::prelude::*;
+/// use ergon::service::{Service, ServiceError};
+///
+/// #[derive(Service)]
+/// #[service(manual)]
+/// struct RatesService {
+///     file: std::path::PathBuf,
+/// }
+///
+/// impl Service for RatesService {
+///     async fn open(&self) -> Result<(), ServiceError> {
+///         match self.file.exists() {
+///             true => Ok(()),
+///             false => Err(ServiceError::new("the file of rates is missing").with_hint("run `make rates`")),
+///         }
+///     }
+/// }
+///
+/// let rates = RatesServiceConfig { file: "no/such/file".into() }.build()?;
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// assert_eq!(Service::open(&rates).await.unwrap_err().to_string(), "the file of rates is missing");
+/// # });
+/// # Ok::<(), ServiceError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a service",
     label = "this type does not implement `Service`",
     note = "add `#[derive(Service)]` to `{Self}`"
 )]
 pub trait Service: Send + Sync + 'static {
-    /// Gets ready: connects, checks credentials. Called once, before the task runs.
+    /// Prepares the service: connects, checks credentials. The runner calls it once, before the task runs, and waits at
+    /// most 30 seconds. Default: does nothing.
     ///
     /// # Errors
-    /// What is missing or wrong, in words.
+    /// The missing or wrong part. The run does not start.
     fn open(&self) -> impl Future<Output = Result<(), ServiceError>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// Lets go of the external system. Called once, after the task's end.
+    /// Releases the external system. The runner calls it once, after the task's end, and waits at most 30 seconds.
+    /// Default: does nothing.
     ///
     /// # Errors
-    /// What could not be finished.
+    /// The work that could not be finished. The run counts as failed.
     fn close(&self) -> impl Future<Output = Result<(), ServiceError>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// Asks the external system whether it is there and lets us in, and leaves it as it is; for the command `check`,
-    /// instead of [`open`](Self::open). The services that this one is built of are asked before. Default: opens and
-    /// closes.
+    /// Tests whether the external system is there and accepts our credentials, and changes nothing there. The command
+    /// `check` calls it instead of [`open`](Self::open), after it has checked the services that this service is built
+    /// of. Default: opens and closes.
     ///
     /// # Errors
     /// Those of `open` and `close`.
@@ -55,34 +86,37 @@ pub trait Service: Send + Sync + 'static {
     }
 }
 
-/// Makes a service; plain data, usually read from the settings.
+/// The config of a service: plain data, usually read from the settings.
+///
+/// `#[derive(Service)]` writes it, with one key for each setting of the service.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a service's config",
     label = "no service can be made from this",
     note = "wire the config that `#[derive(Service)]` made for your service"
 )]
 pub trait ServiceConfig: Clone + Send + Sync + 'static {
-    /// The service this makes.
+    /// The service that this config makes.
     type Service: Service;
 
-    /// Makes the service, without touching the external system: that is [`Service::open`]'s work.
+    /// Makes the service without contacting the external system, because several parts of a program may fail here
+    /// before any of them connects. Connecting is [`Service::open`]'s work.
     ///
     /// # Errors
-    /// A value that can never work, named.
+    /// The value that can never work, by its key.
     fn build(&self) -> Result<Self::Service, ServiceError>;
 
-    /// Asks the services that the service is built of, for the command `check`. `#[derive(Service)]` writes it. Default:
-    /// there are none.
+    /// Checks the services that the service is built of, for the command `check`. `#[derive(Service)]` writes it.
+    /// Default: there are none.
     ///
     /// # Errors
-    /// What the first that is not well says, with its field.
+    /// The error of the first unhealthy service, with its field.
     fn check_inner(service: &Self::Service) -> impl Future<Output = Result<(), ServiceError>> + Send {
         let _ = service;
         std::future::ready(Ok(()))
     }
 }
 
-/// A service of any kind; the part of every service that the runner drives.
+/// The methods of every service that the runner drives, for services of any type.
 pub(crate) trait AnyService: Send + Sync {
     fn open(&self) -> BoxFuture<'_, Result<(), ServiceError>>;
     fn close(&self) -> BoxFuture<'_, Result<(), ServiceError>>;

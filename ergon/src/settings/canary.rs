@@ -1,4 +1,4 @@
-//! A password in every source of settings, and every mistake: no error may show any part of it.
+//! Tests that no error shows a part of a password, for every source of settings and every kind of mistake.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -13,9 +13,9 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// What must not be seen; any part of it gives it away.
+/// The password. No part of it may be visible.
 const PASSWORD: &str = "S3cr3t pw";
-/// Parts of the password as it may be written: as it is, percent-encoded, in base64, hexadecimal, in lower case.
+/// Parts of the password in all encodings: plain, percent-encoded, base64, hexadecimal, lower case.
 const SIGNS: [&str; 6] = ["S3cr", "3t pw", "3t%20pw", "UzNjcjN0", "5333637233742070", "s3cr"];
 
 #[derive(Deserialize)]
@@ -95,7 +95,7 @@ enum Untagged {
     Flag(bool),
 }
 
-/// Repeats what it was given, as many a parser does.
+/// An error that repeats its input, as many parsers do.
 struct Chatty;
 
 impl<'de> Deserialize<'de> for Chatty {
@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for Chatty {
     }
 }
 
-/// Repeats what it was given in another encoding.
+/// An error that repeats its input in another encoding.
 struct Encoded;
 
 impl<'de> Deserialize<'de> for Encoded {
@@ -118,7 +118,7 @@ impl<'de> Deserialize<'de> for Encoded {
     }
 }
 
-/// Everything that can be seen of what goes wrong with these settings; nothing if nothing does.
+/// All output about the problems of these settings; nothing if there is no problem.
 fn seen(toml: &str, dotenv: &[u8], environment: &[(&str, OsString)]) -> Option<String> {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("ergon.toml"), toml).unwrap();
@@ -141,7 +141,7 @@ fn seen(toml: &str, dotenv: &[u8], environment: &[(&str, OsString)]) -> Option<S
     Some(seen)
 }
 
-/// Fails if a part of the password is seen, or if there is no error at all.
+/// Fails if a part of the password is visible, or if there is no error.
 fn assert_hidden(what: &str, seen: Option<String>) {
     let Some(seen) = seen else { panic!("no error: {what}") };
     for sign in SIGNS {
@@ -149,7 +149,7 @@ fn assert_hidden(what: &str, seen: Option<String>) {
     }
 }
 
-/// The keys under which a value that is the password is a mistake, of whatever kind.
+/// The keys under which the password is an invalid value, for any reason.
 const KEYS: [&str; 22] = [
     "NUMBER",
     "WAIT",
@@ -175,7 +175,7 @@ const KEYS: [&str; 22] = [
     "RUNNER__HEALTH",
 ];
 
-/// Values that hold the password, also as a part of a list or a table.
+/// Values with the password, also as part of a list or a table.
 const VALUES: [&str; 9] = [
     "S3cr3t pw",
     "amqp://u:S3cr3t pw@h/v",
@@ -194,7 +194,7 @@ fn no_value_of_a_variable_is_seen() {
         for value in VALUES {
             let (name, toml) = (format!("ERGON_{key}"), "text = 'a'\n");
             let what = format!("{name}={value}");
-            // The name of a mode is no mistake as a text.
+            // A text is valid for the name of a mode.
             assert_hidden(&what, seen(toml, b"", &[(&name, value.into())]));
             let quoted = format!("A=1\n{name}=\"{value}\"\n");
             assert_hidden(&format!(".env: {what}"), seen(toml, quoted.as_bytes(), &[]));
@@ -240,7 +240,7 @@ fn no_line_of_a_file_of_variables_is_seen() {
 #[test]
 fn no_secret_field_of_the_settings_file_is_seen() {
     for toml in [
-        // By its type, whatever its name.
+        // By its type, under any name.
         "door = [ 'S3cr3t pw' ]\n",
         "door = { a = 'S3cr3t pw' }\n",
         "table = { key = 'x', door = 'S3cr3t pw' }\n",
@@ -252,7 +252,7 @@ fn no_secret_field_of_the_settings_file_is_seen() {
         "table = { key = 'x', url = 'amqp://u:S3cr3t pw@h' }\n",
         "table = { key = 1, url = 'S3cr3t pw', kye = 2 }\n",
         "list = [ 1, 2, 'a', 'S3cr3t pw' ] # S3cr3t pw\nnumber = 'x' # S3cr3t pw\n",
-        // By its name or its shape, whatever its type.
+        // By its name or its shape, with any type.
         "number = 'amqp://u:S3cr3t pw@h'\n",
         "number = 'u:S3cr3t pw@h'\n",
         "chatty = 'amqp://u:S3cr3t pw@h'\n",
@@ -263,7 +263,7 @@ fn no_secret_field_of_the_settings_file_is_seen() {
         "tagged = { kind = 'One', port = 'S3cr3t pw' }\n",
         "mixed = { kind = 'One', port = 'S3cr3t pw' }\n",
         "tagged = { kind = 'S3cr3t pw', port = 1 }\n",
-        // No TOML.
+        // Not TOML.
         "text = S3cr3t pw\n",
         "text = 'a'\ndoor = S3cr3t pw\n",
         "door = 'S3cr3t pw\n",

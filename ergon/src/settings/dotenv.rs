@@ -1,7 +1,7 @@
 //! Reads a `.env` file: one `NAME=value` for each variable.
 //!
-//! Such a file is shared with other programs. An entry that cannot be read is an error only where a setting asks for
-//! it, and no part of a value ever reaches an error: a problem names the variable, the line and the column.
+//! Other programs read the same file. An unreadable entry is an error only if a setting reads it. Errors never contain a
+//! part of a value: a problem names the variable, the line and the column.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,18 +11,18 @@ use super::origin::{Origin, SourceFile};
 use super::problem::Problem;
 use super::setting::Setting;
 
-/// The advice on a value that needs quotes.
-const QUOTES: &str = "hint: a value with blanks, quotes, # or \\ goes in single quotes: NAME='...'";
+/// The hint for a value that needs quotes.
+const QUOTES: &str = "hint: put a value with spaces, quotes, # or \\ in single quotes: NAME='...'";
 
-/// What a `.env` file says.
+/// The contents of a `.env` file.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
     pub(super) settings: Vec<Setting>,
-    /// The numbers of the lines that have no `NAME=` at their beginning, counted from 1.
+    /// The numbers of the lines that do not start with `NAME=`, from 1.
     pub(super) nameless: Vec<usize>,
 }
 
-/// Reads all entries; `process` are the variables of the process, which win in `${NAME}`.
+/// Parses all entries. `process` are the variables of the process, which have priority in `${NAME}`.
 pub(super) fn parse(file: &Arc<SourceFile>, process: &[Setting]) -> Variables {
     let (text, damaged) = (file.text.as_str(), file.damaged);
     let mut reading = Reading { text, at: 0, damaged, known: HashMap::new(), process };
@@ -39,7 +39,7 @@ pub(super) fn parse(file: &Arc<SourceFile>, process: &[Setting]) -> Variables {
                 let place = |at| Origin::Span(Arc::clone(file), at..at);
                 let hint = if why.wants_quotes() { QUOTES } else { why.hint() };
                 let problem = Problem::new(place(at), name, why.what()).with_hint(hint).hidden();
-                // Another problem of the variable shows its line up to its place: no part of the value.
+                // Another problem of the variable shows its line up to this place, without the value.
                 variables.settings.push(Setting::unreadable(name, place(start), problem));
             }
         }
@@ -51,7 +51,7 @@ pub(super) fn parse(file: &Arc<SourceFile>, process: &[Setting]) -> Variables {
 enum Entry<'a> {
     /// A blank line, or a comment.
     Nothing,
-    /// A line that begins with no name, and where.
+    /// A line that does not start with a name, and its place.
     Nameless(usize),
     Value {
         name: &'a str,
@@ -60,15 +60,15 @@ enum Entry<'a> {
     },
     Unreadable {
         name: &'a str,
-        /// Where its value begins.
+        /// The start of the value.
         start: usize,
-        /// Where it stops to be readable.
+        /// The place of the error.
         at: usize,
         why: Why,
     },
 }
 
-/// Why an entry cannot be read.
+/// The reason why an entry is unreadable.
 #[derive(Debug, Clone, Copy)]
 enum Why {
     NoEqualSign,
@@ -84,11 +84,11 @@ impl Why {
     fn what(self) -> &'static str {
         match self {
             Self::NoEqualSign => "there is no `=` after the name",
-            Self::Blank => "a blank stands in a value without quotes",
+            Self::Blank => "a value without quotes contains a space",
             Self::Quote => "this quote is not closed",
-            Self::Escape => "a backslash stands before a character that needs none",
-            Self::Braces => "this `${` is not closed, or holds no name",
-            Self::Reference => "this `${NAME}` names a variable that cannot be read",
+            Self::Escape => "a backslash precedes a character that needs no backslash",
+            Self::Braces => "this `${` is not closed or has no name",
+            Self::Reference => "this `${NAME}` names an unreadable variable",
             Self::NoText => "this is not UTF-8 text",
         }
     }
@@ -100,25 +100,25 @@ impl Why {
     fn hint(self) -> &'static str {
         match self {
             Self::NoText => "hint: save the file as UTF-8",
-            Self::Reference => "hint: the line that sets it has to be mended first",
+            Self::Reference => "hint: fix the line that sets the variable first",
             Self::Braces => {
-                "hint: write ${NAME} or ${NAME:-default}; single quotes take a value as it is written"
+                "hint: write ${NAME} or ${NAME:-default}; single quotes keep a value as it is written"
             }
             _ => "hint: write NAME=value",
         }
     }
 }
 
-/// A value, and where reading goes on; or where it stopped, and why.
+/// A value and the place after it, or the place and reason of an error.
 type Read<T> = Result<T, (usize, Why)>;
 
-/// Goes through the text of a file.
+/// The parser of a file.
 struct Reading<'a> {
     text: &'a str,
     at: usize,
-    /// Whether replacement characters stand for bytes that were no text.
+    /// Whether replacement characters stand for invalid bytes.
     damaged: bool,
-    /// The variables above; none of one that cannot be read.
+    /// The variables above; none for an unreadable variable.
     known: HashMap<&'a str, Option<String>>,
     process: &'a [Setting],
 }
@@ -134,7 +134,7 @@ impl<'a> Reading<'a> {
         Some(next)
     }
 
-    /// Takes characters as long as they are of this kind.
+    /// Consumes characters while they are of this kind.
     fn while_is(&mut self, kind: impl Fn(char) -> bool) -> &'a str {
         let start = self.at;
         while self.peek().is_some_and(&kind) {
@@ -180,7 +180,7 @@ impl<'a> Reading<'a> {
                 Some(match after {
                     Some('=') => Entry::Nameless(start),
                     _ if is_ours(name) => Entry::Unreadable { name, start: at, at, why: Why::NoEqualSign },
-                    // A name alone is passed on by other programs, and sets nothing.
+                    // A name without a value is valid in other programs, and sets nothing here.
                     None | Some('\n' | '#') if name.chars().all(is_of_reference) => Entry::Nothing,
                     _ => Entry::Nameless(start),
                 })
@@ -188,14 +188,14 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reads what stands behind `NAME=`.
+    /// Parses the value after `NAME=`.
     fn assignment(&mut self, name: &'a str) -> Entry<'a> {
         let line_end = self.text.get(self.at..).and_then(|rest| rest.find('\n')).map(|end| self.at + end);
         let value_start = self.at;
         self.skip_blanks();
         let start = self.at;
         let read = match self.peek() {
-            // Only a blank makes a `#` a comment.
+            // A `#` starts a comment only after a space.
             Some('#') if start > value_start => Ok((String::new(), start)),
             _ => self.value(),
         };
@@ -211,7 +211,7 @@ impl<'a> Reading<'a> {
                 Entry::Value { name, text, span: start..end }
             }
             Err((at, why)) => {
-                // A quote that is not closed must not take the lines below with it.
+                // An unclosed quote must not hide the lines below.
                 if matches!(why, Why::Quote | Why::Braces) {
                     self.at = line_end.unwrap_or(self.text.len());
                 }
@@ -222,19 +222,19 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reads a value up to the end of its line, or beyond it within quotes; with the place of its end.
+    /// Parses a value up to the end of its line, or over several lines within quotes. Returns the place of its end too.
     fn value(&mut self) -> Read<(String, usize)> {
         let mut text = String::new();
-        // The value is read to its end all the same, to find where the next entry begins.
+        // An invalid value is still parsed to its end, to find the start of the next entry.
         let mut wrong = None;
-        // The quote that is open, and its place.
+        // The open quote, and its place.
         let mut open: Option<(usize, char)> = None;
         loop {
             let at = self.at;
             match (self.peek(), open) {
                 (None | Some('\n'), None) => return wrong.map_or(Ok((text, at)), Err),
                 (None, Some((quote, _))) => return Err((quote, Why::Quote)),
-                // A quote that was forgotten must not make a setting a part of another variable.
+                // A missing quote must not make a setting part of another variable.
                 (Some('\n'), Some((quote, _))) if self.sets_ours_below() => return Err((quote, Why::Quote)),
                 (Some(quote), Some((_, opened))) if quote == opened => open = None,
                 (Some(quote @ ('\'' | '"')), None) => open = Some((at, quote)),
@@ -282,7 +282,7 @@ impl<'a> Reading<'a> {
         self.text.get(self.at..).is_some_and(|rest| rest.starts_with("${"))
     }
 
-    /// Reads `${NAME}`, `${NAME:-default}` and their kin; what they stand for.
+    /// Parses `${NAME}`, `${NAME:-default}` and similar references. Returns their value.
     fn reference(&mut self) -> Read<String> {
         let start = self.at;
         let unclosed = (start, Why::Braces);
@@ -311,7 +311,7 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// Reads the rest of a reference up to its brace; it may hold references.
+    /// Parses the rest of a reference up to its brace. It may contain references.
     fn default_text(&mut self, unclosed: (usize, Why)) -> Read<String> {
         let mut text = String::new();
         loop {
@@ -332,7 +332,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The value of a variable: the process says it, else the entries above.
+    /// The value of a variable, from the process or else from the entries above.
     fn look_up(&self, name: &str) -> Result<Option<String>, Why> {
         if let Some(setting) = self.process.iter().rfind(|setting| setting.name == name) {
             return if setting.problem.is_none() {
@@ -358,12 +358,12 @@ fn is_of_reference(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '.')
 }
 
-/// Whether a variable is read by this framework.
+/// Whether the framework reads a variable.
 fn is_ours(name: &str) -> bool {
     name.starts_with("ERGON_")
 }
 
-/// Whether a name seems to be meant for this framework, and is none of its variables.
+/// Whether a name looks like a misspelt variable of the framework.
 fn is_misspelt(name: &str) -> bool {
     name.contains("ERGON") && !(is_ours(name) && name.chars().all(is_of_reference))
 }
@@ -382,7 +382,7 @@ mod tests {
         settings.filter(|setting| setting.problem.is_none()).map(|setting| setting.text).collect()
     }
 
-    /// What is said of the entries that cannot be read.
+    /// The problems of the unreadable entries.
     fn unreadable(text: &str) -> Vec<String> {
         let problems = read(text).settings.into_iter().filter_map(|setting| setting.problem);
         problems.map(|problem| problem.headline()).collect()
@@ -415,12 +415,12 @@ mod tests {
         assert_eq!(
             unreadable(text),
             [
-                ".env:1:10: ERGON_A: a blank stands in a value without quotes",
+                ".env:1:10: ERGON_A: a value without quotes contains a space",
                 ".env:2:9: ERGON_B: this quote is not closed",
-                ".env:3:10: ERGON_C: a backslash stands before a character that needs none",
-                ".env:4:9: ERGON_D: this `${` is not closed, or holds no name",
+                ".env:3:10: ERGON_C: a backslash precedes a character that needs no backslash",
+                ".env:4:9: ERGON_D: this `${` is not closed or has no name",
                 ".env:5:8: ERGON_E: there is no `=` after the name",
-                ".env:6:9: ERGON_F: this `${NAME}` names a variable that cannot be read",
+                ".env:6:9: ERGON_F: this `${NAME}` names an unreadable variable",
             ]
         );
         assert_eq!(values(text), ["ok"]);

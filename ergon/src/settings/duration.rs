@@ -1,4 +1,4 @@
-//! A [`Duration`](std::time::Duration) of a settings type, as people write one: `timeout = "5s"`.
+//! Parses a [`Duration`](std::time::Duration) of a settings type, as people write durations: `timeout = "5s"`.
 
 use serde::de::value::SeqDeserializer;
 use serde::de::{Deserialize, Deserializer, Visitor};
@@ -6,13 +6,12 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 use super::fault::Fault;
 use crate::policy::duration::Span;
 
-/// Says whether a struct that is asked for is the standard library's duration, by the name and the keys under which
-/// serde reads one.
+/// Returns whether a requested struct is the duration of the standard library, by its name and keys in serde.
 pub(super) fn is_duration(name: &str, fields: &[&str]) -> bool {
     name == "Duration" && fields == ["secs", "nanos"]
 }
 
-/// Reads a text such as `5s`, and hands its seconds and nanoseconds on.
+/// Parses a text such as `5s`, and passes on its seconds and nanoseconds.
 pub(super) fn read<'de, D, V>(text: D, visitor: V) -> Result<V::Value, Fault>
 where
     D: Deserializer<'de, Error = Fault>,

@@ -1,8 +1,8 @@
-//! The variables of OpenTelemetry, next to `[telemetry]`, which says the same: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
+//! Reads the variables of OpenTelemetry, which configure the same exports as `[telemetry]`: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
 //!
-//! A variable wins over the file. One that cannot be understood belongs to other programs as well: it is left aside with
-//! a warning, except for the collector's address, without which nothing would be seen. Of a list, only the parts that
-//! cannot be used are left aside. A warning names the variable and the part, and never shows a value.
+//! A variable wins over the file. Other programs read the same variables, so an invalid variable is ignored with a warning.
+//! An invalid address of the collector is an error, because nothing would be exported. In a list, only the invalid parts are
+//! ignored. A warning names the variable and the part, and never shows a value.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::plan::{Endpoint, Endpoints, ExportPlan, LogHandler, Protocol, Queuein
 use super::setting::Setting;
 
 impl Framework {
-    /// What is to be exported, and what of the environment is left aside.
+    /// The planned exports, and warnings about ignored variables.
     pub(crate) fn exports(&self, package: &str) -> (ExportPlan, Vec<String>) {
         let variables = Variables { framework: self, ignored: Vec::new() };
         variables.plan(package)
@@ -31,7 +31,7 @@ impl Variables<'_> {
     fn plan(mut self, package: &str) -> (ExportPlan, Vec<String>) {
         self.report_unreadable();
         let telemetry = &self.framework.telemetry;
-        // OpenTelemetry's own order; the file comes after the variables, as everywhere.
+        // The order of OpenTelemetry. The file comes after the variables, as everywhere.
         let (named, attributes): (Vec<_>, Vec<_>) = self
             .pairs("OTEL_RESOURCE_ATTRIBUTES", is_attribute)
             .into_iter()
@@ -69,7 +69,7 @@ impl Variables<'_> {
         (plan, self.ignored)
     }
 
-    /// Where a signal goes: switched on or off, set, or to the collector if one is named.
+    /// The target of a signal: switched on or off, set, or the collector if one is named.
     fn target(&mut self, signal: &str, key: Option<Target>) -> Target {
         let switch = self.text(&format!("OTEL_{signal}_ENABLED"));
         match switch.as_deref().map(str::to_ascii_lowercase).as_deref() {
@@ -98,7 +98,7 @@ impl Variables<'_> {
         if self.of_signal(signal, "ENDPOINT").is_some() { Target::Otlp } else { Target::Off }
     }
 
-    /// Whether trace contexts travel: `tracecontext` is the only format there is.
+    /// Whether trace contexts propagate. `tracecontext` is the only supported format.
     fn propagates(&mut self) -> bool {
         let of_name = |name: &str| match name {
             "tracecontext" => Some(true),
@@ -109,7 +109,7 @@ impl Variables<'_> {
         named.is_empty() || named.iter().any(|(_, propagates)| *propagates)
     }
 
-    /// The collector of a signal; an address without a scheme is one of plain HTTP.
+    /// The collector of a signal. An address without a scheme means plain HTTP.
     fn endpoint(&mut self, signal: &str) -> Endpoint {
         let protocol = self.protocol(signal);
         let (own_name, shared_name) =
@@ -142,7 +142,7 @@ impl Variables<'_> {
     }
 
     fn protocol(&mut self, signal: &str) -> Protocol {
-        // One that is not understood leaves the choice to the next.
+        // An invalid variable leaves the choice to the next one.
         for name in
             [format!("OTEL_EXPORTER_OTLP_{signal}_PROTOCOL"), "OTEL_EXPORTER_OTLP_PROTOCOL".to_owned()]
         {
@@ -208,7 +208,7 @@ impl Variables<'_> {
         self.setting(name).map(|setting| setting.text.trim().to_owned())
     }
 
-    /// Whether a variable has the first of two values; any but the two is left aside.
+    /// Whether a variable has the first of two values. Any other value than the two is ignored.
     fn is(&mut self, name: &str, (value, other): (&str, &str)) -> bool {
         let Some(text) = self.text(name) else { return false };
         let is = text.eq_ignore_ascii_case(value);
@@ -232,7 +232,7 @@ impl Variables<'_> {
         Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
     }
 
-    /// `key=value,key=value`, its values percent-encoded; `fits` says whether a part can be used, or what is expected.
+    /// Parses `key=value,key=value` with percent-encoded values. `fits` checks a part and returns what is expected.
     fn pairs(
         &mut self,
         name: &str,
@@ -240,7 +240,7 @@ impl Variables<'_> {
     ) -> Vec<(String, String)> {
         let text = self.text(name).unwrap_or_default();
         let mut pairs: Vec<(usize, String, String)> = Vec::new();
-        // A part that is empty says nothing.
+        // An empty part has no meaning.
         for (at, part) in text.split(',').enumerate().filter(|(_, part)| !part.trim().is_empty()) {
             let part_number = at + 1;
             let Some((key, value)) = part.split_once('=') else {
@@ -257,7 +257,7 @@ impl Variables<'_> {
                 Err(expected) => self.ignore_part(name, part_number, expected),
             }
         }
-        // Of a key that is given twice, the last value counts.
+        // The last value of a repeated key counts.
         let is_last = |at: usize, key: &str| {
             !pairs.iter().skip(at + 1).any(|(_, later, _)| later.eq_ignore_ascii_case(key))
         };
@@ -291,7 +291,7 @@ impl Variables<'_> {
         words
     }
 
-    /// Variables of OpenTelemetry in a file whose lines cannot be read.
+    /// Warns of unreadable variables of OpenTelemetry in a file.
     fn report_unreadable(&mut self) {
         let variables = &self.framework.variables;
         let is_in_force = |setting: &&Setting| {
@@ -303,30 +303,30 @@ impl Variables<'_> {
         let unreadable = variables.iter().filter(|setting| setting.name.starts_with("OTEL_"));
         for setting in unreadable.filter(is_in_force) {
             if let Some(problem) = &setting.problem {
-                let warning = format!("{} is left aside: {}", self.place(&setting.name), problem.what);
+                let warning = format!("{} is ignored: {}", self.place(&setting.name), problem.what);
                 self.warn(warning);
             }
         }
     }
 
     fn ignore(&mut self, name: &str, expected: &str) {
-        let warning = format!("{} is left aside: expected {expected}", self.place(name));
+        let warning = format!("{} is ignored: expected {expected}", self.place(name));
         self.warn(warning);
     }
 
     fn ignore_part(&mut self, name: &str, part: usize, expected: &str) {
-        let warning = format!("{}: part {part} is left aside: expected {expected}", self.place(name));
+        let warning = format!("{}: part {part} is ignored: expected {expected}", self.place(name));
         self.warn(warning);
     }
 
-    /// Says something once.
+    /// Adds a warning once.
     fn warn(&mut self, warning: String) {
         if !self.ignored.contains(&warning) {
             self.ignored.push(warning);
         }
     }
 
-    /// Where a variable is set.
+    /// The origin of a variable.
     fn place(&self, name: &str) -> String {
         let setting = self.framework.variables.iter().rfind(|setting| setting.name == name);
         let origin = setting.map(|setting| match &setting.problem {
@@ -342,14 +342,14 @@ impl Variables<'_> {
     }
 }
 
-/// Whether a pair can be an attribute of the resource.
+/// Checks that a pair can be an attribute of the resource.
 fn is_attribute(key: &str, _: &str) -> Result<(), &'static str> {
     if key.is_empty() { Err("a name before the `=`") } else { Ok(()) }
 }
 
-/// Whether a pair can be a header, by gRPC and by HTTP alike.
+/// Checks that a pair can be a header, for both gRPC and HTTP.
 fn is_header(name: &str, value: &str) -> Result<(), &'static str> {
-    /// Headers that the protocols set themselves.
+    /// The headers that the protocols set themselves.
     const OWN: [&str; 9] = [
         "connection",
         "content-encoding",
@@ -383,12 +383,12 @@ mod tests {
     #[derive(Deserialize)]
     struct Nothing {}
 
-    /// What these variables make, beside what of them is left aside.
+    /// The plan of these variables, and the warnings.
     fn planned(variables: &[(&str, &str)]) -> (ExportPlan, Vec<String>) {
         planned_with(variables, "")
     }
 
-    /// The same beside a settings file.
+    /// The same with a settings file.
     fn planned_with(variables: &[(&str, &str)], toml: &str) -> (ExportPlan, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ergon.toml"), toml).unwrap();
@@ -478,25 +478,25 @@ mod tests {
             ("OTEL_SDK_DISABLED", "S3cr3t"),
         ]);
         let all = ignored.join("\n");
-        for told in [
-            "OTEL_RESOURCE_ATTRIBUTES: part 2 is left aside: expected name=value",
+        for warning in [
+            "OTEL_RESOURCE_ATTRIBUTES: part 2 is ignored: expected name=value",
             "OTEL_RESOURCE_ATTRIBUTES: part 4 is",
             "OTEL_RESOURCE_ATTRIBUTES: part 5 is",
-            "OTEL_RESOURCE_ATTRIBUTES: part 1 is left aside: expected each name once: a later part sets it again",
+            "OTEL_RESOURCE_ATTRIBUTES: part 1 is ignored: expected each name once: a later part sets it again",
             "OTEL_EXPORTER_OTLP_HEADERS: part 2 is",
             "OTEL_EXPORTER_OTLP_HEADERS: part 3 is",
             "OTEL_EXPORTER_OTLP_HEADERS: part 4 is",
             "OTEL_EXPORTER_OTLP_HEADERS: part 5 is",
             "OTEL_EXPORTER_OTLP_HEADERS: part 6 is",
             "OTEL_EXPORTER_OTLP_TRACES_HEADERS: part 1 is",
-            "OTEL_PROPAGATORS: part 2 is left aside: expected tracecontext or none",
+            "OTEL_PROPAGATORS: part 2 is ignored: expected tracecontext or none",
             "OTEL_PROPAGATORS: part 3 is",
             "OTEL_TRACES_EXPORTER: part 1 is",
-            "OTEL_TRACES_EXPORTER: part 3 is left aside: expected a single exporter",
-            "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL is left aside: expected grpc or http/protobuf",
-            "OTEL_SDK_DISABLED is left aside: expected true or false",
+            "OTEL_TRACES_EXPORTER: part 3 is ignored: expected a single exporter",
+            "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL is ignored: expected grpc or http/protobuf",
+            "OTEL_SDK_DISABLED is ignored: expected true or false",
         ] {
-            assert_eq!(all.matches(told).count(), 1, "{told} in:\n{all}");
+            assert_eq!(all.matches(warning).count(), 1, "{warning} in:\n{all}");
         }
         assert_eq!(ignored.len(), 16, "{all}");
         assert!(!all.contains("S3") && !format!("{plan:?}").contains("S3"), "{all}");
@@ -513,8 +513,8 @@ mod tests {
         let options = Options { working_folder: folder.path().into(), ..Options::default() };
         let (plan, ignored) = load::<Nothing>(&options).unwrap().framework.exports("shop");
         assert_eq!((plan.service.as_str(), ignored.len()), ("shop", 1), "{ignored:?}");
-        let told = ".env:1:21: OTEL_SERVICE_NAME is left aside: a blank stands in a value without quotes";
-        assert!(ignored.iter().any(|line| line.ends_with(told)), "{ignored:?}");
+        let warning = ".env:1:21: OTEL_SERVICE_NAME is ignored: a value without quotes contains a space";
+        assert!(ignored.iter().any(|line| line.ends_with(warning)), "{ignored:?}");
     }
 
     #[test]

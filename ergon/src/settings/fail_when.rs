@@ -1,4 +1,4 @@
-//! The conditions under which a run fails although it came to its end: `refused > 5%, handler-failures > 0`.
+//! Parses the conditions under which a finished run has failed: `rejected > 5%, handler-failures > 0`.
 
 use std::str::FromStr;
 
@@ -7,26 +7,26 @@ use serde::{Deserialize, Deserializer};
 use super::suggest;
 use crate::policy::written::{self, Written};
 
-/// Switches the conditions of the settings off.
+/// The value that switches the conditions of the settings off.
 const NONE: &str = "none";
-/// How many parts a percentage is read in: six digits after the point.
+/// The parts of one percent: six digits after the point.
 const PARTS: u64 = 1_000_000;
-const EXAMPLE: &str = "`refused > 5%`";
+const EXAMPLE: &str = "`rejected > 5%`";
 
-/// Conditions with commas between them; a run fails if one of them holds.
+/// Conditions, separated by commas. A run fails if one of them holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FailWhen(Vec<Condition>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Condition {
-    /// As it was written, but for blanks.
+    /// The condition as written, with normalized spaces.
     text: String,
     figure: Figure,
     comparison: Comparison,
     bound: Bound,
 }
 
-/// A count of the summary.
+/// A figure of the summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Figure {
     Fetched,
@@ -36,22 +36,25 @@ pub(crate) enum Figure {
     Business,
     System,
     Timeout,
-    Refused,
+    Rejected,
     DeadLettered,
+    Undelivered,
     HandlerFailures,
     Retries,
     Requeued,
+    GivenBack,
     Unknown,
     Produced,
     AbandonedThreads,
 }
 
-/// All figures by name, and whether each is a part of what was processed.
-const FIGURES: [(&str, Figure, bool); 15] = [
-    ("refused", Figure::Refused, true),
+/// All figures by name, and whether each is a part of the processed transactions.
+const FIGURES: [(&str, Figure, bool); 17] = [
+    ("rejected", Figure::Rejected, true),
     ("failed", Figure::Failed, true),
     ("succeeded", Figure::Succeeded, true),
     ("dead-lettered", Figure::DeadLettered, true),
+    ("undelivered", Figure::Undelivered, true),
     ("business", Figure::Business, true),
     ("system", Figure::System, true),
     ("timeout", Figure::Timeout, true),
@@ -60,12 +63,13 @@ const FIGURES: [(&str, Figure, bool); 15] = [
     ("processed", Figure::Processed, false),
     ("retries", Figure::Retries, false),
     ("requeued", Figure::Requeued, false),
+    ("given-back", Figure::GivenBack, false),
     ("unknown", Figure::Unknown, false),
     ("produced", Figure::Produced, false),
     ("abandoned-threads", Figure::AbandonedThreads, false),
 ];
 
-/// Two signs come before one that is their begin.
+/// The comparisons; longer signs come first, because `>` is the start of `>=`.
 const COMPARISONS: [(&str, Comparison); 7] = [
     (">=", Comparison::AtLeast),
     ("<=", Comparison::AtMost),
@@ -89,23 +93,23 @@ enum Comparison {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bound {
     Count(u64),
-    /// A percentage of what was processed, in [`PARTS`] of one percent.
+    /// A percentage of the processed transactions, in [`PARTS`] of one percent.
     Share(u64),
 }
 
-/// A condition that holds, and the counts that it holds for.
+/// A condition that holds, with its figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Breach {
-    /// `refused > 5%`
+    /// `rejected > 5%`
     pub(crate) condition: String,
     pub(crate) count: u64,
     pub(crate) processed: u64,
-    /// Whether the condition is about a share of what was processed.
+    /// Whether the condition is about a share of the processed transactions.
     pub(crate) is_share: bool,
 }
 
 impl FailWhen {
-    /// The conditions that hold. Where nothing was processed, there is no share of it, and no condition about one holds.
+    /// The conditions that hold. If nothing was processed, no condition about a share holds.
     pub(crate) fn breaches(&self, figure: impl Fn(Figure) -> u64) -> Vec<Breach> {
         let processed = figure(Figure::Processed);
         let holding = self.0.iter().filter(|condition| condition.holds(figure(condition.figure), processed));
@@ -131,7 +135,7 @@ impl Condition {
         }
     }
 
-    /// Whether it holds for each count, or for none.
+    /// Whether it always holds, or never; none if it depends on the run.
     fn is_certain(&self) -> Option<bool> {
         let most = match self.bound {
             Bound::Count(_) => u64::MAX,
@@ -172,7 +176,7 @@ impl FromStr for FailWhen {
     }
 }
 
-/// Reads one condition: a figure, a comparison, a number or a percentage.
+/// Parses one condition: a figure, a comparison, and a number or a percentage.
 fn condition(text: &str) -> Result<Condition, String> {
     let text = text.trim();
     let name_end = text.find(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_')).unwrap_or(text.len());
@@ -208,12 +212,17 @@ fn condition(text: &str) -> Result<Condition, String> {
 fn figure(written: &str) -> Result<(&'static str, Figure, bool), String> {
     let plain = written.to_lowercase().replace('_', "-");
     FIGURES.into_iter().find(|(name, ..)| *name == plain).ok_or_else(|| {
-        let hint = suggest::hint(written, FIGURES.iter().map(|(name, ..)| *name)).unwrap_or_default();
-        format!("there is no count `{written}`; {hint}")
+        let known = FIGURES.iter().map(|(name, ..)| *name);
+        let hint = match plain.as_str() {
+            // A usual word for the same count, too far from its name to be found by its letters.
+            "refused" => "did you mean `rejected`?".to_owned(),
+            _ => suggest::hint(written, known).unwrap_or_default(),
+        };
+        format!("there is no figure `{written}`; {hint}")
     })
 }
 
-/// Reads `12` or `2.5%`.
+/// Parses `12` or `2.5%`.
 fn bound(text: &str, after: &str) -> Result<Bound, String> {
     let wrong = || {
         let found = if text.is_empty() { "nothing".to_owned() } else { format!("`{text}`") };
@@ -235,7 +244,7 @@ fn bound(text: &str, after: &str) -> Result<Bound, String> {
     let parts = whole.checked_mul(PARTS).and_then(|parts| parts.checked_add(fraction));
     match parts.filter(|parts| *parts <= 100 * PARTS) {
         Some(parts) => Ok(Bound::Share(parts)),
-        None => Err(format!("`{text}` is more than all: a percentage is at most 100%")),
+        None => Err(format!("`{text}` is more than 100%")),
     }
 }
 
@@ -246,7 +255,7 @@ impl<'de> Deserialize<'de> for FailWhen {
 }
 
 impl Written for FailWhen {
-    const EXPECTED: &'static str = "conditions such as \"refused > 5%\" or \"refused > 5%, unknown > 0\"";
+    const EXPECTED: &'static str = "conditions such as \"rejected > 5%\" or \"rejected > 5%, unknown > 0\"";
 
     fn read(text: &str) -> Result<Self, Option<String>> {
         text.parse().map_err(Some)
@@ -275,85 +284,86 @@ mod tests {
 
     #[test]
     fn a_share_is_compared_exactly() {
-        let refused =
-            |condition, count, processed| !holding(condition, Figure::Refused, count, processed).is_empty();
-        assert!(!refused("refused > 5%", 5, 100) && refused("refused > 5%", 6, 100));
-        assert!(refused("refused >= 5%", 5, 100) && refused("refused=5%", 5, 100));
-        assert!(!refused("refused > 0.1%", 1, 1000) && refused("refused > 0.1%", 2, 1000));
-        assert!(!refused("refused > 33.333333%", 33_333_333, 100_000_000));
-        assert!(refused("refused > 33.333333%", 1, 3), "a third is more");
-        assert!(refused("refused > 0%", 1, u64::MAX));
+        let rejected =
+            |condition, count, processed| !holding(condition, Figure::Rejected, count, processed).is_empty();
+        assert!(!rejected("rejected > 5%", 5, 100) && rejected("rejected > 5%", 6, 100));
+        assert!(rejected("rejected >= 5%", 5, 100) && rejected("rejected=5%", 5, 100));
+        assert!(!rejected("rejected > 0.1%", 1, 1000) && rejected("rejected > 0.1%", 2, 1000));
+        assert!(!rejected("rejected > 33.333333%", 33_333_333, 100_000_000));
+        assert!(rejected("rejected > 33.333333%", 1, 3), "a third is more");
+        assert!(rejected("rejected > 0%", 1, u64::MAX));
         let most = u64::MAX - 1;
-        assert!(refused("refused < 100%", most, u64::MAX) && !refused("refused < 100%", most, most));
-        assert!(!refused("refused > 0%", 0, 0) && !refused("refused < 5%", 0, 0), "a share of nothing");
+        assert!(rejected("rejected < 100%", most, u64::MAX) && !rejected("rejected < 100%", most, most));
+        assert!(!rejected("rejected > 0%", 0, 0) && !rejected("rejected < 5%", 0, 0), "a share of nothing");
     }
 
     #[test]
     fn each_condition_that_holds_is_named_and_written_plainly() {
-        let conditions = "  refused>2 , Handler_Failures >= 1,processed<20,succeeded != 0";
-        assert_eq!(holding(conditions, Figure::Refused, 3, 10), ["refused > 2", "processed < 20"],);
+        let conditions = "  rejected>2 , Handler_Failures >= 1,processed<20,succeeded != 0";
+        assert_eq!(holding(conditions, Figure::Rejected, 3, 10), ["rejected > 2", "processed < 20"],);
         assert_eq!(holding(conditions, Figure::HandlerFailures, 1, 20), ["handler-failures >= 1"]);
         assert_eq!(parsed("none"), Ok(FailWhen(Vec::new())));
     }
 
     #[test]
     fn what_is_wrong_says_what_was_expected() {
-        for (text, told) in [
-            ("", "expected a condition such as `refused > 5%`, found ``"),
-            ("> 5", "expected a condition such as `refused > 5%`, found `> 5`"),
-            ("refused > 5%,", "expected a condition such as `refused > 5%`, found ``"),
-            ("refusd > 5%", "there is no count `refusd`; did you mean `refused`?"),
-            ("dead_letered > 5", "there is no count `dead_letered`; did you mean `dead-lettered`?"),
+        for (text, message) in [
+            ("", "expected a condition such as `rejected > 5%`, found ``"),
+            ("> 5", "expected a condition such as `rejected > 5%`, found `> 5`"),
+            ("rejected > 5%,", "expected a condition such as `rejected > 5%`, found ``"),
+            ("rejectd > 5%", "there is no figure `rejectd`; did you mean `rejected`?"),
+            ("refused > 5%", "there is no figure `refused`; did you mean `rejected`?"),
+            ("dead_letered > 5", "there is no figure `dead_letered`; did you mean `dead-lettered`?"),
             (
-                "refused",
-                "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `refused`, as in `refused > 5%`, found nothing",
+                "rejected",
+                "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `rejected`, as in `rejected > 5%`, found nothing",
             ),
             (
-                "refused ~ 5",
-                "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `refused`, as in `refused > 5%`, found `~ 5`",
+                "rejected ~ 5",
+                "expected `>`, `>=`, `<`, `<=`, `=` or `!=` after `rejected`, as in `rejected > 5%`, found `~ 5`",
             ),
             (
-                "refused > ",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found nothing",
+                "rejected > ",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found nothing",
             ),
             (
-                "refused > -1",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `-1`",
+                "rejected > -1",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found `-1`",
             ),
             (
-                "refused > 2.5",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `2.5`",
+                "rejected > 2.5",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found `2.5`",
             ),
             (
-                "refused > 5 %%",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `5 %%`",
+                "rejected > 5 %%",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found `5 %%`",
             ),
             (
-                "refused > 1.%",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `1.%`",
+                "rejected > 1.%",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found `1.%`",
             ),
             (
-                "refused > 5% or failed > 1",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `5% or failed > 1`",
+                "rejected > 5% or failed > 1",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found `5% or failed > 1`",
             ),
             (
-                "refused => 5",
-                "expected a whole number or a percentage such as `2.5%` after `refused =`, found `> 5`",
+                "rejected => 5",
+                "expected a whole number or a percentage such as `2.5%` after `rejected =`, found `> 5`",
             ),
-            ("refused > 101%", "`101%` is more than all: a percentage is at most 100%"),
+            ("rejected > 101%", "`101%` is more than 100%"),
             (
-                "refused > 99999999999999999999%",
-                "expected a whole number or a percentage such as `2.5%` after `refused >`, found `99999999999999999999%`",
+                "rejected > 99999999999999999999%",
+                "expected a whole number or a percentage such as `2.5%` after `rejected >`, found `99999999999999999999%`",
             ),
-            ("refused > 100%", "`refused > 100%`: no run would fail by this condition"),
-            ("refused >= 0", "`refused >= 0`: every run would fail by this condition"),
-            ("refused < 0", "`refused < 0`: no run would fail by this condition"),
+            ("rejected > 100%", "`rejected > 100%`: no run would fail by this condition"),
+            ("rejected >= 0", "`rejected >= 0`: every run would fail by this condition"),
+            ("rejected < 0", "`rejected < 0`: no run would fail by this condition"),
             (
                 "retries > 5%",
                 "`retries` is not a part of the processed transactions: compare it with a number",
             ),
         ] {
-            assert_eq!(parsed(text), Err(told.to_owned()), "{text:?}");
+            assert_eq!(parsed(text), Err(message.to_owned()), "{text:?}");
         }
     }
 
@@ -368,7 +378,7 @@ mod tests {
             ("==", [false, true, false]),
             ("!=", [true, false, true]),
         ] {
-            let of = |count| !holding(&format!("refused {sign} 5"), Figure::Refused, count, 10).is_empty();
+            let of = |count| !holding(&format!("rejected {sign} 5"), Figure::Rejected, count, 10).is_empty();
             assert_eq!([4, 5, 6].map(of), holds, "{sign}");
         }
     }

@@ -1,4 +1,4 @@
-//! What a reader of the settings objects to, and how that becomes a [`Problem`] with a place.
+//! Collects the errors of the settings reader, and converts them to [`Problem`]s with places.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use super::problem::{Problem, is_secret};
 use super::tree::{Node, Value, quoted};
 use super::{leak, suggest};
 
-/// The error of the deserializer: first what is wrong, then, at the value it is about, where.
+/// The error of the deserializer. Its place is added at the invalid value.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// Not yet placed.
+    /// An error without a place.
     Bare(Bare),
     /// A table lacks a key.
     Missing(Missing),
-    /// Placed.
+    /// Errors with places.
     Placed(Vec<Problem>),
 }
 
@@ -29,13 +29,13 @@ pub(super) enum Bare {
     MissingField(&'static str),
 }
 
-/// What was found: the value itself, or only what kind of thing it is.
+/// The found value, or only its kind.
 pub(super) enum Found {
     Value(String),
     Kind(String),
 }
 
-/// The value may be secret.
+/// Hides the value, because it may be secret.
 impl fmt::Debug for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -46,7 +46,7 @@ impl fmt::Debug for Found {
 }
 
 impl Found {
-    /// What it is, as the end of a message; nothing of a value that must not be shown.
+    /// The end of a message, without a value that must not be shown.
     fn shown(&self, show_value: bool) -> String {
         match self {
             Self::Value(value) if show_value => format!(", found {value}"),
@@ -56,7 +56,7 @@ impl Found {
     }
 }
 
-/// A key that is missing, and the table that lacks it.
+/// A missing key and its table.
 #[derive(Debug)]
 pub(super) struct Missing {
     pub(super) table: String,
@@ -65,7 +65,7 @@ pub(super) struct Missing {
 }
 
 impl Fault {
-    /// Something that is no name of a variant was found.
+    /// The error of a value that is not the name of a variant.
     pub(super) fn variant(node: &Node, known: &'static [&'static str]) -> Self {
         let found = match node.value {
             Value::List(_) => Found::Kind("a list".to_owned()),
@@ -75,7 +75,7 @@ impl Fault {
         Self::Bare(Bare::UnknownVariant { found, similar: None, known })
     }
 
-    /// Says where: at this value, under this path. What is placed already stays where it is.
+    /// Adds the place of an error that has none: this value under this path.
     pub(super) fn at(self, node: &Node, path: &str, secret: bool) -> Self {
         let Self::Bare(bare) = self else { return self };
         if let Bare::MissingField(field) = bare {
@@ -94,16 +94,16 @@ impl Fault {
     }
 }
 
-/// What of a value must not be shown.
+/// The parts of a value that must not be shown.
 struct Secrecy {
-    /// The value itself.
+    /// Whether the value is hidden.
     hides_value: bool,
     /// The texts that no message may repeat.
     texts: Vec<String>,
 }
 
 impl Secrecy {
-    /// Of a value under this path; `secret` if its type is one of a secret.
+    /// Finds the secret parts of a value under this path; `secret` if its type is that of a secret.
     fn of(node: &Node, path: &str, secret: bool) -> Self {
         let by_name = secret || is_secret(path);
         let mut texts = Vec::new();
@@ -112,12 +112,12 @@ impl Secrecy {
                 texts.push(text.to_owned());
             }
         });
-        // What is said of a list or a table may be about any value in it.
+        // A message about a list or a table may repeat any value in it.
         let hides_value = !node.is_scalar() || !texts.is_empty() || by_name || node.origin.is_private();
         Self { hides_value, texts }
     }
 
-    /// Whether a message repeats a part of what must not be shown.
+    /// Whether a message repeats a part of a secret.
     fn is_broken_by(&self, message: &str) -> bool {
         self.texts.iter().any(|text| leak::repeats(message, text))
     }
@@ -129,7 +129,7 @@ impl Bare {
         let show_value = !secrecy.hides_value;
         match self {
             Self::Custom(message) if secrecy.is_broken_by(&message) => {
-                problem("this value is refused".to_owned())
+                problem("this value is invalid".to_owned())
                     .with_hint("note: the reason is not shown, because it repeats a part of the value")
             }
             Self::Custom(message) => problem(message),
@@ -169,7 +169,7 @@ impl Bare {
     }
 }
 
-/// The problem of a key that nobody asks for; it is not `shown` where it is a part of a value that is not.
+/// The problem of an unknown key. The key is not `shown` if it is part of a hidden value.
 pub(super) fn unknown_key<'k>(
     problem: impl FnOnce(String) -> Problem,
     key: &str,
@@ -241,7 +241,7 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// What was found, in the words of a settings file.
+/// The found value in the terms of a settings file.
 fn found_of(found: Unexpected<'_>) -> Found {
     Found::Value(match found {
         Unexpected::Bool(flag) => flag.to_string(),
@@ -257,7 +257,7 @@ fn found_of(found: Unexpected<'_>) -> Found {
     })
 }
 
-/// What was expected, in the words of a settings file rather than of Rust.
+/// The expected value in the terms of a settings file rather than of Rust.
 fn expected_words(expected: &str) -> String {
     let words = match expected {
         "u8" => "a whole number from 0 to 255",

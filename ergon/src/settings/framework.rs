@@ -1,4 +1,4 @@
-//! The tables that belong to the framework: `[telemetry]`, `[runner]`, `[tasks.<name>]`.
+//! Reads the tables of the framework: `[telemetry]`, `[runner]`, `[tasks.<name>]`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use crate::policy::duration::Limit;
 use crate::policy::written::{self, Written};
 use crate::policy::{ConsumerLayer, Flags, NO_TIME, Policies, PolicyProblem, ProducerLayer, Role};
 
-/// What the framework itself was told.
+/// The settings of the framework.
 #[derive(Debug)]
 pub(crate) struct Framework {
     pub(crate) telemetry: Telemetry,
@@ -32,7 +32,7 @@ pub(crate) struct Framework {
     tasks_tree: Node,
     pub(super) telemetry_tree: Node,
     pub(super) variables: Vec<Setting>,
-    /// What of the files of variables is left aside, in words.
+    /// Warnings about ignored parts of the files of variables.
     pub(crate) ignored: Vec<String>,
 }
 
@@ -40,21 +40,22 @@ pub(crate) struct Framework {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Runner {
-    /// Where those are answered who ask how the process is. Default: nowhere.
+    /// The address of the health server. Default: no server.
     health: Option<Address>,
-    /// How long nothing may go on though there is work. Default: five minutes, or twice the `transaction_timeout`.
+    /// The maximum time without progress while transactions are in flight. Default: five minutes, or twice the
+    /// `transaction_timeout`.
     stall_after: Option<Limit>,
-    /// When a run that came to its end has failed all the same. Default: never.
+    /// The conditions under which a finished run has failed. Default: none.
     fail_when: Option<FailWhen>,
 }
 
 impl Runner {
-    /// Where to listen.
+    /// The address of the health server.
     pub(crate) fn health(&self) -> Option<SocketAddr> {
         self.health.as_ref().map(|address| address.0)
     }
 
-    /// After which time without progress a run is given up, if the settings say so.
+    /// The maximum time without progress, if the settings have one.
     pub(crate) fn stall_after(&self) -> Option<Limit> {
         self.stall_after
     }
@@ -64,7 +65,7 @@ impl Runner {
         self.fail_when.as_ref()
     }
 
-    /// What cannot be obeyed: whoever works at all would stand still for that long.
+    /// The problem of a limit of 0: every run is without progress for that time.
     fn problem(&self, tree: &Node) -> Option<Problem> {
         let nothing = self.stall_after.is_some_and(|limit| limit.0 == Some(Duration::ZERO));
         let node = tree.find(["stall_after"]).filter(|_| nothing)?;
@@ -97,11 +98,11 @@ impl Written for Address {
 struct TaskTable {
     consumer: ConsumerLayer,
     producer: ProducerLayer,
-    /// How many worker processes run the task.
+    /// The number of worker processes of the task.
     workers: Option<Workers>,
 }
 
-/// How many worker processes there are.
+/// A number of worker processes.
 #[derive(Debug, Clone, Copy)]
 struct Workers(u32);
 
@@ -115,7 +116,7 @@ impl<'de> Deserialize<'de> for Workers {
 }
 
 impl Framework {
-    /// Takes the framework's tables out of the sources; all that is wrong with them is added to `problems`.
+    /// Removes the framework's tables from the sources and reads them. Problems are added to `problems`.
     pub(super) fn take(sources: &mut Sources, problems: &mut Vec<Problem>) -> Self {
         let telemetry_tree = sources.take("telemetry");
         let telemetry = collect(reader::read(&telemetry_tree, "telemetry"), problems);
@@ -140,10 +141,10 @@ impl Framework {
         }
     }
 
-    /// Refuses tables of tasks that do not exist, and policies of a role that a task does not have.
+    /// Checks for tables of tasks that do not exist, and for policies of a role that a task does not have.
     ///
     /// # Errors
-    /// Each of them, with its place.
+    /// Each such table, with its place.
     pub(crate) fn check_tasks(&self, tasks: &[(&str, &Policies)]) -> Result<(), Error> {
         let mut problems = Vec::new();
         for entry in self.tasks_tree.entries() {
@@ -155,10 +156,10 @@ impl Framework {
         if problems.is_empty() { Ok(()) } else { Err(problems.into()) }
     }
 
-    /// The policies in force: the task's own, changed by the settings, then by the command line.
+    /// The effective policies: the task's own, changed by the settings, then by the command line.
     ///
     /// # Errors
-    /// Each rule that does not hold, blamed on whoever set the value.
+    /// Each rule that does not hold, with the layer that set the value.
     pub(crate) fn policies(
         &self,
         task: &str,
@@ -179,18 +180,18 @@ impl Framework {
         if errors.is_empty() { Ok(policies) } else { Err(errors) }
     }
 
-    /// The error of an address where nobody can be answered.
+    /// The error of a health address that cannot be bound.
     pub(crate) fn health_refused(&self, what: &str, hint: &str) -> Error {
         let origin = self.runner_tree.find(["health"]).map_or(Origin::Nowhere, |node| node.origin.clone());
         Problem::new(origin, "runner.health", what).with_hint(format!("hint: {hint}")).into()
     }
 
-    /// How many worker processes the settings give a task.
+    /// The number of worker processes that the settings give a task.
     pub(crate) fn workers(&self, task: &str) -> Option<u32> {
         self.table(task)?.workers.map(|workers| workers.0)
     }
 
-    /// Who set a key of a task in the settings or in the environment; `keys` begins with the role, or is `workers`.
+    /// The origin of a key of a task in the settings or the environment; `keys` starts with the role, or is `workers`.
     pub(crate) fn origin(&self, task: &str, keys: &str) -> Option<&Origin> {
         let path = std::iter::once(task).chain(keys.split('.'));
         self.tasks_tree.find(path).map(|node| &node.origin)
@@ -201,7 +202,7 @@ impl Framework {
         entries.filter(|(entry, _)| entry.is(task)).map(|(_, (_, table))| table).next()
     }
 
-    /// Says who set the value that breaks a rule: the command line, the settings, or the task itself.
+    /// The error of a value that breaks a rule, with its origin: the command line, the settings, or the task itself.
     fn blame(&self, task: &str, role: Role, problem: &PolicyProblem, option: Option<&str>) -> Error {
         let role = role.as_str();
         let path = format!("tasks.{task}.{role}.{}", problem.key());
@@ -214,13 +215,13 @@ impl Framework {
             let what = format!("{}{}", problem.rule(), node.found());
             return Problem::new(node.origin.clone(), path, what).into();
         }
-        // The value may be the task's own, and the settings made it wrong: a cap below their backoff.
+        // The settings may have made the task's own value invalid: a cap below their backoff.
         let above = (3..keys.len()).rev().find_map(|depth| tree.find(keys.iter().take(depth).copied()));
         let place = above.map_or(Origin::Nowhere, |node| node.origin.clone());
         Problem::new(place, path, problem.rule()).into()
     }
 
-    /// The directives that say which log lines are written, and who gave them; the command line comes first.
+    /// The directives for log lines, with their origin. The command line comes first.
     pub(crate) fn log_level(&self, command_line: Option<&str>) -> Option<LogLevel> {
         let flag = command_line.map(|text| LogLevel::new(text, Origin::Flag(format!("--log-level {text}"))));
         flag.or_else(|| self.variable("ERGON_LOG"))
@@ -234,18 +235,18 @@ impl Framework {
             })
     }
 
-    /// A variable of the process, else of `.env`.
+    /// A variable of the process, or else of `.env`.
     fn variable(&self, name: &str) -> Option<LogLevel> {
         let found = self.variables.iter().rfind(|setting| setting.name == name)?;
         (!found.text.is_empty()).then(|| LogLevel::new(&found.text, found.origin.clone()))
     }
 }
 
-/// Which log lines are written, and who said so.
+/// The directives for log lines, with their origin.
 #[derive(Debug)]
 pub(crate) struct LogLevel {
     pub(crate) directives: String,
-    /// `RUST_LOG` belongs to all programs: what it says that we do not understand is no error.
+    /// Whether invalid directives are ignored: `RUST_LOG` is shared by all programs.
     pub(crate) lenient: bool,
     origin: Origin,
 }
@@ -255,9 +256,9 @@ impl LogLevel {
         Self { directives: directives.to_owned(), lenient: false, origin }
     }
 
-    /// The error of directives that cannot be read, for this reason; it may repeat them.
+    /// The error of invalid directives, for this reason. The reason may repeat the directives.
     pub(crate) fn refused(&self, reason: &str) -> Error {
-        let reason = if self.origin.is_private() { "this is no log level or directive" } else { reason };
+        let reason = if self.origin.is_private() { "this is not a log level or directive" } else { reason };
         let problem = Problem::new(self.origin.clone(), "", reason);
         let levels = ["off", "error", "warn", "info", "debug", "trace"];
         match suggest::hint(&self.directives, levels) {
@@ -267,12 +268,12 @@ impl LogLevel {
     }
 }
 
-/// Whether a table of the framework has a value under these keys, one below the other.
+/// Whether a table of the framework has a value under this path of keys.
 pub(super) fn has_key(table: &str, keys: &[&str]) -> bool {
     match table {
         "telemetry" => is_asked_for::<Telemetry>(keys),
         "runner" => is_asked_for::<Runner>(keys),
-        // A name alone stands for a whole table, whatever the name.
+        // A single key is the name of a task, and so a whole table.
         _ => keys.len() > 1 && is_asked_for::<BTreeMap<String, TaskTable>>(keys),
     }
 }
@@ -286,7 +287,7 @@ fn no_task(entry: &Entry, tasks: &[(&str, &Policies)]) -> Problem {
     }
 }
 
-/// The policies that would be read and never obeyed.
+/// The problems of policies for roles that the task does not have.
 fn without_role(task: &Entry, policies: &Policies) -> Vec<Problem> {
     let roles = [
         ("consumer", policies.consumer.is_some(), "does not consume"),
@@ -299,7 +300,9 @@ fn without_role(task: &Entry, policies: &Policies) -> Vec<Problem> {
         let path = format!("tasks.{}.{role}", task.key);
         let problem = Problem::new(table.key_origin.clone(), path, format!("the task {not}"));
         Some(match there {
-            Some(there) => problem.with_hint(format!("hint: what it obeys stands under `{there}`")),
+            Some(there) => {
+                problem.with_hint(format!("hint: the policies of this task belong under `{there}`"))
+            }
             None => problem,
         })
     });

@@ -1,27 +1,27 @@
-//! Finds out whether a message repeats a part of a value that must not be shown, also in another encoding.
+//! Detects messages that repeat a part of a secret value, also in another encoding.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// How many characters in a row are no coincidence.
+/// The number of equal characters in a row that is no coincidence.
 const RUN: usize = 4;
-/// How many digits or letters of an encoding are none.
+/// The number of equal characters of an encoding that is no coincidence.
 const ENCODED_RUN: usize = 8;
 
-/// Whether the message holds the whole text, unless that is so short that any message may.
+/// Whether the message contains the whole text. A very short text does not count, because any message may contain it.
 pub(super) fn holds(message: &str, text: &str) -> bool {
     text.trim().chars().count() >= RUN && message.contains(text.trim())
 }
 
-/// Whether the message repeats the text, some characters of it in a row, or its beginning in another encoding.
+/// Whether the message repeats the text: some characters in a row, or its start in another encoding.
 pub(super) fn repeats(message: &str, text: &str) -> bool {
     let (message, text) = (message.to_lowercase(), text.trim());
     has_run(&message, &text.to_lowercase(), RUN)
         || encodings(text).any(|encoded| has_run(&message, &encoded.to_lowercase(), ENCODED_RUN))
 }
 
-/// Whether so many characters in a row of `text` are in the message; all of them if it has fewer.
+/// Whether the message contains `run` characters in a row of `text`, or all of a shorter text.
 fn has_run(message: &str, text: &str, run: usize) -> bool {
     let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
     if starts.len() <= run {
@@ -32,7 +32,7 @@ fn has_run(message: &str, text: &str, run: usize) -> bool {
     })
 }
 
-/// The text as it may be written elsewhere: escaped, percent-encoded, hexadecimal, in base64 from each of three places.
+/// The encodings of the text: escaped, percent-encoded, hexadecimal, and base64 from each of three offsets.
 fn encodings(text: &str) -> impl Iterator<Item = String> {
     let hex = text.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     let percent = utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();

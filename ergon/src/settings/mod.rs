@@ -1,7 +1,7 @@
-//! The project's own configuration: which connectors and services there are, and how the framework is to behave.
+//! Reads the configuration of a project: its connectors and services, and the settings of the framework.
 //!
-//! `ergon.toml`, `.env` and the process environment become one tree in which every value knows its place; the user's
-//! `Settings` and the framework's own tables are read out of it.
+//! `ergon.toml`, `.env` and the process environment are merged into one tree in which every value has its origin. The
+//! user's `Settings` and the tables of the framework are deserialized from the tree.
 
 mod dotenv;
 mod duration;
@@ -44,7 +44,7 @@ pub(crate) use sources::{Options, no_colour};
 
 use crate::error::Error;
 
-/// The user's settings, and the framework's.
+/// The settings of the user and of the framework.
 #[derive(Debug)]
 pub(crate) struct Loaded<S> {
     pub(crate) settings: S,
@@ -54,8 +54,8 @@ pub(crate) struct Loaded<S> {
 /// Reads the settings.
 ///
 /// # Errors
-/// What is wrong: one problem for each table of the framework, and one (or every unknown key of one table) for the
-/// user's own settings.
+/// One problem for each invalid table of the framework. For the user's settings: one problem, or all unknown keys of one
+/// table.
 pub(crate) fn load<S: DeserializeOwned>(options: &Options) -> Result<Loaded<S>, Error> {
     let mut sources = sources::gather(options)?;
     let slips = slip::find::<S>(&sources.variables);
@@ -68,7 +68,7 @@ pub(crate) fn load<S: DeserializeOwned>(options: &Options) -> Result<Loaded<S>, 
             for problem in &mut found {
                 add_places(problem, &sources.searched);
             }
-            // Of a variable that is misspelt, its name says more than its first key.
+            // For a misspelt variable, the problem of its name is more precise than that of its first key.
             found.retain(|problem| !slips.iter().any(|slip| slip.place.at() == problem.place.at()));
             (None, slips.into_iter().chain(found).collect())
         }
@@ -80,7 +80,7 @@ pub(crate) fn load<S: DeserializeOwned>(options: &Options) -> Result<Loaded<S>, 
     }
 }
 
-/// Where there is no file at all, says where one was looked for.
+/// Adds the searched places if there is no settings file.
 fn add_places(problem: &mut Problem, searched: &[String]) {
     if matches!(problem.place, Origin::Nowhere) && !searched.is_empty() {
         let places = suggest::list(searched, "and");

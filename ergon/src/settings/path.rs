@@ -1,4 +1,4 @@
-//! A path of the settings, relative to where it was written.
+//! Resolves paths in the settings, relative to the file that contains them.
 
 use std::fmt;
 use std::ops::Deref;
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-/// A path to a file, as a config holds it.
+/// A path to a file, for the configs of connectors.
 ///
-/// Written in a settings file, a relative path is relative to **that file's** folder; made in code, or given by the
-/// environment, it is relative to the working folder.
+/// A relative path in a settings file is relative to **that file's** folder. A relative path in code or in the environment
+/// is relative to the working folder.
 ///
-/// For deserializers: this asks for a newtype struct named `$ergon::FilePath`. One that knows which file a value
-/// stands in resolves the path when it sees that name; every other one just hands over the text.
+/// For deserializers: this type deserializes a newtype struct named `$ergon::FilePath`. A deserializer that knows the file
+/// of a value resolves the path when it sees that name. Every other deserializer passes the text on.
 ///
 /// ```
 /// use ergon::settings::FilePath;
@@ -25,7 +25,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 pub struct FilePath(PathBuf);
 
 impl FilePath {
-    /// The name that tells a deserializer that a text is a path.
+    /// The name that marks a text as a path for a deserializer.
     pub(crate) const NAME: &'static str = "$ergon::FilePath";
 }
 

@@ -1,4 +1,4 @@
-//! What is to be seen where: plain data, as settings and environment give it.
+//! Describes the telemetry of a program as plain data: the result of settings and environment.
 
 #![cfg_attr(
     not(feature = "opentelemetry"),
@@ -12,11 +12,11 @@ use serde::Deserialize;
 
 use super::{ByteSize, FilePath};
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LogFormat {
-    /// Pretty, in colour on a terminal; also where there is no terminal, as nobody asked for anything else.
+    /// Like `pretty`, with colour on a terminal.
     #[default]
     Auto,
     /// For people.
@@ -25,20 +25,20 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Where spans or metrics go.
+/// The target of spans or metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Target {
-    /// Nowhere.
+    /// No export.
     #[default]
     Off,
-    /// To a collector.
+    /// A collector.
     Otlp,
-    /// To standard error, one line each.
+    /// Standard error, one line each.
     Console,
 }
 
-/// What is exported, and to whom.
+/// The planned exports.
 #[derive(Debug, Clone)]
 pub(crate) struct ExportPlan {
     pub(crate) traces: Target,
@@ -48,17 +48,17 @@ pub(crate) struct ExportPlan {
     pub(crate) sampler: SamplerPlan,
     pub(crate) spans: Queueing,
     pub(crate) lines: Queueing,
-    /// Whether metrics are kept to be asked for.
+    /// Whether metrics are served to Prometheus.
     pub(crate) scrape: bool,
-    /// How often metrics are sent.
+    /// The interval between exports of metrics.
     pub(crate) interval: Option<Duration>,
-    /// Whether metrics are sent as what was added since the last time.
+    /// Whether metrics are sent as deltas since the last export.
     pub(crate) delta: bool,
-    /// The program's name.
+    /// The name of the program.
     pub(crate) service: String,
-    /// `OTEL_RESOURCE_ATTRIBUTES`, without the program's name.
+    /// `OTEL_RESOURCE_ATTRIBUTES`, without the name of the program.
     pub(crate) attributes: Vec<(String, String)>,
-    /// Whether the place in a trace travels with what is sent, and is taken from what comes.
+    /// Whether trace contexts propagate with transactions, outgoing and incoming.
     pub(crate) propagates: bool,
 }
 
@@ -84,7 +84,7 @@ impl Default for ExportPlan {
 }
 
 impl ExportPlan {
-    /// Whether anything leaves the program by itself.
+    /// Whether the program exports anything.
     pub(crate) fn exports(&self) -> bool {
         [self.traces, self.metrics, self.logs].iter().any(|target| *target != Target::Off)
     }
@@ -98,18 +98,18 @@ pub(crate) struct Endpoints {
     pub(crate) logs: Endpoint,
 }
 
-/// Where and how one signal is sent.
+/// The endpoint of one signal.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(crate) url: String,
-    /// What sets the URL: `environment variable OTEL_EXPORTER_OTLP_ENDPOINT`.
+    /// The origin of the URL: `environment variable OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub(crate) set_by: String,
     pub(crate) protocol: Protocol,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) timeout: Duration,
 }
 
-/// The URL and the headers may hold credentials.
+/// Hides the URL and the headers, because they may contain credentials.
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { set_by, protocol, timeout, .. } = self;
@@ -129,7 +129,7 @@ impl Default for Endpoint {
     }
 }
 
-/// How a collector is spoken to.
+/// The protocol of a collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Grpc,
@@ -137,12 +137,12 @@ pub(crate) enum Protocol {
     Http,
 }
 
-/// Which traces are recorded.
+/// The sampling of traces.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct SamplerPlan {
-    /// The share of the traces that begin here, 0 to 1.
+    /// The share of the traces that start here, 0 to 1.
     pub(crate) ratio: f64,
-    /// Whether what comes with a trace does what its sender decided.
+    /// Whether a continued trace follows the decision of its sender.
     pub(crate) parent_based: bool,
 }
 
@@ -152,27 +152,27 @@ impl Default for SamplerPlan {
     }
 }
 
-/// How much waits to be sent, and how it is bundled.
+/// The queue and the batches of an exporter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Queueing {
-    /// Beyond this many, what is new is dropped and counted.
+    /// The size of the queue. Beyond it, new items are dropped and counted.
     pub(crate) most: usize,
     pub(crate) batch: usize,
     pub(crate) delay: Duration,
 }
 
 impl Default for Queueing {
-    /// Four times OpenTelemetry's own: its 2,048 are full in a millisecond of a busy program.
+    /// Four times OpenTelemetry's default: a busy program fills 2,048 places in a millisecond.
     fn default() -> Self {
         Self { most: 8_192, batch: 1_024, delay: Duration::from_secs(1) }
     }
 }
 
-/// Where log lines are written to.
+/// A target of log lines.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LogHandler {
-    /// To the terminal.
+    /// The terminal.
     Console {
         /// Default: standard error.
         #[serde(default)]
@@ -180,26 +180,26 @@ pub(crate) enum LogHandler {
         #[serde(default)]
         format: LogFormat,
     },
-    /// To the end of a file.
+    /// A file, appended to.
     File {
         path: FilePath,
         #[serde(default = "json")]
         format: LogFormat,
     },
-    /// To a file that is put aside when it is old or long: `app.log`, `app.log.1`, ….
+    /// A file that is rotated when it is old or long: `app.log`, `app.log.1`, ….
     RollingFile(RollingFile),
-    /// To the collector.
+    /// The collector.
     Otlp {},
 }
 
-/// A file that is put aside when it is old or long.
+/// A file that is rotated when it is old or long.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct RollingFile {
     pub(crate) path: FilePath,
     /// Default: `daily`, unless `max_bytes` is given.
     #[serde(default)]
     pub(crate) rotation: Option<Rotation>,
-    /// How many files are kept, besides the one that is written to. Default: 7.
+    /// The number of rotated files that are kept. Default: 7.
     #[serde(default = "a_week")]
     pub(crate) keep: usize,
     #[serde(default)]
@@ -217,7 +217,7 @@ pub(crate) enum Stream {
     Stdout,
 }
 
-/// How often a rolling file begins anew.
+/// The interval of rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Rotation {

@@ -1,4 +1,4 @@
-//! Finds out what a missing key would have to hold, so that the message can show how to write it.
+//! Finds the type of a missing key, so that the message can show an example.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use super::sources::variable_of;
 use super::suggest;
 use super::tree::Node;
 
-/// Offers a missing key and remembers what was asked of its value.
+/// Offers a missing key, and records the requested type of its value.
 #[derive(Debug)]
 pub(super) struct Probe {
     table: String,
@@ -22,7 +22,7 @@ pub(super) struct Probe {
     shape: RefCell<Shape>,
 }
 
-/// What a value would have to be.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) enum Shape {
     #[default]
@@ -42,7 +42,7 @@ impl Probe {
         Self { table: table.to_owned(), field, shape: RefCell::default() }
     }
 
-    /// The key to offer in the table at `path`, if it is the one that lacks it.
+    /// The key to offer in the table at `path`, if that table lacks the key.
     pub(super) fn asks_for(&self, path: &str, fields: &[&str]) -> Option<&'static str> {
         (self.table == path && fields.contains(&self.field)).then_some(self.field)
     }
@@ -130,7 +130,7 @@ impl<'de> Deserializer<'de> for &Probe {
 }
 
 impl Shape {
-    /// What to write for `field` in a table.
+    /// An example of `field` in a table.
     fn example(self, field: &str) -> String {
         match self {
             Self::Anything => format!("`{field} = ...`"),
@@ -151,16 +151,16 @@ impl Shape {
 }
 
 impl Missing {
-    /// The problem: which table lacks which key, and what to write.
+    /// The problem: the table, the missing key, and an example.
     pub(super) fn problem(self, root: &Node, shape: Shape) -> Problem {
         let Self { table, field, origin } = self;
         let path = if table.is_empty() { field.to_owned() } else { format!("{table}.{field}") };
         let what = match (shape, &origin) {
             (Shape::Table(_), Origin::Nowhere) => {
-                format!("there is no table [{path}], as there is no ergon.toml")
+                format!("there is no table [{path}], because there is no ergon.toml")
             }
             (Shape::Table(_), _) => format!("there is no table [{path}]"),
-            (_, Origin::Nowhere) => "this key is missing, as there is no ergon.toml".to_owned(),
+            (_, Origin::Nowhere) => "this key is missing, because there is no ergon.toml".to_owned(),
             (_, Origin::Span(..)) => format!("the table [{table}] has no key `{field}`"),
             _ => "this key is missing".to_owned(),
         };

@@ -1,4 +1,4 @@
-//! What is wrong with the settings, said so that it can be mended: what, where, what was expected, what helps.
+//! Describes the problems of the settings: the place, the key, what was expected, and a hint to the fix.
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
@@ -7,30 +7,30 @@ use std::sync::Arc;
 use super::origin::{Origin, Shows, SourceFile};
 use crate::error::{Error, ErrorKind};
 
-/// What is shown in place of a value.
+/// The replacement of a hidden value.
 const HIDDEN: &str = "...";
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     pub(crate) place: Origin,
-    /// The key with all tables above it, `orders.path`; empty for a file as a whole.
+    /// The key with all its tables, `orders.path`; empty for a whole file.
     pub(crate) path: String,
     pub(crate) what: String,
-    /// What helps, or is good to know; each becomes a line of its own.
+    /// Hints and notes, one line each.
     pub(crate) hints: Vec<String>,
-    /// How much of the line at fault is shown.
+    /// The visible part of the line.
     shown: Shown,
 }
 
-/// How much of the line at fault is shown.
+/// The visible part of the line of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shown {
-    /// The value at fault too, unless the line says that it may be a secret.
+    /// The keys and the invalid value, unless the line looks like a secret.
     Value,
-    /// The keys alone: the value may be a secret.
+    /// The keys only: the value may be a secret.
     Keys,
-    /// Nothing: the place is in the middle of a value.
+    /// Nothing: the place is inside a value.
     Nothing,
 }
 
@@ -39,13 +39,13 @@ impl Problem {
         Self { place, path: path.into(), what: what.into(), hints: Vec::new(), shown: Shown::Value }
     }
 
-    /// Shows no value of the line at fault.
+    /// Shows the line without its values.
     pub(super) fn without_value(mut self) -> Self {
         self.shown = Shown::Keys;
         self
     }
 
-    /// Shows nothing of the line at fault.
+    /// Hides the line.
     pub(super) fn hidden(mut self) -> Self {
         self.shown = Shown::Nothing;
         self
@@ -62,20 +62,20 @@ impl Problem {
     }
 
     pub(super) fn number_out_of_range(place: &Origin) -> Self {
-        Self::new(place.clone(), "", "this number is too large to be read")
-            .with_hint("whole numbers go from -9223372036854775808 to 9223372036854775807")
+        Self::new(place.clone(), "", "this number is too large")
+            .with_hint("whole numbers range from -9223372036854775808 to 9223372036854775807")
     }
 
-    /// A variable names a key below something that has no keys.
+    /// The problem of a variable that sets a key below a value without keys.
     pub(super) fn not_a_table(variable: &Origin, existing: &Origin) -> Self {
-        let problem = Self::new(variable.clone(), "", "names a key of a value that is no table");
+        let problem = Self::new(variable.clone(), "", "sets a key below a value that is not a table");
         match existing.at() {
-            Some(at) => problem.with_hint(format!("note: the value stands at {at}")),
+            Some(at) => problem.with_hint(format!("note: the value is at {at}")),
             None => problem,
         }
     }
 
-    /// The problem in one line: where, which key, what.
+    /// The problem in one line: place, key, message.
     pub(crate) fn headline(&self) -> String {
         let place = self.place.at();
         let path = (!self.path.is_empty()).then_some(self.path.as_str());
@@ -83,7 +83,7 @@ impl Problem {
         parts.join(": ")
     }
 
-    /// The lines below the headline: the line at fault with a caret under it, and the hints.
+    /// The lines below the headline: the line of the problem with a caret, and the hints.
     pub(crate) fn details(&self) -> String {
         let mut lines = String::new();
         let shown = match self.shown {
@@ -103,11 +103,11 @@ impl Problem {
     }
 }
 
-/// The line a problem stands in, and which part of it is meant.
+/// The line of a problem, with the marked part.
 struct Snippet {
     number: String,
     line: String,
-    /// What stands before the part that is meant, tabs kept, anything else a space.
+    /// The text before the marked part, as tabs and spaces.
     indent: String,
     carets: usize,
 }
@@ -132,14 +132,14 @@ impl Snippet {
         }
     }
 
-    /// The line of a settings file at which `span` begins. Each value is left out but the one at fault, if that may be
-    /// shown; so are comments.
+    /// The line of a settings file at which `span` starts, without comments. Each value is hidden, except the invalid value
+    /// if it may be shown.
     fn without_values(file: &SourceFile, span: &Range<usize>, show_value: bool) -> Option<Self> {
         let (number, _) = file.position(span.start);
         let start = file.line_start(number);
         let end = start + file.line(number).len();
         let Some(values) = file.values() else { return Self::of_unparsed(file, number, span.start) };
-        // Each character that is shown, and the place in the file that it stands for.
+        // Each visible character with its place in the file.
         let mut drawn: Vec<(usize, char)> = Vec::new();
         let literal = |range: Range<usize>| {
             let text = file.text.get(range.clone()).unwrap_or_default();
@@ -164,7 +164,7 @@ impl Snippet {
         Some(Self::new(number.to_string(), line.trim_end(), before, meant))
     }
 
-    /// The line of a file that is no TOML, as far as it is sure to be a key: where what is above can be read.
+    /// The line of a file that is not TOML, up to the end of its key. It is shown only if all lines above it are TOML.
     fn of_unparsed(file: &SourceFile, number: usize, at: usize) -> Option<Self> {
         let start = file.line_start(number);
         toml::de::DeTable::parse(file.text.get(..start)?).ok()?;
@@ -185,7 +185,7 @@ impl Snippet {
     }
 
     fn new(number: String, line: &str, before: usize, carets: usize) -> Self {
-        /// Of a longer line, only the part around the place is shown.
+        /// The width after which only the part around the place is shown.
         const WIDTH: usize = 100;
         let skipped = if before + carets > WIDTH { before.saturating_sub(WIDTH / 2) } else { 0 };
         let shown = |c: char| if c.is_control() && c != '\t' { ' ' } else { c };
@@ -204,7 +204,7 @@ impl Snippet {
     }
 }
 
-/// Says whether text names something that must not be shown, or holds a login.
+/// Returns whether a text names a secret or contains a login.
 pub(super) fn is_secret(text: &str) -> bool {
     const WORDS: [&str; 14] = [
         "password",
@@ -222,7 +222,7 @@ pub(super) fn is_secret(text: &str) -> bool {
         "session",
         "signature",
     ];
-    /// Words that are part of others: a name has to have one of them alone.
+    /// Words that are part of other words: they count only as whole parts of a name.
     const PARTS: [&str; 10] = ["auth", "dsn", "jwt", "key", "login", "pass", "pin", "pw", "pwd", "salt"];
     let text = text.to_lowercase().replace('-', "_");
     let mut parts = text.split(|character: char| !character.is_alphanumeric());
@@ -230,9 +230,9 @@ pub(super) fn is_secret(text: &str) -> bool {
     login || WORDS.iter().any(|word| text.contains(word)) || parts.any(|part| PARTS.contains(&part))
 }
 
-/// All that is wrong with the settings; the cause below an [`Error`] of the settings.
+/// All problems of the settings: the source of an [`Error`] of the settings.
 ///
-/// `Display` shows each problem with its line, in several lines of plain ASCII.
+/// `Display` prints each problem with its line, on several lines of plain ASCII.
 #[derive(Debug, Clone)]
 pub(crate) struct Problems(Vec<Problem>);
 

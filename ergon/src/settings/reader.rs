@@ -1,4 +1,4 @@
-//! Reads a type out of the tree: one serde deserializer, whose errors know the place of every value.
+//! Deserializes types from the settings tree. Errors have the place of the invalid value.
 
 use std::marker::PhantomData;
 
@@ -18,16 +18,16 @@ use super::suggest;
 use super::tree::{Entry, Node, Untyped, Value};
 use crate::transaction::Text;
 
-/// The path that stands for standard input or output.
+/// The path of standard input or output.
 const STANDARD_STREAM: &str = "-";
 
-/// Keys at the top that belong to the framework; known to "did you mean".
+/// The top-level keys of the framework, for suggestions.
 pub(super) const RESERVED: [&str; 3] = ["telemetry", "runner", "tasks"];
 
-/// Reads a `T` out of a node that stands under `path`.
+/// Reads a `T` from a node under `path`.
 ///
 /// # Errors
-/// All that can be said about the first value that does not fit; every unknown key of one table at once.
+/// The problem of the first invalid value, or of all unknown keys of one table.
 pub(super) fn read<T: DeserializeOwned>(node: &Node, path: &str) -> Result<T, Vec<Problem>> {
     let top = Path { parent: None, key: path };
     let reader = Reader { node, path: &top, probe: None, secret: false };
@@ -42,9 +42,9 @@ pub(super) fn read<T: DeserializeOwned>(node: &Node, path: &str) -> Result<T, Ve
     }
 }
 
-/// Whether a `T` asks for the value under these keys.
+/// Whether a `T` reads the value under these keys.
 pub(super) fn is_asked_for<T: DeserializeOwned>(keys: &[&str]) -> bool {
-    const ASKED: &str = "this was asked for";
+    const ASKED: &str = "this key was read";
     let asked = Problem::new(Origin::Nowhere, "", ASKED);
     let mut tree = Node::table(Origin::Nowhere);
     let set = tree.set(keys, &Setting::unreadable("", Origin::Nowhere, asked));
@@ -52,10 +52,10 @@ pub(super) fn is_asked_for<T: DeserializeOwned>(keys: &[&str]) -> bool {
     found.iter().any(|problem| problem.what == ASKED)
 }
 
-/// Reads again, with the missing key offered, to see what is asked of it.
+/// Reads again and offers the missing key, to find the type of its value.
 fn shape_of<T: DeserializeOwned>(reader: Reader<'_, '_>, missing: &Missing) -> Shape {
     let probe = Probe::new(&missing.table, missing.field);
-    // It fails again, at the offered key; what counts is what the probe saw.
+    // The reading fails again at the offered key. The probe has recorded the type.
     let _ = T::deserialize(Reader { probe: Some(&probe), ..reader });
     probe.shape()
 }
@@ -83,17 +83,17 @@ struct Reader<'de, 'p> {
     node: &'de Node,
     path: &'p Path<'p>,
     probe: Option<&'p Probe>,
-    /// Whether the type that is asked for is one of a secret.
+    /// Whether the requested type is that of a secret.
     secret: bool,
 }
 
 impl<'de> Reader<'de, '_> {
-    /// Gives an error that has no place this one.
+    /// Adds this place to an error without a place.
     fn place<T>(self, result: Result<T, Fault>) -> Result<T, Fault> {
         result.map_err(|fault| fault.at(self.node, &self.path.text(), self.secret))
     }
 
-    /// The value below this one, of which `seed` is to be read.
+    /// The reader of a value below this one, for `seed`.
     fn below<'b, S: DeserializeSeed<'de>>(
         self,
         node: &'de Node,
@@ -109,7 +109,7 @@ impl<'de> Reader<'de, '_> {
         Ok(Reader { node, path, probe: self.probe, secret })
     }
 
-    /// The list or table that the text of a variable stands for; any other node itself.
+    /// The list or table in the text of a variable; for any other node, the node itself.
     fn compound(self) -> Self {
         match &self.node.value {
             Value::Untyped(Untyped { compound: Some(node), .. }) => Reader { node, ..self },
@@ -129,14 +129,14 @@ impl<'de> Reader<'de, '_> {
         }
     }
 
-    /// A path as it is meant: a relative one that comes from a file is relative to that file's folder.
+    /// Resolves a path: a relative path in a file is relative to the folder of that file.
     fn beside_its_file(self, text: &str) -> String {
         let file = self.node.origin.file().filter(|_| text != STANDARD_STREAM);
         let joined = file.and_then(|file| file.folder.join(text).to_str().map(str::to_owned));
         joined.unwrap_or_else(|| text.to_owned())
     }
 
-    /// Reads a struct: keys it does not know are refused, all of them at once.
+    /// Reads a struct, and reports all unknown keys together.
     fn visit_struct<V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],
@@ -156,8 +156,8 @@ impl<'de> Reader<'de, '_> {
         visitor.visit_map(Entries { fields: Some(fields), missing, ..Entries::new(self, entries) })
     }
 
-    /// Says whether a variable may be none of ours: the environment is shared, so `ERGON_PORT` of a container runtime
-    /// is no mistake, unless it looks like a slip for one of our keys.
+    /// Whether a variable may belong to another program. The environment is shared, so `ERGON_PORT` of a container runtime
+    /// is not a mistake, unless it looks like a misspelt key of the settings.
     fn is_of_another(self, entry: &Entry, fields: &'static [&'static str]) -> bool {
         let top = self.path.parent.is_none() && self.path.key.is_empty();
         let variable = entry.loose && matches!(entry.node.value, Value::Untyped(_) | Value::Unreadable(_));
@@ -173,7 +173,7 @@ impl<'de> Reader<'de, '_> {
     }
 }
 
-/// Whether a type is, or holds, one of the crate `secrecy`: what is wrong with such a value is said without it.
+/// Whether a type is, or contains, a type of the crate `secrecy`. Errors never show such a value.
 fn is_secret_type(name: &str) -> bool {
     name.contains("secrecy::")
 }
@@ -305,7 +305,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
 struct Entries<'de, 'p> {
     reader: Reader<'de, 'p>,
     rest: std::slice::Iter<'de, Entry>,
-    /// The keys the reader knows; an entry that a variable made goes by the known one it stands for.
+    /// The known keys. An entry from a variable has the known key that it means.
     fields: Option<&'static [&'static str]>,
     current: Option<(&'de str, &'de Entry)>,
     missing: Option<&'static str>,
@@ -336,14 +336,14 @@ impl<'de> MapAccess<'de> for Entries<'de, '_> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         match (self.current.take(), self.reader.probe) {
             (Some((key, entry)), _) => {
-                // A key of a map that stands in the text of a variable is a part of its value.
+                // A key of a map in the text of a variable is part of its value.
                 let key = if self.fields.is_none() && entry.is_in_value() { "*" } else { key };
                 let path = Path { parent: Some(self.reader.path), key };
                 let reader = self.reader.below::<V>(&entry.node, &path)?;
                 seed.deserialize(reader).map_err(|fault| fault.at(reader.node, &path.text(), reader.secret))
             }
             (None, Some(probe)) => seed.deserialize(probe),
-            (None, None) => Err(serde::de::Error::custom("a value was asked for before its key")),
+            (None, None) => Err(serde::de::Error::custom("a value was read before its key")),
         }
     }
 }

@@ -1,18 +1,18 @@
-//! A variable that sets a key.
+//! Holds a variable that may set a key.
 
 use std::fmt;
 
 use super::origin::Origin;
 use super::problem::Problem;
 
-/// A variable, and where it stands.
+/// A variable with its origin.
 #[derive(Clone)]
 pub(crate) struct Setting {
     pub(crate) name: String,
-    /// Empty if it cannot be read.
+    /// The value; empty if the variable is unreadable.
     pub(crate) text: String,
     pub(crate) origin: Origin,
-    /// Why it cannot be read.
+    /// The reason why the variable is unreadable.
     pub(crate) problem: Option<Box<Problem>>,
 }
 
@@ -21,13 +21,13 @@ impl Setting {
         Self { name: name.into(), text, origin, problem: None }
     }
 
-    /// A variable that is there and cannot be read: an error where somebody asks for it.
+    /// Creates an unreadable variable: an error only if a setting reads it.
     pub(super) fn unreadable(name: impl Into<String>, origin: Origin, problem: Problem) -> Self {
         Self { name: name.into(), text: String::new(), origin, problem: Some(Box::new(problem)) }
     }
 }
 
-/// The value may be secret.
+/// Hides the value, because it may be secret.
 impl fmt::Debug for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Setting").field("name", &self.name).finish_non_exhaustive()

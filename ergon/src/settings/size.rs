@@ -1,4 +1,4 @@
-//! Sizes as people write them: `64KiB`, `16MiB`, `1.5GB`.
+//! Parses sizes as people write them: `64KiB`, `16MiB`, `1.5GB`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use crate::policy::written::{self, Written};
 
 /// A number of bytes; in the settings `"256MiB"`, `"10MB"` or a plain number.
 ///
-/// `kB`, `MB`, `GB` count in thousands, `KiB`, `MiB`, `GiB` in 1024s; capitals do not matter.
+/// `kB`, `MB` and `GB` are multiples of 1000, `KiB`, `MiB` and `GiB` of 1024. Upper and lower case are the same.
 ///
 /// ```
 /// use ergon::settings::ByteSize;
@@ -20,9 +20,16 @@ use crate::policy::written::{self, Written};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(u64);
 
-/// A text that is no size.
+/// The error of a text that is not a size.
+///
+/// ```
+/// use ergon::settings::ByteSize;
+///
+/// let error = "much".parse::<ByteSize>().unwrap_err();
+/// assert!(error.to_string().starts_with("`much` is not a size, expected a number"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no size, expected a number with or without a unit, such as \"64KiB\" or \"256MiB\"")]
+#[error("`{text}` is not a size, expected a number with or without a unit, such as \"64KiB\" or \"256MiB\"")]
 pub struct ByteSizeError {
     text: String,
 }
@@ -39,17 +46,17 @@ const UNITS: [(&str, u64); 8] = [
 ];
 
 impl ByteSize {
-    /// This many bytes.
+    /// Creates a size of this many bytes.
     pub const fn new(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// This many times 1,048,576 bytes.
+    /// Creates a size of this many times 1,048,576 bytes.
     pub const fn mib(count: u64) -> Self {
         Self(count.saturating_mul(1 << 20))
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub const fn bytes(self) -> u64 {
         self.0
     }

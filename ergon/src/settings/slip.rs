@@ -1,4 +1,4 @@
-//! Finds variables in whose names one underscore stands where two belong: `ERGON_ORDERS_PATH`.
+//! Finds variables with one underscore where two are needed: `ERGON_ORDERS_PATH`.
 
 use serde::de::DeserializeOwned;
 
@@ -8,10 +8,10 @@ use super::reader::{RESERVED, is_asked_for};
 use super::setting::Setting;
 use super::sources::{keys_of, variable_of};
 
-/// Of a name with more single underscores, only so many are tried as two.
+/// The maximum number of single underscores in a name that is searched for a fix.
 const TRIED: usize = 10;
 
-/// Finds the variables that set nothing, and would set a key of `S` or of the framework with two underscores.
+/// Finds the variables that set nothing, but would set a key of `S` or of the framework with two underscores.
 pub(super) fn find<S: DeserializeOwned>(variables: &[Setting]) -> Vec<Problem> {
     let wrong = variables.iter().filter_map(|setting| {
         let keys = keys_of(&setting.name)?;
@@ -55,7 +55,7 @@ fn meant<S: DeserializeOwned>(keys: &[&str]) -> Option<String> {
     })
 }
 
-/// Whether somebody reads the value under these keys, one below the other.
+/// Whether the settings or the framework read the value under this path of keys.
 fn is_key<S: DeserializeOwned>(keys: &[&str]) -> bool {
     let Some((first, below)) = keys.split_first() else { return false };
     if keys.iter().any(|key| key.is_empty()) {

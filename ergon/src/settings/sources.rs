@@ -1,4 +1,4 @@
-//! Where settings are read from: `ergon.toml`, then `.env`, then the process environment; the later wins.
+//! Reads the sources of settings: `ergon.toml`, then `.env`, then the process environment. A later source wins.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,34 +12,34 @@ use super::{dotenv, suggest};
 
 /// The name of the settings file.
 const FILE: &str = "ergon.toml";
-/// The beginning of the name of a variable that sets a key.
+/// The prefix of variables that set keys.
 const PREFIX: &str = "ERGON_";
-/// What stands between the keys in such a name.
+/// The separator of the keys in such a name.
 const SEPARATOR: &str = "__";
-/// Variables with the prefix that are no keys.
+/// Variables with the prefix that are not keys.
 const NOT_KEYS: [&str; 2] = [CONFIG, LOG];
 /// The variable that names the settings file.
 const CONFIG: &str = "ERGON_CONFIG";
-/// The variable that says which log lines are written.
+/// The variable with the directives for log lines.
 const LOG: &str = "ERGON_LOG";
 
-/// Where to look.
+/// The places of the sources.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
     /// The file that `--config` names.
     pub(crate) config: Option<PathBuf>,
-    /// The working folder; empty for that of the process.
+    /// The working folder; empty for the working folder of the process.
     pub(crate) working_folder: PathBuf,
-    /// The package's own folder, when cargo runs the program.
+    /// The folder of the package, if cargo runs the program.
     pub(crate) package_folder: Option<PathBuf>,
     /// The process environment.
     pub(crate) environment: Vec<(OsString, OsString)>,
 }
 
 impl Options {
-    /// Looks where this process is; `manifest_dir` is the package's folder when it was compiled.
+    /// The places for this process; `manifest_dir` is the folder of the package when it was compiled.
     pub(crate) fn of_process(config: Option<PathBuf>, manifest_dir: &str) -> Self {
-        // Outside of cargo the folder may be another's by now, or gone.
+        // Without cargo, the folder may no longer exist or belong to another package.
         let by_cargo = std::env::var_os("CARGO_MANIFEST_DIR").is_some() && Path::new(manifest_dir).is_dir();
         let package_folder = by_cargo.then(|| {
             let here = std::env::current_dir().unwrap_or_default();
@@ -51,16 +51,16 @@ impl Options {
     }
 }
 
-/// What was found.
+/// The contents of the sources.
 #[derive(Debug)]
 pub(super) struct Sources {
-    /// All of it, merged.
+    /// All settings, merged.
     pub(super) tree: Node,
     /// The variables of `.env`, then those of the process.
     pub(super) variables: Vec<Setting>,
-    /// The files that were looked for in vain.
+    /// The searched files that do not exist.
     pub(super) searched: Vec<String>,
-    /// What of the variables is left aside, in words.
+    /// Warnings about ignored parts of the variables.
     pub(super) ignored: Vec<String>,
 }
 
@@ -78,8 +78,8 @@ pub(super) fn gather(options: &Options) -> Result<Sources, Vec<Problem>> {
     let by_variable = if options.config.is_some() { None } else { by_variable().map_err(one)? };
     let (file, searched) = find_file(options, by_variable).map_err(one)?;
     if variables.is_none() {
-        let beside = file.as_ref().map(|file| file.folder.as_path());
-        variables = read_dotenv(options, &process, (beside, &mut ignored)).map_err(one)?;
+        let folder = file.as_ref().map(|file| file.folder.as_path());
+        variables = read_dotenv(options, &process, (folder, &mut ignored)).map_err(one)?;
     }
     let mut tree = match &file {
         Some(file) => Node::parse(file).map_err(one)?,
@@ -92,7 +92,7 @@ pub(super) fn gather(options: &Options) -> Result<Sources, Vec<Problem>> {
     if problems.is_empty() { Ok(Sources { tree, variables, searched, ignored }) } else { Err(problems) }
 }
 
-/// Puts every variable that names a key into the tree; shorter names first, so that `ERGON_A__B` lands in `ERGON_A`.
+/// Sets every variable with a key in the tree. Shorter names come first, so that `ERGON_A__B` is set within `ERGON_A`.
 fn set_all(tree: &mut Node, variables: &[Setting]) -> Vec<Problem> {
     let mut keyed: Vec<(Vec<&str>, &Setting)> =
         variables.iter().filter_map(|setting| Some((keys_of(&setting.name)?, setting))).collect();
@@ -101,19 +101,19 @@ fn set_all(tree: &mut Node, variables: &[Setting]) -> Vec<Problem> {
     keyed.into_iter().filter_map(set).collect()
 }
 
-/// The keys that a variable names, one below the other; `None` if it names none.
+/// The path of keys that a variable sets; `None` if it sets none.
 pub(super) fn keys_of(name: &str) -> Option<Vec<&str>> {
     let keys: Vec<&str> = name.strip_prefix(PREFIX)?.split(SEPARATOR).collect();
     (!NOT_KEYS.contains(&name) && keys.iter().all(|key| !key.is_empty())).then_some(keys)
 }
 
-/// The variable that sets a key, by the keys one below the other.
+/// The variable that sets the key under this path.
 pub(super) fn variable_of<'k>(keys: impl IntoIterator<Item = &'k str>) -> String {
     let keys: Vec<String> = keys.into_iter().map(|key| key.to_uppercase().replace('-', "_")).collect();
     format!("{PREFIX}{}", keys.join(SEPARATOR))
 }
 
-/// The variables of the process; one that is no text cannot be read.
+/// The variables of the process. A variable that is not text is unreadable.
 fn process_variables(environment: &[(OsString, OsString)]) -> Vec<Setting> {
     let of_text = |(name, value): &(OsString, OsString)| {
         let name = name.to_str()?;
@@ -129,7 +129,7 @@ fn process_variables(environment: &[(OsString, OsString)]) -> Vec<Setting> {
     environment.iter().filter_map(of_text).collect()
 }
 
-/// The variable of this name, if it says anything.
+/// The variable of this name, if it is not empty.
 fn named<'v>(variables: &'v [Setting], name: &str) -> Result<Option<&'v Setting>, Problem> {
     match variables.iter().rfind(|setting| setting.name == name) {
         Some(Setting { problem: Some(problem), .. }) => Err((**problem).clone()),
@@ -137,7 +137,7 @@ fn named<'v>(variables: &'v [Setting], name: &str) -> Result<Option<&'v Setting>
     }
 }
 
-/// The settings file: the one that the command line or a variable names, else the first that is there.
+/// The settings file: the one that the command line or a variable names, else the first that exists.
 fn find_file(
     options: &Options,
     variable: Option<&Setting>,
@@ -165,7 +165,7 @@ fn find_file(
     Ok((None, searched))
 }
 
-/// What the file of variables says: the one that `ENV_FILE` names, else `.env` in this folder; none if there is none.
+/// The variables of the file that `ENV_FILE` names, else of `.env` in this folder; none if there is no such file.
 fn read_dotenv(
     options: &Options,
     process: &[Setting],
@@ -184,14 +184,14 @@ fn read_dotenv(
         let problem = Problem::new(place, "", "this file is UTF-16 text");
         return Err(problem.with_hint("hint: save it as UTF-8"));
     }
-    // Of a file that is no text, only the values that are none cannot be read.
+    // In a file with invalid UTF-8, only the values with invalid bytes are unreadable.
     let damaged = std::str::from_utf8(&bytes).is_err();
     let text = String::from_utf8_lossy(&bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
     let file = SourceFile::variables(&path, text, damaged);
     let dotenv::Variables { settings, nameless } = dotenv::parse(&file, process);
     if let Some(lines) = numbered(&nameless) {
-        ignored.push(format!("{}: {lines} left aside: no line of the form NAME=value", file.name));
+        ignored.push(format!("{}: {lines} ignored: expected NAME=value", file.name));
     }
     Ok(Some(settings))
 }
@@ -206,7 +206,7 @@ fn numbered(lines: &[usize]) -> Option<String> {
     }
 }
 
-/// Reads a settings file; `place` is what names it.
+/// Reads a settings file; `place` is the origin of its path.
 fn read_file(path: &Path, place: &Origin) -> Result<Arc<SourceFile>, Problem> {
     match String::from_utf8(read_bytes(path, place)?) {
         Ok(text) => {
@@ -223,27 +223,27 @@ fn read_bytes(path: &Path, place: &Origin) -> Result<Vec<u8>, Problem> {
             return Problem::new(place.clone(), "", format!("this file cannot be read: {error}"));
         }
         let problem = Problem::new(place.clone(), "", "there is no such file");
-        // The value of a variable is not shown, though it should be only a path.
+        // The value of a variable is never shown, not even a path.
         problem.with_hint(if place.is_private() {
-            "hint: a relative path is looked for in the working folder".to_owned()
+            "hint: a relative path is relative to the working folder".to_owned()
         } else {
             format!("note: looked for {}", shown(path))
         })
     })
 }
 
-/// The whole path, as the operating system sees it.
+/// The absolute path.
 fn shown(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string()
 }
 
-/// Says whether the environment asks for text without colour.
+/// Returns whether the environment asks for output without colour.
 pub(crate) fn no_colour() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 impl Sources {
-    /// Removes what the framework owns from the tree.
+    /// Removes a table of the framework from the tree.
     pub(super) fn take(&mut self, key: &str) -> Node {
         self.tree.take(key).unwrap_or_else(|| Node::new(Value::Table(Vec::new()), Origin::Nowhere))
     }

@@ -1,3 +1,3 @@
-//! "Did you mean": the known name that is closest to one that is not known.
+//! Suggests the known name that is closest to an unknown one ("did you mean").
 
 pub(crate) use ergon_schema::suggest::{hint, list, similar};

@@ -1,4 +1,4 @@
-//! What a user sees who gets the settings wrong, word for word.
+//! Tests the errors of wrong settings, word for word.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ enum Mode {
     Every(u8),
 }
 
-/// Reads as the connectors' paths do.
+/// A path as connectors read it.
 #[derive(Debug, PartialEq)]
 struct FilePath(PathBuf);
 
@@ -105,7 +105,7 @@ impl Place {
         self.load().unwrap_or_else(|error| panic!("{}", shown(&error))).settings
     }
 
-    /// The error as it is shown, the folder's own name left out.
+    /// The error as the user sees it, without the name of the folder.
     fn error(&self) -> String {
         self.say(&self.load().expect_err("the settings are wrong"))
     }
@@ -234,7 +234,7 @@ fn without_a_file_the_places_that_were_searched_are_named() {
     assert_eq!(
         shown(&error),
         "\
-orders: there is no table [orders], as there is no ergon.toml
+orders: there is no table [orders], because there is no ergon.toml
  = hint: write [orders] with its keys below it: `path`, `header_row`, `mode`, `columns` and `password`
  = note: looked for no-such-folder/ergon.toml and no-such-package/ergon.toml; --config names another file
 "
@@ -345,7 +345,7 @@ ergon.toml:3:21: tasks.price-orders.producer: the task does not produce
   |
 3 | [tasks.price-orders.producer]
   |                     ^^^^^^^^
-  = hint: what it obeys stands under `consumer`
+  = hint: the policies of this task belong under `consumer`
 "
     );
     let error = place.say(&told(None, producer).unwrap_err());
@@ -377,8 +377,8 @@ fn every_value_that_breaks_a_rule_is_told() {
         "--concurrency 0: tasks.price-orders.consumer.concurrency: must be at least 1",
         "ergon.toml:4:14: tasks.price-orders.consumer.batch_size: must be at least 1, found 0",
         "environment variable ERGON_TASKS__PRICE_ORDERS__CONSUMER__EMPTY_QUEUE__BACKOFF: \
-         tasks.price-orders.consumer.empty_queue.backoff: must be more than 0: the source would be asked without \
-         pause",
+         tasks.price-orders.consumer.empty_queue.backoff: must be longer than 0s; otherwise the source is polled \
+         without a pause",
         "ergon.toml:5:28: tasks.price-orders.consumer.process.max_attempts: must be at least 1, found 0",
         "ergon.toml:5:40: tasks.price-orders.consumer.process.jitter: must be from 0 to 1, found 2",
     ];
@@ -544,10 +544,7 @@ fn a_line_of_another_program_ends_no_command() {
     assert_eq!(loaded.settings.orders.header_row, 7);
     let ignored = loaded.framework.ignored;
     assert_eq!(ignored.len(), 1, "{ignored:?}");
-    assert!(
-        ignored[0].ends_with(".env: lines 2 and 8 are left aside: no line of the form NAME=value"),
-        "{ignored:?}"
-    );
+    assert!(ignored[0].ends_with(".env: lines 2 and 8 are ignored: expected NAME=value"), "{ignored:?}");
 }
 
 #[test]
@@ -556,8 +553,8 @@ fn a_line_of_ours_that_cannot_be_read_is_an_error_where_its_value_is_asked_for()
     assert_eq!(
         place("A=1\nERGON_ORDERS__MODE=S3cr3t pw\n").error(),
         "\
-.env:2:26: ERGON_ORDERS__MODE: a blank stands in a value without quotes
- = hint: a value with blanks, quotes, # or \\ goes in single quotes: NAME='...'
+.env:2:26: ERGON_ORDERS__MODE: a value without quotes contains a space
+ = hint: put a value with spaces, quotes, # or \\ in single quotes: NAME='...'
 "
     );
     for line in ["ERGON_MOTD=two words", "ERGON_PORT='", "OTEL_SERVICE_NAME=two words", "RUST_LOG=a b"] {

@@ -1,4 +1,4 @@
-//! The settings as one tree, in which every value knows where it came from.
+//! Holds the settings as one tree, in which every value has its origin.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,12 +12,12 @@ use super::origin::{Origin, SourceFile};
 use super::problem::Problem;
 use super::setting::Setting;
 
-/// A value, and where it came from.
+/// A value with its origin.
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) value: Value,
     pub(crate) origin: Origin,
-    /// What this value stands over: an environment variable hides the value of a file.
+    /// The origin of the value that this value replaces: a variable replaces the value of a file.
     pub(crate) hidden: Option<Origin>,
 }
 
@@ -29,18 +29,18 @@ pub(crate) enum Value {
     Integer(i64),
     Float(f64),
     Boolean(bool),
-    /// The text of a variable: whatever its reader asks for.
+    /// The text of a variable, which is parsed as the requested type.
     Untyped(Untyped),
-    /// A variable that cannot be read: an error if somebody asks for it.
+    /// An unreadable variable: an error only if a setting reads it.
     Unreadable(Box<Problem>),
 }
 
-/// The text of a variable, and the TOML list or table that it can be read as.
+/// The text of a variable, and the TOML list or table in it.
 #[derive(Clone)]
 pub(crate) struct Untyped {
     pub(crate) text: String,
     pub(crate) compound: Option<Box<Node>>,
-    /// It stands over a number or a flag; a reader that does not say what it wants gets one again.
+    /// Whether it replaces a number or a flag. A reader without a requested type then gets a number or a flag.
     pub(crate) over_scalar: bool,
 }
 
@@ -50,12 +50,12 @@ pub(crate) struct Entry {
     pub(crate) key: String,
     pub(crate) key_origin: Origin,
     pub(crate) node: Node,
-    /// The key is the name of a variable, so case and dashes are unknown.
+    /// Whether the key is from the name of a variable, so that case and dashes are unknown.
     pub(crate) loose: bool,
 }
 
 impl Untyped {
-    /// The number or flag that the text is, where it stands over one.
+    /// The number or flag in the text, if it replaces a number or a flag.
     pub(crate) fn scalar(&self) -> Option<Value> {
         let text = self.over_scalar.then_some(self.text.trim())?;
         let integer = text.parse().ok().map(Value::Integer);
@@ -65,34 +65,34 @@ impl Untyped {
 }
 
 impl Entry {
-    /// Whether the key stands in the text of a variable, and is a part of its value.
+    /// Whether the key is in the text of a variable, and so part of its value.
     pub(super) fn is_in_value(&self) -> bool {
         !self.loose && self.key_origin.is_private()
     }
 
-    /// Says whether this is the entry for `key`.
+    /// Whether this is the entry of `key`.
     pub(crate) fn is(&self, key: &str) -> bool {
         self.key == key || (self.loose && loose(&self.key) == loose(key))
     }
 }
 
-/// A key as a variable would name it: lower case, dashes as underscores.
+/// A key in the form of a variable: lower case, with underscores for dashes.
 pub(crate) fn loose(key: &str) -> String {
     key.to_lowercase().replace('-', "_")
 }
 
 impl Node {
-    /// A value that hides nothing.
+    /// Creates a value that replaces no other value.
     pub(crate) fn new(value: Value, origin: Origin) -> Self {
         Self { value, origin, hidden: None }
     }
 
-    /// A table without entries.
+    /// Creates an empty table.
     pub(crate) fn table(origin: Origin) -> Self {
         Self::new(Value::Table(Vec::new()), origin)
     }
 
-    /// Reads a whole TOML file.
+    /// Parses a whole TOML file.
     pub(crate) fn parse(file: &Arc<SourceFile>) -> Result<Self, Problem> {
         let root = DeTable::parse(&file.text).map_err(|error| Problem::syntax(file, &error))?;
         let entries = entries(file, root.into_inner())?;
@@ -104,7 +104,7 @@ impl Node {
         Ok(node)
     }
 
-    /// Adds where the values in it are that are neither lists nor tables.
+    /// Collects the places of all values in it that are not lists or tables.
     fn add_values(&self, values: &mut Vec<Range<usize>>) {
         match (&self.value, &self.origin) {
             (Value::Table(entries), _) => entries.iter().for_each(|entry| entry.node.add_values(values)),
@@ -114,18 +114,18 @@ impl Node {
         }
     }
 
-    /// Whether it is neither a list nor a table.
+    /// Whether it is not a list or a table.
     pub(super) fn is_scalar(&self) -> bool {
         !matches!(self.value, Value::Table(_) | Value::List(_))
     }
 
-    /// Calls `each` with the text of every value in it that is neither a list nor a table, and whether a variable set it.
+    /// Calls `each` with the text of every value in it that is not a list or a table, and whether a variable set it.
     pub(super) fn texts(&self, each: &mut dyn FnMut(&str, bool)) {
         let private = self.origin.is_private();
         match &self.value {
             Value::Table(entries) => {
                 for entry in entries {
-                    // A key that stands in the text of a variable is a part of its value.
+                    // A key in the text of a variable is part of its value.
                     if entry.is_in_value() {
                         each(&entry.key, true);
                     }
@@ -146,7 +146,7 @@ impl Node {
         }
     }
 
-    /// Reads the text of a variable as a TOML list or table; all of it comes from where the variable came from.
+    /// Parses the text of a variable as a TOML list or table. All its values have the origin of the variable.
     fn compound(text: &str, origin: &Origin) -> Option<Self> {
         let file = SourceFile::new(Path::new(""), text.to_owned());
         let mut node = node(&file, DeValue::parse(&file.text).ok()?).ok()?;
@@ -168,7 +168,7 @@ impl Node {
         }
     }
 
-    /// The entries of a table; none for anything else.
+    /// The entries of a table; none for any other value.
     pub(crate) fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Table(entries) => entries,
@@ -176,21 +176,21 @@ impl Node {
         }
     }
 
-    /// The node under these keys, one below the other.
+    /// The node under this path of keys.
     pub(crate) fn find<'k>(&self, keys: impl IntoIterator<Item = &'k str>) -> Option<&Self> {
         keys.into_iter().try_fold(self, |node, key| {
             node.entries().iter().find(|entry| entry.is(key)).map(|entry| &entry.node)
         })
     }
 
-    /// Takes the entry of a key out of a table.
+    /// Removes the entry of a key from a table.
     pub(crate) fn take(&mut self, key: &str) -> Option<Self> {
         let Value::Table(entries) = &mut self.value else { return None };
         let at = entries.iter().position(|entry| entry.is(key))?;
         Some(entries.remove(at).node)
     }
 
-    /// Puts the text of a variable under these keys, one below the other; what stands there is hidden.
+    /// Sets the text of a variable under this path of keys, and replaces the value there.
     pub(super) fn set(&mut self, keys: &[&str], setting: &Setting) -> Result<(), Problem> {
         let Setting { text, origin, problem, .. } = setting;
         let Some((key, below)) = keys.split_first() else {
@@ -213,7 +213,7 @@ impl Node {
         child(entries, key, origin, below.is_empty()).set(below, setting)
     }
 
-    /// What was found, as the end of a message: `, found 0`; nothing if a variable set it.
+    /// The end of a message with the found value: `, found 0`; empty if a variable set it.
     pub(crate) fn found(&self) -> String {
         if self.is_scalar() && self.origin.is_private() {
             return String::new();
@@ -221,7 +221,7 @@ impl Node {
         format!(", found {}", self.describe())
     }
 
-    /// The value in words; it may be a secret.
+    /// The value in a message; it may be a secret.
     pub(super) fn describe(&self) -> String {
         match &self.value {
             Value::Table(_) => "a table".to_owned(),
@@ -230,19 +230,19 @@ impl Node {
             Value::Integer(number) => number.to_string(),
             Value::Float(number) => number.to_string(),
             Value::Boolean(flag) => flag.to_string(),
-            Value::Unreadable(_) => "a variable that cannot be read".to_owned(),
+            Value::Unreadable(_) => "an unreadable variable".to_owned(),
         }
     }
 }
 
-/// A value may be secret; the place it came from is not.
+/// Shows the origin only, because the value may be secret.
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("at", &self.origin.at()).finish_non_exhaustive()
     }
 }
 
-/// Text in quotes, cut short when it is long.
+/// Quotes a text, and shortens a long text.
 pub(crate) fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
     if text.chars().count() <= SHOWN {
@@ -252,7 +252,7 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("{start:?}...")
 }
 
-/// The entry that a variable means by `key`; made if there is none.
+/// The entry that a variable means by `key`; created if there is none.
 fn child<'t>(entries: &'t mut Vec<Entry>, key: &str, origin: &Origin, last: bool) -> &'t mut Node {
     let wanted = loose(key);
     let at = entries.iter().position(|entry| loose(&entry.key) == wanted).unwrap_or_else(|| {

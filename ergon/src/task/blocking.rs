@@ -1,15 +1,20 @@
-//! The traits of tasks whose steps block: the same as the async ones, with plain functions, on threads.
+//! Defines the traits of tasks whose steps block: the same methods as the async traits, as plain functions on threads.
 
 use super::Task;
 use crate::connector::Disposition;
 use crate::transaction::{Decode, Result, Transaction, TransactionError};
 
-/// Processes transactions one by one on threads: for libraries that block, and for work that keeps a core busy.
+/// Processes the transactions of a source on threads: for libraries that block, and for work that keeps a core busy.
 ///
-/// Time limits are strict: an attempt that exceeds one is abandoned, its late result ignored, its place taken over by
-/// a fresh thread. Long work asks [`Transaction::is_cancelled`] and returns early. A connector is called with
-/// [`Output::blocking_dispatch`](crate::connector::Output::blocking_dispatch), any other future with
-/// [`ergon::block_on`](crate::block_on).
+/// | to | call |
+/// |---|---|
+/// | dispatch a transaction | [`Output::blocking_dispatch`](crate::connector::Output::blocking_dispatch) |
+/// | wait for any other future | [`ergon::block_on`](crate::block_on) |
+/// | stop long work early | [`Transaction::is_cancelled`] |
+///
+/// # Cancel safety
+/// No call can be cancelled. A call that exceeds its time limit is abandoned: the engine ignores its late result, and
+/// starts another thread in its place.
 ///
 /// ```
 /// use ergon::connector::memory::MemoryQueue;
@@ -48,22 +53,22 @@ use crate::transaction::{Decode, Result, Transaction, TransactionError};
     note = "write `impl BlockingConsumer for {Self}` with plain `fn`s; for `async fn`s, remove `blocking` from `#[ergon::task]`"
 )]
 pub trait BlockingConsumer: Task {
-    /// What a transaction carries: `Value`, `String`, `Bytes` or your own `Deserialize` type.
+    /// The payload of a transaction: `Value`, `String`, `Bytes` or your own type with `Deserialize`.
     type Payload: Decode;
 
-    /// What processing makes of it.
+    /// The result of `process_transaction`, which the success handler receives.
     type Output: Send + Sync;
 
-    /// Does the work of one transaction; retried by the `process` policy.
+    /// Does the work of one transaction. The `process` policy sets its retries.
     ///
     /// # Errors
-    /// As of [`Consumer::process_transaction`](super::Consumer::process_transaction).
+    /// As for [`Consumer::process_transaction`](super::Consumer::process_transaction).
     fn process_transaction(&self, transaction: &Transaction<Self::Payload>) -> Result<Self::Output>;
 
-    /// Hands on what was made; retried by the `success` policy. Default: there is nothing to do.
+    /// Dispatches or stores the output. The `success` policy sets its retries. Default: does nothing.
     ///
     /// # Errors
-    /// As of [`Consumer::handle_process_success`](super::Consumer::handle_process_success).
+    /// As for [`Consumer::handle_process_success`](super::Consumer::handle_process_success).
     fn handle_process_success(
         &self,
         transaction: &Transaction<Self::Payload>,
@@ -73,10 +78,11 @@ pub trait BlockingConsumer: Task {
         Ok(())
     }
 
-    /// Decides what becomes of a transaction that failed; retried by the `exception` policy. Default: reject.
+    /// Decides the disposition of a failed transaction. The `exception` policy sets its retries. Default:
+    /// [`Disposition::Reject`].
     ///
     /// # Errors
-    /// As of [`Consumer::handle_process_exception`](super::Consumer::handle_process_exception).
+    /// As for [`Consumer::handle_process_exception`](super::Consumer::handle_process_exception).
     fn handle_process_exception(
         &self,
         transaction: &Transaction,
@@ -86,50 +92,79 @@ pub trait BlockingConsumer: Task {
         Ok(Disposition::Reject)
     }
 
-    /// Ends the task: called once, after the last transaction, before connectors and services are closed.
+    /// Ends the task. The engine calls this hook once, after the last transaction and before it closes connectors and
+    /// services. Default: does nothing.
     ///
     /// # Errors
-    /// Makes the run fail.
+    /// An error makes the run fail.
     fn exit(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// Produces transactions on threads: the engine pulls them from an iterator, prepares each, and hands it on.
+/// Produces transactions on threads. The engine pulls them from an iterator, and prepares each one.
 ///
-/// Time limits and calls to connectors are as with [`BlockingConsumer`].
+/// Time limits and the calls of connectors are the same as for [`BlockingConsumer`].
+///
+/// ```
+/// use ergon::connector::memory::MemoryQueue;
+/// use ergon::prelude::*;
+///
+/// #[ergon::task(connectors(output), producer(), blocking)]
+/// struct CountDown;
+///
+/// impl BlockingProducer for CountDown {
+///     type Payload = u32;
+///     type Output = ();
+///
+///     fn transactions(&self) -> impl Iterator<Item = Result<Transaction<u32>>> {
+///         (1..=3).rev().map(|n| Transaction::typed(format!("n-{n}"), n))
+///     }
+///
+///     fn prepare_transaction(&self, number: &Transaction<u32>) -> Result<()> {
+///         self.output_connector.blocking_dispatch(number.forward())
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let config = CountDown::config(CountDownWiring { output: MemoryConfig::new("count-down") });
+/// let report = ergon::testing::run(config).await.unwrap();
+/// assert_eq!((report.tally.succeeded, MemoryQueue::named("count-down").inspect().waiting), (3, 3));
+/// # });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is a blocking producer task, but does not implement `BlockingProducer`",
     label = "`impl BlockingProducer for {Self}` is missing",
     note = "write `impl BlockingProducer for {Self}` with plain `fn`s; for `async fn`s, remove `blocking` from `#[ergon::task]`"
 )]
 pub trait BlockingProducer: Task {
-    /// What a transaction carries before it is prepared: `Value`, `String`, `Bytes` or your own `Deserialize` type.
+    /// The payload before the prepare step: `Value`, `String`, `Bytes` or your own type with `Deserialize`.
     type Payload: Decode;
 
-    /// What preparing makes of it.
+    /// The result of `prepare_transaction`, which the success handler receives.
     type Output: Send + Sync;
 
-    /// What is to be produced, pulled on a thread of its own, only as fast as transactions are handed on;
-    /// [`Transaction::typed`] makes one. An error ends the run, after what was pulled before it.
+    /// Returns the iterator of transactions; [`Transaction::typed`] makes one transaction.
     ///
-    /// Default, for hybrids: an error, because nothing pulls from a hybrid's iterator.
+    /// The engine pulls the iterator on a separate thread, and only as fast as it processes the transactions. An error
+    /// ends the run, after the transactions before the error. Default, for hybrids: one error, because no loop pulls the
+    /// iterator of a hybrid.
     fn transactions(&self) -> impl Iterator<Item = Result<Transaction<Self::Payload>>> {
         let message = format!("`{}` does not say what it produces", Self::NAME);
         let hint = "write `fn transactions(&self)` in its `impl BlockingProducer`";
         std::iter::once(Err(TransactionError::business(format!("{message}; {hint}"))))
     }
 
-    /// Makes ready what is to be handed on; retried by the `prepare` policy.
+    /// Prepares one transaction. The `prepare` policy sets its retries.
     ///
     /// # Errors
-    /// As of [`Producer::prepare_transaction`](super::Producer::prepare_transaction).
+    /// As for [`Producer::prepare_transaction`](super::Producer::prepare_transaction).
     fn prepare_transaction(&self, transaction: &Transaction<Self::Payload>) -> Result<Self::Output>;
 
-    /// Hands on what was prepared; retried by the `success` policy. Default: there is nothing to do.
+    /// Dispatches or stores the output. The `success` policy sets its retries. Default: does nothing.
     ///
     /// # Errors
-    /// As of [`Producer::handle_prepare_success`](super::Producer::handle_prepare_success).
+    /// As for [`Producer::handle_prepare_success`](super::Producer::handle_prepare_success).
     fn handle_prepare_success(
         &self,
         transaction: &Transaction<Self::Payload>,
@@ -139,10 +174,11 @@ pub trait BlockingProducer: Task {
         Ok(())
     }
 
-    /// Decides what becomes of a transaction that failed; retried by the `exception` policy. Default: reject.
+    /// Decides the disposition of a failed transaction. The `exception` policy sets its retries. Default:
+    /// [`Disposition::Reject`].
     ///
     /// # Errors
-    /// As of [`Producer::handle_prepare_exception`](super::Producer::handle_prepare_exception).
+    /// As for [`Producer::handle_prepare_exception`](super::Producer::handle_prepare_exception).
     fn handle_prepare_exception(
         &self,
         transaction: &Transaction,
@@ -152,11 +188,11 @@ pub trait BlockingProducer: Task {
         Ok(Disposition::Reject)
     }
 
-    /// Ends the task: called once, after the last transaction, before connectors and services are closed. A hybrid's
-    /// is called before its consumer's.
+    /// Ends the task. The engine calls this hook once, after the last transaction and before it closes connectors and
+    /// services. In a hybrid, it calls this hook before the hook of the consumer. Default: does nothing.
     ///
     /// # Errors
-    /// Makes the run fail.
+    /// An error makes the run fail.
     fn exit(&self) -> Result<()> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A task with its wiring: what the runner is given.
+//! Holds a task with its wiring: the input of the runner.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,33 +8,57 @@ use crate::connector::{Connector, ConnectorConfig, DuplexConfig, Source, SourceC
 use crate::policy::{ConsumerPolicy, Policies, ProducerPolicy};
 use crate::service::ServiceConfig;
 
-/// A task, what is wired to it, and its policies; made by the `config` function that `#[ergon::task]` generates.
+/// A task with its wiring and its policies. The function `config` that `#[ergon::task]` generates makes it.
+///
+/// Nothing is built or opened before the task runs. Changes to a policy here come after the attribute, and before the
+/// settings, the environment and the command line.
+///
+/// ```
+/// use ergon::prelude::*;
+///
+/// #[ergon::task(connectors(input), consumer(concurrency = 2))]
+/// struct CountOrders;
+///
+/// impl Consumer for CountOrders {
+///     type Payload = Value;
+///     type Output = ();
+///
+///     async fn process_transaction(&self, _: &Transaction<Value>) -> Result<()> {
+///         Ok(())
+///     }
+/// }
+///
+/// let config = CountOrders::config(CountOrdersWiring { input: MemoryConfig::new("orders") })
+///     .workers(2)
+///     .consumer(|policy| policy.concurrency = 16);
+/// assert_eq!(config.name(), "count-orders");
+/// ```
 #[derive(Clone)]
 pub struct TaskConfig {
     pub(crate) outline: Outline,
     pub(crate) program: Arc<dyn Program>,
 }
 
-/// What can be said about a task without building it.
+/// The description of a task, which is known without building it.
 #[derive(Debug, Clone)]
 pub(crate) struct Outline {
     pub(crate) name: &'static str,
     pub(crate) slots: Vec<Slot>,
     pub(crate) services: Vec<(&'static str, &'static str)>,
-    /// How the task's code is written: `async`, `blocking` or `execute`.
+    /// The form of the task's code: `async`, `blocking` or `execute`.
     pub(crate) form: Form,
-    /// How many worker processes run the task, as it stands and as it stood in the attribute.
+    /// The number of worker processes: the current one, and the one of the attribute.
     pub(crate) workers: u32,
     pub(crate) attribute_workers: u32,
-    /// The policies as they stand, and as they stood in the attribute.
+    /// The policies: the current ones, and those of the attribute.
     pub(crate) policies: Policies,
     pub(crate) attribute: Policies,
-    /// The keys that the attribute gives, with dots: `consumer.process.max_attempts`.
+    /// The keys that the attribute sets, with dots: `consumer.process.max_attempts`.
     pub(crate) given: &'static [&'static str],
 }
 
 impl Outline {
-    /// Says whether the attribute gives a key, or the whole of the step it belongs to.
+    /// Says whether the attribute sets a key, or the whole step that the key belongs to.
     pub(crate) fn gives(&self, key: &str) -> bool {
         let begins = |given: &&&str| {
             key.strip_prefix(**given).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -43,7 +67,7 @@ impl Outline {
     }
 }
 
-/// How a task's code is written.
+/// The form of a task's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Async,
@@ -51,17 +75,17 @@ pub(crate) enum Form {
     Execute,
 }
 
-/// A place of a task that a connector is wired to.
+/// A slot of a task, which a connector is wired to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
     pub(crate) name: &'static str,
     pub(crate) role: Role,
     pub(crate) kind: &'static str,
-    /// Whether it is a source that keeps what is rejected.
+    /// Whether the slot is a source that keeps rejected transactions.
     pub(crate) keeps_rejected: bool,
 }
 
-/// What a task uses a connector for.
+/// The role of a connector in a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Source,
@@ -98,13 +122,13 @@ impl TaskConfig {
         Self { outline, program }
     }
 
-    /// The task's name.
+    /// Returns the task's name, in kebab-case.
     pub fn name(&self) -> &'static str {
         self.outline.name
     }
 
-    /// Changes the consumer's policy; the settings, the environment and the command line come after this. Does nothing
-    /// to a task that is no consumer.
+    /// Changes the policy of the consumer. The settings, the environment and the command line are applied after this.
+    /// Does nothing for a task that does not consume.
     #[must_use]
     pub fn consumer(mut self, change: impl FnOnce(&mut ConsumerPolicy)) -> Self {
         if let Some(policy) = &mut self.outline.policies.consumer {
@@ -113,7 +137,7 @@ impl TaskConfig {
         self
     }
 
-    /// Changes the producer's policy, as [`consumer`](Self::consumer) does the consumer's.
+    /// Changes the policy of the producer, in the same way as [`consumer`](Self::consumer).
     #[must_use]
     pub fn producer(mut self, change: impl FnOnce(&mut ProducerPolicy)) -> Self {
         if let Some(policy) = &mut self.outline.policies.producer {
@@ -122,7 +146,7 @@ impl TaskConfig {
         self
     }
 
-    /// Sets how many worker processes run the task; 0 counts as 1.
+    /// Sets the number of worker processes; 0 counts as 1. Default: 1.
     #[must_use]
     pub fn workers(mut self, workers: u32) -> Self {
         self.outline.workers = workers.max(1);

@@ -1,4 +1,4 @@
-//! The trait of a task that consumes.
+//! Defines the trait of a task that consumes.
 
 use std::future::Future;
 
@@ -6,39 +6,78 @@ use super::Task;
 use crate::connector::Disposition;
 use crate::transaction::{Decode, Result, Transaction, TransactionError};
 
-/// Processes transactions one by one: the engine fetches, retries, limits, settles and traces.
+/// Processes the transactions of a source. The engine fetches, retries, limits, settles and traces them.
 ///
-/// Every `.await` may be a method's last: at a time limit, or when a stop's grace is over, its future is dropped.
+/// The steps of one transaction are `process_transaction`, then `handle_process_success`, then the settlement with `ack`.
+/// If a step fails, `handle_process_exception` decides the disposition instead.
+///
+/// # Cancel safety
+/// The engine drops the future of a method at its next `.await` when a time limit ends, or when the grace of a stop ends.
+/// Effects on external systems up to that point stay.
+///
+/// ```
+/// use ergon::connector::memory::MemoryQueue;
+/// use ergon::prelude::*;
+///
+/// #[ergon::task(connectors(input, output), consumer(concurrency = 2))]
+/// struct Double;
+///
+/// impl Consumer for Double {
+///     type Payload = u32;
+///     type Output = u32;
+///
+///     async fn process_transaction(&self, number: &Transaction<u32>) -> Result<u32> {
+///         number.payload().checked_mul(2).ok_or_else(|| TransactionError::business("the number is too large"))
+///     }
+///
+///     async fn handle_process_success(&self, number: &Transaction<u32>, double: &u32) -> Result<()> {
+///         self.output_connector.dispatch(number.derive(double)?).await
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// MemoryQueue::named("numbers").push(Transaction::new("a", &21).unwrap());
+/// let config = Double::config(DoubleWiring {
+///     input: MemoryConfig::new("numbers"),
+///     output: MemoryConfig::new("doubles"),
+/// });
+/// let report = ergon::testing::run(config).await.unwrap();
+/// assert_eq!(report.tally.succeeded, 1);
+/// assert_eq!(MemoryQueue::named("doubles").drain()[0].decode::<u32>().unwrap(), 42);
+/// # });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is a consumer task, but does not implement `Consumer`",
     label = "`impl Consumer for {Self}` is missing",
     note = "write `impl Consumer for {Self}` with `type Payload`, `type Output` and `async fn process_transaction`"
 )]
 pub trait Consumer: Task {
-    /// What a transaction carries: `Value`, `String`, `Bytes` or your own `Deserialize` type.
+    /// The payload of a transaction: `Value`, `String`, `Bytes` or your own type with `Deserialize`.
     type Payload: Decode;
 
-    /// What processing makes of it.
+    /// The result of `process_transaction`, which the success handler receives.
     type Output: Send + Sync;
 
-    /// Does the work of one transaction; retried by the `process` policy.
+    /// Does the work of one transaction. The `process` policy sets its retries.
     ///
     /// # Errors
-    /// A business error sends the transaction to [`handle_process_exception`](Self::handle_process_exception) at once,
-    /// any other when the attempts are used up.
+    /// A business error sends the transaction to [`handle_process_exception`](Self::handle_process_exception) immediately.
+    /// Any other error does so after the last attempt.
     ///
     /// # Cancel safety
-    /// May be dropped at any `.await`; what it has done outside by then stays done.
+    /// The future can be dropped at any `.await`. Effects on external systems up to that point stay.
     fn process_transaction(
         &self,
         transaction: &Transaction<Self::Payload>,
     ) -> impl Future<Output = Result<Self::Output>> + Send;
 
-    /// Hands on what was made; retried by the `success` policy. Default: there is nothing to do.
+    /// Dispatches or stores the output. The `success` policy sets its retries. Default: does nothing.
     ///
     /// # Errors
-    /// When the attempts are used up, the transaction goes to
-    /// [`handle_process_exception`](Self::handle_process_exception).
+    /// After the last attempt, the transaction goes to [`handle_process_exception`](Self::handle_process_exception).
+    ///
+    /// # Cancel safety
+    /// As for [`process_transaction`](Self::process_transaction).
     fn handle_process_success(
         &self,
         transaction: &Transaction<Self::Payload>,
@@ -48,11 +87,14 @@ pub trait Consumer: Task {
         std::future::ready(Ok(()))
     }
 
-    /// Decides what becomes of a transaction that failed; retried by the `exception` policy. Default: reject, to the
-    /// `dead_letter` connector if one is named, else by the source.
+    /// Decides the disposition of a failed transaction. The `exception` policy sets its retries. Default:
+    /// [`Disposition::Reject`], to the `dead_letter` connector if the policy names one, else by the source.
     ///
     /// # Errors
-    /// When the attempts are used up, the policy's `on_handler_failure` decides.
+    /// After the last attempt, `on_handler_failure` of the policy decides.
+    ///
+    /// # Cancel safety
+    /// As for [`process_transaction`](Self::process_transaction).
     fn handle_process_exception(
         &self,
         transaction: &Transaction,
@@ -62,10 +104,11 @@ pub trait Consumer: Task {
         std::future::ready(Ok(Disposition::Reject))
     }
 
-    /// Ends the task: called once, after the last transaction, before connectors and services are closed.
+    /// Ends the task. The engine calls this hook once, after the last transaction and before it closes connectors and
+    /// services. Default: does nothing.
     ///
     /// # Errors
-    /// Makes the run fail.
+    /// An error makes the run fail.
     fn exit(&self) -> impl Future<Output = Result<()>> + Send {
         std::future::ready(Ok(()))
     }

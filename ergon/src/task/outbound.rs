@@ -1,16 +1,27 @@
-//! What a hybrid's consumer hands to its producer.
+//! Defines the output of a hybrid's consumer, which its producer receives.
 
 use crate::transaction::Transaction;
 
-/// A list of transactions: what `process_transaction` of a hybrid returns. Implemented by all that is
-/// `AsRef<[Transaction]>`: a `Vec`, an array, a slice.
+/// A list of transactions: the output of `process_transaction` in a hybrid.
+///
+/// Every type that implements `AsRef<[Transaction]>` is one: a `Vec`, an array, a slice. A [`Transaction`] is a list of
+/// one.
+///
+/// ```
+/// use ergon::Transaction;
+/// use ergon::task::Outbound;
+///
+/// let one = Transaction::new("a", &1).unwrap();
+/// assert_eq!(Outbound::transactions(&vec![one.clone(), one.clone()]).len(), 2);
+/// assert_eq!(Outbound::transactions(&one).len(), 1);
+/// ```
 #[diagnostic::on_unimplemented(
-    message = "the `Output` of a hybrid task is a list of transactions; `{Self}` is none",
+    message = "the `Output` of a hybrid task must be a list of transactions, but `{Self}` is not",
     label = "not a list of transactions",
-    note = "write `type Output = Vec<Transaction>;` in its `impl Consumer`: each of them goes through its `impl Producer`"
+    note = "write `type Output = Vec<Transaction>;` in `impl Consumer`; each of these transactions goes through `impl Producer`"
 )]
 pub trait Outbound {
-    /// The transactions to be prepared and handed on.
+    /// Returns the transactions that go through the steps of the producer.
     fn transactions(&self) -> &[Transaction];
 }
 
@@ -20,7 +31,8 @@ impl<T: AsRef<[Transaction]> + ?Sized> Outbound for T {
     }
 }
 
-// A transaction alone is a list of one; as a second impl it also keeps the compiler from speaking of `AsRef`.
+// A transaction is a list of one. As a second impl, it also makes the error of the compiler name this trait and not
+// `AsRef`.
 impl Outbound for Transaction {
     fn transactions(&self) -> &[Transaction] {
         std::slice::from_ref(self)

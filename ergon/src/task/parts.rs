@@ -1,4 +1,4 @@
-//! What a task is built of: connectors and services, made one by one from their configs.
+//! Builds the parts of a task: connectors and services, one by one from their configs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use crate::policy::{ConsumerPolicy, Mode, Policies, ProducerPolicy};
 use crate::service::{AnyService, ServiceConfig, ServiceError};
 use crate::transaction::panic::caught;
 
-/// Builds the connectors and services of one task and remembers them, so that the runner can open and close them.
+/// Builds the connectors and services of one task, and keeps them, so that the runner can open and close them.
 ///
-/// The code that `#[ergon::task]` generates calls this once for each field. What cannot be built is none, and why is
-/// remembered too: so all that is wrong is told at once.
+/// The code that `#[ergon::task]` generates calls one method for each field. A method returns none for a part that cannot
+/// be built, and keeps the error, so that the runner reports every such part.
 pub struct Parts {
     task: &'static str,
     shard: Shard,
     policies: Policies,
-    /// Whether the connectors go on with what others wrote before; see [`Context::is_restart`].
+    /// Whether the connectors continue the output of an earlier process; see [`Context::is_restart`].
     pub(crate) is_restart: bool,
     /// The slot that the consumer fetches from.
     pub(crate) source: Option<&'static str>,
@@ -32,11 +32,11 @@ pub struct Parts {
     pub(crate) connectors: Vec<(&'static str, Arc<dyn AnyConnector>)>,
     pub(crate) services: Vec<(&'static str, Arc<dyn AnyService>)>,
     pub(crate) unbuilt: Vec<Unbuilt>,
-    /// Asks the services that a connector or service is built of; by what it is, and its name.
+    /// The checks of the services inside connectors and services, by kind (`connector` or `service`) and name.
     pub(crate) inner: Vec<(&'static str, &'static str, Ask)>,
 }
 
-/// Asks something whether it is well.
+/// A check that reports whether a part is healthy.
 pub(crate) type Ask = Box<dyn FnOnce() -> BoxFuture<'static, Result<(), Error>> + Send>;
 
 /// A connector or a service that its config cannot build, or the task itself.
@@ -90,7 +90,7 @@ impl Parts {
         Some(duplex)
     }
 
-    /// Builds a connector whose own methods the task calls.
+    /// Builds a connector for a slot whose type is the connector, so that the task calls its own methods.
     pub fn connector<C: ConnectorConfig>(
         &mut self,
         slot: &'static str,
@@ -137,7 +137,7 @@ impl Parts {
         Some(service)
     }
 
-    /// Lets a program build its task out of these parts; a panic of the task's own constructors is why there is none.
+    /// Lets a program build its task from these parts; none if a part is missing or a constructor of the task panics.
     pub(crate) fn task(&mut self, program: &dyn Program) -> Option<Box<dyn Runnable>> {
         let name = self.task;
         caught(|| program.assemble(self)).unwrap_or_else(|said| {
@@ -151,17 +151,17 @@ impl Parts {
         built.map_err(|error| self.unbuilt.push(Unbuilt { what, name, error })).ok()
     }
 
-    /// The consumer's policy, with all its layers applied; the default if the task is no consumer.
+    /// Returns the policy of the consumer with all layers applied; the default if the task does not consume.
     pub fn consumer_policy(&self) -> ConsumerPolicy {
         self.policies.consumer.clone().unwrap_or_default()
     }
 
-    /// The producer's policy, with all its layers applied; the default if the task is no producer.
+    /// Returns the policy of the producer with all layers applied; the default if the task does not produce.
     pub fn producer_policy(&self) -> ProducerPolicy {
         self.policies.producer.clone().unwrap_or_default()
     }
 
-    /// How many transactions of a producer may go to a sink in one call.
+    /// Returns the greatest number of a producer's transactions in one call of a sink.
     fn together(&self) -> usize {
         self.policies.producer.as_ref().map_or(1, |policy| policy.batch_size)
     }
@@ -173,7 +173,7 @@ impl Parts {
         if let Some(policy) = &self.policies.consumer {
             context.max_in_flight = match policy.mode {
                 Mode::Continuous => policy.concurrency.saturating_add(policy.prefetch),
-                // Nothing of the next batch comes before this one has ended.
+                // No delivery of the next batch arrives before this batch ends.
                 Mode::Batch => policy.batch_size,
             };
             context.has_dead_letter = policy.dead_letter.is_some();
@@ -190,19 +190,19 @@ impl fmt::Debug for Parts {
     }
 }
 
-/// The error of one slot's connector, in the user's words: which slot, which kind, what, and the hint.
+/// Returns the error of one slot's connector, with the slot, the kind of the connector and the hint.
 pub(crate) fn connector_error(slot: &str, kind: &str, error: &ConnectorError) -> Error {
     let message = format!("connector `{slot}` ({kind}): {error}");
     Error::new(kind_of(error), message).explained_like(error, error.hint())
 }
 
-/// The same of a service.
+/// Returns the error of one service, with its name and the hint.
 pub(crate) fn service_error(name: &str, error: &ServiceError) -> Error {
     let message = format!("service `{name}`: {error}");
     Error::new(ErrorKind::Service, message).explained_like(error, error.hint())
 }
 
-/// What trying again cannot mend is a matter of the settings.
+/// Returns the kind of a connector's error. A permanent error is a matter of the settings, because no retry can fix it.
 pub(crate) fn kind_of(error: &ConnectorError) -> ErrorKind {
     if error.is_permanent() { ErrorKind::Refused } else { ErrorKind::Connector }
 }

@@ -1,4 +1,4 @@
-//! The trait of a task that produces.
+//! Defines the trait of a task that produces.
 
 use std::future::Future;
 
@@ -9,12 +9,16 @@ use super::Task;
 use crate::connector::Disposition;
 use crate::transaction::{Decode, Result, Transaction, TransactionError};
 
-/// Produces transactions: the engine pulls them from a stream, prepares each, and hands it on.
+/// Produces transactions. The engine pulls them from a stream, and prepares each one.
 ///
-/// In a hybrid task (`consumer(…), producer(…)`), what the consumer's process step makes takes the place of the
-/// stream.
+/// The steps of one transaction are `prepare_transaction`, then `handle_prepare_success`. If a step fails,
+/// `handle_prepare_exception` decides the disposition.
 ///
-/// Every `.await` may be a method's last: at a time limit, or when a stop's grace is over, its future is dropped.
+/// In a hybrid task (`consumer(…), producer(…)`), the output of the consumer takes the place of the stream.
+///
+/// # Cancel safety
+/// The engine drops the future of a method at its next `.await` when a time limit ends, or when the grace of a stop ends.
+/// Effects on external systems up to that point stay.
 ///
 /// ```
 /// use ergon::connector::memory::MemoryQueue;
@@ -54,41 +58,43 @@ use crate::transaction::{Decode, Result, Transaction, TransactionError};
     note = "write `impl Producer for {Self}` with `type Payload`, `type Output`, `fn transactions` and `async fn prepare_transaction`"
 )]
 pub trait Producer: Task {
-    /// What a transaction carries before it is prepared: `Value`, `String`, `Bytes` or your own `Deserialize` type.
+    /// The payload before the prepare step: `Value`, `String`, `Bytes` or your own type with `Deserialize`.
     type Payload: Decode;
 
-    /// What preparing makes of it.
+    /// The result of `prepare_transaction`, which the success handler receives.
     type Output: Send + Sync;
 
-    /// What is to be produced, pulled only as fast as transactions are handed on; [`Transaction::typed`] makes one.
-    /// An error in the stream ends the run, after what was pulled before it.
+    /// Returns the stream of transactions; [`Transaction::typed`] makes one transaction.
     ///
-    /// Default, for hybrids: an error, because nothing pulls from a hybrid's stream.
+    /// The engine pulls the stream only as fast as it processes the transactions. An error in the stream ends the run,
+    /// after the transactions before the error. Default, for hybrids: one error, because no loop pulls the stream of a
+    /// hybrid.
     fn transactions(&self) -> impl Stream<Item = Result<Transaction<Self::Payload>>> + Send {
         let message = format!("`{}` does not say what it produces", Self::NAME);
         let hint = "write `fn transactions(&self)` in its `impl Producer`";
         once(std::future::ready(Err(TransactionError::business(format!("{message}; {hint}")))))
     }
 
-    /// Makes ready what is to be handed on; retried by the `prepare` policy.
+    /// Prepares one transaction. The `prepare` policy sets its retries.
     ///
     /// # Errors
-    /// A business error sends the transaction to [`handle_prepare_exception`](Self::handle_prepare_exception) at once,
-    /// any other when the attempts are used up.
+    /// A business error sends the transaction to [`handle_prepare_exception`](Self::handle_prepare_exception) immediately.
+    /// Any other error does so after the last attempt.
     ///
     /// # Cancel safety
-    /// May be dropped at any `.await`; what it has done outside by then stays done.
+    /// The future can be dropped at any `.await`. Effects on external systems up to that point stay.
     fn prepare_transaction(
         &self,
         transaction: &Transaction<Self::Payload>,
     ) -> impl Future<Output = Result<Self::Output>> + Send;
 
-    /// Hands on what was prepared, to a sink for example; retried by the `success` policy. Default: there is nothing
-    /// to do.
+    /// Dispatches or stores the output. The `success` policy sets its retries. Default: does nothing.
     ///
     /// # Errors
-    /// When the attempts are used up, the transaction goes to
-    /// [`handle_prepare_exception`](Self::handle_prepare_exception).
+    /// After the last attempt, the transaction goes to [`handle_prepare_exception`](Self::handle_prepare_exception).
+    ///
+    /// # Cancel safety
+    /// As for [`prepare_transaction`](Self::prepare_transaction).
     fn handle_prepare_success(
         &self,
         transaction: &Transaction<Self::Payload>,
@@ -98,11 +104,14 @@ pub trait Producer: Task {
         std::future::ready(Ok(()))
     }
 
-    /// Decides what becomes of a transaction that failed; retried by the `exception` policy. Default: reject, to the
-    /// `dead_letter` connector if one is named, else it is listed in the summary.
+    /// Decides the disposition of a failed transaction. The `exception` policy sets its retries. Default:
+    /// [`Disposition::Reject`], to the `dead_letter` connector if the policy names one; else the summary lists it.
     ///
     /// # Errors
-    /// When the attempts are used up, the policy's `on_handler_failure` decides.
+    /// After the last attempt, `on_handler_failure` of the policy decides.
+    ///
+    /// # Cancel safety
+    /// As for [`prepare_transaction`](Self::prepare_transaction).
     fn handle_prepare_exception(
         &self,
         transaction: &Transaction,
@@ -112,11 +121,11 @@ pub trait Producer: Task {
         std::future::ready(Ok(Disposition::Reject))
     }
 
-    /// Ends the task: called once, after the last transaction, before connectors and services are closed. A hybrid's
-    /// is called before its consumer's.
+    /// Ends the task. The engine calls this hook once, after the last transaction and before it closes connectors and
+    /// services. In a hybrid, it calls this hook before the hook of the consumer. Default: does nothing.
     ///
     /// # Errors
-    /// Makes the run fail.
+    /// An error makes the run fail.
     fn exit(&self) -> impl Future<Output = Result<()>> + Send {
         std::future::ready(Ok(()))
     }

@@ -1,126 +1,138 @@
-//! A limit that several processes draw on: it is handed out in grants, asked for ahead of need.
+//! Shares a limit among several processes: the supervisor grants parts of the limit, and a loop asks ahead of its need.
 //!
-//! [`Allowance`] is the side of the loop that draws, as a pure state machine; the supervisor's side is
-//! `runner/supervisor/grants.rs`. A property test drives both together. All that goes from a loop to the supervisor is a
-//! [`Claim`], all that comes back a [`Grant`]; each way keeps its order.
+//! | part | side |
+//! |---|---|
+//! | [`Allowance`] | the loop, as a pure state machine |
+//! | `runner/supervisor/grants.rs` | the supervisor |
+//! | [`Claim`] | message from a loop to the supervisor |
+//! | [`Grant`] | message from the supervisor to a loop |
+//!
+//! Messages keep their order in each direction. A property test drives both sides together.
 
 use std::fmt;
 
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-/// Hands out a limit that other processes draw on too.
+/// A limit that is shared with other processes.
 pub(crate) trait Quota: Send + Sync + fmt::Debug {
-    /// Begins to draw for one loop; `heed` is called with each grant. When the draw is dropped, what it did not use is
-    /// free for the others.
-    fn draw(&self, limit: u64, heed: Box<dyn Fn(Grant) + Send + Sync>) -> Box<dyn Draw>;
+    /// Starts the draw of one loop, and calls `on_grant` with each grant. Dropping the draw returns its unused part to the
+    /// other loops.
+    fn draw(&self, limit: u64, on_grant: Box<dyn Fn(Grant) + Send + Sync>) -> Box<dyn Draw>;
 }
 
-/// One loop's way to its quota.
+/// One loop's connection to the quota.
 pub(crate) trait Draw: Send + Sync + fmt::Debug {
-    /// Takes in what the loop says, without waiting. Claims leave in the order in which they were made.
+    /// Queues a claim without waiting. Claims are sent in their order.
     fn claim(&self, claim: Claim) -> Mark;
 
-    /// Tries to send what was claimed; says whether all up to this mark has left the process, so that it counts even if
-    /// the process dies now.
-    fn is_sent(&self, mark: Mark) -> bool;
+    /// Sends as much of the claims as the other side takes now. The rest is sent with a later claim or report.
+    fn send(&self);
+
+    /// Waits until all claims up to this mark have left the process, so that they count even if the process dies then.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the claims are sent all the same.
+    fn sent(&self, mark: Mark) -> BoxFuture<'_, ()>;
 }
 
-/// A place in the order of what was claimed.
+/// A position in the order of the claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mark(pub(crate) u64);
 
-/// What a loop says about its part of a limit.
+/// A loop's message about its part of the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Claim {
-    /// How many it has fetched so far. What a producer's stream takes back and makes again counts once.
+    /// The number of transactions fetched so far. A transaction that a producer's stream takes back and yields again counts
+    /// once.
     pub(crate) taken: u64,
-    /// How many of its grants it gives back now.
+    /// The number of grants that the loop returns now.
     pub(crate) returned: u64,
-    /// Whether it asks for more.
+    /// A request for more.
     pub(crate) wants: Option<Want>,
-    /// Whether all that it could give back since it was asked to is back.
+    /// Whether the loop has returned every grant that it could return since the recall.
     pub(crate) recalled: bool,
 }
 
-/// How much a loop wants more.
+/// The urgency of a request for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Want {
-    /// It will soon have used what it has.
+    /// The loop will soon have used its grants.
     Ahead,
-    /// It has nothing left, and a free slot.
+    /// The loop has no grant left, and a free slot.
     Now,
 }
 
-/// What a loop is granted.
+/// The supervisor's message to a loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Grant {
-    /// It may fetch so many more.
+    /// The loop may fetch this many more.
     More(u64),
-    /// All of the limit is fetched, by whichever loop.
+    /// The loops have fetched the whole limit.
     UsedUp,
-    /// Others need what it does not use: it gives that back.
+    /// Other loops need the unused grants: the loop returns them.
     Recall,
 }
 
-/// How many deliveries a loop may fetch: a limit of its own, or its part of one that others draw on.
+/// The number of deliveries that a loop may fetch: its own limit, or its part of a shared limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Allowance {
-    /// How many in all, as far as known.
+    /// The total that is granted so far.
     granted: u64,
-    /// Whether that is all there will be.
+    /// Whether no further grant can come.
     last: bool,
-    /// How many it has reported as fetched.
+    /// The number of deliveries that the loop has reported as fetched.
     taken: u64,
-    /// What it has asked for and not got.
+    /// The open request.
     asked: Option<Want>,
     recalled: bool,
-    /// With so many left it asks for more: half of the last grant.
+    /// The remainder at which the loop asks for more: half of the last grant.
     low: u64,
 }
 
-/// What a loop does at the moment when it looks whether it has something to say.
+/// The state of a loop when it decides whether to send a claim.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
-    /// How many it has fetched, or is asking its source for.
+    /// The number of deliveries that the loop has fetched, or is asking its source for.
     pub(crate) fetched: u64,
-    /// Whether a fetch is under way.
+    /// Whether a fetch is running.
     pub(crate) fetching: bool,
-    /// Whether it would fetch if it were allowed to.
+    /// Whether the loop has a free slot for a fetch.
     pub(crate) vacant: bool,
-    /// Whether its source may have more.
+    /// Whether the source may have more.
     pub(crate) open: bool,
 }
 
 impl Allowance {
-    /// A limit of its own.
+    /// Returns the loop's own limit.
     pub(crate) fn own(limit: u64) -> Self {
         Self { granted: limit, last: true, ..Self::drawn() }
     }
 
-    /// A part of one that others draw on: nothing until it is granted.
+    /// Returns a part of a shared limit: nothing until the supervisor grants it.
     pub(crate) fn drawn() -> Self {
         Self { granted: 0, last: false, taken: 0, asked: None, recalled: false, low: 0 }
     }
 
-    /// How many may be asked of the source now; none before it is said what is given back, if that is wanted.
+    /// Returns the number of deliveries that the loop may fetch now; 0 during a recall, until the loop has answered it.
     pub(crate) fn left(&self, fetched: u64) -> u64 {
         if self.recalled { 0 } else { self.granted.saturating_sub(fetched) }
     }
 
-    /// Whether all is fetched that may ever be.
+    /// Says whether the loop has fetched all it may ever fetch.
     pub(crate) fn is_used_up(&self, fetched: u64) -> bool {
         self.last && fetched >= self.granted
     }
 
-    /// Whether what a fetch asks its source for is wanted back.
+    /// Says whether the supervisor has recalled the unused grants.
     pub(crate) fn is_recalled(&self) -> bool {
         self.recalled
     }
 
-    /// Takes in what comes from the quota.
-    pub(crate) fn heed(&mut self, grant: Grant) {
+    /// Applies a grant.
+    pub(crate) fn apply(&mut self, grant: Grant) {
         match grant {
             Grant::More(count) => {
                 self.granted = self.granted.saturating_add(count);
@@ -131,20 +143,20 @@ impl Allowance {
         }
     }
 
-    /// So many have come from the source in all; the claim has to be sent before any of the last ones is begun.
+    /// Returns the claim for the total fetched so far. It must be sent before any of the last deliveries starts.
     pub(crate) fn take(&mut self, fetched: u64) -> Claim {
         self.taken = self.taken.max(fetched);
         Claim { taken: self.taken, ..Claim::default() }
     }
 
-    /// What is to be said now, if anything is: to give back what is not used here, or to ask for more.
+    /// Returns the claim to send now, if there is one: it returns unused grants, or asks for more.
     pub(crate) fn say(&mut self, now: Moment) -> Option<Claim> {
         if self.last {
             return None;
         }
         let mut claim = Claim { taken: self.taken, ..Claim::default() };
         if self.recalled || !now.open {
-            // What a stream has taken back is tried again here.
+            // A transaction that the stream took back is tried again in this loop, so its grant stays.
             claim.returned = self.granted.saturating_sub(now.fetched.max(self.taken));
             self.granted = self.granted.saturating_sub(claim.returned);
             claim.recalled = self.recalled && !now.fetching;

@@ -1,4 +1,4 @@
-//! What the runner drives without knowing the task's type.
+//! Defines the traits through which the runner drives a task without its type.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,14 @@ use crate::policy::{ConsumerPolicy, Policies};
 use crate::telemetry::{RunReport, SingleReport, Tally, Undelivered};
 use crate::transaction::{Result, Transaction};
 
-/// Builds a task, as often as it is to run.
+/// Builds a task, once for each run.
 pub(crate) trait Program: Send + Sync {
-    /// Builds the task out of parts; touches no external system. None if a part could not be built: the parts know why.
+    /// Builds the task from parts, without calls to external systems; none if a part cannot be built. `parts` keeps the
+    /// error.
     fn assemble(&self, parts: &mut Parts) -> Option<Box<dyn Runnable>>;
 }
 
-/// A task that is built; its connectors and services are open.
+/// A built task, whose connectors and services are open.
 pub(crate) trait Runnable: Send + Sync {
     /// Runs the loop to its end, and the task's `exit` hook after it.
     fn run(&self, setup: Setup) -> BoxFuture<'_, RunReport>;
@@ -34,25 +35,25 @@ pub(crate) trait Runnable: Send + Sync {
     }
 }
 
-/// What a run needs besides the task.
+/// The input of a run, in addition to the task.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) task: &'static str,
     pub(crate) policies: Policies,
-    /// The task's sources and sinks by slot, in the order in which they were declared.
+    /// The task's sources and sinks by slot, in the order of their declaration.
     pub(crate) inputs: Vec<(&'static str, Input)>,
     pub(crate) outputs: Vec<(&'static str, Output)>,
     pub(crate) stop: Stop,
     pub(crate) monitor: Monitor,
-    /// Hands out the limits that other workers draw on too; none if there are none.
+    /// The limits that are shared with other workers; none without such limits.
     pub(crate) quota: Option<Arc<dyn Quota>>,
 }
 
 impl Setup {
-    /// The source that a policy names, else the first.
+    /// Returns the source that a policy names, else the first source.
     ///
     /// # Errors
-    /// There is none.
+    /// The task has no such source.
     pub(crate) fn source(&self, policy: &ConsumerPolicy) -> Result<Input, Error> {
         let named = |(slot, _): &&(&str, Input)| policy.from.as_ref().is_none_or(|from| from == slot);
         let found = self.inputs.iter().find(named).map(|(_, input)| input.clone());
@@ -64,16 +65,16 @@ impl Setup {
         })
     }
 
-    /// Whether a policy's dead letters would go to where it fetches from.
+    /// Says whether the dead letters of a policy would go to the slot that it fetches from.
     pub(crate) fn goes_round(&self, policy: &ConsumerPolicy) -> bool {
         let first = self.inputs.first().map(|(slot, _)| *slot);
         policy.dead_letter.is_some() && policy.dead_letter.as_deref() == policy.from.as_deref().or(first)
     }
 
-    /// The dead-letter connector that a policy names, if it names one.
+    /// Returns the dead-letter connector that a policy names, if it names one.
     ///
     /// # Errors
-    /// There is no such sink.
+    /// The task has no such sink.
     pub(crate) fn dead_letter(&self, policy: &ConsumerPolicy) -> Result<Option<Output>, Error> {
         let Some(name) = &policy.dead_letter else { return Ok(None) };
         let found = self.outputs.iter().find(|(slot, _)| slot == name).map(|(_, output)| output.clone());
@@ -86,22 +87,22 @@ impl Setup {
     }
 }
 
-/// Tells a run to stop.
+/// The stop signals of a run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
-    /// Fetch no more; let in-flight work finish within its grace.
+    /// The run fetches no more, and in-flight work finishes within its grace.
     pub(crate) drain: CancellationToken,
-    /// Cancel what is in flight, now.
+    /// The run cancels all in-flight work immediately.
     pub(crate) abort: CancellationToken,
-    /// The loops that are not gone: one that was dropped is there until its lanes are.
+    /// The loops that still exist. A dropped loop counts until its lanes have ended.
     pub(crate) loops: TaskTracker,
 }
 
-/// Lets somebody look at a run while it goes on.
+/// Reports the state of a run while it continues.
 #[derive(Clone, Default)]
 pub(crate) struct Monitor(Arc<Mutex<Looks>>);
 
-/// The loops that run, by number, and what those that are over came to.
+/// The running loops by number, and the total of the loops that have ended.
 #[derive(Default)]
 struct Looks {
     over: Tally,
@@ -117,7 +118,7 @@ impl Looks {
     }
 }
 
-/// A loop that is looked at; when it is dropped, what the loop came to is added to what is over.
+/// A loop that is monitored. Dropping this value adds the loop's tally to the total of the ended loops.
 #[must_use]
 pub(crate) struct Looked {
     monitor: Monitor,
@@ -140,23 +141,23 @@ type Look = Box<dyn Fn() -> Snapshot + Send + Sync>;
 pub(crate) struct Snapshot {
     pub(crate) tally: Tally,
     pub(crate) in_flight: usize,
-    /// Dead letters that wait because the dead-letter connector does not take them.
+    /// Dead letters that wait because the dead-letter connector does not accept them.
     pub(crate) undelivered: Option<Undelivered>,
 }
 
 impl Monitor {
-    /// Looks at something for as long as there is a monitor.
+    /// Adds a source of snapshots for the lifetime of the monitor.
     pub(crate) fn attach(&self, look: impl Fn() -> Snapshot + Send + Sync + 'static) {
         self.looks().add(Box::new(look));
     }
 
-    /// Looks at a loop until what is returned is dropped; called by each loop of the run when it begins.
+    /// Adds a loop until the returned value is dropped. Each loop of the run calls this method when it starts.
     pub(crate) fn attach_loop(&self, look: impl Fn() -> Snapshot + Send + Sync + 'static) -> Looked {
         let number = self.looks().add(Box::new(look));
         Looked { monitor: self.clone(), number }
     }
 
-    /// What the run has done so far, all its loops together; nothing before it began.
+    /// Returns the state of the run, summed over all its loops; empty before the run starts.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut whole = Snapshot::default();
         let looks = self.looks();

@@ -1,5 +1,5 @@
-//! Counts the retries of calls that handlers make: requests of a service, functions under `run_fn`. They are not
-//! attempts of a step, so the run counts them apart.
+//! Counts the retries of calls in handlers: requests of a service, functions under `run_fn`. They are not attempts of a
+//! step, so the run counts them separately.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -14,7 +14,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Calls>> = const { RefCell::new(None) };
 }
 
-/// The calls that are made within one loop; clones count together.
+/// The calls within one loop. Clones share the count.
 #[derive(Debug, Clone)]
 pub(crate) struct Calls(Arc<Counted>);
 
@@ -25,12 +25,12 @@ struct Counted {
 }
 
 impl Calls {
-    /// Of a loop of this task.
+    /// Counts the calls of a loop of this task.
     pub(crate) fn of(task: &'static str) -> Self {
         Self(Arc::new(Counted { task, retries: AtomicU64::new(0) }))
     }
 
-    /// How often a call was made again after it had failed.
+    /// The number of retries of calls.
     pub(crate) fn retries(&self) -> u64 {
         self.0.retries.load(Ordering::Relaxed)
     }
@@ -41,7 +41,7 @@ impl Calls {
         poll_fn(|context| Self::enter(&mut calls, || future.as_mut().poll(context))).await
     }
 
-    /// Runs code whose calls are counted by `calls`, or by what is current if there are none.
+    /// Runs code whose calls are counted by `calls`, or by the current counter if `calls` is none.
     pub(crate) fn enter<R>(calls: &mut Option<Self>, code: impl FnOnce() -> R) -> R {
         if calls.is_none() {
             return code();
@@ -50,12 +50,12 @@ impl Calls {
         code()
     }
 
-    /// What counts the calls of the running code, for another thread that works for it.
+    /// The counter of the running code, for another thread that works for it.
     pub(crate) fn current() -> Option<Self> {
         CURRENT.with(|current| current.try_borrow().ok()?.clone())
     }
 
-    /// Counts a call that is made again, after an error of this category; says whether it belongs to a loop.
+    /// Counts a retry of a call after an error of this category. Returns whether the code belongs to a loop.
     pub(crate) fn retried(category: Category) -> bool {
         let Some(Self(counted)) = Self::current() else { return false };
         counted.retries.fetch_add(1, Ordering::Relaxed);
@@ -69,7 +69,7 @@ impl Calls {
     }
 }
 
-/// Swaps calls in, and out again when dropped, also by a panic.
+/// Sets the current counter, and restores the previous one on drop, also after a panic.
 struct Entered<'a>(&'a mut Option<Calls>);
 
 impl<'a> Entered<'a> {
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn retries_are_counted_where_they_belong() {
         let (outer, inner) = (Calls::of("outer"), Calls::of("inner"));
-        assert!(!Calls::retried(Category::System), "nobody counts");
+        assert!(!Calls::retried(Category::System), "no loop counts");
         Calls::enter(&mut Some(outer.clone()), || {
             Calls::retried(Category::System);
             Calls::enter(&mut Some(inner.clone()), || Calls::retried(Category::Timeout));

@@ -1,5 +1,5 @@
-//! What happens in a run, as data: one struct for each event, one `emit` for each struct, so that log line, span and
-//! metric cannot drift apart.
+//! Defines the events of a run: one struct for each event, and one `emit` for each struct, so that log line, span and metric
+//! cannot drift apart.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -15,23 +15,23 @@ use crate::transaction::{Category, Transaction, TransactionError};
 
 /// The causes of an error, from the nearest, as one line.
 pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = said(error);
+    let mut line = message(error);
     let mut next = error.source();
     while let Some(cause) = next {
         line.push_str(": ");
-        line.push_str(&said(cause));
+        line.push_str(&message(cause));
         next = cause.source();
     }
     line
 }
 
-/// What an error says of itself; one of the task's own may panic at that.
-fn said(error: &(dyn std::error::Error + 'static)) -> String {
-    let said = std::panic::catch_unwind(AssertUnwindSafe(|| error.to_string()));
-    said.unwrap_or_else(|_| "an error that panics when it is shown".to_owned())
+/// The message of an error. The `Display` of a task's own error may panic.
+fn message(error: &(dyn std::error::Error + 'static)) -> String {
+    let message = std::panic::catch_unwind(AssertUnwindSafe(|| error.to_string()));
+    message.unwrap_or_else(|_| "an error whose `Display` panicked".to_owned())
 }
 
-/// A run begins.
+/// A run started.
 pub(crate) struct RunStarted {
     pub(crate) task: &'static str,
     pub(crate) concurrency: usize,
@@ -48,15 +48,15 @@ impl RunStarted {
 
 /// An attempt of a step failed.
 pub(crate) struct AttemptFailed<'a> {
-    /// What was attempted.
+    /// The name of the step or the call.
     pub(crate) name: &'a str,
     pub(crate) scope: Option<&'a Scope>,
     pub(crate) attempt: u32,
     pub(crate) max_attempts: u32,
     pub(crate) error: &'a TransactionError,
-    /// How long until the next attempt; none if this was the last.
+    /// The time until the next attempt; none after the last attempt.
     pub(crate) wait: Option<Duration>,
-    /// Whether it is an attempt of the engine's, and not of a call with retries of its own.
+    /// Whether it is an attempt of a step, and not of a call with its own retries.
     pub(crate) is_step: bool,
     pub(crate) meters: &'a Meters,
 }
@@ -70,8 +70,8 @@ impl AttemptFailed<'_> {
         }
         let (category, task) = (error.category().as_str(), scope.map(|scope| scope.task));
         let transaction_id = scope.map(|scope| scope.transaction_id.as_str());
-        // What a handler calls with retries of its own is not an attempt of its step, whose ids stand in the line. One
-        // call that fails for good is one warning: that of the step that it fails, or its own outside of any.
+        // A call with its own retries is not an attempt of the step whose ids are in the line. A call that fails finally
+        // is one warning: that of the step that it fails, or its own outside of a step.
         if !is_step {
             let wait_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
             let (call, tried, most) = (name, attempt, max_attempts);
@@ -122,7 +122,7 @@ impl AttemptFailed<'_> {
     }
 }
 
-/// A transaction went the exception way and its handler decided.
+/// A transaction failed, and its exception handler or its policy decided the disposition.
 pub(crate) struct TransactionFailed<'a> {
     pub(crate) task: &'static str,
     pub(crate) transaction: &'a Transaction,
@@ -131,7 +131,7 @@ pub(crate) struct TransactionFailed<'a> {
 }
 
 impl TransactionFailed<'_> {
-    /// A business error is an ordinary outcome, and dead-lettered or in the summary; anything else is a warning.
+    /// Logs at `debug` for a business error, which is an ordinary outcome, and as a warning for any other error.
     pub(crate) fn emit(self) {
         let Self { task, transaction, error, disposition } = self;
         let (category, transaction_id) = (error.category(), transaction.id());
@@ -160,7 +160,7 @@ impl HandlerFailed<'_> {
     }
 }
 
-/// The dead-letter connector did not take a transaction.
+/// The dead-letter connector did not accept a transaction.
 pub(crate) struct DeadLetterFailed<'a> {
     pub(crate) task: &'static str,
     pub(crate) transaction_id: &'a str,
@@ -174,12 +174,12 @@ impl DeadLetterFailed<'_> {
             task,
             transaction_id,
             error = causes(error),
-            "the dead-letter connector did not take the transaction; it is given back to its source"
+            "the dead-letter connector did not accept the transaction; it is given back to its source"
         );
     }
 }
 
-/// A failed transaction is dropped, because its source has lost hold of it and hands it out again.
+/// A failed transaction is dropped, because its receipt is stale and its source delivers it again.
 pub(crate) struct DroppedStale<'a> {
     pub(crate) task: &'static str,
     pub(crate) transaction_id: &'a str,
@@ -188,16 +188,16 @@ pub(crate) struct DroppedStale<'a> {
 impl DroppedStale<'_> {
     pub(crate) fn emit(self) {
         let Self { task, transaction_id } = self;
-        debug!(task, transaction_id, "stale delivery dropped, the source hands it out again");
+        debug!(task, transaction_id, "stale delivery dropped, the source delivers it again");
     }
 }
 
-/// Dead letters wait because the dead-letter connector does not take them; said again after pauses that grow.
+/// Dead letters wait because the dead-letter connector does not accept them. The event repeats after growing pauses.
 pub(crate) struct DeadLettersWait<'a> {
     pub(crate) task: &'static str,
-    /// The transaction whose letter failed last.
+    /// The transaction whose dead letter failed last.
     pub(crate) transaction_id: &'a str,
-    /// How many wait.
+    /// The number of waiting dead letters.
     pub(crate) waiting: usize,
     pub(crate) error: &'a TransactionError,
 }
@@ -210,7 +210,7 @@ impl DeadLettersWait<'_> {
             transaction_id,
             waiting,
             error = causes(error),
-            "dead letters wait: the dead-letter connector does not take them; they are tried again with growing pauses"
+            "dead letters wait: the dead-letter connector does not accept them; they are tried again with growing pauses"
         );
     }
 }
@@ -224,15 +224,15 @@ impl DeadLettersTaken {
     pub(crate) fn emit(self) {
         info!(
             task = self.task,
-            "no dead letter waits any more: the dead-letter connector has taken the last one"
+            "no dead letter waits any more: the dead-letter connector accepted the last one"
         );
     }
 }
 
-/// A handler kept its thread for too long, and with it the other transactions of that thread.
+/// A handler blocked its thread for too long, and with it the other transactions on that thread.
 pub(crate) struct ThreadBlocked<'a> {
     pub(crate) task: &'static str,
-    /// The step, or what else of the task was running.
+    /// The step, or the other code of the task that was running.
     pub(crate) step: &'a str,
     pub(crate) took: Duration,
 }
@@ -245,17 +245,17 @@ impl ThreadBlocked<'_> {
             task,
             step,
             blocked_ms,
-            "the handler blocked its thread, so other transactions had to wait; make the task `blocking`, or move what \
-             blocks into `ergon::spawn_blocking`; this is said once for each task"
+            "the handler blocked its thread, so other transactions had to wait; make the task `blocking`, or move the \
+             blocking code into `ergon::spawn_blocking`; this line is logged once for each task"
         );
     }
 }
 
-/// The run is over, and not all that a producer's stream had made by then was produced.
+/// The run ended before all transactions that a producer's stream had yielded were produced.
 pub(crate) struct LeftUnproduced<'a> {
     pub(crate) task: &'static str,
     pub(crate) count: u64,
-    /// Of as many as are known.
+    /// The known ids among them.
     pub(crate) ids: &'a [String],
 }
 
@@ -265,15 +265,15 @@ impl LeftUnproduced<'_> {
         const NAMED: usize = 100;
         let Self { task, count, ids } = self;
         let named = ids.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-        warn!(task, count, ids = named, "the run ended before all that the stream had made was produced");
+        warn!(task, count, ids = named, "the run ended before all transactions of the stream were produced");
     }
 }
 
-/// A fetch brought deliveries, or none.
+/// A fetch returned deliveries, or none.
 pub(crate) struct Fetched<'a> {
     pub(crate) task: &'static str,
     pub(crate) count: usize,
-    /// When the source was asked, if anybody measures.
+    /// The start of the fetch, if metrics are recorded.
     pub(crate) asked_at: Option<Instant>,
     pub(crate) meters: &'a Meters,
 }
@@ -285,11 +285,11 @@ impl Fetched<'_> {
     }
 }
 
-/// A fetch failed, all its attempts used up.
+/// A fetch failed, after all its attempts.
 pub(crate) struct FetchFailed<'a> {
     pub(crate) task: &'static str,
     pub(crate) error: &'a Error,
-    /// How long until the source is asked again; none if this ends the run.
+    /// The time until the next fetch; none if the run ends.
     pub(crate) wait: Option<Duration>,
 }
 
@@ -304,12 +304,25 @@ impl FetchFailed<'_> {
     }
 }
 
-/// The source did not take a settlement, or nobody knows whether it did; it will hand the delivery out again.
+/// A sink lost a part of its buffer. The deliveries of that part are given back.
+pub(crate) struct FlushFailed<'a> {
+    pub(crate) task: &'static str,
+    pub(crate) error: &'a (dyn std::error::Error + 'static),
+}
+
+impl FlushFailed<'_> {
+    pub(crate) fn emit(self) {
+        let Self { task, error } = self;
+        warn!(task, error = causes(error), "buffered dispatches were lost; their deliveries are given back");
+    }
+}
+
+/// The source did not confirm a settlement, or its result is unknown. The source may deliver the transaction again.
 pub(crate) struct Unsettled<'a> {
     pub(crate) task: &'static str,
     pub(crate) transaction_id: &'a str,
     pub(crate) disposition: &'static str,
-    /// Whether it may have been taken after all.
+    /// Whether the source may have recorded it after all.
     pub(crate) unknown: bool,
     pub(crate) error: &'a str,
     pub(crate) meters: &'a Meters,
@@ -319,12 +332,12 @@ impl Unsettled<'_> {
     pub(crate) fn emit(self) {
         let Self { task, transaction_id, disposition, unknown, error, meters } = self;
         meters.unsettled(disposition, unknown);
-        let result = if unknown { "unknown" } else { "not settled" };
+        let result = if unknown { "unknown" } else { "not_done" };
         warn!(task, transaction_id, disposition, result, error, "settlement failed, expect a redelivery");
     }
 }
 
-/// A lane of the engine itself ended by a panic; what it held is given back.
+/// A lane of the engine panicked; its delivery is given back.
 pub(crate) struct LaneDied<'a> {
     pub(crate) task: &'static str,
     pub(crate) error: &'a str,
@@ -332,11 +345,15 @@ pub(crate) struct LaneDied<'a> {
 
 impl LaneDied<'_> {
     pub(crate) fn emit(self) {
-        error!(task = self.task, error = self.error, "a lane of the engine died; its delivery is given back");
+        error!(
+            task = self.task,
+            error = self.error,
+            "a lane of the engine panicked; its delivery is given back"
+        );
     }
 }
 
-/// A run is told to stop.
+/// A run starts to stop.
 pub(crate) struct Stopping {
     pub(crate) task: &'static str,
     pub(crate) in_flight: usize,
@@ -350,12 +367,12 @@ impl Stopping {
             task = self.task,
             in_flight = self.in_flight,
             grace_ms,
-            "stopping, in-flight work is finished"
+            "stopping, transactions in flight may finish"
         );
     }
 }
 
-/// Several workers each make all that a producer makes.
+/// Each of several workers produces the whole stream of a producer.
 pub(crate) struct MadeByAll {
     pub(crate) task: &'static str,
     pub(crate) workers: usize,
@@ -367,12 +384,12 @@ impl MadeByAll {
         warn!(
             task,
             workers,
-            "each worker makes the whole stream; share it by `Shard::current()`, or set `workers = 1`"
+            "each worker produces the whole stream; divide it by `Shard::current()`, or set `workers = 1`"
         );
     }
 }
 
-/// Some of what was to be seen could not be exported.
+/// Some telemetry could not be exported.
 #[cfg(feature = "opentelemetry")]
 pub(crate) struct TelemetryLost<'a> {
     /// `spans`, `log lines` or `metrics`.
@@ -385,6 +402,6 @@ pub(crate) struct TelemetryLost<'a> {
 impl TelemetryLost<'_> {
     pub(crate) fn emit(self) {
         let Self { signal, count, reason } = self;
-        warn!(target: "ergon::telemetry", signal, count, reason, "telemetry was lost; the work goes on");
+        warn!(target: "ergon::telemetry", signal, count, reason, "telemetry was lost; transactions are not affected");
     }
 }

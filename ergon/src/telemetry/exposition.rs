@@ -1,9 +1,9 @@
-//! Metrics as the text that Prometheus asks for: this process's, or those of several together.
+//! Renders metrics in the text format of Prometheus, for this process or for several together.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// This process's metrics; `None` if it has none to be asked for.
+/// The metrics of this process; `None` if it exposes none.
 #[cfg(feature = "health")]
 pub(crate) fn text() -> Option<String> {
     super::prometheus::text()
@@ -14,8 +14,8 @@ pub(crate) fn text() -> Option<String> {
     None
 }
 
-/// The metrics of several processes in one text: each metric has one heading, and the series of all below it. `None` if
-/// there are none.
+/// The metrics of several processes in one text: one heading for each metric, followed by the series of all processes.
+/// `None` if there are none.
 #[cfg(unix)]
 pub(crate) fn merged(texts: impl Iterator<Item = String>) -> Option<String> {
     let mut metrics: BTreeMap<String, Metric> = BTreeMap::new();

@@ -1,7 +1,7 @@
-//! Functions that do something only with the feature `opentelemetry`.
+//! Defines functions that do something only with the feature `opentelemetry`.
 
-/// Writes each function once. With the feature `opentelemetry` a function has its own body; without the feature its
-/// body is the block behind `else`, so that nothing of it is left in the program.
+/// Defines each function once. With the feature `opentelemetry` a function has its own body. Without the feature its body
+/// is the block after `else`, so that the program contains no code of it.
 macro_rules! with_opentelemetry {
     (
         else $off:block

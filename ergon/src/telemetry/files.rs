@@ -1,4 +1,4 @@
-//! Log files: a thread of its own writes them, so that a slow disk holds up no transaction.
+//! Writes log files on a separate thread, so that a slow disk delays no transaction.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,33 +9,33 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 
 use crate::settings::plan::{RollingFile, Rotation};
 
-/// As many lines wait for the disk at most; beyond, new ones are dropped.
+/// The maximum number of lines that wait for the disk. Further lines are dropped.
 const WAITING: usize = 65_536;
 
-/// A log file, until the program ends: what waits is written when this is dropped.
+/// An open log file. Waiting lines are written when it is dropped.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     _writer: WorkerGuard,
 }
 
-/// Hands a line over to be written.
+/// Queues a line for writing.
 pub(crate) type Write = Box<dyn Fn(&str) + Send + Sync>;
 
 impl LogFile {
-    /// Opens a file to write after its end.
+    /// Opens a file to append to it.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub(crate) fn append(path: &Path) -> io::Result<(Self, Write)> {
         make_folder(path)?;
         Ok(Self::writing(OpenOptions::new().create(true).append(true).open(path)?))
     }
 
-    /// Opens a file that is put aside when it is old or long; each of several workers has one of its own, because two
-    /// cannot put the same file aside.
+    /// Opens a file that is rotated when it is old or long. Each of several workers has its own file, because two
+    /// processes cannot rotate the same file.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's error.
     pub(crate) fn rolling(file: &RollingFile, worker: Option<usize>) -> io::Result<(Self, Write)> {
         let path = of_worker(&file.path, worker);
         make_folder(&path)?;
@@ -61,11 +61,11 @@ impl LogFile {
 }
 
 fn write(lines: &NonBlocking, line: &str) {
-    // It only hands the line to the thread.
+    // This only passes the line to the thread.
     let _ = lines.clone().write_all(line.as_bytes());
 }
 
-/// `app.jsonl` as `app.0.jsonl`, for worker 0.
+/// The path for a worker: `app.0.jsonl` of `app.jsonl` for worker 0.
 fn of_worker(path: &Path, worker: Option<usize>) -> PathBuf {
     let Some(worker) = worker else { return path.to_path_buf() };
     let mut name = path.file_stem().unwrap_or_default().to_owned();
@@ -109,7 +109,7 @@ mod tests {
         let mut names: Vec<_> =
             fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
         names.sort();
-        assert_eq!(names.len(), 4, "the file and three that were kept: {names:?}");
+        assert_eq!(names.len(), 4, "the file and the three rotated files: {names:?}");
         let newest = fs::read_to_string(&path).unwrap();
         assert!(newest.ends_with("number 39\n"), "{newest}");
         for name in names {

@@ -1,33 +1,33 @@
-//! Which log lines are written.
+//! Filters log lines by level and target.
 
 use tracing_subscriber::EnvFilter;
 
-/// The words for a level.
+/// The names of the levels.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Clients that shout: their errors are told by whoever uses them, in words, and what they write may hold payloads and
-/// passwords. A directive of the user's own lets them speak.
+/// Noisy client libraries. Connectors and services report their errors, and their own lines may contain payloads and
+/// passwords. A directive of the user that names such a library shows its lines.
 const QUIET: [&str; 2] = ["lapin", "opentelemetry"];
 
-/// What sends log lines to a collector must not write any that are sent there.
+/// The libraries that send log lines to a collector; their own lines must not be sent there.
 #[cfg(feature = "opentelemetry")]
 const SENDERS: [&str; 7] = ["ergon::telemetry", "h2", "hyper", "hyper_util", "reqwest", "tonic", "tower"];
 
-/// Directives that say which log lines are written: a level, or `warn,my_crate=debug`.
+/// Directives that select log lines: a level, or `warn,my_crate=debug`.
 #[derive(Debug, Clone)]
 pub(crate) struct Directives {
     text: String,
-    /// What cannot be read is left out: others obey the same text.
+    /// Whether invalid parts are ignored, because other programs read the same text.
     lenient: bool,
 }
 
 impl Directives {
-    /// Reads directives, of a program whose own code is in `package`.
+    /// Parses directives of a program whose own code is in `package`.
     ///
     /// # Errors
-    /// Why they cannot be read.
+    /// The reason why the directives are invalid.
     pub(crate) fn new(text: &str, package: &str) -> Result<Self, String> {
-        // A lone word would be read as the name of a crate; a misspelt level must not silence the program.
+        // A single word would be parsed as the name of a crate. A misspelt level must not silence the program.
         let lone_word = text.chars().all(char::is_alphanumeric);
         if lone_word && !LEVELS.contains(&text.to_lowercase().as_str()) {
             return Err(format!("there is no log level `{text}`"));
@@ -39,7 +39,7 @@ impl Directives {
         }
     }
 
-    /// Reads directives that other programs obey too.
+    /// Parses directives that other programs read too.
     pub(crate) fn lenient(text: &str, package: &str) -> Self {
         Self { text: capped(text, package), lenient: true }
     }
@@ -53,7 +53,7 @@ impl Directives {
         }
     }
 
-    /// The filter of the handler that sends to a collector.
+    /// The filter of the handler that sends lines to a collector.
     #[cfg(feature = "opentelemetry")]
     pub(crate) fn filter_of_sender(&self) -> EnvFilter {
         let silent: Vec<String> = SENDERS.iter().map(|target| format!("{target}=off")).collect();
@@ -61,8 +61,8 @@ impl Directives {
     }
 }
 
-/// The same directives beside clients that shout. `trace` for everything means everything of Ergon and of the program;
-/// others are held to `debug`, because a client at `trace` writes the bytes it sends, passwords among them.
+/// The directives with limits for noisy client libraries. A plain `trace` is `trace` for Ergon and the program, and `debug`
+/// for all other crates, because a client at `trace` logs the bytes that it sends, including passwords.
 fn capped(directives: &str, package: &str) -> String {
     let quiet = QUIET.iter().map(|client| format!("{client}=off"));
     let own = package.replace('-', "_");

@@ -1,4 +1,4 @@
-//! Events of leases, as data: one struct for each event, one `emit` for each struct.
+//! Defines the events of leases: one struct for each event, and one `emit` for each struct.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use tracing::warn;
 
 use super::metrics;
 
-/// The other side takes deliveries back that are still in the worker.
+/// Leases ended, so that the external system delivers transactions again that this worker still has.
 pub(crate) struct LeaseLost<'a> {
-    /// Whose they are: task, slot, worker.
+    /// The connector: task, slot, worker.
     pub(crate) connector: &'a str,
     pub(crate) count: usize,
     pub(crate) reason: &'a str,
@@ -22,7 +22,7 @@ impl LeaseLost<'_> {
     }
 }
 
-/// Leases could not be extended; that is tried again until they end.
+/// Leases could not be extended. The connector tries again until the leases end.
 pub(crate) struct LeasesNotExtended<'a> {
     pub(crate) connector: &'a str,
     pub(crate) count: usize,

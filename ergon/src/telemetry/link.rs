@@ -1,4 +1,4 @@
-//! What happens to the connections of connectors, as data: one struct for each event, one `emit` for each struct.
+//! Defines the events of connectors' connections: one struct for each event, and one `emit` for each struct.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use tracing::{debug, info, warn};
 
 use super::metrics;
 
-/// A connector's connection is lost, or cannot be made; it is tried again.
+/// A connection of a connector is lost or cannot be opened; the connector tries again.
 pub(crate) struct LinkLost<'a> {
-    /// Whose it is: task, slot, worker.
+    /// The connector: task, slot, worker.
     pub(crate) connector: &'a str,
-    /// What the connection is for.
+    /// The purpose of the connection.
     pub(crate) purpose: &'static str,
     pub(crate) reason: &'a str,
     pub(crate) wait: Duration,
@@ -24,13 +24,13 @@ impl LinkLost<'_> {
     }
 }
 
-/// A connector's connection is there again.
+/// A connector is connected again.
 pub(crate) struct LinkRestored<'a, P> {
     pub(crate) connector: &'a str,
     pub(crate) purpose: &'static str,
-    /// Where to, without credentials.
+    /// The address, without credentials.
     pub(crate) place: &'a P,
-    /// For how long it was not there.
+    /// The time without a connection.
     pub(crate) down: Duration,
 }
 
@@ -42,7 +42,7 @@ impl<P: fmt::Display> LinkRestored<'_, P> {
     }
 }
 
-/// The other side refuses a connector's connection, or what is asked over it, for good.
+/// The external system refuses a connection permanently, or a request over it.
 pub(crate) struct LinkRefused<'a> {
     pub(crate) connector: &'a str,
     pub(crate) purpose: &'static str,
@@ -52,15 +52,15 @@ pub(crate) struct LinkRefused<'a> {
 impl LinkRefused<'_> {
     pub(crate) fn emit(self) {
         let Self { connector, purpose, reason } = self;
-        debug!(connector, purpose, reason, "refused for good");
+        debug!(connector, purpose, reason, "refused permanently");
     }
 }
 
-/// The broker takes nothing over a connection at present, or takes it again.
+/// The broker accepts no messages over a connection at present, or accepts messages again.
 #[cfg(feature = "rabbitmq")]
 pub(crate) struct LinkBlocked<'a> {
     pub(crate) connector: &'a str,
-    /// Why it takes nothing; none if it takes it again.
+    /// The reason why it accepts none; none if it accepts messages again.
     pub(crate) reason: Option<&'a str>,
 }
 
@@ -69,8 +69,8 @@ impl LinkBlocked<'_> {
     pub(crate) fn emit(self) {
         let Self { connector, reason } = self;
         match reason {
-            Some(reason) => warn!(connector, reason, "the broker takes no messages at present"),
-            None => info!(connector, "the broker takes messages again"),
+            Some(reason) => warn!(connector, reason, "the broker accepts no messages at present"),
+            None => info!(connector, "the broker accepts messages again"),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Console logs: what is emitted through `tracing`, one line each, on standard error.
+//! Writes `tracing` events as log lines.
 //!
-//! A line that is written while a transaction is worked on carries the task, the transaction's id, the step and the
-//! attempt without anybody asking for it, and the fields of all spans around it.
+//! A line inside a transaction carries the task, the transaction's id, the step and the attempt, and the fields of all spans
+//! around it. Handlers need no code for that.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
@@ -20,7 +20,7 @@ use super::{Scope, traces};
 use crate::settings::LogFormat;
 use crate::transaction::time;
 
-/// What log lines of one handler look like.
+/// The format of the log lines of one handler.
 #[derive(Debug, Clone)]
 pub(crate) struct LogOptions {
     pub(crate) format: LogFormat,
@@ -31,10 +31,10 @@ pub(crate) struct LogOptions {
     pub(crate) worker: Option<usize>,
 }
 
-/// One of the places that log lines are written to.
+/// A target of log lines.
 pub(crate) type LogLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// A layer that writes lines; `write` is given whole ones.
+/// A layer that writes lines. `write` receives whole lines.
 pub(crate) fn lines(
     filter: EnvFilter,
     options: LogOptions,
@@ -43,7 +43,7 @@ pub(crate) fn lines(
     Console { options, write }.with_filter(filter).boxed()
 }
 
-/// Starts the logs. Where a subscriber is set already, that one stays: a program that has set its own wants its own.
+/// Starts the logs. A subscriber that the program has already set stays.
 pub(crate) fn install(layers: Vec<LogLayer>) {
     let _ = Registry::default().with(layers).try_init();
 }
@@ -61,7 +61,7 @@ where
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
         let mut extensions = span.extensions_mut();
-        // Another handler that writes lines may have them already.
+        // Another handler may have stored them already.
         if extensions.get_mut::<Fields>().is_none() {
             let mut fields = Fields::default();
             attributes.record(&mut fields);
@@ -113,7 +113,7 @@ where
 #[derive(Default)]
 struct Fields {
     message: Option<String>,
-    /// Where a record of the `log` crate came from; `tracing` knows only that it was `log`.
+    /// The target of a record of the `log` crate; the `tracing` event has only the target `log`.
     log_target: Option<String>,
     values: Map<String, Value>,
 }
@@ -179,7 +179,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// `2026-01-31T12:00:00.000Z INFO  message key=value`; whatever is in a value, it stays one line.
+    /// `2026-01-31T12:00:00.000Z INFO  message key=value`. No value breaks the line.
     fn pretty(self, colour: bool) -> String {
         let (paint, dim, end) =
             if colour { (colour_of(self.level), "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
@@ -216,7 +216,7 @@ impl Line<'_> {
         line
     }
 
-    /// The ids of the transaction first: nothing that the user names alike can hide them.
+    /// The ids of the transaction first, so that no field of the user with the same name hides them.
     fn all_fields(self) -> Map<String, Value> {
         let mut all = Map::new();
         let mut put = |key: &str, value: Value| drop(all.insert(key.to_owned(), value));
@@ -247,19 +247,19 @@ fn colour_of(level: Level) -> &'static str {
     }
 }
 
-/// Says whether text needs no quotes.
+/// Returns whether a text needs no quotes.
 fn is_plain(text: &str) -> bool {
     !text.is_empty()
         && !text.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\'))
 }
 
-/// Says whether a terminal obeys a character, or a reader may take it for the end of a line.
+/// Returns whether a character controls a terminal, or may be read as the end of a line.
 fn is_obeyed(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Escapes in JSON what JSON itself lets stand: DEL, the controls above ASCII, the separators of Unicode. They can stand
-/// in strings only.
+/// Escapes characters that JSON does not escape: DEL, the control characters above ASCII, and the separators of Unicode.
+/// They occur only inside strings.
 fn escaped(json: String) -> String {
     if json.is_ascii() && !json.contains('\x7f') {
         return json;
@@ -276,8 +276,8 @@ fn escaped(json: String) -> String {
     line
 }
 
-/// A character as it may stand in a line: one that is obeyed is escaped, so that content cannot forge a line or steer
-/// the terminal.
+/// Escapes a character that controls a terminal or ends a line, so that content cannot forge a line or control the
+/// terminal.
 fn printable(c: char) -> impl Iterator<Item = char> {
     let escaped = is_obeyed(c).then(|| c.escape_default());
     let plain = escaped.is_none().then_some(c);
@@ -314,7 +314,7 @@ mod tests {
         }
     }
 
-    /// DEL, the 8-bit CSI, and three ends of a line that are not ASCII.
+    /// DEL, the 8-bit CSI, and three line separators that are not ASCII.
     const OBEYED: &str = "é \u{7f} \u{9b}2J \u{85} \u{2028} \u{2029} \0";
 
     #[test]

@@ -1,7 +1,6 @@
-//! What we can see: events, the context of a log line, and what a run adds up to.
+//! Makes runs observable: events, log lines, spans, metrics, and the report on a run.
 //!
-//! The engine emits events and keeps a [`Tally`]; the console logs write what is emitted, with the ids of the
-//! transaction a line was written in.
+//! The engine emits events and keeps a [`Tally`]. The log lines of events carry the ids of their transaction.
 
 pub(crate) mod calls;
 pub(crate) mod event;
@@ -30,7 +29,7 @@ pub(crate) mod worker;
 
 use feature::with_opentelemetry;
 pub use names::{METRICS, Metric, MetricKind};
-pub use report::{Ended, FailedByCategory, Refusal, RunReport, SingleReport, StepReport, StepTimes, Tally};
+pub use report::{Ended, FailedByCategory, Rejection, RunReport, SingleReport, StepReport, StepTimes, Tally};
 pub(crate) use report::{GIVEN_BACK, Undelivered};
 pub(crate) use scope::Scope;
 pub use scope::Step;

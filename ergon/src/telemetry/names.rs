@@ -1,49 +1,62 @@
-//! The names under which a run is seen, in one table each: dashboards, alerts and documentation are held against them.
+//! Defines the names of metrics, spans and attributes. Tests compare dashboards, alerts and documentation with them.
 
 // ── metrics ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// A metric that a run is measured by.
+/// A metric of Ergon.
+///
+/// ```
+/// use ergon::telemetry::METRICS;
+///
+/// for metric in METRICS {
+///     println!("{} ({}): {}", metric.name, metric.kind.as_str(), metric.description);
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metric {
-    /// Its name, as OpenTelemetry writes it.
+    /// The name in OpenTelemetry.
     pub name: &'static str,
-    /// Its unit by the rules of UCUM: `s`, or what is counted, in braces.
+    /// The unit, in UCUM notation: `s`, or the counted things in braces.
     pub unit: &'static str,
-    /// How its values add up.
+    /// The kind of the instrument.
     pub kind: MetricKind,
-    /// Its labels, sorted; none of them is ever an id.
+    /// The labels, sorted. A label is never an id.
     pub labels: &'static [&'static str],
-    /// The question that it answers.
-    pub question: &'static str,
+    /// The description, as exporters send it.
+    pub description: &'static str,
 }
 
-/// How the values of a [`Metric`] add up.
+/// The kind of a [`Metric`]'s instrument.
+///
+/// ```
+/// use ergon::telemetry::MetricKind;
+///
+/// assert_eq!(MetricKind::UpDownCounter.as_str(), "gauge");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MetricKind {
     /// A sum that never falls.
     Counter,
-    /// A sum that rises and falls; over workers it adds up.
+    /// A current value that rises and falls: a gauge in Prometheus. The values of several workers add up.
     UpDownCounter,
-    /// How often values fell between given bounds, their number and their sum.
+    /// A distribution: the number of values between given bounds, their count and their sum.
     Histogram,
 }
 
 impl MetricKind {
-    /// The kind in lower case, as it stands in the documentation.
+    /// Returns the kind in lower case, as Prometheus names it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
-            Self::UpDownCounter => "level",
+            Self::UpDownCounter => "gauge",
             Self::Histogram => "histogram",
         }
     }
 }
 
 impl Metric {
-    /// Returns the name under which Prometheus knows the metric; a histogram's series add `_bucket`, `_sum` and
-    /// `_count` to it.
+    /// Returns the name of the metric in Prometheus. The series of a histogram add `_bucket`, `_sum` and `_count` to it.
     ///
     /// ```
     /// let names: Vec<_> = ergon::telemetry::METRICS.iter().map(|metric| metric.prometheus_name()).collect();
@@ -58,16 +71,16 @@ impl Metric {
 }
 
 macro_rules! metrics {
-    ($($id:ident: $name:literal, $unit:literal, $kind:ident, $labels:expr, $question:literal;)*) => {
+    ($($id:ident: $name:literal, $unit:literal, $kind:ident, $labels:expr, $description:literal;)*) => {
         $(pub(crate) const $id: Metric = Metric {
             name: $name,
             unit: $unit,
             kind: MetricKind::$kind,
             labels: &$labels,
-            question: $question,
+            description: $description,
         };)*
 
-        /// Holds every metric there is, in the order of the documentation.
+        /// All metrics, in the order of the documentation.
         ///
         /// ```
         /// use ergon::telemetry::{METRICS, MetricKind};
@@ -81,45 +94,45 @@ macro_rules! metrics {
 
 metrics! {
     TRANSACTIONS: "ergon.transactions", "{transaction}", Counter, ["outcome", "task"],
-        "How many transactions came to an outcome, and to which: `succeeded`, or the category of their error?";
+        "Processed transactions, by outcome: `succeeded`, or the category of the error.";
     TRANSACTION_DURATION: "ergon.transaction.duration", "s", Histogram, ["outcome", "task"],
-        "How long does a transaction take, from its first step to its outcome, retries and waits included?";
+        "Time from the first step of a transaction to its outcome, including retries and waits.";
     STEP_DURATION: "ergon.step.duration", "s", Histogram, ["outcome", "step", "task"],
-        "How long does a step take, all its attempts and the waits between them included, and how does it end?";
+        "Time of a step, including all its attempts and the waits between them, by outcome.";
     ATTEMPTS: "ergon.attempts", "{attempt}", Counter, ["outcome", "step", "task"],
-        "How often was a step tried, and how did each attempt end?";
+        "Attempts of a step, by outcome.";
     RETRIES: "ergon.retries", "{attempt}", Counter, ["category", "step", "task"],
-        "How often was a step tried again, and after which category of error?";
+        "Retries of a step, by the category of the error that caused the retry.";
     CALL_RETRIES: "ergon.call.retries", "{call}", Counter, ["category", "task"],
-        "How often did a service or a function under `run_fn` try a call again by itself, and after which category of error?";
+        "Retries of calls by a service or a function under `run_fn`, by the category of the error that caused the retry.";
     BACKOFF_DURATION: "ergon.backoff.duration", "s", Histogram, ["step", "task"],
-        "How long are the waits before a step is tried again?";
+        "Waits before the retries of a step.";
     TIMEOUTS: "ergon.timeouts", "{timeout}", Counter, ["step", "task"],
-        "In which step does the time run out, the step's own or the whole transaction's?";
+        "Time limits that ran out in a step: the limit of the step or of the whole transaction.";
     IN_FLIGHT: "ergon.in_flight", "{transaction}", UpDownCounter, ["task"],
-        "How many transactions are in one of their steps now?";
+        "Transactions that are in one of their steps now.";
     CONCURRENCY_LIMIT: "ergon.concurrency.limit", "{transaction}", UpDownCounter, ["task"],
-        "How many transactions may be in their steps at the same time?";
+        "Maximum number of transactions that may be in their steps at the same time.";
     FETCH_DURATION: "ergon.fetch.duration", "s", Histogram, ["task"],
-        "How long does the source take to answer a fetch, waits for data included?";
+        "Time until the source answers a fetch, including its waits for data.";
     FETCH_BATCH_SIZE: "ergon.fetch.batch_size", "{transaction}", Histogram, ["task"],
-        "How many transactions does a fetch bring that brings any?";
+        "Transactions in a fetch that is not empty.";
     FETCH_EMPTY: "ergon.fetch.empty", "{fetch}", Counter, ["task"],
-        "How many fetches brought nothing?";
+        "Fetches that returned no transaction.";
     SETTLEMENTS: "ergon.settlements", "{transaction}", Counter, ["disposition", "result", "task"],
-        "What was the source told of its deliveries, and did it take that: `done`, `not_done` or `unknown`?";
+        "Settlements, by disposition and by result: `done`, `not_done` or `unknown`.";
     QUEUE_WAIT: "ergon.queue.wait", "s", Histogram, ["task"],
-        "How old is a transaction when its first step begins?";
+        "Age of a transaction when its first step starts.";
     DEAD_LETTERS: "ergon.dead_letters", "{transaction}", Counter, ["task"],
-        "How many transactions did the dead-letter connector take?";
+        "Transactions that the dead-letter connector accepted.";
     DEAD_LETTERS_WAITING: "ergon.dead_letters.waiting", "{transaction}", UpDownCounter, ["task"],
-        "How many dead letters wait because the dead-letter connector does not take them?";
+        "Dead letters that wait because the dead-letter connector does not accept them.";
     ABANDONED_THREADS: "ergon.abandoned_threads", "{thread}", UpDownCounter, ["task"],
-        "How many threads are in a blocking handler that was given up and has not returned?";
+        "Threads whose blocking handler was abandoned and has not returned.";
     CONNECTOR_RECONNECTS: "ergon.connector.reconnects", "{connection}", Counter, ["connector", "purpose"],
-        "How often did a connector connect again after it had lost its connection?";
+        "Reconnections of a connector after it had lost its connection.";
     LEASES_LOST: "ergon.leases.lost", "{transaction}", Counter, ["connector"],
-        "How many transactions did the other side take back because their lease was not extended in time?";
+        "Transactions that the external system takes back because their lease was not extended in time.";
 }
 
 // ── spans ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -127,9 +140,9 @@ metrics! {
 /// Spans.
 #[cfg(feature = "opentelemetry")]
 pub(crate) mod span {
-    /// A finite run of a task; its name is followed by the task's.
+    /// A finite run of a task. The name of the task follows the name of the span.
     pub(crate) const RUN: &str = "run";
-    /// What one fetch brought, until all of it is settled.
+    /// The deliveries of one fetch, until all of them are settled.
     pub(crate) const BATCH: &str = "batch";
     /// The call to the source.
     pub(crate) const FETCH: &str = "fetch";
@@ -137,7 +150,7 @@ pub(crate) mod span {
     pub(crate) const TRANSACTION: &str = "transaction";
     /// One attempt of a step.
     pub(crate) const ATTEMPT: &str = "attempt";
-    /// Transactions handed to a sink, until it has confirmed them.
+    /// A dispatch to a sink, until the sink has confirmed the transactions.
     pub(crate) const DISPATCH: &str = "dispatch";
 }
 
@@ -145,23 +158,23 @@ pub(crate) mod span {
 #[cfg(feature = "opentelemetry")]
 pub(crate) mod resource {
     pub(crate) const SERVICE_VERSION: &str = "service.version";
-    /// One for each execution of the program.
+    /// An id for each execution of the program.
     pub(crate) const INSTANCE_ID: &str = "service.instance.id";
     pub(crate) const PID: &str = "process.pid";
     pub(crate) const HOST: &str = "host.name";
     /// The task that runs, or the list of them.
     pub(crate) const TASK: &str = "ergon.task.name";
-    /// Which of several workers, from 0.
+    /// The index of a worker, from 0.
     pub(crate) const WORKER: &str = "ergon.worker.index";
 }
 
-/// Attributes of spans. Those that do not begin with `ergon.` are of OpenTelemetry's semantic conventions 1.37:
+/// Attributes of spans. Attributes without the prefix `ergon.` are of OpenTelemetry's semantic conventions 1.37:
 /// <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>.
 #[cfg(feature = "opentelemetry")]
 pub(crate) mod attribute {
     pub(crate) const TASK: &str = "ergon.task.name";
     pub(crate) const TRANSACTION_ID: &str = "ergon.transaction.id";
-    /// How often the source has handed the transaction out.
+    /// The number of times that the source has delivered the transaction.
     pub(crate) const DELIVERIES: &str = "ergon.deliveries";
     /// From 1.
     pub(crate) const ATTEMPT: &str = "ergon.attempt";
@@ -170,7 +183,7 @@ pub(crate) mod attribute {
     pub(crate) const OUTCOME: &str = "ergon.outcome";
     /// `business`, `system` or `timeout`.
     pub(crate) const CATEGORY: &str = "ergon.category";
-    /// What becomes of the transaction: `ack`, `reject`, `dead_letter`, `requeue` or `retry_after`.
+    /// The disposition: `ack`, `reject`, `dead_letter`, `requeue` or `retry_after`.
     pub(crate) const DISPOSITION: &str = "ergon.disposition";
     pub(crate) const BATCH_SIZE: &str = "messaging.batch.message_count";
     /// The kind of the connector: `rabbitmq`, `json-lines`, ….
@@ -195,10 +208,10 @@ mod tests {
         for metric in METRICS {
             let labels =
                 metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
-            let Metric { name, unit, kind, question, .. } = metric;
+            let Metric { name, unit, kind, description, .. } = metric;
             let kind = kind.as_str();
             let row = format!(
-                "| `{name}` | `{}` | {kind} | `{unit}` | {labels} | {question} |",
+                "| `{name}` | `{}` | {kind} | `{unit}` | {labels} | {description} |",
                 metric.prometheus_name()
             );
             assert!(page.contains(&row), "docs/metrics.md lacks\n{row}");
@@ -246,14 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn the_page_tells_of_every_span_and_attribute() {
+    fn the_page_describes_every_span_and_attribute() {
         let page = include_str!("../../../docs/observability.md");
         let (_, spans) = include_str!("names.rs").split_once("── spans").unwrap();
         let constants = spans.lines().filter(|line| line.trim_start().starts_with("pub(crate) const"));
         let names: Vec<&str> = constants.filter_map(|line| line.split('"').nth(1)).collect();
         assert!(names.len() > 20, "{names:?}");
         for name in names {
-            assert!(page.contains(&format!("`{name}")), "docs/observability.md does not tell of `{name}`");
+            assert!(page.contains(&format!("`{name}")), "docs/observability.md does not describe `{name}`");
         }
     }
 }

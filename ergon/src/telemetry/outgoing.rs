@@ -1,9 +1,9 @@
-//! The trace of a transaction, as it goes along with what a service is asked.
+//! Propagates the trace of a transaction with the requests of services.
 
 use super::propagation::{self, Place, TRACEPARENT, TRACESTATE};
 use super::{Scope, traces};
 
-/// The headers that say where the running code stands in a trace; none if it stands in none.
+/// The headers with the position of the running code in a trace; none outside of a trace.
 pub(crate) fn headers() -> impl Iterator<Item = (&'static str, String)> {
     let place = Scope::with_current(|scope| scope.and_then(|scope| scope.trace.clone()));
     let context = traces::current(place.as_ref()).filter(|_| propagation::is_on());

@@ -1,20 +1,20 @@
-//! Payloads in log lines: never, unless the settings say so.
+//! Adds payloads to log lines, only if the settings enable it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::transaction::{Content, Payload};
 
-/// Longer ones are cut off.
+/// The length after which a payload is cut off.
 const MOST: usize = 4096;
 
 static SHOWN: AtomicBool = AtomicBool::new(false);
 
-/// Lets payloads stand in log lines from now on.
+/// Enables payloads in log lines.
 pub(crate) fn show() {
     SHOWN.store(true, Ordering::Relaxed);
 }
 
-/// The payload as it may stand in a line, if it may.
+/// The payload for a log line, if payloads are enabled.
 pub(super) fn shown(payload: &Payload) -> Option<String> {
     SHOWN.load(Ordering::Relaxed).then(|| text(payload))
 }

@@ -1,4 +1,4 @@
-//! Metrics as Prometheus asks for them: read when it asks, written as text.
+//! Serves metrics to Prometheus: reads them on each request, and renders them as text.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -7,38 +7,38 @@ use opentelemetry_prometheus::{PrometheusExporter, exporter};
 use opentelemetry_sdk::error::OTelSdkError;
 use prometheus::{Registry, TextEncoder};
 
-/// What the process's metrics are rendered from, if it has any to be asked for.
+/// The registry of the metrics of the process, if it exposes any.
 static REGISTRY: OnceLock<Registry> = OnceLock::new();
 
-/// Makes a reader whose metrics are those of the process; those of one of several workers say of which.
+/// Creates the reader of the metrics of the process. With several workers, each series has the index of its worker.
 ///
 /// # Errors
-/// The registry does not take the reader.
+/// The registry does not accept the reader.
 pub(crate) fn install(worker: Option<usize>) -> Result<PrometheusExporter, OTelSdkError> {
     let (reader, registry) = reader(worker)?;
     let _ = REGISTRY.set(registry);
     Ok(reader)
 }
 
-/// The process's metrics as text; `None` if it has none.
+/// The metrics of the process as text; `None` if it has none.
 pub(crate) fn text() -> Option<String> {
     render(REGISTRY.get()?).ok().filter(|text| !text.is_empty())
 }
 
-/// Makes a reader for the process's provider, and what it is rendered from.
+/// Creates a reader for the provider of the process, and its registry.
 ///
 /// # Errors
-/// The registry does not take the reader.
+/// The registry does not accept the reader.
 fn reader(worker: Option<usize>) -> Result<(PrometheusExporter, Registry), OTelSdkError> {
     let labels = worker.map(|worker| HashMap::from([("worker".to_owned(), worker.to_string())]));
     let registry = Registry::new_custom(None, labels)
         .map_err(|error| OTelSdkError::InternalFailure(error.to_string()))?;
-    // The scope is always ours; its labels would only make each line longer.
+    // The scope is always the same, so its labels would only make each line longer.
     let reader = exporter().with_registry(registry.clone()).scope_info_enabled(false).build()?;
     Ok((reader, registry))
 }
 
-/// Writes what the metrics are now, in the media type [`prometheus::TEXT_FORMAT`].
+/// Renders the current values, in the media type [`prometheus::TEXT_FORMAT`].
 ///
 /// # Errors
 /// A metric cannot be written as text.
@@ -61,7 +61,7 @@ mod tests {
     use crate::telemetry::{METRICS, MetricKind, Step, Tally};
     use crate::transaction::{Category, Transaction};
 
-    /// Measures a bit of everything.
+    /// Records a value of each metric.
     fn work(meters: &Meters) {
         let mut tally = Tally::default();
         let mut batch = meters.batch(&tally);

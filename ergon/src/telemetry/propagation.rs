@@ -1,5 +1,5 @@
-//! The trace that a transaction belongs to, as it travels in metadata: `traceparent` and `tracestate` of the W3C Trace
-//! Context recommendation (<https://www.w3.org/TR/trace-context/>).
+//! Propagates the trace of a transaction in metadata: `traceparent` and `tracestate` of the W3C Trace Context
+//! recommendation (<https://www.w3.org/TR/trace-context/>).
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,25 +7,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::transaction::{Metadata, Transaction};
 
-/// The metadata key, and the header, that names a trace and the span that sent the transaction.
+/// The metadata key, and the header, of the trace and of the span that sent the transaction.
 pub(crate) const TRACEPARENT: &str = "traceparent";
-/// The metadata key, and the header, of what tracing systems add to a trace.
+/// The metadata key, and the header, of the data that tracing systems add to a trace.
 pub(crate) const TRACESTATE: &str = "tracestate";
 
-/// Whether contexts do not travel, by `OTEL_PROPAGATORS=none`.
+/// Whether propagation is off, by `OTEL_PROPAGATORS=none`.
 static STAYS: AtomicBool = AtomicBool::new(false);
 
-/// Has contexts travel with what is sent, and taken from what comes, or not.
+/// Turns propagation on or off, for outgoing and incoming transactions.
 pub(crate) fn travels(travels: bool) {
     STAYS.store(!travels, Ordering::Relaxed);
 }
 
-/// Whether contexts travel.
+/// Whether propagation is on.
 pub(crate) fn is_on() -> bool {
     !STAYS.load(Ordering::Relaxed)
 }
 
-/// A place in a trace: which trace, which span, and whether it is recorded.
+/// A position in a trace: the trace, the span, and whether it is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TraceContext {
     /// Never 0.
@@ -36,8 +36,8 @@ pub(crate) struct TraceContext {
 }
 
 impl TraceContext {
-    /// Reads a `traceparent`: `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`. A later version may say more after
-    /// that; what cannot be read counts as absent, as the recommendation asks.
+    /// Parses a `traceparent`: `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`. A later version may have more parts. An
+    /// invalid value counts as absent, as the recommendation requires.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (version, rest) = text.split_once('-')?;
         let (trace_id, rest) = rest.split_once('-')?;
@@ -52,13 +52,13 @@ impl TraceContext {
         (known && context.trace_id != 0 && context.span_id != 0).then_some(context)
     }
 
-    /// The place that the sender of a transaction left in its metadata.
+    /// The position that the sender of a transaction wrote to its metadata.
     pub(crate) fn of(metadata: &Metadata) -> Option<Self> {
         Self::parse(metadata.text(TRACEPARENT)?)
     }
 }
 
-/// Lower-case hexadecimal of exactly so many digits.
+/// Lower-case hexadecimal with the given number of digits.
 fn hex(text: &str, digits: usize) -> Option<u128> {
     let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     (text.len() == digits && text.bytes().all(digit)).then(|| u128::from_str_radix(text, 16).ok())?
@@ -70,7 +70,7 @@ impl fmt::Display for TraceContext {
     }
 }
 
-/// Where the code that runs now stands in a trace, and what is passed on with it.
+/// The position of the running code in a trace, and the state that is propagated with it.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) context: TraceContext,
@@ -78,7 +78,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place that the sender of a transaction left in its metadata.
+    /// The position that the sender of a transaction wrote to its metadata.
     pub(crate) fn of(metadata: &Metadata) -> Option<Self> {
         if metadata.is_empty() || !is_on() {
             return None;
@@ -87,7 +87,7 @@ impl Place {
         Some(Self { context, state: metadata.text(TRACESTATE).map(Arc::from) })
     }
 
-    /// Leaves the place in a transaction that is sent on.
+    /// Writes the position to the metadata of an outgoing transaction.
     pub(crate) fn inject(&self, transaction: &mut Transaction) {
         if !is_on() {
             return;

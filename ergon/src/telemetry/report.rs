@@ -1,4 +1,4 @@
-//! What a run adds up to: counts, times, and why it ended.
+//! Reports on runs: their figures, their times, and the reason why they ended.
 
 mod pattern;
 mod reasons;
@@ -15,46 +15,73 @@ use super::Step;
 use crate::error::Error;
 use crate::transaction::Category;
 
-/// How many of the refused transactions a [`Tally`] remembers by name.
+/// The number of rejected transactions that a [`Tally`] keeps with id and message.
 const REMEMBERED: usize = 10;
 
-/// What a run has done so far.
+/// The figures of a run, as the summary prints them.
+///
+/// ```
+/// # use ergon::prelude::*;
+/// # use ergon::testing::{self, Script};
+/// # #[ergon::task(connectors(input), consumer())]
+/// # struct Check;
+/// # impl Consumer for Check {
+/// #     type Payload = u32;
+/// #     type Output = ();
+/// #     async fn process_transaction(&self, number: &Transaction<u32>) -> Result<()> {
+/// #         if *number.payload() == 0 { Err(TransactionError::business("the number is 0")) } else { Ok(()) }
+/// #     }
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let input = Script::new();
+/// input.push_json("a", &1);
+/// input.push_json("b", &0);
+/// let tally = testing::run(Check::config(CheckWiring { input })).await?.tally;
+/// assert_eq!((tally.processed, tally.succeeded, tally.failed.business, tally.rejected), (2, 1, 1, 1));
+/// assert_eq!(tally.rejections[0].message, "the number is 0");
+/// # Ok::<(), ergon::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Tally {
-    /// Deliveries that were fetched.
+    /// Deliveries that the source handed to the engine.
     pub fetched: u64,
-    /// Transactions that came to an outcome: succeeded, or their exception handler decided, or that failed.
+    /// Transactions whose processing reached an outcome and whose settlement the source confirmed.
     pub processed: u64,
-    /// Transactions whose success handler ended well.
+    /// Processed transactions whose success step completed.
     pub succeeded: u64,
-    /// Transactions that went the exception way, by the category of the error that sent them there.
+    /// Processed transactions whose process or success step failed after its retries, by the category of the error.
     pub failed: FailedByCategory,
-    /// Transactions that were rejected: to the dead-letter connector or by the source.
-    pub refused: u64,
-    /// Dead letters that the dead-letter connector took, whether or not the source knows that their transactions are
-    /// done. One whose settlement is not known to the source may come, and be dead-lettered, again.
+    /// Failed transactions whose disposition was `reject`: they went to the dead-letter connector, or the source rejected
+    /// them.
+    pub rejected: u64,
+    /// Rejected transactions that the dead-letter connector accepted. A transaction whose settlement the source could not
+    /// confirm is counted here too; the source may deliver it again, and it may be dead-lettered again.
     pub dead_lettered: u64,
-    /// Transactions whose dead letter the dead-letter connector did not take; they were given back.
+    /// Transactions whose dead letter the dead-letter connector did not accept; they were given back.
     #[serde(default)]
     pub undelivered: u64,
     /// Transactions whose exception handler failed.
     pub handler_failures: u64,
     /// Attempts after the first one, of any step.
     pub retries: u64,
-    /// Calls that were made again after they had failed: requests of a service, functions under `run_fn`. They are no
-    /// attempts of a step.
+    /// Retries of calls: requests of a service, functions under `run_fn`. They are not attempts of a step.
     pub call_retries: u64,
-    /// Deliveries that were given back to be handed out again.
+    /// Deliveries whose disposition was `requeue` or `retry_after`: the exception handler or the policy returned them, to
+    /// be delivered again.
     pub requeued: u64,
-    /// Deliveries whose settlement the source did not take, or may not have taken; it will hand them out again.
+    /// Deliveries that the engine returned to the source, unprocessed or cut short, because the run stopped or ended; and
+    /// those whose dead letter was not delivered.
+    #[serde(default)]
+    pub given_back: u64,
+    /// Deliveries whose settlement the source could not confirm. The source may deliver them again.
     pub unknown: u64,
-    /// Outbound transactions of a hybrid that went through.
+    /// Outbound transactions of a hybrid that succeeded.
     pub produced: u64,
-    /// Threads whose blocking handler exceeded a limit and has not returned since.
+    /// Threads whose blocking handler exceeded its time limit and has not returned.
     pub abandoned_threads: u64,
-    /// The first few refused transactions.
-    pub refusals: Vec<Refusal>,
+    /// The first few rejected transactions.
+    pub rejections: Vec<Rejection>,
     reasons: Reasons,
     process: StepTimes,
     prepare: StepTimes,
@@ -62,14 +89,20 @@ pub struct Tally {
     exception: StepTimes,
 }
 
-/// How many transactions failed, by category.
+/// The number of failed transactions, by the category of their error.
+///
+/// ```
+/// use ergon::telemetry::FailedByCategory;
+///
+/// assert_eq!(FailedByCategory { business: 2, system: 0, timeout: 1 }.total(), 3);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedByCategory {
-    /// The transaction itself was wrong.
+    /// Business errors: the transaction itself is invalid.
     pub business: u64,
-    /// Something around it failed.
+    /// System errors: something that the transaction needs failed.
     pub system: u64,
-    /// A time limit ran out.
+    /// Timeouts: a time limit ran out.
     pub timeout: u64,
 }
 
@@ -83,15 +116,15 @@ impl FailedByCategory {
         }
     }
 
-    /// All of them.
+    /// Returns the sum of all categories.
     pub fn total(&self) -> u64 {
         self.business + self.system + self.timeout
     }
 }
 
-/// A transaction that was refused, and why.
+/// A rejected transaction with its error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct Rejection {
     /// The transaction's id.
     pub id: String,
     /// The category of its error.
@@ -101,32 +134,33 @@ pub struct Refusal {
 }
 
 impl Tally {
-    /// Records how long a step took, all its attempts and waits included.
+    /// Records the time of a step, including all its attempts and waits.
     pub(crate) fn record(&mut self, step: Step, elapsed: Duration) {
         self.times_mut(step).record(elapsed);
     }
 
-    /// Counts a refused transaction and its reason; the first few are remembered.
-    pub(crate) fn refuse(&mut self, refusal: impl FnOnce() -> Refusal) {
-        let refusal = refusal();
-        self.refused += 1;
-        self.reasons.add(&refusal.message);
-        if self.refusals.len() < REMEMBERED {
-            self.refusals.push(refusal);
+    /// Counts a rejected transaction and its reason, and keeps the first few.
+    pub(crate) fn reject(&mut self, rejection: impl FnOnce() -> Rejection) {
+        let rejection = rejection();
+        self.rejected += 1;
+        self.reasons.add(&rejection.message);
+        if self.rejections.len() < REMEMBERED {
+            self.rejections.push(rejection);
         }
     }
 
-    /// Adds what another loop of the same run came to.
+    /// Adds the figures of another loop of the same run.
     pub(crate) fn add(&mut self, other: &Self) {
         let sums = [
             (&mut self.fetched, other.fetched),
             (&mut self.requeued, other.requeued),
+            (&mut self.given_back, other.given_back),
             (&mut self.processed, other.processed),
             (&mut self.succeeded, other.succeeded),
             (&mut self.failed.business, other.failed.business),
             (&mut self.failed.system, other.failed.system),
             (&mut self.failed.timeout, other.failed.timeout),
-            (&mut self.refused, other.refused),
+            (&mut self.rejected, other.rejected),
             (&mut self.undelivered, other.undelivered),
             (&mut self.handler_failures, other.handler_failures),
             (&mut self.call_retries, other.call_retries),
@@ -140,32 +174,33 @@ impl Tally {
         self.abandoned_threads = self.abandoned_threads.max(other.abandoned_threads);
     }
 
-    /// Adds what the outbound transactions of a hybrid came to, beside what they mean for the inbound ones.
+    /// Adds the figures of the outbound transactions of a hybrid that are not figures of the inbound transactions.
     pub(crate) fn add_outbound(&mut self, outbound: &Self) {
         self.retries += outbound.retries;
         self.dead_lettered += outbound.dead_lettered;
-        let room = REMEMBERED.saturating_sub(self.refusals.len());
-        self.refusals.extend(outbound.refusals.iter().take(room).cloned());
+        let room = REMEMBERED.saturating_sub(self.rejections.len());
+        self.rejections.extend(outbound.rejections.iter().take(room).cloned());
         for step in Step::ALL {
             self.times_mut(step).add(outbound.times(step));
         }
         self.reasons.add_all(&outbound.reasons);
     }
 
-    /// The reasons that transactions were refused for, the most frequent first, and how often each came up. Messages
-    /// that differ only in ids, numbers and quoted values are one reason, shown with `…` in their places; one that was
-    /// the same each time is shown as it was. Of a message the first 200 bytes count.
+    /// Returns the reasons of the rejected transactions with their counts, the most frequent first.
+    ///
+    /// Messages that differ only in ids, numbers and quoted values are one reason, with `…` in the place of each
+    /// difference. Only the first 200 bytes of a message are compared.
     pub fn reasons(&self) -> Vec<(&str, u64)> {
         self.reasons.by_frequency()
     }
 
-    /// Whether the counts of the reasons are exact. Beyond 512 different reasons they are lower bounds, each off by less
-    /// than a 512th of all.
+    /// Returns whether the counts of the reasons are exact. Beyond 512 different reasons they are lower bounds, and each
+    /// misses less than a 512th of all rejections.
     pub fn reasons_are_exact(&self) -> bool {
         self.reasons.are_exact()
     }
 
-    /// How long a step took.
+    /// Returns the times of a step.
     pub fn times(&self, step: Step) -> &StepTimes {
         match step {
             Step::Process => &self.process,
@@ -185,7 +220,15 @@ impl Tally {
     }
 }
 
-/// How long a step took, over all transactions; exact to two digits.
+/// The times of a step over all transactions, exact to two digits.
+///
+/// ```
+/// use ergon::telemetry::{Step, Tally};
+///
+/// let tally = Tally::default();
+/// let times = tally.times(Step::Process);
+/// assert_eq!((times.count(), times.max().as_secs()), (0, 0));
+/// ```
 #[derive(Clone)]
 pub struct StepTimes(Histogram<u64>);
 
@@ -200,17 +243,17 @@ impl StepTimes {
         self.0.saturating_record(nanos);
     }
 
-    /// How many were recorded.
+    /// Returns the number of recorded times.
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// The time that a share of them (0 to 1) did not exceed: 0.5 is the median.
+    /// Returns the time that a share (0 to 1) of the recorded times did not exceed: 0.5 is the median.
     pub fn quantile(&self, share: f64) -> Duration {
         Duration::from_nanos(self.0.value_at_quantile(share))
     }
 
-    /// The longest.
+    /// Returns the longest time.
     pub fn max(&self) -> Duration {
         Duration::from_nanos(self.0.max())
     }
@@ -218,7 +261,7 @@ impl StepTimes {
 
 impl Default for StepTimes {
     fn default() -> Self {
-        // From 1 ns to an hour; the bounds are constant and valid, so this cannot fail.
+        // From 1 ns to an hour. The bounds are constant and valid, so this cannot fail.
         #[expect(clippy::expect_used, reason = "constant, valid bounds")]
         let histogram = Histogram::new_with_bounds(1, 3_600_000_000_000, 2).expect("valid bounds");
         Self(histogram)
@@ -231,25 +274,46 @@ impl fmt::Debug for StepTimes {
     }
 }
 
-/// Dead letters that wait because the dead-letter connector does not take them.
+/// Dead letters that wait because the dead-letter connector does not accept them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Undelivered {
     pub(crate) count: usize,
-    /// Why the last attempt failed; empty if none of those that wait was tried yet.
+    /// The error of the last attempt; empty if none of the waiting dead letters was tried yet.
     pub(crate) error: String,
 }
 
-/// What a run came to.
+/// The report on a finished run.
+///
+/// ```
+/// # use ergon::prelude::*;
+/// # use ergon::testing::{self, Script};
+/// # #[ergon::task(connectors(input), consumer())]
+/// # struct Check;
+/// # impl Consumer for Check {
+/// #     type Payload = u32;
+/// #     type Output = ();
+/// #     async fn process_transaction(&self, _: &Transaction<u32>) -> Result<()> { Ok(()) }
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use ergon::telemetry::Ended;
+///
+/// let input = Script::new();
+/// input.push_json("a", &1);
+/// let report = testing::run(Check::config(CheckWiring { input })).await?;
+/// assert!(matches!(report.ended, Ended::SourceEmpty));
+/// assert_eq!((report.task.as_str(), report.tally.succeeded), ("check", 1));
+/// # Ok::<(), ergon::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RunReport {
     /// The task's name.
     pub task: String,
-    /// What it did.
+    /// The figures of the run.
     pub tally: Tally,
-    /// How long it took.
+    /// The duration of the run.
     pub elapsed: Duration,
-    /// Why it ended.
+    /// The reason why it ended.
     pub ended: Ended,
 }
 
@@ -259,72 +323,99 @@ impl RunReport {
     }
 }
 
-/// Why a run ended.
+/// The reason why a run ended.
+///
+/// ```
+/// use ergon::telemetry::Ended;
+///
+/// fn is_complete(ended: &Ended) -> bool {
+///     matches!(ended, Ended::SourceEmpty | Ended::LimitReached | Ended::Finished)
+/// }
+/// assert!(is_complete(&Ended::SourceEmpty) && !is_complete(&Ended::TimeLimit));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Ended {
-    /// The source had no more.
+    /// The source is empty.
     SourceEmpty,
-    /// As many were fetched as `limit` allows.
+    /// The run fetched as many transactions as `limit` allows.
     LimitReached,
-    /// It was told to stop; how many deliveries were given back, begun or not.
+    /// The run was stopped.
     Stopped {
-        /// Deliveries that were given back; of a producer, what its stream had made and was not produced.
+        /// Deliveries that were given back; of a producer, transactions of its stream that were not produced.
         given_back: u64,
     },
-    /// Its time limit ran out with nothing left to do.
+    /// The time limit of the run ran out, with nothing left to do.
     TimeLimit,
-    /// Its own `execute` returned.
+    /// The task's own `execute` returned.
     Finished,
-    /// It could not go on.
+    /// The run failed.
     Failed(Error),
 }
 
-/// What one transaction came to, outside of a loop.
+/// The report on one transaction that was processed outside of a run.
+///
+/// ```
+/// # use ergon::prelude::*;
+/// # use ergon::testing::{self, Script};
+/// # #[ergon::task(connectors(input), consumer())]
+/// # struct Check;
+/// # impl Consumer for Check {
+/// #     type Payload = u32;
+/// #     type Output = ();
+/// #     async fn process_transaction(&self, _: &Transaction<u32>) -> Result<()> { Ok(()) }
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let config = Check::config(CheckWiring { input: Script::new() });
+/// let report = testing::process(config, &1).await?;
+/// assert!(report.succeeded());
+/// assert_eq!((report.disposition, report.steps[0].attempts), (Some("ack"), 1));
+/// # Ok::<(), ergon::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SingleReport {
     /// The transaction's id.
     pub id: String,
-    /// The output of the process step, where it can be shown.
+    /// The output of the process step, if it serializes.
     pub output: Option<serde_json::Value>,
-    /// The error that ended the process or success step, if one did.
+    /// The error of the process or success step, if one failed.
     pub error: Option<crate::transaction::TransactionError>,
-    /// What becomes of the transaction (`ack`, `reject`, …); none in a dry run.
+    /// The disposition (`ack`, `reject`, …); none in a dry run.
     pub disposition: Option<&'static str>,
     /// The steps that ran, in order.
     pub steps: Vec<StepReport>,
 }
 
-/// How one step of a single transaction went.
+/// The report on one step of a single transaction.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StepReport {
     /// The step.
     pub step: Step,
-    /// How many attempts it took.
+    /// The number of attempts.
     pub attempts: u32,
-    /// How long it took, waits included.
+    /// The time of the step, including waits.
     pub elapsed: Duration,
-    /// The last attempt's error, if it failed.
+    /// The error of the last attempt, if the step failed.
     pub error: Option<String>,
 }
 
-/// Why a transaction was given back that was begun.
-pub(crate) const GIVEN_BACK: &str = "it was told to stop before it came to its end";
+/// The error of a transaction that was given back after it had started.
+pub(crate) const GIVEN_BACK: &str = "the run was stopped before the transaction finished";
 
 impl SingleReport {
     pub(crate) fn new(id: &str) -> Self {
         Self { id: id.to_owned(), output: None, error: None, disposition: None, steps: Vec::new() }
     }
 
-    /// Tells of a transaction that was given back in the middle of a step.
+    /// Reports a transaction that was given back during a step.
     pub(crate) fn given_back(id: &str) -> Self {
         let error = Some(crate::transaction::TransactionError::system(GIVEN_BACK));
         Self { error, disposition: Some("requeue"), ..Self::new(id) }
     }
 
-    /// Says whether the transaction succeeded; one that failed and was handled did not.
+    /// Returns whether the transaction succeeded. A failed transaction whose exception handler succeeded did not.
     pub fn succeeded(&self) -> bool {
         self.error.is_none()
     }

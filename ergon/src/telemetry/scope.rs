@@ -1,4 +1,4 @@
-//! The transaction, step and attempt that the running code belongs to; read only when a log line is written.
+//! Tracks the transaction, step and attempt that the running code belongs to. Only log lines read them.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -6,7 +6,13 @@ use std::fmt;
 use super::propagation::{Place, TraceContext};
 use crate::transaction::TransactionId;
 
-/// A step of a transaction's life that runs the task's code.
+/// A step of a transaction, in which code of the task runs.
+///
+/// ```
+/// use ergon::telemetry::Step;
+///
+/// assert_eq!(Step::Process.as_str(), "process");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// `process_transaction`, decoding included.
@@ -20,10 +26,10 @@ pub enum Step {
 }
 
 impl Step {
-    /// All steps, in the order of a life.
+    /// All steps, in their order.
     pub(crate) const ALL: [Self; 4] = [Self::Process, Self::Prepare, Self::Success, Self::Exception];
 
-    /// The step in lower case, as it stands in logs and metrics.
+    /// Returns the step in lower case, as in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Process => "process",
@@ -44,7 +50,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Scope>> = const { RefCell::new(None) };
 }
 
-/// What the code that runs on this thread belongs to.
+/// The transaction, step and attempt of the code on this thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
     pub(crate) task: &'static str,
@@ -52,7 +58,7 @@ pub(crate) struct Scope {
     pub(crate) step: Step,
     /// From 1.
     pub(crate) attempt: u32,
-    /// Where it stands in a trace, if it belongs to one.
+    /// The position in a trace, if there is one.
     pub(crate) trace: Option<Place>,
 }
 
@@ -64,8 +70,8 @@ impl Scope {
         }
     }
 
-    /// Runs `code` inside `scope`; what was current before is current again after it, and after a panic. Without a
-    /// scope of its own, the code belongs to what is current.
+    /// Runs `code` inside `scope`, and restores the previous scope afterwards, also after a panic. Without `scope`, the
+    /// code belongs to the current scope.
     #[inline]
     pub(crate) fn enter<R>(scope: &mut Option<Self>, code: impl FnOnce() -> R) -> R {
         if scope.is_none() {
@@ -80,7 +86,7 @@ impl Scope {
         CURRENT.with(|current| current.try_borrow().ok()?.clone())
     }
 
-    /// Shows the current scope, if the code belongs to a transaction.
+    /// Passes the current scope to `look`, if the code belongs to a transaction.
     pub(crate) fn with_current<R>(look: impl FnOnce(Option<&Self>) -> R) -> R {
         CURRENT.with(|current| match current.try_borrow() {
             Ok(scope) => look(scope.as_ref()),
@@ -89,7 +95,7 @@ impl Scope {
     }
 }
 
-/// Swaps a scope in, and out again when dropped; nothing is cloned.
+/// Sets the current scope, and restores the previous one on drop, without cloning.
 struct Entered<'a>(&'a mut Option<Scope>);
 
 impl<'a> Entered<'a> {

@@ -1,4 +1,4 @@
-//! What happens to worker processes, as data: one struct for each event, one `emit` for each struct.
+//! Defines the events of worker processes: one struct for each event, and one `emit` for each struct.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ impl WorkerStarted<'_> {
     }
 }
 
-/// A worker process died, and another takes its place.
+/// A worker process died, and a new process replaces it.
 pub(crate) struct WorkerDied<'a> {
     pub(crate) task: &'a str,
     /// Its index, from 0.
     pub(crate) worker: usize,
-    /// How it ended: `killed by signal 9`.
+    /// The way it ended: `killed by signal 9`.
     pub(crate) how: &'a str,
-    /// How long until the other is started.
+    /// The time until the new process starts.
     pub(crate) wait: Duration,
 }
 
@@ -34,11 +34,11 @@ impl WorkerDied<'_> {
     pub(crate) fn emit(self) {
         let Self { task, worker, how, wait } = self;
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        warn!(task, worker, wait_ms, how, "worker died, another takes its place");
+        warn!(task, worker, wait_ms, how, "worker died, a new worker replaces it");
     }
 }
 
-/// A worker process did not end in time and is killed; what it had in flight is handed out again.
+/// A worker process did not end in time and is killed. Its transactions in flight will be delivered again.
 pub(crate) struct WorkerKilled<'a> {
     pub(crate) task: &'a str,
     /// Its index, from 0.

@@ -1,9 +1,9 @@
-//! How you test it: run a task in a plain `#[tokio::test]` without any external system, and hold a connector of your
-//! own to what every connector must do.
+//! Tests of tasks and connectors: runs a task in a plain `#[tokio::test]` without an external system, and checks your
+//! own connector against the rules of every connector.
 //!
-//! **A whole run.** [`Script`] is a connector that does what the test says, wired in place of the real ones; [`run`]
-//! runs the task to its end, [`start`] lets the test look at it and stop it. With `start_paused = true` every wait of
-//! the engine and of connectors passes at once: backoff, time limits, a streaming run.
+//! **A whole run.** Wire a [`Script`], a connector that does what the test says, in place of the real connectors.
+//! [`run`] runs the task to its end. [`start`] lets the test observe and stop the run. With `start_paused = true` every
+//! wait of the engine passes immediately: backoff, time limits, a streaming run.
 //!
 //! ```
 //! use std::time::Duration;
@@ -38,7 +38,7 @@
 //!     let wiring = DoubleWiring { input: input.clone(), output: output.clone() };
 //!     let report = testing::run(Double::config(wiring)).await?;
 //!
-//!     assert_eq!((report.tally.succeeded, report.tally.refused), (1, 1));
+//!     assert_eq!((report.tally.succeeded, report.tally.rejected), (1, 1));
 //!     assert_eq!((input.acked(), input.rejected()), (vec!["a".into()], vec!["b".into()]));
 //!     assert_eq!(output.dispatched_as::<u32>(), [42]);
 //!     assert!(report.elapsed >= Duration::from_secs(60), "it waited, on the paused clock");
@@ -48,12 +48,11 @@
 //! #     .block_on(doubles_and_outlives_a_lost_link()).unwrap();
 //! ```
 //!
-//! What all transactions came to is in the [`RunReport`](crate::telemetry::RunReport)'s tally, retries included. How
-//! often one of them was tried is in its dead letter, under [`key::ATTEMPTS`](crate::transaction::key::ATTEMPTS), or
-//! comes out of the next form.
+//! The [`RunReport`](crate::telemetry::RunReport) has the counts of the run, retries included. The number of attempts
+//! of a rejected transaction is in its dead letter, under [`key::ATTEMPTS`](crate::transaction::key::ATTEMPTS).
 //!
-//! **One transaction.** [`process`] takes a payload through the task's steps under its own policies, and says what each
-//! step came to:
+//! **One transaction.** [`process`] runs a payload through the task's steps under the task's own policies, and reports
+//! each step:
 //!
 //! ```
 //! use ergon::prelude::*;
@@ -77,7 +76,7 @@
 //! # Ok::<(), ergon::Error>(()) }).unwrap();
 //! ```
 //!
-//! **A connector of your own.** The [`conformance`] suite tries every rule that the engine relies on; its page has an
+//! **Your own connector.** The [`conformance`] suite tests every rule that the engine relies on. Its page has an
 //! example.
 
 pub mod conformance;

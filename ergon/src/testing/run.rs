@@ -1,4 +1,4 @@
-//! Running a wired task inside a test.
+//! Runs a wired task inside a test.
 
 use tokio::task::JoinHandle;
 
@@ -10,13 +10,15 @@ use crate::telemetry::{RunReport, Tally};
 
 /// Runs a task until its source is empty, its limit is reached, or it fails.
 ///
-/// Its policy is that of the attribute and of [`TaskConfig`]; no settings are read, no logs or signals set up.
+/// The policy is that of the attribute and of [`TaskConfig`]. No settings are read, and no logs or signal handlers are
+/// set up.
 ///
-/// A streaming task does not end by itself, so neither does this: start it by [`start`](crate::testing::start), or let
-/// it end at the first empty fetch by `config.consumer(|policy| policy.streaming = false)`.
+/// A streaming task does not end by itself, and neither does this function. Start such a task with
+/// [`start`](crate::testing::start), or let it end at the first empty fetch with
+/// `config.consumer(|policy| policy.streaming = false)`.
 ///
 /// # Errors
-/// What could not be built, opened or closed. A run that began and failed says so in [`RunReport::ended`].
+/// A part that cannot be built, opened or closed. A run that started and failed reports that in [`RunReport::ended`].
 ///
 /// ```
 /// # use ergon::prelude::*;
@@ -39,10 +41,10 @@ pub async fn run(config: TaskConfig) -> Result<RunReport, Error> {
     start(config).await?.wait().await
 }
 
-/// Starts a task that can be looked at and stopped.
+/// Starts a task that the test can observe and stop.
 ///
 /// # Errors
-/// A policy that cannot be obeyed; what could not be built or opened.
+/// An impossible policy, or a part that cannot be built or opened.
 ///
 /// ```
 /// # use ergon::prelude::*;
@@ -75,7 +77,7 @@ pub(super) fn build(config: TaskConfig) -> Result<Built, Error> {
     Plan::new(config).build(Shard::default()).map_err(first)
 }
 
-/// A task that runs; made by [`start`].
+/// A running task. [`start`] makes it.
 ///
 /// ```
 /// # use ergon::prelude::*;
@@ -91,7 +93,7 @@ pub(super) fn build(config: TaskConfig) -> Result<Built, Error> {
 /// #     }
 /// # }
 /// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
-/// // `Wait` takes half a minute for a transaction; the clock is paused, so the test does not.
+/// // `Wait` takes half a minute for a transaction; the paused clock lets the test pass immediately.
 /// let input = Script::new();
 /// let running = testing::start(Wait::config(WaitWiring { input: input.clone() })).await?;
 /// input.push_json("a", &1);
@@ -117,39 +119,39 @@ pub struct Running {
 }
 
 impl Running {
-    /// Tells it to fetch no more and to finish what is in flight within its `shutdown_grace`.
+    /// Drains the task: it fetches no more, and in-flight transactions may finish within its `shutdown_grace`.
     pub fn stop(&self) {
         self.stop.drain.cancel();
     }
 
-    /// Tells it to end at once: what is in flight is cancelled and given back. Connectors and services are closed in
-    /// good order all the same. A task with an `execute` of its own has its `shutdown_grace` even so.
+    /// Ends the task immediately: in-flight transactions are cancelled and given back. Connectors and services are
+    /// still closed. A task with its own `execute` keeps its `shutdown_grace`.
     pub fn abort(&self) {
         self.stop.drain.cancel();
         self.stop.abort.cancel();
     }
 
-    /// What it has done so far.
+    /// The counts so far.
     pub fn tally(&self) -> Tally {
         self.monitor.snapshot().tally
     }
 
-    /// How many transactions are in one of their steps right now.
+    /// The number of transactions that are in one of their steps now.
     pub fn in_flight(&self) -> usize {
         self.monitor.snapshot().in_flight
     }
 
-    /// Waits for its end; its connectors and services are closed then.
+    /// Waits for the end of the task and of its connectors and services.
     ///
     /// # Errors
-    /// What could not be closed.
+    /// A connector or service that cannot be closed.
     pub async fn wait(self) -> Result<RunReport, Error> {
         let finished = self.handle.await.map_err(|error| Error::new(ErrorKind::Task, error.to_string()))?;
         if finished.close_errors.is_empty() { Ok(finished.report) } else { Err(first(finished.close_errors)) }
     }
 }
 
-/// The first of some problems, which are never none.
+/// The first of some problems. There is always one.
 pub(super) fn first(problems: Vec<Error>) -> Error {
     let first = problems.into_iter().next();
     first.unwrap_or_else(|| Error::new(ErrorKind::Connector, "the task could not be opened"))

@@ -1,4 +1,4 @@
-//! One transaction through a task, inside a test.
+//! Processes one transaction of a task inside a test.
 
 use serde::Serialize;
 
@@ -8,17 +8,17 @@ use crate::task::{Stop, TaskConfig};
 use crate::telemetry::SingleReport;
 use crate::transaction::{Payload, Transaction};
 
-/// Takes one transaction with this payload, as JSON, through its whole life under the task's own policies: its steps
-/// with their retries and time limits, and the dead-letter connector if it is refused.
+/// Processes one transaction with this payload, as JSON, under the task's own policies: its steps with their retries
+/// and time limits, and the dead-letter connector if it is rejected.
 ///
-/// All connectors and services are opened before and closed after, except a source that is only fetched from: nothing
-/// is fetched or settled. The report says the output, the error, what would become of the delivery, and for each step
-/// that ran how many attempts it took. The id is a new one; [`process_transaction`] takes one of yours.
+/// All connectors and services are opened before and closed after, except a connector that is only a source, because
+/// nothing is fetched or settled. The report has the output, the error, the disposition, and the number of attempts of
+/// each step. The transaction gets a new id; use [`process_transaction`] for an id of yours.
 ///
-/// A task that fails is no error here: [`SingleReport::error`] tells.
+/// A failed transaction is not an error of this function: see [`SingleReport::error`].
 ///
 /// # Errors
-/// A policy that cannot be obeyed, a payload that cannot be serialized; what could not be built, opened or closed.
+/// An impossible policy, a payload that cannot be serialized, or a part that cannot be built, opened or closed.
 ///
 /// ```
 /// use ergon::connector::ConnectorError;
@@ -59,10 +59,10 @@ pub async fn process<P: Serialize + ?Sized>(config: TaskConfig, payload: &P) -> 
     process_transaction(config, Transaction::builder().payload(payload).build()).await
 }
 
-/// Takes one transaction through its whole life, as [`process`] does.
+/// Processes one transaction, as [`process`] does.
 ///
 /// # Errors
-/// A policy that cannot be obeyed; what could not be built, opened or closed.
+/// An impossible policy, or a part that cannot be built, opened or closed.
 ///
 /// ```
 /// # use ergon::prelude::*;

@@ -1,4 +1,4 @@
-//! Reading a body of bytes: as it came, or as its content type says.
+//! Reads a body of bytes: text and bytes unchanged, everything else by its content type.
 
 use std::fmt;
 
@@ -9,19 +9,22 @@ use serde::de::{self, Deserializer, Visitor};
 use super::json::{all_kept, watched};
 use super::{ContentType, DecodeError, Result};
 
-/// A body that is read on demand: text and bytes as they came, anything else as its content type says.
+/// A body that is read on demand.
 #[derive(Clone, Copy)]
 pub(super) struct Body<'de> {
     pub(super) content_type: &'de ContentType,
     pub(super) bytes: &'de Bytes,
 }
 
+/// The error of reading a body: an error of JSON has a position, any other has not.
 pub(super) enum BodyError {
     Json(serde_json::Error),
     Plain(String),
 }
 
 impl BodyError {
+    /// Adds the place: of JSON, the line and the column, which move out of its message; of anything else, size and
+    /// type.
     pub(super) fn at(self, content_type: &ContentType, bytes: &Bytes, field: Option<String>) -> DecodeError {
         match self {
             Self::Json(error) => {
@@ -94,7 +97,8 @@ impl<'de> Body<'de> {
     }
 }
 
-/// Forwards to JSON, or to the plain content where the body is not JSON.
+/// Forwards to JSON, or to the plain content of a body that is not JSON. JSON takes the fast path if every number in it
+/// survives as written, because watching each number costs time.
 macro_rules! as_content {
     ($($method:ident ( $($argument:ident : $type:ty),* ))*) => {$(
         fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, BodyError> {

@@ -1,4 +1,5 @@
-//! Lets blocking code ask whether it is still wanted.
+//! Lets blocking code ask whether its attempt is cancelled, through a flag in a thread-local. Unlike a future, the code
+//! cannot be dropped, so it has to ask.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -8,18 +9,19 @@ thread_local! {
     static CANCELLED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
-/// Runs `code` on this thread, cancelled as soon as `flag` is set.
+/// Runs `code` on this thread. It counts as cancelled while `flag` is set.
 pub(crate) fn cancellable<R>(flag: &Arc<AtomicBool>, code: impl FnOnce() -> R) -> R {
     let _before = Before(CANCELLED.replace(Some(Arc::clone(flag))));
     code()
 }
 
-/// Says whether the code that runs on this thread was given up.
+/// Whether the code that runs on this thread is cancelled.
 pub(super) fn is_cancelled() -> bool {
+    // `Relaxed`, because the flag publishes no other data.
     CANCELLED.with_borrow(|flag| flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)))
 }
 
-/// Puts back what stood before, after a panic too.
+/// Restores the previous flag, even after a panic, because threads are reused.
 struct Before(Option<Arc<AtomicBool>>);
 
 impl Drop for Before {

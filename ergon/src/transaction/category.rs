@@ -1,15 +1,15 @@
-//! Errors that have a category by their type, so that `?` makes a [`TransactionError`] of them.
+//! Categories of error types, so that `?` converts them into a [`TransactionError`].
 
 use std::convert::Infallible;
 use std::{array, char, env, fmt, io, net, num, str, string, time};
 
 use super::{Category, DecodeError, TransactionError};
 
-/// An error with a category: in a handler, `?` makes a [`TransactionError`] of it.
+/// An error with a category. In a handler, `?` converts it into a [`TransactionError`].
 ///
-/// `#[derive(TransactionError)]` implements it for an error of your own. For any other error the handler says whether
-/// trying again can help: [`.system()?`](super::ResultExt::system), [`.timeout()?`](super::ResultExt::timeout) or
-/// [`.business()?`](super::ResultExt::business), which also override the category of the table.
+/// `#[derive(TransactionError)]` implements it for your own error. For any other error the handler chooses whether a
+/// retry can help: [`.system()?`](super::ResultExt::system), [`.timeout()?`](super::ResultExt::timeout) or
+/// [`.business()?`](super::ResultExt::business). They also override the category of this table.
 ///
 /// | error | category |
 /// |---|---|
@@ -33,12 +33,12 @@ use super::{Category, DecodeError, TransactionError};
 /// assert_eq!(quantity("no/such/file").unwrap_err().category(), Category::System);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "nothing says whether trying again can help after `{Self}`",
-    label = "write `.system()?` (retried) or `.business()?` (never retried); `#[derive(TransactionError)]` gives an error of your own a category",
-    note = "write `.system()?` (retried) or `.business()?` (never retried); `#[derive(TransactionError)]` gives an error of your own a category"
+    message = "`{Self}` does not say whether a retry can help",
+    label = "write `.system()?` (retried) or `.business()?` (never retried); `#[derive(TransactionError)]` gives your own error type a category",
+    note = "write `.system()?` (retried) or `.business()?` (never retried); `#[derive(TransactionError)]` gives your own error type a category"
 )]
 pub trait HasCategory {
-    /// Makes the error of a transaction of it.
+    /// Converts the error into a transaction's error.
     fn categorize(self) -> TransactionError;
 }
 
@@ -87,7 +87,7 @@ impl HasCategory for serde_json::Error {
     }
 }
 
-/// The category of a failed read or write: the content is wrong, or something around it.
+/// The category of a failed read or write: business if the content is wrong, otherwise system or timeout.
 fn of_io(kind: io::ErrorKind) -> Category {
     match kind {
         io::ErrorKind::TimedOut => Category::Timeout,

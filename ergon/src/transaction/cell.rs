@@ -1,4 +1,4 @@
-//! A cell with a type, read as what the reader asks for.
+//! Reads a cell with a type as the type that the reader asks for.
 
 use serde::de::value::Error as CellError;
 use serde::de::{Deserializer, Error as _, IntoDeserializer, Visitor};
@@ -8,14 +8,14 @@ use super::Text;
 
 /// A cell of a workbook, or of any table whose cells have types.
 ///
-/// It becomes what the same cell of a CSV file would become: a number becomes text for a `String`, a text that is a
-/// number becomes a number for a `u32`, an empty cell is `None` for an `Option` and `""` for a `String`. So a transport
-/// can be changed without a change to the type. Asked for anything at all, the cell has its own type.
+/// It is read like the same cell of a CSV file, so that a task can change its transport without a change to its types:
+/// a number becomes text for a `String`, a text with a number becomes a number for a `u32`, an empty cell is `None` for
+/// an `Option` and `""` for a `String`. A reader that takes any type gets the cell's own type.
 #[derive(Clone, Copy)]
 pub(super) struct TypedCell<'de>(pub(super) &'de Value);
 
 impl<'de> TypedCell<'de> {
-    /// The cell as a CSV file would hold it; none of a list and a map, which are read as the JSON that they are.
+    /// The cell as a CSV file would hold it. `None` for a list or a map, which are read as JSON.
     fn text(self) -> Option<Text<'de>> {
         match self.0 {
             Value::Null => Some(Text::new("")),
@@ -48,7 +48,8 @@ fn narrow(number: &Number) -> Option<f32> {
 macro_rules! numbers {
     ($($method:ident $visit:ident $read:expr;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CellError> {
-            // A number needs no text to be read, unless it does not fit: then it is refused in the words of a text.
+            // A number is read without text. If it does not fit, the text path reports the same error as for a CSV
+            // file.
             if let Value::Number(number) = self.0
                 && let Some(number) = $read(number)
             {
@@ -126,7 +127,7 @@ impl<'de> Deserializer<'de> for TypedCell<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, CellError> {
-        // The types of `serde_json` itself, such as `RawValue`, are known to its own values alone.
+        // Types of `serde_json` itself, such as `RawValue`, are recognized by its own values only.
         if name.starts_with("$serde_json") {
             return self.0.deserialize_newtype_struct(name, visitor).map_err(CellError::custom);
         }

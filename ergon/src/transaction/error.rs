@@ -1,4 +1,4 @@
-//! Why a transaction failed, and whether trying again can help.
+//! The error of a transaction, and its category.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -8,23 +8,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Report, impl_report};
 
-/// The result of anything a task does; the error says its category.
+/// The result of everything that a task does. The error has a category.
 pub type Result<T, E = TransactionError> = std::result::Result<T, E>;
 
-/// Whether trying again can help.
+/// The category of an error, which decides whether a retry can help.
+///
+/// ```
+/// use ergon::prelude::*;
+///
+/// assert!(Category::System.is_retried() && !Category::Business.is_retried());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
-    /// The transaction itself is wrong: never retried.
+    /// The transaction itself is wrong. Never retried.
     Business,
-    /// Something around the transaction failed: retried.
+    /// Something around the transaction failed. Retried.
     System,
-    /// A time limit ran out: retried.
+    /// A time limit ended. Retried.
     Timeout,
 }
 
 impl Category {
-    /// The category in lower case, as it stands in logs, metrics and dead letters.
+    /// The category in lower case, as logs, metrics and dead letters show it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Business => "business",
@@ -33,7 +39,7 @@ impl Category {
         }
     }
 
-    /// Says whether a further attempt may succeed.
+    /// Whether the engine retries an error of this category.
     pub const fn is_retried(self) -> bool {
         !matches!(self, Self::Business)
     }
@@ -45,9 +51,9 @@ impl fmt::Display for Category {
     }
 }
 
-/// The failure of a step: a category, a message, a cause, and perhaps when to try again.
+/// The failure of a step: a category, a message, a cause, and optionally a wait before the next attempt.
 ///
-/// `Display` is the message alone; the cause is in [`source`](StdError::source).
+/// `Display` is the message only. The cause is in [`source`](StdError::source).
 ///
 /// ```
 /// use ergon::prelude::*;
@@ -74,22 +80,22 @@ impl TransactionError {
         Self(Box::new(Report::new(Kind { category, retry_after: None }, message)))
     }
 
-    /// Makes an error that is never retried: the transaction itself is wrong.
+    /// Makes a business error, which is never retried: the transaction itself is wrong.
     pub fn business(message: impl Into<String>) -> Self {
         Self::new(Category::Business, message)
     }
 
-    /// Makes an error that is retried.
+    /// Makes a system error, which is retried.
     pub fn system(message: impl Into<String>) -> Self {
         Self::new(Category::System, message)
     }
 
-    /// Makes the error of a time limit that ran out; it is retried.
+    /// Makes the error of a time limit. It is retried.
     pub fn timeout(message: impl Into<String>) -> Self {
         Self::new(Category::Timeout, message)
     }
 
-    /// Makes an error of a category out of any other; its message is that error's, its source that error's source.
+    /// Makes an error of a category from any other error, with its message and its source.
     pub fn from_error<E>(category: Category, error: E) -> Self
     where
         E: StdError + Send + Sync + 'static,
@@ -101,24 +107,24 @@ impl TransactionError {
         Self(Box::new(Report::standing_for(Kind { category, retry_after: None }, error)))
     }
 
-    /// Says when to try again; replaces the policy's computed wait (still under its cap).
+    /// Sets the wait before the next attempt. It replaces the policy's wait, and stays below the policy's cap.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.0.detail.retry_after = Some(wait);
         self
     }
 
-    /// Whether trying again can help.
+    /// The category, which decides whether a retry can help.
     pub fn category(&self) -> Category {
         self.0.detail.category
     }
 
-    /// When to try again, if the failing side said so.
+    /// The wait before the next attempt, if the failing system asked for one.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.detail.retry_after
     }
 
-    /// The error this one was made from, if it was one of type `E`.
+    /// The error from which this one was made, if it is of type `E`.
     ///
     /// ```
     /// use ergon::prelude::*;
@@ -153,19 +159,19 @@ impl fmt::Debug for TransactionError {
 /// assert_eq!(quantity("two").unwrap_err().category(), Category::Business);
 /// ```
 pub trait ResultExt<T> {
-    /// Makes the error a business error: never retried.
+    /// Makes the error a business error, which is never retried.
     ///
     /// # Errors
     /// The same failure, as a [`TransactionError`].
     fn business(self) -> Result<T>;
 
-    /// Makes the error a system error: retried.
+    /// Makes the error a system error, which is retried.
     ///
     /// # Errors
     /// The same failure, as a [`TransactionError`].
     fn system(self) -> Result<T>;
 
-    /// Makes the error one of a time limit: retried.
+    /// Makes the error a timeout, which is retried.
     ///
     /// # Errors
     /// The same failure, as a [`TransactionError`].

@@ -1,28 +1,34 @@
-//! What is known about a payload besides itself.
+//! Metadata of a transaction: headers, row numbers, and the framework's own entries.
 
 use std::borrow::Cow;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
-/// Keys of metadata that the framework itself writes.
+/// Keys of metadata that the framework writes.
 pub mod key {
-    /// Why a dead letter was rejected, in words.
+    /// The message of the error for which a dead letter was rejected.
     pub const ERROR: &str = "ergon-error";
     /// The category of that error: `business`, `system` or `timeout`.
     pub const CATEGORY: &str = "ergon-category";
-    /// How many attempts the failing step took.
+    /// The number of attempts of the failed step.
     pub const ATTEMPTS: &str = "ergon-attempts";
     /// The task that rejected the transaction.
     pub const TASK: &str = "ergon-task";
-    /// How often the transaction was sent back to its source after it had been rejected.
+    /// The number of times that the transaction was sent back to its source, or run again, after a rejection.
     pub const REPLAYS: &str = "ergon-replays";
-    /// Set on a dead letter whose row could not be read where it was fetched: its payload holds only the cells that
-    /// could.
+    /// Set on a dead letter whose row could not be read from its source. Its payload holds only the readable cells.
     pub const UNREADABLE: &str = "ergon-unreadable";
 }
 
-/// An ordered map from a key to a JSON value; small, so it is searched from the front.
+/// An ordered map from keys to JSON values. Searches are linear, because metadata has few entries.
+///
+/// ```
+/// use ergon::transaction::Metadata;
+///
+/// let metadata = Metadata::from_iter([("sheet", "Orders"), ("row", "7")]);
+/// assert_eq!(metadata.text("sheet"), Some("Orders"));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata(Vec<(Cow<'static, str>, Value)>);
 
@@ -37,7 +43,8 @@ impl Metadata {
         self.get(key).and_then(Value::as_str)
     }
 
-    /// Sets the value under `key`; returns the one it replaces. A float that is not finite is `null` as a [`Value`].
+    /// Sets the value under `key`, and returns the replaced value. A float that is not finite becomes `null`, because a
+    /// [`Value`] cannot hold it.
     pub fn insert(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Option<Value> {
         let (key, value) = (key.into(), value.into());
         if let Some(entry) = self.0.iter_mut().find(|(k, _)| *k == key) {
@@ -52,12 +59,12 @@ impl Metadata {
         self.0.iter().map(|(key, value)| (key.as_ref(), value))
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Says whether there is no entry.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

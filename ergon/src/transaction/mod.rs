@@ -1,7 +1,10 @@
-//! What moves: a [`Transaction`] is an id, a payload and metadata, indivisible and read-only once made.
+//! The unit of work: a [`Transaction`] is an id, a payload and metadata, indivisible and read-only.
 //!
-//! A source makes transactions whose payload is a [`Payload`] (bytes or a value); the engine decodes that once,
-//! straight into the task's own type, and hands `Transaction<Order>` to the task.
+//! A source makes transactions whose payload is a [`Payload`] (bytes or a value). The engine decodes the payload once,
+//! straight into the task's own type, and gives the task a `Transaction<Order>`.
+//!
+//! Errors live here too: a [`TransactionError`] has a [`Category`] that decides whether a retry can help, and
+//! [`HasCategory`] lets `?` find the category by the type of an error.
 
 mod body;
 mod cancel;
@@ -35,13 +38,15 @@ pub use id::TransactionId;
 pub use metadata::{Metadata, key};
 pub use payload::{Content, ContentType, Decode, DecodeError, Payload};
 pub use record::Record;
+#[cfg(feature = "csv")]
+pub(crate) use record::TextCells;
 pub use serde_json::Value;
 pub(crate) use text::Text;
 
 /// A unit of work: an id, a payload and metadata.
 ///
-/// `P` is the payload's type: [`Payload`] as fetched, or the task's own type once decoded. A transaction cannot be
-/// changed; cloning one shares everything but a decoded payload, so cloning a `Transaction` (undecoded) is cheap.
+/// `P` is the payload's type: [`Payload`] as fetched, or the task's own type once decoded. A transaction is read-only.
+/// Clones share everything except a decoded payload, so cloning an undecoded `Transaction` is cheap.
 ///
 /// ```
 /// use ergon::prelude::*;
@@ -57,13 +62,13 @@ pub(crate) use text::Text;
 #[derive(Clone)]
 pub struct Transaction<P = Payload> {
     shared: Arc<Shared>,
-    /// How often the source has handed this transaction out, this time included; 1 at first.
+    /// The number of deliveries by the source, this one included: 1 at first.
     deliveries: u32,
-    /// None as long as it is undecoded: `P` is [`Payload`] then, and the shared one is meant.
+    /// The decoded payload. `None` if undecoded: `P` is [`Payload`] then, and the payload is `shared.raw`.
     payload: Option<P>,
 }
 
-/// What every clone, decoded form and forwarded copy of one transaction has in common.
+/// The state that every clone, decoded form and forwarded copy of a transaction shares.
 struct Shared {
     id: TransactionId,
     raw: Payload,
@@ -75,21 +80,21 @@ struct Shared {
     correlation_id: Option<TransactionId>,
     /// When a sink makes it visible; `None` is immediately.
     due: Option<SystemTime>,
-    /// How many children were derived so far; numbers their ids.
+    /// The number of derived children, from which their ids are made.
     children: AtomicU32,
 }
 
 impl Transaction {
-    /// Makes a transaction with `value`, serialized as JSON, for its payload.
+    /// Makes a transaction of an id and a value, which is serialized as JSON.
     ///
     /// # Errors
-    /// A business error if `value` cannot be serialized as JSON: it holds a number that is not finite, or a map with
-    /// keys that are no strings, for example.
+    /// A business error if `value` cannot be serialized as JSON, for example because of a number that is not finite, or
+    /// a map whose keys are not strings.
     pub fn new<T: Serialize + ?Sized>(id: impl Into<TransactionId>, value: &T) -> Result<Self> {
         Ok(Self::builder().id(id).payload(Payload::json(value)?).build())
     }
 
-    /// Starts a transaction made part by part; used by sources.
+    /// Starts a [`TransactionBuilder`], which sources use.
     ///
     /// ```
     /// use ergon::prelude::*;
@@ -106,28 +111,27 @@ impl Transaction {
         TransactionBuilder::default()
     }
 
-    /// Replaces how often the source has handed this transaction out (1 is the first time).
-    ///
-    /// For sources that count deliveries; see [`deliveries`](Transaction::deliveries).
+    /// Sets the number of deliveries, this one included, for a source that counts them. See
+    /// [`deliveries`](Transaction::deliveries).
     #[must_use]
     pub fn with_deliveries(mut self, deliveries: u32) -> Self {
         self.deliveries = deliveries;
         self
     }
 
-    /// Returns the same transaction with a payload of the task's type.
+    /// Returns the same transaction with its payload decoded into the task's type.
     ///
     /// # Errors
-    /// A [`DecodeError`] that names the field and the position; the transaction itself is left as it is.
+    /// A [`DecodeError`] that names the field and the position. The transaction itself does not change.
     pub fn decoded<T: Decode>(&self) -> Result<Transaction<T>, DecodeError> {
         let stays = TypeId::of::<T>() == TypeId::of::<Payload>();
         let payload = if stays { None } else { Some(T::decode(&self.shared.raw)?) };
         Ok(Transaction { shared: Arc::clone(&self.shared), deliveries: self.deliveries, payload })
     }
 
-    /// Returns a copy that carries `extra` beside its own metadata; id, parent and correlation stay.
+    /// Returns a copy with `extra` added to the metadata, and the same id, parent and correlation id.
     ///
-    /// Later keys replace earlier ones. This is how a dead letter gets its `ergon-error`.
+    /// Later keys replace earlier ones. The engine adds `ergon-error` to a dead letter in this way.
     #[must_use]
     pub fn annotate<K, V>(&self, extra: impl IntoIterator<Item = (K, V)>) -> Self
     where
@@ -190,7 +194,7 @@ impl Transaction {
         self.shared.due
     }
 
-    /// Adds to the metadata; a transaction that somebody else holds too is copied for that.
+    /// Adds to the metadata. A transaction with other clones is copied first, because they share the metadata.
     pub(crate) fn carry(&mut self, extra: impl IntoIterator<Item = (&'static str, String)>) {
         match Arc::get_mut(&mut self.shared) {
             Some(shared) => {
@@ -204,11 +208,10 @@ impl Transaction {
 }
 
 impl<P: Serialize> Transaction<P> {
-    /// Makes a transaction of a value that the task's own code takes as it is; for
+    /// Makes a transaction whose payload is already decoded, for
     /// [`Producer::transactions`](crate::Producer::transactions).
     ///
-    /// The value is also serialized as JSON once: that is what a dead-letter connector is given, and what
-    /// [`forward`](Self::forward) returns.
+    /// The value is also serialized as JSON once, for the dead-letter connector and for [`forward`](Self::forward).
     ///
     /// # Errors
     /// A business error if `payload` cannot be serialized as JSON, for example because it holds a number that is not
@@ -228,7 +231,7 @@ impl<P: Serialize> Transaction<P> {
 }
 
 impl<P> Transaction<P> {
-    /// The id: stable, the same whenever the source hands out the same message, row or line again.
+    /// The id, the same in every delivery of the same message, row or line.
     pub fn id(&self) -> &str {
         self.shared.id.as_str()
     }
@@ -247,54 +250,56 @@ impl<P> Transaction<P> {
         self.shared.key.as_deref()
     }
 
-    /// What the source (or the sender) said about the payload: row, sheet, headers, and the like.
+    /// The metadata that the source or the sender gave: row, sheet, headers and the like.
     pub fn metadata(&self) -> &Metadata {
         &self.shared.metadata
     }
 
-    /// The name of the source this transaction was fetched from; `None` if it was made in the program.
+    /// The name of the source that the transaction was fetched from. `None` if the program made it.
     pub fn source(&self) -> Option<&str> {
         self.shared.source.as_deref()
     }
 
-    /// When the transaction was made, by the clock of the machine that made it.
+    /// The creation time, by the clock of the machine that made the transaction.
     pub fn created_at(&self) -> SystemTime {
         self.shared.created_at
     }
 
-    /// The id of the transaction this one was derived from.
+    /// The id of the transaction from which this one was derived.
     pub fn parent_id(&self) -> Option<&str> {
         self.shared.parent_id.as_ref().map(TransactionId::as_str)
     }
 
-    /// The id that a chain of derived transactions has in common: that of the first one.
+    /// The id that a chain of derived transactions shares: the id of the first one.
     pub fn correlation_id(&self) -> &str {
         self.shared.correlation_id.as_ref().unwrap_or(&self.shared.id).as_str()
     }
 
-    /// How often the source has handed this transaction out, this time included; 1 at first.
+    /// The number of times that the source has delivered this transaction, this time included: 1 at first.
     pub fn deliveries(&self) -> u32 {
         self.deliveries
     }
 
-    /// Makes a child with `value`, serialized as JSON, for its payload: an id of its own (`parent/1`, `parent/2`, …
-    /// in the order of derivation, the same again when the parent is processed again), `parent_id`, and the
-    /// parent's correlation id.
+    /// Makes a child with `value`, serialized as JSON, as its payload.
+    ///
+    /// The child's id is `parent/1`, `parent/2`, … in the order of derivation, and the same again if the parent is
+    /// processed again, so a sink can recognize duplicates. The child has `parent_id` and the parent's correlation id.
     ///
     /// # Errors
-    /// A business error if `value` cannot be serialized as JSON. A number that is not finite (NaN, the infinities) is
-    /// refused by the name of its field, because JSON has no form for it.
+    /// A business error if `value` cannot be serialized as JSON. JSON has no form for NaN and the infinities, so the
+    /// error names the field that holds such a number.
     pub fn derive<T: Serialize + ?Sized>(&self, value: &T) -> Result<Transaction> {
         let payload = Payload::json(value)?;
+        // `Relaxed`, because the count publishes no other data.
         let number = self.shared.children.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let id = format!("{}/{number}", self.shared.id);
+        let id = TransactionId::numbered(self.id(), b'/', u64::from(number));
         let correlation = self.shared.correlation_id.as_ref().unwrap_or(&self.shared.id).clone();
         let mut builder = Transaction::builder().id(id).payload(payload).parent_id(self.shared.id.clone());
         builder.key.clone_from(&self.shared.key);
         Ok(builder.correlation_id(correlation).build())
     }
 
-    /// Decodes the payload, as it was fetched, into another type.
+    /// Decodes the fetched payload into another type.
     ///
     /// # Errors
     /// A business error that names the field and the position.
@@ -302,25 +307,26 @@ impl<P> Transaction<P> {
         Ok(self.shared.raw.decode::<T>()?)
     }
 
-    /// Returns the same transaction with its payload as it was fetched, untouched: id and metadata stay.
+    /// Returns the same transaction with its undecoded payload, unchanged. Id and metadata stay.
     pub fn forward(&self) -> Transaction {
         Transaction { shared: Arc::clone(&self.shared), deliveries: self.deliveries, payload: None }
     }
 
-    /// Says whether the attempt that asks was given up: its time is over, or the run is to end at once. What it does
-    /// from then on is in vain.
+    /// Whether the engine has cancelled the attempt that asks, because its time limit ended or the run ends now. Its
+    /// result is not used any more.
     ///
-    /// For blocking handlers, on the thread they were called on; an async handler is dropped instead of being told.
+    /// For blocking handlers, on the thread of the call. The engine drops an async handler instead.
     pub fn is_cancelled(&self) -> bool {
         cancel::is_cancelled()
     }
 
-    /// How many children have been derived; with [`rewind`](Self::rewind), lets a repeated attempt name them alike.
+    /// The number of derived children. With [`rewind`](Self::rewind), a repeated attempt gives its children the same
+    /// ids.
     pub(crate) fn children(&self) -> u32 {
         self.shared.children.load(Ordering::Relaxed)
     }
 
-    /// Numbers the next child `children + 1` again.
+    /// Resets the number of derived children.
     pub(crate) fn rewind(&self, children: u32) {
         self.shared.children.store(children, Ordering::Relaxed);
     }
@@ -337,7 +343,7 @@ impl<P> Transaction<P> {
     }
 }
 
-/// A payload as it was fetched, where that is the type that is asked for.
+/// The undecoded payload, for a transaction whose `P` is [`Payload`].
 #[expect(clippy::expect_used, reason = "only a transaction of undecoded payload has none of its own")]
 fn undecoded<P: 'static>(raw: &Payload) -> &P {
     (raw as &dyn Any).downcast_ref().expect("the payload is undecoded")
@@ -372,7 +378,14 @@ impl<P: fmt::Debug + 'static> fmt::Debug for Transaction<P> {
     }
 }
 
-/// Makes a [`Transaction`] part by part; see [`Transaction::builder`].
+/// Builds a [`Transaction`] part by part. [`Transaction::builder`] starts it.
+///
+/// ```
+/// use ergon::prelude::*;
+///
+/// let made = Transaction::builder().id("a/1").parent_id("a").deliveries(2).build();
+/// assert_eq!((made.parent_id(), made.deliveries()), (Some("a"), 2));
+/// ```
 #[derive(Debug, Default)]
 #[must_use = "a builder makes nothing until `build` is called"]
 pub struct TransactionBuilder {
@@ -406,7 +419,7 @@ impl TransactionBuilder {
         self
     }
 
-    /// Adds one entry to the metadata; a later one of the same key replaces it.
+    /// Adds an entry to the metadata. A later entry with the same key replaces it.
     pub fn metadata(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
         self.metadata.insert(key, value);
         self
@@ -418,31 +431,31 @@ impl TransactionBuilder {
         self
     }
 
-    /// Names the source that hands the transaction out.
+    /// Sets the name of the source that delivers the transaction. Default: none.
     pub fn source(mut self, source: impl Into<Arc<str>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Sets when the transaction was made. Default: now.
+    /// Sets the creation time. Default: now.
     pub fn created_at(mut self, time: SystemTime) -> Self {
         self.created_at = Some(time);
         self
     }
 
-    /// Names the transaction this one was derived from.
+    /// Sets the id of the transaction from which this one is derived. Default: none.
     pub fn parent_id(mut self, id: impl Into<TransactionId>) -> Self {
         self.parent_id = Some(id.into());
         self
     }
 
-    /// Sets the id that the chain has in common. Default: the transaction's own id.
+    /// Sets the id that a chain of derived transactions shares. Default: the transaction's own id.
     pub fn correlation_id(mut self, id: impl Into<TransactionId>) -> Self {
         self.correlation_id = Some(id.into());
         self
     }
 
-    /// Sets how often the source has handed the transaction out, this time included. Default: 1.
+    /// Sets the number of deliveries, this one included. Default: 1.
     pub fn deliveries(mut self, deliveries: u32) -> Self {
         self.deliveries = Some(deliveries);
         self

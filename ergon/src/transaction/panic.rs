@@ -1,4 +1,7 @@
-//! A panic of the task's code becomes an error with its message and its place.
+//! Turns panics of the user's code into errors with the message and place of the panic.
+//!
+//! The process must survive such a panic, and the standard hook would print it in the middle of log lines and progress
+//! bars. Each call of user code therefore runs inside a guard, and a panic inside a guard is not printed.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -11,25 +14,26 @@ use std::task::Poll;
 use super::TransactionError;
 
 thread_local! {
-    /// How many guards of this module are around the running code.
+    /// The number of guards around the code that runs on this thread. A number, because guards nest: a guarded step may
+    /// dispatch, and the dispatch is guarded too.
     static GUARDED: Cell<u32> = const { Cell::new(0) };
-    /// Where the last guarded panic happened.
+    /// The place of the last guarded panic on this thread.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs code of the task's; its panic is returned as a system error. The [hook](install_hook) stands already.
+/// Runs the task's code, and returns its panic as a system error. The caller has installed the [hook](install_hook).
 #[inline]
 pub(crate) fn guard<R>(code: impl FnOnce() -> R) -> Result<R, TransactionError> {
     unwinding(code).map_err(TransactionError::system)
 }
 
-/// Runs code of a task, a connector or a service, outside of any transaction; its panic is returned in words.
+/// Runs code of a task, a connector or a service outside of any transaction, and returns its panic as text.
 pub(crate) fn caught<R>(code: impl FnOnce() -> R) -> Result<R, String> {
     install_hook();
     unwinding(code)
 }
 
-/// The same for a future, until it is done.
+/// Polls a future of the user's to its end, and returns its panic as text.
 pub(crate) async fn caught_in<F: Future>(future: F) -> Result<F::Output, String> {
     install_hook();
     let mut future = pin!(future);
@@ -41,17 +45,18 @@ pub(crate) async fn caught_in<F: Future>(future: F) -> Result<F::Output, String>
     .await
 }
 
+/// Runs code with one more guard, and catches its panic.
 #[inline]
 fn unwinding<R>(code: impl FnOnce() -> R) -> Result<R, String> {
     GUARDED.set(GUARDED.get().saturating_add(1));
+    // The unwound code is not called again, and state that it shares with others is behind locks, which are poisoned.
     let result = panic::catch_unwind(AssertUnwindSafe(code));
     GUARDED.set(GUARDED.get().saturating_sub(1));
     result.map_err(into_words)
 }
 
-/// Makes guarded panics remember their place instead of printing; all others print as before.
-///
-/// Done once for a process; the hook that stood before is kept and called.
+/// Installs a panic hook that remembers the place of guarded panics instead of printing them. All other panics go to
+/// the previous hook. Installed once per process.
 pub(crate) fn install_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -66,6 +71,7 @@ pub(crate) fn install_hook() {
     });
 }
 
+/// Renders the message and the place of a panic.
 fn into_words(payload: Box<dyn Any + Send>) -> String {
     let said = match payload.downcast::<String>() {
         Ok(text) => Some(*text),
@@ -84,7 +90,8 @@ fn into_words(payload: Box<dyn Any + Send>) -> String {
     }
 }
 
-/// Drops a panic's payload, which may itself panic, and so may what that one leaves behind.
+/// Drops the payload of a panic. The drop may panic too, and the payload of that second panic is leaked, because
+/// dropping it could go on without end.
 fn discard(payload: Box<dyn Any + Send>) {
     if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(again);

@@ -1,4 +1,4 @@
-//! The content of a transaction, and how it becomes the task's type.
+//! The content of a transaction, and its decoding into the task's type.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use super::body::Body;
 use super::json::{self, WriteError};
 use super::{Record, Result, TransactionError};
 
-/// What a transaction carries: a body of bytes with a content type, or a value that needs no parsing.
+/// The content of a transaction: a body of bytes with a content type, or a value that needs no parsing.
 ///
-/// Nothing is decoded until a task asks, and then once, straight into the task's type. Cloning one copies no content.
+/// Decoding happens once, when a task asks, straight into the task's type. Clones share the content.
 ///
 /// ```
 /// use ergon::prelude::*;
@@ -35,13 +35,25 @@ pub struct Payload(Arc<Repr>);
 
 #[derive(Debug)]
 enum Repr {
-    Body { content_type: ContentType, bytes: Bytes },
+    Body {
+        content_type: ContentType,
+        bytes: Bytes,
+        /// The bytes are JSON, because this process has written them.
+        is_json: bool,
+    },
     Value(Value),
     Record(Record),
     Records(Vec<Record>),
 }
 
-/// How the bytes of a body are to be read.
+/// The media type of a body, which decides how its bytes are read.
+///
+/// ```
+/// use ergon::prelude::*;
+///
+/// assert_eq!(ContentType::from("text/plain; charset=utf-8"), ContentType::Text);
+/// assert_eq!(ContentType::from("application/order+json").as_str(), "application/order+json");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ContentType {
@@ -52,9 +64,9 @@ pub enum ContentType {
     Text,
     /// `application/octet-stream`.
     Binary,
-    /// Any other media type; decoded like `Json` if it ends in `+json`, else like `Binary`.
+    /// Any other media type. Decoded like `Json` if it ends in `+json`, otherwise like `Binary`.
     Other(Arc<str>),
-    /// JSON under another media type: what a source was told to decode as JSON, whatever the sender calls it.
+    /// JSON under another media type, for a source whose config says that all its bodies are JSON.
     JsonAs(Arc<str>),
 }
 
@@ -69,7 +81,7 @@ impl ContentType {
         }
     }
 
-    /// Reads a media type of a body that is JSON, whatever the type says.
+    /// Makes the type of a body that is JSON under any media type.
     #[cfg(feature = "rabbitmq")]
     pub(crate) fn json_as(media_type: &str) -> Self {
         match Self::from(media_type) {
@@ -78,7 +90,7 @@ impl ContentType {
         }
     }
 
-    /// Says whether a body of this type may have come under that media type.
+    /// Whether a body of this type can have arrived under that media type.
     #[cfg(feature = "rabbitmq")]
     pub(crate) fn is(&self, media_type: &str) -> bool {
         *self == Self::from(media_type) || *self == Self::json_as(media_type)
@@ -97,7 +109,7 @@ impl ContentType {
 }
 
 impl From<&str> for ContentType {
-    /// Reads a media type, upper and lower case alike; parameters such as `; charset=utf-8` are left out.
+    /// Reads a media type in upper or lower case, without parameters such as `; charset=utf-8`.
     fn from(media_type: &str) -> Self {
         let name = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match name.as_str() {
@@ -109,11 +121,18 @@ impl From<&str> for ContentType {
     }
 }
 
-/// What a [`Payload`] holds, to look at; see [`Payload::content`].
+/// A view of a payload's content. [`Payload::content`] makes it.
+///
+/// ```
+/// use ergon::transaction::{Content, Payload};
+///
+/// let payload = Payload::text("A-1");
+/// assert!(matches!(payload.content(), Content::Body(_, bytes) if bytes.as_ref() == b"A-1"));
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Content<'a> {
-    /// A body as it came.
+    /// A body of bytes.
     Body(&'a ContentType, &'a Bytes),
     /// A value.
     Value(&'a Value),
@@ -126,7 +145,7 @@ pub enum Content<'a> {
 impl Payload {
     /// Makes a body of bytes.
     pub fn bytes(content_type: ContentType, bytes: impl Into<Bytes>) -> Self {
-        Self(Arc::new(Repr::Body { content_type, bytes: bytes.into() }))
+        Self(Arc::new(Repr::Body { content_type, bytes: bytes.into(), is_json: false }))
     }
 
     /// Makes a body of plain text.
@@ -137,8 +156,8 @@ impl Payload {
     /// Makes a body of JSON.
     ///
     /// # Errors
-    /// A business error if `value` cannot be serialized as JSON. A number that is not finite (NaN, the infinities) is
-    /// refused by the name of its field, because JSON has no form for it.
+    /// A business error if `value` cannot be serialized as JSON. JSON has no form for NaN and the infinities, so the
+    /// error names the field that holds such a number.
     ///
     /// ```
     /// use ergon::transaction::Payload;
@@ -147,8 +166,10 @@ impl Payload {
     /// assert_eq!(error.to_string(), "the payload cannot be written as JSON: its field `[1]` is NaN");
     /// ```
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        match json::to_vec(value) {
-            Ok(bytes) => Ok(Self::bytes(ContentType::Json, bytes)),
+        match json::to_bytes(value) {
+            Ok(bytes) => {
+                Ok(Self(Arc::new(Repr::Body { content_type: ContentType::Json, bytes, is_json: true })))
+            }
             Err(WriteError::Other(error)) => {
                 Err(TransactionError::business("the payload cannot be written as JSON").with_source(error))
             }
@@ -158,8 +179,8 @@ impl Payload {
         }
     }
 
-    /// Makes a payload of a value that is already parsed. A [`Value`] holds no number that is not finite: `serde_json`
-    /// makes `null` of it, before this is called. [`json`](Self::json) refuses it.
+    /// Makes a payload of a parsed value. Use [`json`](Self::json) if a float may be NaN or infinite: it reports an
+    /// error, whereas a [`Value`] silently holds `null` instead.
     pub fn value(value: Value) -> Self {
         Self(Arc::new(Repr::Value(value)))
     }
@@ -174,7 +195,16 @@ impl Payload {
         Self(Arc::new(Repr::Records(records)))
     }
 
-    /// Whether it is a row, or has one, that does not decode because a cell of it could not be read.
+    /// The bytes of a body that this process wrote as JSON. They need no check.
+    #[cfg(any(feature = "csv", feature = "json_lines"))]
+    pub(crate) fn written_json(&self) -> Option<&Bytes> {
+        match self.0.as_ref() {
+            Repr::Body { bytes, is_json: true, .. } => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Whether the payload is or contains a row that does not decode because of an unreadable cell.
     pub(crate) fn is_broken(&self) -> bool {
         match self.0.as_ref() {
             Repr::Record(record) => record.is_broken(),
@@ -183,7 +213,8 @@ impl Payload {
         }
     }
 
-    /// A row of text cells again, if it was written as a JSON object; anything else stays as it is.
+    /// Restores a row of text cells from a JSON object, so that a row from a dead letter decodes like the row of the
+    /// table. Everything else is unchanged.
     #[cfg(feature = "csv")]
     pub(crate) fn into_text_row(self) -> Self {
         let Some(Value::Object(row)) = self.as_json() else { return self };
@@ -196,8 +227,8 @@ impl Payload {
         Self::record(Record::text(names.into(), cells))
     }
 
-    /// A row of cells with types again, or several, if it was written as a JSON object or a list of them; anything else
-    /// stays as it is.
+    /// Restores one or several rows of typed cells from a JSON object or a list of objects. Everything else is
+    /// unchanged.
     #[cfg(feature = "excel")]
     pub(crate) fn into_typed_rows(self) -> Self {
         let row = |value| match value {
@@ -220,7 +251,7 @@ impl Payload {
     #[cfg(any(feature = "csv", feature = "excel"))]
     fn as_json(&self) -> Option<Value> {
         match self.0.as_ref() {
-            Repr::Body { content_type, bytes } if content_type.is_json() => {
+            Repr::Body { content_type, bytes, .. } if content_type.is_json() => {
                 serde_json::from_slice(bytes).ok()
             }
             Repr::Value(value) => Some(value.clone()),
@@ -228,10 +259,10 @@ impl Payload {
         }
     }
 
-    /// Shows what is inside.
+    /// Returns a view of the content.
     pub fn content(&self) -> Content<'_> {
         match self.0.as_ref() {
-            Repr::Body { content_type, bytes } => Content::Body(content_type, bytes),
+            Repr::Body { content_type, bytes, .. } => Content::Body(content_type, bytes),
             Repr::Value(value) => Content::Value(value),
             Repr::Record(record) => Content::Record(record),
             Repr::Records(records) => Content::Records(records),
@@ -247,11 +278,10 @@ impl Payload {
         }
     }
 
-    /// The content as a body: the bytes as they came, or the value written as JSON. A row that is no text, such as one
-    /// of a CSV file in another encoding, is the bytes that stand in the file.
+    /// The content as bytes: a body unchanged, a value as JSON. A CSV row that is not UTF-8 is the bytes of the file.
     ///
     /// # Errors
-    /// A [`DecodeError`] if a row holds a cell that is itself an error (`#DIV/0!`).
+    /// A [`DecodeError`] if a row has a cell that is an error itself (`#DIV/0!`).
     pub fn to_bytes(&self) -> Result<Bytes, DecodeError> {
         let written = match self.0.as_ref() {
             Repr::Body { bytes, .. } => return Ok(bytes.clone()),
@@ -265,17 +295,17 @@ impl Payload {
         written.map(Bytes::from).map_err(|error| DecodeError::new(error.to_string()))
     }
 
-    /// Decodes the content. `String` and [`Bytes`] get a body as it came.
+    /// Decodes the content. `String` and [`Bytes`] get a body unchanged.
     ///
-    /// A number keeps its digits, or is refused: a type that takes any value (`Value`, a flattened or untagged type)
-    /// does not get an integer beyond 64 bits, or a decimal that no 64-bit float prints, as the nearest float. A field
-    /// of type `f64` gets the nearest float, one of type `u128` or `i128` the integer.
+    /// No number changes silently. A type that takes any value (`Value`, a flattened or untagged type) does not accept
+    /// an integer beyond 64 bits, or a decimal that a 64-bit float cannot hold, as the nearest float: decoding fails. A
+    /// field of type `f64` gets the nearest float, and a field of type `u128` or `i128` the integer.
     ///
     /// # Errors
     /// A [`DecodeError`] that names the field and the position.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         match self.0.as_ref() {
-            Repr::Body { content_type, bytes } => {
+            Repr::Body { content_type, bytes, .. } => {
                 let body = Body { content_type, bytes };
                 T::deserialize(body).map_err(|error| error.at(content_type, bytes, locate::<T>(body)))
             }
@@ -307,14 +337,14 @@ impl From<Value> for Payload {
     }
 }
 
-/// A type that a payload can become: every `serde` type that owns its data, and [`Payload`] itself (undecoded).
+/// A type that a payload can be decoded into: every `serde` type that owns its data, and [`Payload`] itself, undecoded.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be read from a payload",
     label = "this type does not implement `Deserialize`",
     note = "add `#[derive(Deserialize)]` to `{Self}`, or use `Value`, `String` or `Bytes`"
 )]
 pub trait Decode: Sized + Send + Sync + 'static {
-    /// Reads the payload.
+    /// Decodes the payload.
     ///
     /// # Errors
     /// A [`DecodeError`] that names the field and the position.
@@ -333,9 +363,19 @@ impl Decode for Payload {
     }
 }
 
-/// A payload that is not what the task expects: where, and what was expected.
+/// The mismatch between a payload and the task's type: the field, the position and the expected value.
 ///
-/// As a [`TransactionError`] it is a business error: decoding the same bytes again cannot help.
+/// As a [`TransactionError`] it is a business error, because the same bytes fail again.
+///
+/// ```
+/// use ergon::transaction::Payload;
+///
+/// let error = Payload::json(&serde_json::json!({"quantity": "two"}))?
+///     .decode::<std::collections::HashMap<String, u32>>()
+///     .unwrap_err();
+/// assert_eq!(error.field(), Some("quantity"));
+/// # Ok::<(), ergon::TransactionError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError {
     message: String,
@@ -357,12 +397,13 @@ impl DecodeError {
         Self { message: message.into(), field, position }
     }
 
-    /// The path of the field that does not fit, such as `lines[2].quantity`; none at the top.
+    /// The path of the field that does not fit, such as `lines[2].quantity`. `None` if the whole payload does not fit.
     pub fn field(&self) -> Option<&str> {
         self.field.as_deref()
     }
 
-    /// The line and the column in the body where reading stopped, both counted from 1.
+    /// The line and the column in the body where reading stopped, both counted from 1. `None` for a payload without
+    /// text.
     pub fn position(&self) -> Option<(usize, usize)> {
         self.position
     }
@@ -383,7 +424,7 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// Reads again, slowly, to learn which field did not fit.
+/// Decodes again to find the field that does not fit. Only failures pay for tracking the path.
 fn explain<'de, D, T>(content: D) -> Result<T, DecodeError>
 where
     D: Deserializer<'de>,

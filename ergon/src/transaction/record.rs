@@ -1,4 +1,4 @@
-//! One row of a table: names that all rows share, and the row's cells.
+//! Rows of tables: shared column names, and the cells of one row.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{ContentType, Text};
 
 /// One row of a table: the names of its columns, shared by all rows, and its cells.
 ///
-/// It decodes straight into a struct (or map) without becoming a map first.
+/// It decodes straight into a struct or a map.
 ///
 /// ```
 /// use ergon::transaction::{Payload, Record};
@@ -40,8 +40,8 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq)]
 enum Cells {
     Typed(Vec<Value>),
-    Text(Vec<String>),
-    /// A row in which one cell is itself an error: the row cannot be decoded, and this says why.
+    Text(TextCells),
+    /// A row that cannot be decoded because of an unreadable cell, and the reason.
     Broken {
         cells: Vec<Value>,
         reason: String,
@@ -49,26 +49,94 @@ enum Cells {
     },
 }
 
+/// Text cells, one after the other in one text.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct TextCells {
+    text: String,
+    /// Where each cell ends.
+    ends: Vec<usize>,
+}
+
+impl TextCells {
+    #[cfg(feature = "csv")]
+    pub(crate) fn with_capacity(cells: usize, bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(cells) }
+    }
+
+    pub(crate) fn push(&mut self, cell: &str) {
+        self.text.push_str(cell);
+        self.ends.push(self.text.len());
+    }
+
+    pub(crate) fn get(&self, column: usize) -> Option<&str> {
+        let start = match column.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.text.get(start..*self.ends.get(column)?)
+    }
+
+    #[cfg(feature = "csv")]
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    #[cfg(feature = "csv")]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map_while(|column| self.get(column))
+    }
+
+    /// About how many bytes of memory the cells take.
+    #[cfg(feature = "csv")]
+    pub(crate) fn weight(&self) -> usize {
+        self.text.len()
+    }
+}
+
+impl<'a> FromIterator<&'a str> for TextCells {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(cells: I) -> Self {
+        let mut all = Self::default();
+        cells.into_iter().for_each(|cell| all.push(cell));
+        all
+    }
+}
+
 impl Record {
-    /// Makes a row whose cells have types. Each is read as what the task's field asks for, as a text cell is: a number
+    /// Makes a row of typed cells. Each cell is read as the type of the task's field, like a cell of text: a number
     /// becomes text for a `String`, the text `"3"` a number for a `u32`, `null` and an empty text `None` for an
     /// `Option`. A field that takes any value (`Value`, a flattened or untagged type) gets the cell with its own type.
     pub fn typed(names: Arc<[String]>, cells: Vec<Value>) -> Self {
         Self { names, cells: Cells::Typed(cells) }
     }
 
-    /// Makes a row of text cells, each read as what the task's field asks for: `"2"` becomes a number for a `u32`,
-    /// an empty cell `None` for an `Option`. A number that is not finite (`NaN`, `inf`, `1e400`) is refused.
-    pub fn text(names: Arc<[String]>, cells: Vec<String>) -> Self {
+    /// Makes a row of text cells. Each cell is read as the type of the task's field: `"2"` becomes a number for a
+    /// `u32`, an empty cell `None` for an `Option`. A number that is not finite (`NaN`, `inf`, `1e400`) is refused.
+    pub fn text<C: AsRef<str>>(names: Arc<[String]>, cells: impl IntoIterator<Item = C>) -> Self {
+        let mut text = TextCells::default();
+        cells.into_iter().for_each(|cell| text.push(cell.as_ref()));
+        Self::of_text(names, text)
+    }
+
+    /// The same, of cells that are in one text.
+    pub(crate) fn of_text(names: Arc<[String]>, cells: TextCells) -> Self {
         Self { names, cells: Cells::Text(cells) }
     }
 
-    /// Makes a row that does not decode, for `reason`, such as a cell that holds `#DIV/0!`; its cells are kept.
+    /// Makes a row that does not decode, with the reason, such as a cell with `#DIV/0!`. Its cells are kept.
+    ///
+    /// ```
+    /// use ergon::transaction::{Payload, Record};
+    ///
+    /// let names = vec!["price".to_owned()].into();
+    /// let row = Record::broken(names, vec!["#DIV/0!".into()], "cell B2 holds the error #DIV/0!");
+    /// let error = Payload::record(row).decode::<ergon::prelude::Value>().unwrap_err();
+    /// assert_eq!(error.to_string(), "payload: cell B2 holds the error #DIV/0!");
+    /// ```
     pub fn broken(names: Arc<[String]>, cells: Vec<Value>, reason: impl Into<String>) -> Self {
         Self { names, cells: Cells::Broken { cells, reason: reason.into(), raw: None } }
     }
 
-    /// Keeps the bytes of a row that does not decode, where its cells cannot hold them: they are the payload's bytes.
+    /// Adds the row's own bytes, for a row whose cells cannot hold them. They become the payload's bytes.
     #[cfg(feature = "csv")]
     pub(crate) fn with_raw(mut self, content_type: ContentType, bytes: Bytes) -> Self {
         if let Cells::Broken { raw, .. } = &mut self.cells {
@@ -77,7 +145,7 @@ impl Record {
         self
     }
 
-    /// The bytes of a row whose cells cannot hold them.
+    /// The row's own bytes, if its cells cannot hold them.
     pub(crate) fn raw(&self) -> Option<(&ContentType, &Bytes)> {
         match &self.cells {
             Cells::Broken { raw: Some((content_type, bytes)), .. } => Some((content_type, bytes)),
@@ -85,7 +153,7 @@ impl Record {
         }
     }
 
-    /// Whether the row does not decode, because a cell of it could not be read.
+    /// Whether the row does not decode because of an unreadable cell.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(self.cells, Cells::Broken { .. })
     }
@@ -95,13 +163,13 @@ impl Record {
         &self.names
     }
 
-    /// The cells, each as a JSON value; as many as there are names.
+    /// The cells as JSON values, as many as there are names. A missing cell is `null`.
     pub fn values(&self) -> impl Iterator<Item = Value> + '_ {
         (0..self.names.len()).map(|column| match &self.cells {
             Cells::Typed(cells) | Cells::Broken { cells, .. } => {
                 cells.get(column).cloned().unwrap_or(Value::Null)
             }
-            Cells::Text(cells) => cells.get(column).cloned().map_or(Value::Null, Value::String),
+            Cells::Text(cells) => cells.get(column).map_or(Value::Null, Value::from),
         })
     }
 }
@@ -144,7 +212,7 @@ impl<'de> Deserializer<'de> for &'de Record {
     }
 }
 
-/// Lets a row stand in a sequence of rows.
+/// Lets a row be an element of a sequence.
 impl<'de> IntoDeserializer<'de, CellError> for &'de Record {
     type Deserializer = Self;
 
@@ -176,7 +244,7 @@ impl<'de> MapAccess<'de> for Columns<'de> {
                 seed.deserialize(TypedCell(cell))
             }
             Cells::Text(cells) => {
-                let cell = cells.get(column).map_or("", String::as_str);
+                let cell = cells.get(column).unwrap_or_default();
                 seed.deserialize(Text::new(cell).into_deserializer())
             }
         }

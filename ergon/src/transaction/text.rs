@@ -1,4 +1,4 @@
-//! Text that is read as what the reader asks for: a cell of a CSV file, a text of a workbook, a value of the
+//! Reads text as the type that the reader asks for: a cell of a CSV file, a text of a workbook, a variable of the
 //! environment.
 
 use std::borrow::Cow;
@@ -6,12 +6,12 @@ use std::borrow::Cow;
 use serde::de::value::CowStrDeserializer;
 use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 
-/// A piece of text that becomes a number, a flag, nothing or text, whichever the reader asks for.
+/// A piece of text that becomes a number, a flag, nothing or text, as the reader asks.
 ///
-/// Empty text is `None` to an `Option` and `()`; asked for anything at all, it is text. White space around a number or a
-/// flag counts for nothing; text of white space alone is text. A flag is `true` or `false` in any case of letters,
-/// because spreadsheets write `TRUE`. A number is finite: `NaN`, `inf` and what is beyond the range of the type are
-/// refused.
+/// Empty text is `None` for an `Option`, and is accepted as `()`. For a reader that takes any type it stays text. White
+/// space around a number or a flag is ignored, and text of white space alone is text. A flag is `true` or `false` in
+/// upper or lower case, because spreadsheets write `TRUE`. A number is finite: `NaN`, `inf` and numbers beyond the
+/// type's range are refused.
 #[derive(Debug, Clone)]
 pub(crate) struct Text<'de>(Cow<'de, str>);
 
@@ -20,13 +20,13 @@ impl<'de> Text<'de> {
         Self(Cow::Borrowed(text))
     }
 
-    /// A text that nobody else holds.
+    /// Takes an owned text.
     pub(crate) fn owned(text: String) -> Self {
         Self(Cow::Owned(text))
     }
 }
 
-/// The flag that a text says.
+/// Reads a flag.
 fn flag(text: &str) -> Option<bool> {
     [true, false].into_iter().find(|flag| text.eq_ignore_ascii_case(if *flag { "true" } else { "false" }))
 }
@@ -42,7 +42,7 @@ macro_rules! parsed {
     )*};
 }
 
-/// Reads one [`Text`]; the error's type is the caller's.
+/// Deserializes a [`Text`] with the caller's error type.
 pub(crate) struct TextDeserializer<'de, E>(Cow<'de, str>, std::marker::PhantomData<E>);
 
 impl<'de, E: de::Error> IntoDeserializer<'de, E> for Text<'de> {
@@ -76,7 +76,7 @@ impl<'de, E: de::Error> Deserializer<'de> for TextDeserializer<'de, E> {
         deserialize_f64 visit_f64 |text| parse(text).filter(|number: &f64| number.is_finite()), "a finite number";
     }
 
-    /// One character is itself, also where it is a blank.
+    /// A single character is itself, even a blank, so it is tried before trimming.
     fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
         match parse(&self.0).or_else(|| parse(self.0.trim())) {
             Some(character) => visitor.visit_char(character),

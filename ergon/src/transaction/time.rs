@@ -1,25 +1,25 @@
-//! Times as text: RFC 3339 as far as it goes, and seconds since 1970 beyond it.
+//! Writes and reads times: as RFC 3339 where possible, otherwise as seconds since 1970.
 //!
-//! A time that came from elsewhere may be any: a sender that writes milliseconds where seconds belong is in the year
-//! 55,000. Such a time is kept as it is, and nothing panics because of it.
+//! A time from a message may be any time. A sender that writes milliseconds instead of seconds is in the year 55,000.
+//! Such a time is kept, and nothing panics because of it.
 
 use std::fmt;
 #[cfg(any(feature = "json_lines", test))]
 use std::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The first second of the year 10000, which RFC 3339 has no digits for.
+/// The first second of the year 10000, for which RFC 3339 has no digits.
 const YEAR_10000: u64 = 253_402_300_800;
 
-/// A time as text: `2026-01-31T12:00:00.000000Z`; `1700000000000.000000`, in seconds since 1970, where RFC 3339 does not
-/// reach: before 1970, and from the year 10000 on.
+/// A time as text: `2026-01-31T12:00:00.000000Z`. Before 1970, and from the year 10000 on, seconds since 1970:
+/// `1700000000000.000000`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
     time: SystemTime,
     digits: Digits,
 }
 
-/// The digits of a second.
+/// The decimal places of a second.
 #[derive(Debug, Clone, Copy)]
 enum Digits {
     #[cfg(feature = "json_lines")]
@@ -68,7 +68,7 @@ impl fmt::Display for Written {
     }
 }
 
-/// Reads a time as it was written; none if it is no time, or none that this machine can hold.
+/// Reads a time as [`Written`] writes it. `None` if the text is not a time, or is a time that this machine cannot hold.
 #[cfg(feature = "json_lines")]
 pub(crate) fn read(text: &str) -> Option<SystemTime> {
     if let Ok(time) = humantime::parse_rfc3339(text) {

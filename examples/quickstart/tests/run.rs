@@ -66,7 +66,7 @@ fn sum(lines: &[Value], of: impl Fn(&Value) -> f64) -> f64 {
 fn every_line_is_priced_or_refused_and_the_sums_add_up() {
     let run = run(&["run", "price-orders"], &[]);
     assert_eq!(run.output.status.code(), Some(0), "{}", run.said());
-    for part in ["9,994 processed", "9,138 succeeded", "856 refused"] {
+    for part in ["9,994 transactions processed", "9,138 succeeded", "856 were rejected"] {
         assert!(run.said().contains(part), "{part:?} is missing in:\n{}", run.said());
     }
     let (receipts, refused) = (run.lines("receipts.jsonl"), run.lines("refused.jsonl"));

@@ -1,4 +1,7 @@
 //! ACME as lists in this process, in the place of the calls that a project writes.
+//!
+//! Its calls are `async` as those that ask a server, even where a list needs no wait.
+#![expect(clippy::unused_async, reason = "a server would be awaited")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;

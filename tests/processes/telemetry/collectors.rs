@@ -126,7 +126,13 @@ fn sending(project: &Project, collector: &Collector) -> Child {
 async fn until_lost(child: &mut Child) -> Lines<BufReader<ChildStderr>> {
     let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
     let lost = async {
-        while !told.next_line().await.unwrap().unwrap().contains("lost; the work goes on signal=spans") {}
+        while !told
+            .next_line()
+            .await
+            .unwrap()
+            .unwrap()
+            .contains("lost; transactions are not affected signal=spans")
+        {}
     };
     timeout(Duration::from_secs(60), lost).await.unwrap();
     told

@@ -1,9 +1,13 @@
 //! A small program for tests of real processes: copies lines, and waits at a gate that the test opens.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use ergon::connector::json_lines::JsonLines;
+use ergon::connector::prelude::*;
 use ergon::prelude::*;
 use ergon::service::Service;
 
@@ -61,12 +65,7 @@ impl Consumer for CopyLines {
 
     async fn handle_process_success(&self, line: &Transaction<Line>, _double: &u32) -> Result<()> {
         self.output_connector.dispatch(line.forward()).await?;
-        if let Some(confirmed) = std::env::var_os("PIPELINE_CONFIRMED") {
-            let file = std::fs::File::options().create(true).append(true).open(confirmed);
-            file.and_then(|mut file| file.write_all(format!("{}\n", line.payload().n).as_bytes()))
-                .system()?;
-        }
-        Ok(())
+        note("PIPELINE_CONFIRMED", [line.payload().n]).system()
     }
 
     async fn handle_process_exception(
@@ -82,6 +81,76 @@ impl Consumer for CopyLines {
     }
 }
 
+/// Adds numbers to the file that a variable of the environment names, if it names one.
+fn note(variable: &str, numbers: impl IntoIterator<Item = u32>) -> std::io::Result<()> {
+    let Some(path) = std::env::var_os(variable) else { return Ok(()) };
+    let lines: Vec<String> = numbers.into_iter().map(|n| format!("{n}\n")).collect();
+    let text = lines.concat();
+    std::fs::File::options().create(true).append(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// Reads lines, and notes the numbers of those that the engine acknowledges.
+struct NotingLines {
+    lines: JsonLines,
+    /// The number of each delivery, by its tag.
+    numbers: Mutex<HashMap<u64, u32>>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+struct NotingLinesConfig(JsonLinesConfig);
+
+impl ConnectorConfig for NotingLinesConfig {
+    type Connector = NotingLines;
+
+    fn build(&self, context: &Context) -> Result<NotingLines, ConnectorError> {
+        Ok(NotingLines { lines: self.0.build(context)?, numbers: Mutex::default() })
+    }
+}
+
+impl Connector for NotingLines {
+    const KIND: &'static str = JsonLines::KIND;
+
+    async fn open(&self) -> Result<(), ConnectorError> {
+        self.lines.open().await
+    }
+
+    async fn close(&self) -> Result<(), ConnectorError> {
+        self.lines.close().await
+    }
+}
+
+impl Source for NotingLines {
+    async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
+        let deliveries = self.lines.fetch(request).await?;
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = |delivery: Delivery| {
+            let (transaction, receipt) = delivery.into_parts();
+            if let Ok(Line { n, .. }) = transaction.decode() {
+                numbers.insert(receipt.tag(), n);
+            }
+            Delivery::new(transaction, receipt)
+        };
+        Ok(deliveries.into_iter().map(&mut noted).collect())
+    }
+
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
+        let is_acked = |settlement: &&Settlement| settlement.disposition() == Disposition::Ack;
+        let acked: Vec<u32> = {
+            let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = |settlement: &Settlement| numbers.get(&settlement.receipt().tag()).copied();
+            settlements.iter().filter(is_acked).filter_map(number).collect()
+        };
+        note("PIPELINE_ACKNOWLEDGED", acked)
+            .map_err(|error| ConnectorError::transient("not noted").with_source(error))?;
+        self.lines.settle(settlements).await
+    }
+
+    fn reads_from(&self) -> Vec<Endpoint> {
+        self.lines.reads_from()
+    }
+}
+
 /// What the test writes into `ergon.toml`.
 #[derive(Clone, Deserialize)]
 struct Settings {
@@ -93,7 +162,11 @@ struct Settings {
 /// Wires the task by hand, with a change of its policy.
 fn copy_lines(settings: &Settings) -> TaskConfig {
     let Settings { lines, copies, gate } = settings.clone();
-    let config = CopyLines::config(CopyLinesWiring { input: lines, output: copies, gate });
+    let config = if std::env::var_os("PIPELINE_ACKNOWLEDGED").is_some() {
+        CopyLines::config(CopyLinesWiring { input: NotingLinesConfig(lines), output: copies, gate })
+    } else {
+        CopyLines::config(CopyLinesWiring { input: lines, output: copies, gate })
+    };
     config.consumer(|policy| policy.success.max_attempts = 2)
 }
 

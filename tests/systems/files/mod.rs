@@ -1,5 +1,6 @@
-//! Odd files and odd moments: nothing of a file is skipped, and what cannot be written is said when it is dispatched.
+//! Tests unusual files and unusual moments: no record is skipped, and a dispatch reports a record that cannot be written.
 
+mod buffers;
 #[cfg(unix)]
 mod pipes;
 #[cfg(unix)]
@@ -106,7 +107,7 @@ mod following {
         File::options().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    /// Waits until so many were processed; the test's own time limit ends what never happens.
+    /// Waits until this many transactions were processed. The time limit of the test ends a wait that never ends.
     async fn come(log: &LogConfig, count: usize) -> Vec<String> {
         while log.all().len() < count {
             tokio::time::sleep(MS).await;
@@ -148,7 +149,7 @@ mod following {
         writer.write_all(b"{\"n\":2}\n{\"n\":3}").unwrap();
         add(&path, "{\"n\":4}\n");
         assert_eq!(come(&log, 4).await[1..], ["a.jsonl:2=2", "a.jsonl:3=3", "a.jsonl#2:1=4"]);
-        // Emptied, and at once longer than before.
+        // Emptied, and immediately longer than before.
         std::fs::write(&path, "{\"n\":50000}\n{\"n\":60000}\n").unwrap();
         assert_eq!(come(&log, 6).await[4..], ["a.jsonl#3:1=50000", "a.jsonl#3:2=60000"]);
         running.stop();
@@ -205,7 +206,7 @@ async fn a_stray_quote_swallows_no_record() {
     };
     let (tally, read) = run("c07-unbalanced-swallow.csv").await;
     let tally = tally.unwrap();
-    assert_eq!((tally.fetched, tally.succeeded, tally.refused), (4, 3, 1));
+    assert_eq!((tally.fetched, tally.succeeded, tally.rejected), (4, 3, 1));
     let file = "c07-unbalanced-swallow.csv";
     assert_eq!(read, [format!("{file}:2=\"ok\""), format!("{file}:3=\"Bob\""), format!("{file}:4=\"ok\"")]);
     let (refused, _) = run("c04-semicolon.csv").await;

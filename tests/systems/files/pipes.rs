@@ -1,4 +1,4 @@
-//! Named pipes as source and sink: neither hangs, and what was written into one comes out.
+//! Tests named pipes as source and sink: neither hangs, and each line that is written into a pipe arrives.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ fn pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-/// Writes lines into a pipe, as a program that is started before the run.
+/// Writes lines into a pipe, as a program does that starts before the run.
 fn writer(path: &Path, lines: u32) -> std::thread::JoinHandle<std::io::Result<()>> {
     let (path, text) = (path.to_owned(), numbered(lines));
     std::thread::spawn(move || fs::write(path, text))
@@ -23,7 +23,7 @@ fn what_is_written_into_a_pipe_is_read_whole() {
     project.open();
     let input = project.at("lines.jsonl");
     pipe(&input);
-    // Both are files to whoever compares them by their names.
+    // A comparison by names takes both for files.
     fs::write(project.at("copies.jsonl"), "").unwrap();
     // More than a pipe holds.
     let writer = writer(&input, 20_000);
@@ -83,7 +83,7 @@ fn a_check_and_a_run_that_does_not_begin_leave_a_pipe_alone() {
         let output = ended(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", said(&output));
     }
-    // The writer still waits for its reader, and loses nothing.
+    // The writer still waits for its reader, and loses no line.
     let right = project.read("ergon.toml").replace("copies.jsonl/x", "copies.jsonl");
     fs::write(project.at("ergon.toml"), right).unwrap();
     let output = ended(project.start());

@@ -1,5 +1,5 @@
-//! What a file sink promises about its file: no other run empties it, no half line stays in it, and nothing is
-//! acknowledged that is not there.
+//! Tests the promises of a file sink: no other run empties the file, no half line stays in it, and no delivery is
+//! acknowledged whose line is not in the file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use ergon::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// How long anything may take on a busy machine.
+/// The time limit of each wait, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder in which the program `pipeline` copies `lines.jsonl` to `copies.jsonl`.
 pub(crate) struct Project(TempDir);
 
 impl Project {
-    /// Makes a folder with this many lines; `copies` is the table of the sink.
+    /// Makes a folder with a file of this many lines; `copies` is the table of the sink.
     pub(crate) fn new(lines: u32, copies: &str) -> Self {
         let project = Self(TempDir::new().unwrap());
         let at = |name: &str| project.at(name).display().to_string();
@@ -34,12 +34,12 @@ impl Project {
         self.0.path().join(name)
     }
 
-    /// Lets every transaction through, also those to come.
+    /// Lets all transactions through, present and future.
     pub(crate) fn open(&self) {
         fs::write(self.at("gate"), "").unwrap();
     }
 
-    /// The program as a shell runs it: `shell` stands around `"$0" "$@"`.
+    /// Makes the command that runs the program in a shell: the script `shell` has `"$0" "$@"` in it.
     pub(crate) fn shell(&self, shell: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("bash");
         command.args(["-c", shell, env!("CARGO_BIN_EXE_pipeline")]).args(arguments);
@@ -54,7 +54,7 @@ impl Project {
 
     /// Starts a run.
     pub(crate) fn start(&self) -> Child {
-        // What a run says must not fill the pipe to this test.
+        // The log of a run must not fill the pipe to this test.
         let mut command = self.shell("exec \"$0\" \"$@\"", &["run", "copy-lines", "--log-level", "warn"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
@@ -64,13 +64,13 @@ impl Project {
     }
 }
 
-/// This many lines.
+/// Makes this many lines.
 pub(crate) fn numbered(lines: u32) -> String {
     let lines: Vec<_> = (0..lines).map(|n| format!("{{\"n\":{n}}}\n")).collect();
     lines.concat()
 }
 
-/// Waits for the end of a process; one that hangs is killed.
+/// Waits for the end of a process; kills a process that hangs.
 pub(crate) fn ended(mut child: Child) -> Output {
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
@@ -133,7 +133,7 @@ async fn no_sink_empties_what_another_one_has_open() {
             let error = try_sink(&config(false)).await.err().expect("the second sink is refused");
             assert!(error.is_permanent() && error.hint().is_some(), "{error:?}");
             assert!(error.message().contains("another sink"), "{error}");
-            // One that appends is welcome.
+            // A sink that appends is accepted.
             let third = sink(&config(true)).await;
             third.dispatch(one(2)).await.unwrap();
             first.dispatch(one(3)).await.unwrap();
@@ -144,7 +144,7 @@ async fn no_sink_empties_what_another_one_has_open() {
                 assert!(text.contains(n), "{n} is lost: {text}");
             }
         }
-        // When all are gone it is emptied again.
+        // When all sinks are closed, a new sink may empty the file.
         sink(&config(false)).await.close().await.unwrap();
         assert_eq!(fs::read_to_string(path).unwrap(), "");
     }
@@ -234,7 +234,7 @@ fn standard_output_may_be_thrown_away_by_name() {
     assert!(said(&output).contains("10 succeeded"), "{}", said(&output));
 }
 
-/// How many transactions of the summary succeeded.
+/// Reads from the summary how many transactions succeeded.
 fn succeeded(output: &Output) -> usize {
     let said = said(output);
     let (before, _) = said.split_once(" succeeded").unwrap_or_else(|| panic!("no summary: {said}"));
@@ -246,7 +246,7 @@ fn what_a_full_disk_takes_is_whole_and_what_it_does_not_take_is_not_acknowledged
     for workers in ["1", "3"] {
         let project = Project::new(700, "path = \"copies.jsonl\"");
         project.open();
-        // The system stops a write in its midst, as on a full disk.
+        // The system stops a write half-way, as on a full disk.
         let limited = "trap '' XFSZ; ulimit -f 6; exec \"$0\" \"$@\"";
         let mut command =
             project.shell(limited, &["run", "copy-lines", "--workers", workers, "--log-level", "off"]);
@@ -260,43 +260,59 @@ fn what_a_full_disk_takes_is_whole_and_what_it_does_not_take_is_not_acknowledged
     }
 }
 
-/// What a dispatch reported is in the file, whole, when the process is killed right after; and the next run finds a file
-/// that it can go on with.
+/// With `fsync = "each"`, a line is in the file when its dispatch returns, also if the process is killed right after.
 #[test]
 fn a_process_that_is_killed_loses_no_line_that_a_dispatch_reported() {
+    loses_no_line_when_it_is_killed("64", "each", "PIPELINE_CONFIRMED");
+}
+
+/// The engine writes the lines of a delivery before it acknowledges the delivery.
+#[test]
+fn a_process_that_is_killed_loses_no_line_of_a_delivery_that_was_acknowledged() {
     for (lanes, fsync) in [("1", "end"), ("64", "end"), ("64", "never"), ("64", "each")] {
-        let project = Project::new(20_000, &format!("path = \"copies.jsonl\"\nfsync = {fsync:?}"));
-        project.open();
-        let run = |confirmed: &str| {
-            let arguments = ["run", "copy-lines", "--concurrency", lanes, "--log-level", "off"];
-            let mut command = project.shell("exec \"$0\" \"$@\"", &arguments);
-            command.env("PIPELINE_CONFIRMED", project.at(confirmed));
-            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-        };
-        let mut killed = run("confirmed");
-        until("a part of the lines", || project.read("confirmed").lines().count() > 300);
-        killed.kill().unwrap();
-        killed.wait().unwrap();
-        let there = project.read("copies.jsonl");
-        let before = there.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let whole: std::collections::HashSet<&str> = before.lines().collect();
-        let confirmed = project.read("confirmed");
-        for n in confirmed.lines() {
-            assert!(whole.contains(&*format!("{{\"n\":{n}}}")), "{lanes} lanes, {fsync}: {n} is lost");
-        }
-        let output = ended(run("confirmed later"));
-        assert!(said(&output).contains("20,000 succeeded"), "{}", said(&output));
-        let text = project.read("copies.jsonl");
-        assert!(text.strip_prefix(before).is_some_and(|rest| rest.starts_with('\n')), "what was there stays");
-        let mut numbers: Vec<u64> = Vec::new();
-        for line in text.lines() {
-            let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("half a line: {line}"));
-            numbers.push(line["n"].as_u64().unwrap());
-        }
-        numbers.sort_unstable();
-        numbers.dedup();
-        assert_eq!(numbers.len(), 20_000, "{lanes} lanes, {fsync}");
+        loses_no_line_when_it_is_killed(lanes, fsync, "PIPELINE_ACKNOWLEDGED");
     }
+}
+
+/// Kills a run; each number that it noted in the file of this variable has its line, and the next run finds a file that
+/// it can continue.
+fn loses_no_line_when_it_is_killed(lanes: &str, fsync: &str, variable: &str) {
+    let project = Project::new(20_000, &format!("path = \"copies.jsonl\"\nfsync = {fsync:?}"));
+    project.open();
+    let run = |noted: &str| {
+        let arguments = ["run", "copy-lines", "--concurrency", lanes, "--log-level", "off"];
+        let mut command = project.shell("exec \"$0\" \"$@\"", &arguments);
+        command.env(variable, project.at(noted));
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut killed = run("noted");
+    until("a part of the lines", || project.read("noted").lines().count() > 300);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let there = project.read("copies.jsonl");
+    let before = there.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let whole: std::collections::HashSet<&str> = before.lines().collect();
+    // The last number may have been written in part.
+    let noted = project.read("noted");
+    let noted = noted.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    for n in noted.lines() {
+        assert!(
+            whole.contains(&*format!("{{\"n\":{n}}}")),
+            "{lanes} lanes, {fsync}, {variable}: {n} is lost"
+        );
+    }
+    let output = ended(run("noted later"));
+    assert!(said(&output).contains("20,000 succeeded"), "{}", said(&output));
+    let text = project.read("copies.jsonl");
+    assert!(text.strip_prefix(before).is_some_and(|rest| rest.starts_with('\n')), "what was there stays");
+    let mut numbers: Vec<u64> = Vec::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("half a line: {line}"));
+        numbers.push(line["n"].as_u64().unwrap());
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 20_000, "{lanes} lanes, {fsync}");
 }
 
 #[tokio::test]
@@ -304,7 +320,7 @@ async fn half_a_line_that_another_worker_left_meanwhile_is_put_aside() {
     async fn tried<C: ConnectorConfig<Connector: Sink>>(config: C, path: &Path, half: &str) -> String {
         let here = sink(&config).await;
         here.dispatch(one(1)).await.unwrap();
-        // What a worker left that was killed while it wrote.
+        // Half a line of a worker that was killed while it wrote.
         let mut other = fs::File::options().append(true).open(path).unwrap();
         std::io::Write::write_all(&mut other, half.as_bytes()).unwrap();
         here.dispatch(one(2)).await.unwrap();

@@ -108,7 +108,7 @@ async fn retries_of_calls_are_counted_whatever_runs_them() {
     let project = Project::at(&server.url());
     let (code, _, said) = project.run(&["run", "call-crm"]).await;
     assert_eq!((code, said.matches("WARN").count()), (Some(0), 0), "{said}");
-    assert!(said.contains("1 succeeded") && said.contains("\n  1 retry of a call\n"), "{said}");
+    assert!(said.contains("1 succeeded") && said.contains("\n  1 retry of a call.\n"), "{said}");
     let (code, _, said) = project.run(&["run", "count-calls"]).await;
     assert_eq!((code, said.matches("WARN").count()), (Some(0), 0), "{said}");
     assert!(said.contains("\n  2 retries of calls\n"), "{said}");

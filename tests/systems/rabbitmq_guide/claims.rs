@@ -87,7 +87,7 @@ async fn what_is_requeued_is_rejected_after_max_deliveries() {
     for kind in ["classic", "quorum"] {
         let fate = Fate::new(Disposition::Requeue);
         let running = start(filled(json!({ "kind": kind }), 1).await, &fate).await;
-        until("it is rejected", PATIENCE, async || running.tally().refused == 1).await;
+        until("it is rejected", PATIENCE, async || running.tally().rejected == 1).await;
         running.stop();
         running.wait().await.unwrap();
         assert_eq!(fate.seen(), 3, "{kind}");

@@ -94,7 +94,7 @@ async fn the_example_makes_what_it_says() {
     let placed = project.command(&["run", "place-orders"]).output().await.unwrap();
     let said = String::from_utf8(placed.stderr).unwrap();
     assert_eq!(placed.status.code(), Some(0), "{said}");
-    assert!(said.contains("8 processed") && said.contains("8 succeeded"), "{said}");
+    assert!(said.contains("8 transactions processed") && said.contains("8 succeeded"), "{said}");
 
     let running = project.command(&["run", "take-orders", "send-invoices"]).spawn().unwrap();
     until("all orders are through", PATIENCE, async || {

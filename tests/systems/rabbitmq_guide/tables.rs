@@ -100,7 +100,7 @@ fn constants() -> Vec<String> {
 #[test]
 fn every_key_of_the_metadata_is_in_the_guide() {
     let page = page();
-    let keys: Vec<_> = rows(&page, "## Metadata").iter().map(|row| code(row[0]).unwrap()).collect();
+    let keys: Vec<_> = rows(&page, "### Metadata").iter().map(|row| code(row[0]).unwrap()).collect();
     assert_eq!(keys, constants());
 }
 

@@ -1,4 +1,4 @@
-//! Additions to files of a project: what is there already is not added again.
+//! Adds lines to files of a project, unless the files have them already.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use super::files;
 use super::name::Name;
 use super::template;
 
-/// What every marked line begins with.
+/// The start of every marked line.
 const MARK: &str = "// ergon:";
 
-/// Lines for a file, and the words by which it is known that they are there.
+/// Lines for a file, and the text that shows that the file has them.
 #[derive(Debug)]
 pub(crate) struct Addition {
     sign: String,
@@ -19,20 +19,20 @@ pub(crate) struct Addition {
 }
 
 impl Addition {
-    /// A module, with what stands above it; an attribute sets it apart from the next.
+    /// A module, with the lines above it. An empty line follows a module with an attribute.
     pub(crate) fn module(module: &str, above: &str) -> Self {
         let gap = if above.is_empty() { "" } else { "\n" };
         let lines = format!("{above}pub(crate) mod {module};\n{gap}");
         Self { sign: format!("mod {module};"), lines }
     }
 
-    /// A task in `ergon::main!`.
+    /// The registration of a task in `ergon::main!`.
     pub(crate) fn registration(module: &str) -> Self {
         let sign = format!("tasks::{module}::config");
         Self { lines: format!("{sign},\n"), sign }
     }
 
-    /// Fields of the settings, each with its documentation.
+    /// Fields of the settings, with their documentation.
     pub(crate) fn fields(template: &str, name: &Name) -> Vec<Self> {
         let text = template::of_part(template, name);
         let sign = |lines: &str| {
@@ -43,7 +43,7 @@ impl Addition {
         text.split_inclusive(",\n").filter_map(field).collect()
     }
 
-    /// Tables of `ergon.toml`, a blank line before each.
+    /// Tables of `ergon.toml`, each after an empty line.
     pub(crate) fn tables(template: &str, name: &Name) -> Vec<Self> {
         let text = template::of_part(template, name);
         let table = |lines: &str| {
@@ -53,18 +53,18 @@ impl Addition {
         text.trim().split("\n\n").filter_map(table).collect()
     }
 
-    /// Says whether a text has it, outside of comments.
+    /// Whether a text has the addition, outside of comments.
     fn is_in(&self, text: &str) -> bool {
-        let goes_on = |letter: Option<char>| letter.is_some_and(|c| c.is_alphanumeric() || c == '_');
-        let stands = |line: &str| {
+        let is_of_word = |letter: Option<char>| letter.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let has = |line: &str| {
             let mut parts = line.split(self.sign.as_str()).peekable();
             let mut found = false;
             while let (Some(before), Some(after)) = (parts.next(), parts.peek()) {
-                found |= !goes_on(before.chars().next_back()) && !goes_on(after.chars().next());
+                found |= !is_of_word(before.chars().next_back()) && !is_of_word(after.chars().next());
             }
             found
         };
-        text.lines().any(|line| !line.trim_start().starts_with(['/', '#']) && stands(line))
+        text.lines().any(|line| !line.trim_start().starts_with(['/', '#']) && has(line))
     }
 }
 
@@ -73,19 +73,19 @@ impl Addition {
 pub(crate) struct Edit {
     path: String,
     file: PathBuf,
-    /// What is added; nothing if all is there.
+    /// The added lines; empty if the file has all of them.
     lines: String,
-    /// The file as it becomes; none if the line that says where is gone.
+    /// The new text of the file; none if the marked line is missing.
     changed: Option<String>,
 }
 
 impl Edit {
-    /// Puts lines above a file's marked line, as far in as that line is.
+    /// Adds lines above the marked line of a file, with its indentation.
     pub(crate) fn above_mark(path: &str, file: PathBuf, text: &str, additions: &[Addition]) -> Self {
         let lines = missing(text, additions);
         let changed = marked(text).map(|(before, indent, after)| {
             let lines = indented(&lines, indent);
-            // A module stands among its neighbours in the order of the alphabet, as the formatter wants it.
+            // Modules are in alphabetical order, as the formatter sorts them.
             let module = |line: &str| line.trim_end().trim_end_matches(';').to_owned();
             let later = |line: &&str| line.starts_with("pub(crate) mod ") && module(line) > module(&lines);
             let neighbours = before.split_inclusive('\n').rev();
@@ -97,7 +97,7 @@ impl Edit {
         Self { path: path.to_owned(), file, lines, changed }
     }
 
-    /// Puts lines at a file's end.
+    /// Adds lines at the end of a file.
     pub(crate) fn at_end(path: &str, file: PathBuf, text: &str, additions: &[Addition]) -> Self {
         let lines = missing(text, additions);
         let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
@@ -105,22 +105,23 @@ impl Edit {
         Self { path: path.to_owned(), file, lines, changed }
     }
 
-    /// Leaves a file as it is.
+    /// Keeps a file unchanged.
     pub(crate) fn kept(path: &str) -> Self {
         Self { path: path.to_owned(), file: PathBuf::new(), lines: String::new(), changed: None }
     }
 
-    /// Makes the change, and says so in `text`; what is left to do goes to `by_hand`.
+    /// Makes the change and reports it in `text`. Lines that the user has to add go to `by_hand`.
     pub(crate) fn make(&self, text: &mut String, by_hand: &mut String) -> Result<(), CommandError> {
         let Self { path, file, lines, changed } = self;
         // Writing to a String cannot fail, here and below.
         if lines.is_empty() {
-            let _ = writeln!(text, "kept     {path}: it is there already");
+            let _ = writeln!(text, "kept     {path}: no change is needed");
             return Ok(());
         }
         let Some(changed) = changed else {
             let lines = indented(lines, "    ");
-            let _ = write!(by_hand, "\n{path} has no line that begins with `{MARK}`; add by hand:\n{lines}");
+            let _ =
+                write!(by_hand, "\n{path} has no line that starts with `{MARK}`; add these lines:\n{lines}");
             return Ok(());
         };
         files::replace(file, changed)?;
@@ -129,13 +130,13 @@ impl Edit {
     }
 }
 
-/// The lines of what a text does not have.
+/// The lines of the additions that a text does not have.
 fn missing(text: &str, additions: &[Addition]) -> String {
     let missing = additions.iter().filter(|addition| !addition.is_in(text));
     missing.map(|addition| addition.lines.as_str()).collect()
 }
 
-/// What stands before a file's marked line, how far in that line is, and the rest from it on.
+/// The text before the marked line of a file, the indentation of that line, and the text from it on.
 fn marked(text: &str) -> Option<(&str, &str, &str)> {
     let mut before = 0;
     for line in text.split_inclusive('\n') {
@@ -150,7 +151,7 @@ fn marked(text: &str) -> Option<(&str, &str, &str)> {
     None
 }
 
-/// Lines as far in as their neighbours; those that are further in already stay.
+/// Indents lines like their neighbours. Lines with an indentation keep it.
 fn indented(lines: &str, indent: &str) -> String {
     let line = |line: &str| if line.starts_with(' ') { line.to_owned() } else { format!("{indent}{line}") };
     lines.split_inclusive('\n').map(line).collect()

@@ -1,29 +1,29 @@
-//! What went wrong, in words, and the exit code that says so.
+//! Defines the errors of commands, with their exit codes.
 
 use std::fmt;
 use std::process::ExitCode;
 
-/// Why a command did not do what it was told.
+/// The error of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CommandError {
     message: String,
     hint: Option<String>,
-    /// Whether the command line was wrong (2), or the world (1).
+    /// Whether the command line is wrong (exit code 2), or something else (exit code 1).
     usage: bool,
 }
 
 impl CommandError {
-    /// The command line cannot be obeyed: exit code 2.
+    /// Creates an error of the command line: exit code 2.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None, usage: true }
     }
 
-    /// Something stands in the way: exit code 1.
+    /// Creates any other error: exit code 1.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None, usage: false }
     }
 
-    /// Says what helps.
+    /// Adds a hint.
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

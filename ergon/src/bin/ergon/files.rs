@@ -1,4 +1,4 @@
-//! Writing files so that none is overwritten, and none is left half-way.
+//! Writes files, without overwriting a file and without leaving an incomplete file.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use super::error::CommandError;
 
-/// Files that are to be made.
+/// New files.
 #[derive(Debug)]
 pub(crate) struct NewFiles {
     folder: PathBuf,
-    /// What can be done instead of moving away what is in the way.
+    /// The alternative to moving existing files away.
     instead: &'static str,
     files: Vec<(PathBuf, String)>,
 }
 
 impl NewFiles {
-    /// Files in a folder, which is made if it is not there; `instead` is what helps if something is in their way.
+    /// New files in a folder, which is created if it does not exist; `instead` is part of the hint if a file exists.
     pub(crate) fn of(folder: PathBuf, instead: &'static str) -> Self {
         Self { folder, instead, files: Vec::new() }
     }
@@ -25,82 +25,81 @@ impl NewFiles {
         self.files.push((path.into(), text));
     }
 
-    /// The files' paths, in the folder.
+    /// The paths of the files, in the folder.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(path, _)| path.as_path())
     }
 
-    /// Refuses if one of the files is there already.
+    /// Checks that none of the files exists.
     ///
     /// # Errors
-    /// All that is in the way, by name.
+    /// The files that exist.
     pub(crate) fn check(&self) -> Result<(), CommandError> {
         let folder = self.folder.display();
         if self.folder.exists() && !self.folder.is_dir() {
-            return Err(CommandError::failed(format!("{folder} is there already, and is no folder")));
+            return Err(CommandError::failed(format!("{folder} exists and is not a folder")));
         }
         let absent = |path: &Path| {
             let found = fs::symlink_metadata(self.folder.join(path));
             matches!(found, Err(error) if error.kind() == io::ErrorKind::NotFound)
         };
-        let in_the_way: Vec<String> =
+        let existing: Vec<String> =
             self.paths().filter(|path| !absent(path)).map(|path| format!("\n  {}", path.display())).collect();
-        if in_the_way.is_empty() {
+        if existing.is_empty() {
             return Ok(());
         }
-        let what =
-            format!("{folder} has files that are in the way; nothing was written{}", in_the_way.concat());
+        let what = format!("{folder} already has these files; nothing was written{}", existing.concat());
         Err(CommandError::failed(what).with_hint(format!("move them away, or {}", self.instead)))
     }
 
-    /// Makes all files, or none: what was made is taken away again when one cannot be.
+    /// Writes all files, or none: if one cannot be written, the others are removed again.
     ///
     /// # Errors
-    /// One that is there already, or a folder that cannot be written to.
+    /// A file exists, or a folder cannot be written to.
     pub(crate) fn write(&self) -> Result<(), CommandError> {
         self.check()?;
-        let mut made = Vec::new();
+        let mut created = Vec::new();
         for (path, text) in &self.files {
             let path = self.folder.join(path);
-            if let Err(error) = make(&path, text, &mut made) {
-                take_away(&made);
+            if let Err(error) = create(&path, text, &mut created) {
+                remove(&created);
                 let what = format!("cannot write {}: {error}; nothing was written", path.display());
-                return Err(CommandError::failed(what).with_hint("it must be a folder that you may write to"));
+                return Err(CommandError::failed(what).with_hint("the folder must be writable"));
             }
         }
         Ok(())
     }
 }
 
-/// Makes a file and the folders above it; remembers what it made.
-fn make(path: &Path, text: &str, made: &mut Vec<PathBuf>) -> io::Result<()> {
+/// Creates a file and the folders above it, and adds them to `created`.
+fn create(path: &Path, text: &str, created: &mut Vec<PathBuf>) -> io::Result<()> {
     let folders: Vec<&Path> = path.ancestors().skip(1).take_while(|above| !above.exists()).collect();
     for folder in folders.into_iter().rev().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir(folder)?;
-        made.push(folder.to_owned());
+        created.push(folder.to_owned());
     }
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    made.push(path.to_owned());
+    created.push(path.to_owned());
     file.write_all(text.as_bytes())
 }
 
-fn take_away(made: &[PathBuf]) {
-    for path in made.iter().rev() {
-        // The error that led here is the one to tell; a folder that somebody else has filled stays.
+fn remove(created: &[PathBuf]) {
+    for path in created.iter().rev() {
+        // The first error is reported. A folder with files of another program stays.
         let _ = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
     }
 }
 
-/// Puts new content in the place of a file's: written beside it, then renamed, so that it is never half there.
+/// Replaces the content of a file: writes a new file next to it and renames it, so that the file is never incomplete.
 ///
 /// # Errors
-/// A folder that cannot be written to.
+/// The folder cannot be written to.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), CommandError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    fs::write(&beside, text)
-        .and_then(|()| fs::rename(&beside, path))
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    fs::write(&new, text)
+        .and_then(|()| fs::rename(&new, path))
         .map_err(|error| CommandError::failed(format!("cannot write {}: {error}", path.display())))
 }
 

@@ -10,10 +10,10 @@ use super::files::NewFiles;
 use super::name::Name;
 use super::template::{self, Row};
 
-/// What stands above the module of an adapter, which no task uses yet.
-const UNUSED: &str = "#[allow(\n    dead_code,\n    unused_imports,\n    reason = \"until a task uses it: then remove this\"\n)]\n";
+/// The attribute above the module of an adapter that no task uses yet.
+const UNUSED: &str = "#[allow(\n    dead_code,\n    unused_imports,\n    reason = \"remove this attribute when a task uses it\"\n)]\n";
 
-/// Adds one; says what was made and changed, and what is left to do by hand.
+/// Adds a part to a project. Returns the report: created and changed files, and the lines that the user has to add.
 pub(crate) fn generate(what: &Generate) -> Result<String, CommandError> {
     match what {
         Generate::Task(named) => task(named),
@@ -40,8 +40,8 @@ fn task(named: &Named) -> Result<String, CommandError> {
         files.add(&sample, template::TASK_SAMPLE.to_owned());
     }
     files.write()?;
-    let next = format!("\n  cargo run -- run {}   # its sample is {sample}\n", name.kebab);
-    told(&files, &edits, &next)
+    let next = format!("\n  cargo run -- run {}   # its sample file is {sample}\n", name.kebab);
+    report(&files, &edits, &next)
 }
 
 fn adapter(named: &Named, what: &str, rows: &[Row]) -> Result<String, CommandError> {
@@ -54,41 +54,45 @@ fn adapter(named: &Named, what: &str, rows: &[Row]) -> Result<String, CommandErr
     files.write()?;
     let config = if what == "service" { format!("{camel}ServiceConfig") } else { format!("{camel}Config") };
     let next = format!(
-        "\n  to use it: in src/settings.rs `pub(crate) {module}: crate::{what}s::{module}::{config},`, in ergon.toml\n  `[{module}.client]` with `url = \"...\"`, and `settings.{module}.clone()` in the config of a task\n"
+        "\n  To use it, add `pub(crate) {module}: crate::{what}s::{module}::{config},` to src/settings.rs,\n  `[{module}.client]` with `url = \"...\"` to ergon.toml, and `settings.{module}.clone()` to the config of a task.\n"
     );
-    told(&files, &edits, &next)
+    report(&files, &edits, &next)
 }
 
-/// A project that something is added to.
+/// The folder of a project.
 struct Project(PathBuf);
 
 impl Project {
-    /// The folder that was named, else the present one or the next above it that is a project.
+    /// The named folder, or else the current folder or the nearest one above it that is a project.
     fn find(named: &Named) -> Result<Self, CommandError> {
         let is_project =
             |folder: &Path| folder.join("ergon.toml").is_file() && folder.join("src/tasks/mod.rs").is_file();
-        let lost = |folder: &Path| {
+        let missing = |folder: &Path| {
             CommandError::failed(format!(
-                "{} is no project: no ergon.toml and src/tasks/mod.rs",
+                "{} is not a project: it has no ergon.toml and src/tasks/mod.rs",
                 folder.display()
             ))
-            .with_hint("`ergon new` makes one; `--project` names its folder")
+            .with_hint("`ergon new` creates a project; `--project` names the folder of a project")
         };
         if let Some(folder) = &named.project {
-            return if is_project(folder) { Ok(Self(folder.clone())) } else { Err(lost(folder)) };
+            return if is_project(folder) { Ok(Self(folder.clone())) } else { Err(missing(folder)) };
         }
-        let present = std::env::current_dir()
-            .map_err(|error| CommandError::failed(format!("the present folder cannot be told: {error}")))?;
-        let found = present.ancestors().find(|folder| is_project(folder));
-        found.map(|folder| Self(folder.to_owned())).ok_or_else(|| lost(&present))
+        let current = std::env::current_dir().map_err(|error| {
+            CommandError::failed(format!("the current folder cannot be determined: {error}"))
+        })?;
+        let found = current.ancestors().find(|folder| is_project(folder));
+        found.map(|folder| Self(folder.to_owned())).ok_or_else(|| missing(&current))
     }
 
-    /// The files of a part, in its own folder; refused if its name would not do there.
+    /// The files of a part, in its own folder.
+    ///
+    /// # Errors
+    /// The name has another meaning in the project.
     fn part(&self, what: &str, name: &Name, rows: &[Row]) -> Result<NewFiles, CommandError> {
         name.check_within(what, rows)?;
         let folder = format!("src/{what}s/{}", name.module);
         if self.0.join(format!("{folder}.rs")).exists() {
-            return Err(name.refused(what, &format!("{folder}.rs is there already, a module of this name")));
+            return Err(name.refused(what, &format!("{folder}.rs exists already")));
         }
         let mut files = NewFiles::of(self.0.clone(), "choose another name");
         for (path, text) in rows {
@@ -113,12 +117,12 @@ impl Project {
     }
 }
 
-/// Makes the changes, and says what was made, what was changed and what is left to do.
-fn told(files: &NewFiles, edits: &[Edit], next: &str) -> Result<String, CommandError> {
+/// Makes the changes. Returns the report: created and changed files, and the next steps.
+fn report(files: &NewFiles, edits: &[Edit], next: &str) -> Result<String, CommandError> {
     let mut text = String::new();
     // Writing to a String cannot fail.
     for path in files.paths() {
-        let _ = writeln!(text, "made     {}", path.display());
+        let _ = writeln!(text, "created  {}", path.display());
     }
     let mut by_hand = String::new();
     for edit in edits {

@@ -1,4 +1,4 @@
-//! `ergon`: makes a project, and adds tasks, connectors and services to it.
+//! `ergon`: creates projects, and adds tasks, connectors and services to them.
 
 mod args;
 mod edit;
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         .and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = match parsed {
         Ok(arguments) => arguments,
-        Err(error) => ergon::__private::suggest_command(error, &command, &written).exit(),
+        Err(error) => args::suggest(error, &command, &written).exit(),
     };
     let done = match arguments.command {
         Command::New(new) => new::new(&new),
@@ -37,18 +37,18 @@ fn main() -> ExitCode {
         Command::Completions { shell } => Ok(shell::completions(shell)),
         Command::Man => shell::man(),
     };
-    match done.and_then(|text| said(&text)) {
+    match done.and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => {
-            // When nobody listens, there is nobody to tell.
-            let _ = write!(io::stderr(), "{trouble}");
-            trouble.exit_code()
+        Err(error) => {
+            // An error of standard error cannot be reported anywhere.
+            let _ = write!(io::stderr(), "{error}");
+            error.exit_code()
         }
     }
 }
 
-/// Writes to standard output; that nobody reads on is no error.
-fn said(text: &str) -> Result<(), CommandError> {
+/// Writes to standard output. A closed pipe is not an error.
+fn print(text: &str) -> Result<(), CommandError> {
     let mut out = io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -1,8 +1,8 @@
-//! Names: what a project, and what a module of it may be called.
+//! Checks the names of projects and of their parts.
 
 use super::error::CommandError;
 
-/// The words of Rust, those that are kept for later included: no module can be called so.
+/// The keywords of Rust, including reserved keywords: they cannot be the names of modules.
 const KEYWORDS: [&str; 53] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn",
     "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop",
@@ -11,7 +11,7 @@ const KEYWORDS: [&str; 53] = [
     "virtual", "where", "while", "yield", "raw",
 ];
 
-/// What a package cannot be called: Cargo's own folders and crates, and the crates that the project uses.
+/// Names that a package cannot have: folders and crates of Cargo, and the crates that the project uses.
 const TAKEN: [&str; 19] = [
     "alloc",
     "build",
@@ -34,33 +34,29 @@ const TAKEN: [&str; 19] = [
     "tracing",
 ];
 
-/// The tables of `ergon.toml` that are Ergon's own: an adapter is configured in a table of its name.
+/// The tables of `ergon.toml` that Ergon uses. An adapter is configured in a table of its name.
 const TABLES: [&str; 3] = ["runner", "tasks", "telemetry"];
 
-/// What the fields of a generated task begin or end with: Clippy wants none to repeat the name of the task.
+/// The starts and ends of the fields of a generated task. Clippy warns of fields that repeat the name of the task.
 const SLOTS: [&str; 4] = ["connector", "input", "output", "refused"];
 
-/// A letter that no word of a template has.
+/// A letter that no template contains.
 const OWN: &str = "ø";
 
-/// Longer ones would break the lines of what is generated.
+/// The longest name. Longer names would break lines of the generated code.
 const LONGEST: usize = 30;
 
 /// Checks the name of a project.
 pub(crate) fn project(name: &str) -> Result<(), CommandError> {
     check(name, "project")?;
     if TAKEN.contains(&name) {
-        return Err(refused(
-            name,
-            "project",
-            "it is taken by Cargo, Rust or a library that the project uses",
-        )
-        .with_hint(format!("call it `{name}-app`, for example")));
+        return Err(refused(name, "project", "Cargo, Rust or a library of the project uses this name")
+            .with_hint(format!("call it `{name}-app`, for example")));
     }
     Ok(())
 }
 
-/// The name of something in a project, in the forms in which it is written.
+/// The name of a part of a project, in all its forms.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Name {
     /// `price_orders`
@@ -74,7 +70,7 @@ pub(crate) struct Name {
 }
 
 impl Name {
-    /// Reads the name of a task, connector or service; words may be parted by `-` or `_`.
+    /// Parses the name of a task, connector or service, with words separated by `-` or `_`.
     pub(crate) fn new(name: &str, what: &str) -> Result<Self, CommandError> {
         check(name, what)?;
         let words: Vec<&str> = name.split(['-', '_']).filter(|word| !word.is_empty()).collect();
@@ -87,32 +83,31 @@ impl Name {
         })
     }
 
-    /// Refuses a name whose module or type would be taken for another one in the files of a template, each a path and
-    /// a text.
+    /// Checks that the module and the type of the name have no other meaning in the files of a template.
     pub(crate) fn check_within(&self, what: &str, template: &[(&str, &str)]) -> Result<(), CommandError> {
         let module = self.module.as_str();
         if template.iter().any(|(path, _)| path.strip_suffix(".rs") == Some(module)) {
-            return Err(self.refused(what, &format!("a file of its own is called {module}.rs")));
+            return Err(self.refused(what, &format!("its own file {module}.rs has the same name")));
         }
         if module.strip_suffix('s') == Some(what) {
-            return Err(self.refused(what, "the folder above it is called so"));
+            return Err(self.refused(what, "the folder above it has the same name"));
         }
         if what == "task" && SLOTS.contains(&module) {
             return Err(self.refused(what, "its fields, such as `input_connector`, would repeat it"));
         }
         if what != "task" && TABLES.contains(&module) {
-            return Err(self.refused(what, &format!("`[{module}]` in ergon.toml belongs to Ergon")));
+            return Err(self.refused(what, &format!("Ergon uses the table `[{module}]` in ergon.toml")));
         }
         let code: String = template.iter().map(|(_, text)| code(text)).collect();
         let (own, other): (Vec<&str>, Vec<&str>) = words(&code).partition(|word| word.starts_with(OWN));
         let mut own = own.into_iter().map(|word| word.replace(OWN, &self.camel));
         match own.find(|word| other.contains(&word.as_str())) {
-            Some(word) => Err(self.refused(what, &format!("`{word}` means something else in its files"))),
+            Some(word) => Err(self.refused(what, &format!("`{word}` has another meaning in its files"))),
             None => Ok(()),
         }
     }
 
-    /// Says that something cannot have this name, and which one it could have.
+    /// The error of a name that a part cannot have, with another name as the hint.
     pub(crate) fn refused(&self, what: &str, why: &str) -> CommandError {
         refused(&self.kebab, what, why).with_hint(longer(&self.kebab, what))
     }
@@ -125,21 +120,22 @@ fn check(name: &str, what: &str) -> Result<(), CommandError> {
         return Err(refused("it is empty"));
     }
     if let Some(other) = name.chars().find(|c| !fits(*c)) {
-        let trouble =
-            refused(&format!("it has a {other:?}; small letters a to z, digits, `-` and `_` may be in it"));
+        let error = refused(&format!(
+            "it contains {other:?}; only lower-case letters a to z, digits, `-` and `_` are allowed"
+        ));
         let plain = plain(name);
         let usable = !plain.is_empty() && plain != name && check(&plain, what).is_ok();
-        return Err(if usable { trouble.with_hint(format!("did you mean `{plain}`?")) } else { trouble });
+        return Err(if usable { error.with_hint(format!("did you mean `{plain}`?")) } else { error });
     }
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
-        return Err(refused("it does not begin with a letter"));
+        return Err(refused("it does not start with a letter"));
     }
     if KEYWORDS.contains(&name.trim_matches(['-', '_'])) {
         let hint = longer(name.trim_matches(['-', '_']), what);
-        return Err(refused("it is a word of Rust").with_hint(hint));
+        return Err(refused("it is a keyword of Rust").with_hint(hint));
     }
     if name.len() > LONGEST {
-        return Err(refused(&format!("it has {} letters; at most {LONGEST} are possible", name.len())));
+        return Err(refused(&format!("it has {} characters; at most {LONGEST} are allowed", name.len())));
     }
     Ok(())
 }
@@ -148,13 +144,13 @@ fn refused(name: &str, what: &str, why: &str) -> CommandError {
     CommandError::usage(format!("`{name}` cannot be the name of a {what}: {why}"))
 }
 
-/// A longer name that can be had. The ending of a service is cut off, so it would not help.
+/// A longer name that is possible. The ending `-service` is cut off, so it would not help.
 fn longer(name: &str, what: &str) -> String {
     let ending = if what == "service" { "api" } else { what };
     format!("call it `{name}-{ending}`, for example")
 }
 
-/// The lines of a template that are no comment, with a letter in the place of the type's name.
+/// The code of a template, without comments, with a special letter in the place of the name of the type.
 fn code(template: &str) -> String {
     let lines = template.split_inclusive('\n').filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<String>().replace("{{type}}", OWN)
@@ -164,7 +160,7 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
     code.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'))
 }
 
-/// The name as it could be written: `MyApp` and `my app` become `my-app`.
+/// A valid form of the name: `MyApp` and `my app` become `my-app`.
 fn plain(name: &str) -> String {
     let mut plain = String::new();
     for letter in name.chars() {
@@ -221,16 +217,16 @@ mod tests {
             let text = format!("error: `{name}` cannot be the name of a {what}: {why}\n = hint: {hint}\n");
             assert_eq!(said(name, what), Err(text));
         };
-        refused("errors", "task", "a file of its own is called errors.rs", "errors-task");
-        refused("consumer", "task", "`Consumer` means something else in its files", "consumer-task");
-        refused("tasks", "task", "the folder above it is called so", "tasks-task");
+        refused("errors", "task", "its own file errors.rs has the same name", "errors-task");
+        refused("consumer", "task", "`Consumer` has another meaning in its files", "consumer-task");
+        refused("tasks", "task", "the folder above it has the same name", "tasks-task");
         refused("input", "task", "its fields, such as `input_connector`, would repeat it", "input-task");
-        refused("runner", "service", "`[runner]` in ergon.toml belongs to Ergon", "runner-api");
+        refused("runner", "service", "Ergon uses the table `[runner]` in ergon.toml", "runner-api");
         for good in ["runner", "refunds", "refusals", "bill"] {
             assert_eq!(said(good, "task"), Ok(()), "{good}");
         }
         let trailing = Name::new("fn_", "service").unwrap_err().to_string();
-        assert!(trailing.contains("a word of Rust\n = hint: call it `fn-api`"), "{trailing}");
+        assert!(trailing.contains("a keyword of Rust\n = hint: call it `fn-api`"), "{trailing}");
     }
 
     #[test]
@@ -239,19 +235,19 @@ mod tests {
         let refused = |name: &str, why: &str| {
             assert_eq!(said(name), format!("error: `{name}` cannot be the name of a project: {why}\n"));
         };
-        let letters = "small letters a to z, digits, `-` and `_` may be in it";
+        let letters = "only lower-case letters a to z, digits, `-` and `_` are allowed";
         refused("", "it is empty");
-        refused("1abc", "it does not begin with a letter");
-        refused("-x", "it does not begin with a letter");
-        refused("self", "it is a word of Rust\n = hint: call it `self-project`, for example");
-        refused("crate", "it is a word of Rust\n = hint: call it `crate-project`, for example");
-        let taken = "it is taken by Cargo, Rust or a library that the project uses";
+        refused("1abc", "it does not start with a letter");
+        refused("-x", "it does not start with a letter");
+        refused("self", "it is a keyword of Rust\n = hint: call it `self-project`, for example");
+        refused("crate", "it is a keyword of Rust\n = hint: call it `crate-project`, for example");
+        let taken = "Cargo, Rust or a library of the project uses this name";
         refused("test", &format!("{taken}\n = hint: call it `test-app`, for example"));
-        refused("MyApp", &format!("it has a 'M'; {letters}\n = hint: did you mean `my-app`?"));
-        refused("my app", &format!("it has a ' '; {letters}\n = hint: did you mean `my-app`?"));
-        refused("größe", &format!("it has a 'ö'; {letters}\n = hint: did you mean `gre`?"));
-        refused("日本", &format!("it has a '日'; {letters}"));
-        refused(&"a".repeat(31), "it has 31 letters; at most 30 are possible");
+        refused("MyApp", &format!("it contains 'M'; {letters}\n = hint: did you mean `my-app`?"));
+        refused("my app", &format!("it contains ' '; {letters}\n = hint: did you mean `my-app`?"));
+        refused("größe", &format!("it contains 'ö'; {letters}\n = hint: did you mean `gre`?"));
+        refused("日本", &format!("it contains '日'; {letters}"));
+        refused(&"a".repeat(31), "it has 31 characters; at most 30 are allowed");
         for good in ["my-app", "my_app", "a", "app2"] {
             assert_eq!(project(good), Ok(()));
         }

@@ -1,4 +1,4 @@
-//! `new`: a project that compiles, runs on its sample file and passes its tests at once.
+//! `new`: creates a project that compiles, runs on its sample file and passes its tests.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::error::CommandError;
 use super::files::NewFiles;
 use super::{name, observability, template};
 
-/// Makes a project; says what was made, and what comes next.
+/// Creates a project. Returns the report: the created files and the next steps.
 pub(crate) fn new(new: &New) -> Result<String, CommandError> {
     let (name, folder) = named(new)?;
     name::project(&name)?;
@@ -17,43 +17,43 @@ pub(crate) fn new(new: &New) -> Result<String, CommandError> {
     for (path, text) in template::PROJECT {
         files.add(*path, template::of_project(text, &name, &dependency));
     }
-    // As they are: dashboards have double braces of their own.
+    // These files stay unchanged, because dashboards have their own double braces.
     for (path, text) in observability::FILES {
         files.add(*path, (*text).to_owned());
     }
     files.write()?;
-    Ok(told(&name, &folder, files.paths().count()))
+    Ok(report(&name, &folder, files.paths().count()))
 }
 
-/// The project's name and folder; `.` is the present folder, which gives the name as well.
+/// The name and the folder of the project. `.` is the current folder, which gives the name too.
 fn named(new: &New) -> Result<(String, PathBuf), CommandError> {
     if new.project != "." {
         let folder = new.folder.clone().unwrap_or_else(|| PathBuf::from(&new.project));
         return Ok((new.project.clone(), folder));
     }
     if new.folder.is_some() {
-        return Err(CommandError::usage("`.` is a folder, and another folder is named")
+        return Err(CommandError::usage("`.` names the current folder, but another folder is named too")
             .with_hint("write `ergon new <name> <folder>`"));
     }
-    let present = std::env::current_dir()
-        .map_err(|error| CommandError::failed(format!("the present folder cannot be told: {error}")))?;
-    match present.file_name() {
+    let current = std::env::current_dir()
+        .map_err(|error| CommandError::failed(format!("the current folder cannot be determined: {error}")))?;
+    match current.file_name() {
         Some(name) => Ok((name.to_string_lossy().into_owned(), PathBuf::from("."))),
         None => {
-            Err(CommandError::usage("the present folder has no name").with_hint("write `ergon new <name> .`"))
+            Err(CommandError::usage("the current folder has no name").with_hint("write `ergon new <name> .`"))
         }
     }
 }
 
-/// The line of `Cargo.toml` that says where `ergon` comes from.
+/// The dependency on `ergon` in `Cargo.toml`.
 fn dependency(from: &args::From) -> Result<String, CommandError> {
     let place = match (&from.ergon_path, &from.ergon_git) {
         (Some(path), _) => format!("path = {:?}", crate_folder(path)?),
         (None, Some(url)) => format!("git = {url:?}"),
-        // A version of a registry would be one that is not there, and the project would not build.
+        // Ergon is in no registry, so a project with a version would not build.
         (None, None) => {
             return Err(CommandError::usage(
-                "where the project gets the crate `ergon` from is not said; it is in no registry yet",
+                "the source of the crate `ergon` is not named, and the crate is in no registry yet",
             )
             .with_hint(
                 "add `--ergon-path FOLDER`, the folder `ergon` of the repository, or `--ergon-git URL`",
@@ -63,7 +63,7 @@ fn dependency(from: &args::From) -> Result<String, CommandError> {
     Ok(format!("ergon = {{ {place}, features = [\"cli\", \"health\", \"opentelemetry\"] }}"))
 }
 
-/// The folder of the crate `ergon`, in full.
+/// The absolute path of the folder of the crate `ergon`.
 fn crate_folder(path: &Path) -> Result<String, CommandError> {
     let shown = path.display();
     let full =
@@ -78,8 +78,8 @@ fn crate_folder(path: &Path) -> Result<String, CommandError> {
     Ok(full.to_string_lossy().into_owned())
 }
 
-fn told(name: &str, folder: &Path, files: usize) -> String {
-    let mut text = format!("made {name}: {files} files in {}\n\n", folder.display());
+fn report(name: &str, folder: &Path, files: usize) -> String {
+    let mut text = format!("created {name}: {files} files in {}\n\n", folder.display());
     // Writing to a String cannot fail, here and below.
     if folder != Path::new(".") {
         let _ = writeln!(text, "  cd {}", folder.display());

@@ -1,13 +1,13 @@
-//! The folder `_observability` of a new project: each file, and where it stands in the project.
+//! Lists the files of the folder `_observability` of a new project.
 
-/// One row for each file, read from where the template has it.
+/// One row for each file of the template.
 macro_rules! files {
     ($($path:literal),* $(,)?) => {
         &[$(($path, include_str!(concat!("template/project/", $path)))),*]
     };
 }
 
-/// The collector, and what looks at what it is sent.
+/// The files of the collector, the storage and the dashboards.
 pub(crate) const FILES: &[(&str, &str)] = files![
     "_observability/README.md",
     "_observability/collector/config.yaml",

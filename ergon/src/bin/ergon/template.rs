@@ -1,19 +1,19 @@
-//! What is written: the files of the templates, with the names of the project in them.
+//! Lists the files of the templates, and fills in names.
 
 use super::name::Name;
 
-/// Where a file stands, and what is in it.
+/// The path and the text of a file.
 pub(crate) type Row = (&'static str, &'static str);
 
-/// One row for a file of a template: `row!("project", "src/main.rs")`.
+/// A row for a file of a template: `row!("project", "src/main.rs")`.
 macro_rules! row {
     ($template:literal, $path:literal) => {
         ($path, include_str!(concat!("template/", $template, "/", $path)))
     };
 }
 
-/// The files of a project, without `_observability`. Some are called otherwise in this repository, because tools
-/// would obey them there.
+/// The files of a project, without `_observability`. Some have other names in this repository, because tools would read
+/// them there.
 pub(crate) const PROJECT: &[Row] = &[
     ("Cargo.toml", include_str!("template/project/Cargo.toml.template")),
     (".gitignore", include_str!("template/project/gitignore")),
@@ -51,7 +51,7 @@ pub(crate) const TASK: &[Row] = &[
     row!("task", "task.rs"),
 ];
 
-/// What a task adds to the project's settings, and sample data for it.
+/// The settings that a task adds to a project, and its sample data.
 pub(crate) const TASK_SETTINGS: &str = include_str!("template/task/settings.rs");
 pub(crate) const TASK_TABLES: &str = include_str!("template/task/ergon.toml");
 pub(crate) const TASK_SAMPLE: &str = include_str!("template/task/sample.jsonl");
@@ -74,12 +74,12 @@ pub(crate) const SERVICE: &[Row] = &[
     row!("service", "service.rs"),
 ];
 
-/// Fills in the name of a project, and where it gets `ergon` from.
+/// Fills in the name of a project and its dependency on `ergon`.
 pub(crate) fn of_project(text: &str, name: &str, dependency: &str) -> String {
     text.replace("{{dependency}}", dependency).replace("{{name}}", name)
 }
 
-/// Fills in the name of something in a project.
+/// Fills in the name of a part of a project.
 pub(crate) fn of_part(text: &str, name: &Name) -> String {
     text.replace("{{module}}", &name.module)
         .replace("{{type}}", &name.camel)

@@ -1,4 +1,4 @@
-//! `check`: tries every connector and service, and tells all that is wrong.
+//! `check`: opens every connector and service and reports all problems.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::task::{Outline, TaskConfig};
 /// Checks one task, or all.
 ///
 /// # Errors
-/// A task that is not there, output that cannot be written, or no threads to run on.
+/// The task does not exist, the output cannot be written, or the runtime does not start.
 pub(crate) fn check(
     project: &Project,
     task: Option<&str>,
@@ -33,7 +33,7 @@ pub(crate) fn check(
     };
     let runtime = runtime().map_err(no_threads)?;
     let all = runtime.block_on(join_all(tasks.into_iter().map(|task| checked(project, task))));
-    // What hangs past its deadline must not hold back the end.
+    // A connector that hangs past its deadline must not delay the end of the command.
     runtime.shutdown_background();
     let problems = all.iter().flat_map(|task| &task.rows).filter(|row| row.problem.is_some()).count();
     output.data(&match format {
@@ -43,14 +43,14 @@ pub(crate) fn check(
     Ok(if problems == 0 { Exit::Success } else { Exit::Failure })
 }
 
-/// A task, and what was found out about it.
+/// A task and the results of its checks.
 struct Task {
     name: &'static str,
     rows: Vec<Row>,
     warning: Option<String>,
 }
 
-/// One thing that was tried, or one that is wrong.
+/// The result of one check.
 struct Row {
     what: &'static str,
     name: &'static str,
@@ -59,9 +59,9 @@ struct Row {
     problem: Option<Problem>,
 }
 
-/// Why something is not well.
+/// The reason why a check failed.
 struct Problem {
-    /// From the outermost on; the first does not say again what the row says.
+    /// The causes, the outermost first. The first cause does not repeat the names in the row.
     causes: Vec<String>,
     hint: Option<String>,
 }
@@ -90,7 +90,7 @@ fn problem(error: &Error, said: &[String]) -> Problem {
     let (first, source) = (error.to_string(), std::error::Error::source(error));
     let first = said.iter().find_map(|said| first.strip_prefix(said)).unwrap_or(&first).to_owned();
     let settings = source.and_then(|source| source.downcast_ref::<Problems>());
-    // What lies below an error of the settings is the error once more, with its line.
+    // The source of a settings error is the same error with its line.
     let causes = std::iter::successors(source.filter(|_| settings.is_none()), |cause| cause.source());
     let causes = std::iter::once(first).chain(causes.map(ToString::to_string)).collect();
     let advice = settings.into_iter().flat_map(Problems::iter).find_map(|problem| problem.hints.first());

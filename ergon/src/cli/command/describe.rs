@@ -1,4 +1,4 @@
-//! `describe`: the tasks, what they are wired to, and the policies in force.
+//! `describe`: shows the connectors, services and effective policies of tasks.
 
 use std::fmt::Write as _;
 
@@ -17,10 +17,10 @@ use crate::runner::{Endpoints, Exit, Plan, Slots, runtime};
 use crate::settings::{Framework, Origin};
 use crate::task::{Outline, Role, Slot, TaskConfig};
 
-/// Shows one task, or all.
+/// Describes one task, or all.
 ///
 /// # Errors
-/// A task that is not there, output that cannot be written, or no threads to run on.
+/// The task does not exist, the output cannot be written, or the runtime does not start.
 pub(crate) fn describe(
     project: &Project,
     task: Option<&str>,
@@ -31,7 +31,7 @@ pub(crate) fn describe(
         Some(name) => vec![project.find(name)?],
         None => project.tasks.iter().collect(),
     };
-    // What a connector or a service is made of may need one.
+    // Building a connector or a service may need a runtime.
     let runtime = runtime().map_err(no_threads)?;
     let inside = runtime.enter();
     let (mut tasks, mut wrong) = (Vec::new(), Vec::new());
@@ -70,7 +70,7 @@ fn described<'a>(
     Described { outline, slots, endpoints, settings, workers, workers_layer }
 }
 
-/// A task, and what is in force for it.
+/// A task with its effective policies.
 pub(crate) struct Described<'a> {
     pub(crate) outline: &'a Outline,
     slots: Slots,
@@ -81,7 +81,7 @@ pub(crate) struct Described<'a> {
 }
 
 impl Described<'_> {
-    /// What a slot is to the task: its role, and its part in a loop.
+    /// The part of a slot in the loop of the task, or its role.
     pub(crate) fn part(&self, name: &str, role: Role) -> &'static str {
         let Slots { source, dead_letter, undeliverable } = self.slots;
         let is = |slot: Option<Slot>| slot.is_some_and(|slot| slot.name == name);
@@ -94,7 +94,7 @@ impl Described<'_> {
         }
     }
 
-    /// What a slot leads to, if its connector says.
+    /// The endpoints of a slot, if its connector reports them.
     fn place(&self, slot: &str) -> Option<String> {
         let mut names: Vec<String> = Vec::new();
         for place in self.endpoints.reads_from(slot).iter().chain(self.endpoints.writes_to(slot)) {
@@ -107,17 +107,19 @@ impl Described<'_> {
     }
 }
 
-/// Where the slots of a task lead; unknown if it cannot be built.
+/// The endpoints of the slots of a task; unknown if the task cannot be built.
 fn endpoints(plan: Plan, output: &Output) -> Endpoints {
     let name = plan.config.name();
     let Ok(built) = plan.build(Shard::default()) else {
-        output.warn(&format!("{name} cannot be built, so its places are not shown; `check {name}` says why"));
+        output.warn(&format!(
+            "{name} cannot be built, so its endpoints are not shown; `check {name}` reports the reason"
+        ));
         return Endpoints::default();
     };
     built.endpoints()
 }
 
-/// How many worker processes run a task, and who said so.
+/// The number of worker processes of a task, and the layer that set it.
 fn workers(outline: &Outline, framework: &Framework) -> (u32, String) {
     let by_settings = framework.origin(outline.name, "workers").and_then(Origin::at);
     let workers = framework.workers(outline.name).unwrap_or(outline.workers);
@@ -181,7 +183,7 @@ fn json(task: &Described<'_>) -> Value {
     })
 }
 
-/// The values of one role, and the slots that have a part in it.
+/// The policy values of one role, and the slots that the role uses.
 fn role_json(task: &Described<'_>, role: &str, settings: &[Setting]) -> Value {
     let values = settings.iter().map(|setting| (setting.key.clone(), json_value(&setting.value)));
     let mut object: Map<String, Value> = values.collect();
@@ -195,7 +197,7 @@ fn role_json(task: &Described<'_>, role: &str, settings: &[Setting]) -> Value {
     object.into()
 }
 
-/// A value as it stands in TOML, as JSON.
+/// Converts a TOML value to JSON.
 fn json_value(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
 }

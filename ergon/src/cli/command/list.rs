@@ -1,4 +1,4 @@
-//! `list`: the tasks, with what they are wired to.
+//! `list`: lists the tasks with their connectors and services.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::policy::Policies;
 use crate::runner::Exit;
 use crate::task::{Form, TaskConfig};
 
-/// Shows the tasks.
+/// Lists the tasks.
 ///
 /// # Errors
 /// The output cannot be written.
@@ -60,7 +60,7 @@ fn json(task: &TaskConfig) -> Value {
     json!({"name": task.name(), "roles": roles(task), "connectors": connectors, "services": services, "workers": outline.workers})
 }
 
-/// A type's name without its modules.
+/// The name of a type without its modules.
 pub(super) fn short_type(name: &str) -> &str {
     name.rsplit("::").next().unwrap_or(name)
 }

@@ -1,4 +1,4 @@
-//! `process-transaction`: one transaction through a task's steps, without a loop.
+//! `process-transaction`: processes one transaction with a task, outside of a run.
 
 use std::fmt::Write as _;
 use std::io::Read;
@@ -21,13 +21,13 @@ use crate::task::Stop;
 use crate::telemetry::SingleReport;
 use crate::transaction::{ContentType, Payload, Transaction};
 
-/// Where the payload comes from.
-const PLACES: &str = "give it with `--payload-json`, `--payload-file`, or `-` for standard input";
+/// The hint for a missing payload.
+const PLACES: &str = "pass it with `--payload-json`, `--payload-file`, or `-` for standard input";
 
-/// Runs one transaction.
+/// Processes one transaction from the command line.
 ///
 /// # Errors
-/// A task that is not there, a payload that is no JSON, or no threads to run on.
+/// The task does not exist, the payload is not JSON, or the runtime does not start.
 pub(crate) fn process(
     project: &Project,
     process: &Process,
@@ -39,10 +39,10 @@ pub(crate) fn process(
     run(plan, work, process.dry_run, format, output)
 }
 
-/// Runs one transaction that the task's source finds by its id.
+/// Processes one transaction that the task's source finds by its id.
 ///
 /// # Errors
-/// A task that is not there, or no threads to run on.
+/// The task does not exist, or the runtime does not start.
 pub(crate) fn process_by_id(
     project: &Project,
     process: &ProcessById,
@@ -54,7 +54,7 @@ pub(crate) fn process_by_id(
     run(plan, work, process.dry_run, format, output)
 }
 
-/// The transaction that is to be run.
+/// The transaction to process.
 enum Work {
     Given(Transaction),
     ById(String),
@@ -65,7 +65,7 @@ fn run(plan: Plan, work: Work, dry_run: bool, format: Format, output: &Output) -
     let words = cut_short(&work, format, output);
     let rules = of_terminal(output, plan.policies.grace(), || "the transaction".to_owned(), words);
     let obeying = Obeying::new(control, arriving, Stop::default(), rules);
-    // One transaction more: it is written beside what runs before it left behind.
+    // Resuming keeps the output of earlier runs: the transaction is one more.
     let built = match obeying.build(|| plan.resume(Shard::default())).map_err(no_threads)? {
         Some(Ok(built)) => built,
         Some(Err(errors)) => return Ok(refused(&errors, output)),
@@ -75,14 +75,14 @@ fn run(plan: Plan, work: Work, dry_run: bool, format: Format, output: &Output) -
     let runtime = runtime().map_err(no_threads)?;
     let Done { report, errors } = runtime.block_on(process_one(built, work, dry_run, stop));
     stopping.over();
-    // A blocking handler that was given up may never return; it must not hold back the end.
+    // An abandoned blocking handler may never return; it must not delay the end of the command.
     runtime.shutdown_background();
     let written = report.as_ref().map_or(Ok(()), |report| output.data(&shown(report, format)));
     for error in &errors {
         output.error(error);
     }
     if let Some(reason) = stopping.reason() {
-        // The terminal may be gone: that changes nothing of why the process ends.
+        // The terminal may be closed; the exit code still reports why the process ends.
         written.unwrap_or_else(|error| output.error(&error));
         return Ok(reason.exit());
     }
@@ -91,7 +91,7 @@ fn run(plan: Plan, work: Work, dry_run: bool, format: Format, output: &Output) -
     Ok(if succeeded { Exit::Success } else { Exit::Failure })
 }
 
-/// Tells of a transaction that time is up, and that it is given back.
+/// Reports a transaction that did not finish in time and is given back.
 fn cut_short(work: &Work, format: Format, output: &Output) -> Box<dyn FnOnce(Reason) + Send> {
     let id = match work {
         Work::Given(transaction) => transaction.id().to_owned(),
@@ -99,24 +99,24 @@ fn cut_short(work: &Work, format: Format, output: &Output) -> Box<dyn FnOnce(Rea
     };
     let output = output.clone();
     Box::new(move |_| {
-        // Whoever is told has the rest of the time; nobody else can be told that it cannot be written.
+        // Nothing can report an error of this output any more.
         let _ = output.data(&shown(&SingleReport::given_back(&id), format));
         output.warn(LATE);
     })
 }
 
-/// What became of one transaction.
+/// The outcome of one transaction.
 struct Done {
-    /// None if it was told to stop before it began, or if something could not be opened.
+    /// None if the command was stopped before the transaction started, or if a connector or service did not open.
     report: Option<SingleReport>,
-    /// What could not be opened or closed.
+    /// The errors of connectors and services that did not open or close.
     errors: Vec<Error>,
 }
 
-/// Runs one transaction, which has the grace of its task from when it is told to stop; then it is given back where it
-/// is. The task's exit and what is open have their turn all the same.
+/// Processes one transaction. After a stop, it may finish within the grace of its task; then it is given back. The task
+/// exits and its connectors and services close in either case.
 async fn process_one(built: Built, work: Work, dry_run: bool, stop: Stop) -> Done {
-    let (grace, told) = (built.policies.grace(), stop.clone());
+    let (grace, stopped) = (built.policies.grace(), stop.clone());
     let processed = async {
         match work {
             Work::Given(transaction) => built.process(transaction, dry_run, stop).await,
@@ -124,9 +124,9 @@ async fn process_one(built: Built, work: Work, dry_run: bool, stop: Stop) -> Don
         }
     };
     let too_late = async {
-        told.drain.cancelled().await;
+        stopped.drain.cancelled().await;
         sleep(grace).await;
-        told.abort.cancel();
+        stopped.abort.cancel();
         std::future::pending().await
     };
     let processed = tokio::select! {
@@ -137,7 +137,7 @@ async fn process_one(built: Built, work: Work, dry_run: bool, stop: Stop) -> Don
     Done { report, errors }
 }
 
-/// Makes the transaction that the command line describes.
+/// Builds the transaction that the command line describes.
 fn transaction(process: &Process) -> Result<Transaction, Error> {
     let source = payload(process)?;
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&source.text) {
@@ -154,7 +154,7 @@ fn transaction(process: &Process) -> Result<Transaction, Error> {
     Ok(builder.build())
 }
 
-/// Reads the payload from where the command line says.
+/// Reads the payload from the place that the command line names.
 fn payload(process: &Process) -> Result<std::sync::Arc<SourceFile>, Error> {
     let mut standard_input = false;
     for word in &process.rest {
@@ -184,7 +184,7 @@ fn payload(process: &Process) -> Result<std::sync::Arc<SourceFile>, Error> {
 }
 
 fn unknown_word(word: &str) -> Error {
-    let error = Error::new(ErrorKind::Usage, format!("`{word}` is no part of a task"));
+    let error = Error::new(ErrorKind::Usage, format!("unexpected argument `{word}`"));
     error.with_hint_if(suggest::hint(word, ["consumer"]))
 }
 
@@ -192,12 +192,13 @@ fn unreadable(name: &str, error: std::io::Error) -> Error {
     Error::new(ErrorKind::Usage, format!("the payload cannot be read from {name}")).with_source(error)
 }
 
-/// The problem of a payload that is no JSON, with its line and a caret.
+/// The problem of a payload that is not JSON, with its line and a caret.
 fn not_json(source: std::sync::Arc<SourceFile>, error: &serde_json::Error) -> Problem {
     let lines = source.text.split_inclusive('\n').take(error.line().saturating_sub(1));
     let line_start: usize = lines.map(str::len).sum();
     let stopped = line_start + error.column().saturating_sub(1);
-    // What ends too early is shown at its end; else the parser counts bytes, and may stop within a character.
+    // A payload that ends too early is marked at its end. Elsewhere the parser counts bytes, and may stop within a
+    // character.
     let wanted = if error.is_eof() { source.text.trim_end().len() } else { stopped };
     let at = source.text.floor_char_boundary(wanted.min(source.text.len()));
     let width = source.text.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
@@ -205,7 +206,7 @@ fn not_json(source: std::sync::Arc<SourceFile>, error: &serde_json::Error) -> Pr
     let reason = message.split(" at line ").next().unwrap_or(&message);
     let place = Origin::Span(source, at..at + width);
     let problem = Problem::new(place, "", format!("the payload is not valid JSON: {reason}"));
-    problem.with_hint("hint: text goes in double quotes: '\"text\"'")
+    problem.with_hint("hint: a JSON string needs double quotes: '\"text\"'")
 }
 
 fn shown(report: &SingleReport, format: Format) -> String {
@@ -226,7 +227,7 @@ fn text(report: &SingleReport) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {name:<10} {} {attempts:<8} {took:>7}{error}", step.attempts);
     }
-    let disposition = report.disposition.unwrap_or("none: only the process step ran");
+    let disposition = report.disposition.unwrap_or("none (only the process step ran)");
     let _ = writeln!(text, "  disposition: {disposition}");
     if let Some(output) = &report.output {
         let _ = writeln!(text, "{output:#}");
@@ -282,15 +283,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn when_it_is_told_to_stop_it_has_the_grace_and_what_is_open_is_closed() {
         let (stop, began) = (Stop::default(), Instant::now());
-        let told = stop.clone();
+        let stopping = stop.clone();
         tokio::spawn(async move {
             sleep(Duration::from_secs(1)).await;
-            told.drain.cancel();
+            stopping.drain.cancel();
         });
-        // The fake never comes to an end at 99.
+        // The fake never ends at 99.
         let done = done(99, stop).await;
         let report = done.report.unwrap();
-        assert_eq!(report.error.unwrap().to_string(), "it was told to stop before it came to its end");
+        assert_eq!(report.error.unwrap().to_string(), "the run was stopped before the transaction finished");
         assert_eq!(done.errors[0].to_string(), "connector `dlq` (stubborn): the disk is full");
         assert_eq!(began.elapsed(), Duration::from_secs(1) + ConsumerPolicy::DEFAULT.shutdown_grace);
     }

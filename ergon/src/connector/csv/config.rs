@@ -1,4 +1,4 @@
-//! The config of the CSV connector.
+//! Configures the CSV connector.
 
 use serde::Deserialize;
 
@@ -23,39 +23,40 @@ use crate::settings::{ByteSize, FilePath};
 pub struct CsvConfig {
     /// The file.
     pub path: FilePath,
-    /// What separates the cells: one ASCII character, `"\t"` for a tab. Default: a comma.
+    /// The character between cells: one ASCII character, `"\t"` for a tab. Default: a comma.
     #[serde(default = "comma")]
     pub delimiter: char,
-    /// Whether the first record holds the names of the columns; else they are `column_1`, `column_2`, …. Default: true.
+    /// Whether the first record has the names of the columns. Otherwise the names are `column_1`, `column_2`, ….
+    /// Default: true.
     #[serde(default = "yes")]
     pub headers: bool,
-    /// The line that names the columns, counted from 1; the lines above it, such as a title, are passed over. Without
+    /// The line that names the columns, counted from 1. The source skips the lines above it, such as a title. Without
     /// `headers`, the line of the first record. Default: 1.
     #[serde(default = "first_line")]
     pub header_row: u32,
-    /// Source: how double quotes are read: `strict`, `lenient` or `none`. Default: `strict`.
+    /// Source: the rules for double quotes: `strict`, `lenient` or `none`. Default: `strict`.
     #[serde(default)]
     pub quote: Quote,
     /// Source: within quotes, the ASCII character that makes a quote, or itself, part of the cell: `\` in files with
-    /// `\"`. Before any other character it is part of the cell, and a doubled quote still is one quote. Default: none.
+    /// `\"`. Before any other character it is part of the cell, and a doubled quote is still one quote. Default: none.
     #[serde(default)]
     pub escape: Option<char>,
-    /// Sink: makes the file, and the folders above it, if they are not there. Default: true.
+    /// Sink: creates the file, and the folders above it, if they do not exist. Default: true.
     #[serde(default = "yes")]
     pub create: bool,
-    /// Sink: keeps what is in the file and writes after it; false empties it when a run begins, and is refused while
-    /// another sink has the file. Default: true.
+    /// Sink: keeps the content of the file, and writes after it. False empties the file when a run starts, and is refused
+    /// while another sink has the file open. Default: true.
     #[serde(default = "yes")]
     pub append: bool,
-    /// Sink: when the file is written through to the disk: `end`, `each` or `never`. Default: `end`.
+    /// Sink: the times at which the file is written through to the disk: `end`, `each` or `never`. Default: `end`.
     #[serde(default)]
     pub fsync: Fsync,
-    /// Sink: writes a text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return as it is. Otherwise it gets
-    /// an apostrophe before it, so that a spreadsheet does not run it as a formula; a number never does.
+    /// Sink: writes a text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return as it is. Otherwise the sink puts
+    /// an apostrophe before such a text, but not before a number, so that a spreadsheet does not run it as a formula.
     /// Default: false.
     #[serde(default)]
     pub raw: bool,
-    /// Source: a record of more bytes is a delivery that does not decode; most likely a quote is never closed there.
+    /// Source: a record of more bytes becomes a delivery that does not decode. Most likely a quote is never closed there.
     /// Default: 16MiB.
     #[serde(default = "longest_record")]
     pub max_record: ByteSize,
@@ -78,7 +79,7 @@ const fn longest_record() -> ByteSize {
 }
 
 impl CsvConfig {
-    /// Names the file; everything else is as by default.
+    /// Names the file; all other settings have their defaults.
     pub fn new(path: impl Into<FilePath>) -> Self {
         Self {
             path: path.into(),
@@ -95,7 +96,7 @@ impl CsvConfig {
         }
     }
 
-    /// Sets what separates the cells.
+    /// Sets the character between cells.
     #[must_use]
     pub fn with_delimiter(mut self, delimiter: char) -> Self {
         self.delimiter = delimiter;
@@ -104,7 +105,7 @@ impl CsvConfig {
 }
 
 impl CsvConfig {
-    /// Refuses what no file can be read with.
+    /// Refuses settings with which no file can be read.
     fn check_reading(&self, delimiter: u8) -> Result<(), ConnectorError> {
         if self.header_row == 0 {
             return Err(error::no_header_row());

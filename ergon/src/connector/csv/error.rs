@@ -1,4 +1,4 @@
-//! Settings with which no file can be read.
+//! Makes the errors of settings with which no file can be read.
 
 use crate::connector::ConnectorError;
 

@@ -1,4 +1,4 @@
-//! The begin of a file: its byte order mark, the line `sep=;`, and the record that names the columns.
+//! Reads the start of a file: its byte order mark, the line `sep=;`, and the record that names the columns.
 
 use super::CsvConfig;
 use super::recovery::{Ahead, Bounds, Form, Found, State};
@@ -8,22 +8,22 @@ use crate::connector::kit::file::{display_path, trimmed_name};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The first record of a file, and what comes before it.
+/// The first record of a file, and the lines before it.
 pub(super) struct Header {
-    /// With the delimiter that the file itself names.
+    /// The syntax, with the delimiter that the file itself names.
     pub(super) syntax: Syntax,
-    /// Where the line begins that the config names.
+    /// The start of the line that the config names.
     pub(super) begins: usize,
-    /// Which line that is, counted from 1.
+    /// The number of that line, counted from 1.
     pub(super) line: u64,
-    /// The first record from there on; none if there is none. Its places count from the front of the file.
+    /// The first record from that line on, if there is one. Its places count from the front of the file.
     pub(super) first: Option<Found>,
     /// Whether the file names its delimiter.
     pub(super) names_delimiter: bool,
 }
 
 impl Header {
-    /// Finds the first record; without a header, the first that is whole.
+    /// Finds the first record; without a header, the first record that is whole.
     pub(super) fn find(
         bytes: &[u8],
         rest: Rest,
@@ -73,7 +73,7 @@ fn first(
     }
 }
 
-/// The delimiter that a line such as `sep=;` names.
+/// Returns the delimiter that a line such as `sep=;` names.
 fn separator(line: &[u8]) -> Option<u8> {
     let bare = line.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(line);
     match bare {
@@ -89,7 +89,7 @@ pub(super) fn delimits(byte: u8) -> bool {
     byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0)
 }
 
-/// The names of the columns, without the white space around them.
+/// Reads the names of the columns, without the white space around them.
 pub(super) fn names(
     config: &CsvConfig,
     bytes: &[u8],
@@ -115,7 +115,7 @@ pub(super) fn names(
     }
     let mut names: Vec<String> = Vec::with_capacity(first.scan.len());
     for (column, cell) in (1..).zip(first.scan.cells(header.syntax, bytes)) {
-        let Ok(cell) = String::from_utf8(cell) else {
+        let Ok(cell) = String::from_utf8(cell.into_owned()) else {
             return Err(wrong(
                 format!("has a header that is not UTF-8, in column {column}"),
                 "save it as UTF-8",
@@ -136,7 +136,7 @@ pub(super) fn names(
     Ok(names)
 }
 
-/// How a flaw is called.
+/// Describes a flaw in words.
 pub(super) const fn words(flaw: Flaw) -> &'static str {
     match flaw.what {
         What::TextAfterQuote => "text after a closing quote",
@@ -145,7 +145,8 @@ pub(super) const fn words(flaw: Flaw) -> &'static str {
     }
 }
 
-/// The line and the column of a byte, both counted from 1, where the bytes begin with this line. Columns are characters.
+/// Returns the line and the column of a byte, both counted from 1. The bytes begin with the given line. Columns are
+/// characters.
 pub(super) fn place(bytes: &[u8], at: usize, line: u64) -> (u64, u64) {
     let before = bytes.get(..at).unwrap_or_default();
     let begins = before.iter().rposition(|byte| is_line_end(*byte)).map_or(0, |end| end + 1);

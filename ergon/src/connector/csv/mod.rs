@@ -1,15 +1,20 @@
-//! A file of records whose cells are separated by commas: a source and a sink.
+//! Reads and writes a file of records whose cells are separated by commas.
 //!
-//! Source: record by record, never the whole file; a cell becomes what the task's field asks for (a number, a flag,
-//! `None` if it is empty). A transaction's id is `file:record`, records counted from 1 without the header; the metadata
-//! says `file`, `record` and `line`. A record with more or fewer cells than the header, one that is not UTF-8, or one
-//! that breaks the rules of [quoting](Quote) is a delivery that does not decode; where its cells do not say all of it,
-//! its bytes are kept as they are, and reading resumes at the next line that begins a record. Several workers share the
-//! records by their number. A file that is no CSV with this delimiter and header is an error at `open`. With
-//! `streaming`, the file is followed as `tail -F` does.
+//! The source reads record by record, never the whole file:
 //!
-//! Sink: the header is that of the file, or the names in the first transaction; a transaction without one of them leaves
-//! the cell empty, one with another is refused. Lists and maps are written as JSON.
+//! - A cell becomes the type of the task's field: a number, a flag, `None` if it is empty.
+//! - The id of a transaction is `file:record`, with records counted from 1 without the header. The metadata has `file`,
+//!   `record` and `line`.
+//! - A record becomes a delivery that does not decode if it has more or fewer cells than the header, is not UTF-8, or
+//!   breaks the rules of [quoting](Quote). If its cells cannot hold all of it, the delivery keeps the bytes, and reading
+//!   resumes at the next line that begins a record.
+//! - Several workers share the records by their numbers.
+//! - A file that is not CSV with this delimiter and header is an error at `open`.
+//! - With `streaming`, the source follows the file as `tail -F` does.
+//!
+//! The sink writes whole records only. The header is that of the file, or the names in the first transaction. A name that
+//! a transaction lacks leaves its cell empty; a transaction with another name is refused. Lists and maps are written as
+//! JSON. A task's dispatches go into a buffer, which the engine flushes before it settles.
 //!
 //! ```
 //! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Source};
@@ -39,6 +44,7 @@ mod header;
 mod recognition;
 mod records;
 mod recovery;
+mod row;
 mod sink;
 mod source;
 mod syntax;
@@ -62,10 +68,19 @@ use sink::RecordEncoder;
 pub use config::CsvConfig;
 pub use syntax::Quote;
 
-/// The connector of a [`CsvConfig`]; a source and a sink.
+/// The connector of a [`CsvConfig`]: a source and a sink. The [module](self) has an example.
 pub type Csv = FileConnector<CsvFormat>;
 
-/// Records of cells; the format of [`Csv`].
+/// The format of [`Csv`]: records of cells.
+///
+/// ```
+/// use ergon::connector::csv::{Csv, CsvFormat};
+/// use ergon::connector::kit::file::FileConnector;
+///
+/// fn same(connector: Csv) -> FileConnector<CsvFormat> {
+///     connector
+/// }
+/// ```
 #[derive(Debug)]
 pub struct CsvFormat {
     config: CsvConfig,

@@ -1,5 +1,5 @@
-//! A look at the first records: a file that is read with the wrong delimiter, or has a title above its header, is an
-//! error before the first fetch, and not a run in which every record is refused.
+//! Recognizes CSV by the first records of a file. A file with another delimiter, or with a title above its header, is an
+//! error before the first fetch, and not a run in which every record is rejected.
 
 use super::CsvConfig;
 use super::header::Header;
@@ -8,20 +8,20 @@ use super::syntax::{Rest, Syntax, line_ends};
 use crate::connector::ConnectorError;
 use crate::connector::kit::file::{display_path, header_below, refuse_other_kind, trimmed_name};
 
-/// How many records below the first are looked at.
+/// The number of records below the first that are looked at.
 const SAMPLE: usize = 50;
 const DELIMITERS: [(u8, &str); 4] = [(b',', "\",\""), (b';', "\";\""), (b'\t', "\"\\t\""), (b'|', "\"|\"")];
 
 /// One of the first records.
 struct Row {
-    /// The line it begins on.
+    /// The line on which the record begins.
     line: u64,
     width: usize,
     cells: Vec<String>,
 }
 
 impl Row {
-    /// How many of its cells are not blank.
+    /// Counts the cells that are not blank.
     fn names(&self) -> usize {
         self.cells.iter().filter(|cell| !trimmed_name(cell).is_empty()).count()
     }
@@ -35,10 +35,10 @@ impl Row {
     }
 }
 
-/// Refuses a file that is no CSV, or not the one that the config describes.
+/// Refuses a file that is not CSV, or not as the config describes.
 ///
 /// # Errors
-/// What it is more likely, and the setting or step that helps.
+/// The more likely format, and the setting or step that helps.
 pub(super) fn recognize(
     config: &CsvConfig,
     bytes: &[u8],
@@ -91,7 +91,7 @@ pub(super) fn recognize(
     Ok(())
 }
 
-/// The row that is more likely the header than the first: the one below comments, or below narrower rows.
+/// Finds a row that is more likely the header than the first row: the row below comments, or below narrower rows.
 fn header_among(rows: &[Row]) -> Option<&Row> {
     let comments = rows.iter().take_while(|row| row.is_comment()).count();
     let (first, second) = (rows.first()?, rows.get(1)?);
@@ -104,7 +104,7 @@ fn header_among(rows: &[Row]) -> Option<&Row> {
         let row = rows.iter().skip(1).find(is_header)?;
         return (first.names() == 0 || !row.has_number()).then_some(row);
     }
-    // If there is one other record, it is more likely that one that is wrong, unless the first is no more than a text.
+    // If there is only one other record, that record is more likely wrong, unless the first is a single text.
     let fits = first.width > 1 && rows.iter().skip(1).any(|row| row.width == first.width);
     if fits || (rows.len() == 2 && first.width > 1) {
         return None;
@@ -118,8 +118,8 @@ fn header_among(rows: &[Row]) -> Option<&Row> {
     (first.width == 1 || (row.names() == row.width && !row.has_number())).then_some(row)
 }
 
-/// The delimiter with which all of the first records have the same number of cells, where they have not with that of
-/// the config.
+/// Finds a delimiter with which all of the first records have the same number of cells, if they have not with the
+/// delimiter of the config.
 fn other_delimiter(
     bytes: &[u8],
     header: &Header,
@@ -142,7 +142,7 @@ fn other_delimiter(
     splits.max_by_key(|(_, width)| *width)
 }
 
-/// The first records that keep the rules of quoting.
+/// Reads the first records that keep the rules of quoting.
 fn rows(bytes: &[u8], header: &Header, syntax: Syntax, rest: Rest) -> Vec<Row> {
     let (mut form, mut at, mut rows) = (Form { syntax, columns: None }, header.begins, Vec::new());
     let bounds = Bounds { rest, ahead: Ahead::No };
@@ -163,7 +163,7 @@ fn rows(bytes: &[u8], header: &Header, syntax: Syntax, rest: Rest) -> Vec<Row> {
     rows
 }
 
-/// Says whether the first line is a JSON text that is no number, no word and no list of cells.
+/// Says whether the first line is a JSON object or array, or the first line of one.
 fn is_json(bytes: &[u8]) -> bool {
     let line = bytes.trim_ascii_start();
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();

@@ -1,4 +1,4 @@
-//! A file's records, and the names of its columns.
+//! Reads the records of a file, and the names of its columns.
 
 use std::sync::Arc;
 
@@ -14,57 +14,58 @@ use crate::connector::kit::file::{
     InputFile, Next, Parser, RECOGNITION_BYTES, Turn, display_path, file_error, is_stream,
 };
 use crate::connector::{ConnectorError, Shard};
+use crate::transaction::TextCells;
 
-/// How much of a record that is too long is kept, to recognize it by.
+/// The number of bytes that are kept of a record that is too long, so that a person can recognize it.
 const BEGINNING: usize = 1024;
 
 /// One record of the file.
 #[derive(Debug)]
 pub struct Line {
-    /// Counted from 1, without the header.
+    /// The number of the record, counted from 1 without the header.
     pub(super) number: u64,
-    /// The line it begins on, counted from 1.
+    /// The line on which the record begins, counted from 1.
     pub(super) begins: u64,
-    /// How many files were read before at the same path.
+    /// The number of files that were read before at the same path.
     pub(super) file: u64,
-    /// The names of the columns of its file.
+    /// The names of the columns of the file.
     pub(super) names: Arc<[String]>,
-    pub(super) cells: Vec<String>,
-    /// Why it cannot be decoded.
+    pub(super) cells: TextCells,
+    /// The reason why the record cannot be decoded.
     pub(super) broken: Option<Broken>,
 }
 
-/// Why a record cannot be decoded.
+/// The reason why a record cannot be decoded.
 #[derive(Debug)]
 pub(super) struct Broken {
-    /// What is wrong with it, to stand after its name: `has 2 cells, expected 3`.
+    /// The defect, to follow the name of the record: `has 2 cells, expected 3`.
     pub(super) what: String,
-    /// The line and the column at which it breaks the rules of quoting.
+    /// The line and the column at which the record breaks the rules of quoting.
     pub(super) place: Option<(u64, u64)>,
-    /// The record as it is in the file, where the cells do not say all of it.
+    /// The bytes of the record, if the cells cannot hold all of it.
     pub(super) raw: Option<Bytes>,
 }
 
-/// Reads a file record by record, of which one worker's share is kept.
-#[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own about the file")]
+/// Reads a file record by record, and keeps the share of one worker.
+#[expect(clippy::struct_excessive_bools, reason = "each answers a separate question about the file")]
 pub(super) struct Records<'a> {
     config: &'a CsvConfig,
     window: Window,
     form: Form,
     pub(super) names: Arc<[String]>,
-    /// The line that the window begins with, counted from 1.
+    /// The first line of the window, counted from 1.
     line: u64,
     number: u64,
     shard: Shard,
-    /// How many files were read before at the same path.
+    /// The number of files that were read before at the same path.
     file: u64,
     /// Whether the names of the columns are known.
     headed: bool,
-    /// Whether all of the file is in the window.
+    /// Whether the window reaches the end of the file.
     ended: bool,
-    /// Whether what is left of a line that is too long is passed over.
+    /// Whether the rest of a line that is too long is to be skipped.
     skipping: bool,
-    /// Whether a file that is no such CSV is refused.
+    /// Whether a file that is not such a CSV is refused.
     recognizes: bool,
     /// Whether a record that breaks the rules of quoting was logged.
     warned: bool,
@@ -78,8 +79,8 @@ impl<'a> Records<'a> {
         Ok(records)
     }
 
-    /// The same for a source: what is no CSV with this delimiter and a header in this line is refused. The header of a
-    /// file that is followed may be yet to come.
+    /// Opens the file of a source: refuses a file that is not CSV with this delimiter and a header in this line. A followed
+    /// file may get its header later.
     pub(super) fn source(
         config: &'a CsvConfig,
         delimiter: u8,
@@ -129,7 +130,7 @@ impl<'a> Records<'a> {
         self.form.syntax.delimiter
     }
 
-    /// Begins with the file that took the place of the one that was read.
+    /// Starts with the file that took the place of the file that was read.
     fn restart(&mut self) {
         self.file += 1;
         (self.line, self.number) = (1, 0);
@@ -140,7 +141,7 @@ impl<'a> Records<'a> {
         self.window.fill().map_err(|error| file_error("read on in", &self.config.path, error))
     }
 
-    /// Gets more bytes, or the knowledge that there are none; says false where that is not known yet.
+    /// Gets more bytes, or learns that there are none; returns false if neither is known yet.
     fn more(&mut self) -> Result<bool, ConnectorError> {
         if self.ended || self.fill()? {
             return Ok(true);
@@ -153,12 +154,12 @@ impl<'a> Records<'a> {
         if self.ended { Rest::Nothing } else { Rest::More }
     }
 
-    /// How many bytes of the window a record may have that begins there, with what may be around it.
+    /// The most bytes that a record at the start of the window may have, with its mark and line end.
     fn most(&self) -> usize {
         usize::try_from(self.config.max_record.bytes()).unwrap_or(usize::MAX).saturating_add(3)
     }
 
-    /// Learns the names of the columns; says false where the file has no first record, or none that is whole.
+    /// Learns the names of the columns; returns false if the file has no first record, or no whole one.
     fn learn(&mut self) -> Result<bool, ConnectorError> {
         loop {
             let bytes = self.window.rest();
@@ -190,13 +191,13 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Finds the next record in the window; the flag says whether it may be no longer than it is.
+    /// Finds the next record in the window. The flag says whether the size limit cut the search off.
     fn find(&self) -> Result<(Option<Found>, bool), Unfinished> {
         let (bytes, most) = (self.window.rest(), self.most());
         let ahead = match (self.window.is_followed(), self.shard.count) {
             (false, _) => Ahead::Yes,
             (true, 0 | 1) => Ahead::IfThere,
-            // All workers have to come to the same numbers, whenever each of them reads.
+            // All workers have to reach the same numbers, at any time at which each of them reads.
             (true, _) => Ahead::No,
         };
         let found = self.form.find(bytes, Bounds { rest: self.rest(), ahead });
@@ -238,7 +239,7 @@ impl<'a> Records<'a> {
             begins: self.line + line_ends(bytes.get(..found.begins).unwrap_or_default()),
             file: self.file,
             names: Arc::clone(&self.names),
-            cells: Vec::with_capacity(found.scan.len()),
+            cells: TextCells::with_capacity(found.scan.len(), raw.len()),
             broken: None,
         };
         match found.state {
@@ -255,7 +256,7 @@ impl<'a> Records<'a> {
                 line.refuse(format!("is longer than max_record = {}", self.config.max_record), None);
                 let kept = raw.get(..BEGINNING).unwrap_or(raw);
                 line.names = [format!("first {} bytes of the record", kept.len())].into();
-                line.cells.push(String::from_utf8_lossy(kept).into_owned());
+                line.cells.push(&String::from_utf8_lossy(kept));
             }
         }
         line
@@ -267,18 +268,20 @@ impl<'a> Records<'a> {
             line.refuse(format!("has {found} cells, expected {expected}"), None);
         }
         for (column, cell) in scan.cells(self.form.syntax, bytes).enumerate() {
-            let text = String::from_utf8(cell).unwrap_or_else(|error| {
-                let name = self.names.get(column).map_or("", String::as_str);
-                let from = error.utf8_error().valid_up_to();
-                let what = format!("is not UTF-8 in column `{name}`, from byte {from} of it");
-                line.refuse(what, Some(raw));
-                String::from_utf8_lossy(error.as_bytes()).into_owned()
-            });
-            line.cells.push(text);
+            match std::str::from_utf8(&cell) {
+                Ok(text) => line.cells.push(text),
+                Err(error) => {
+                    let name = self.names.get(column).map_or("", String::as_str);
+                    let from = error.valid_up_to();
+                    let what = format!("is not UTF-8 in column `{name}`, from byte {from} of it");
+                    line.refuse(what, Some(raw));
+                    line.cells.push(&String::from_utf8_lossy(&cell));
+                }
+            }
         }
     }
 
-    /// Keeps the bytes of a record that breaks the rules of quoting, and its cells as far as they can be told.
+    /// Keeps the bytes of a record that breaks the rules of quoting, and its cells as far as they can be found.
     fn damaged(&self, line: &mut Line, raw: &[u8], flaw: Flaw, limited: bool) {
         let what = match flaw.what {
             What::NeverClosed if limited => {
@@ -293,12 +296,11 @@ impl<'a> Records<'a> {
         let plain = Syntax { quote: Quote::None, ..self.form.syntax };
         let syntax = if flaw.what == What::NeverClosed { plain } else { self.form.syntax };
         if let Ok(scan) = syntax.scan_leniently(raw, 0, Rest::Nothing) {
-            let cells = scan.cells(syntax, raw).map(|cell| String::from_utf8_lossy(&cell).into_owned());
-            line.cells.extend(cells);
+            scan.cells(syntax, raw).for_each(|cell| line.cells.push(&String::from_utf8_lossy(&cell)));
         }
     }
 
-    /// Logs the first record that breaks the rules of quoting, with what helps if all do.
+    /// Logs the first record that breaks the rules of quoting, with a step that helps if all records do.
     fn warn(&mut self, line: &Line) {
         let Some(Broken { what, place: Some((at, column)), .. }) = &line.broken else { return };
         if !std::mem::replace(&mut self.warned, true) {
@@ -360,7 +362,7 @@ impl Parser for Records<'_> {
 }
 
 impl Line {
-    /// Says why it cannot be decoded, unless something else is wrong with it already; keeps its bytes, if there are.
+    /// Sets the reason why the record cannot be decoded, unless it has one already; keeps its bytes, if there are any.
     fn refuse(&mut self, what: String, raw: Option<&[u8]>) {
         let broken = self.broken.get_or_insert(Broken { what, place: None, raw: None });
         if let (None, Some(raw)) = (&broken.raw, raw) {
@@ -368,7 +370,7 @@ impl Line {
         }
     }
 
-    /// Why it cannot be decoded, with its place.
+    /// The reason why the record cannot be decoded, with its place.
     pub(super) fn reason(&self) -> Option<String> {
         let Broken { what, place, .. } = self.broken.as_ref()?;
         let (number, begins) = (self.number, self.begins);
@@ -376,9 +378,9 @@ impl Line {
         Some(format!("record {number} (line {begins}) {what}{at}"))
     }
 
-    /// About how many bytes of memory it takes.
+    /// The approximate number of bytes that the record takes in memory.
     pub(super) fn weight(&self) -> usize {
         let raw = self.broken.as_ref().and_then(|broken| broken.raw.as_ref()).map_or(0, Bytes::len);
-        self.cells.iter().map(String::len).sum::<usize>() + raw
+        self.cells.weight() + raw
     }
 }

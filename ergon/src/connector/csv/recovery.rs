@@ -1,37 +1,37 @@
-//! The next record, and after a damaged one the line on which reading resumes.
+//! Finds the next record, and after a damaged record the line on which reading resumes.
 //!
-//! A quote that opens a cell by mistake takes the lines after it for content, up to the next quote. So the place where
-//! a record breaks the rules may be far below the mistake. The lines in between are read again on their own: where they
-//! are whole records, the damaged record ends with the line of the mistake. Where they are not, they belong to it.
+//! A quote that opens a cell by mistake takes the lines after it as content, up to the next quote. So the place where a
+//! record breaks the rules may be far below the mistake. The search reads the lines in between again as separate records.
+//! If they are whole records, the damaged record ends with the line of the mistake. Otherwise they belong to it.
 
 use super::syntax::{Flaw, Rest, Scan, Syntax, Unfinished, What, is_line_end, line_end};
 
-/// How many lines of one damaged record are tried as the begin of the next.
+/// The number of lines of one damaged record that are tried as the start of the next record.
 const MOST_LINES: usize = 100;
 
-/// What the records of a file have in common.
+/// The form that the records of a file have in common.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Form {
     pub(super) syntax: Syntax,
-    /// How many cells a record has; not known before the first record.
+    /// The number of cells in a record; unknown before the first record.
     pub(super) columns: Option<usize>,
 }
 
-/// A record, or what is left of one.
+/// A record, or the rest of a damaged one.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) begins: usize,
-    /// Where its content ends, without the end of its last line.
+    /// The end of its content, without the end of its last line.
     pub(super) end: usize,
-    /// Where reading goes on.
+    /// The place at which reading continues.
     pub(super) next: usize,
     pub(super) state: State,
-    /// Its cells; of a damaged one, those before the flaw.
+    /// Its cells; for a damaged record, the cells before the flaw.
     pub(super) scan: Scan,
 }
 
 impl Found {
-    /// Lets its places count from so many bytes before.
+    /// Moves its places: they count from this many bytes before.
     pub(super) fn shift(&mut self, by: usize) {
         (self.begins, self.end, self.next) = (self.begins + by, self.end + by, self.next + by);
         if let State::Damaged(flaw) = &mut self.state {
@@ -43,31 +43,31 @@ impl Found {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// The record keeps the rules of quoting, with as many cells as it has.
+    /// The record keeps the rules of quoting, with any number of cells.
     Whole,
     Damaged(Flaw),
-    /// Its first line does not end within the most bytes that a record may have.
+    /// The first line of the record does not end within the size limit.
     TooLong,
 }
 
-/// How far a search may go.
+/// The bounds of a search.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) rest: Rest,
     pub(super) ahead: Ahead,
 }
 
-/// Whether the record after one of several lines is looked at before that one is believed.
+/// Whether a record of several lines is accepted only after a look at the record that follows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ahead {
     Yes,
-    /// Only if it is read already.
+    /// Only if the following record is read already.
     IfThere,
     No,
 }
 
 impl Form {
-    /// Finds the record that is first in the bytes; `None` where only ends of lines are left.
+    /// Finds the first record in the bytes; `None` if only line ends are left.
     pub(super) fn find(self, bytes: &[u8], bounds: Bounds) -> Result<Option<Found>, Unfinished> {
         let begins = after_line_ends(bytes, 0);
         if begins == bytes.len() {
@@ -77,25 +77,25 @@ impl Form {
         search.record(begins).map(Some)
     }
 
-    /// Whether the record keeps the rules and has as many cells as the others.
+    /// Says whether the record keeps the rules and has as many cells as the others.
     fn is_sound(self, scan: &Scan) -> bool {
         scan.flaw.is_none() && self.columns.is_none_or(|columns| columns == scan.len())
     }
 }
 
-/// What of the bytes is the record.
+/// The part of the bytes that is the record.
 struct Part {
     end: usize,
     next: usize,
     state: State,
 }
 
-/// What a quote opens that was read as a closing one.
+/// The kind of cell that a quote opens, although the scan took it as a closing quote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Opening {
     /// A cell within a line.
     Cell,
-    /// The first cell of a line; a text may end with a line's end as well, so this is less sure.
+    /// The first cell of a line. This is less certain, because a text may also end with a line end.
     Line,
 }
 
@@ -117,8 +117,8 @@ impl Search<'_> {
         Ok(Found { begins, end: part.end, next: part.next, state, scan })
     }
 
-    /// A record of several lines may yet be two halves of others, with a mistake in the first: then the lines within it
-    /// are whole records, and what comes after it is none.
+    /// Checks a record without a flaw. A record of several lines may be two halves of others, with a mistake in the first.
+    /// Then the lines within it are whole records, and no record follows it.
     fn unflawed(&self, scan: &Scan) -> Result<Part, Unfinished> {
         let doubted = if scan.crossings.is_empty() {
             None
@@ -139,7 +139,7 @@ impl Search<'_> {
         Ok(Part { end: scan.end, next: scan.next, state: State::Whole })
     }
 
-    /// Where the line with the mistake ends, if the next record has one.
+    /// Finds the end of the line with the mistake, if the next record has a mistake.
     fn trouble_after(&self, scan: &Scan) -> Result<Option<usize>, Unfinished> {
         let next = after_line_ends(self.bytes, scan.next);
         let at_end = next == self.bytes.len() && self.bounds.rest != Rest::More;
@@ -160,7 +160,7 @@ impl Search<'_> {
     }
 
     fn damaged(&self, begins: usize, scan: &Scan, flaw: Flaw) -> Result<Part, Unfinished> {
-        // Whether the flaw itself says that the quote above it was not meant.
+        // The flaw itself may show that the quote above it is a mistake.
         let opening = self.opening(scan, flaw);
         let never_closed = flaw.what == What::NeverClosed;
         if let (Some(first), Some(last)) = (scan.crossings.first(), scan.crossings.last()) {
@@ -182,7 +182,7 @@ impl Search<'_> {
         }
         let (mut end, mut next) = (scan.end, scan.next);
         if !never_closed {
-            // The rest of the record may go over lines as well.
+            // The rest of the record may continue over lines as well.
             let whole = self.form.syntax.scan_leniently(self.bytes, begins, self.bounds.rest)?;
             if whole.flaw.is_none() && whole.next > next && self.no_record(next, whole.next)?.is_some() {
                 (end, next) = (whole.end, whole.next);
@@ -191,8 +191,8 @@ impl Search<'_> {
         Ok(Part { end, next, state: State::Damaged(flaw) })
     }
 
-    /// What the quote before the flaw, which closes a cell of several lines, opens if the one that opened it was not
-    /// meant.
+    /// Finds the kind of cell that the quote before the flaw opens. That quote closes a cell of several lines, unless the
+    /// opening quote of that cell is a mistake.
     fn opening(&self, scan: &Scan, flaw: Flaw) -> Option<Opening> {
         let crosses = scan.crossings.last().is_some_and(|crossing| crossing.opened == flaw.cell);
         if flaw.what != What::TextAfterQuote || !crosses {
@@ -205,7 +205,7 @@ impl Search<'_> {
         }
     }
 
-    /// The record that a quote took more lines into than are its own: it ends before `next`.
+    /// Ends a record before `next`, because a quote took lines into it that are not its own.
     fn cut(&self, scan: &Scan, next: usize) -> Part {
         let before = self.bytes.get(..next).unwrap_or_default();
         let at = scan.crossings.iter().rfind(|crossing| crossing.opened < next).map_or(0, |it| it.opened);
@@ -214,7 +214,7 @@ impl Search<'_> {
         Part { end, next, state: State::Damaged(flaw) }
     }
 
-    /// The first line, from `from` to `last`, from which on there are whole records up to `to`.
+    /// Finds the first line, from `from` to `last`, from which on there are whole records up to `to`.
     fn resumes(&self, from: usize, last: usize, to: usize) -> Result<Option<usize>, Unfinished> {
         let mut at = from;
         for _ in 0..MOST_LINES {
@@ -234,7 +234,7 @@ impl Search<'_> {
         before.iter().rposition(|byte| is_line_end(*byte)).map_or(0, |end| end + 1)
     }
 
-    /// Where there is no whole record, of those from a line on up to another place.
+    /// Finds the first place without a whole record, from one place to another.
     fn no_record(&self, from: usize, to: usize) -> Result<Option<usize>, Unfinished> {
         let mut at = from;
         loop {

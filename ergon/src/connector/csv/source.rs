@@ -1,10 +1,12 @@
-//! Reading the records of a file.
+//! Reads the records of a file.
 
 use std::sync::Arc;
 
 use super::CsvFormat;
 use super::records::{Line, Records};
-use crate::connector::kit::file::{ReadError, ReadRequest, RecordSender, record_id, refuse_to_share};
+use crate::connector::kit::file::{
+    ReadError, ReadRequest, RecordSender, record_transaction_id, refuse_to_share,
+};
 use crate::transaction::{Payload, Record, Transaction};
 
 /// Opens the file and sends its records.
@@ -26,17 +28,17 @@ pub(super) fn read(
 /// Makes a transaction of a record.
 pub(super) fn transaction(format: &CsvFormat, line: Line) -> Transaction {
     let made = Transaction::builder()
-        .id(record_id(&format.file, line.file, line.number))
+        .id(record_transaction_id(&format.file, line.file, line.number))
         .source(Arc::clone(&format.file))
         .metadata("file", &*format.file)
         .metadata("record", line.number)
         .metadata("line", line.begins);
     let Some(reason) = line.reason() else {
-        return made.payload(Payload::record(Record::text(line.names, line.cells))).build();
+        return made.payload(Payload::record(Record::of_text(line.names, line.cells))).build();
     };
     let more = (line.names.len() + 1..=line.cells.len()).map(|column| format!("column_{column}"));
     let names: Vec<String> = line.names.iter().cloned().chain(more).collect();
-    let cells = line.cells.into_iter().map(Into::into).collect();
+    let cells = line.cells.iter().map(Into::into).collect();
     let record = Record::broken(names.into(), cells, format!("{reason}, in {}", format.file));
     let (place, raw) = line.broken.map_or((None, None), |broken| (broken.place, broken.raw));
     let record = match raw {

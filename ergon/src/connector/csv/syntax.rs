@@ -1,99 +1,110 @@
-//! The rules of quoting: where a record ends, what its cells are, and where it breaks the rules.
+//! Scans records by the rules of quoting: finds the end of a record, its cells, and the place where it breaks the rules.
+
+use std::borrow::Cow;
 
 use serde::Deserialize;
 
-/// How a source reads double quotes.
+/// The rules by which a source reads double quotes.
+///
+/// ```
+/// use ergon::connector::csv::Quote;
+/// use ergon::prelude::*;
+///
+/// let config: CsvConfig = serde_json::from_str(r#"{"path": "a.csv", "quote": "lenient"}"#)?;
+/// assert_eq!(config.quote, Quote::Lenient);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Quote {
-    /// As RFC 4180 says: a cell is quoted from its first byte to its last, or holds no quote. A record that breaks this
-    /// rule is a delivery that does not decode, with its bytes.
+    /// The rules of RFC 4180: a cell is quoted from its first byte to its last, or has no quote. A record that breaks this
+    /// rule becomes a delivery that does not decode, with its bytes.
     #[default]
     Strict,
-    /// As spreadsheets do: text after a closing quote belongs to the cell, and a quote within a cell that does not
-    /// begin with one is an ordinary character.
+    /// The rules of spreadsheets: text after a closing quote belongs to the cell, and a quote within a cell that does not
+    /// begin with a quote is an ordinary character.
     Lenient,
-    /// No cell is quoted: a quote is an ordinary character, and a line is a record.
+    /// No quoting: a quote is an ordinary character, and each line is a record.
     None,
 }
 
-/// What separates and encloses cells.
+/// The characters that separate and enclose cells.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Syntax {
     pub(super) delimiter: u8,
     pub(super) quote: Quote,
-    /// Within quotes, takes the meaning of a quote or of itself away.
+    /// The character that, within quotes, makes a quote or itself an ordinary character.
     pub(super) escape: Option<u8>,
 }
 
-/// Where the bytes that are read end.
+/// The state of the file after the bytes that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rest {
     /// The next bytes are not read yet.
     More,
-    /// There are none: the file ends here.
+    /// The file ends here.
     Nothing,
-    /// There may be more, but a record may be no longer.
+    /// The file may continue, but a record may not be longer.
     TooMuch,
 }
 
-/// One cell: from where to where in the bytes.
+/// One cell: its start and end in the bytes.
 #[derive(Debug, Clone, Copy)]
 struct Cell {
     start: usize,
     end: usize,
-    /// Where the closing quote is; none if the cell is not quoted.
+    /// The place of the closing quote; none if the cell is not quoted.
     close: Option<usize>,
-    /// Whether there are doubled or escaped quotes within it.
+    /// Whether the cell has doubled or escaped quotes.
     doubled: bool,
 }
 
-/// How a record breaks the rules, and where.
+/// A violation of the rules, and its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Flaw {
     pub(super) what: What,
     /// The place of the byte that breaks the rule.
     pub(super) at: usize,
-    /// Where the cell begins that it belongs to.
+    /// The start of the cell with the flaw.
     pub(super) cell: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
-    /// Text comes after a closing quote.
+    /// Text follows a closing quote.
     TextAfterQuote,
-    /// A quote is in a cell that does not begin with one.
+    /// A quote is in a cell that does not begin with a quote.
     StrayQuote,
     /// A quote is opened and not closed.
     NeverClosed,
 }
 
-/// A quoted cell that goes over the end of a line.
+/// A quoted cell that continues over the end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Crossing {
     pub(super) opened: usize,
-    /// Where the first line after that of the opening quote begins.
+    /// The start of the first line after the line of the opening quote.
     pub(super) goes_on: usize,
 }
 
-/// One record as it was scanned.
+/// The result of scanning one record.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     cells: Vec<Cell>,
-    /// Where the content of the record ends; of a flawed one, of the line that holds the flaw.
+    /// The end of the record's content; for a flawed record, the end of the line with the flaw.
     pub(super) end: usize,
-    /// Where the next line begins.
+    /// The start of the next line.
     pub(super) next: usize,
     pub(super) flaw: Option<Flaw>,
-    /// The cells that go over a line's end: the first few, and the last.
+    /// The cells that continue over a line's end: the first few, and the last.
     pub(super) crossings: Vec<Crossing>,
 }
 
-/// The record goes on beyond the bytes that are read.
+/// The record continues beyond the bytes that are read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unfinished;
 
-/// How many cells of one record are remembered that go over a line's end.
+/// The number of cells that continue over a line's end and are remembered for one record.
 const MOST_CROSSINGS: usize = 8;
 
 impl Scan {
@@ -101,7 +112,7 @@ impl Scan {
         self.cells.len()
     }
 
-    /// Lets the places of its cells count from so many bytes before.
+    /// Moves the places of the cells: they count from this many bytes before.
     pub(super) fn shift(&mut self, by: usize) {
         for cell in &mut self.cells {
             (cell.start, cell.end) = (cell.start + by, cell.end + by);
@@ -109,24 +120,28 @@ impl Scan {
         }
     }
 
-    /// The cells without their quotes.
+    /// Returns the cells without their quotes.
     pub(super) fn cells<'b>(
         &self,
         syntax: Syntax,
         bytes: &'b [u8],
-    ) -> impl Iterator<Item = Vec<u8>> + use<'_, 'b> {
+    ) -> impl Iterator<Item = Cow<'b, [u8]>> + use<'_, 'b> {
         self.cells.iter().map(move |cell| cell.content(syntax, bytes))
     }
 }
 
 impl Cell {
-    fn content(self, syntax: Syntax, bytes: &[u8]) -> Vec<u8> {
+    fn content(self, syntax: Syntax, bytes: &[u8]) -> Cow<'_, [u8]> {
         let part = |from: usize, to: usize| bytes.get(from..to).unwrap_or_default();
-        let Some(close) = self.close else { return part(self.start, self.end).to_vec() };
+        let Some(close) = self.close else { return part(self.start, self.end).into() };
         let inner = part(self.start + 1, close);
-        let mut content = if self.doubled { unescaped(syntax, inner) } else { inner.to_vec() };
-        content.extend_from_slice(part(close + 1, self.end));
-        content
+        let (is_doubled, after) = (self.doubled, part(close + 1, self.end));
+        if !is_doubled && after.is_empty() {
+            return inner.into();
+        }
+        let mut content = if is_doubled { unescaped(syntax, inner) } else { inner.to_vec() };
+        content.extend_from_slice(after);
+        content.into()
     }
 }
 
@@ -137,13 +152,13 @@ impl Syntax {
         Scanner { syntax: self, bytes, rest, strict }.record(from)
     }
 
-    /// The same with quotes read as [`Quote::Lenient`] says.
+    /// Scans the record that begins at `from` by the rules of [`Quote::Lenient`].
     pub(super) fn scan_leniently(self, bytes: &[u8], from: usize, rest: Rest) -> Result<Scan, Unfinished> {
         Scanner { syntax: self, bytes, rest, strict: false }.record(from)
     }
 }
 
-/// The content of a quoted cell without what doubles or escapes its quotes.
+/// Returns the content of a quoted cell without the characters that double or escape its quotes.
 fn unescaped(syntax: Syntax, inner: &[u8]) -> Vec<u8> {
     let mut content = Vec::with_capacity(inner.len());
     let mut bytes = inner.iter().copied().peekable();
@@ -181,7 +196,7 @@ impl Scanner<'_> {
                 Ended::Cell(cell) => cell,
                 Ended::Flaw(flaw) => {
                     scan.flaw = Some(flaw);
-                    // The lines that a quote took which is never closed are not those of the record.
+                    // A quote that is never closed takes lines that do not belong to the record.
                     let line = if flaw.what == What::NeverClosed { self.bytes.len() } else { flaw.at };
                     (scan.end, scan.next) = self.line_end(line)?;
                     return Ok(scan);
@@ -239,7 +254,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// The place of the first such byte; where there is none, the end of the bytes.
+    /// Finds the first such byte, or the end of the bytes if there is none.
     fn find(&self, from: usize, is: impl Fn(u8) -> bool) -> Result<usize, Unfinished> {
         let rest = self.bytes.get(from..).unwrap_or_default();
         match rest.iter().position(|byte| is(*byte)) {
@@ -254,7 +269,7 @@ impl Scanner<'_> {
     }
 }
 
-/// Where the line ends that goes through `at`, without and with its end.
+/// Finds the end of the line at `at`, without and with its line end.
 pub(super) fn line_end(bytes: &[u8], at: usize, rest: Rest) -> Result<(usize, usize), Unfinished> {
     let after = bytes.get(at..).unwrap_or_default().iter().position(|byte| is_line_end(*byte));
     let end = after.map_or(bytes.len(), |place| at + place);
@@ -266,12 +281,12 @@ pub(super) fn line_end(bytes: &[u8], at: usize, rest: Rest) -> Result<(usize, us
     }
 }
 
-/// Lines end with a line feed, a carriage return, or both.
+/// Says whether a byte ends a line: a line feed, a carriage return, or both together.
 pub(super) fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
-/// How many lines end within the bytes.
+/// Counts the lines that end within the bytes.
 pub(super) fn line_ends(bytes: &[u8]) -> u64 {
     let count = |end: u8| bytes.iter().map(|byte| usize::from(*byte == end)).sum::<usize>();
     let (feeds, returns) = (count(b'\n'), count(b'\r'));
@@ -290,7 +305,9 @@ mod tests {
     fn cells(syntax: Syntax, text: &str) -> Vec<String> {
         let scan = syntax.scan(text.as_bytes(), 0, Rest::Nothing).unwrap();
         assert_eq!(scan.flaw, None, "{text:?}");
-        scan.cells(syntax, text.as_bytes()).map(|cell| String::from_utf8(cell).unwrap()).collect()
+        scan.cells(syntax, text.as_bytes())
+            .map(|cell| String::from_utf8(cell.into_owned()).unwrap())
+            .collect()
     }
 
     #[test]
@@ -344,7 +361,7 @@ mod tests {
                     if scan.flaw.is_some() {
                         return found;
                     }
-                    found.push(scan.cells(syntax, bytes).map(|cell| String::from_utf8(cell).unwrap()).collect::<Vec<_>>());
+                    found.push(scan.cells(syntax, bytes).map(|cell| String::from_utf8(cell.into_owned()).unwrap()).collect::<Vec<_>>());
                     at = scan.next;
                 }
             };

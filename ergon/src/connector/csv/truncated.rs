@@ -1,4 +1,4 @@
-//! The end of a file that does not end with a line: of a crash, or of a program that leaves out the last line end.
+//! Finds half a record at the end of a file, which a crash left.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -7,13 +7,13 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use crate::connector::kit::file::{Ending, Tail};
 
-/// How the file's last record ends. It is half a one if the file ends within its quotes, or if it has fewer cells than
-/// the first record. Of any other nobody can say that it is not whole.
+/// Finds out how the last record of the file ends. It is half a record if the file ends within its quotes, or if it has
+/// fewer cells than the first record. Any other record counts as whole.
 ///
 /// # Errors
-/// Half a record of more than `max` bytes: that is a quote which was never closed, and what follows are good records.
-/// The same of a record that goes on behind the last line end: nobody can tell half a record from good ones that follow
-/// an open quote, and what would be written would belong to it.
+/// Half a record of more than `max` bytes: a quote was never closed, and good records follow it. Also a record that
+/// continues after the last line end: it may be half a record, or good records after an open quote, and a written line
+/// would become a part of it.
 pub(super) fn ending(file: &File, tail: Tail, delimiter: u8, max: u64) -> io::Result<Ending> {
     if tail.ended && has_pairs_of_quotes(file, tail.from)? {
         return Ok(Ending::Whole);
@@ -46,7 +46,7 @@ pub(super) fn ending(file: &File, tail: Tail, delimiter: u8, max: u64) -> io::Re
     Ok(Ending::Half(begins))
 }
 
-/// Says whether every quote from here on has a second one: then no record is left open.
+/// Says whether the number of quotes from here on is even, so that no record is left open.
 fn has_pairs_of_quotes(mut file: &File, from: u64) -> io::Result<bool> {
     file.seek(SeekFrom::Start(from))?;
     let mut reader = BufReader::with_capacity(64 << 10, file);
@@ -62,7 +62,7 @@ fn has_pairs_of_quotes(mut file: &File, from: u64) -> io::Result<bool> {
     }
 }
 
-/// How many line ends are passed over before the record.
+/// Counts the line ends before the record.
 fn line_ends(file: &mut File, from: u64) -> io::Result<u64> {
     file.seek(SeekFrom::Start(from))?;
     let mut passed = 0;
@@ -75,8 +75,8 @@ fn line_ends(file: &mut File, from: u64) -> io::Result<u64> {
     Ok(passed)
 }
 
-/// Whether the file ends within quotes: then one more line belongs to the same record. A quote in a cell that does not
-/// begin with one is an ordinary letter, so only the library can tell.
+/// Says whether the file ends within quotes, so that one more line would belong to the same record. A quote in a cell that
+/// does not begin with a quote is an ordinary character, so only the library can decide.
 fn is_open(file: &mut File, from: u64, delimiter: u8) -> io::Result<bool> {
     file.seek(SeekFrom::Start(from))?;
     let continued = BufReader::new(file).chain(b"\n.".as_slice());

@@ -1,14 +1,14 @@
-//! The part of a file that is being read: from the record that is next to as far as it was read.
+//! Holds the part of a file that is being read: from the next record to the last byte that was read.
 
 use std::io::{self, Read};
 
 use super::syntax::is_line_end;
 use crate::connector::kit::file::{InputFile, Turn};
 
-/// The least that is read at once.
+/// The least number of bytes in one read.
 const PIECE: usize = 64 * 1024;
 
-/// Bytes that were read and not yet taken.
+/// The bytes that were read and not yet taken.
 #[derive(Debug)]
 pub(super) struct Window {
     file: InputFile,
@@ -21,17 +21,17 @@ impl Window {
         Self { file, bytes: Vec::new(), start: 0 }
     }
 
-    /// What was read and not yet taken.
+    /// The bytes that were read and not yet taken.
     pub(super) fn rest(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
-    /// Takes so many bytes.
+    /// Takes this many bytes.
     pub(super) fn take(&mut self, count: usize) {
         self.start += count;
     }
 
-    /// Reads more, as much again as there is; says whether there was any.
+    /// Reads more bytes, as many as there are already; says whether there were any.
     pub(super) fn fill(&mut self) -> io::Result<bool> {
         self.bytes.drain(..self.start);
         self.start = 0;
@@ -47,19 +47,19 @@ impl Window {
         Ok(read? > 0)
     }
 
-    /// Takes what is left of a line, without its end; says whether the end is there.
+    /// Takes the rest of a line, without its end; says whether the end was read.
     pub(super) fn take_line(&mut self) -> bool {
         let end = self.rest().iter().position(|byte| is_line_end(*byte));
         self.take(end.unwrap_or(self.rest().len()));
         end.is_some()
     }
 
-    /// Whether more can still be added to the file, or another take its place.
+    /// Whether the file may grow, or another file may take its place.
     pub(super) fn is_followed(&self) -> bool {
         self.file.is_followed()
     }
 
-    /// Looks what became of a file that was read to its end.
+    /// Looks for changes of a file that was read to its end.
     pub(super) fn turn(&mut self) -> io::Result<Turn> {
         self.file.turn()
     }

@@ -1,4 +1,4 @@
-//! One cell: its name and its value.
+//! Makes the name and the value of a cell.
 
 use std::fmt::Write;
 
@@ -9,41 +9,41 @@ use super::DateFormat;
 use super::scan::{Facts, Kind};
 use crate::transaction::json::keeps;
 
-/// Days from day 0 of the system of 1900 to the end of the year 9999: what lies beyond is no date.
+/// The days from day 0 of the calendar of 1900 to the end of the year 9999. A number beyond it is no date.
 const LAST_DAY: f64 = 2_958_466.0;
-/// Day 0 of the system of 1904 is this day of the other.
+/// Day 0 of the calendar of 1904 is this day of the calendar of 1900.
 const BETWEEN_SYSTEMS: f64 = 1462.0;
-/// Lotus took 1900 for a leap year, and Excel kept the day.
+/// The day 1900-02-29, which does not exist. Lotus took 1900 for a leap year, and Excel kept the day.
 const NO_DAY: f64 = 60.0;
 /// Below this, every whole number has an exact `f64`.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A cell that has no value.
+/// A cell without a usable value.
 #[derive(Debug, PartialEq)]
 pub(super) struct BadCell {
-    /// What it holds, for the message: `cell B2 of sheet … holds …`.
+    /// The content of the cell, for the message: `cell B2 of sheet … holds …`.
     pub(super) holds: String,
-    /// What is kept of it.
+    /// The value that the delivery keeps.
     pub(super) kept: Value,
 }
 
 impl BadCell {
-    /// One that shows a text and does not hold what it should.
+    /// Makes the error of a cell that shows a text instead of a value.
     fn shows(text: &str, why: &str) -> Self {
         Self { holds: format!("{text}{why}"), kept: text.into() }
     }
 }
 
-/// How the dates of a workbook become values.
+/// The conversion of a workbook's dates.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dates {
     pub(super) format: DateFormat,
-    /// Days are counted from 1904-01-01, and not from the day before 1900-01-01.
+    /// Whether days are counted from 1904-01-01 instead of the day before 1900-01-01.
     pub(super) from_1904: bool,
 }
 
-/// The value of a cell, typed as in the workbook: of what the library read, and what else the file says of it.
-/// `is_time` says whether its format shows a time without a date.
+/// Returns the value of a cell, typed as in the workbook, from the library's value and the facts of the file.
+/// `is_time` returns whether the format of the cell shows a time without a date.
 pub(super) fn value(
     cell: &DataRef<'_>,
     facts: &Facts,
@@ -65,7 +65,7 @@ pub(super) fn value(
     }
 }
 
-/// A cell that the library cannot read, and after which it can go on. An error that is no cell's is returned.
+/// Makes a bad cell of an error after which the library can continue. Any other error is returned.
 pub(super) fn unread(error: XlsxError, facts: &Facts) -> Result<BadCell, XlsxError> {
     let text = &facts.value;
     match error {
@@ -87,7 +87,8 @@ pub(super) fn unread(error: XlsxError, facts: &Facts) -> Result<BadCell, XlsxErr
 
 fn empty(facts: &Facts) -> Result<Value, BadCell> {
     match facts.value.as_str() {
-        // A formula that made an empty text says so; a program that does not calculate leaves the type out.
+        // A formula with an empty text as result has the type of a text. A program that does not calculate leaves the
+        // type out.
         "" if facts.has_formula && facts.kind != Kind::FormulaText => {
             let formula = format!("={}", facts.formula);
             let holds =
@@ -100,8 +101,8 @@ fn empty(facts: &Facts) -> Result<Value, BadCell> {
     }
 }
 
-/// Excel knows no integers: a number without a fraction is one. An integer of 64 bits keeps its digits, also those that
-/// Excel would round.
+/// Makes a number. Excel has no integers, so a number without a fraction is one. A 64-bit integer keeps its digits,
+/// even if Excel would round it.
 fn number(float: f64, text: &str) -> Result<Value, BadCell> {
     if float.is_finite() && !keeps(text) {
         return Err(BadCell::shows(text, ", more digits than a number keeps (store it as text)"));
@@ -138,7 +139,8 @@ fn iso(time: ExcelDateTime, from_1904: bool, is_time: impl FnOnce() -> bool) -> 
     }
     let (year, month, day, hour, minute, second, milli) = time.to_ymd_hms_milli();
     let mut text = String::with_capacity(23);
-    // Day 0 is how Excel writes a time of day without a date. From 1904 on it is also a day: the format tells.
+    // Excel writes a time of day without a date as day 0. In the calendar of 1904 day 0 is also a date, so the format
+    // decides.
     if serial >= 1.0 || (from_1904 && !is_time()) {
         push(&mut text, format_args!("{year:04}-{month:02}-{day:02}"));
         if (hour, minute, second, milli) == (0, 0, 0, 0) {
@@ -153,7 +155,7 @@ fn iso(time: ExcelDateTime, from_1904: bool, is_time: impl FnOnce() -> bool) -> 
     Ok(text)
 }
 
-/// Says whether a number format shows a time and no date: hours or seconds, and neither days nor years.
+/// Returns whether a number format shows a time and no date: hours or seconds, and neither days nor years.
 pub(super) fn shows_time_only(format: &str) -> bool {
     let (mut quoted, mut bracketed, mut escaped, mut has_time) = (false, false, false, false);
     for character in format.chars() {
@@ -192,7 +194,7 @@ fn push(text: &mut String, what: std::fmt::Arguments<'_>) {
     let _ = text.write_fmt(what);
 }
 
-/// The name of a cell, as Excel shows it: `B2` for column 1 and row 2. Columns count from 0, rows from 1.
+/// Returns the name of a cell as Excel shows it: `B2` for column 1 and row 2. Columns count from 0, rows from 1.
 pub(super) fn name(column: u32, row: u32) -> String {
     format!("{}{row}", letters(column))
 }

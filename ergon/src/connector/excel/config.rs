@@ -1,4 +1,4 @@
-//! The config of the Excel connector.
+//! Configures the Excel connector.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -26,7 +26,7 @@ pub struct ExcelConfig {
     /// The sheet's name. Default: the first sheet that is not hidden; of a new workbook `Sheet1`.
     #[serde(default)]
     pub sheet: Option<String>,
-    /// The row that holds the names of the columns, as Excel counts: the first is 1. Default: 1.
+    /// The row with the names of the columns, counted from 1 as in Excel. Default: 1.
     #[serde(default = "first_row")]
     pub header_row: u32,
     /// Sink: keeps the rows of the workbook and adds the new ones below them; false replaces the workbook when a run
@@ -36,43 +36,43 @@ pub struct ExcelConfig {
     /// Source: only the rows in which a column has this value. Default: all rows.
     #[serde(default)]
     pub filter: Option<Filter>,
-    /// Source: puts as many rows into one transaction as the task's `batch_size` says. Default: false.
+    /// Source: puts up to `batch_size` rows into one transaction. Default: false.
     #[serde(default)]
     pub batch_mode: bool,
     /// How a date becomes a value. Default: `iso`.
     #[serde(default)]
     pub date_format: DateFormat,
-    /// Source: reads at most this many rows below the header, blank ones counted. Default: all.
+    /// Source: reads at most this many rows below the header, blank rows included. Default: all.
     #[serde(default)]
     pub max_rows: Option<u32>,
-    /// Source: refuses a workbook that is larger than this when unpacked, and one that unpacks like a bomb: a part of
-    /// more than 16MiB and 250 times its packed size. Default: 256MiB.
+    /// Source: refuses a workbook that is larger than this when unpacked. It also refuses a zip bomb: a part of more
+    /// than 16MiB and 250 times its packed size. Default: 256MiB.
     #[serde(default = "largest")]
     pub max_bytes: ByteSize,
 }
 
-/// Lets a row through if one of its cells has a value.
+/// Keeps a row if one of its cells has a value.
 ///
 /// The comparison is exact and typed: `0`, `"0"` and `false` differ; `1` and `1.0` do not; `""` is a cell that is
-/// blank or holds an empty text. A date is compared as it is handed out, as text in ISO 8601.
+/// blank or holds an empty text. A date is compared as the source delivers it, as text in ISO 8601.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
-    /// The column's name, as in the header. White space around it counts for nothing.
+    /// The name of the column, as in the header. White space around it is ignored.
     pub column: String,
-    /// The value the cell must have.
+    /// The value of the cell.
     pub equals: Value,
 }
 
-/// How a date, a time or a duration becomes a value.
+/// The value of a date, a time or a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DateFormat {
     /// Text in ISO 8601: `2016-11-08`, `2016-11-08T10:30:00`, `10:30:00`, a duration as `PT36H30M0S`.
     #[default]
     Iso,
-    /// Excel's own number: days, with a fraction for the time. The metadata `date_system` says from which year the
-    /// workbook counts them, 1900 or 1904.
+    /// Excel's number of days, with a fraction for the time. The metadata `date_system` has the first year of the
+    /// workbook's calendar, 1900 or 1904.
     Serial,
 }
 
@@ -89,7 +89,7 @@ const fn largest() -> ByteSize {
 }
 
 impl ExcelConfig {
-    /// Names the workbook; everything else is as by default.
+    /// Names the workbook; all else has its default.
     pub fn new(path: impl Into<FilePath>) -> Self {
         Self {
             path: path.into(),
@@ -111,7 +111,7 @@ impl ExcelConfig {
         self
     }
 
-    /// Lets only the rows through in which `column` has the value `equals`.
+    /// Keeps only the rows in which `column` has the value `equals`.
     #[must_use]
     pub fn with_filter(mut self, column: impl Into<String>, equals: impl Into<Value>) -> Self {
         self.filter = Some(Filter { column: column.into(), equals: equals.into() });

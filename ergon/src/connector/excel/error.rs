@@ -1,4 +1,4 @@
-//! What is wrong with a workbook, in the words of somebody who has it open in Excel.
+//! Makes the errors of a workbook, in the words of Excel's own user interface.
 
 use std::path::Path;
 
@@ -38,7 +38,7 @@ pub(super) fn old_workbook(path: &Path) -> ConnectorError {
     permanent(path, "is a workbook of the old .xls format, expected .xlsx", hint)
 }
 
-/// A file of another format; of none that is known, most likely a text.
+/// Makes the error of a file in another format. A file of unknown format is most likely text.
 pub(super) fn no_workbook(path: &Path, format: Option<FileKind>) -> ConnectorError {
     let what = match format {
         Some(format) => format!("{}, expected an .xlsx workbook", format.what()),
@@ -94,7 +94,7 @@ pub(super) fn damaged(
     permanent(path, "is cut off or damaged", "save or copy the workbook again").with_source(cause)
 }
 
-/// An error of the library, when it opens a workbook or a sheet.
+/// Translates an error of the library while it opens a workbook or a sheet.
 pub(super) fn unreadable(path: &Path, error: XlsxError) -> ConnectorError {
     match error {
         XlsxError::Password => {
@@ -108,7 +108,7 @@ pub(super) fn unreadable(path: &Path, error: XlsxError) -> ConnectorError {
     }
 }
 
-/// An error of the library in the midst of a sheet.
+/// Translates an error of the library in the middle of a sheet.
 pub(super) fn stopped(path: &Path, sheet: &str, after_row: u32, error: XlsxError) -> ConnectorError {
     let what = format!("cannot be read on from row {after_row} of sheet `{sheet}`");
     permanent(path, &what, "open it in Excel and save it again").with_source(error)
@@ -142,7 +142,7 @@ pub(super) fn header_is_error(path: &Path, sheet: &str, cell: &str, shows: &str)
     permanent(path, &what, "name the column")
 }
 
-/// `cells` are what stands in each, and its name.
+/// Makes the error of two columns with the same name. `cells` has the text and the name of each cell.
 pub(super) fn same_header(path: &Path, sheet: &str, name: &str, cells: [(&str, &str); 2]) -> ConnectorError {
     let [first, second] = cells.map(|(shown, cell)| match shown {
         shown if shown == name => cell.to_owned(),
@@ -152,7 +152,8 @@ pub(super) fn same_header(path: &Path, sheet: &str, name: &str, cells: [(&str, &
     permanent(path, &what, "give each column a name of its own; white space around a name counts for nothing")
 }
 
-/// A title above the table: how many cells it has in which row, and which row has how many names.
+/// Makes the error of a title above the table: the row and the number of its cells, and the better row with its
+/// number of names.
 pub(super) fn title(path: &Path, sheet: &str, found: (u32, usize), better: (u32, usize)) -> ConnectorError {
     let ((row, cells), (better, names)) = (found, better);
     let cells = counted(cells);
@@ -162,7 +163,7 @@ pub(super) fn title(path: &Path, sheet: &str, found: (u32, usize), better: (u32,
     permanent(path, &what, &hint)
 }
 
-/// A header that leaves columns of all rows without a name.
+/// Makes the error of a header with fewer columns than the rows.
 pub(super) fn narrow_header(path: &Path, sheet: &str, found: (u32, usize), width: usize) -> ConnectorError {
     let (row, cells) = (found.0, counted(found.1));
     let width = counted(width);

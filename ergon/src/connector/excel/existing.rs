@@ -1,5 +1,6 @@
-//! The workbook that a run adds rows to. It is written anew, cell by cell, so all of it has to be of a kind that can be
-//! written again as it is: one sheet of plain cells. Anything else would be lost, and is refused.
+//! Reads the workbook that a run adds rows to. The sink writes it again, cell by cell, so it may have only content
+//! that can be written again: one sheet of plain cells. A workbook with any other content is refused, because that
+//! content would be lost.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -20,21 +21,21 @@ use crate::connector::kit::file::{display_path, file_error};
 use crate::connector::{ConnectorError, Shard};
 use crate::settings::ByteSize;
 
-/// How dates look, and dates with a time.
+/// The formats of dates, and of dates with a time.
 pub(super) const DATE_PATTERN: &str = "yyyy-mm-dd";
 pub(super) const TIME_PATTERN: &str = "yyyy-mm-dd hh:mm:ss";
 
-/// What a sink has to know of the workbook that it adds rows to.
+/// The facts of an existing workbook that the sink needs.
 #[derive(Debug, Default)]
 pub(super) struct Existing {
     pub(super) sheet: String,
-    /// The names in the header; none if the sheet has nothing from the header's row on.
+    /// The names in the header; none if the sheet is empty from the row of the header on.
     pub(super) names: Option<Arc<[String]>>,
-    /// The column of the first name; columns count from 0.
+    /// The column of the first name, counted from 0.
     pub(super) first: u32,
-    /// The last row with a cell, as Excel counts; 0 if there is none.
+    /// The last row with a cell, counted from 1; 0 if there is none.
     pub(super) last_row: u32,
-    /// Which rows were added last; see [`MARK_PART`].
+    /// The mark of the rows that were added last; see [`MARK_PART`].
     pub(super) mark: Option<String>,
 }
 
@@ -46,7 +47,7 @@ pub(super) enum Cell {
     Text(String),
 }
 
-/// How a number looks.
+/// The look of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     Plain,
@@ -54,19 +55,19 @@ pub(super) enum Look {
     Time,
 }
 
-/// Takes a cell: its row, as Excel counts, its column from 0, and what is in it.
+/// Receives a cell: its row counted from 1, its column counted from 0, and its content.
 pub(super) type Visit<'a> = &'a mut dyn FnMut(u32, u32, Cell) -> Result<(), ConnectorError>;
 
-/// Reads the workbook, and shows its cells in order; none if there is no workbook.
+/// Reads the workbook, and passes its cells to `visit` in order. Returns none if there is no workbook.
 ///
 /// # Errors
-/// The workbook cannot be read, or something in it could not be written again.
+/// The workbook cannot be read, or it has content that cannot be written again.
 pub(super) fn read(config: &ExcelConfig, visit: Visit<'_>) -> Result<Option<Existing>, ConnectorError> {
     let path: &Path = &config.path;
     if !path.exists() {
         return Ok(None);
     }
-    // What this sink has written may be larger than what a source would trust.
+    // A workbook of this sink may be larger than the limit of a source.
     let config = ExcelConfig {
         filter: None,
         max_rows: None,
@@ -82,7 +83,7 @@ pub(super) fn read(config: &ExcelConfig, visit: Visit<'_>) -> Result<Option<Exis
     Ok(Some(kept))
 }
 
-/// The parts of a workbook, and what in them could not be written again.
+/// The parts of a workbook, and their content that cannot be written again.
 struct Parts<'a> {
     path: &'a Path,
     archive: ZipArchive<BufReader<File>>,
@@ -109,7 +110,7 @@ impl<'a> Parts<'a> {
         Ok(Self { path, archive, found: Vec::new() })
     }
 
-    /// Remembers something that would be lost.
+    /// Records content that would be lost.
     fn find(&mut self, what: impl Into<String>) {
         let what = what.into();
         if !self.found.contains(&what) {
@@ -165,7 +166,7 @@ impl<'a> Parts<'a> {
         )
     }
 
-    /// Shows each event of a part. `take` returns what would be lost.
+    /// Passes each event of a part to `take`, which returns content that would be lost.
     fn part(
         &mut self,
         name: &str,
@@ -211,7 +212,7 @@ impl<'a> Parts<'a> {
                 return Ok(None);
             };
             let name = local(tag);
-            // What only the program that saved it needs.
+            // Only the program that saved the workbook needs this content.
             if ignored > 0 || matches!(name, "AlternateContent" | "extLst") {
                 ignored += u32::from(matches!(event, Event::Start(_)));
                 return Ok(None);
@@ -230,7 +231,7 @@ impl<'a> Parts<'a> {
         sheet.ok_or_else(|| error::no_workbook(self.path, None))
     }
 
-    /// Reads which rows were added last.
+    /// Reads the mark of the rows that were added last.
     fn mark(&mut self) -> Result<Option<String>, ConnectorError> {
         let (mut is_mark, mut mark) = (false, String::new());
         self.part(MARK_PART, |event| {
@@ -248,7 +249,7 @@ impl<'a> Parts<'a> {
         Ok(Some(mark.trim().to_owned()).filter(|mark| !mark.is_empty()))
     }
 
-    /// Reads how the cells of each format look; none if such a cell could not be written again.
+    /// Reads the look of each format; none for a format that cannot be written again.
     fn looks(&mut self) -> Result<Vec<Option<Look>>, ConnectorError> {
         let (mut patterns, mut looks) = (HashMap::new(), Vec::new());
         let mut in_formats = false;
@@ -261,7 +262,7 @@ impl<'a> Parts<'a> {
                     }
                     "cellXfs" => in_formats = matches!(event, Event::Start(_)),
                     "xf" if in_formats => looks.push(look(tag, &patterns)),
-                    // An alignment, a protection.
+                    // The element is an alignment or a protection, which would be lost.
                     _ if in_formats => looks.last_mut().into_iter().for_each(|look| *look = None),
                     _ => {}
                 },
@@ -273,7 +274,7 @@ impl<'a> Parts<'a> {
         Ok(looks)
     }
 
-    /// Reads the texts that cells share.
+    /// Reads the table of shared texts.
     fn texts(&mut self) -> Result<Vec<String>, ConnectorError> {
         let (mut texts, mut in_text) = (Vec::new(), false);
         self.part("xl/sharedStrings.xml", |event| {
@@ -329,11 +330,11 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The cell that is read right now.
+/// The cell that is being read.
 #[derive(Default)]
 struct Now {
     row: u32,
-    /// The column of the next cell that does not say its own; columns count from 0.
+    /// The column of the next cell without its own, counted from 0.
     column: u32,
     kind: String,
     format: usize,
@@ -378,7 +379,7 @@ struct Sheet<'a> {
 }
 
 impl Sheet<'_> {
-    /// Takes the cell that was read; returns what would be lost of it.
+    /// Passes the finished cell on, and returns content of it that would be lost.
     fn take(&mut self, now: &mut Now, visit: Visit<'_>) -> Result<Option<String>, ConnectorError> {
         let look = self.looks.get(now.format).copied().unwrap_or((now.format == 0).then_some(Look::Plain));
         let (row, column) = (now.row, now.column);
@@ -419,7 +420,7 @@ impl Sheet<'_> {
     }
 }
 
-/// What would be lost of an element of the sheet that is no cell.
+/// Returns the content that would be lost with an element of the sheet other than a cell.
 fn plain_sheet(name: &str, tag: &BytesStart<'_>) -> Option<String> {
     let plain = match name {
         "worksheet" | "dimension" | "sheetViews" | "selection" | "sheetData" | "is" | "pageMargins"
@@ -436,7 +437,7 @@ fn plain_sheet(name: &str, tag: &BytesStart<'_>) -> Option<String> {
     (!plain).then(|| named(name))
 }
 
-/// An element that would be lost, in words if there are any.
+/// Describes an element that would be lost, in words if there are any.
 fn named(element: &str) -> String {
     let words = match element {
         "cols" => "the widths of columns",
@@ -456,7 +457,7 @@ fn named(element: &str) -> String {
     format!("{words} (`{element}`)")
 }
 
-/// How cells of a format look; none if they have more than the look of a number.
+/// Returns the look of a format; none if the format has more than the look of a number.
 fn look(tag: &BytesStart<'_>, patterns: &HashMap<String, String>) -> Option<Look> {
     let is_zero = |key: &str| attribute(tag, key).is_none_or(|value| value == "0");
     if !["fontId", "fillId", "borderId"].into_iter().all(is_zero) {
@@ -475,7 +476,7 @@ fn next<'b, R: BufRead>(xml: &mut Reader<R>, buffer: &'b mut Vec<u8>) -> Result<
     xml.read_event_into(buffer)
 }
 
-/// The name of an element, without the prefix of its namespace.
+/// Returns the name of an element without the prefix of its namespace.
 fn local<'t>(tag: &'t BytesStart<'_>) -> &'t str {
     tag.local_name().into_inner()
 }
@@ -485,12 +486,12 @@ fn attribute(tag: &BytesStart<'_>, key: &str) -> Option<String> {
     attribute.normalized_value(XmlVersion::Implicit1_0).ok().map(Cow::into_owned)
 }
 
-/// Says whether an element has no attributes but these.
+/// Returns whether an element has only plain attributes.
 fn only(tag: &BytesStart<'_>, plain: impl Fn(&str) -> bool) -> bool {
     tag.attributes().all(|attribute| attribute.is_ok_and(|attribute| plain(attribute.key.as_ref())))
 }
 
-/// Adds what a piece of text says.
+/// Appends a piece of text.
 fn push(text: &mut String, event: &Event<'_>) {
     match event {
         Event::Text(piece) => text.push_str(&piece.xml10_content()),
@@ -503,7 +504,7 @@ fn push(text: &mut String, event: &Event<'_>) {
     }
 }
 
-/// A text as Excel shows it: `_x000D_` stands for the character of that number.
+/// Decodes a text as Excel shows it: `_x000D_` is the character with that number.
 fn unescaped(text: &str) -> String {
     const LENGTH: usize = "_x000D_".len();
     let mut units = Vec::new();
@@ -531,7 +532,7 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// The column in the name of a cell; the first is 0.
+/// Returns the column of a cell's name, counted from 0.
 fn column_of(name: &str) -> Option<u32> {
     let letters = name.chars().take_while(char::is_ascii_alphabetic);
     let number = letters.fold(0_u32, |number, letter| {

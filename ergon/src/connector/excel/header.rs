@@ -1,4 +1,4 @@
-//! The names of the columns, and whether the row that is to hold them does.
+//! Reads the names of the columns, and checks whether the header row has them.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::{cell, error};
 use crate::connector::ConnectorError;
 use crate::connector::kit::file::{header_below, trimmed_name};
 
-/// How many rows below the header are looked at.
+/// The number of rows below the header that are checked.
 const SAMPLE: usize = 20;
 
 /// A sheet and its header.
@@ -17,21 +17,21 @@ const SAMPLE: usize = 20;
 pub(super) struct Table {
     pub(super) sheet: Arc<str>,
     pub(super) names: Arc<[String]>,
-    /// The column of the first name; columns count from 0.
+    /// The column of the first name, counted from 0.
     pub(super) first: u32,
-    /// The year from which dates that are numbers are counted.
+    /// The first year of the calendar, for dates as numbers.
     pub(super) date_system: u16,
 }
 
 /// A cell of the header that is not blank.
 struct Named {
     column: u32,
-    /// As it stands there.
+    /// The text as it is in the workbook.
     shown: String,
 }
 
-/// Reads the header: a name for each column from the first named one to the last. Names are taken without the white
-/// space around them.
+/// Reads the header: a name for each column from the first named column to the last. White space around a name is
+/// removed.
 pub(super) fn header(cells: &mut Cells<'_>, row: u32) -> Result<Table, ConnectorError> {
     while cells.next_row().is_some_and(|next| next < row) {
         let passed = cells.next_row().unwrap_or_default();
@@ -82,13 +82,13 @@ pub(super) fn header(cells: &mut Cells<'_>, row: u32) -> Result<Table, Connector
     Ok(Table { sheet, names: names.into(), first, date_system })
 }
 
-/// The row that is more likely the header than the one that is to be it, because that is a title: its number, and how
-/// many names it has.
+/// Finds a row that is more likely the header than the configured row, which then is a title. Returns its number and
+/// its number of names.
 fn better_row(named: &[Named], below: &[Vec<&Cell>]) -> Option<(u32, usize)> {
     let mut widths: Vec<usize> = [named.len()].into_iter().chain(below.iter().map(Vec::len)).collect();
     let many = |width: usize| widths.iter().filter(|other| **other == width).count();
     let usual = widths.iter().copied().max_by_key(|width| (many(*width), *width))?;
-    // A row may have blank cells at its end, so a wider one is no other table.
+    // A row may end with blank cells, so a wider row is no other table.
     for width in &mut widths {
         *width = usual.min(*width);
     }

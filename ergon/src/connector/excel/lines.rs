@@ -1,4 +1,4 @@
-//! The lines of an unfinished workbook: a mark and its columns first, then a row on each.
+//! Reads and writes the lines of an unfinished workbook: a mark and the columns first, then one row on each line.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -13,12 +13,13 @@ use crate::connector::kit::file::file_error;
 
 /// The part of a workbook that holds the mark, and its name there. Programs that save the workbook keep it.
 ///
-/// The mark says which rows the workbook has: a crash after the workbook was written and before the file of rows was
-/// removed must not add them twice. The file of rows has a mark of its own, which the workbook gets with the rows.
+/// The mark identifies the rows that the workbook has. After a crash between writing the workbook and removing the
+/// file of rows, the next run must not add the rows a second time. The file of rows has its own mark, which the
+/// workbook gets together with the rows.
 pub(super) const MARK_PART: &str = "docProps/custom.xml";
 pub(super) const MARK_NAME: &str = "Ergon rows";
 
-/// What a line with a mark begins with, behind the quote.
+/// The start of a line with a mark, after the quote.
 const MARK: &str = "rows:";
 
 /// Makes a mark that no other file of rows has.
@@ -36,19 +37,19 @@ fn mark_of(line: &[u8]) -> Option<String> {
     text.strip_prefix(MARK).map(str::to_owned)
 }
 
-/// A row, and the transaction that it was made of.
+/// A row, and the id of its transaction.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Saved<'a> {
     pub(super) id: Cow<'a, str>,
     pub(super) row: Cow<'a, [Value]>,
 }
 
-/// What a line says.
+/// The content of a line.
 #[derive(Debug)]
 pub(super) enum Line {
     Names(Vec<String>),
     Row(Vec<Value>),
-    /// Which rows the workbook has when it has these; see [`MARK_PART`].
+    /// The mark of the rows; see [`MARK_PART`].
     Mark(String),
 }
 
@@ -56,11 +57,11 @@ pub(super) enum Line {
 pub(super) struct Lines {
     path: PathBuf,
     split: std::io::Split<BufReader<File>>,
-    /// The columns were read.
+    /// Whether the columns were read.
     named: bool,
 }
 
-/// Where the rows of a workbook stand until it is finished.
+/// Returns the path of the file that has the rows until the workbook is finished.
 pub(super) fn beside(workbook: &Path) -> PathBuf {
     let mut path = workbook.as_os_str().to_owned();
     path.push(".partial");
@@ -73,7 +74,7 @@ impl Lines {
         Ok(Self { path: path.to_owned(), split: BufReader::new(file).split(b'\n'), named: false })
     }
 
-    /// The cells of the next row.
+    /// Returns the cells of the next row.
     pub(super) fn row(&mut self) -> Result<Option<Vec<Value>>, ConnectorError> {
         while let Some((line, _)) = self.next()? {
             if let Line::Row(row) = line {
@@ -83,7 +84,7 @@ impl Lines {
         Ok(None)
     }
 
-    /// The next line that is whole, and its bytes: half a line is of a dispatch that never returned.
+    /// Returns the next complete line and its bytes. An incomplete line belongs to a dispatch that never returned.
     pub(super) fn next(&mut self) -> Result<Option<(Line, Vec<u8>)>, ConnectorError> {
         for bytes in &mut self.split {
             let bytes = bytes.map_err(|error| file_error("read", &self.path, error))?;

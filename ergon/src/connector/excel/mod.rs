@@ -1,26 +1,31 @@
-//! One sheet of an `.xlsx` workbook: a source and a sink.
+//! Reads and writes one sheet of an `.xlsx` workbook.
 //!
-//! Source: a row is a transaction, streamed and never the whole sheet; its payload is the row's cells by the names in
-//! the header, and decodes straight into the task's struct. A cell becomes what the field asks for, as a cell of a CSV
-//! file does: a number becomes text for a `String`, text that is a number becomes a number for a `u32`, a blank cell is
-//! `None` for an `Option` and `""` for a `String`. A field that takes any value gets the cell as it is typed in the
-//! workbook: integers stay integers, dates become ISO 8601. The id is `sheet!row`; the metadata says `file`, `sheet` and
-//! `row`, and with `date_format = "serial"` the `date_system` (1900 or 1904).
+//! The source streams the sheet and makes a transaction of each row. The payload is the row's cells under the names
+//! of the header, and decodes into the task's struct. A cell becomes the value that the field needs, as a cell of a
+//! CSV file does: a number becomes text for a `String`, text that is a number becomes a number for a `u32`, and a
+//! blank cell is `None` for an `Option` and `""` for a `String`. A field that accepts any value gets the cell as it
+//! is typed in the workbook: integers stay integers, and dates become ISO 8601. The id is `sheet!row`. The metadata
+//! are `file`, `sheet` and `row`, and with `date_format = "serial"` also `date_system` (1900 or 1904).
 //!
-//! Rows without a value are passed over. A row is a delivery that does not decode if one of its cells holds an error
-//! (`#DIV/0!`), a formula without a stored result, what cannot be read, or a value in a column without a name; the
-//! reason names the cell. A sheet with a header and no rows is an end at once; one without a header, or with a title
-//! above it, is an error. Several workers share the rows by their number.
+//! The source skips rows without a value. A row does not decode if one of its cells holds an error (`#DIV/0!`), a
+//! formula without a stored result, an unreadable value, or a value in a column without a name. The reason names the
+//! cell. A sheet with a header and no rows ends immediately. A sheet without a header, or with a title above it, is
+//! an error. Several workers share the rows by their number.
 //!
-//! Sink: numbers, flags and dates (texts in ISO 8601, as the source hands them out) become cells of their type; every
-//! other text stays text and never becomes a formula; a whole number that Excel would round becomes text. The header is
-//! that of the workbook, or made of the names in the first transaction; a transaction with another name is refused.
-//! During a run the rows are in `<path>.partial`, one JSON line each. When the sink is closed, they are added below the
-//! rows of the workbook, which appears whole in the place of the older one. With `append = false` the new workbook has
-//! the new rows alone. Because the workbook is written anew, rows are added only to one with a single sheet of plain
-//! cells; a workbook with other sheets, formulas or formats is refused at the start. After a crash the workbook is
-//! untouched, and the next run begins with the rows in `.partial`, leaving out those that its source brings once more,
-//! with the same id and content; remove that file to begin afresh. One sink at a time; one worker only.
+//! The sink writes numbers, flags and dates (texts in ISO 8601, as the source delivers them) as cells of their type.
+//! Any other text stays text and never becomes a formula. A whole number that Excel would round becomes text. The
+//! header is that of the workbook, or has the names of the first transaction. The dispatch of a transaction with
+//! another name fails.
+//!
+//! During a run the rows are in `<path>.partial`, one JSON line each. When the sink is closed, it writes a new
+//! workbook with the old rows and the new rows below them, which replaces the old one in one step. The setting
+//! `append = false` leaves the old rows out. Because the sink writes the whole workbook again, it adds rows only to a
+//! workbook with a single sheet of plain cells. A workbook with other sheets, formulas or formats is refused at the
+//! start.
+//!
+//! After a crash the workbook is unchanged. The next run starts with the rows in `.partial`, and leaves out rows with
+//! the same id and content that its source delivers again. Remove that file to start without these rows. A workbook
+//! has one sink at a time, in one worker.
 //!
 //! ```
 //! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Source};
@@ -87,13 +92,13 @@ pub use config::{DateFormat, ExcelConfig, Filter};
 /// The connector of an [`ExcelConfig`]; a source and a sink.
 pub type Excel = FileConnector<ExcelFormat>;
 
-/// Rows of a sheet of a workbook; the format of [`Excel`].
+/// The rows of a sheet: the format of [`Excel`].
 #[derive(Debug)]
 pub struct ExcelFormat {
     config: ExcelConfig,
-    /// The file's name without its folders.
+    /// The name of the file without its folders.
     file: Arc<str>,
-    /// The sheet and its header; known once the workbook is open.
+    /// The sheet and its header, known once the workbook is open.
     table: OnceLock<Table>,
 }
 
@@ -140,7 +145,7 @@ impl Format for ExcelFormat {
 
     fn capabilities(file: &Excel) -> Capabilities<'_> {
         let rows = Capabilities::none().rows(Payload::into_typed_rows);
-        // How many transactions bundled rows will make depends on the task's batch size.
+        // The task's batch size decides how many transactions bundled rows make, so they cannot be counted.
         if file.format().config.batch_mode { rows } else { rows.count(file).fetch_by_id(file) }
     }
 }

@@ -1,4 +1,4 @@
-//! The rows of a workbook that is not finished: a file of JSON lines beside it, so that a crash loses none.
+//! Keeps the rows of an unfinished workbook in a file of JSON lines next to it, so that a crash loses none.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,38 +17,38 @@ use crate::connector::kit::file::{
 };
 use crate::transaction::Transaction;
 
-/// How many rows a sheet may have, its header among them.
+/// The limit of rows in a sheet, the header included.
 const MOST_ROWS: u32 = 1_048_576;
 const MOST_COLUMNS: usize = 16_384;
-/// How many UTF-16 units Excel lets a cell hold.
+/// The limit of UTF-16 units in a cell of Excel.
 const LONGEST_TEXT: usize = 32_767;
 
-/// Rows that wait for the workbook's end. As long as it lives, no other sink has its file.
+/// The rows of an unfinished workbook. Its lock on the file keeps other sinks away.
 #[derive(Debug)]
 pub(super) struct Partial {
     path: PathBuf,
-    /// Which rows these are; see [`MARK_PART`](super::lines::MARK_PART).
+    /// The mark of these rows; see [`MARK_PART`](super::lines::MARK_PART).
     mark: Option<String>,
-    /// Known from the first transaction on.
+    /// The columns, known from the first transaction on.
     names: Option<Arc<[String]>>,
-    /// Whose columns they are, if not those of a transaction of this run.
+    /// The owner of the columns, if they are not those of a transaction of this run.
     named_by: Option<String>,
-    /// How many rows there are.
+    /// The number of rows.
     rows: u64,
-    /// How many there may be.
+    /// The limit of rows.
     room: u64,
     recovered: Recovered,
-    /// How large the workbook is that these rows are added to.
+    /// The size of the workbook to which these rows are added.
     workbook: u64,
-    /// The columns stand in the file.
+    /// Whether the file has the columns.
     headed: bool,
-    /// The run takes place; else what there is has to stay as it is.
+    /// Whether the run has started. Until then all files stay as they are.
     started: bool,
 }
 
 impl Partial {
-    /// Opens the file beside a workbook; rows of a run that did not come to its end are kept. Of a workbook that rows
-    /// are added to the columns are recovered.
+    /// Opens the file of rows next to a workbook, and keeps the rows of an unfinished run. If rows are added to an
+    /// existing workbook, its columns are used.
     pub(super) fn open(
         config: &ExcelConfig,
         kept: Option<Existing>,
@@ -79,7 +79,7 @@ impl Partial {
         Ok((file, partial))
     }
 
-    /// Takes over the rows that are there, unless they are those that the workbook has got last.
+    /// Takes over the existing rows, unless the workbook already has them.
     fn take_over(&mut self, in_workbook: Option<&str>, rows: &mut AppendFile) -> Result<(), ConnectorError> {
         let mut lines = Lines::open(&self.path)?;
         while let Some((line, bytes)) = lines.next()? {
@@ -104,19 +104,19 @@ impl Partial {
         Ok(())
     }
 
-    /// Takes in that the run takes place.
+    /// Records that the run has started.
     pub(super) fn start(&mut self) {
         self.started = true;
     }
 
-    /// How many bytes of rows there are, those of the workbook among them as far as can be told: they are packed.
+    /// Returns the bytes of all rows. Those of the workbook are an estimate, because it is packed.
     pub(super) fn bytes(&self) -> u64 {
         const PACKED: u64 = 10;
         let rows = self.path.metadata().map_or(0, |metadata| metadata.len());
         rows.saturating_add(self.workbook.saturating_mul(PACKED))
     }
 
-    /// Adds a transaction as a line; says false for one that stands there from an unfinished run.
+    /// Adds a transaction as a line. Returns `false` for a line that an unfinished run has already written.
     pub(super) fn encode(
         &mut self,
         transaction: &Transaction,
@@ -134,7 +134,7 @@ impl Partial {
         if full {
             return Err(self.full());
         }
-        // Of a write that failed, what is in the file may be less; then the sheet is full a little early.
+        // After a failed write the file may have fewer rows. The sheet then counts as full a little early.
         self.rows += 1;
         Ok(true)
     }
@@ -194,7 +194,7 @@ impl Partial {
         Ok(Arc::clone(self.names.insert(names.into())))
     }
 
-    /// Writes the mark and the columns, which come before the first row.
+    /// Writes the mark and the columns before the first row.
     fn head(&mut self, names: &[String], file: &mut AppendFile) -> Result<(), ConnectorError> {
         let mark = new_mark();
         let mut head = Batch::default();
@@ -208,7 +208,8 @@ impl Partial {
         Ok(())
     }
 
-    /// Finishes the workbook by `write`, and removes the file. Of a run that never began, all stays as it is.
+    /// Finishes the workbook with `write`, and removes the file. If the run never started, all files stay as they
+    /// are.
     pub(super) fn finish(
         self,
         mut file: AppendFile,
@@ -233,13 +234,14 @@ impl Partial {
     }
 }
 
-/// Half a line is of a dispatch that never returned; it is passed over when the rows are read.
+/// Returns the treatment of the file's end. An incomplete line belongs to a dispatch that never returned, and is
+/// skipped when the rows are read.
 pub(super) fn ending(tail: Tail) -> Ending {
     if tail.ended { Ending::Whole } else { Ending::Unended }
 }
 
-/// Opens the file of rows for this sink alone. A sink that ends takes the file away: who had opened it by then opens
-/// the next one.
+/// Opens the file of rows for this sink alone. A sink that ends removes its file, so a sink that had opened the
+/// removed file tries again with the next one.
 fn claim(path: &Path, workbook: &Path) -> Result<AppendFile, ConnectorError> {
     let options = WriteOptions::default();
     loop {

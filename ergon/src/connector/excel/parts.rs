@@ -1,4 +1,4 @@
-//! The parts of a workbook: a zip archive of XML texts that name each other.
+//! Reads the parts of a workbook: a zip archive of XML texts that refer to each other.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -11,8 +11,8 @@ use quick_xml::events::{BytesStart, Event};
 use zip::ZipArchive;
 use zip::read::ZipFile;
 
-/// Reads one file from a place of its own, however many others read the same open file in turn. A file that another
-/// program puts in its place while it is read is not mixed with it.
+/// Reads a file from its own position, because several readers share the open file. If another program replaces the
+/// file, the reader still sees the old one.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     file: Arc<File>,
@@ -47,7 +47,7 @@ impl Seek for Shared {
 pub(super) type Archive = ZipArchive<BufReader<Shared>>;
 pub(super) type Xml<'a> = Reader<BufReader<ZipFile<'a, BufReader<Shared>>>>;
 
-/// A part as XML, read in the way in which `calamine` reads it, so that both see the same.
+/// Returns a part as XML, read as `calamine` reads it, so that both see the same.
 pub(super) fn part<'a>(parts: &'a mut Archive, name: &str) -> Option<Xml<'a>> {
     let index = (0..parts.len()).find(|index| {
         let there = parts.name_for_index(*index).and_then(Result::ok);
@@ -61,7 +61,7 @@ pub(super) fn part<'a>(parts: &'a mut Archive, name: &str) -> Option<Xml<'a>> {
     Some(xml)
 }
 
-/// The name of the part of a sheet, by its place among the sheets of the workbook.
+/// Returns the name of a sheet's part, by its position among the sheets of the workbook.
 pub(super) fn sheet_part(parts: &mut Archive, place: usize) -> Option<String> {
     let workbook = relationships(parts, "_rels/.rels")
         .into_iter()
@@ -98,7 +98,7 @@ fn relationships(parts: &mut Archive, name: &str) -> Vec<Relationship> {
     all
 }
 
-/// Takes the elements of a name in a part; of one that is not there or no XML, none.
+/// Passes the elements of a name in a part to `take`; none if the part is missing or no XML.
 fn elements(parts: &mut Archive, part_name: &str, name: &str, mut take: impl FnMut(&BytesStart<'_>)) {
     let Some(mut xml) = part(parts, part_name) else { return };
     let mut buffer = Vec::new();

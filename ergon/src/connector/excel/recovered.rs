@@ -1,31 +1,31 @@
-//! The rows that a run took over from one that did not come to its end.
+//! Remembers the rows that a run took over from an unfinished run.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
-/// Which rows were there when the run began: a source that begins anew brings them again.
+/// The rows that existed when the run started. A source that starts again delivers them again.
 ///
-/// A row is known by its transaction's id and its content together. The id alone would not do: the first line of
-/// today's file has the id that the first line of yesterday's had.
+/// A row is identified by its transaction's id together with its content. The id alone is not enough, because the
+/// first line of today's file has the id of the first line of yesterday's file.
 #[derive(Debug, Default)]
 pub(super) struct Recovered {
-    /// How many there are of each; so two rows that were equal from the start stay two.
+    /// The count of each row, so that two rows that were equal from the start stay two.
     rows: HashMap<[u64; 2], u32>,
-    /// Two hashes of a line instead of the line: together they do not meet by chance.
+    /// Two hashes replace the line, to save memory. Both together do not collide by chance.
     hashers: [RandomState; 2],
     left_out: u64,
 }
 
 impl Recovered {
-    /// Takes in a line that was there. One without an id may be equal to another and yet a different one.
+    /// Adds an existing line. A line without an id is left out, because an equal line may be a different transaction.
     pub(super) fn add(&mut self, line: &[u8]) {
         if line.starts_with(b"{") && !line.starts_with(b"{\"id\":\"\"") {
             *self.rows.entry(self.key(line)).or_default() += 1;
         }
     }
 
-    /// Says whether this line was there and has not been brought again by now.
+    /// Returns whether this line existed and has not been delivered again yet.
     pub(super) fn brings_again(&mut self, line: &[u8]) -> bool {
         if self.rows.is_empty() {
             return false;
@@ -40,7 +40,7 @@ impl Recovered {
         true
     }
 
-    /// Logs how many rows were not written twice.
+    /// Logs the number of rows that were not written a second time.
     pub(super) fn log(&self, file: &Path) {
         if self.left_out > 0 {
             let (file, rows) = (file.display(), self.left_out);

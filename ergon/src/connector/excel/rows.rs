@@ -1,4 +1,4 @@
-//! A sheet's cells, put together into rows.
+//! Combines the cells of a sheet into rows.
 
 use serde_json::Value;
 
@@ -9,17 +9,17 @@ use super::{ExcelConfig, cell, error};
 use crate::connector::kit::file::trimmed_name;
 use crate::connector::{ConnectorError, Shard};
 
-/// One row that is not blank.
+/// A row that is not blank.
 #[derive(Debug)]
 pub struct Row {
-    /// As Excel counts: the first is 1.
+    /// The number of the row, counted from 1 as in Excel.
     pub(super) number: u32,
     pub(super) cells: Vec<Value>,
-    /// Why the row cannot be decoded.
+    /// The reason why the row cannot be decoded.
     pub(super) broken: Option<String>,
 }
 
-/// Reads a sheet row by row, of which one worker's share is kept and what the filter lets through.
+/// Reads a sheet row by row, and keeps the worker's share of the rows that the filter accepts.
 pub(super) struct Rows<'a> {
     cells: Cells<'a>,
     table: Table,
@@ -57,7 +57,7 @@ impl<'a> Rows<'a> {
         &self.table
     }
 
-    /// Reads up to the next row that is to be handed out.
+    /// Reads up to the next row to deliver.
     pub(super) fn next_row(&mut self) -> Result<Option<Row>, ConnectorError> {
         while let Some(number) = self.cells.next_row().filter(|row| *row <= self.last_row) {
             let index = number.saturating_sub(self.header_row).saturating_sub(1);
@@ -73,7 +73,7 @@ impl<'a> Rows<'a> {
         Ok(None)
     }
 
-    /// Says, after the last row, whether `max_rows` was the reason.
+    /// Returns, after the last row, whether `max_rows` was the reason.
     pub(super) fn more_below(&self) -> bool {
         self.cells.next_row().is_some()
     }
@@ -117,13 +117,13 @@ impl<'a> Rows<'a> {
 }
 
 impl Row {
-    /// About how many bytes of memory it takes.
+    /// Returns the approximate size of the row in memory.
     pub(super) fn weight(&self) -> usize {
         let text = |value: &Value| value.as_str().map_or(0, str::len);
         self.cells.iter().map(|value| size_of::<Value>() + text(value)).sum()
     }
 
-    /// Says whether nothing stands in it. White space is text, as in a CSV file.
+    /// Returns whether a cell is empty. White space is text, as in a CSV file.
     fn is_blank(&self) -> bool {
         self.cells.iter().all(|value| match value {
             Value::Null => true,

@@ -1,7 +1,7 @@
-//! What the cells of a sheet say beside their values.
+//! Reads the facts about cells that `calamine` does not report.
 //!
-//! `calamine` reads values. It does not say which cells it cannot read, what a number looks like in the file, or where a
-//! cell stands whose value is an error that it does not know. So the sheet is scanned once more, cell by cell beside it.
+//! `calamine` reads values. It does not report cells that it cannot read, the digits of a number in the file, or the
+//! position of a cell with an unknown error. So the sheet is scanned a second time, cell by cell, in parallel.
 
 use quick_xml::events::{BytesStart, Event};
 
@@ -11,35 +11,35 @@ use super::parts::Xml;
 pub(super) struct Scan<'a> {
     xml: Xml<'a>,
     buffer: Vec<u8>,
-    /// The row and the column of the next cell that does not say its own.
+    /// The row and the column of the next cell without its own.
     row: u32,
     column: u32,
     cell: Facts,
 }
 
-/// What is known of one cell.
+/// The facts about a cell.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
-    /// Counted from 1.
+    /// The row, counted from 1.
     pub(super) row: u32,
-    /// Counted from 0.
+    /// The column, counted from 0.
     pub(super) column: u32,
     pub(super) kind: Kind,
     pub(super) style: Option<usize>,
     pub(super) has_formula: bool,
-    /// The text of the formula; empty where it is shared with another cell.
+    /// The text of the formula; empty if it is shared with another cell.
     pub(super) formula: String,
-    /// The text of the value, as it stands in the file.
+    /// The text of the value, as it is in the file.
     pub(super) value: String,
 }
 
-/// The type that a cell gives itself.
+/// The declared type of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Kind {
     /// A number, or no type at all.
     #[default]
     Number,
-    /// The text that a formula made.
+    /// A text that is the result of a formula.
     FormulaText,
     Other,
 }
@@ -49,7 +49,7 @@ impl<'a> Scan<'a> {
         Self { xml, buffer: Vec::with_capacity(1024), row: 1, column: 0, cell: Facts::default() }
     }
 
-    /// The next cell; none at the end of the sheet, and where the file cannot be read on.
+    /// Returns the next cell; none at the end of the sheet, and where the file cannot be read further.
     pub(super) fn next(&mut self) -> Option<&Facts> {
         loop {
             self.buffer.clear();
@@ -81,9 +81,9 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reads what is in a cell, up to its end.
+    /// Reads the content of a cell, up to its end.
     fn content(&mut self) -> Option<()> {
-        /// Whose text it is that comes.
+        /// The element to which the next text belongs.
         enum Within {
             Neither,
             Value,
@@ -120,7 +120,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Takes in what a cell says of itself; `next` is where it is if it does not say so.
+/// Reads the attributes of a cell. `next` is its position if it has none of its own.
 fn begin(cell: &mut Facts, element: &BytesStart<'_>, next: (u32, u32)) -> Option<()> {
     (cell.row, cell.column) = next;
     (cell.kind, cell.style, cell.has_formula) = (Kind::Number, None, false);
@@ -143,7 +143,7 @@ fn begin(cell: &mut Facts, element: &BytesStart<'_>, next: (u32, u32)) -> Option
     Some(())
 }
 
-/// The row and the column that a name such as `AB12` says.
+/// Returns the row and the column of a name such as `AB12`.
 fn place(name: &str) -> Option<(u32, u32)> {
     let digits = name.find(|c: char| c.is_ascii_digit())?;
     let (letters, digits) = name.split_at_checked(digits)?;
@@ -154,7 +154,7 @@ fn place(name: &str) -> Option<(u32, u32)> {
     Some((digits.parse().ok()?, column.checked_sub(1)?))
 }
 
-/// Adds what a piece of text says.
+/// Appends a piece of text.
 fn add(piece: &Event<'_>, text: &mut String) {
     match piece {
         Event::Text(piece) => text.push_str(&piece.xml10_content()),

@@ -1,4 +1,4 @@
-//! The cells of a sheet, in order, with some of the next ones to be looked at before they are taken.
+//! Reads the cells of a sheet in order, and can look at the next cells before it takes them.
 
 use std::collections::VecDeque;
 use std::io::BufReader;
@@ -16,21 +16,21 @@ use super::workbook::Workbook;
 use super::{DateFormat, error};
 use crate::connector::ConnectorError;
 
-/// How many cells are looked at before they are taken, at most.
+/// The limit of cells that are looked at before they are taken.
 const MOST_AHEAD: usize = 1 << 16;
 
-/// One cell that has a value, or should have one.
+/// A cell that has a value, or should have one.
 #[derive(Debug)]
 pub(super) struct Cell {
-    /// Counted from 1.
+    /// The row, counted from 1.
     pub(super) row: u32,
-    /// Counted from 0.
+    /// The column, counted from 0.
     pub(super) column: u32,
     pub(super) value: Result<Value, BadCell>,
 }
 
 impl Cell {
-    /// Says whether it shows nothing: text of white space alone.
+    /// Returns whether the cell shows nothing: text of white space alone.
     pub(super) fn is_blank(&self) -> bool {
         matches!(&self.value, Ok(Value::String(text)) if text.trim().is_empty())
     }
@@ -44,9 +44,9 @@ pub(super) struct Cells<'a> {
     reader: XlsxCellReader<'a, BufReader<Shared>>,
     scan: Scan<'a>,
     ahead: VecDeque<Cell>,
-    /// Why nothing comes after what is ahead.
+    /// The reason why no cell follows those ahead.
     failed: Option<ConnectorError>,
-    /// The row of the cell that was read last; rows count from 1.
+    /// The row of the last cell, counted from 1.
     row: u32,
     ended: bool,
 }
@@ -79,7 +79,7 @@ impl<'a> Cells<'a> {
         Ok(cells)
     }
 
-    /// The row of the next cell, if there is one.
+    /// Returns the row of the next cell, if there is one.
     pub(super) fn next_row(&self) -> Option<u32> {
         self.ahead.front().map(|cell| cell.row)
     }
@@ -94,7 +94,7 @@ impl<'a> Cells<'a> {
         Ok(cell)
     }
 
-    /// Looks at the cells of the next rows that are not blank, as far as they can be read.
+    /// Returns the cells of the next rows that are not blank, as far as they can be read.
     pub(super) fn look_at(&mut self, rows: usize) -> Vec<Vec<&Cell>> {
         let (mut seen, mut last) = (0, 0);
         let mut index = 0;
@@ -105,7 +105,7 @@ impl<'a> Cells<'a> {
                     (seen, last) = (seen + 1, cell.row);
                 }
             }
-            // One cell of the row after them says that they are whole.
+            // A cell of the following row proves that the rows are complete.
             if seen > rows || index >= MOST_AHEAD || !self.read_ahead() {
                 break;
             }
@@ -114,7 +114,7 @@ impl<'a> Cells<'a> {
         shown.chunk_by(|one, next| one.row == next.row).take(rows).map(<[_]>::to_vec).collect()
     }
 
-    /// Has the next cell ahead, unless there is none.
+    /// Reads the next cell ahead, if there is one.
     fn fill(&mut self) -> Result<(), ConnectorError> {
         if self.ahead.is_empty() {
             self.read_ahead();
@@ -132,7 +132,7 @@ impl<'a> Cells<'a> {
         if self.ended {
             return false;
         }
-        // Cells that have a format and no value are often many, and say nothing.
+        // Cells with a format and no value are often many, and carry no content.
         let read = loop {
             match self.read() {
                 Ok(Some(Cell { value: Ok(Value::Null), .. })) => {}
@@ -150,7 +150,7 @@ impl<'a> Cells<'a> {
     fn read(&mut self) -> Result<Option<Cell>, ConnectorError> {
         let (path, sheet, after) = (self.path, &self.sheet, self.row);
         let stopped = |cause| error::stopped(path, sheet, after, cause);
-        // The library may panic at content that no program writes; after that nothing more is asked of it.
+        // The library may panic on content that no program writes. After a panic it is not called again.
         let panicked = XlsxError::Unexpected("the library that reads workbooks panicked there");
         let read = catch_unwind(AssertUnwindSafe(|| self.reader.next_cell())).unwrap_or(Err(panicked));
         let read = match read {
@@ -181,7 +181,7 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// The row of the next cell that is not blank, from here on.
+/// Returns the row of the next cell that is not blank.
 pub(super) fn next_content(cells: &mut Cells<'_>) -> Result<Option<u32>, ConnectorError> {
     while let Some(row) = cells.next_row() {
         if cells.take(row)?.is_some_and(|cell| !cell.is_blank()) {

@@ -1,4 +1,4 @@
-//! Writing rows to a workbook, which appears whole when the sink is closed.
+//! Writes rows to a workbook, which is complete when the sink is closed.
 
 use std::fs::File;
 use std::io;
@@ -14,15 +14,14 @@ use crate::connector::kit::file::{AppendFile, Encoder, Ending, Tail, check_writa
 use crate::connector::{ConnectorError, Shard};
 use crate::transaction::Transaction;
 
-/// How long a workbook without rows may take to be finished.
+/// The time limit for finishing a workbook without rows.
 const LEAST_TO_FINISH: Duration = Duration::from_secs(30);
-/// How many bytes of rows are finished in a second by the slowest of machines; an ordinary one is a hundred times as
-/// fast.
+/// The bytes of rows that the slowest machine finishes in a second. An ordinary machine is a hundred times as fast.
 const BYTES_A_SECOND: u64 = 100 << 10;
-/// What is told of a workbook before it is written, because it takes a while.
+/// The size of a workbook from which the log announces that it is being written, because that takes a while.
 const LARGE: u64 = 64 << 20;
 
-/// Encodes transactions as rows, and makes the workbook of them at the end.
+/// Encodes transactions as rows, and writes the workbook at the end.
 #[derive(Debug)]
 pub struct RowEncoder {
     config: ExcelConfig,
@@ -46,7 +45,7 @@ pub(super) async fn open(
         .map_err(|error| ConnectorError::transient("the workbook was not opened").with_source(error))?
 }
 
-/// Finds out whether a run could begin, and leaves everything as it is.
+/// Checks whether a run could start, and changes nothing.
 pub(super) async fn check(config: &ExcelConfig, shard: Shard) -> Result<(), ConnectorError> {
     refuse_workers(shard)?;
     let config = resolved(config);
@@ -82,8 +81,8 @@ impl Encoder for RowEncoder {
         Ok(partial::ending(tail))
     }
 
-    /// From now on, closing finishes the workbook. A run that cannot begin leaves the rows of an unfinished one where
-    /// they are.
+    /// Lets `close` finish the workbook. A run that cannot start leaves the rows of an unfinished workbook in their
+    /// file.
     fn start(&mut self) {
         self.partial.start();
     }
@@ -92,7 +91,7 @@ impl Encoder for RowEncoder {
         finish(&self.config, self.partial, file)
     }
 
-    /// How long the workbook may take to be finished: the longer, the more rows there are.
+    /// Returns the time limit for finishing the workbook, which grows with the number of rows.
     fn finish_timeout(&self) -> Duration {
         LEAST_TO_FINISH + Duration::from_secs(self.partial.bytes() / BYTES_A_SECOND)
     }
@@ -121,14 +120,14 @@ fn finish(config: &ExcelConfig, partial: Partial, file: AppendFile) -> Result<()
     })
 }
 
-/// Finds what is wrong with the workbook and its path, and what is there to be kept.
+/// Checks the workbook and its path, and finds the content to keep.
 fn prepare(config: &ExcelConfig) -> Result<Option<Existing>, ConnectorError> {
     writer::check(config)?;
     if config.append { existing::read(config, &mut |_, _, _| Ok(())) } else { Ok(None) }
 }
 
-/// The config of the workbook itself, where its path is a link: a link is not replaced, and all paths of a workbook lead
-/// to one file of rows.
+/// Resolves a link to its workbook, because a link is not replaced, and all paths of a workbook lead to one file of
+/// rows.
 fn resolved(config: &ExcelConfig) -> ExcelConfig {
     const MOST_LINKS: usize = 40;
     let mut path = config.path.to_path_buf();

@@ -1,4 +1,4 @@
-//! Reading the rows of a sheet.
+//! Reads the rows of a sheet.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl ExcelFormat {
         self.place(made, table).payload(Payload::record(record(table, row))).build()
     }
 
-    /// Says where rows are from; and of dates that are numbers, from which year the days are counted.
+    /// Makes the metadata of rows: their place, and for dates as numbers the first year of the calendar.
     fn place(&self, made: TransactionBuilder, table: &Table) -> TransactionBuilder {
         let made = made.metadata("sheet", &*table.sheet).metadata("file", &*self.file);
         match self.config.date_format {

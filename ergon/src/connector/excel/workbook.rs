@@ -1,4 +1,4 @@
-//! Opening a workbook that may be anything: what it claims is checked before it is believed.
+//! Opens a workbook from an untrusted file, and checks its claims before it uses them.
 
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
@@ -12,17 +12,17 @@ use crate::connector::ConnectorError;
 use crate::connector::kit::file::{FileKind, RECOGNITION_BYTES, file_error, open_file};
 use crate::settings::ByteSize;
 
-/// A part may be larger than this only if it was packed like real content.
+/// The size above which a part must be packed like real content.
 const BOMB_SIZE: u64 = 16 << 20;
 const BOMB_RATIO: u64 = 250;
 
-/// A workbook that is open: as the library reads it, and its parts.
+/// An open workbook: as the library reads it, and its parts.
 pub(super) struct Workbook {
     pub(super) xlsx: Xlsx<BufReader<Shared>>,
     pub(super) parts: Archive,
 }
 
-/// Opens a workbook after a look at what it claims to be.
+/// Opens a workbook after checking its format and its declared sizes.
 pub(super) fn open_workbook(config: &ExcelConfig) -> Result<Workbook, ConnectorError> {
     let path = &config.path;
     let mut file = open_file(path)?;
@@ -49,7 +49,8 @@ pub(super) fn open_workbook(config: &ExcelConfig) -> Result<Workbook, ConnectorE
     Ok(Workbook { xlsx, parts })
 }
 
-/// An encrypted workbook and one of the old format begin alike.
+/// Makes the error of a compound file. An encrypted workbook and a workbook of the old format begin with the same
+/// bytes.
 fn compound_file(path: &Path, file: Shared) -> ConnectorError {
     match Xlsx::new(BufReader::new(file)) {
         Err(cause @ calamine::XlsxError::Password) => error::unreadable(path, cause),
@@ -57,7 +58,7 @@ fn compound_file(path: &Path, file: Shared) -> ConnectorError {
     }
 }
 
-/// Refuses the zip archives that are no workbook of this format: documents of other programs, and plain archives.
+/// Refuses zip archives that are no workbook of this format: documents of other programs, and plain archives.
 fn check_kind(path: &Path, parts: &Archive) -> Result<(), ConnectorError> {
     let names: Vec<String> = parts.file_names().flatten().map(|name| name.to_ascii_lowercase()).collect();
     let has = |start: &str| names.iter().any(|name| name.replace('\\', "/").starts_with(start));
@@ -98,7 +99,7 @@ fn check_parts(path: &Path, parts: &mut Archive, max: ByteSize) -> Result<(), Co
     Ok(())
 }
 
-/// Checks how many texts the table of shared texts announces: the library makes room for them at once.
+/// Checks the declared number of shared texts, because the library allocates memory for all of them immediately.
 fn check_count(path: &Path, part: impl Read, size: u64) -> Result<(), ConnectorError> {
     let mut start = Vec::new();
     part.take(64 * 1024).read_to_end(&mut start).map_err(|cause| error::damaged(path, cause))?;
@@ -111,7 +112,7 @@ fn check_count(path: &Path, part: impl Read, size: u64) -> Result<(), ConnectorE
     if count > size / 5 && !digits.is_empty() { Err(error::false_count(path, count)) } else { Ok(()) }
 }
 
-/// The sheet to read: the one that is named, or the first that is not hidden. With its place among the sheets.
+/// Returns the sheet to read, and its position among the sheets: the named sheet, or the first that is not hidden.
 pub(super) fn sheet(workbook: &Workbook, config: &ExcelConfig) -> Result<(usize, String), ConnectorError> {
     let mut sheets = workbook.xlsx.sheets_metadata().iter().enumerate();
     let found = match &config.sheet {

@@ -1,4 +1,4 @@
-//! Writing a workbook: the cells that are kept, the header, then row by row in flat memory.
+//! Writes a workbook in constant memory: the kept cells, the header, then row by row.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use super::{DateFormat, ExcelConfig};
 use crate::connector::ConnectorError;
 use crate::connector::kit::file::{display_path, file_error, no_folder};
 
-/// Beyond this, Excel would round a whole number.
+/// The largest whole number that Excel does not round.
 const LARGEST_EXACT: u64 = 1 << 53;
 
-/// Checks what can be known to be wrong before the first row.
+/// Checks the config and the path before the first row.
 pub(super) fn check(config: &ExcelConfig) -> Result<(), ConnectorError> {
     may_be_replaced(&config.path)?;
     let Some(name) = &config.sheet else { return Ok(()) };
@@ -24,9 +24,9 @@ pub(super) fn check(config: &ExcelConfig) -> Result<(), ConnectorError> {
     })
 }
 
-/// Makes sure that a workbook may stand in this place, and that one which is there may be replaced.
+/// Checks that the path can hold a workbook, and that an existing one may be replaced.
 ///
-/// A workbook is replaced by another file, so nobody but this asks whether it may be written.
+/// A workbook is replaced by another file, so no other step checks its permissions.
 fn may_be_replaced(path: &Path) -> Result<(), ConnectorError> {
     no_folder(path)?;
     let Ok(metadata) = path.metadata() else { return Ok(()) };
@@ -47,15 +47,15 @@ fn may_be_replaced(path: &Path) -> Result<(), ConnectorError> {
     Ok(())
 }
 
-/// The rows that are written, and which they are.
+/// The new rows, and their mark.
 pub(super) struct NewRows<'a> {
     pub(super) names: &'a [String],
     pub(super) rows: Lines,
     pub(super) mark: Option<&'a str>,
 }
 
-/// Writes the workbook beside its place, and moves it there when it is whole. What is in its place is kept, if the
-/// config says so.
+/// Writes the workbook next to its path, and moves it there when it is complete. Keeps the existing rows
+/// unless `append = false`.
 pub(super) fn write(config: &ExcelConfig, new: NewRows<'_>) -> Result<(), ConnectorError> {
     let path: &Path = &config.path;
     let mut beside = path.as_os_str().to_owned();
@@ -66,13 +66,13 @@ pub(super) fn write(config: &ExcelConfig, new: NewRows<'_>) -> Result<(), Connec
         replace(path, &beside)
     });
     if written.is_err() {
-        // Its rows are where they were.
+        // The rows are still in their file.
         let _ = std::fs::remove_file(&beside);
     }
     written
 }
 
-/// Puts the new workbook in its place, with the permissions of the one that is there.
+/// Moves the new workbook to its path, with the permissions of the old one.
 fn replace(path: &Path, new: &Path) -> Result<(), ConnectorError> {
     may_be_replaced(path)?;
     let failed = |error| file_error("write", path, error);
@@ -117,13 +117,13 @@ fn fill(config: &ExcelConfig, new: NewRows<'_>) -> Result<Workbook, ConnectorErr
     Ok(workbook)
 }
 
-/// Where the new rows go.
+/// The positions of the new rows.
 pub(super) struct Places {
-    /// The header is theirs to write.
+    /// Whether the new rows write the header.
     heads: bool,
-    /// The column of each of their names.
+    /// The column of each name.
     columns: Vec<u16>,
-    /// The first row; rows count from 0 here.
+    /// The first new row, counted from 0.
     pub(super) row: u32,
 }
 
@@ -166,7 +166,7 @@ fn failed(path: &Path, error: XlsxError) -> ConnectorError {
     }
 }
 
-/// How dates look; a workbook shares one format among all its cells.
+/// The formats of dates, which all cells of a workbook share.
 struct Formats {
     date: Format,
     time: Format,
@@ -178,7 +178,7 @@ impl Formats {
         Self { date: format(DATE_PATTERN), time: format(TIME_PATTERN) }
     }
 
-    /// Writes a cell as it was.
+    /// Writes a cell unchanged.
     fn copy(&self, sheet: &mut Worksheet, (row, column): (u32, u32), cell: &Cell) -> Result<(), XlsxError> {
         let column = u16::try_from(column).map_err(|_| XlsxError::RowColumnLimitError)?;
         match cell {
@@ -230,21 +230,21 @@ fn is_exact(number: &serde_json::Number) -> bool {
 const DATE: &str = "0000-00-00";
 const TIMES: [&str; 3] = [DATE, "0000-00-00T00:00:00", "0000-00-00T00:00:00.000"];
 
-/// The date that a text in ISO 8601 says, in the forms in which the source hands dates out.
+/// Returns the date of a text in ISO 8601, in the forms that the source delivers.
 fn date(text: &str) -> Option<ExcelDateTime> {
     let fits = |shape: &&&str| {
         let alike = |(c, s): (char, char)| if s == '0' { c.is_ascii_digit() } else { c == s };
         text.len() == shape.len() && text.chars().zip(shape.chars()).all(alike)
     };
     TIMES.iter().find(fits)?;
-    // As a date it would not come back as the text that it is: the source leaves out what is zero, and the library takes
-    // an hour 24 for the next day.
+    // Such a date would not be read back as the same text: the source leaves out zeros, and the library takes hour 24
+    // for the next day.
     let within = |place: std::ops::Range<usize>, most: &str| text.get(place).is_none_or(|part| part <= most);
     let is_time = within(11..13, "23") && within(14..16, "59") && within(17..19, "59");
     if !is_time || text.ends_with("T00:00:00") || text.ends_with(".000") {
         return None;
     }
-    // Excel counts days from 1900, and takes that year for a leap year.
+    // Excel counts days from 1900, and takes that year for a leap year, so earlier dates would be off by one.
     if text < "1900-03-01" { None } else { ExcelDateTime::parse_from_str(text).ok() }
 }
 

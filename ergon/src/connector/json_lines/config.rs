@@ -1,4 +1,4 @@
-//! The config of the JSON Lines connector.
+//! Configures the JSON Lines connector.
 
 use serde::Deserialize;
 
@@ -21,14 +21,14 @@ use crate::settings::{ByteSize, FilePath};
 pub struct JsonLinesConfig {
     /// The file; `-` is standard input for a source, standard output for a sink. A pipe is for one worker only.
     pub path: FilePath,
-    /// Sink: makes the file, and the folders above it, if they are not there. Default: true.
+    /// Sink: creates the file, and the folders above it, if they do not exist. Default: true.
     #[serde(default = "yes")]
     pub create: bool,
-    /// Sink: keeps what is in the file and writes after it; false empties it when a run begins, and is refused while
-    /// another sink has the file. Default: true.
+    /// Sink: keeps the content of the file, and writes after it. False empties the file when a run starts, and is refused
+    /// while another sink has the file open. Default: true.
     #[serde(default = "yes")]
     pub append: bool,
-    /// Sink: when the file is written through to the disk: `end`, `each` or `never`. Default: `end`.
+    /// Sink: the times at which the file is written through to the disk: `end`, `each` or `never`. Default: `end`.
     #[serde(default)]
     pub fsync: Fsync,
     /// Whether a line is the payload alone or an [envelope](Envelope) around it: `auto`, `always` or `never`.
@@ -40,18 +40,26 @@ pub struct JsonLinesConfig {
     pub max_line: ByteSize,
 }
 
-/// What stands on a line.
+/// The content of a line: a payload, or an envelope around it.
 ///
 /// An envelope is `{"id": …, "payload": …, "metadata": {…}}`, with `parent_id`, `correlation_id` and `created_at`, and
-/// `content_type` where the payload is no JSON.
+/// `content_type` if the payload is not JSON.
+///
+/// ```
+/// use ergon::prelude::*;
+/// use ergon::connector::json_lines::Envelope;
+///
+/// let letters = JsonLinesConfig::new("rejected.jsonl").with_envelope(Envelope::Always);
+/// assert_eq!(letters.envelope, Envelope::Always);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Envelope {
-    /// Sink: an envelope for a dead letter (so that a refused line carries its reason), the payload alone for
-    /// everything else. Source: the payload alone.
+    /// Sink: an envelope for a dead letter, so that a rejected line has its reason, and the payload alone for any other
+    /// transaction. Source: the payload alone.
     #[default]
     Auto,
-    /// Sink: an envelope around every payload. Source: every line is an envelope, and is unwrapped.
+    /// Sink: an envelope around each payload. Source: each line is an envelope, which the source unwraps.
     Always,
     /// The payload alone.
     Never,
@@ -66,7 +74,7 @@ const fn longest_line() -> ByteSize {
 }
 
 impl JsonLinesConfig {
-    /// Names the file; everything else is as by default.
+    /// Names the file; all other settings have their defaults.
     pub fn new(path: impl Into<FilePath>) -> Self {
         Self {
             path: path.into(),
@@ -78,7 +86,7 @@ impl JsonLinesConfig {
         }
     }
 
-    /// Sets what stands on a line.
+    /// Sets the content of a line.
     #[must_use]
     pub fn with_envelope(mut self, envelope: Envelope) -> Self {
         self.envelope = envelope;

@@ -1,6 +1,8 @@
-//! Dead letters in a file. No line of theirs is ever changed or moved: a second file beside it, with `.replayed` after
-//! its name, says which lines were sent back. So a task may go on writing letters meanwhile, and a crash loses none: a
-//! letter that was sent back and not yet written down there is sent back again.
+//! Lists and redrives the dead letters in a file.
+//!
+//! No line of a dead letter is ever changed or moved. A second file next to it, with `.replayed` after its name, records
+//! which lines were sent back. So a task may write dead letters meanwhile, and a crash loses none: a dead letter that was
+//! sent back and is not recorded yet is sent back again.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -26,7 +28,8 @@ impl DeadLetters for JsonLines {
         }
         let mut replayed = Replayed::read(sidecar(path), visitor.takes())?;
         let file = open_file(path)?;
-        // What is written meanwhile is looked at next time: a letter that is rejected again must not go round.
+        // The next call visits the dead letters that are written meanwhile, because a dead letter that is rejected again must
+        // not go round.
         let there = file.metadata().map_err(|error| file_error("read", path, error))?.len();
         let mut lines = Lines::new(file.take(there), config.max_line);
         while let Some(line) = lines.next().map_err(|error| file_error("read", path, error))? {
@@ -50,8 +53,8 @@ impl DeadLetters for JsonLines {
     }
 }
 
-/// A line is appended, whatever `append` says: what is there already must stay. Without envelopes it holds the payload
-/// alone; how often it was sent back is remembered beside the letters.
+/// A redrive appends a line also with `append = false`, because the content of the file must stay. Without envelopes the
+/// line is the payload alone, and the file next to the dead letters records how often it was sent back.
 impl Redrive for JsonLines {
     async fn redrive(&self, transaction: Transaction) -> Result<(), ConnectorError> {
         let config = &self.format().config;
@@ -62,7 +65,7 @@ impl Redrive for JsonLines {
         };
         let mut batch = Batch::default();
         batch.add(|line| match transaction.payload().content() {
-            // A line that was no JSON goes back as it was.
+            // A line that is not JSON goes back as it was.
             Content::Body(_, bytes) if envelope == Envelope::Never && !bytes.contains(&b'\n') => {
                 line.extend_from_slice(bytes);
                 Ok(())
@@ -74,17 +77,17 @@ impl Redrive for JsonLines {
     }
 }
 
-/// The file next to the dead letters.
+/// The path of the file next to the dead letters.
 fn sidecar(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".replayed");
     name.into()
 }
 
-/// A letter that was sent back: one line of the file beside the letters.
+/// A dead letter that was sent back: one line of the file next to the dead letters.
 #[derive(Serialize, Deserialize)]
 struct Row<'a> {
-    /// The line it stands on.
+    /// The line of the dead letter.
     line: u64,
     replayed_at: String,
     #[serde(borrow)]
@@ -97,14 +100,14 @@ struct Letter<'a> {
     payload: &'a RawValue,
 }
 
-/// The letters that were sent back.
+/// The dead letters that were sent back.
 struct Replayed {
     path: PathBuf,
-    /// Held by who sends back, so that no two do at once.
+    /// Locked by a process that sends back, so that no other process does at the same time.
     file: Option<File>,
-    /// By line and content: a file that was emptied has other letters on its lines.
+    /// By line and content, because a file that was emptied has other dead letters on its lines.
     letters: HashSet<(u64, String)>,
-    /// How often each payload was sent back: a source of bare payloads cannot carry it.
+    /// The number of times that each payload was sent back, because a line with the payload alone cannot carry it.
     payloads: HashMap<String, u64>,
 }
 
@@ -116,7 +119,7 @@ impl Replayed {
             read => read.map_err(|error| file_error("read", &path, error))?,
         };
         let mut replayed = Self { path, file, letters: HashSet::new(), payloads: HashMap::new() };
-        // A line that a crash cut off says nothing: that letter is sent back again.
+        // A line that a crash cut off counts for nothing, so its dead letter is sent back again.
         for row in text.lines().filter_map(|line| serde_json::from_str::<Row<'_>>(line).ok()) {
             replayed.remember(row.line, row.letter.get());
         }
@@ -135,7 +138,7 @@ impl Replayed {
         self.letters.insert((line, letter.to_owned()));
     }
 
-    /// The letter, with how often it was sent back, whoever counted.
+    /// Adds to the dead letter how often it was sent back, by this file's count or its own.
     fn counted(&self, letter: Transaction) -> Transaction {
         let own = letter.metadata().get(key::REPLAYS).and_then(serde_json::Value::as_u64).unwrap_or_default();
         let known = payload_text(letter.payload()).and_then(|text| self.payloads.get(&text).copied());
@@ -156,7 +159,7 @@ impl Replayed {
         if let Some(file) = &mut self.file {
             file.write_all(&row).and_then(|()| file.sync_data()).map_err(failed)?;
         }
-        // Its payload counts from the next call on: another letter with the same one has not been sent back yet.
+        // The payload counts from the next call on, because another dead letter with the same payload was not sent back yet.
         self.letters.insert((line, text));
         Ok(())
     }
@@ -166,7 +169,7 @@ fn payload_text(payload: &Payload) -> Option<String> {
     String::from_utf8(payload.to_bytes().ok()?.to_vec()).ok()
 }
 
-/// Opens the file for who sends back, alone; ends a line that a crash cut off.
+/// Opens and locks the file for a process that sends back; ends a line that a crash cut off.
 fn lock(path: &PathBuf) -> Result<File, ConnectorError> {
     let failed = |error| file_error("open for writing", path, error);
     let mut file = File::options().append(true).create(true).read(true).open(path).map_err(failed)?;

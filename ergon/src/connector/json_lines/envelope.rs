@@ -1,4 +1,4 @@
-//! One line: how a transaction is written on it, and how an envelope is read from it.
+//! Writes a transaction as one line, and reads an envelope from a line.
 
 use std::time::SystemTime;
 
@@ -15,7 +15,7 @@ use crate::transaction::{
     Content, ContentType, Metadata, Payload, Record, Transaction, TransactionBuilder, json, key, time,
 };
 
-/// A transaction as it stands on a line, around its payload.
+/// An envelope, as the sink writes it.
 #[derive(Serialize)]
 struct Written<'a> {
     id: &'a str,
@@ -24,7 +24,7 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     correlation_id: Option<&'a str>,
     created_at: String,
-    /// Of a payload that is no JSON: text stands as a string, all else as a string in base64.
+    /// The content type of a payload that is not JSON: text is a string, all else is a string in base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<&'a str>,
     payload: &'a RawValue,
@@ -43,7 +43,7 @@ struct Read {
     metadata: serde_json::Map<String, Value>,
 }
 
-/// Marks a record of a CSV file that stands as text and not in base64, so that a letter can be read.
+/// The content type of a CSV record that is text and not base64, so that a person can read the dead letter.
 const CSV_AS_TEXT: &str = "text/csv; charset=utf-8";
 
 /// Writes a transaction, without the line's end.
@@ -74,8 +74,13 @@ pub(super) fn write(
     serde_json::to_writer(line, &written)
 }
 
-/// Writes the payload alone, as JSON on one line. The bytes of a body that is JSON are checked once and copied once.
+/// Writes the payload alone, as JSON on one line. A body that this process has written as JSON is copied without a check;
+/// any other body that is JSON is checked once and copied once.
 fn write_payload(payload: &Payload, line: &mut Vec<u8>) -> serde_json::Result<()> {
+    if let Some(bytes) = payload.written_json().filter(|bytes| !has_line_end(bytes)) {
+        line.extend_from_slice(bytes);
+        return Ok(());
+    }
     match payload.content() {
         Content::Body(content_type, bytes) => write_body(content_type, bytes, line),
         Content::Value(value) => serde_json::to_writer(line, value),
@@ -104,11 +109,16 @@ fn write_body(content_type: &ContentType, bytes: &Bytes, line: &mut Vec<u8>) -> 
     Ok(())
 }
 
+/// Says whether a line ends within the bytes. Each `contains` looks at several bytes at a time.
+fn has_line_end(bytes: &[u8]) -> bool {
+    bytes.contains(&b'\n') || bytes.contains(&b'\r')
+}
+
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-/// The payload as JSON on one line, and its content type if it was no JSON.
+/// Returns the payload as JSON on one line, and its content type if it is not JSON.
 fn payload_json(payload: &Payload) -> serde_json::Result<(Box<RawValue>, Option<&str>)> {
     match payload.content() {
         Content::Body(content_type, bytes) => body(content_type, bytes),
@@ -130,7 +140,7 @@ fn body<'a>(
         Some(text) if content_type.is_json() && is_json(text) => {
             Ok((RawValue::from_string(compact(text))?, None))
         }
-        // Text, and what claims to be JSON and is not: a refused line keeps its bytes.
+        // Text, or bytes that are called JSON and are not: a rejected line keeps its bytes.
         Some(text) if content_type.is_json() || *content_type == ContentType::Text => {
             Ok((serde_json::value::to_raw_value(text)?, Some(ContentType::Text.as_str())))
         }
@@ -147,7 +157,7 @@ fn body<'a>(
     }
 }
 
-/// Valid JSON without the white space between its parts; its numbers and texts stay as they are written.
+/// Removes the white space between the parts of valid JSON; keeps its numbers and texts as they are written.
 fn compact(json: &str) -> String {
     if !json.contains(['\n', '\r']) {
         return json.trim().to_owned();
@@ -166,7 +176,7 @@ fn compact(json: &str) -> String {
     kept.collect()
 }
 
-/// Makes a transaction of an envelope; a line that is none becomes a delivery that does not decode.
+/// Makes a transaction of an envelope. Any other line becomes a delivery that does not decode.
 pub(super) fn unwrapped(made: TransactionBuilder, place: String, line: &[u8]) -> Transaction {
     let read = json::from_slice::<Read>(line);
     let why = read.as_ref().err().map(|error| format!("; {error}")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What cannot be done with a file of JSON lines.
+//! Makes the errors of JSON Lines files.
 
 use crate::connector::ConnectorError;
 use crate::transaction::Transaction;

@@ -1,15 +1,19 @@
-//! The lines of a file, one after the other.
+//! Splits a file into lines.
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::connector::kit::file::RECOGNITION_BYTES;
 use crate::settings::ByteSize;
 
-/// How much of a line that is too long is kept, to recognise it by.
+/// The number of bytes that are kept of a line that is too long, so that a person can recognize it.
 const BEGINNING: usize = 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Short lines share blocks of this many bytes. One line that stays in memory keeps its block, so blocks are small.
+const BLOCK: usize = 16 << 10;
+/// A longer line has its own memory.
+const SHORT: usize = BLOCK / 8;
 
 /// One line of the file.
 #[derive(Debug)]
@@ -17,24 +21,26 @@ pub struct Line {
     /// Counted from 1.
     pub(super) number: u64,
     pub(super) content: Bytes,
-    /// How many files were read before at the same path.
+    /// The number of files that were read before at the same path.
     pub(super) file: u64,
-    /// Whether `content` is only the beginning of a line that is too long.
+    /// Whether `content` is only the start of a line that is too long.
     pub(super) cut: bool,
 }
 
-/// Splits what is read into lines.
+/// Splits the bytes of a reader into lines.
 pub(super) struct Lines<R> {
     reader: BufReader<R>,
     max: u64,
-    /// Of the line that was read last; the first is 1.
+    /// The number of the line that was read last; the first is 1.
     pub(super) number: u64,
-    /// How many files were read before at the same path.
+    /// The number of files that were read before at the same path.
     file: u64,
-    /// What was read of the next line, as far as it is kept.
+    /// The bytes of the next line that were read and are kept.
     content: Vec<u8>,
-    /// Whether anything was read of it.
+    /// Whether any byte of the next line was read.
     begun: bool,
+    /// The block of the next short lines.
+    block: BytesMut,
 }
 
 impl<R: Read> Lines<R> {
@@ -46,18 +52,19 @@ impl<R: Read> Lines<R> {
             file: 0,
             content: Vec::new(),
             begun: false,
+            block: BytesMut::new(),
         }
     }
 
-    /// Reads one line, without its end; the last one may have none.
+    /// Reads one line, without its end. The last line may have no end.
     pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
         let line = self.next_ended()?;
         Ok(line.or_else(|| self.rest()))
     }
 
-    /// Reads one line that has an end. What is there of a line without one is kept for the next call.
+    /// Reads one line that has an end. Keeps the bytes of a line without an end for the next call.
     pub(super) fn next_ended(&mut self) -> io::Result<Option<Line>> {
-        // Two more than a line may have: those of its end.
+        // The line's end has two bytes at most.
         let mark = if self.number == 0 { BYTE_ORDER_MARK.len() as u64 } else { 0 };
         let limit = usize::try_from(self.max.saturating_add(2).saturating_add(mark)).unwrap_or(usize::MAX);
         loop {
@@ -68,6 +75,14 @@ impl<R: Read> Lines<R> {
             };
             let end = there.iter().position(|byte| *byte == b'\n');
             let part = there.get(..end.map_or(there.len(), |end| end + 1)).unwrap_or(there);
+            // The first line may have a byte order mark, which is removed below.
+            if end.is_some() && !self.begun && self.number > 0 && part.len() as u64 <= self.max {
+                let content = copied(&mut self.block, without_end(part));
+                let used = part.len();
+                self.reader.consume(used);
+                self.number += 1;
+                return Ok(Some(Line { number: self.number, file: self.file, content, cut: false }));
+            }
             let left = limit.saturating_sub(self.content.len());
             self.content.extend_from_slice(part.get(..left).unwrap_or(part));
             self.begun = true;
@@ -79,7 +94,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Takes what was read of the next line as a line, if anything was.
+    /// Returns the bytes of the next line as a line, if any were read.
     pub(super) fn rest(&mut self) -> Option<Line> {
         if !std::mem::take(&mut self.begun) {
             return None;
@@ -99,12 +114,12 @@ impl<R: Read> Lines<R> {
         Some(Line { number: self.number, file: self.file, content: content.into(), cut })
     }
 
-    /// Begins with the file that took the place of the one that was read.
+    /// Starts with the file that took the place of the file that was read.
     pub(super) fn restart(&mut self) {
         (self.number, self.file) = (0, self.file + 1);
     }
 
-    /// The first bytes, before any is taken.
+    /// The first bytes, before any line is read.
     pub(super) fn ahead(&mut self) -> io::Result<&[u8]> {
         self.reader.fill_buf()
     }
@@ -114,10 +129,28 @@ impl<R: Read> Lines<R> {
         self.reader.buffer().is_empty()
     }
 
-    /// What the lines are read from.
+    /// The reader below the lines.
     pub(super) fn file(&mut self) -> &mut R {
         self.reader.get_mut()
     }
+}
+
+/// Copies a line, into a block that it shares with others if it is short.
+fn copied(block: &mut BytesMut, line: &[u8]) -> Bytes {
+    if line.len() > SHORT {
+        return Bytes::copy_from_slice(line);
+    }
+    if block.capacity() < line.len() {
+        *block = BytesMut::with_capacity(BLOCK);
+    }
+    block.extend_from_slice(line);
+    block.split().freeze()
+}
+
+/// A line without the characters that end it.
+fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 impl Line {

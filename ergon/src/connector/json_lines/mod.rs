@@ -1,11 +1,17 @@
-//! A file with one JSON text on each line: a source and a sink.
+//! Reads and writes a file with one JSON text on each line.
 //!
-//! Source: line by line, never the whole file; a transaction's id is `file:line` (the file's name without its folders,
-//! lines counted from 1), blank lines are passed over, a byte order mark and CRLF are accepted. A line that is no JSON
-//! is a delivery that does not decode, with its bytes as they stand in the file. Several workers share the file by
-//! line number. A file that is one JSON array, or no text in UTF-8, is an error at `open`. With `streaming`, the file is
-//! followed as `tail -F` does. Sink: one write for each dispatch, whole lines only, also where several sinks write to
-//! one file; half a line that a process left at the end is cut off and kept in `<path>.torn`.
+//! The source reads line by line, never the whole file:
+//!
+//! - The id of a transaction is `file:line`: the file's name without its folders, and the line counted from 1.
+//! - The source skips blank lines, and accepts a byte order mark and CRLF.
+//! - A line that is not JSON becomes a delivery that does not decode, with the bytes of the line.
+//! - Several workers share the file by line number.
+//! - A file that is one JSON array, or not text in UTF-8, is an error at `open`.
+//! - With `streaming`, the source follows the file as `tail -F` does.
+//!
+//! The sink writes whole lines only, also where several sinks write to one file. A task's dispatches go into a buffer,
+//! which the engine flushes before it settles. The sink cuts off half a line that a process left at the end, and keeps its
+//! bytes in `<path>.torn`.
 //!
 //! ```
 //! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Sink, Source};
@@ -52,10 +58,19 @@ use sink::LineEncoder;
 
 pub use config::{Envelope, JsonLinesConfig};
 
-/// The connector of a [`JsonLinesConfig`]; a source and a sink.
+/// The connector of a [`JsonLinesConfig`]: a source and a sink. The [module](self) has an example.
 pub type JsonLines = FileConnector<JsonLinesFormat>;
 
-/// One JSON text on each line; the format of [`JsonLines`].
+/// The format of [`JsonLines`]: one JSON text on each line.
+///
+/// ```
+/// use ergon::connector::json_lines::{JsonLines, JsonLinesFormat};
+/// use ergon::connector::kit::file::FileConnector;
+///
+/// fn same(connector: JsonLines) -> FileConnector<JsonLinesFormat> {
+///     connector
+/// }
+/// ```
 #[derive(Debug)]
 pub struct JsonLinesFormat {
     config: JsonLinesConfig,

@@ -1,5 +1,5 @@
-//! A look at the first lines: a file that is one JSON text over many lines, or no text at all, is an error before the
-//! first fetch, and not a run in which every line is refused.
+//! Recognizes JSON Lines by the first lines of a file. A file that is one JSON text over many lines, or not text, is an
+//! error before the first fetch, and not a run in which every line is rejected.
 
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -8,10 +8,10 @@ use super::JsonLinesConfig;
 use crate::connector::ConnectorError;
 use crate::connector::kit::file::{display_path, refuse_other_kind};
 
-/// Refuses a file whose first bytes are no JSON Lines; `whole` says whether they are all of it.
+/// Refuses a file whose first bytes are not JSON Lines; `whole` says whether they are the whole file.
 ///
 /// # Errors
-/// What it is more likely, and the step that helps.
+/// The more likely format, and the step that helps.
 pub(super) fn recognize(config: &JsonLinesConfig, start: &[u8], whole: bool) -> Result<(), ConnectorError> {
     refuse_other_kind(&config.path, start, "JSON Lines")?;
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
@@ -30,7 +30,7 @@ pub(super) fn recognize(config: &JsonLinesConfig, start: &[u8], whole: bool) -> 
         return Ok(());
     }
     if text.get(first.len()..).unwrap_or_default().trim_ascii_start().is_empty() {
-        // There is but one line, or not even that is whole.
+        // There is only one line, or only a part of it.
         return Ok(());
     }
     let is_array = first.starts_with(b"[");
@@ -44,13 +44,13 @@ pub(super) fn recognize(config: &JsonLinesConfig, start: &[u8], whole: bool) -> 
         .with_hint(format!("convert it: `jq -c {filter} FILE > FILE.jsonl`")))
 }
 
-/// Says whether the text that begins on the first line is JSON, and goes on below.
+/// Says whether the text that begins on the first line is JSON, and continues on the next lines.
 fn goes_over_lines(text: &[u8], first: &[u8], whole: bool) -> bool {
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
     match values.next() {
         Some(Ok(_)) => values.byte_offset() > first.len(),
         Some(Err(error)) if error.is_eof() => {
-            // It may be cut off; but a first line that is damaged may look so too, where good ones follow.
+            // The text may be cut off. A damaged first line looks the same, but good lines follow it.
             let below = text.get(first.len()..).unwrap_or_default().split(|byte| *byte == b'\n');
             let is_line =
                 |line: &[u8]| line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok();

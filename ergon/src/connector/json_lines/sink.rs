@@ -1,4 +1,4 @@
-//! Writing transactions to a file, one on each line.
+//! Writes transactions to a file, one on each line.
 
 use std::fs::File;
 use std::io;
@@ -32,7 +32,7 @@ pub(super) async fn open(
     Ok((AppendFile::open(&config.path, options).await?, encoder))
 }
 
-/// Finds out whether the file could be written.
+/// Checks whether the file could be written.
 pub(super) fn check(config: &JsonLinesConfig) -> Result<(), ConnectorError> {
     if config.is_standard_stream() {
         return AppendFile::stdout().map(drop);

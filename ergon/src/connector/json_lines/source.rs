@@ -1,4 +1,4 @@
-//! Reading a file, line by line.
+//! Reads a file, line by line.
 
 use std::io::{self, Read};
 
@@ -7,7 +7,7 @@ use super::recognition::recognize;
 use super::{Envelope, JsonLinesConfig, JsonLinesFormat, envelope};
 use crate::connector::kit::file::{
     InputFile, Next, Parser, RECOGNITION_BYTES, ReadError, ReadRequest, RecordSender, Turn, file_error,
-    is_stream, record_id, refuse_to_share,
+    is_stream, record_id, record_transaction_id, refuse_to_share,
 };
 use crate::connector::{ConnectorError, Shard};
 use crate::transaction::{ContentType, Payload, Record, Transaction};
@@ -20,7 +20,7 @@ pub(super) fn read(
 ) -> Result<(), ReadError> {
     if config.is_standard_stream() {
         let lines = Lines::new(Input::Standard(io::stdin().lock()), config.max_line);
-        // What standard input is shows only when something comes.
+        // The format of standard input shows only with its first bytes.
         let mut parser = LineParser { recognizes: true, ..LineParser::new(config, lines, Shard::default()) };
         return records.send_all(&mut parser);
     }
@@ -34,7 +34,7 @@ pub(super) fn read(
     records.send_all(&mut LineParser::new(config, lines, request.shard))
 }
 
-/// What lines are read from.
+/// The input of a source.
 enum Input {
     Standard(io::StdinLock<'static>),
     File(InputFile),
@@ -67,11 +67,11 @@ struct LineParser<'a> {
     config: &'a JsonLinesConfig,
     lines: Lines<Input>,
     shard: Shard,
-    /// Whether the first bytes are still to be looked at.
+    /// Whether the first bytes are still to be recognized.
     recognizes: bool,
-    /// Whether another file has the place of the one that was read.
+    /// Whether another file took the place of the file that was read.
     replaced: bool,
-    /// Whether all of the file was read, and no more can come.
+    /// Whether the whole file was read, and cannot grow.
     ended: bool,
 }
 
@@ -80,7 +80,7 @@ impl<'a> LineParser<'a> {
         Self { config, lines, shard, recognizes: false, replaced: false, ended: false }
     }
 
-    /// Returns a line that is this worker's.
+    /// Returns the line if it belongs to this worker's share.
     fn owned(&self, line: Option<Line>) -> Option<Next<Line>> {
         let line = line.filter(|line| !line.is_blank() && self.shard.owns(line.number - 1))?;
         let size = line.content.len();
@@ -97,7 +97,7 @@ impl Parser for LineParser<'_> {
             recognize(self.config, ahead, false)?;
         }
         if std::mem::take(&mut self.replaced) {
-            // The last line of the file that was replaced may have no end.
+            // The last line of the replaced file may have no end.
             let last = self.lines.rest();
             self.lines.restart();
             return Ok(self.owned(last).unwrap_or(Next::Passed));
@@ -136,7 +136,6 @@ impl Parser for LineParser<'_> {
 /// Makes a transaction of a line.
 pub(super) fn transaction(format: &JsonLinesFormat, line: Line) -> Transaction {
     let (config, file) = (&format.config, &format.file);
-    let id = record_id(file, line.file, line.number);
     let made =
         Transaction::builder().source(file.clone()).metadata("file", &**file).metadata("line", line.number);
     if line.cut {
@@ -145,10 +144,11 @@ pub(super) fn transaction(format: &JsonLinesFormat, line: Line) -> Transaction {
         let kept = String::from_utf8_lossy(&line.content).into_owned();
         let name = format!("first {size} bytes of the line");
         let record = Record::broken([name].to_vec().into(), vec![kept.into()], reason);
-        return made.id(id).payload(Payload::record(record)).build();
+        return made.id(record_id(file, line.file, line.number)).payload(Payload::record(record)).build();
     }
     if config.envelope == Envelope::Always {
-        return envelope::unwrapped(made, id, &line.content);
+        return envelope::unwrapped(made, record_id(file, line.file, line.number), &line.content);
     }
+    let id = record_transaction_id(file, line.file, line.number);
     made.id(id).payload(Payload::bytes(ContentType::Json, line.content)).build()
 }

@@ -1,15 +1,15 @@
-//! The end of a file that does not end with a line: what a process or a full disk left half written.
+//! Finds half a line at the end of a file, which a process or a full disk left.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::connector::kit::file::{Ending, Tail};
 
-/// How much is read at once when the last line end is looked for.
+/// The number of bytes in one read during the search for the last line end.
 const PIECE: u64 = 64 << 10;
 
-/// How a file of JSON lines ends: with half a line if what follows the last line end is the beginning of a JSON text.
-/// Of a number nobody can tell whether it is whole; what is no JSON at all stays, because another program wrote it.
+/// Finds out how a file of JSON lines ends. It ends with half a line if the start of a JSON text follows the last line end.
+/// A number may be whole, so it stays. Text that is not JSON stays, because another program wrote it.
 ///
 /// # Errors
 /// What the system says when the file is read.
@@ -20,18 +20,18 @@ pub(super) fn ending(mut file: &File, tail: Tail) -> io::Result<Ending> {
     let begins = last_line(file)?;
     let length = file.seek(SeekFrom::End(0))?.saturating_sub(begins);
     let whole = json(file, begins, length)?;
-    // A number that ends too early is no end of the text to the library: what comes before it is.
+    // For the library, a number that ends too early is not an end of the text. The text before the number is.
     let number = last_number(file, begins, length)?;
     let is_half = whole == Text::Half
         || (whole == Text::Other && number > 0 && json(file, begins, length - number)? == Text::Half);
     Ok(if is_half { Ending::Half(begins) } else { Ending::Unended })
 }
 
-/// What a piece of a file is.
+/// The kind of a part of a file.
 #[derive(PartialEq, Eq)]
 enum Text {
     Whole,
-    /// The beginning of a JSON text.
+    /// The start of a JSON text.
     Half,
     Other,
 }
@@ -47,7 +47,7 @@ fn json(mut file: &File, from: u64, length: u64) -> io::Result<Text> {
     }
 }
 
-/// How many bytes at the end may be a part of a number.
+/// Counts the bytes at the end that may be a part of a number.
 fn last_number(mut file: &File, from: u64, length: u64) -> io::Result<u64> {
     const LONGEST: u64 = 1024;
     let looked_at = length.min(LONGEST);
@@ -59,7 +59,7 @@ fn last_number(mut file: &File, from: u64, length: u64) -> io::Result<u64> {
     Ok(number.count() as u64)
 }
 
-/// Where the last line of a file begins.
+/// Finds the start of the last line of a file.
 fn last_line(mut file: &File) -> io::Result<u64> {
     let mut end = file.seek(SeekFrom::End(0))?;
     let mut piece = Vec::new();

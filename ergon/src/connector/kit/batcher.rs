@@ -1,4 +1,4 @@
-//! Batches concurrent calls: items that arrive while a call is under way go together in the next one.
+//! Batches concurrent calls: items that arrive during a call are passed on together in the next call.
 
 use std::fmt;
 use std::future::Future;
@@ -12,29 +12,29 @@ use crate::connector::{ConnectorError, ItemOutcome};
 
 /// Performs the calls of a [`Batcher`].
 pub trait Call<T>: Send + Sync + 'static {
-    /// Why a call failed.
+    /// The error of a call.
     type Error: CallError;
 
-    /// Performs one call with all items, in their order; there is at least one.
+    /// Makes one call with all items, in their order. There is at least one item.
     ///
     /// # Errors
-    /// Why some items failed, or all of them.
+    /// Return an error if items failed; [`CallError::of_item`] tells which.
     ///
     /// # Cancel safety
     /// The future is dropped when no caller waits for any of the items.
     fn call(&self, items: Vec<T>) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// The error of a call with several items, shared out among them.
+/// The error of a call with several items, which gives each item its own error.
 pub trait CallError: Sized + Send + 'static {
-    /// The error of the item with this index in the call; `None` if that item did not fail.
+    /// Returns the error of the item with this index in the call; `None` if that item did not fail.
     fn of_item(&self, index: usize) -> Option<Self>;
 
-    /// The error of an item whose call panicked.
+    /// Returns the error of an item whose call panicked.
     fn panicked() -> Self;
 }
 
-/// Gives each item of a partial error its own error; the cause stays with the error of the whole call.
+/// Gives each item of a partial error its own error. The cause stays with the error of the whole call.
 impl CallError for ConnectorError {
     fn of_item(&self, index: usize) -> Option<Self> {
         let own = self.item(index)?;
@@ -55,11 +55,11 @@ impl CallError for ConnectorError {
     }
 }
 
-/// Collects items while a call is under way, and hands them over together in the next call.
+/// Collects items during a call, and passes them on together in the next call.
 ///
-/// No item waits for others to come: the first one begins a call at once. As many items as fit in one call begin
-/// another call next to those under way. A sink whose system is paid by the call (a commit, a flush, a request)
-/// batches what its concurrent dispatches bring.
+/// No item waits for other items: the first one starts a call immediately. When as many items wait as fit into one
+/// call, they start another call, concurrently with those under way. Use it in a sink whose cost is per call (a commit,
+/// a flush, a request), to batch concurrent dispatches.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -103,7 +103,7 @@ struct Shared<C: Call<T>, T: Send + 'static> {
 
 struct State<T, E> {
     waiting: Vec<Waiting<T, E>>,
-    /// How many calls are under way; the task that makes one takes what waits when it is over.
+    /// The number of calls under way. The tokio task of a call takes the waiting items when the call ends.
     calls: usize,
 }
 
@@ -112,24 +112,28 @@ struct Waiting<T, E> {
     done: oneshot::Sender<Result<(), E>>,
 }
 
-/// The outcome of one item of a [`Batcher`], to be awaited.
+/// The outcome of one item of a [`Batcher`]: a future of the item's own result.
+///
+/// # Errors
+/// The output is the error of the item's call, if that call failed for this item or panicked.
 ///
 /// # Cancel safety
-/// When dropped before the item's call begins, the item is not handed over; after that, it may be or not.
+/// If it is dropped before the call of its item starts, the item is not passed on. If it is dropped later, the item may
+/// be passed on.
 #[must_use = "an item whose outcome is dropped may not be handed over"]
 pub struct Added<E>(oneshot::Receiver<Result<(), E>>);
 
 impl<C: Call<T>, T: Send + 'static> Batcher<C, T> {
-    /// Makes a batcher that hands over at most `most` items in one call; 0 counts as 1.
+    /// Makes a batcher that passes on at most `most` items in one call; 0 counts as 1.
     pub fn new(call: C, most: usize) -> Self {
         let state = Mutex::new(State { waiting: Vec::new(), calls: 0 });
         Self(Arc::new(Shared { call, most: most.max(1), state }))
     }
 
-    /// Adds one item; the future that is returned ends when the item's call is over.
+    /// Adds one item. The returned future ends with the call of the item.
     ///
     /// # Panics
-    /// When called outside of a tokio runtime.
+    /// Panics when called outside of a tokio runtime.
     pub fn add(&self, item: T) -> Added<C::Error> {
         let (begins, outcome) = self.0.join(item);
         if begins {
@@ -141,11 +145,12 @@ impl<C: Call<T>, T: Send + 'static> Batcher<C, T> {
 }
 
 impl<C: Call<T>, T: Send + 'static> Shared<C, T> {
-    /// Puts an item with those that wait; says whether the caller has to begin a call.
+    /// Adds an item to those that wait. Returns whether the caller has to start a call.
     fn join(&self, item: T) -> (bool, Added<C::Error>) {
         let (done, outcome) = oneshot::channel();
         let mut state = self.state();
         state.waiting.push(Waiting { item, done });
+        // Equal, not more: each full batch starts exactly one call.
         let begins = state.calls == 0 || state.waiting.len() == self.most;
         state.calls += usize::from(begins);
         (begins, Added(outcome))
@@ -155,10 +160,11 @@ impl<C: Call<T>, T: Send + 'static> Shared<C, T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The items of the next call; none if no item waits, and then the calling task ends.
+    /// The items of the next call; `None` if no item waits, which ends the calling task.
     fn next(&self) -> Option<Vec<Waiting<T, C::Error>>> {
         let mut state = self.state();
-        // A caller that stopped waiting, because of a time limit for example, will dispatch again.
+        // A caller that stopped waiting, for example because of a time limit, dispatches its item again. To pass the
+        // item on now would duplicate it.
         state.waiting.retain(|waiting| !waiting.done.is_closed());
         let count = state.waiting.len().min(self.most);
         if count == 0 {
@@ -196,7 +202,7 @@ impl<E> fmt::Debug for Added<E> {
     }
 }
 
-/// Makes the calls; when one panics, its callers get an error, and the next item begins another call.
+/// Makes the calls. If a call panics, its callers get an error, and the next item starts another call.
 struct Calling<C: Call<T>, T: Send + 'static>(Arc<Shared<C, T>>);
 
 impl<C: Call<T>, T: Send + 'static> Calling<C, T> {
@@ -209,7 +215,7 @@ impl<C: Call<T>, T: Send + 'static> Calling<C, T> {
                     done.closed().await;
                 }
             };
-            // A call that no caller waits for ends, as a call that is not batched does at its time limit.
+            // A call that no caller waits for is dropped, as a call without a batcher is at its time limit.
             let result = tokio::select! {
                 biased;
                 result = self.0.call.call(items) => Some(result),
@@ -228,14 +234,14 @@ impl<C: Call<T>, T: Send + 'static> Drop for Calling<C, T> {
             let mut state = self.0.state();
             state.calls = state.calls.saturating_sub(1);
             if state.calls == 0 {
-                // No task is left to take what waits: its callers get an error.
+                // No task is left that takes the waiting items, so their callers get an error.
                 state.waiting.clear();
             }
         }
     }
 }
 
-/// Reports to each caller what became of its own item.
+/// Reports to each caller the outcome of its own item.
 fn report<E: CallError>(done: Vec<oneshot::Sender<Result<(), E>>>, result: &Result<(), E>) {
     for (index, done) in done.into_iter().enumerate() {
         let own = result.as_ref().err().and_then(|error| error.of_item(index));
@@ -250,7 +256,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes down how many items came in each call, and holds each call until it is let through.
+    /// Records the number of items of each call, and blocks each call until it is let through.
     struct Gate {
         calls: Mutex<Vec<usize>>,
         through: Semaphore,

@@ -1,15 +1,16 @@
-//! Tracks which positions of a log are settled, and up to where all of them are.
+//! Tracks the settled positions of a log.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// The settled positions of one log: offsets of a partition, delivery tags of a channel, sequence numbers.
+/// The settled positions of one log: offsets of a partition, delivery tags of a channel, or sequence numbers.
 ///
-/// Transactions finish in any order. A log that is committed by one number, or acknowledged up to a tag, needs the
-/// highest position up to which nothing is missing: the frontier. Positions are counted from the first one on, and
-/// each counts as unsettled until [`settle`](Self::settle) or [`skip`](Self::skip) names it.
+/// Transactions finish in any order. A log that is committed by a single number, or acknowledged up to a tag, needs the
+/// position below which every position is settled: the frontier. Every position from the first one on counts as
+/// unsettled until it is passed to [`settle`](Self::settle) or [`skip`](Self::skip).
 ///
-/// Settling the positions in order costs no memory. A gap costs one range, however many positions follow it.
+/// Settling positions in order needs no memory. Each gap needs memory for one range, for any number of positions after
+/// it.
 ///
 /// ```
 /// use ergon::connector::kit::Frontier;
@@ -25,29 +26,30 @@ use std::ops::Range;
 pub struct Frontier {
     /// The lowest position that is not settled.
     position: u64,
-    /// The settled positions above it: sorted, disjoint, no two adjacent.
+    /// The settled positions above `position`: sorted, disjoint, and not adjacent.
     beyond: VecDeque<Range<u64>>,
-    /// How many positions `beyond` holds.
+    /// The number of positions in `beyond`.
     count: u64,
 }
 
 impl Frontier {
-    /// Begins a log whose lowest unsettled position is `first`.
+    /// Makes a frontier whose lowest unsettled position is `first`.
     pub const fn starting_at(first: u64) -> Self {
         Self { position: first, beyond: VecDeque::new(), count: 0 }
     }
 
-    /// The lowest position that is not settled: every position below it is.
+    /// Returns the lowest unsettled position: every position below it is settled.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Settles one position. Returns whether the position was unsettled: a position is settled once.
+    /// Settles one position. Returns whether it was unsettled.
     pub fn settle(&mut self, position: u64) -> bool {
         self.settle_all(position..position.saturating_add(1)) > 0
     }
 
-    /// Settles positions that the log never delivers: those that a compaction removed, or that hold a marker.
+    /// Settles positions that the log never delivers, because a compaction removed them or because they hold a marker.
+    /// The end of the range is exclusive.
     ///
     /// ```
     /// use ergon::connector::kit::Frontier;
@@ -61,18 +63,19 @@ impl Frontier {
         self.settle_all(positions);
     }
 
-    /// Says whether a position is settled.
+    /// Returns whether a position is settled.
     pub fn is_settled(&self, position: u64) -> bool {
         let after = self.beyond.partition_point(|range| range.end <= position);
         position < self.position || self.beyond.get(after).is_some_and(|range| range.contains(&position))
     }
 
-    /// The number of positions below `end` that are not settled. No position at or above `end` may be settled.
+    /// Returns the number of unsettled positions below `end`. The result is meaningful only if no position at or above
+    /// `end` is settled.
     pub fn unsettled_below(&self, end: u64) -> u64 {
         end.saturating_sub(self.position).saturating_sub(self.count)
     }
 
-    /// Settles the positions of a range; returns how many of them were not settled.
+    /// Settles the positions of a range. Returns how many of them were unsettled.
     fn settle_all(&mut self, positions: Range<u64>) -> u64 {
         let Range { mut start, mut end } = positions;
         start = start.max(self.position);
@@ -80,7 +83,7 @@ impl Frontier {
             return 0;
         }
         let asked = end - start;
-        // The ranges that touch the new one become one range with it.
+        // Ranges that touch the new one are merged with it.
         let from = self.beyond.partition_point(|range| range.end < start);
         let mut known = 0;
         while let Some(range) = self.beyond.get(from).filter(|range| range.start <= end) {
@@ -107,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    /// A frontier that remembers every settled position.
+    /// A model of a frontier that stores every settled position.
     struct Model {
         first: u64,
         settled: BTreeSet<u64>,

@@ -1,4 +1,4 @@
-//! Keeps leases: extends them while the worker holds their deliveries, and reports those that are lost.
+//! Extends leases while a worker holds their deliveries, and reports leases that are lost.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,38 +17,39 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::connector::{ConnectorError, Receipt};
 use crate::telemetry::lease::{LeaseLost, LeasesNotExtended};
 
-/// The shortest wait between two rounds of extending, whatever the length of a lease.
+/// The shortest interval between two extensions. It keeps a lease without length from causing a busy loop.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// Extends leases at the other side, for a [`Leases`].
+/// Extends leases in the external system, for a [`Leases`]. `T` identifies a lease there.
 pub trait Extend<T>: Send + Sync + 'static {
-    /// How many leases one call may extend; at least 1. Default: any number.
+    /// The number of leases that one call may extend; at least 1. Default: no limit.
     const MOST: usize = usize::MAX;
 
-    /// Extends these leases in one call, each to its full length from now. Returns the indices of those that the other
-    /// side says are lost: the delivery was handed out again, or is gone.
+    /// Extends leases in one call, each to its full length from now. Returns the indices of the leases that are lost:
+    /// their deliveries were delivered again or no longer exist.
     ///
     /// # Errors
-    /// Why no lease was extended. The call is repeated until the leases end.
+    /// Return an error if no lease was extended. The call is repeated until the leases end.
     ///
     /// # Cancel safety
-    /// The future is dropped when the call takes longer than a third of the lease's length, or than half of the time
-    /// that is left of it, so that there is time for another call.
+    /// The future is dropped when the call takes longer than a third of the lease's length or half of the remaining
+    /// time, so that there is time for another call.
     fn extend(&self, tokens: Vec<T>) -> impl Future<Output = Result<Vec<usize>, ConnectorError>> + Send;
 }
 
-/// The leases of all deliveries that a source has handed out and that are not settled.
+/// The leases of all deliveries of a source that are not settled.
 ///
-/// Systems such as SQS, `JetStream` and a queue in a table take a delivery back after a time: its visibility timeout, its
-/// ack wait, its lease. This keeper extends each lease at a third of its length, for as long as the delivery is in the
-/// worker: fetched and not begun, in process, waiting for a retry or for its dead letter. So a handler of ten minutes
-/// with a lease of thirty seconds runs once. Leases that fall due together are extended in one call.
+/// Some systems deliver a transaction again after a time: SQS after its visibility timeout, `JetStream` after its ack
+/// wait, a queue in a table after its lease. This type extends each lease at a third of its length, for as long as the
+/// worker holds the delivery: before it is started, while it is processed, and while it waits for a retry or for its
+/// dead letter. So a handler that takes ten minutes runs once with a lease of thirty seconds. Leases that are due at
+/// about the same time are extended in one call.
 ///
-/// A lease is lost when the other side says so, or when it could not be extended before its end. Then the engine
-/// cancels the handler at its next `.await`, [`release`](Self::release) refuses the settlement, and the delivery counts
-/// as unknown, because the other side hands it out again. The metric `ergon.leases.lost` counts it.
+/// A lease is lost when the external system reports it, or when the lease ends before it could be extended. The engine
+/// then cancels the handler at its next `.await`. [`release`](Self::release) returns an error, and the delivery counts
+/// as unknown, because the external system delivers it again. The metric `ergon.leases.lost` counts lost leases.
 ///
-/// `T` is what the other side knows the lease by: a receipt handle, a row and its lease token.
+/// `T` identifies a lease in the external system: a receipt handle, or a row and its lease token.
 ///
 /// ```
 /// use std::time::Duration;
@@ -85,11 +86,11 @@ pub struct Leases<T> {
 }
 
 struct Shared<T> {
-    /// Whose leases they are, for log lines and the metric.
+    /// The name of the connector, for log lines and the metric.
     connector: String,
     length: Duration,
     state: Mutex<State<T>>,
-    /// Wakes the keeper: a lease falls due before it would wake.
+    /// Wakes the keeper, because a lease is due earlier than its next wake-up.
     earlier: Notify,
 }
 
@@ -97,27 +98,27 @@ struct State<T> {
     kept: HashMap<u64, Kept<T>>,
     /// The number of the latest lease.
     number: u64,
-    /// When the keeper wakes; `None` if it waits for a lease, or is at work.
+    /// The next wake-up of the keeper; `None` while it waits for a lease or extends leases.
     wakes: Option<Instant>,
 }
 
 struct Kept<T> {
     token: T,
     lease: Lease,
-    /// When it is to be extended.
+    /// The time of the next extension.
     due: Instant,
-    /// When the other side takes the delivery back.
+    /// The end of the lease.
     ends: Instant,
 }
 
-/// Says to whoever works on a delivery that its lease is lost; the token of its receipt.
+/// Signals the loss of a lease to the lane that processes its delivery. It is the token of the receipt.
 #[derive(Clone)]
 pub(crate) struct Lease(Arc<Signal>);
 
 #[derive(Default)]
 struct Signal {
     lost: AtomicBool,
-    /// The lane that has the delivery in process.
+    /// The waker of that lane.
     waker: AtomicWaker,
 }
 
@@ -131,25 +132,27 @@ impl Lease {
         self.0.lost.load(Ordering::SeqCst)
     }
 
-    /// Ready when the lease is lost; until then the waker is woken at that time. One task at a time may wait.
+    /// Ready when the lease is lost. Until then, the waker is registered; only one task may wait at a time.
     pub(crate) fn poll_lost(&self, waker: &Waker) -> Poll<()> {
         self.0.waker.register(waker);
         if self.is_lost() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn lose(&self) {
+        // Stored before the wake-up, and loaded after the registration: a lane either sees the loss or is woken.
         self.0.lost.store(true, Ordering::SeqCst);
         self.0.waker.wake();
     }
 }
 
 impl<T: Clone + Send + Sync + 'static> Leases<T> {
-    /// Begins to keep leases of this length.
+    /// Starts to keep leases of this length. They are extended until the value is dropped or [closed](Self::close).
     ///
-    /// `connector` is whose leases they are: [`Context::label`](crate::connector::Context::label).
+    /// `connector` is the name of the connector for log lines and the metric:
+    /// [`Context::label`](crate::connector::Context::label).
     ///
     /// # Panics
-    /// When called outside of a tokio runtime.
+    /// Panics when called outside of a tokio runtime.
     pub fn start(connector: impl Into<String>, length: Duration, extend: impl Extend<T>) -> Self {
         let state = Mutex::new(State { kept: HashMap::new(), number: 0, wakes: None });
         let shared = Arc::new(Shared { connector: connector.into(), length, state, earlier: Notify::new() });
@@ -157,10 +160,10 @@ impl<T: Clone + Send + Sync + 'static> Leases<T> {
         Self { shared, keeper }
     }
 
-    /// Keeps the lease of a delivery that is fetched now, until [`release`](Self::release). `since` is when its lease
-    /// began at the latest: the time before the call that fetched it.
+    /// Keeps the lease of a fetched delivery until [`release`](Self::release). `since` is the latest possible start of
+    /// the lease: the time before the call that fetched the delivery.
     ///
-    /// The receipt's tag and token are the keeper's; the epoch is the source's own.
+    /// Returns the receipt of the delivery. Its tag and token belong to this type. Its epoch is free for the source.
     pub fn hold(&self, token: T, since: Instant) -> Receipt {
         let lease = Lease(Arc::default());
         let mut state = self.shared.state();
@@ -176,11 +179,11 @@ impl<T: Clone + Send + Sync + 'static> Leases<T> {
         Receipt::new(number).with_token(lease)
     }
 
-    /// Takes the token of a delivery out, to settle it: its lease is not extended any more.
+    /// Returns the token of a delivery that is to be settled. Its lease is not extended any more.
     ///
     /// # Errors
-    /// The lease is lost, or was released before. The error is [unknown](ConnectorError::unknown): the settlement is
-    /// not to be sent.
+    /// Returns an [unknown](ConnectorError::unknown) error if the lease is lost or was released before. Do not send the
+    /// settlement then.
     pub fn release(&self, receipt: &Receipt) -> Result<T, ConnectorError> {
         let kept = self.shared.state().kept.remove(&receipt.tag());
         match kept {
@@ -200,17 +203,18 @@ impl<T: Clone + Send + Sync + 'static> Leases<T> {
         self.shared.state().kept.get(&receipt.tag()).is_some_and(|kept| kept.ends > now)
     }
 
-    /// How many leases are kept.
+    /// Returns the number of leases.
     pub fn len(&self) -> usize {
         self.shared.state().kept.len()
     }
 
-    /// Says whether no lease is kept.
+    /// Returns whether there are no leases.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Ends the keeping, and returns the tokens of what is not settled, so that `close` can give it back.
+    /// Stops extending, and returns the tokens of all deliveries that are not settled, so that `close` of the connector
+    /// can give them back.
     pub fn close(&self) -> Vec<T> {
         self.keeper.abort();
         let kept = std::mem::take(&mut self.shared.state().kept);
@@ -231,13 +235,13 @@ impl<T> fmt::Debug for Leases<T> {
     }
 }
 
-/// A lease that no clock sees the end of lasts as long as any program runs.
+/// The end of a lease that is too long for the clock: 30 years from its start.
 fn after(since: Instant, time: Duration) -> Instant {
     since.checked_add(time).unwrap_or_else(|| since + Duration::from_secs(30 * 365 * 24 * 3600))
 }
 
 fn lost() -> ConnectorError {
-    ConnectorError::unknown("the lease is lost; the other side hands the delivery out again")
+    ConnectorError::unknown("the lease is lost; the source delivers the transaction again")
 }
 
 impl<T> Shared<T> {
@@ -249,12 +253,12 @@ impl<T> Shared<T> {
         Kept { token, lease, due: after(since, self.interval()), ends: after(since, self.length) }
     }
 
-    /// How long after its beginning a lease is extended.
+    /// The time between two extensions of a lease: a third of its length, so that two calls may fail before it ends.
     fn interval(&self) -> Duration {
         (self.length / 3).max(SHORTEST)
     }
 
-    /// When the keeper has something to do next; notes that it wakes then.
+    /// The next wake-up of the keeper. Records it, so that `hold` knows whether to wake the keeper earlier.
     fn next_wake(&self) -> Option<Instant> {
         let mut state = self.state();
         state.wakes = state.kept.values().map(|kept| kept.due.min(kept.ends)).min();
@@ -273,14 +277,14 @@ impl<T> Shared<T> {
     }
 }
 
-/// Leases that one call extends, and when the first of them ends.
+/// The leases that one call extends, and the end of the first of them.
 struct Round<T> {
     numbers: Vec<u64>,
     tokens: Vec<T>,
     ends: Instant,
 }
 
-/// Extends leases for as long as there is a [`Leases`].
+/// Extends leases for as long as the [`Leases`] exists.
 async fn keep<T, E>(shared: Arc<Shared<T>>, extend: E)
 where
     T: Clone + Send + Sync + 'static,
@@ -304,7 +308,7 @@ where
 }
 
 impl<T: Clone + Send + Sync + 'static> Shared<T> {
-    /// Takes out the leases that have ended.
+    /// Removes the leases that have ended.
     fn ended(&self, now: Instant) -> Vec<Kept<T>> {
         let mut state = self.state();
         state.wakes = None;
@@ -313,8 +317,9 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
         ended.iter().filter_map(|number| state.kept.remove(number)).collect()
     }
 
-    /// The leases to extend now: those that are due, and those that fall due soon, so that they go in the same calls.
+    /// The leases to extend now: those that are due, and those that are due soon, so that fewer calls are needed.
     fn rounds(&self, now: Instant, most: usize) -> Vec<Round<T>> {
+        // Half an interval early: a lease that is started between two calls joins the calls of the others.
         let soon = after(now, self.interval() / 2);
         let state = self.state();
         let mut due: Vec<_> = state.kept.iter().filter(|(_, kept)| kept.due <= soon).collect();
@@ -330,7 +335,7 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
         due.chunks(most.max(1)).map(round).collect()
     }
 
-    /// Makes one call; notes how long its leases last now.
+    /// Extends the leases of one call, and records their new ends.
     async fn extend<E: Extend<T>>(&self, extend: &E, Round { numbers, tokens, ends }: Round<T>) {
         let began = Instant::now();
         let left = ends.saturating_duration_since(began);
@@ -338,7 +343,7 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
         let refused = match answered {
             Ok(Ok(refused)) => refused,
             Ok(Err(error)) => return self.failed(&numbers, &error.to_string()),
-            Err(_) => return self.failed(&numbers, "the other side does not answer"),
+            Err(_) => return self.failed(&numbers, "the external system does not answer"),
         };
         let mut state = self.state();
         let mut gone = Vec::new();
@@ -346,15 +351,17 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
             if refused.contains(&index) {
                 gone.extend(state.kept.remove(number));
             } else if let Some(kept) = state.kept.get_mut(number) {
+                // Counted from the start of the call: the external system may have extended it as early as that.
                 (kept.due, kept.ends) = (after(began, self.interval()), after(began, self.length));
             }
         }
         drop(state);
-        self.lose(gone, "the other side has taken them back");
+        self.lose(gone, "the external system took them back");
     }
 
-    /// Has leases that were not extended tried again soon, and at their end at the latest.
+    /// Schedules another attempt for leases that were not extended: soon, but several times before a lease ends.
     fn failed(&self, numbers: &[u64], reason: &str) {
+        // A lease has two thirds of its length left when it is first due: enough for eight attempts.
         let wait = (self.length / 12).max(SHORTEST);
         let due = after(Instant::now(), wait);
         let mut state = self.state();
@@ -378,10 +385,10 @@ mod tests {
 
     const LENGTH: Duration = Duration::from_secs(30);
 
-    /// What the other side knows of its leases, and how it answers.
+    /// The state of the external system, and its behaviour.
     #[derive(Default)]
     struct Side {
-        /// When each call came, and what it asked to extend.
+        /// The time of each call, and the leases that it extended.
         calls: Mutex<Vec<(Instant, Vec<u32>)>>,
         gone: Mutex<HashSet<u32>>,
         fails: AtomicBool,
@@ -408,7 +415,7 @@ mod tests {
     }
 
     impl Client {
-        /// After how many seconds each call came, and how many leases it extended.
+        /// The time of each call in seconds, and the number of its leases.
         fn calls(&self, began: Instant) -> Vec<(u64, usize)> {
             let calls = self.0.calls.lock().unwrap();
             calls.iter().map(|(at, tokens)| ((*at - began).as_secs(), tokens.len())).collect()

@@ -1,4 +1,4 @@
-//! Supervises a connection: connects again whenever it is lost, without limit, with growing waits.
+//! Supervises a connection: reconnects whenever it is lost, without limit, with growing waits.
 
 use std::fmt;
 use std::future::Future;
@@ -14,7 +14,7 @@ use crate::connector::{ConnectorError, Health};
 use crate::policy::RetryPolicy;
 use crate::telemetry::link::{LinkLost, LinkRefused, LinkRestored};
 
-/// The waits between two attempts to connect: 200 ms, doubled up to 5 s, each up to 30 % longer or shorter.
+/// The default waits between two attempts to connect: 200 ms, doubled after each failure up to 5 s, with 30 % jitter.
 pub const BACKOFF: RetryPolicy = RetryPolicy {
     backoff: Duration::from_millis(200),
     backoff_cap: Some(Duration::from_secs(5)),
@@ -22,53 +22,57 @@ pub const BACKOFF: RetryPolicy = RetryPolicy {
     ..RetryPolicy::DEFAULT
 };
 
-/// A session that lived longer than this was a good one: the waits begin again with the shortest after it.
+/// The age above which a session counts as healthy: after its loss, the waits start again with the shortest one. A
+/// session that is lost sooner may be lost again, so its loss counts as a failure.
 const GOOD: Duration = Duration::from_secs(5);
 
-/// A server that restarts may refuse what it will grant in a moment; so a refusal ends a link that has been up only
-/// when it comes this often in a row.
+/// The number of permanent errors in a row that end a link that was connected before. A single one does not, because a
+/// server that restarts may refuse a connection that it accepts a moment later.
 const REFUSALS: u32 = 5;
 
 /// One connection with everything that ends with it: channels, subscriptions, unacknowledged deliveries.
 pub trait Session: Send + Sync + 'static {
-    /// The pulse of the session, which says whether it is alive.
+    /// Returns the pulse of the session, which records whether it is alive.
     fn pulse(&self) -> &Pulse;
 
-    /// Says goodbye to the other side. Called once, when the link is closed; bounds its own time.
+    /// Closes the session gracefully. Called once, when the link is closed. The implementation limits its own time.
     fn leave(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// Makes the sessions of a [`Link`].
 pub trait Connect: Send + Sync + 'static {
-    /// The sessions that this makes.
+    /// The type of the sessions.
     type Session: Session;
 
-    /// What the connection is for: `consume`, `publish`. A label of log lines and of the metric
+    /// The purpose of the connection, for example `consume` or `publish`: a label of log lines and of the metric
     /// `ergon.connector.reconnects`.
     const PURPOSE: &'static str;
 
-    /// The waits between two attempts. Only the fields for the backoff count: the attempts are not limited.
+    /// The waits between two attempts. Only the backoff fields are used, because the number of attempts is not limited.
+    /// Default: [`BACKOFF`].
     const BACKOFF: RetryPolicy = BACKOFF;
 
-    /// Whose connection it is, for log lines and the metric: [`Context::label`](crate::connector::Context::label).
+    /// Returns the name of the connector for log lines and the metric:
+    /// [`Context::label`](crate::connector::Context::label).
     fn connector(&self) -> &str;
 
-    /// Where the connection leads to, without credentials.
+    /// Returns the address of the server, without credentials.
     fn address(&self) -> String;
 
-    /// Connects, and makes everything that a session needs. `epoch` numbers the attempts from 1: no two sessions of a
-    /// link have the same one. It belongs into the [receipts](crate::connector::Receipt::with_epoch) of the session.
+    /// Connects, and makes everything that a session needs. `epoch` numbers the attempts, starting with 1, so that no
+    /// two sessions of a link have the same epoch. Put it into the [receipts](crate::connector::Receipt::with_epoch) of
+    /// the session: a receipt of a lost session is recognised by its old epoch.
     ///
     /// # Errors
-    /// A permanent error when the other side refuses the connection, a transient one when it may succeed later. Bounds
-    /// its own time.
+    /// Return a permanent error if the server refuses the connection, and a transient error if a later attempt may
+    /// succeed. The implementation limits its own time.
     ///
     /// # Cancel safety
-    /// The future is dropped when the link is closed meanwhile.
+    /// The future is dropped when the link is closed.
     fn connect(&self, epoch: u64) -> impl Future<Output = Result<Self::Session, ConnectorError>> + Send;
 }
 
-/// Whether a session is alive, and whether the other side takes anything over it at present.
+/// The state of a session: whether it is alive, and whether the server accepts data at present.
 ///
 /// ```
 /// use ergon::connector::kit::Pulse;
@@ -87,13 +91,13 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Declares the session lost, so that the link makes another one; the first reason stays.
+    /// Marks the session as lost, so that the link makes another one. The first reason stays.
     pub fn stop(&self, reason: impl Into<String>) {
         let _ = self.reason.set(reason.into());
         self.over.cancel();
     }
 
-    /// Says whether the session is lost.
+    /// Returns whether the session is lost.
     pub fn is_over(&self) -> bool {
         self.over.is_cancelled()
     }
@@ -106,34 +110,34 @@ impl Pulse {
         self.over.cancelled().await;
     }
 
-    /// Why the session is lost.
+    /// Returns why the session is lost. Default: `the connection was closed`.
     pub fn reason(&self) -> String {
         self.reason.get().cloned().unwrap_or_else(|| "the connection was closed".to_owned())
     }
 
-    /// Notes that the other side takes nothing at present, and why; or with `None` that it takes everything again.
-    /// The link of a blocked session is unhealthy for this reason.
+    /// Records that the server accepts no data at present, and why; `None` records that it accepts data again. While a
+    /// session is blocked, its link is unhealthy for this reason.
     pub fn block(&self, reason: Option<String>) {
         self.blocked.send_replace(reason);
     }
 
-    /// Why the other side takes nothing at present; `None` if it does.
+    /// Returns why the server accepts no data at present; `None` if it does.
     pub fn blocked(&self) -> Option<String> {
         self.blocked.borrow().clone()
     }
 
-    /// Follows when the other side begins and ends to take nothing.
+    /// Subscribes to the changes of [`blocked`](Self::blocked).
     pub fn blockages(&self) -> watch::Receiver<Option<String>> {
         self.blocked.subscribe()
     }
 }
 
-/// A session that is made again whenever it is lost.
+/// A connection that is made again whenever it is lost.
 ///
-/// [`open`](Self::open) spawns a supervisor, which connects, waits until the session is lost, and connects again: with
-/// the waits of [`Connect::BACKOFF`], without limit. A permanent error ends the link for good if it comes before the
-/// first session, or five times in a row after one. Until there is a session, those who need one wait in
-/// [`session`](Self::session), each within its own time.
+/// [`open`](Self::open) spawns a supervisor. The supervisor connects, waits until the session is lost, and reconnects
+/// after the waits of [`Connect::BACKOFF`], without limit. A permanent error ends the link if it comes before the first
+/// session, or five times in a row after one. Callers that need a session wait for one in [`session`](Self::session),
+/// each within its own time limit.
 ///
 /// ```
 /// use std::time::Duration;
@@ -193,19 +197,23 @@ struct Reason {
 enum State<S> {
     Up(Arc<S>),
     Down(Reason),
-    /// For good.
+    /// No other attempt is made.
     Refused(Reason),
     Closed,
 }
 
 impl<S: Session> Link<S> {
-    /// Makes the first session; returns when it is there.
+    /// Opens the link, and waits for its first session, for at most `within`.
     ///
     /// # Errors
-    /// The permanent error of the first attempt, or why there is no session within this time.
+    /// Returns the permanent error of the first attempt, or a transient error if there is no session within the time
+    /// limit. The link is closed then.
     ///
     /// # Panics
-    /// When called outside of a tokio runtime.
+    /// Panics when called outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the link is closed: its supervisor ends.
     pub async fn open<C>(connect: C, within: Duration) -> Result<Self, ConnectorError>
     where
         C: Connect<Session = S>,
@@ -224,10 +232,11 @@ impl<S: Session> Link<S> {
         }
     }
 
-    /// The session, as soon as there is one.
+    /// Returns the session, and waits for it for at most `within`.
     ///
     /// # Errors
-    /// Why there is none within this time (transient), or never will be (permanent).
+    /// Returns a transient error if there is no session within the time limit or the link is closed, and a permanent
+    /// error if no other attempt is made.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -245,7 +254,7 @@ impl<S: Session> Link<S> {
         }
     }
 
-    /// The session, if there is one now; it may have been lost a moment ago.
+    /// Returns the session if there is one now. It may have been lost a moment ago.
     pub fn now(&self) -> Option<Arc<S>> {
         match &*self.state.borrow() {
             State::Up(session) => Some(Arc::clone(session)),
@@ -253,12 +262,12 @@ impl<S: Session> Link<S> {
         }
     }
 
-    /// Says whether [`close`](Self::close) was called.
+    /// Returns whether [`close`](Self::close) was called.
     pub fn is_closed(&self) -> bool {
         self.stop.is_cancelled()
     }
 
-    /// The health of the link: unhealthy while there is no session, or the other side takes nothing.
+    /// Returns the health of the link: unhealthy while there is no session, or while the server accepts no data.
     pub fn health(&self) -> Health {
         match &*self.state.borrow() {
             State::Up(session) => match session.pulse().blocked() {
@@ -270,7 +279,10 @@ impl<S: Session> Link<S> {
         }
     }
 
-    /// Leaves the session and makes no other one.
+    /// Closes the session and the link. Waits for [`Session::leave`]. Does nothing if the link is closed already.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the session is still closed, in the background.
     pub async fn close(&self) {
         self.stop.cancel();
         let supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -326,7 +338,7 @@ fn found<S>(state: &State<S>) -> Result<Arc<S>, ConnectorError> {
     }
 }
 
-/// Makes sessions one after the other, for as long as the link is open.
+/// Makes one session after the other, for as long as the link is open.
 struct Supervisor<C: Connect> {
     connect: C,
     state: watch::Sender<State<C::Session>>,
@@ -336,8 +348,9 @@ struct Supervisor<C: Connect> {
 impl<C: Connect> Supervisor<C> {
     async fn run(self) {
         let stop = self.stop.clone();
-        // Also cuts short the wait for a server that does not answer.
+        // A close also interrupts the wait for a server that does not answer.
         let _ = stop.run_until_cancelled(self.supervise()).await;
+        // Replaced first, so that no caller gets a session that is about to leave.
         let last = self.state.send_replace(State::Closed);
         if let State::Up(session) = last {
             session.leave().await;
@@ -349,6 +362,7 @@ impl<C: Connect> Supervisor<C> {
         let (mut epoch, mut failures, mut refusals, mut was_up) = (0, 0_u32, 0, false);
         let mut down_since = Instant::now();
         loop {
+            // Counted for each attempt, because an attempt that fails half-way may have used its epoch.
             epoch += 1;
             let reason = match self.connect.connect(epoch).await {
                 Ok(session) => {
@@ -379,7 +393,7 @@ impl<C: Connect> Supervisor<C> {
         }
     }
 
-    /// Lets others use the session until it is lost; returns why it was.
+    /// Publishes the session, and waits until it is lost. Returns the reason.
     async fn live(&self, session: C::Session) -> String {
         let session = Arc::new(session);
         self.state.send_replace(State::Up(Arc::clone(&session)));
@@ -425,7 +439,7 @@ mod tests {
         }
     }
 
-    /// Fails as scripted, then connects; writes down when each attempt began.
+    /// Fails with the given errors, then connects. Records the start of each attempt.
     #[derive(Clone, Default)]
     struct Scripted {
         errors: Arc<Mutex<VecDeque<ConnectorError>>>,

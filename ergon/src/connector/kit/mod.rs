@@ -1,8 +1,8 @@
-//! Parts from which connectors are built.
+//! Building blocks for connectors.
 //!
-//! A connector to a broker or a database has to connect again, to fence the receipts of a lost connection, to extend
-//! leases, and to batch what goes to the other side. The built-in connectors stand on these parts, and a connector in a
-//! crate of its own can use each of them:
+//! A connector to a broker or a database has to reconnect, to fence the receipts of a lost connection, to extend
+//! leases, and to batch its calls. The built-in connectors are built from these parts. A connector in its own crate can
+//! use each of them:
 //!
 //! | part | what it does | for |
 //! |---|---|---|
@@ -13,8 +13,8 @@
 //! | [`mod@file`] | opens, reads, follows, locks and writes a file; a format is a parser and an encoder | connectors of files |
 //! | [`Batcher`] | batches concurrent calls into one | sinks that pay by the commit, the flush or the request |
 //!
-//! The example of each type shows it at work. `docs/connectors.md` has the rules that a connector keeps, and
-//! [`testing::conformance`](crate::testing::conformance) tries them.
+//! The example of each type shows how to use it. `docs/connectors/writing.md` has the rules that a connector keeps, and
+//! [`testing::conformance`](crate::testing::conformance) tests them.
 
 mod batcher;
 pub mod file;

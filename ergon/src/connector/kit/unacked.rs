@@ -1,4 +1,4 @@
-//! Remembers which transactions wait, and which are handed out and not settled.
+//! Keeps the deliveries of a source that are not acknowledged, and the transactions that wait.
 
 use std::collections::VecDeque;
 
@@ -7,13 +7,13 @@ use slab::Slab;
 use crate::connector::{Delivery, Disposition, Receipt, Settlement};
 use crate::transaction::Transaction;
 
-/// The unacknowledged deliveries of a source whose other side keeps no account of them: a file, a list, a channel.
+/// The unacknowledged deliveries of a source whose external system does not track them: a file, a list, a channel.
 ///
-/// Transactions wait until they are handed out. A delivery that is given back waits again, in the place that it came
-/// from and before all newer ones, with one delivery more.
+/// Transactions wait until they are delivered. A delivery that is given back waits again, at its original position and
+/// so before all newer transactions, and its next delivery has a count that is one higher.
 ///
-/// Each delivery belongs to an epoch, which tells the connectors, connections or leases apart that share one table. A
-/// receipt settles only the delivery that it was made for: a settlement of another epoch changes nothing.
+/// Each delivery belongs to an epoch, which distinguishes the connectors, connections or leases that share one table. A
+/// receipt settles only its own delivery: a settlement with another epoch changes nothing.
 ///
 /// ```
 /// use ergon::connector::kit::Unacked;
@@ -32,14 +32,14 @@ use crate::transaction::Transaction;
 /// ```
 #[derive(Debug, Default)]
 pub struct Unacked {
-    /// Each with its number, in the order of the numbers.
+    /// Each transaction with its number, in the order of the numbers.
     waiting: VecDeque<(u64, Transaction)>,
     out: Slab<Out>,
     /// The number of the latest new transaction.
     number: u64,
 }
 
-/// A transaction that is handed out and not settled.
+/// A transaction that is delivered and not settled.
 #[derive(Debug)]
 struct Out {
     number: u64,
@@ -53,57 +53,58 @@ impl Unacked {
         Self::default()
     }
 
-    /// Puts a transaction at the end of those that wait.
+    /// Adds a transaction behind those that wait.
     pub fn push(&mut self, transaction: Transaction) {
         let number = self.next_number();
         self.waiting.push_back((number, transaction));
     }
 
-    /// The number of transactions that wait; those handed out do not count.
+    /// Returns the number of transactions that wait, without those that are delivered.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// The number of transactions that are handed out and not settled.
+    /// Returns the number of transactions that are delivered and not settled.
     pub fn handed_out(&self) -> usize {
         self.out.len()
     }
 
-    /// Hands out the first of the transactions that wait.
+    /// Delivers the first of the waiting transactions; `None` if none waits.
     pub fn next(&mut self, epoch: u64) -> Option<Delivery> {
         let (number, transaction) = self.waiting.pop_front()?;
         Some(self.hand_out_as(number, epoch, transaction))
     }
 
-    /// Hands out the transaction with this id, if it waits. Looks at all that wait.
+    /// Delivers the transaction with this id, if it waits. Takes time linear in the number of waiting transactions.
     pub fn find(&mut self, id: &str, epoch: u64) -> Option<Delivery> {
         let at = self.waiting.iter().position(|(_, transaction)| transaction.id() == id)?;
         let (number, transaction) = self.waiting.remove(at)?;
         Some(self.hand_out_as(number, epoch, transaction))
     }
 
-    /// Hands out a transaction that did not wait here.
+    /// Delivers a transaction that did not wait in this table.
     pub fn hand_out(&mut self, transaction: Transaction, epoch: u64) -> Delivery {
         let number = self.next_number();
         self.hand_out_as(number, epoch, transaction)
     }
 
-    /// Says whether the transaction with this id is handed out and not settled. Looks at all that are handed out.
+    /// Returns whether the transaction with this id is delivered and not settled. Takes time linear in the number of
+    /// such deliveries.
     pub fn is_handed_out(&self, id: &str) -> bool {
         self.out.iter().any(|(_, out)| out.transaction.id() == id)
     }
 
-    /// Says whether the delivery of this receipt is handed out and not settled; for
+    /// Returns whether the delivery of this receipt is delivered and not settled. For
     /// [`Source::holds`](crate::connector::Source::holds).
     pub fn holds(&self, receipt: &Receipt) -> bool {
         self.tag_of(receipt).is_some()
     }
 
-    /// Takes one settlement in. A transaction that is given back waits again; a rejected one is returned, for the
-    /// source's dead letters.
+    /// Applies one settlement. A transaction that is given back waits again. A rejected transaction is returned, for
+    /// the dead letters of the source; for every other settlement, the result is `None`.
     ///
-    /// `RetryAfter` is treated as `Requeue`: the engine holds such a delivery itself, and sends this disposition only at
-    /// the end of a run.
+    /// `RetryAfter` is treated as `Requeue`: the engine holds such a delivery itself, and sends this disposition only
+    /// at the end of a run.
     pub fn settle(&mut self, settlement: &Settlement) -> Option<Transaction> {
         let tag = self.tag_of(settlement.receipt())?;
         let Out { number, transaction, .. } = self.out.try_remove(tag)?;
@@ -117,8 +118,8 @@ impl Unacked {
         }
     }
 
-    /// Lets all transactions wait again that are handed out under this epoch; returns how many. For a connector that is
-    /// closed, or a connection that is lost.
+    /// Gives back all deliveries of this epoch, and returns their number. For a connector that is closed, or a
+    /// connection that is lost.
     pub fn give_back(&mut self, epoch: u64) -> usize {
         let of_epoch = |(tag, out): (usize, &Out)| (out.epoch == epoch).then_some(tag);
         let tags: Vec<usize> = self.out.iter().filter_map(of_epoch).collect();
@@ -129,7 +130,7 @@ impl Unacked {
         tags.len()
     }
 
-    /// The place of a receipt's delivery; another epoch may have been given the tag since.
+    /// The slot of a receipt's delivery. Checks the epoch, because a slot is reused after its delivery is settled.
     fn tag_of(&self, receipt: &Receipt) -> Option<usize> {
         let tag = usize::try_from(receipt.tag()).ok()?;
         self.out.get(tag).filter(|out| out.epoch == receipt.epoch()).map(|_| tag)
@@ -147,6 +148,7 @@ impl Unacked {
 
     fn put_back(&mut self, number: u64, transaction: Transaction) {
         let deliveries = transaction.deliveries().saturating_add(1);
+        // The list is sorted by number, so a binary search finds the original position.
         let at = self.waiting.partition_point(|(other, _)| *other < number);
         self.waiting.insert(at, (number, transaction.with_deliveries(deliveries)));
     }

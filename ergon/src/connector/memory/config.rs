@@ -1,4 +1,4 @@
-//! The config of the memory connector.
+//! Configures the memory connector.
 
 use serde::Deserialize;
 
@@ -9,7 +9,7 @@ use crate::connector::{ConnectorConfig, ConnectorError, Context};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryConfig {
-    /// The queue's name; connectors of one name share one queue.
+    /// The name of the queue. Connectors with the same name share one queue.
     pub name: String,
 }
 

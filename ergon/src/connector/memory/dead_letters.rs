@@ -1,4 +1,4 @@
-//! Dead letters in a memory queue.
+//! Lists, removes and takes back dead letters in a memory queue.
 
 use super::Memory;
 use crate::connector::{ConnectorError, DeadLetterVisitor, DeadLetters, Disposition, Redrive, Visit};
@@ -18,7 +18,7 @@ impl DeadLetters for Memory {
                 break;
             }
         }
-        // What is given back goes to the front: the last one first keeps their order.
+        // A delivery that is given back goes to the front, so the last one first keeps the order.
         let back = kept.into_iter().chain(all).rev();
         let back: Vec<_> = back.map(|letter| letter.settle(Disposition::Requeue)).collect();
         self.queue.settle(&back);

@@ -1,6 +1,7 @@
-//! A named queue in this process: the reference connector, and the double for tests.
+//! Keeps a named queue in this process: the reference connector, and the double for tests.
 //!
-//! All connectors of one name share one [`MemoryQueue`]; what is dispatched to it can be fetched from it.
+//! All connectors with the same name share one [`MemoryQueue`]. A transaction that is dispatched to the queue can be
+//! fetched from it.
 //!
 //! ```
 //! use ergon::connector::memory::MemoryQueue;
@@ -33,11 +34,11 @@ pub use queue::{MemoryQueue, Snapshot};
 
 /// The connector of a [`MemoryQueue`]; a source and a sink.
 ///
-/// Deliveries that it handed out and that are not settled wait in the queue again when it is closed or dropped.
+/// Its unsettled deliveries wait in the queue again when the connector is closed or dropped.
 #[derive(Debug)]
 pub struct Memory {
     queue: Arc<MemoryQueue>,
-    /// Identifies the receipts of this connector among those of the others at the same queue.
+    /// Distinguishes the receipts of this connector from those of other connectors of the same queue.
     epoch: u64,
     shard: Shard,
 }

@@ -1,4 +1,4 @@
-//! The queue behind the memory connector.
+//! Implements the queue of the memory connector.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +11,17 @@ use crate::connector::{Delivery, Disposition, Endpoint, Settlement};
 use crate::transaction::Transaction;
 
 /// A queue with receipts, redelivery and dead letters.
+///
+/// ```
+/// use ergon::Transaction;
+/// use ergon::connector::memory::MemoryQueue;
+///
+/// let queue = MemoryQueue::new();
+/// queue.extend([Transaction::new("a", &1)?, Transaction::new("b", &2)?]);
+/// assert_eq!(queue.inspect().waiting, 2);
+/// assert_eq!(queue.drain()[0].id(), "a");
+/// # Ok::<(), ergon::TransactionError>(())
+/// ```
 #[derive(Debug)]
 pub struct MemoryQueue {
     place: Endpoint,
@@ -25,27 +36,27 @@ struct State {
     dead_letters: Vec<Transaction>,
 }
 
-/// What is in a [`MemoryQueue`] at one moment.
+/// The contents of a [`MemoryQueue`] at one moment.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// How many transactions can be fetched.
+    /// The number of transactions that can be fetched.
     pub waiting: usize,
-    /// How many are handed out and not settled.
+    /// The number of deliveries that are fetched and not settled.
     pub handed_out: usize,
-    /// How many were acked since the queue was made.
+    /// The number of acknowledged deliveries since the queue was made.
     pub acked: u64,
-    /// Those that were rejected.
+    /// The rejected transactions.
     pub dead_letters: Vec<Transaction>,
 }
 
 impl MemoryQueue {
-    /// Makes a queue that no other has access to by name.
+    /// Makes a queue without a name, which only its owners can reach.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// The queue of this name in this process; made by the first who asks.
+    /// Returns the queue of this name in this process. The first call makes it.
     pub fn named(name: &str) -> Arc<Self> {
         static QUEUES: LazyLock<Mutex<HashMap<String, Arc<MemoryQueue>>>> = LazyLock::new(Mutex::default);
         let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,12 +68,12 @@ impl MemoryQueue {
         Self { place, state: Mutex::default(), arrived: Notify::new() }
     }
 
-    /// Puts a transaction at the end.
+    /// Adds a transaction at the end.
     pub fn push(&self, transaction: Transaction) {
         self.extend([transaction]);
     }
 
-    /// Puts transactions at the end, in order.
+    /// Adds transactions at the end, in order.
     pub fn extend(&self, transactions: impl IntoIterator<Item = Transaction>) {
         let mut state = self.state();
         for transaction in transactions {
@@ -72,7 +83,7 @@ impl MemoryQueue {
         self.arrived.notify_one();
     }
 
-    /// Takes out all that can be fetched, without a receipt: for good.
+    /// Removes and returns all transactions that can be fetched. They need no settlement.
     pub fn drain(&self) -> Vec<Transaction> {
         let mut state = self.state();
         let mut taken = Vec::with_capacity(state.unacked.waiting());
@@ -84,7 +95,7 @@ impl MemoryQueue {
         taken
     }
 
-    /// Shows what is in the queue.
+    /// Returns the present contents of the queue.
     pub fn inspect(&self) -> Snapshot {
         let state = self.state();
         Snapshot {
@@ -95,7 +106,7 @@ impl MemoryQueue {
         }
     }
 
-    /// How many can be fetched.
+    /// Returns the number of transactions that can be fetched.
     pub(super) fn waiting(&self) -> usize {
         self.state().unacked.waiting()
     }
@@ -104,7 +115,7 @@ impl MemoryQueue {
         self.place.clone()
     }
 
-    /// Hands out at most `max`, to the connector of this epoch.
+    /// Delivers at most `max` transactions to the connector of this epoch.
     pub(super) fn take(&self, max: usize, epoch: u64) -> Vec<Delivery> {
         let mut state = self.state();
         let mut deliveries = Vec::with_capacity(max.min(state.unacked.waiting()));
@@ -116,12 +127,12 @@ impl MemoryQueue {
         deliveries
     }
 
-    /// Hands out at most `max`, and waits until there is one.
+    /// Delivers at most `max` transactions, and waits until there is one.
     pub(super) async fn wait(&self, max: usize, epoch: u64) -> Vec<Delivery> {
         loop {
             let deliveries = self.take(max, epoch);
             if !deliveries.is_empty() || max == 0 {
-                // Another that waits may have been passed over while several arrived at once.
+                // One arrival of several transactions wakes only one waiting fetch, so this fetch wakes the next one.
                 if self.state().unacked.waiting() > 0 {
                     self.arrived.notify_one();
                 }
@@ -131,12 +142,12 @@ impl MemoryQueue {
         }
     }
 
-    /// Hands out the one with this id, if it waits.
+    /// Delivers the transaction with this id, if it is waiting.
     pub(super) fn find(&self, id: &str, epoch: u64) -> Option<Delivery> {
         self.state().unacked.find(id, epoch)
     }
 
-    /// Lets all wait again that the connector of this epoch holds.
+    /// Returns all unsettled deliveries of the connector of this epoch to the queue.
     pub(super) fn give_back(&self, epoch: u64) {
         if self.state().unacked.give_back(epoch) > 0 {
             self.arrived.notify_one();
@@ -163,7 +174,7 @@ impl MemoryQueue {
     }
 }
 
-/// Has no name, but a number to tell it by.
+/// Makes a queue without a name. A number distinguishes it from other queues.
 impl Default for MemoryQueue {
     fn default() -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(1);

@@ -1,4 +1,4 @@
-//! Dispatching to a memory queue.
+//! Dispatches to a memory queue.
 
 use super::Memory;
 use crate::connector::{ConnectorError, Endpoint, Sink};

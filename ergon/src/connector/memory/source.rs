@@ -1,4 +1,4 @@
-//! Fetching from a memory queue.
+//! Fetches from a memory queue and settles its deliveries.
 
 use super::Memory;
 use crate::connector::{

@@ -1,6 +1,8 @@
-//! The acknowledgements of a channel: which tags are settled, which of them one acknowledgement settles together, and
-//! how often messages of classic queues were given back here, because the broker only says that there was a delivery
-//! before.
+//! Computes the acknowledgements of a channel: the settled tags, and the tags that one acknowledgement can settle
+//! together.
+//!
+//! The module also counts how often this worker gave back a message of a classic queue. The broker of a classic queue
+//! reports only that there was an earlier delivery.
 
 use std::collections::HashMap;
 
@@ -8,7 +10,7 @@ use crate::connector::Delivery;
 use crate::connector::kit::Frontier;
 use crate::transaction::TransactionId;
 
-/// What is told of one delivery.
+/// The verdict that the broker receives for one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Ack,
@@ -25,11 +27,11 @@ pub(super) struct Step {
     pub(super) multiple: bool,
 }
 
-/// What is to be sent, in this order, and which step settles which delivery of the call.
+/// The methods to send, in this order, and the method that settles each delivery of the call.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Steps {
     pub(super) steps: Vec<Step>,
-    /// For each delivery of the call the index of its step; none for a tag that was settled before.
+    /// The index of the step for each delivery of the call; none for a tag that was settled before.
     pub(super) step_of: Vec<Option<usize>>,
 }
 
@@ -42,13 +44,13 @@ impl Acks {
         Self(Frontier::starting_at(1))
     }
 
-    /// How many tags are not settled, if `highest` is the last that was handed out.
+    /// Returns the number of unsettled tags, if `highest` is the last delivered tag.
     pub(super) fn unsettled(&self, highest: u64) -> u64 {
         self.0.unsettled_below(highest + 1)
     }
 
-    /// Settles deliveries: one acknowledgement for all that are contiguous from the lowest unsettled tag, single ones
-    /// for the others.
+    /// Settles deliveries: one acknowledgement for all tags that are contiguous from the lowest unsettled tag, and
+    /// single acknowledgements for the others.
     pub(super) fn settle(&mut self, told: &[(u64, Verdict)]) -> Steps {
         let mut steps = Steps { steps: Vec::new(), step_of: vec![None; told.len()] };
         let mut fresh: Vec<usize> = Vec::with_capacity(told.len());
@@ -69,7 +71,8 @@ impl Acks {
                 steps.push(Step { verdict, tag, multiple: false }, &[index]);
             }
         }
-        // After the single ones: what was rejected is settled by then, and not taken along.
+        // The acknowledgement of several tags follows the single steps. By then the rejected tags below it are
+        // settled, so it does not acknowledge them.
         if let Some((tag, items)) = together {
             steps.push(Step { verdict: Verdict::Ack, tag, multiple: items.len() > 1 }, &items);
         }
@@ -88,26 +91,27 @@ impl Steps {
     }
 }
 
-/// So many are remembered; beyond that the counts begin anew. Some stay that another worker has settled.
+/// The most ids that are remembered. Beyond it the counts start again, because ids that another worker settled would
+/// otherwise stay for ever.
 const REMEMBERED: usize = 10_000;
 
-/// Counts what is given back again and again, so that `max_deliveries` ends it on a classic queue too.
+/// Counts the messages that are given back again and again, so that `max_deliveries` applies to a classic queue too.
 #[derive(Debug, Default)]
 pub(super) struct Returns {
-    /// Deliveries that were delivered before, and are not settled.
+    /// The ids of unsettled deliveries that were delivered before, by tag.
     ids: HashMap<u64, TransactionId>,
-    /// How often each was given back after its second delivery.
+    /// How often each message was given back after its second delivery.
     times: HashMap<TransactionId, u32>,
 }
 
 impl Returns {
-    /// Whether the broker said no more than that the message was delivered before.
+    /// Returns whether the broker reports only that the message was delivered before, without a count.
     fn is_uncounted(delivery: &Delivery) -> bool {
         let transaction = delivery.transaction();
         transaction.deliveries() > 1 && transaction.metadata().get("x-delivery-count").is_none()
     }
 
-    /// Says how often a delivery was handed out, as far as that was from here.
+    /// Adds the deliveries that this worker has counted to a delivery.
     pub(super) fn count(&mut self, delivery: Delivery) -> Delivery {
         if !Self::is_uncounted(&delivery) {
             return delivery;
@@ -120,7 +124,7 @@ impl Returns {
         Delivery::new(transaction.with_deliveries(deliveries), receipt)
     }
 
-    /// Takes in what became of deliveries.
+    /// Records the verdicts of deliveries.
     pub(super) fn settle(&mut self, told: &[(u64, Verdict)]) {
         if self.ids.is_empty() {
             return;
@@ -200,7 +204,7 @@ mod tests {
     }
 
     proptest! {
-        /// A broker that knows which tags are unsettled is told of each exactly once, and of the right fate.
+        /// A broker that tracks the unsettled tags receives each tag exactly once, with the right verdict.
         #[test]
         fn the_broker_is_told_of_each_tag_once(
             order in Just((1..=40_u64).collect::<Vec<_>>()).prop_shuffle(),

@@ -1,4 +1,4 @@
-//! The config of the RabbitMQ connector: where the broker is, what is consumed, where to publish.
+//! Configures the RabbitMQ connector: the broker, the queues to consume, and the destination of published messages.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::settings::FilePath;
 
 /// Makes a [`RabbitMq`] connector: a source of the queues it subscribes to, and a sink that publishes with confirms.
 ///
-/// Where the broker is stands in `url`, or in `host`, `port`, `username`, `password` and `vhost`; never in both.
+/// The address of the broker is in `url`, or in `host`, `port`, `username`, `password` and `vhost`, never in both.
 ///
 /// ```
 /// use ergon::connector::rabbitmq::{QueueKind, RabbitMqConfig};
@@ -35,17 +35,17 @@ use crate::settings::FilePath;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RabbitMqConfig {
-    /// `amqp://user:password@host:port/vhost`, or `amqps://` for TLS; special characters percent-encoded. A secret,
-    /// as it may hold a password.
+    /// The address `amqp://user:password@host:port/vhost`, or `amqps://` for TLS; special characters percent-encoded.
+    /// A secret, because it may hold a password.
     #[serde(default)]
     pub url: Option<SecretString>,
     /// The broker's host. Default: `localhost`.
     #[serde(default)]
     pub host: Option<String>,
-    /// Its port. Default: 5672, with TLS 5671.
+    /// The port of the broker. Default: 5672, with TLS 5671.
     #[serde(default)]
     pub port: Option<u16>,
-    /// Who connects. Default: `guest`.
+    /// The user. Default: `guest`.
     #[serde(default)]
     pub username: Option<String>,
     /// The password, with any character. Default: `guest`.
@@ -67,21 +67,21 @@ pub struct RabbitMqConfig {
     /// How `queue` is declared when the connector opens. Default: durable, classic.
     #[serde(default)]
     pub declare: Declare,
-    /// Declares nothing: what is named must be there. Default: false.
+    /// Declares nothing: the named queues and exchanges must exist. Default: false.
     #[serde(default)]
     pub passive: bool,
-    /// How many messages of each queue may be handed out and not settled. Default: the task's `concurrency` and
-    /// `prefetch` together, or with `mode = "batch"` its `batch_size`.
+    /// The number of unsettled messages of each queue that this worker may have; 0 is no limit. Default: the task's
+    /// `concurrency` and `prefetch` together, or with `mode = "batch"` its `batch_size`.
     #[serde(default)]
     pub prefetch: Option<u16>,
-    /// How bodies are read: as their content type says, or as JSON whatever it says. Default: `content_type`.
+    /// How bodies are read: by their content type, or always as JSON. Default: `content_type`.
     #[serde(default)]
     pub decode: Decode,
-    /// How often both sides show that they live; a broker silent for twice as long is taken for lost. Whole seconds.
+    /// The interval of heartbeats, in whole seconds. A broker that is silent for two intervals counts as lost.
     /// Default: 10s.
     #[serde(default = "heartbeat", deserialize_with = "duration")]
     pub heartbeat: Duration,
-    /// How long connecting, declaring and subscribing may take, each. Default: 10s.
+    /// The time limit for connecting, and for declaring and subscribing together. Default: 10s.
     #[serde(default = "connect_timeout", deserialize_with = "duration")]
     pub connect_timeout: Duration,
     /// How transactions are published.
@@ -93,10 +93,10 @@ pub struct RabbitMqConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decode {
-    /// As their content type says; without one, as JSON. A type that is neither JSON nor text is bytes.
+    /// By their content type; without one, as JSON. A type that is neither JSON nor text is bytes.
     #[default]
     ContentType,
-    /// As JSON, whatever their content type says. It is kept, and goes out again with the transaction.
+    /// Always as JSON. The content type is kept, and goes out again with the transaction.
     Json,
 }
 
@@ -119,18 +119,21 @@ pub struct Declare {
     pub durable: bool,
     /// `classic` or `quorum`. Default: classic.
     pub kind: QueueKind,
-    /// Where the broker puts what is rejected, has expired, or was delivered too often. Default: nowhere, it is gone.
+    /// The target for messages that are rejected, have expired, or were delivered too often. Default: none, and the
+    /// broker discards them.
     pub dead_letter: Option<DeadLetter>,
-    /// Quorum queues: how often a message is delivered before the broker dead-letters it. Default: the broker's.
+    /// Quorum queues: how often a message is delivered again before the broker dead-letters it. Default: the
+    /// broker's.
     pub delivery_limit: Option<u32>,
-    /// Classic queues: lets messages have priorities from 0 to this. Default: none.
+    /// Classic queues: the highest priority of a message. Default: no priorities.
     pub max_priority: Option<u8>,
     /// How long a message may wait before it expires. Default: for ever.
     #[serde(deserialize_with = "some_duration")]
     pub message_ttl: Option<Duration>,
     /// Further arguments of the queue, as RabbitMQ names them: `x-max-length`, …
     pub arguments: BTreeMap<String, Value>,
-    /// The exchanges that the queue is bound to. Default: none; the default exchange reaches it by its name.
+    /// The exchanges that the queue is bound to. Default: none, because the default exchange reaches the queue by its
+    /// name.
     pub bindings: Vec<Binding>,
 }
 
@@ -138,24 +141,25 @@ pub struct Declare {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QueueKind {
-    /// Kept by one node.
+    /// Kept by one node. The queue is unavailable while that node is down.
     #[default]
     Classic,
     /// Kept by several nodes, which agree on each change; counts deliveries.
     Quorum,
 }
 
-/// Where a queue's dead letters go: to a queue, or to an exchange.
+/// The target of a queue's dead letters: a queue, or an exchange.
 ///
-/// A quorum queue keeps a dead letter until the other side has it. A classic queue sends it on once: a broker that dies
-/// at that moment may lose it.
+/// A quorum queue keeps a dead letter until the target has it. A classic queue sends it once, and it is lost if the
+/// broker dies at that moment.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetter {
-    /// The queue; declared like the one it serves, durable and of the same kind. Default: none, but an exchange.
+    /// The queue, declared with the same durability and kind as the queue that it serves. Default: none, but an
+    /// exchange.
     #[serde(default)]
     pub queue: Option<String>,
-    /// The exchange; it must be there. Default: the default exchange.
+    /// The exchange, which must exist. Default: the default exchange.
     #[serde(default)]
     pub exchange: String,
     /// The routing key. Default: that of the message.
@@ -169,11 +173,11 @@ pub struct DeadLetter {
 pub struct Binding {
     /// The exchange.
     pub exchange: String,
-    /// Declares the exchange, durable, of this kind: `direct`, `fanout`, `topic`, `headers` or a plugin's. Default: it
-    /// must be there.
+    /// Declares the exchange, durable, of this kind: `direct`, `fanout`, `topic`, `headers` or a plugin's. Default:
+    /// the exchange must exist.
     #[serde(default)]
     pub kind: Option<String>,
-    /// The routing keys or patterns. Default: the empty key, all that a fanout exchange needs.
+    /// The routing keys or patterns. Default: the empty key, which is enough for a fanout exchange.
     #[serde(default)]
     pub routing_keys: Vec<String>,
     /// Arguments of the binding, for a headers exchange: `{"x-match": "all", "region": "EU"}`.
@@ -185,40 +189,42 @@ pub struct Binding {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Publish {
-    /// The exchange. Default: the default exchange, which routes by the queue's name.
+    /// The exchange. Default: the default exchange, which routes by the name of the queue.
     pub exchange: String,
-    /// Declares the exchange, durable, of this kind. Default: it must be there.
+    /// Declares the exchange, durable, of this kind. Default: the exchange must exist.
     pub kind: Option<String>,
-    /// The routing key. Default: the connector's `queue`. A transaction that has the metadata
-    /// [`key::PUBLISH_ROUTING_KEY`](super::key::PUBLISH_ROUTING_KEY) goes there instead.
+    /// The routing key. Default: the connector's `queue`. The metadata
+    /// [`key::PUBLISH_ROUTING_KEY`](super::key::PUBLISH_ROUTING_KEY) of a transaction overrides it.
     pub routing_key: Option<String>,
-    /// The broker writes messages to its disk. Default: true.
+    /// Whether a message without its own delivery mode is written to the broker's disk. Default: true.
     pub persistent: bool,
-    /// A message that no queue takes is an error. Default: true.
+    /// Whether a message that no queue accepts is an error. Otherwise the broker confirms and discards it. Default:
+    /// true.
     pub mandatory: bool,
-    /// The priority of messages. Default: none.
+    /// The priority of messages that have none. Default: none.
     pub priority: Option<u8>,
     /// How long a message may wait in a queue before it expires. Default: for ever.
     #[serde(deserialize_with = "some_duration")]
     pub expiration: Option<Duration>,
-    /// How long the broker may take to confirm. Default: 10s.
+    /// The time limit of a dispatch, reconnecting included. Default: 10s.
     #[serde(deserialize_with = "duration")]
     pub confirm_timeout: Duration,
-    /// A message of more bytes is refused before it is sent. Default: 128MiB, the limit of the broker.
+    /// The limit for the bytes of a message. The dispatch of a larger message fails, and sends nothing. Default:
+    /// 128MiB, the limit of the broker.
     pub max_message: ByteSize,
 }
 
-/// What an encrypted connection needs beside the certificates that the system trusts.
+/// The files of an encrypted connection, in addition to the certificates of the system.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// PEM file with the authorities that may have signed the broker's certificate, beside those of the system.
+    /// PEM file with further authorities that may have signed the broker's certificate.
     #[serde(default)]
     pub ca_file: Option<FilePath>,
-    /// PEM file with our certificate, where the broker asks for one.
+    /// PEM file with the client's certificate, if the broker asks for one.
     #[serde(default)]
     pub cert_file: Option<FilePath>,
-    /// PEM file with its private key (PKCS#8).
+    /// PEM file with the private key of that certificate (PKCS#8).
     #[serde(default)]
     pub key_file: Option<FilePath>,
 }
@@ -278,18 +284,18 @@ impl Default for RabbitMqConfig {
 }
 
 impl RabbitMqConfig {
-    /// Names broker and queue; everything else is as by default.
+    /// Names the broker and the queue; all else has its default.
     pub fn new(url: impl Into<String>, queue: impl Into<String>) -> Self {
         Self { url: Some(SecretString::from(url.into())), queue: Some(queue.into()), ..Self::default() }
     }
 
-    /// All queues that are consumed, and how they are declared.
+    /// Returns the consumed queues and their declarations.
     pub(super) fn queues(&self) -> impl Iterator<Item = (&str, &Declare)> + Clone {
         let first = self.queue.as_deref().map(|queue| (queue, &self.declare));
         first.into_iter().chain(self.subscriptions.iter().map(|more| (more.queue.as_str(), &more.declare)))
     }
 
-    /// Where a message goes that says nothing else.
+    /// Returns the default routing key.
     pub(super) fn routing_key(&self) -> Option<&str> {
         let by_name = self.publish.exchange.is_empty().then_some(self.queue.as_deref()).flatten();
         self.publish.routing_key.as_deref().or(by_name)

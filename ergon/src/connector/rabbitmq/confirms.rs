@@ -1,46 +1,50 @@
-//! Which published messages came back; pure.
+//! Decides which published messages the broker returned. The module is pure.
 //!
-//! The broker returns a message that no queue takes before it confirms it. The client keeps what was returned in order,
-//! and attaches the first of it to the next confirm it gets, whichever message that is for. So what came back is found
-//! by its id, and a message whose confirm carries another's is decided only when none can be left to come.
+//! The broker returns an unroutable message before it confirms the message. The client queues returned messages, and
+//! attaches the first of them to the next confirm, even if that confirm belongs to another message. So a returned
+//! message is matched by its id. A message whose confirm carries another message stays undecided until no returned
+//! message can follow.
 //!
-//! Confirms are seen in another order than the client got them, but all it had got when the first was seen are seen
-//! together. So one without a returned message says of all in earlier batches that none is left, and of itself; not of
-//! the others in its batch, which may have come after it.
+//! The connector sees confirms in another order than the client received them. But it sees all confirms together that
+//! the client had received when the first of them was seen. So a confirm without a returned message proves that no
+//! returned message is left from earlier batches, and none for itself. It proves nothing for the other confirms of
+//! its batch, which may be later.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use lapin::types::ShortString;
 
-/// What became of a published message.
+/// The outcome of a published message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// The broker has it.
+    /// The broker accepted the message.
     Taken,
-    /// The broker does not have it, for this reason: no queue took it.
+    /// The broker returned the message for this reason: no queue accepted it.
     Returned(String),
-    /// The broker refused it.
+    /// The broker answered with a nack.
     Refused,
 }
 
-/// A confirm as the client tells of it.
+/// A confirm as the client reports it.
 #[derive(Debug)]
 pub(super) struct Confirm {
-    /// The id of the message it is for.
+    /// The id of the confirmed message.
     pub(super) id: ShortString,
-    /// The id of the returned message it carries, and why that one was returned.
+    /// The id of the attached returned message, and the reason of the return.
     pub(super) attached: Option<(ShortString, String)>,
-    /// Whether the broker refuses the message.
+    /// Whether the confirm is a nack.
     pub(super) nacked: bool,
 }
 
 /// Decides messages by their confirms.
 #[derive(Debug)]
 pub(super) struct Confirms<T> {
-    /// Ids and reasons of returned messages that no message was decided by; one id may be on its way several times.
+    /// The reasons of returned messages that are not matched yet, by id. Several messages in flight may have the same
+    /// id.
     returned: HashMap<ShortString, Vec<String>>,
-    /// Confirmed with another's returned message: their own may still be attached to a later confirm.
+    /// The messages whose confirms carried another returned message. Their own returned message may be attached to a
+    /// later confirm.
     undecided: Vec<(ShortString, T)>,
 }
 
@@ -49,8 +53,8 @@ impl<T> Confirms<T> {
         Self { returned: HashMap::new(), undecided: Vec::new() }
     }
 
-    /// Takes in the confirms that were seen together, and whether no other message is on its way; hands each message
-    /// that is decided by them to `decided`.
+    /// Takes a batch of confirms that were seen together, and whether no other message is in flight. Calls `decided`
+    /// for each message that the batch decides.
     pub(super) fn take(
         &mut self,
         batch: Vec<(T, Confirm)>,
@@ -83,7 +87,8 @@ impl<T> Confirms<T> {
             let decision = self.decide(&id);
             decided(item, decision);
         }
-        // After those that are certain: one of the same id would take what is theirs.
+        // The undecided messages follow the certain ones, because an undecided message with the same id would
+        // otherwise take the reason of a certain one.
         for (id, item) in open {
             if self.returned.contains_key(&id) {
                 let decision = self.decide(&id);
@@ -112,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// What the broker does with a message.
+    /// The broker's treatment of a message.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum Fate {
         Routed,
@@ -120,9 +125,9 @@ mod tests {
         Nacked,
     }
 
-    /// Plays broker and client: unroutable messages are returned as many confirms ahead of their own as `ahead` says, the
-    /// later ones first; what was returned waits for the next confirm. A batch ends after a confirm of `ends`; what is in
-    /// it is seen backwards.
+    /// Simulates broker and client. The broker returns an unroutable message up to `ahead` confirms before its own
+    /// confirm, the later messages first. A returned message waits for the next confirm. A batch ends after a confirm
+    /// of `ends`, and its confirms are seen in reverse order.
     fn decisions(
         ids: &[u8],
         fates: &[Fate],
@@ -164,7 +169,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in which order: each message is decided once, and rightly.
+        /// In any order of events, each message is decided once, and rightly.
         #[test]
         fn every_message_is_decided_rightly(
             fates in prop::collection::vec(fate(), 12),
@@ -183,7 +188,7 @@ mod tests {
             }
         }
 
-        /// Messages of one id cannot be told apart, but as many are told as were returned.
+        /// Messages with the same id cannot be distinguished, but as many are reported as were returned.
         #[test]
         fn of_one_id_as_many_are_told_as_came_back(
             ids in prop::collection::vec(0..3_u8, 12),

@@ -1,6 +1,6 @@
-//! The connection to the broker: its address, read once, and how it is made within a deadline.
+//! Connects to the broker within a deadline, and reads its address once.
 //!
-//! What is shown of an address never holds the password. A connection is cut when the broker no longer answers.
+//! An address is shown without its password. A connection to a broker that no longer answers is cut.
 
 use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,7 +33,7 @@ impl Address {
     /// Reads the address of a config.
     ///
     /// # Errors
-    /// What is wrong with it; parts of the address that could hold a password are not shown.
+    /// A wrong part of the address. Parts that could hold a password are not shown.
     pub(super) fn of(config: &RabbitMqConfig) -> Result<Self, ConnectorError> {
         let uri = match &config.url {
             Some(url) => {
@@ -82,7 +82,7 @@ impl Address {
     }
 }
 
-/// A URL says everything: nothing else may say it too.
+/// Checks that no other key repeats a part of the URL.
 fn alone(config: &RabbitMqConfig) -> Result<(), ConnectorError> {
     let beside = [
         ("host", config.host.is_some()),
@@ -117,7 +117,7 @@ fn from_parts(config: &RabbitMqConfig) -> AMQPUri {
     }
 }
 
-/// The parts of a URL; where lapin's own reading takes a default for a host it cannot read, this says so.
+/// Reads the parts of a URL. lapin itself takes a default for an unreadable host, so this function reports it.
 fn from_url(text: &str) -> Result<AMQPUri, ConnectorError> {
     let wrong = |why: String| {
         ConnectorError::permanent(format!("`url` is no address of a broker: {why}"))
@@ -127,7 +127,7 @@ fn from_url(text: &str) -> Result<AMQPUri, ConnectorError> {
     if !matches!(url.scheme(), "amqp" | "amqps") || url.cannot_be_a_base() {
         return Err(wrong("it does not begin with `amqp://` or `amqps://`".to_owned()));
     }
-    // The client's own words repeat the address, password and all.
+    // The error of the client repeats the address, including the password, so it is dropped.
     let unreadable = |_: String| wrong("a value behind its `?` cannot be read".to_owned());
     let mut uri: AMQPUri = text.parse().map_err(unreadable)?;
     uri.authority.host = match url.host() {
@@ -154,26 +154,26 @@ impl fmt::Debug for Address {
     }
 }
 
-/// How long a broker may take to say goodbye to a connection that nobody needs any more.
+/// The time limit for closing a connection that is no longer used.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Everything that is needed to connect.
+/// The values that a connection needs.
 #[derive(Clone)]
 pub(super) struct Dial {
     pub(super) address: Address,
     pub(super) within: Duration,
     tls: Option<Tls>,
-    /// Whose connection it is: task, slot and worker; the broker's own tools show it, with the purpose.
+    /// The owner of the connection: task, slot and worker. The broker's tools show it together with the purpose.
     pub(super) name: String,
 }
 
-/// A connection; when it is dropped it says goodbye to a broker that still answers, and shuts its socket.
+/// A connection. Its drop closes it gracefully if the broker still answers, and shuts its socket.
 pub(super) struct Wire {
     connection: Arc<Connection>,
     socket: Socket,
 }
 
-/// The socket below a connection, once there is one.
+/// The socket of a connection, once it is open.
 #[derive(Clone, Default)]
 struct Socket(Arc<Mutex<Option<StdTcpStream>>>);
 
@@ -185,7 +185,7 @@ impl Dial {
     /// Connects.
     ///
     /// # Errors
-    /// Why the broker cannot be reached, or does not let us in.
+    /// The broker cannot be reached, or refuses the login.
     pub(super) async fn connect(&self, purpose: &str) -> Result<Wire, ConnectorError> {
         let tls = self.tls_config().await?;
         let name = format!("ergon {} {purpose}", self.name);
@@ -202,14 +202,14 @@ impl Dial {
             Ok(Ok(connection)) => Ok(Wire { connection: Arc::new(connection), socket }),
             Ok(Err(error)) => Err(self.failed(&error)),
             Err(_) => {
-                // Ends the client's thread, which would wait for an answer for ever.
+                // This ends the client's thread, which would wait for an answer for ever.
                 socket.shut();
                 Err(self.failed(&io::Error::from(io::ErrorKind::TimedOut).into()))
             }
         }
     }
 
-    /// The error of a broker that is silent.
+    /// Makes the error of a broker that does not answer.
     pub(super) fn no_answer(&self) -> ConnectorError {
         let (address, within) = (&self.address, humantime::format_duration(self.within));
         ConnectorError::transient(format!("no answer from {address} within {within}"))
@@ -231,7 +231,8 @@ impl Dial {
                     .with_hint("start the broker, or see host and port")
             }
             io::ErrorKind::TimedOut => self.no_answer(),
-            // A broker ends the connection without a word when the vhost is no good, or TLS meets a plain port.
+            // A broker closes the connection without an answer if the vhost does not exist, or if TLS reaches a plain
+            // port.
             io::ErrorKind::ConnectionAborted | io::ErrorKind::UnexpectedEof => {
                 ConnectorError::transient(format!("{address} ended the connection while it was set up"))
                     .with_hint("see the broker's log; a port for TLS does not take plain connections")
@@ -302,7 +303,7 @@ impl Socket {
 
     fn shut(&self) {
         if let Some(socket) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // It is shut already, then.
+            // An error means that the socket is already shut.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
@@ -321,14 +322,14 @@ impl Wire {
         self.connection.create_channel().await
     }
 
-    /// Says goodbye to the broker; it gives back at once what was handed out.
+    /// Closes the connection gracefully. The broker then requeues the unsettled messages immediately.
     pub(super) async fn leave(&self, within: Duration) {
         leave(&self.connection, within).await;
     }
 }
 
 async fn leave(connection: &Connection, within: Duration) {
-    // Whoever does not answer is left without a goodbye.
+    // A broker that does not answer is left without a graceful close.
     let _ = timeout(within, connection.close(200, "bye".into())).await;
 }
 
@@ -347,7 +348,7 @@ impl Drop for Wire {
     }
 }
 
-/// Has a task follow what the client reports of a session's connection, for as long as the session lives.
+/// Starts a task that follows the events of a session's connection, until the session ends.
 pub(super) fn watch(
     pulse: &Arc<Pulse>,
     events: impl Stream<Item = Event> + Send + 'static,
@@ -362,7 +363,7 @@ pub(super) fn watch(
     });
 }
 
-/// Listens until the connection is lost.
+/// Passes events on until the connection is lost.
 async fn listen(pulse: &Pulse, mut events: impl Stream<Item = Event> + Unpin, connector: &str) {
     loop {
         match events.next().await {

@@ -1,8 +1,9 @@
-//! The session that consumes: one channel, one consumer for each queue, and the tags that are not settled.
+//! Consumes queues in one session: one channel, one consumer for each queue, and the unsettled tags.
 //!
-//! While dead letters wait, there are further consumers. The broker bounds the unsettled messages of each consumer, and
-//! messages whose dead letter waits stay unsettled for long: with a prefetch of one, a single one of them would stop the
-//! queue. So each queue is consumed once more, by consumers with a prefetch of their own, until no dead letter waits.
+//! While dead letters wait, the session has further consumers. The broker limits the unsettled messages of each
+//! consumer, and a message whose dead letter waits stays unsettled for long. With a prefetch of one, a single such
+//! message would stop the queue. So the session consumes each queue once more, with a separate prefetch, until no
+//! dead letter waits.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -28,16 +29,19 @@ use super::{Decode, RabbitMqConfig, error, message, topology};
 use crate::connector::kit::{Connect, Pulse, Session};
 use crate::connector::{ConnectorError, Delivery, Direction, FetchRequest, Shard};
 
-/// How long the broker may take to take an acknowledgement from us.
+/// The time limit for sending an acknowledgement.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long acknowledgements wait for others to go together, while much is being worked on: the broker pays for each.
+/// The time that acknowledgements wait for others while many deliveries are unsettled, because each acknowledgement
+/// costs the broker work.
 const TOGETHER: Duration = Duration::from_millis(1);
 
-/// From how many unsettled deliveries on acknowledgements wait; and as many go without waiting.
+/// The number of unsettled deliveries above which acknowledgements wait, and the number of acknowledgements that
+/// never wait.
 const MANY: usize = 64;
 
-/// How long a fetch that does not wait gives the broker to send what it says is there, before it asks again.
+/// The time that a fetch without waiting gives the broker to send the messages that it has counted. After that the
+/// fetch asks again.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
 
 /// The least prefetch of a further consumer.
@@ -56,14 +60,14 @@ pub(super) struct Consuming {
     pulse: Arc<Pulse>,
     epoch: u64,
     pub(super) channel: Arc<Channel>,
-    /// How many messages of each queue the broker hands out unsettled to its first consumer; 0 is no limit.
+    /// The limit of unsettled messages of each queue for its first consumer; 0 is no limit.
     pub(super) prefetch: u16,
     pub(super) widening: Widening,
-    /// Whoever fetches holds it.
+    /// The consumers. The running fetch holds the lock.
     consumers: tokio::sync::Mutex<Consumers>,
     tags: Mutex<Acks>,
     returns: Mutex<Returns>,
-    /// The highest tag that was taken from the client.
+    /// The highest tag that the client has delivered.
     highest: AtomicU64,
     pub(super) queues: Vec<Arc<str>>,
     decode: Decode,
@@ -71,9 +75,10 @@ pub(super) struct Consuming {
 }
 
 struct Consumers {
-    /// Beside each its queue; the first is polled first, and moves to the end.
+    /// The consumers, each with its queue. The first is polled first and moves to the end, so that no queue starves
+    /// another.
     open: VecDeque<(Arc<str>, Consumer)>,
-    /// Taken from the client, not fetched yet.
+    /// The deliveries that left the client and are not fetched yet.
     waiting: VecDeque<Delivery>,
 }
 
@@ -144,7 +149,7 @@ impl Session for Consuming {
     }
 }
 
-/// The session is lost; another will take its place.
+/// The session is lost, and the link opens another.
 pub(super) struct Lost;
 
 impl Consuming {
@@ -152,7 +157,7 @@ impl Consuming {
         self.epoch
     }
 
-    /// Whether the session is not lost, as far as is known.
+    /// Returns whether the session is up, as far as is known.
     pub(super) fn is_up(&self) -> bool {
         !self.pulse.is_over()
     }
@@ -162,10 +167,10 @@ impl Consuming {
         self.pulse.over().await;
     }
 
-    /// Fetches at most as many deliveries as are asked for.
+    /// Fetches at most the requested number of deliveries.
     ///
     /// # Cancel safety
-    /// Cancel safe: nothing is taken from the client before it can be returned.
+    /// Cancel safe: a delivery that left the client stays in `waiting` until a fetch returns it.
     pub(super) async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, Lost> {
         let mut consumers = self.consumers.lock().await;
         let max = request.max();
@@ -178,7 +183,8 @@ impl Consuming {
                 Poll::Pending => Poll::Ready(Ok(Vec::new())),
             });
             let some = now.await?;
-            // What the broker sent before it answered how much is left has arrived before the answer.
+            // The answer to the count follows all messages that the broker sent before it. So none is left if the
+            // count is 0 and nothing has arrived.
             if !some.is_empty() || (self.ready().await? == 0 && !self.has_arrived(&mut consumers)) {
                 return Ok(some);
             }
@@ -189,18 +195,18 @@ impl Consuming {
         }
     }
 
-    /// How many deliveries this worker can still fetch: its share of those in the queues, and those that the broker has
-    /// sent to it already.
+    /// Counts the deliveries that this worker can still fetch: its share of the queues, and the messages that the
+    /// broker has sent to it.
     pub(super) async fn count(&self, shard: Shard) -> Result<u64, Lost> {
         let ready = shard.share(self.ready().await?);
-        // Who fetches at this moment waits because there are none.
+        // A fetch that holds the lock waits because nothing has arrived.
         let Ok(mut consumers) = self.consumers.try_lock() else { return Ok(ready) };
         self.has_arrived(&mut consumers);
         Ok(ready + consumers.waiting.len() as u64)
     }
 
-    /// How many messages are in the queues and not handed out. Asked over the channel of the deliveries, so that the
-    /// answer comes after them.
+    /// Counts the messages that are ready in the queues. The question uses the channel of the deliveries, so that its
+    /// answer follows them.
     async fn ready(&self) -> Result<u64, Lost> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let mut ready = 0;
@@ -220,14 +226,14 @@ impl Consuming {
         Ok(ready)
     }
 
-    /// Takes what the client has received by now; says whether there is something to fetch.
+    /// Collects the messages that the client has received, and returns whether a delivery can be fetched.
     fn has_arrived(&self, consumers: &mut Consumers) -> bool {
         let mut context = Context::from_waker(std::task::Waker::noop());
         while self.take(consumers, &mut context) {}
         !consumers.waiting.is_empty()
     }
 
-    /// Some deliveries, as soon as there is one.
+    /// Returns deliveries as soon as there is one.
     fn poll_some(
         &self,
         consumers: &mut Consumers,
@@ -235,7 +241,7 @@ impl Consuming {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Vec<Delivery>, Lost>> {
         while consumers.waiting.len() < max && self.take(consumers, cx) {}
-        // What came over a lost connection comes again over the next.
+        // The broker delivers the messages of a lost connection again over the next one.
         if self.pulse.is_over() {
             return Poll::Ready(Err(Lost));
         }
@@ -246,7 +252,7 @@ impl Consuming {
         Poll::Pending
     }
 
-    /// Takes one delivery from the client, of one queue after the other; says whether there was one.
+    /// Takes one delivery from the client, from the queues in turn. Returns whether there was one.
     fn take(&self, consumers: &mut Consumers, cx: &mut Context<'_>) -> bool {
         consumers.open.extend(self.widening.take_opened(cx));
         for _ in 0..consumers.open.len() {
@@ -275,11 +281,11 @@ impl Consuming {
         false
     }
 
-    /// Tells the broker what became of deliveries of this channel; returns for each why it is not known that the broker
-    /// was told, if so.
+    /// Sends the verdicts of deliveries of this channel. Returns for each the reason why the broker may not have
+    /// received it, if there is one.
     pub(super) async fn settle(&self, told: &[(u64, Verdict)]) -> Vec<Option<String>> {
         if told.len() < MANY && self.is_busy(told.len()) {
-            // What finishes meanwhile goes in the next call, in one acknowledgement.
+            // Transactions that finish during the wait go into the next call, in one acknowledgement.
             sleep(TOGETHER).await;
         }
         let (mut sending, step_of) = self.begin(told);
@@ -301,14 +307,15 @@ impl Consuming {
         step_of.into_iter().map(result_of).collect()
     }
 
-    /// Whether so much is being worked on, beside what is settled now, that nobody waits for an acknowledgement.
+    /// Returns whether so many other deliveries are unsettled that no slot waits for this acknowledgement.
     fn is_busy(&self, settled_now: usize) -> bool {
         let highest = self.highest.load(Ordering::Relaxed);
         lock(&self.tags).unsettled(highest) > (MANY + settled_now) as u64
     }
 
-    /// Hands the acknowledgements to the client, in their order: it takes each at the first poll. The tags stay locked
-    /// meanwhile, so that no other call can come between.
+    /// Gives the acknowledgements to the client in their order: the client accepts each at its first poll. The tags
+    /// stay locked, so that no other call can send in between. Otherwise an acknowledgement of several tags could
+    /// include a tag that another call is about to reject.
     fn begin(&self, told: &[(u64, Verdict)]) -> (Vec<Sending>, Vec<Option<usize>>) {
         lock(&self.returns).settle(told);
         let mut tags = lock(&self.tags);
@@ -346,46 +353,47 @@ fn send(channel: Arc<Channel>, step: Step) -> Sending {
     }
 }
 
-/// The further consumers of one session.
+/// The further consumers of a session.
 #[derive(Default)]
 pub(super) struct Widening {
-    /// How many messages wait, as was said last.
+    /// The last reported number of messages whose dead letters wait.
     waiting: AtomicUsize,
-    /// By how many messages of each queue the bound is raised; held while that changes.
+    /// The number of messages by which the limit of each queue is raised. The lock is held during a change, so that
+    /// two changes do not overlap.
     room: tokio::sync::Mutex<usize>,
     state: Mutex<State>,
-    /// Wakes whoever fetches: there is a further consumer.
+    /// Wakes the fetch when a further consumer opens.
     fetcher: AtomicWaker,
 }
 
 #[derive(Default)]
 struct State {
-    /// Opened, and not yet with those that are fetched from.
+    /// The consumers that are open and not yet among those of the fetch.
     opened: Vec<(Arc<str>, Consumer)>,
     /// The tags of all further consumers.
     tags: Vec<Arc<str>>,
 }
 
 impl Widening {
-    /// The consumers that were opened since the last call; whoever fetches is woken when there is another.
+    /// Returns the consumers that opened since the last call, and registers the fetch to be woken for the next one.
     pub(super) fn take_opened(&self, cx: &Context<'_>) -> Vec<(Arc<str>, Consumer)> {
         self.fetcher.register(cx.waker());
         std::mem::take(&mut lock(&self.state).opened)
     }
 
-    /// Whether a consumer is one of these: when it ends, the queue is consumed all the same.
+    /// Returns whether a consumer is a further one. The queue is still consumed when it ends.
     pub(super) fn is_further(&self, consumer: &Consumer) -> bool {
         lock(&self.state).tags.iter().any(|tag| **tag == *consumer.tag().as_str())
     }
 }
 
 impl Consuming {
-    /// Takes in that so many messages wait for their dead letter to be taken.
+    /// Adjusts the further consumers to the number of messages whose dead letters wait.
     pub(super) fn widen(self: &Arc<Self>, waiting: usize) {
         self.widening.waiting.store(waiting, Ordering::Relaxed);
         if self.prefetch > 0 {
             let session = Arc::clone(self);
-            // On its own: one that is cancelled on the way would leave a consumer that nobody fetches from.
+            // A separate task does this, because a cancelled call would leave a consumer without a fetch.
             tokio::spawn(async move { session.make_room().await });
         }
     }
@@ -397,7 +405,7 @@ impl Consuming {
             self.narrow().await;
             *room = 0;
         }
-        // What is left of the bound suffices while less than half of it is taken.
+        // The remaining limit is enough while less than half of it is used.
         while waiting * 2 > usize::from(self.prefetch) + *room && self.is_up() {
             let more = u16::try_from((*room).max(LEAST)).unwrap_or(u16::MAX);
             if let Err(error) = self.consume_once_more(more).await {
@@ -428,11 +436,11 @@ impl Consuming {
         Ok(())
     }
 
-    /// Ends the further consumers. What they have received is fetched all the same.
+    /// Ends the further consumers. The messages that they have received are still fetched.
     async fn narrow(&self) {
         let tags = lock(&self.widening.state).tags.clone();
         for tag in tags {
-            // Of a session that is lost, nothing is left to end.
+            // A lost session has no consumer to end.
             let _ = self.channel.basic_cancel((&*tag).into(), BasicCancelOptions::default()).await;
         }
     }

@@ -1,10 +1,10 @@
-//! Dead letters in a queue. They are taken with `basic.get` and not acknowledged; when the channel is closed, the
-//! broker puts them back where they were. In a classic queue that leaves nothing behind but the mark "redelivered".
+//! Reads dead letters in a queue. It fetches them with `basic.get` and does not acknowledge them. When the channel is
+//! closed, the broker puts them back in their places. In a classic queue that leaves only the mark "redelivered".
 //!
-//! A quorum queue counts what is put back, and destroys a message whose count exceeds its `delivery-limit`: to look too
-//! often would lose a letter. So one that was put back before is not put back again: it is published anew, and only
-//! when the broker has confirmed that, the old one is acknowledged. It then stands at the queue's end, and a crash in
-//! between doubles it, which is the lesser harm. A classic queue is best for dead letters.
+//! A quorum queue counts each return, and discards a message whose count exceeds its `delivery-limit`, so looking too
+//! often would lose a dead letter. A message that was returned before is therefore published again, and the old
+//! message is acknowledged after the broker has confirmed the copy. The copy is at the end of the queue. A crash in
+//! between leaves two copies, which is better than a loss. A classic queue is best for dead letters.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::{Decode, RabbitMq, error};
 use crate::connector::{ConnectorError, DeadLetterVisitor, DeadLetters, Redrive, Visit};
 use crate::transaction::Transaction;
 
-/// How long the broker may take to say goodbye.
+/// The time limit for closing the connection.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 impl DeadLetters for RabbitMq {
@@ -30,18 +30,18 @@ impl DeadLetters for RabbitMq {
         let wire = self.dial.connect("letters").await?;
         let letterbox = self.letterbox(&queue, wire.channel().await).await?;
         let looked = letterbox.look(visitor).await;
-        // The broker answers only after it has taken the acknowledgements before it, and puts the rest back.
+        // The broker answers after it has processed the acknowledgements, and puts the other messages back.
         let closed = letterbox.channel.close(200, "seen".into()).await;
         wire.leave(GOODBYE).await;
         looked.and(closed).map_err(|error| self.unseen(&queue, &error))
     }
 }
 
-/// A queue of letters, looked into over a channel of its own.
+/// A queue of dead letters, read over its own channel.
 struct Letterbox {
     channel: Channel,
     queue: Arc<str>,
-    /// How many were there at the beginning; what comes later, or anew, is not looked at.
+    /// The number of messages at the start. Messages that arrive later, and published copies, are not read.
     there: u32,
 }
 
@@ -69,7 +69,7 @@ impl Letterbox {
         Ok(())
     }
 
-    /// Publishes a copy without the count; says whether the broker has it.
+    /// Publishes a copy without the count, and returns whether the broker has accepted it.
     async fn publish_anew(&self, properties: lapin::BasicProperties, data: &[u8]) -> Result<bool, Error> {
         let headers: FieldTable = properties
             .headers()
@@ -82,7 +82,7 @@ impl Letterbox {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let properties = properties.with_headers(headers);
         let sent = self.channel.basic_publish("".into(), self.name(), options, data, properties).await?;
-        // One that comes back has no queue to be in: the old one stays.
+        // A returned copy reached no queue, so the old message stays.
         Ok(matches!(sent.await?, Confirmation::Ack(None)))
     }
 
@@ -91,13 +91,14 @@ impl Letterbox {
     }
 }
 
-/// Whether a quorum queue has counted that it was put back. One with a user's name can be published by nobody else.
+/// Returns whether a quorum queue has counted a return of the message. A message with a user id cannot be published
+/// again, because the broker accepts that id only from its user.
 fn is_counted(message: &Message) -> bool {
     let mut headers = message.properties.headers().iter().flatten();
     headers.any(|(name, _)| message::is_a_count(name.as_str())) && message.properties.user_id().is_none()
 }
 
-/// Through the default exchange, straight into the queue; confirmed.
+/// Publishes to the queue itself, through the default exchange, and waits for the confirm.
 impl Redrive for RabbitMq {
     async fn redrive(&self, transaction: Transaction) -> Result<(), ConnectorError> {
         let queue = self.only_queue("it came from")?;

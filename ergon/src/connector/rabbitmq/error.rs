@@ -1,4 +1,4 @@
-//! What RabbitMQ and its client say, in words: what went wrong, whether trying again can help, what to do.
+//! Translates the errors of RabbitMQ and its client: the message, whether another attempt can help, and a hint.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use lapin::{Error, ErrorKind};
 
 use crate::connector::ConnectorError;
 
-/// Codes of AMQP that trying again cannot mend, and what to do about each.
+/// Returns the hint for an AMQP code that another attempt cannot fix.
 fn hint(kind: &AMQPErrorKind) -> Option<&'static str> {
     match kind {
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
@@ -27,7 +27,7 @@ fn hint(kind: &AMQPErrorKind) -> Option<&'static str> {
     }
 }
 
-/// The error of something that was asked of the broker at `address`.
+/// Makes the error of a request to the broker at `address`.
 pub(super) fn failed(what: &str, address: &impl fmt::Display, error: &Error) -> ConnectorError {
     let words = words(error);
     match error.kind() {
@@ -42,14 +42,14 @@ pub(super) fn failed(what: &str, address: &impl fmt::Display, error: &Error) -> 
     }
 }
 
-/// Refusals that pass by themselves: a node that is down now, a queue without a leader, a broker that is starting.
+/// Returns whether a refusal is temporary: a node that is down, a queue without a leader, a broker that is starting.
 fn passes(words: &str) -> bool {
     ["home node", "is down", "no leader", "starting", "timeout", "exclusive"]
         .iter()
         .any(|sign| words.contains(sign))
 }
 
-/// The error in one line, without what only the client's authors understand.
+/// Renders the error in one line, without details for the client's authors.
 pub(super) fn words(error: &Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(amqp) => {

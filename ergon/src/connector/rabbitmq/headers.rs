@@ -1,9 +1,9 @@
-//! The headers of a message: fields of AMQP, what each is in a transaction's metadata, and how much fits in a frame.
+//! Converts between AMQP headers and metadata, and limits their size to a frame.
 //!
-//! Metadata hold JSON, which has one kind of number, no bytes and no decimals. So a value that JSON cannot hold whole is
-//! kept in two parts: the value as JSON shows it, and its *kind*, from which, together, the same field is made again.
-//! The kinds of all headers are one entry of the metadata, [`HEADER_TYPES`](super::key::HEADER_TYPES). The JSON value
-//! counts: if its kind does not fit it any more, it is sent as JSON's own kinds are.
+//! Metadata are JSON, which has one kind of number, no bytes and no decimals. A value that JSON cannot express is
+//! kept in two parts: the value as JSON, and its *kind*. Both parts together make the same field again. The kinds of
+//! all headers are one entry of the metadata, [`HEADER_TYPES`](super::key::HEADER_TYPES). If the value was replaced
+//! and its kind no longer fits, the field has the type that JSON gives it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::connector::ConnectorError;
 
-/// What kinds are called. The value beside each is a number unless said otherwise.
+/// The names of the kinds. The value of a kind is a number unless its constant says otherwise.
 mod kind {
     pub(super) const INT8: &str = "int8";
     pub(super) const UINT8: &str = "uint8";
@@ -27,16 +27,16 @@ mod kind {
     pub(super) const BYTES: &str = "bytes";
     /// Text that is not UTF-8, in base64.
     pub(super) const TEXT: &str = "text";
-    /// A decimal; after it the number of its digits after the point.
+    /// A decimal, followed by the number of digits after the point.
     pub(super) const DECIMAL: &str = "decimal:";
-    /// A float that is no number, null in JSON; after it its bits.
+    /// A float that is not finite, null in JSON, followed by its bits.
     pub(super) const FLOAT_BITS: &str = "float:";
-    /// A double that is no number, null in JSON; after it its bits.
+    /// A double that is not finite, null in JSON, followed by its bits.
     pub(super) const DOUBLE_BITS: &str = "double:";
 }
 
-/// A field as JSON shows it, and its kind where JSON does not say it. The kind of an array or of a table is an object:
-/// the kinds of its items, by their place from 0 or by their name.
+/// Converts a field to JSON, with its kind if JSON cannot express it. The kind of an array or a table is an object:
+/// the kinds of its items, by position from 0 or by name.
 pub(super) fn json(field: &AMQPValue) -> (Value, Option<Value>) {
     let of = |value: Value, kind: &str| (value, Some(kind.into()));
     match field {
@@ -80,7 +80,7 @@ pub(super) fn json(field: &AMQPValue) -> (Value, Option<Value>) {
     }
 }
 
-/// A field as JSON shows it; its kind, if it has one, is put with the others.
+/// Converts a field to JSON, and adds its kind to the others.
 pub(super) fn noting(kinds: &mut Map<String, Value>, name: &str, field: &AMQPValue) -> Value {
     let (value, kind) = json(field);
     if let Some(kind) = kind {
@@ -93,19 +93,19 @@ fn some(kinds: Map<String, Value>) -> Option<Value> {
     (!kinds.is_empty()).then_some(Value::Object(kinds))
 }
 
-/// A name inside a table that no field can have: AMQP carries 255 bytes.
+/// A name in a table that is too long: AMQP allows 255 bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NameTooLong(pub(super) usize);
 
-/// A name as AMQP carries it.
+/// Converts a name to AMQP.
 ///
 /// # Errors
-/// How long it is.
+/// The length of a name that is too long.
 pub(super) fn name(text: &str) -> Result<ShortString, NameTooLong> {
     ShortString::try_new(text).map_err(|_| NameTooLong(text.len()))
 }
 
-/// The field of a JSON value, of this kind if it has one that fits.
+/// Converts a JSON value to a field, of this kind if the value fits.
 ///
 /// # Errors
 /// A name in a table that is too long.
@@ -133,7 +133,7 @@ pub(super) fn field(value: &Value, kind: Option<&Value>) -> Result<AMQPValue, Na
     })
 }
 
-/// The field of this kind, if the value is one that it can have.
+/// Converts a value to a field of this kind; none if the value does not fit.
 fn of_kind(value: &Value, kind: &str) -> Option<AMQPValue> {
     Some(match kind {
         kind::INT8 => AMQPValue::ShortShortInt(value.as_i64()?.try_into().ok()?),
@@ -150,7 +150,7 @@ fn of_kind(value: &Value, kind: &str) -> Option<AMQPValue> {
     })
 }
 
-/// The same for the kinds that are written with digits of their own.
+/// Does the same for the kinds that end in digits.
 fn of_kind_with_digits(value: &Value, kind: &str) -> Option<AMQPValue> {
     if let Some(scale) = kind.strip_prefix(kind::DECIMAL) {
         return decimal(value.as_f64()?, scale.parse().ok()?).map(AMQPValue::DecimalValue);
@@ -163,7 +163,7 @@ fn of_kind_with_digits(value: &Value, kind: &str) -> Option<AMQPValue> {
     Some(AMQPValue::Double(f64::from_bits(bits)))
 }
 
-/// A number that a float holds; another one was put in its place.
+/// Returns the float of a number; none if a float cannot hold it, because the value was replaced.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::float_cmp,
@@ -178,9 +178,9 @@ fn decimal_number(DecimalValue { scale, value }: DecimalValue) -> f64 {
     f64::from(value) / 10_f64.powi(i32::from(scale))
 }
 
-/// The decimal of this scale that a number shows; a number with more digits was put in its place.
+/// Returns the decimal of this scale; none if the number has more digits, because the value was replaced.
 ///
-/// A decimal has at most ten digits and a double tells 15 apart, so rounding finds the one there is.
+/// A decimal has at most ten digits, and a double distinguishes 15, so rounding finds the original decimal.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "its range is looked at before")]
 fn decimal(number: f64, scale: u8) -> Option<DecimalValue> {
     let shifted = (number * 10_f64.powi(i32::from(scale))).round();
@@ -196,12 +196,12 @@ fn numeral(number: &Number) -> AMQPValue {
     match (number.as_i64(), number.as_f64()) {
         (Some(integer), _) => AMQPValue::LongLongInt(integer),
         (None, Some(float)) if !number.is_u64() => AMQPValue::Double(float),
-        // A header has no number as large: its digits are all there.
+        // No type of a header holds such a number, so its digits are sent as text.
         _ => AMQPValue::LongString(number.to_string().as_str().into()),
     }
 }
 
-/// A name as AMQP carries it: at most 255 bytes.
+/// Converts a name to AMQP, which allows at most 255 bytes.
 pub(super) fn short(name: &str) -> Result<ShortString, ConnectorError> {
     ShortString::try_new(name).map_err(|_| {
         let beginning: String = name.chars().take(40).collect();
@@ -210,16 +210,16 @@ pub(super) fn short(name: &str) -> Result<ShortString, ConnectorError> {
     })
 }
 
-/// The most that headers may take: what a frame of a broker holds by default (128 KiB), less what else stands there.
+/// The limit for the headers of a message: the default size of a frame (128 KiB), less the rest of the frame.
 const MOST: usize = 120 * 1024;
 
-/// The most of an error's text that a dead letter carries.
+/// The limit for the text of an error in a dead letter.
 const LONGEST_ERROR: usize = 8 * 1024;
 
-/// Refuses headers that no frame holds.
+/// Checks that the headers fit in a frame.
 ///
 /// # Errors
-/// How large they are, and which is the largest.
+/// The size of the headers, and the largest of them.
 pub(super) fn check_size(id: &str, headers: &FieldTable) -> Result<(), ConnectorError> {
     let taken = of_table(headers);
     if taken <= MOST {
@@ -235,7 +235,7 @@ pub(super) fn check_size(id: &str, headers: &FieldTable) -> Result<(), Connector
     Err(ConnectorError::permanent(message).with_hint("put what is long into the payload"))
 }
 
-/// The text of an error, as much of it as a dead letter carries.
+/// Shortens the text of an error to the limit of a dead letter.
 pub(super) fn shortened(error: &str) -> String {
     if error.len() <= LONGEST_ERROR {
         return error.to_owned();
@@ -244,12 +244,12 @@ pub(super) fn shortened(error: &str) -> String {
     format!("{}… ({} bytes in all)", error.get(..end).unwrap_or_default(), error.len())
 }
 
-/// The bytes of a table: four for its length, then the names and values.
+/// Returns the size of a table in bytes: four for its length, then the names and values.
 fn of_table(table: &FieldTable) -> usize {
     4 + table.into_iter().map(|(name, value)| 1 + name.as_str().len() + of_value(value)).sum::<usize>()
 }
 
-/// The bytes of a value, after the field table of AMQP 0-9-1: one for its type, then itself.
+/// Returns the size of a value in bytes, by the field table of AMQP 0-9-1: one for its type, then itself.
 fn of_value(value: &AMQPValue) -> usize {
     1 + match value {
         AMQPValue::Void => 0,

@@ -1,4 +1,4 @@
-//! A message of AMQP and a transaction: what becomes what, in both directions.
+//! Converts between AMQP messages and transactions.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::{Decode, headers, key};
 use crate::connector::{ConnectorError, Delivery, Receipt};
 use crate::transaction::{ContentType, Payload, Transaction};
 
-/// How often the message was delivered before; counted by quorum queues.
+/// The header with the number of earlier deliveries, which quorum queues maintain.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 
-/// The delivery of a message that came from `queue` over the channel of this epoch.
+/// Makes the delivery of a message from `queue`, received over the channel of this epoch.
 pub(super) fn delivery(message: Message, queue: &Arc<str>, epoch: u64, decode: Decode) -> Delivery {
     let Message { delivery_tag, exchange, routing_key, redelivered, properties, data, .. } = message;
     let headers = properties.headers().as_ref();
@@ -32,7 +32,7 @@ pub(super) fn delivery(message: Message, queue: &Arc<str>, epoch: u64, decode: D
     if redelivered {
         metadata.insert(key::REDELIVERED, true);
     }
-    // The transaction does not tell it from none.
+    // The transaction does not distinguish such a correlation id from a missing one.
     if let Some(own) = own.filter(|own| correlation.as_ref() != Some(own) || *own == id) {
         metadata.insert(key::CORRELATION_ID, own);
     }
@@ -51,14 +51,14 @@ pub(super) fn delivery(message: Message, queue: &Arc<str>, epoch: u64, decode: D
     let content_type = match (properties.content_type(), decode) {
         (Some(name), Decode::ContentType) => ContentType::from(name.as_str()),
         (Some(name), Decode::Json) => ContentType::json_as(name.as_str()),
-        // Most who send JSON do not say so, and anything else still decodes as bytes or text.
+        // Most senders of JSON name no content type, and other content still decodes as bytes or text.
         (None, _) => ContentType::Json,
     };
     let transaction = builder.payload(Payload::bytes(content_type, data)).build();
     Delivery::new(transaction, Receipt::new(delivery_tag).with_epoch(epoch))
 }
 
-/// A stable id for a message that has none: the same whenever the same content comes from the same queue.
+/// Makes an id for a message without one. The same content from the same queue always gets the same id.
 fn made_up(queue: &str, body: &[u8], headers: Option<&FieldTable>) -> String {
     let mut hasher = FixedState::default().build_hasher();
     (queue, body).hash(&mut hasher);
@@ -76,7 +76,8 @@ fn deliveries(redelivered: bool, headers: Option<&FieldTable>) -> u32 {
     before.saturating_add(1)
 }
 
-/// When the transaction was made. A time that no clock of this machine shows is now; the metadata have it as it came.
+/// Returns the time when the transaction was made. A time that this machine's clock cannot represent becomes the
+/// present time, and the metadata keep the original.
 fn created(properties: &BasicProperties, headers: Option<&FieldTable>) -> SystemTime {
     let millis = headers.and_then(|headers| headers.inner().get(header::CREATED)).and_then(integer);
     let created = match (millis, properties.timestamp()) {
@@ -99,16 +100,16 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// The message of a transaction that is dispatched.
+    /// Makes the message of a dispatched transaction.
     ///
     /// # Errors
-    /// A transaction that cannot be one: too large, too much metadata, no bytes, no routing key, a property that cannot
-    /// be sent.
+    /// A transaction that cannot be a message: too large, too much metadata, no bytes, no routing key, a property
+    /// that cannot be sent.
     pub(super) fn of(transaction: &Transaction, publisher: Publisher<'_>) -> Result<Self, ConnectorError> {
         Self::on(transaction, publisher, Journey::of(transaction))
     }
 
-    /// The message of a transaction that goes back into `queue`, where it came from.
+    /// Makes the message of a transaction that goes back to its `queue`.
     ///
     /// # Errors
     /// As of [`of`](Self::of).
@@ -152,7 +153,7 @@ impl Outgoing {
     }
 }
 
-/// A count of how often a quorum queue has put a message back.
+/// Returns whether a header counts the returns of a message to a quorum queue.
 pub(super) fn is_a_count(name: &str) -> bool {
     [DELIVERY_COUNT, "x-acquired-count"].contains(&name)
 }

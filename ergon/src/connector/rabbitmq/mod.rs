@@ -1,12 +1,14 @@
-//! Queues of RabbitMQ: a source that consumes them, and a sink that publishes with confirms.
+//! Consumes queues of RabbitMQ, and publishes with confirms.
 //!
-//! Source: one long-lived subscription to each queue; the prefetch is the only buffer. A transaction's id is the
-//! message's id, else a hash of queue, body and headers. What finished together is acknowledged together. Sink: a
-//! dispatch returns when the broker has confirmed each message, or returned it; many are on their way at once.
+//! The source has one long-lived subscription to each queue, and the prefetch is the only buffer. The id of a
+//! transaction is the message id, or a hash of queue, body and headers. Deliveries that finish together are
+//! acknowledged together. A dispatch of the sink returns when the broker has confirmed or returned each message. Many
+//! messages can be in flight.
 //!
-//! Consuming and publishing have connections of their own, so that a broker that takes no messages (a memory alarm)
-//! still takes acknowledgements. A lost connection is made anew, for ever, with growing waits; the receipts of the lost
-//! one are void, and the broker hands out again what it was not told of.
+//! Consuming and publishing have separate connections, because a broker with a memory alarm stops reading connections
+//! that publish, and acknowledgements on such a connection would not arrive. A lost connection is restored without
+//! end, with growing waits. The receipts of a lost connection are void, and the broker redelivers every message that
+//! it has no acknowledgement for.
 //!
 //! ```no_run
 //! use ergon::connector::rabbitmq::RabbitMqConfig;
@@ -63,18 +65,19 @@ pub use config::{
     Tls,
 };
 
-/// How long `open` tries to reach a broker that is not there.
+/// The time that `open` tries to reach the broker.
 const OPEN_WITHIN: Duration = Duration::from_secs(25);
 
-/// Keys of a transaction's metadata that speak of the message it came in, or of the one it goes out in. The message's
-/// headers stand next to them under their own names.
+/// Keys of a transaction's metadata that describe the received message, or the message to publish. The headers of the
+/// message are next to them under their own names.
 ///
-/// A transaction that is published again (a dead letter, its redrive, a forwarded one) has the same properties and the
-/// same headers, each of the same type. Exchange, routing key and the mark "redelivered" are those of the new message.
+/// A transaction that is published again (a dead letter, its redrive, a forwarded transaction) has the same
+/// properties and headers, each of the same type. Exchange, routing key and the mark "redelivered" are those of the
+/// new message.
 pub mod key {
-    /// The routing key the message came with.
+    /// The routing key of the message.
     pub const ROUTING_KEY: &str = "amqp.routing_key";
-    /// The exchange it came through; empty for the default one.
+    /// The exchange of the message; empty for the default exchange.
     pub const EXCHANGE: &str = "amqp.exchange";
     /// True if it was delivered before.
     pub const REDELIVERED: &str = "amqp.redelivered";
@@ -82,30 +85,30 @@ pub mod key {
     pub const CONTENT_TYPE: &str = "amqp.content_type";
     /// Its content encoding.
     pub const CONTENT_ENCODING: &str = "amqp.content_encoding";
-    /// Where an answer is to go.
+    /// The address for an answer.
     pub const REPLY_TO: &str = "amqp.reply_to";
-    /// What the sender calls this kind of message.
+    /// The sender's name for this kind of message.
     pub const TYPE: &str = "amqp.type";
     /// The program that sent it.
     pub const APP_ID: &str = "amqp.app_id";
     /// The user that sent it, checked by the broker.
     pub const USER_ID: &str = "amqp.user_id";
-    /// The cluster id, which only old brokers know.
+    /// The cluster id, a property of old brokers.
     pub const CLUSTER_ID: &str = "amqp.cluster_id";
-    /// How long it may wait in a queue, in milliseconds: the text of the property. Of a dead letter: how long it could
-    /// wait before it became one.
+    /// The expiration in milliseconds: the text of the property. In a dead letter, the expiration of the original
+    /// message.
     pub const EXPIRATION: &str = "amqp.expiration";
     /// Its priority: 0 to 255.
     pub const PRIORITY: &str = "amqp.priority";
-    /// Its delivery mode: 2 if the broker keeps it on its disk, else 1.
+    /// Its delivery mode: 2 if the broker keeps the message on its disk, otherwise 1.
     pub const DELIVERY_MODE: &str = "amqp.delivery_mode";
-    /// When it was sent: seconds since 1970, however far from now.
+    /// The time when it was sent: seconds since 1970, even if they are far from now.
     pub const TIMESTAMP: &str = "amqp.timestamp";
-    /// Its correlation id, where the transaction's own does not say it: because it is empty, or the message id.
+    /// Its correlation id, if the transaction does not have it: it is empty, or the same as the message id.
     pub const CORRELATION_ID: &str = "amqp.correlation_id";
-    /// What kinds of values the headers have, where JSON does not say it: an object of their names.
+    /// The types of header values that JSON cannot express: an object by the names of the headers.
     pub const HEADER_TYPES: &str = "amqp.header_types";
-    /// What comes before the name of a header whose name is taken: one that begins with `amqp.`, for example.
+    /// The prefix for a header whose name is already used, such as one that begins with `amqp.`.
     pub const HEADER: &str = "amqp.header.";
     /// Publishing: the routing key of this transaction, instead of the config's.
     pub const PUBLISH_ROUTING_KEY: &str = "amqp.publish.routing_key";
@@ -113,7 +116,7 @@ pub mod key {
     pub const PUBLISH_PRIORITY: &str = "amqp.publish.priority";
     /// Publishing: how many milliseconds this transaction may wait in a queue, instead of its own and of the config's.
     pub const PUBLISH_EXPIRATION: &str = "amqp.publish.expiration";
-    /// How the keys for publishing begin.
+    /// The prefix of the keys for publishing.
     pub(super) const PUBLISH: &str = "amqp.publish.";
 }
 
@@ -124,9 +127,9 @@ pub struct RabbitMq {
     prefetch: u16,
     direction: Direction,
     shard: Shard,
-    /// What the task rejects never reaches the broker: another connector takes it.
+    /// Whether the task has a dead-letter connector, so that no rejected message reaches the broker's dead-lettering.
     has_dead_letter: bool,
-    /// Each made when its side is used first, or by `open` if that side is known.
+    /// The links of both sides. Each is made when its side is used first, or by `open` if the direction is known.
     consuming: OnceCell<Link<Consuming>>,
     publishing: OnceCell<Link<Publishing>>,
 }
@@ -146,7 +149,7 @@ impl RabbitMq {
         }
     }
 
-    /// Who publishes.
+    /// Returns the values that publishing needs.
     fn publisher(&self) -> Publisher<'_> {
         Publisher { config: &self.config, user: self.dial.address.username() }
     }
@@ -170,7 +173,7 @@ impl RabbitMq {
         self.publishing.get_or_try_init(open).await
     }
 
-    /// Warns of queues whose rejected messages the broker throws away.
+    /// Warns of queues whose rejected messages the broker discards.
     fn warn_of_loss(&self) {
         if self.config.passive || self.has_dead_letter {
             return;
@@ -197,7 +200,7 @@ impl Connector for RabbitMq {
                 self.warn_of_loss();
                 self.consuming().await.map(drop)
             }
-            // Of one that can be both, this shows that the broker is there and lets us in.
+            // For a connector with both roles, this proves that the broker is reachable and accepts the login.
             Direction::Sink | Direction::Any => self.publishing().await.map(drop),
         }
     }
@@ -212,8 +215,8 @@ impl Connector for RabbitMq {
         Ok(())
     }
 
-    /// Tries once: who asks wants to know how it is now. Takes nothing from a queue: whatever is handed out and given
-    /// back counts one delivery more.
+    /// Tries once, because `check` asks for the present state. It fetches nothing from a queue, because each message
+    /// that is fetched and given back counts one delivery more.
     async fn check(&self) -> Result<(), ConnectorError> {
         if self.direction == Direction::Source {
             self.warn_of_loss();
@@ -239,7 +242,7 @@ impl Connector for RabbitMq {
         } else {
             Capabilities::none()
         };
-        // They say themselves which queue is missing.
+        // Both report a missing queue themselves.
         offered.dead_letters(self).redrive(self)
     }
 }

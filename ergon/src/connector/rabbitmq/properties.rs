@@ -1,8 +1,8 @@
-//! The properties and headers of a message, and the metadata of a transaction: what becomes what, in both directions.
+//! Converts between the properties and headers of a message and the metadata of a transaction.
 //!
-//! What a message says of itself goes out again with the transaction: a dead letter, its redrive and a forwarded message
-//! have the properties and the headers, type for type, of the message that came. Only what speaks of one journey does
-//! not: exchange, routing key, redelivered, and the counts and histories that the broker keeps.
+//! A published transaction keeps the properties and headers of its message, with their types: a dead letter, its
+//! redrive and a forwarded message. Only values of a single journey are left out: exchange, routing key, redelivered,
+//! and the counts and histories that the broker maintains.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -18,31 +18,31 @@ use crate::connector::ConnectorError;
 use crate::transaction::key::ERROR;
 use crate::transaction::{Metadata, Transaction};
 
-/// Headers that carry what a transaction has and a message has no property for.
+/// Headers for the values of a transaction that have no property.
 pub(super) mod header {
-    /// The transaction's id, where it is too long for a message id.
+    /// The transaction's id, if it is too long for a message id.
     pub(in super::super) const ID: &str = "ergon-id";
     pub(in super::super) const PARENT: &str = "ergon-parent-id";
     pub(in super::super) const CORRELATION: &str = "ergon-correlation-id";
-    /// When the transaction was made: milliseconds since 1970.
+    /// The time when the transaction was made: milliseconds since 1970.
     pub(in super::super) const CREATED: &str = "ergon-created-at";
-    /// How long the message could wait before it became a dead letter: the text of its property.
+    /// The expiration of the message before it became a dead letter: the text of its property.
     pub(in super::super) const EXPIRATION: &str = "ergon-expiration";
-    /// The user that sent the message, where the broker takes that from nobody else. Not checked by anybody.
+    /// The user that sent the message, if the broker accepts that user id from no other. Nothing checks it.
     pub(in super::super) const USER: &str = "ergon-user-id";
-    /// Where the broker has sent copies of the message that came.
+    /// The routing keys to which the broker has sent copies of the received message.
     pub(super) const COPIES: &str = "ergon-cc";
-    /// Those that become something else than metadata of their name.
+    /// The headers that do not become metadata under their own names.
     pub(super) const READ: [&str; 5] = [ID, PARENT, CORRELATION, CREATED, EXPIRATION];
 }
 
-/// A header that has the broker send copies to further routing keys.
+/// The header that makes the broker send copies to further routing keys.
 const COPIES: &str = "CC";
 
-/// The longest time that the broker lets a message wait, in milliseconds.
+/// The longest expiration that the broker accepts, in milliseconds.
 pub(super) const LONGEST_EXPIRATION: u64 = u32::MAX as u64;
 
-/// What a message says of itself, as metadata.
+/// Makes the metadata from the properties and headers of a message.
 pub(super) fn metadata(
     properties: &BasicProperties,
     exchange: ShortString,
@@ -83,7 +83,7 @@ pub(super) fn metadata(
             Some(Own::Expiration(text)) => {
                 metadata.insert(key::EXPIRATION, text);
             }
-            // A count of the broker is looked at, and never sent.
+            // A count of the broker can be read, and is never sent.
             None if is_the_brokers(name) => {
                 metadata.insert(name.to_owned(), headers::json(value).0);
             }
@@ -98,15 +98,15 @@ pub(super) fn metadata(
     metadata
 }
 
-/// A header that Ergon writes beside the metadata.
+/// The value of a header that Ergon writes in addition to the metadata.
 enum Own<'v> {
-    /// It is in the transaction itself.
+    /// A value that the transaction itself has.
     Transaction,
-    /// How long the message could wait before it became a dead letter.
+    /// The expiration of the message before it became a dead letter.
     Expiration(&'v str),
 }
 
-/// What a header of Ergon's own says, if it can be read; one that cannot is a header like any other.
+/// Reads a header of Ergon. An unreadable one is treated like any other header.
 fn own_header<'v>(name: &str, value: &'v AMQPValue) -> Option<Own<'v>> {
     match name {
         header::ID | header::PARENT | header::CORRELATION => text(value).map(|_| Own::Transaction),
@@ -116,19 +116,20 @@ fn own_header<'v>(name: &str, value: &'v AMQPValue) -> Option<Own<'v>> {
     }
 }
 
-/// The key that a header stands under: its name, unless that would pass for a property, or for what is Ergon's own.
+/// Returns the metadata key of a header: its name, with a prefix if the name could be mistaken for a property or a
+/// header of Ergon.
 fn key_of(name: &str) -> String {
     let taken = name.starts_with("amqp.") || header::READ.contains(&name);
     if taken { format!("{}{name}", key::HEADER) } else { name.to_owned() }
 }
 
-/// The header of a key of the metadata; none if that is something else.
+/// Returns the header of a metadata key; none for other metadata.
 fn header_of(name: &str) -> Option<&str> {
     let header = name.strip_prefix(key::HEADER).or_else(|| (!name.starts_with("amqp.")).then_some(name));
     header.filter(|header| !is_the_brokers(header))
 }
 
-/// Counts and histories that the broker keeps in a message: a copy would be taken for its own.
+/// Returns whether the broker maintains a header, as a count or a history. The broker would take a copy for its own.
 pub(super) fn is_the_brokers(name: &str) -> bool {
     ["x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count"]
         .iter()
@@ -147,7 +148,7 @@ pub(super) fn integer(value: &AMQPValue) -> Option<i64> {
     headers::json(value).0.as_i64()
 }
 
-/// Milliseconds since 1970; negative before it.
+/// Returns milliseconds since 1970; negative before it.
 fn millis(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
@@ -155,32 +156,32 @@ fn millis(time: SystemTime) -> i64 {
     }
 }
 
-/// Who publishes: what the config says, and the user of the connection.
+/// The config, and the user of the connection.
 #[derive(Clone, Copy)]
 pub(super) struct Publisher<'c> {
     pub(super) config: &'c RabbitMqConfig,
     pub(super) user: &'c str,
 }
 
-/// Where a transaction is on its way.
+/// The direction of a published transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Journey {
-    /// To where it is dispatched.
+    /// To its destination.
     On,
-    /// The same, as a dead letter: it carries the reason.
+    /// To a dead-letter connector, with the reason.
     Refused,
-    /// Back to where it was fetched from.
+    /// Back to its source.
     Back,
 }
 
 impl Journey {
-    /// The journey of a transaction that is dispatched.
+    /// Returns the journey of a dispatched transaction.
     pub(super) fn of(transaction: &Transaction) -> Self {
         if transaction.metadata().get(ERROR).is_some() { Self::Refused } else { Self::On }
     }
 }
 
-/// The properties and headers of a transaction's message.
+/// Builds the properties and headers of a transaction's message.
 pub(super) struct Properties<'t> {
     transaction: &'t Transaction,
     publisher: Publisher<'t>,
@@ -201,10 +202,10 @@ impl<'t> Properties<'t> {
         Ok(Self { transaction, publisher, journey, headers: headers(transaction)? })
     }
 
-    /// The routing key of this one transaction, if it has one.
+    /// Returns the routing key of this transaction, if it has one.
     ///
     /// # Errors
-    /// One that is no text.
+    /// A routing key that is no text.
     pub(super) fn routing_key(&mut self) -> Result<Option<&'t str>, ConnectorError> {
         self.text(key::PUBLISH_ROUTING_KEY)
     }
@@ -212,8 +213,8 @@ impl<'t> Properties<'t> {
     /// Makes the properties.
     ///
     /// # Errors
-    /// A property that cannot be sent: too long, out of its range, of another type; or headers that no frame holds. What
-    /// a dead letter only carries becomes a header then: it is never refused for that.
+    /// A property that cannot be sent (too long, out of its range, of another type), or headers that exceed a frame.
+    /// In a dead letter such a property becomes a header, so that it never prevents the dead letter.
     pub(super) fn make(mut self) -> Result<BasicProperties, ConnectorError> {
         let mut properties = BasicProperties::default()
             .with_message_id(self.message_id())
@@ -253,8 +254,8 @@ impl<'t> Properties<'t> {
         if let Some(parent) = self.transaction.parent_id() {
             self.say(header::PARENT, parent);
         }
-        // The broker reads a table of headers for each message, which costs it a tenth of its time: without any, the
-        // seconds of the timestamp have to do.
+        // A table of headers costs the broker a tenth of its time for a message. A message without headers therefore
+        // keeps only the seconds of its timestamp.
         if !self.headers.inner().is_empty() {
             headers::check_size(self.transaction.id(), &self.headers)?;
             let created = millis(self.transaction.created_at());
@@ -264,7 +265,8 @@ impl<'t> Properties<'t> {
         Ok(properties)
     }
 
-    /// The message id of a transaction; where the id is too long, a hash of it, and the id itself in a header.
+    /// Returns the message id of a transaction. If the id is too long, a hash of the id replaces it, and a header has
+    /// the id itself.
     fn message_id(&mut self) -> ShortString {
         let id = self.transaction.id();
         ShortString::try_new(id).unwrap_or_else(|_| {
@@ -273,7 +275,7 @@ impl<'t> Properties<'t> {
         })
     }
 
-    /// That of the message that came. One that said nothing is written to the disk, unless the config says otherwise.
+    /// Returns the delivery mode of the received message. Without one, the config decides.
     fn delivery_mode(&mut self) -> Result<u8, ConnectorError> {
         let by_default = if self.publisher.config.publish.persistent { 2 } else { 1 };
         Ok(self.octet(key::DELIVERY_MODE, "1 or 2")?.unwrap_or(by_default))
@@ -285,11 +287,12 @@ impl<'t> Properties<'t> {
         Ok(own.unwrap_or(created.as_secs()))
     }
 
-    /// Content type and encoding as they came, if they still are what the payload is; else the payload's own type.
+    /// Returns content type and encoding as received, if they still describe the payload; otherwise the type of the
+    /// payload.
     fn content(&mut self) -> Result<(Option<ShortString>, Option<ShortString>), ConnectorError> {
         let payload = self.transaction.payload().content_type();
         let came = self.transaction.metadata().get(key::ROUTING_KEY).is_some();
-        // Nobody has touched a payload that goes back, whatever a file in between calls it.
+        // A payload that goes back is unchanged, even if a file in between gave it another type.
         let as_it_came = self.journey == Journey::Back || !came;
         match self.text(key::CONTENT_TYPE)? {
             Some(own) if as_it_came || payload.is(own) => {
@@ -305,7 +308,8 @@ impl<'t> Properties<'t> {
         }
     }
 
-    /// A transaction that begins a chain is its own correlation; one that came in a property goes out in one.
+    /// Returns the correlation id. The first transaction of a chain is its own correlation. A correlation id that was
+    /// received in a property is sent in a property.
     fn correlation_id(&mut self) -> Result<Option<ShortString>, ConnectorError> {
         let correlation = self.transaction.correlation_id();
         if correlation == self.transaction.id() {
@@ -325,8 +329,8 @@ impl<'t> Properties<'t> {
         Ok(set.or(carried).or(self.publisher.config.publish.priority))
     }
 
-    /// How long the message may wait. A dead letter waits for people: the time is kept in a header, for its redrive, as
-    /// a broker takes it off a message that it dead-letters.
+    /// Returns the expiration. A dead letter waits for people, so a header keeps the time for its redrive. The broker
+    /// does the same when it dead-letters a message.
     fn expiration(&mut self) -> Result<Option<ShortString>, ConnectorError> {
         let expected = format!("a number of milliseconds up to {LONGEST_EXPIRATION}");
         let set = self.number(key::PUBLISH_EXPIRATION, LONGEST_EXPIRATION, &expected)?;
@@ -348,7 +352,8 @@ impl<'t> Properties<'t> {
         Ok(set.or_else(|| by_default.map(ShortString::from)))
     }
 
-    /// The broker takes a user id only from that user. Any other is said in a header, which nobody checks.
+    /// Returns the user id. The broker accepts a user id only from that user. A header has any other user, and
+    /// nothing checks it.
     fn user_id(&mut self) -> Result<Option<ShortString>, ConnectorError> {
         let own = match self.short(key::USER_ID)? {
             None => {
@@ -373,7 +378,7 @@ impl<'t> Properties<'t> {
         self.headers.insert(header.into(), AMQPValue::LongString(text.into()));
     }
 
-    /// What the metadata say under a key; null is nothing.
+    /// Returns the metadata value under a key; null counts as none.
     fn own(&self, key: &str) -> Option<&'t Value> {
         self.transaction.metadata().get(key).filter(|value| !value.is_null())
     }
@@ -411,7 +416,7 @@ impl<'t> Properties<'t> {
         }
     }
 
-    /// Refuses a transaction whose metadata say what no property can. What a dead letter only carries becomes a header.
+    /// Makes the error for metadata that no property can hold. In a dead letter the value becomes a header instead.
     fn refuse(&mut self, key: &'static str, expected: &str) -> Result<(), ConnectorError> {
         let (id, value) = (self.transaction.id(), self.own(key).unwrap_or(&Value::Null));
         if self.journey == Journey::Refused
@@ -428,7 +433,7 @@ impl<'t> Properties<'t> {
     }
 }
 
-/// All metadata but what speaks of the message itself.
+/// Makes the headers: all metadata except those that describe the message itself.
 fn headers(transaction: &Transaction) -> Result<FieldTable, ConnectorError> {
     let (id, metadata) = (transaction.id(), transaction.metadata());
     let mut headers = FieldTable::default();
@@ -441,7 +446,7 @@ fn headers(transaction: &Transaction) -> Result<FieldTable, ConnectorError> {
     let came = metadata.get(key::ROUTING_KEY).is_some();
     for (key, value) in metadata.iter() {
         let Some(name) = header_of(key) else { continue };
-        // The broker has sent the copies that this header asks for.
+        // The broker has already sent the copies that this header requests.
         let sent_as = if came && name == COPIES { header::COPIES } else { name };
         let short = headers::name(sent_as).map_err(too_long)?;
         let field = match value.as_str() {

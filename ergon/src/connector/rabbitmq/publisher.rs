@@ -1,5 +1,5 @@
-//! The session that publishes: one channel with confirms, and one task that pipelines all that is published on it. Each
-//! message is confirmed or returned, none is forgotten.
+//! Publishes in one session: one channel with confirms, and one task that pipelines all messages on it. Each message
+//! is confirmed or returned, and none is forgotten.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -24,13 +24,13 @@ use super::{RabbitMqConfig, error, topology};
 use crate::connector::kit::{Connect, Pulse, Session};
 use crate::connector::{ConnectorError, Direction};
 
-/// How many calls may wait for the task to take them.
+/// The number of calls that may wait for the task.
 const CALLS: usize = 1024;
 
-/// How long the broker may take to say goodbye.
+/// The time limit for closing the connection.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// How many messages may be sent and not confirmed.
+/// The limit of unconfirmed messages. It bounds the memory for their bodies.
 const IN_FLIGHT: usize = 4096;
 
 /// Makes the sessions that publish.
@@ -40,7 +40,7 @@ pub(super) struct Publish {
     pub(super) direction: Direction,
 }
 
-/// A connection that publishes, and the way to the task that does.
+/// A connection that publishes, and the sender to its task.
 pub(super) struct Publishing {
     pulse: Arc<Pulse>,
     requests: mpsc::Sender<Request>,
@@ -94,10 +94,10 @@ impl Session for Publishing {
 }
 
 impl Publishing {
-    /// Publishes messages and waits until each is confirmed; returns those that are not, and why.
+    /// Publishes messages and waits until each is confirmed. Returns the failed messages with their errors.
     ///
     /// # Errors
-    /// The messages, if the session was lost before it took any of them.
+    /// The messages, if the session was lost before any of them was sent.
     ///
     /// # Cancel safety
     /// When cancelled, any of them may have been published or not.
@@ -124,33 +124,33 @@ impl Publishing {
     }
 }
 
-/// Messages to publish, and who waits for what becomes of them.
+/// Messages to publish, and the call that waits for their outcome.
 pub(super) struct Request {
     pub(super) messages: VecDeque<Outgoing>,
     pub(super) deadline: Instant,
     pub(super) done: oneshot::Sender<Outcome>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 pub(super) enum Outcome {
-    /// All are confirmed but these.
+    /// All messages are confirmed except these.
     Settled(Vec<(usize, ConnectorError)>),
     /// None was sent.
     Untouched(VecDeque<Outgoing>),
 }
 
-/// A request whose messages are on their way.
+/// A request whose messages are being sent.
 struct Batch {
     request: Request,
-    /// For each message whether it is confirmed or failed.
+    /// Whether each message is confirmed or failed.
     settled: Vec<bool>,
-    /// How many are not.
+    /// The number of messages without an outcome.
     left: usize,
     failed: Vec<(usize, ConnectorError)>,
 }
 
 impl Batch {
-    /// How many of its messages were handed to the client.
+    /// Returns how many of its messages the client has received.
     fn sent(&self) -> usize {
         self.settled.len() - self.request.messages.len()
     }
@@ -167,16 +167,16 @@ struct Item {
 type Confirmed = (Item, Result<Confirmation, Error>);
 type Confirming = BoxFuture<'static, Confirmed>;
 
-/// Publishes what it is asked to, for as long as the session lives.
+/// Publishes requests until the session ends.
 pub(super) struct Publisher {
     channel: Arc<Channel>,
     mandatory: bool,
-    /// The queue that was declared for this session, if messages go there by its name.
+    /// The queue that this session declared, if messages are routed to it by name.
     declared: Option<String>,
     pulse: Arc<Pulse>,
     batches: HashMap<u64, Batch>,
     next: u64,
-    /// Batches with messages that are not sent yet.
+    /// The batches with unsent messages.
     waiting: VecDeque<u64>,
     deadlines: VecDeque<(Instant, u64)>,
     in_flight: FuturesUnordered<Confirming>,
@@ -201,7 +201,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes until the session is lost or nobody can ask for more.
+    /// Publishes until the session is lost, or until no caller is left.
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let pulse = Arc::clone(&self.pulse);
         let mut blockages = pulse.blockages();
@@ -238,7 +238,7 @@ impl Publisher {
         self.batches.insert(batch, Batch { request, settled, left: total, failed: Vec::new() });
     }
 
-    /// Sends what waits, unless the broker takes nothing, or enough is on its way.
+    /// Sends waiting messages, unless the broker is blocked or enough messages are in flight.
     fn send_waiting(&mut self) {
         if self.waiting.is_empty() || self.pulse.blocked().is_some() {
             return;
@@ -274,7 +274,7 @@ impl Publisher {
         }));
     }
 
-    /// Takes in a confirm, with all others that the client has got by now.
+    /// Processes a confirm, together with all others that the client has received.
     fn confirmed(&mut self, first: Confirmed) {
         let mut batch = Vec::new();
         let mut next = Some(first);
@@ -312,8 +312,8 @@ impl Publisher {
         (item, Confirm { id, attached, nacked })
     }
 
-    /// Why a message was returned. If it was for the queue that this session declared, that was deleted: another session
-    /// declares it anew.
+    /// Returns the reason of a returned message. If the message was for the queue that this session declared, the
+    /// queue was deleted. The session ends then, so that the next one declares the queue again.
     fn reason(&self, message: &BasicReturnMessage) -> String {
         let (exchange, key) = (&message.delivery.exchange, &message.delivery.routing_key);
         if exchange.as_str().is_empty() && self.declared.as_deref() == Some(key.as_str()) {
@@ -329,7 +329,7 @@ impl Publisher {
     }
 
     fn settle(&mut self, item: &Item, error: Option<ConnectorError>) {
-        // A batch that is gone was given up: its time was over.
+        // A missing batch was abandoned at its deadline.
         let Some(batch) = self.batches.get_mut(&item.batch) else { return };
         if let Some(settled) = batch.settled.get_mut(item.index).filter(|settled| !**settled) {
             *settled = true;
@@ -341,17 +341,17 @@ impl Publisher {
         }
     }
 
-    /// Tells who waits for a batch what became of it; what is not settled by now is not known.
+    /// Reports the outcome of a batch to its caller.
     fn finish(&mut self, number: u64) {
         let Some(batch) = self.batches.remove(&number) else { return };
         while self.deadlines.front().is_some_and(|(_, batch)| !self.batches.contains_key(batch)) {
             self.deadlines.pop_front();
         }
-        // Whoever asked may have gone.
+        // The caller may have been cancelled.
         let _ = batch.request.done.send(Outcome::Settled(batch.failed));
     }
 
-    /// Gives up the batches whose time is over.
+    /// Abandons the batches whose deadline has passed.
     fn expire(&mut self, now: Instant) {
         while let Some((_, batch)) = self.deadlines.front().copied().filter(|(deadline, _)| *deadline <= now)
         {
@@ -361,7 +361,8 @@ impl Publisher {
         }
     }
 
-    /// Fails all that is not settled of a batch: what was sent may have arrived, what was not has not.
+    /// Fails the messages of a batch that have no outcome: a sent message may have arrived, and an unsent message has
+    /// not.
     fn abandon(&mut self, number: u64, why: &str) {
         if let Some(batch) = self.batches.get_mut(&number) {
             let sent = batch.sent();
@@ -412,21 +413,21 @@ fn unroutable(reason: &str) -> ConnectorError {
         .with_hint("declare the queue, bind it to the exchange, or set `publish.mandatory = false`")
 }
 
-/// One of those that are done; `None` only when there is none left: each that was done before one that was returned is
-/// among them.
+/// Returns a completed confirm; `None` only if no other is complete. The decision about returned messages depends on
+/// seeing all completed confirms together.
 fn next_ready<F: Future>(in_flight: &mut FuturesUnordered<F>, woken: &Arc<Woken>) -> Option<F::Output> {
     let waker = Waker::from(Arc::clone(woken));
     loop {
         match in_flight.poll_next_unpin(&mut Context::from_waker(&waker)) {
             Poll::Ready(next) => return next,
-            // It pauses at times, though more is ready, and wakes whoever polls it.
+            // `FuturesUnordered` pauses at times although more is ready, and then wakes its caller.
             Poll::Pending if woken.0.swap(false, Ordering::AcqRel) => (),
             Poll::Pending => return None,
         }
     }
 }
 
-/// Whether somebody was woken.
+/// Whether the waker was called.
 #[derive(Default)]
 struct Woken(AtomicBool);
 

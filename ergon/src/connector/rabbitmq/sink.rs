@@ -1,4 +1,4 @@
-//! Publishing, and waiting until the broker has confirmed.
+//! Publishes transactions and waits for the confirms.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Sink for RabbitMq {
 }
 
 impl RabbitMq {
-    /// Publishes over the connection there is, or over the next one, within the time that a confirm may take.
+    /// Publishes over the present connection, or over the next one, within `confirm_timeout`.
     pub(super) async fn publish(
         &self,
         mut messages: Vec<Outgoing>,
@@ -47,14 +47,14 @@ impl RabbitMq {
         let link = self.publishing().await?;
         let within = self.config.publish.confirm_timeout;
         let now = Instant::now();
-        // A limit that no clock reaches is none.
+        // A limit beyond the range of the clock is no limit.
         let deadline = now.checked_add(within).unwrap_or(now + NEVER);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let session = link.session(left).await?;
             messages = match session.publish(messages, deadline).await {
                 Ok(failed) => return Ok(failed),
-                // It was lost before it took them.
+                // The session was lost before it accepted the messages.
                 Err(back) if left > Duration::ZERO => back,
                 Err(_) => {
                     return Err(ConnectorError::transient(

@@ -1,4 +1,4 @@
-//! Fetching from the queues, and telling the broker what became of what was fetched.
+//! Fetches from queues and settles the deliveries.
 
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use crate::connector::{
     ConnectorError, Count, Delivery, Disposition, Endpoint, FetchRequest, Receipt, Settlement, Source,
 };
 
-/// How long a fetch waits for a lost connection before it says so; the connection is tried for ever all the same.
+/// The time that a fetch waits for a lost connection before it returns an error. The link keeps trying without end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Source for RabbitMq {
-    /// Where a queue has a dead-letter exchange; where it has none, the connector itself warns at its start.
+    /// The broker dead-letters rejected messages of a queue with a dead-letter exchange. For other queues the
+    /// connector itself warns at the start.
     const HAS_DEAD_LETTERS: bool = true;
 
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
@@ -78,12 +79,14 @@ fn verdict(disposition: Disposition) -> Verdict {
     match disposition {
         Disposition::Ack => Verdict::Ack,
         Disposition::Reject => Verdict::Reject,
-        // A queue has no clock: what is to be tried later is held by who consumes, else it comes back at once.
+        // A queue cannot delay a message. The worker holds a message for later, and a requeued message is delivered
+        // again immediately.
         Disposition::Requeue | Disposition::RetryAfter(_) => Verdict::Requeue,
     }
 }
 
-/// A tag of a lost channel means nothing on another; the broker hands the message out again, unless it was told in time.
+/// Makes the error of a settlement whose channel is lost. A tag has no meaning on another channel, and the broker
+/// redelivers the message unless it received the settlement in time.
 fn redelivered(why: &str) -> ConnectorError {
     ConnectorError::unknown(format!("{why}; the broker delivers it again if it was not told"))
 }

@@ -1,5 +1,5 @@
-//! What comes in a message goes out again with its transaction: every property, every header, of the same type.
-//! And what a check says of an address at which no broker answers.
+//! Every property and header of a message is published again with its transaction, with the same type. A check
+//! reports an address without a broker.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -43,18 +43,18 @@ fn published(transaction: &Transaction) -> Result<BasicProperties, ConnectorErro
     Outgoing::of(transaction, Publisher { config: &config, user: USER }).map(|message| message.properties)
 }
 
-/// The message that goes back to the source.
+/// Makes the message that goes back to the source.
 fn back(transaction: &Transaction) -> BasicProperties {
     let config = config();
     Outgoing::back(transaction, Publisher { config: &config, user: USER }, "orders").unwrap().properties
 }
 
-/// The letter of a refused transaction, as it stands in a queue.
+/// Makes the dead letter of a rejected transaction, as it is in a queue.
 fn letter(transaction: &Transaction) -> Transaction {
     came(published(&transaction.annotate([(own::ERROR, "no stock")])).unwrap())
 }
 
-/// What the command `dead-letters replay` makes of a letter.
+/// Makes the transaction that `dead-letters replay` sends back.
 fn revived(letter: &Transaction) -> Transaction {
     let kept = letter.metadata().iter().filter(|(name, _)| *name != own::ERROR);
     let kept = kept.map(|(name, value)| (name.to_owned(), value.clone())).collect::<Metadata>();
@@ -69,13 +69,13 @@ fn revived(letter: &Transaction) -> Transaction {
     revived.build()
 }
 
-/// The same through a file: all that is left of the metadata is the text of its JSON.
+/// Does the same through a file, which keeps only the JSON text of the metadata.
 fn through_text(transaction: &Transaction) -> Transaction {
     let text = serde_json::to_string(transaction.metadata()).unwrap();
     let metadata: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
     let mut read = Transaction::builder()
         .id(transaction.id())
-        // A file calls JSON that it cannot hold as JSON text.
+        // A file marks JSON that it cannot hold as JSON text.
         .payload(Payload::text("{"))
         .created_at(transaction.created_at())
         .all_metadata(metadata.into_iter().collect());
@@ -85,7 +85,7 @@ fn through_text(transaction: &Transaction) -> Transaction {
     read.build()
 }
 
-/// Without the headers that Ergon adds, and with the bits of numbers, so that NaN is the same as itself.
+/// Removes the headers that Ergon adds, and replaces numbers by their bits, so that NaN equals itself.
 fn headers(properties: &BasicProperties) -> Vec<String> {
     let own = ["ergon-created-at", "ergon-expiration", "ergon-user-id", "ergon-error", "ergon-id"];
     let headers = properties.headers().iter().flatten().filter(|(name, _)| !own.contains(&name.as_str()));
@@ -102,13 +102,13 @@ fn bits(value: &AMQPValue) -> String {
         AMQPValue::FieldTable(table) => {
             format!("{:?}", table.into_iter().map(|(name, item)| (name, bits(item))).collect::<Vec<_>>())
         }
-        // It has no code of its own on the wire: nobody receives one, and it is sent as a long one.
+        // This type has no code on the wire: no receiver sees it, and it is sent as a long integer.
         AMQPValue::ShortString(text) => bits(&AMQPValue::LongString(text.as_str().into())),
         other => format!("{other:?}"),
     }
 }
 
-/// The properties without the headers, and without what a message that has none of it is given.
+/// Removes the headers, and the properties that a message without them receives.
 fn bare(properties: &BasicProperties, like: &BasicProperties) -> BasicProperties {
     let mut bare = BasicProperties::default();
     macro_rules! copy {
@@ -153,7 +153,7 @@ fn short() -> impl Strategy<Value = ShortString> {
         .prop_map(|text| ShortString::try_new(text).unwrap_or_default())
 }
 
-/// Names of headers, those that look like Ergon's own and like properties among them.
+/// Generates names of headers, including names that look like Ergon's own and like properties.
 fn name() -> impl Strategy<Value = ShortString> {
     let taken =
         ["amqp.reply_to", "amqp.header_types", "amqp.header.x", "amqp.publish.routing_key", "amqp.", "0"];
@@ -202,7 +202,7 @@ prop_compose! {
         ),
         (priority, delivery_mode, timestamp) in
             (option::of(any::<u8>()), option::of(any::<u8>()), option::of(any::<u64>())),
-        // The broker takes no other text.
+        // The broker accepts no other text.
         expiration in option::of(any::<u32>()),
         headers in option::of(btree_map(name(), value(), 0..8)),
     ) -> BasicProperties {
@@ -227,7 +227,7 @@ prop_compose! {
     }
 }
 
-/// What the broker takes only from its own user.
+/// The broker accepts this user id only from its own user.
 fn of_this_user(properties: BasicProperties) -> BasicProperties {
     if properties.user_id().as_ref().is_some_and(|user| user.as_str() != USER) {
         return properties.with_user_id(USER.into());
@@ -271,7 +271,7 @@ proptest! {
         let metadata = keys.into_iter().zip(values).chain([(key::HEADER_TYPES, json!({"a": kinds}))]);
         let transaction = Transaction::builder().id("id").payload(Payload::text("x"));
         let transaction = transaction.all_metadata(metadata.collect()).build();
-        // Refused or not, it does not panic.
+        // Neither an error nor a success panics.
         let _ = published(&transaction);
         published(&transaction.annotate([(own::ERROR, "no stock")])).unwrap();
     }
@@ -317,7 +317,7 @@ fn a_header_never_passes_for_a_property() {
     assert_eq!(message.routing_key.as_str(), "orders");
 }
 
-/// The broker would send them again: a copy of a dead letter to those who have had the message already.
+/// The broker would send the copies again: a dead letter would reach the receivers that already have the message.
 #[test]
 fn copies_that_a_message_asked_for_are_not_asked_for_again() {
     let copies = || AMQPValue::FieldArray(vec![AMQPValue::LongString("audit".into())].into());
@@ -396,7 +396,7 @@ fn content_types_are_compared_without_case_and_parameters() {
     }
 }
 
-/// Metadata that were copied to another payload do not say what that is.
+/// Metadata that were copied to another payload do not describe it.
 #[test]
 fn a_new_payload_is_not_called_what_the_old_one_was() {
     let properties = BasicProperties::default()
@@ -410,7 +410,7 @@ fn a_new_payload_is_not_called_what_the_old_one_was() {
     assert_eq!((new.content_encoding().clone(), new.reply_to().clone()), (None, Some("answers".into())));
 }
 
-/// What a check of a source says of this address, in time.
+/// Returns the message of a check of a source at this address, within a time limit.
 async fn checked(address: SocketAddr) -> (String, String) {
     let config = RabbitMqConfig::new(format!("amqp://{address}"), "orders");
     let mut context = Context::new("task", "slot");

@@ -1,4 +1,4 @@
-//! The broker's queues, exchanges and bindings: declared, looked for, and shown as the endpoints of a connector.
+//! Declares and checks queues, exchanges and bindings, and names them as the endpoints of a connector.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,10 +13,11 @@ use super::headers::short;
 use super::{Binding, DeadLetter, Declare, QueueKind, RabbitMq, RabbitMqConfig, error, headers, properties};
 use crate::connector::{ConnectorError, Context, Direction, Endpoint};
 
-/// Checks what needs no broker: that there is something to consume or somewhere to publish, and that the names fit.
+/// Checks the config without a broker: there must be a queue to consume or a place to publish to, and the names must
+/// fit.
 ///
 /// # Errors
-/// What is missing or too long.
+/// A key that is missing or too long.
 pub(super) fn check(config: &RabbitMqConfig, context: &Context) -> Result<(), ConnectorError> {
     let has_queue = config.queues().next().is_some();
     if context.direction == Direction::Source && !has_queue {
@@ -57,7 +58,7 @@ pub(super) fn check(config: &RabbitMqConfig, context: &Context) -> Result<(), Co
     config.queues().try_for_each(|(queue, declare)| fits(queue, declare))
 }
 
-/// What only one kind of queue can do.
+/// Checks that the queue's kind supports its declaration.
 fn fits(queue: &str, declare: &Declare) -> Result<(), ConnectorError> {
     let wrong = |what: &str, hint: &str| {
         Err(ConnectorError::permanent(format!("queue `{queue}`: {what}")).with_hint(hint))
@@ -77,7 +78,7 @@ fn fits(queue: &str, declare: &Declare) -> Result<(), ConnectorError> {
     }
 }
 
-/// Dead letters go to one place, and not back to where they came from.
+/// Checks that dead letters go to one place, and not back to their own queue.
 fn leads_somewhere(queue: &str, dead_letter: &DeadLetter) -> Result<(), ConnectorError> {
     let DeadLetter { queue: to, exchange, routing_key } = dead_letter;
     let wrong = |what: &str, hint: &str| {
@@ -98,10 +99,11 @@ fn leads_somewhere(queue: &str, dead_letter: &DeadLetter) -> Result<(), Connecto
     }
 }
 
-/// Declares what the config names, on a channel of its own: the broker closes a channel whose declaration it refuses.
+/// Declares the queues, exchanges and bindings of the config, on a separate channel, because the broker closes a
+/// channel whose declaration it refuses.
 ///
 /// # Errors
-/// What the broker refuses, in its words: which argument, what it is, what it should be.
+/// A refusal in the words of the broker: the argument, its value and the expected value.
 pub(super) async fn declare(
     config: &RabbitMqConfig,
     dial: &Dial,
@@ -128,7 +130,7 @@ pub(super) async fn declare(
             bind(&channel, name, binding).await.map_err(failed(what))?;
         }
     }
-    // It is of no further use; whether it closes well does not matter.
+    // The channel is no longer needed, so an error of its close does not matter.
     let _ = channel.close(200, "done".into()).await;
     Ok(())
 }
@@ -139,7 +141,7 @@ async fn queue(channel: &Channel, name: &str, how: &Declare, passive: bool) -> R
     channel.queue_declare(name.into(), options, arguments).await.map(drop)
 }
 
-/// Makes or finds where dead letters go: a broker throws away what leads nowhere.
+/// Declares or checks the target of dead letters, because a broker discards messages without a target.
 async fn dead_letter(channel: &Channel, dead_letter: &DeadLetter, of: &Declare) -> Result<(), Error> {
     let DeadLetter { queue: to, exchange: through, routing_key } = dead_letter;
     match (to, routing_key) {
@@ -178,7 +180,7 @@ async fn bind(channel: &Channel, queue: &str, binding: &Binding) -> Result<(), E
     Ok(())
 }
 
-/// The arguments of a queue, as RabbitMQ names them.
+/// Makes the arguments of a queue, as RabbitMQ names them.
 fn arguments(how: &Declare) -> FieldTable {
     let mut all = FieldTable::default();
     let mut set = |name: &str, value: AMQPValue| {
@@ -193,7 +195,7 @@ fn arguments(how: &Declare) -> FieldTable {
             set("x-dead-letter-routing-key", AMQPValue::LongString(key.as_str().into()));
         }
         if how.kind == QueueKind::Quorum {
-            // Else the broker sends them on once and forgets them, whether or not anything took them.
+            // Otherwise the broker sends a dead letter once and forgets it, even if nothing accepted it.
             set("x-dead-letter-strategy", AMQPValue::LongString("at-least-once".into()));
             set("x-overflow", AMQPValue::LongString("reject-publish".into()));
         }
@@ -208,14 +210,14 @@ fn arguments(how: &Declare) -> FieldTable {
         let millis = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         set("x-message-ttl", AMQPValue::LongLongInt(millis));
     }
-    // What the user writes in RabbitMQ's own words goes over all else.
+    // Arguments in RabbitMQ's own names override all others.
     for (name, value) in &table(&how.arguments) {
         all.insert(name.clone(), value.clone());
     }
     all
 }
 
-/// Arguments as RabbitMQ takes them; the check at the start has refused what cannot be one.
+/// Converts arguments for RabbitMQ. The check at the start has refused every argument that cannot be converted.
 fn table(values: &BTreeMap<String, Value>) -> FieldTable {
     let arguments = values.iter().filter_map(|(name, value)| argument(name, value).ok());
     arguments.collect::<BTreeMap<_, _>>().into()
@@ -226,16 +228,16 @@ fn argument(name: &str, value: &Value) -> Result<(ShortString, AMQPValue), heade
 }
 
 impl RabbitMq {
-    /// The queues that are consumed.
+    /// Returns the consumed queues.
     pub(super) fn consumed(&self) -> Vec<Endpoint> {
         self.config.queues().map(|(queue, _)| self.place(queue)).collect()
     }
 
-    /// What is published to, if a transaction says nothing else: a queue, where it is known which one, or an exchange.
+    /// Returns the default destination: a queue if it is known, otherwise an exchange.
     pub(super) fn published_to(&self) -> Vec<Endpoint> {
         let (exchange, key) = (&self.config.publish.exchange, self.config.routing_key());
         if exchange.is_empty() {
-            // The default exchange takes the key for the name of a queue.
+            // The default exchange reads the key as the name of a queue.
             return key.map(|queue| self.place(queue)).into_iter().collect();
         }
         let queues = self.config.queues().filter(|_| !self.config.passive);
@@ -252,7 +254,7 @@ impl RabbitMq {
         vec![self.place(&name)]
     }
 
-    /// Whether a binding that the connector declares surely lets through what it publishes.
+    /// Returns whether a declared binding certainly routes the connector's messages.
     fn reaches(&self, binding: &Binding) -> bool {
         let publish = &self.config.publish;
         if binding.exchange != publish.exchange {

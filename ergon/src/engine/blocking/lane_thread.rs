@@ -1,4 +1,4 @@
-//! A future and the thread in charge of it.
+//! A future and the thread that polls it and makes its calls.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -10,18 +10,28 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::Threads;
+use crate::telemetry::Scope;
+use crate::telemetry::calls::Calls;
 
-pub(super) type Work = Box<dyn FnOnce() + Send>;
+/// The code of a call. It receives the scope and the call counter of the caller, because the thread has neither.
+pub(super) type Job = Box<dyn FnOnce(Option<Scope>, Option<Calls>) + Send>;
+
+/// A call to be made, and the surroundings of its caller.
+pub(super) struct Work {
+    pub(super) job: Job,
+    pub(super) scope: Option<Scope>,
+    pub(super) calls: Option<Calls>,
+}
 
 thread_local! {
-    /// The lane thread whose future is being polled on this thread.
+    /// The lane thread whose future this thread polls at present.
     static CURRENT: RefCell<Option<Arc<LaneThread>>> = const { RefCell::new(None) };
 }
 
-/// A future and the thread in charge of it.
+/// A future and the thread that polls it and makes its calls.
 pub(super) struct LaneThread {
     state: Mutex<State>,
-    /// Wakes the thread in charge.
+    /// Wakes the current thread.
     ready: Condvar,
     runtime: Handle,
     threads: Arc<Threads>,
@@ -29,26 +39,26 @@ pub(super) struct LaneThread {
 
 #[derive(Default)]
 pub(super) struct State {
-    /// None while it is polled, and when it is over.
+    /// `None` while it is polled, and after its end.
     future: Option<BoxFuture<'static, ()>>,
     woken: bool,
-    /// The thread in charge waits to be woken.
+    /// Whether the current thread waits on `ready`.
     waits: bool,
     over: bool,
-    /// What the thread in charge is to call next.
+    /// The next call of the current thread.
     pub(super) work: Option<Work>,
-    /// The call that the thread in charge is in.
+    /// Whether the current thread is in a call.
     pub(super) call: InCall,
-    /// Whom to wake when it returned, besides the lane thread's own future.
+    /// Woken when the call returns, in addition to the future itself.
     pub(super) caller: Option<Waker>,
-    /// Counts the threads of this lane thread; the last one is in charge.
+    /// The number of the current thread. An abandoned thread has a lower number, and ends when its call returns.
     in_charge: u64,
     pub(super) panicked: Option<Box<dyn Any + Send>>,
-    /// Keeps a paused clock from being advanced while there is something to do here.
+    /// Keeps a paused clock from advancing while this lane has work to do.
     clock: Option<mpsc::Sender<()>>,
 }
 
-/// Whether a thread is in a call, and whether that is still waited for.
+/// Whether a thread is in a call, and whether the future still waits for that call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum InCall {
     #[default]
@@ -78,7 +88,7 @@ impl LaneThread {
         lane_thread
     }
 
-    /// The lane thread whose future is being polled on this thread.
+    /// The lane thread whose future this thread polls at present.
     pub(super) fn current() -> Option<Arc<Self>> {
         CURRENT.with_borrow(Clone::clone)
     }
@@ -95,14 +105,14 @@ impl LaneThread {
         }
     }
 
-    /// What a thread does, as long as it is in charge.
+    /// Runs a thread for as long as it is the current one.
     fn serve(self: Arc<Self>, number: u64) {
         let _runtime = self.runtime.enter();
         loop {
             match self.next(number) {
                 Turn::Poll(future) => self.poll(future),
-                Turn::Call(work) => {
-                    work();
+                Turn::Call(Work { job, scope, calls }) => {
+                    job(scope, calls);
                     if !self.called(number) {
                         return self.threads.came_back();
                     }
@@ -128,6 +138,7 @@ impl LaneThread {
                 state.woken = false;
                 return Turn::Poll(future);
             }
+            // Nothing to do: a paused clock may advance now.
             state.clock = None;
             state.waits = true;
             state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +146,7 @@ impl LaneThread {
         }
     }
 
-    /// Takes in that a call returned; says whether its thread is still in charge.
+    /// Records that a call returned. Returns whether its thread is still the current one.
     fn called(&self, number: u64) -> bool {
         let mut state = self.state();
         if state.in_charge != number {
@@ -166,14 +177,14 @@ impl LaneThread {
             }
             Ok(Poll::Ready(())) => self.close(None),
             Err(panicked) => {
-                // It must not be polled again, and its drop may panic too.
+                // A future that panicked must not be polled again, and its drop may panic too.
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
                 self.close(Some(panicked));
             }
         }
     }
 
-    /// Polls the future while its thread is in a call; if that ends the call, a fresh thread takes over.
+    /// Polls the future while its thread is in a call. If the poll drops the call, a new thread takes over.
     fn poll_beside(self: &Arc<Self>) {
         loop {
             let mut state = self.state();
@@ -199,7 +210,7 @@ impl LaneThread {
         }
     }
 
-    /// Ends the lane thread; what is left of the future is dropped.
+    /// Ends the lane thread and drops the rest of its future.
     fn close(&self, panicked: Option<Box<dyn Any + Send>>) {
         let mut state = self.state();
         state.over = true;
@@ -210,8 +221,8 @@ impl LaneThread {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(left)));
     }
 
-    /// A runtime of one thread may have a paused clock, which is advanced as soon as the runtime has nothing to do; a
-    /// blocking task of its own keeps it from that.
+    /// A runtime of one thread may have a paused clock, which tokio advances as soon as the runtime is idle. Work on
+    /// this thread does not count for tokio, so a blocking task keeps the runtime busy.
     fn hold_clock(&self, state: &mut State) {
         if state.clock.is_none() && self.runtime.runtime_flavor() == RuntimeFlavor::CurrentThread {
             let (hold, until) = mpsc::channel();
@@ -230,7 +241,7 @@ impl Wake for LaneThread {
         state.woken = true;
         self.hold_clock(&mut state);
         let beside = state.call != InCall::No && state.future.is_some();
-        // Waking nobody costs a call to the system as well.
+        // A notification costs a system call even if no thread waits.
         let waits = state.waits;
         drop(state);
         if beside {
@@ -242,7 +253,7 @@ impl Wake for LaneThread {
     }
 }
 
-/// Ends a lane thread when whoever waits for it does not any more.
+/// Ends a lane thread when the caller that waits for it is dropped.
 pub(super) struct Leaving(pub(super) Arc<LaneThread>);
 
 impl Drop for Leaving {

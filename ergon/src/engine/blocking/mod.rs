@@ -1,9 +1,12 @@
-//! Blocking steps: a lane whose future is polled, and whose handlers are called, on a thread of its own.
+//! Runs blocking steps: the future of a lane, and the handlers that it calls, run on a thread of their own.
 //!
-//! The future of such a lane is that of any other; where it calls a handler, it leaves the call in its lane thread and is
-//! pending. The lane thread's thread makes the call, then polls on: no thread has to be woken for a transaction. When a
-//! limit ends a call before it returns, a timer wakes the future as it would any other; it is polled beside the
-//! thread, drops the call, and goes on with a fresh thread. What the old one still does is ignored.
+//! The future is the same as for async steps. Where it calls a handler, it hands the call to its lane thread and
+//! returns pending. The thread makes the call and then polls the future again, so that no other thread has to be woken
+//! for a transaction.
+//!
+//! When a time limit ends before a call returns, tokio's timer wakes the future. A thread of the runtime polls the
+//! future then, which drops the call. A new thread takes over the lane. The old thread is abandoned: the result of its
+//! call is ignored.
 
 mod call;
 mod lane_thread;
@@ -29,22 +32,23 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// For a loop of this concurrency.
+    /// Counts the threads of a loop with this concurrency.
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, stuck: AtomicUsize::new(0), all_stuck: CancellationToken::new() })
     }
 
-    /// How many are in a call that was given up and has not returned.
+    /// The number of threads whose call was abandoned and has not returned.
     pub(super) fn stuck(&self) -> usize {
         self.stuck.load(Ordering::Relaxed)
     }
 
-    /// Waits until as many are stuck as may run at once.
+    /// Waits until as many threads are abandoned as the loop has lanes: then no lane can rely on a thread to come back.
     pub(super) async fn all_stuck(&self) {
         self.all_stuck.cancelled().await;
     }
 
     fn abandon(&self) {
+        // Relaxed, here and above: the number orders no other memory.
         if self.stuck.fetch_add(1, Ordering::Relaxed).saturating_add(1) >= self.most {
             self.all_stuck.cancel();
         }
@@ -54,10 +58,10 @@ impl Threads {
         self.stuck.fetch_sub(1, Ordering::Relaxed);
     }
 }
-/// Runs a future to its end from blocking code: from the steps of a blocking task, on their thread.
+/// Runs a future to its end from blocking code, for example in a handler of a blocking task. Blocks the current thread.
 ///
 /// # Panics
-/// When called from async code, or outside of a runtime.
+/// Panics when called from async code, or outside of a tokio runtime.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
@@ -68,10 +72,11 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     Handle::current().block_on(future)
 }
 
-/// Runs a future on a thread of its own, where it may make [`Call`]s.
+/// Runs a future on its own thread, where it may make [`Call`]s.
 ///
 /// # Cancel safety
-/// When dropped, the future is dropped with it; a call that is under way goes on, and nobody waits for it.
+/// When dropped, the future is dropped too. A call that runs continues on its thread, without a caller that waits for
+/// it.
 pub(super) fn on_threads<F>(
     future: F,
     threads: &Arc<Threads>,
@@ -81,7 +86,7 @@ where
 {
     let (done, output) = oneshot::channel();
     let whole = Box::pin(async move {
-        // Nobody waits for it when the run was dropped.
+        // The receiver is gone if the run was dropped.
         let _ = done.send(future.await);
     });
     let lane_thread = LaneThread::take(whole, threads);

@@ -7,12 +7,12 @@ mod producer;
 
 use serde_json::Value;
 
-pub(super) use blocking::{BlockingConsuming, BlockingProducing};
+pub(super) use blocking::{Blocking, Consumes, Produces};
 pub(super) use consumer::Consuming;
 pub(super) use hybrid::Hybrid;
 pub(super) use producer::Producing;
 
-/// How the output of the first step is shown by `process-transaction`.
+/// Converts the output of the first step to the JSON that `process-transaction` shows.
 pub(super) type Show<O> = fn(&O) -> Option<Value>;
 
 /// Shows nothing.

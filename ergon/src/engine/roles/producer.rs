@@ -31,7 +31,7 @@ impl<T: Producer> Steps for Producing<T> {
     const INFO: RoleInfo = RoleInfo { task: T::NAME, first: Step::Prepare, blocking: false, hybrid: false };
     type Payload = T::Payload;
     type Output = T::Output;
-    // The stream made the transaction, and keeps it for a further try.
+    // Shared, because the buffer of the stream keeps the transaction until it is settled.
     type Held<X: Send + Sync + 'static> = Arc<X>;
 
     fn open(

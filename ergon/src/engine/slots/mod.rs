@@ -1,8 +1,11 @@
-//! Who does what next: deliveries that wait, lanes that are free, what is finished and not yet settled.
+//! Decides what each lane does next. Holds the deliveries that wait, the free lanes, and the finished deliveries that
+//! are not yet settled.
 //!
-//! One lock, taken once for each transaction: a lane hands in what it finished and takes what is next in one call.
+//! One lock protects all of it, and each transaction takes that lock once: a lane hands in its finished delivery and
+//! gets the next one in a single call.
 //!
-//! Invariant: at most `concurrency` deliveries run, no two of one id, and no more than `limit` are ever asked for.
+//! Invariant: at most `concurrency` deliveries run, no two of them have the same id, and the source is asked for at
+//! most `limit` deliveries.
 
 mod rules;
 mod state;
@@ -25,70 +28,82 @@ use crate::transaction::panic;
 use rules::Rules;
 use state::{SameKey, State, Supply, Turn};
 
-/// As many does a quick lane finish before it settles them; that takes it a fraction of a millisecond.
+/// The number of deliveries that a lane in haste finishes before it settles them in one call. That takes a fraction of a
+/// millisecond for quick transactions, and a few milliseconds for brief ones, so no settlement waits long.
 const SETTLED_TOGETHER: usize = 128;
 
-/// What a lane is to do next.
+/// The next action of a lane.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Run the delivery that was handed out.
+    /// Run the delivery that was put into the lane.
     Run,
-    /// Settle what is finished, then ask again.
+    /// Settle the finished deliveries, then ask again.
     Settle,
     /// Fetch at most this many for all lanes.
     Fetch(usize),
-    /// Wait to be woken.
+    /// Wait until woken.
     Wait,
-    /// End: there is nothing left to do.
+    /// End: no work is left.
     End,
 }
 
-/// A delivery in a lane: to be given back, unless its processing says otherwise.
+/// How soon a lane returns after it took a delivery, judged by its latest transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// It may take long: the lane wakes another lane, and the settler.
+    None,
+    /// Soon: the lane wakes another lane, and settles many deliveries together itself.
+    Brief,
+    /// Before another lane could come: the lane wakes none, and settles many deliveries together itself.
+    Quick,
+}
+
+/// A delivery in a lane. It is given back, unless its processing sets another outcome.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    /// Stands for its id.
+    /// The hash of its id.
     key: u64,
     pub(super) finished: Finished,
 }
 
-/// What a lane fetched for all, when it asked for so many.
+/// The deliveries that a lane fetched for all lanes, and how many it asked for.
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) asked: usize,
     pub(super) deliveries: Vec<Delivery>,
 }
 
-/// The state of a run that its lanes, its fetcher and its settler share.
+/// The state of a loop that its lanes, its fetcher and its settler share.
 #[derive(Debug)]
 pub(super) struct Slots {
     state: Mutex<State>,
     hasher: RandomState,
     rules: Rules,
-    /// The way to whoever hands the limit out, where other workers draw on it too.
+    /// The quota that the limit is drawn from, where other workers draw on the same limit.
     draw: OnceLock<Box<dyn Draw>>,
     /// Wakes one lane.
     work: Notify,
-    /// Wakes the settler: something is finished.
+    /// Wakes the settler, because a delivery is finished.
     pub(super) due: Notify,
-    /// Ends the wait of a fetcher that found the source empty: something was given back.
+    /// Ends the wait of a fetcher that found the source empty, because a delivery was given back to the source.
     pub(super) refill: Notify,
-    /// Ends a fetch: what was held is to run, and no lane waits for work.
+    /// Ends a fetch that waits for data, because a held delivery is due and no other lane is free to run it.
     pub(super) released: Notify,
-    /// Ends a fetch that waits for data: what it may bring is wanted by another worker.
+    /// Ends a fetch that waits for data, because another worker needs the part of the limit that the fetch holds.
     recalled: Notify,
-    /// Wakes whoever delivers dead letters: nothing else is left to do.
-    pub(super) alone: Notify,
+    /// Wakes the redelivery, because nothing but dead letters is left.
+    pub(super) only_dead_letters: Notify,
 }
 
-/// How much there is to do, at one moment.
+/// The load of a loop at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
-    /// Deliveries that are in one of their steps.
+    /// Deliveries whose steps run.
     pub(super) running: usize,
-    /// Deliveries that were fetched, or are being asked for.
+    /// Deliveries that were fetched, or that the source is asked for.
     pub(super) fetched: u64,
     /// Deliveries whose dead letter waits for its next attempt.
-    pub(super) letters: usize,
+    pub(super) dead_letters: usize,
 }
 
 impl Slots {
@@ -103,24 +118,24 @@ impl Slots {
             refill: Notify::new(),
             released: Notify::new(),
             recalled: Notify::new(),
-            alone: Notify::new(),
+            only_dead_letters: Notify::new(),
         }
     }
 
-    /// Fetches only what is granted from now on: the limit is one that other workers draw on too. To be called before
-    /// anything is fetched.
+    /// Makes the limit one that other workers draw on too: from now on, only granted deliveries are fetched. Call it
+    /// before the first fetch.
     pub(super) fn draw_on(&self, begin: impl FnOnce() -> Box<dyn Draw>) {
-        // Before it begins: the first grant may be there before what is begun is at hand.
+        // The allowance is replaced first, because the first grant may arrive before `begin` has returned.
         self.state().allowance = Allowance::drawn();
-        // It is called once: a loop runs once.
+        // A loop runs once, so the cell is empty.
         let _ = self.draw.set(begin());
         self.claim(self.state());
     }
 
-    /// Takes in what was granted, or that it is wanted back.
-    pub(super) fn heed(&self, grant: Grant) {
+    /// Applies a grant, or a recall of what is not used.
+    pub(super) fn apply_grant(&self, grant: Grant) {
         let mut state = self.state();
-        state.allowance.heed(grant);
+        state.allowance.apply(grant);
         let (recalled, wake) = (state.allowance.is_recalled(), self.wakes_another(&mut state));
         self.claim(state);
         if recalled {
@@ -131,8 +146,8 @@ impl Slots {
         }
     }
 
-    /// Reports that `came` deliveries came from the source, of those that it was asked for; none if no other worker
-    /// draws on the limit.
+    /// Claims that `came` of the `asked` deliveries came from the source. Returns `None` if no other worker draws on
+    /// the limit.
     pub(super) fn report(&self, asked: usize, came: usize) -> Option<Mark> {
         let draw = self.draw.get()?;
         let mut state = self.state();
@@ -141,56 +156,58 @@ impl Slots {
         Some(draw.claim(state.allowance.take(fetched)))
     }
 
-    /// Whether a report has left the process; tries to send it.
-    pub(super) fn is_sent(&self, mark: Mark) -> bool {
-        self.draw.get().is_none_or(|draw| draw.is_sent(mark))
+    /// Waits until a [report](Self::report) has left the process.
+    pub(super) async fn sent(&self, mark: Mark) {
+        if let Some(draw) = self.draw.get() {
+            draw.sent(mark).await;
+        }
     }
 
-    /// Waits until what a fetch may bring is wanted back; for ever where no other worker draws on the limit.
+    /// Waits until a recall arrives; forever where no other worker draws on the limit.
     pub(super) async fn wanted_back(&self) {
         while !self.is_wanted_back() {
             self.recalled.notified().await;
         }
     }
 
-    /// Takes in that a fetch gives way to other workers.
+    /// Counts a fetch that ended early for another worker.
     pub(super) fn give_way(&self) {
         let mut state = self.state();
         state.gave_way = state.gave_way.saturating_add(1);
     }
 
-    /// How often a fetch gave way to other workers since something last came.
+    /// The number of fetches in a row that ended early for another worker.
     pub(super) fn gave_way(&self) -> u32 {
         self.state().gave_way
     }
 
-    /// Whether what a fetch may bring is wanted back.
+    /// Whether a recall arrived that is not answered yet.
     pub(super) fn is_wanted_back(&self) -> bool {
         self.draw.get().is_some() && self.state().allowance.is_recalled()
     }
 
-    /// Says what there is to say about the part of a limit that this loop has; ends the look at the state, so that
-    /// nothing is sent under its lock.
+    /// Claims what has changed in this loop's part of the limit. Takes the guard and releases it before the claim is
+    /// written.
     fn claim(&self, mut state: MutexGuard<'_, State>) {
         let Some(draw) = self.draw.get() else { return };
         let (open, vacant) = (state.source == Supply::Open, self.vacancy(&state) > 0);
         let now = Moment { fetched: state.fetched, fetching: state.fetching, vacant, open };
-        // In the order of the state: the mark is made under its lock.
-        let mark = state.allowance.say(now).map(|claim| draw.claim(claim));
+        // The claim is queued under the lock, so that claims keep the order of the states that they describe. It is
+        // written after the lock is released, because a write may wait for the supervisor.
+        let claimed = state.allowance.say(now).map(|claim| draw.claim(claim)).is_some();
         drop(state);
-        if let Some(mark) = mark {
-            // What is not sent yet is sent with the next claim or report of how the run is, four times a second.
-            let _ = draw.is_sent(mark);
+        if claimed {
+            draw.send();
         }
     }
 
-    /// Hands in what a lane finished, if it did, and what it fetched, and says what it is to do next; what it is to run
-    /// is put in the place of what it finished.
+    /// Takes the finished and the fetched deliveries of a lane, and returns its next action. The delivery to run is put
+    /// into `lane`.
     ///
-    /// If there is more to do, another lane is woken, and the settler if something is finished, unless the lane is
-    /// `quick`: then it will be back sooner than the other comes, and settles itself. A quick lane that turns out to
-    /// wait calls [`wake_another`](Self::wake_another).
-    pub(super) fn next(&self, lane: &mut Option<InFlight>, fetched: Option<Fetched>, quick: bool) -> Next {
+    /// Wakes another lane if there is more work, and the settler if a delivery is finished. A lane in [haste](Haste)
+    /// settles for itself. A quick lane wakes no other lane, because it is back before another thread could have been
+    /// woken. A lane in haste that has to wait calls [`wake_another`](Self::wake_another).
+    pub(super) fn next(&self, lane: &mut Option<InFlight>, fetched: Option<Fetched>, haste: Haste) -> Next {
         let mut state = self.state();
         if let Some(fetched) = fetched {
             self.take_in(&mut state, fetched);
@@ -199,18 +216,19 @@ impl Slots {
             state.end(key);
             state.finish(finished);
         }
-        if self.settles_first(&state, quick) {
+        if self.settles_first(&state, haste) {
             return Next::Settle;
         }
         let next = self.choose(&mut state, lane);
-        let back_soon = quick && matches!(next, Next::Run | Next::Fetch(_));
+        let back_soon = haste != Haste::None && matches!(next, Next::Run | Next::Fetch(_));
         if !back_soon {
-            self.tell(&mut state);
+            self.wake_settler(&mut state);
         }
         let wake = match &next {
-            Next::Run if quick => false,
+            Next::Run if haste == Haste::Quick => false,
             Next::Run | Next::Fetch(_) => self.wakes_another(&mut state),
             Next::Settle => false,
+            // Each lane that ends wakes the next one, because a single permit wakes a single lane.
             Next::End => state.idle > 0,
             Next::Wait => {
                 state.idle += 1;
@@ -224,10 +242,10 @@ impl Slots {
         next
     }
 
-    /// Wakes a lane if there is something to do, and the settler if there is something to settle.
+    /// Wakes a lane if there is work, and the settler if a delivery is finished.
     pub(super) fn wake_another(&self) {
         let mut state = self.state();
-        self.tell(&mut state);
+        self.wake_settler(&mut state);
         let wake = self.wakes_another(&mut state);
         drop(state);
         if wake {
@@ -235,15 +253,16 @@ impl Slots {
         }
     }
 
-    /// Waits until there may be something to do; to be called after [`Next::Wait`].
+    /// Waits until there may be work. Call it after [`Next::Wait`].
     pub(super) async fn wait(&self) {
         self.work.notified().await;
+        // Only now, so that a lane that is woken and not scheduled yet still counts as free.
         let mut state = self.state();
         state.idle = state.idle.saturating_sub(1);
         state.waking = false;
     }
 
-    /// Takes in that the source has nothing more for a finite run.
+    /// Records that the source is empty, in a run that ends with its source.
     pub(super) fn dry(&self) {
         let mut state = self.state();
         if state.source == Supply::Open && !state.returned {
@@ -252,7 +271,7 @@ impl Slots {
         self.claim(state);
     }
 
-    /// Takes in that the source has nothing more, because it failed; what it made before is worked on.
+    /// Records that the source failed. Deliveries that came before are still processed.
     pub(super) fn fail(&self, failure: Error) {
         let mut state = self.state();
         state.failure = state.failure.take().or(Some(failure));
@@ -261,8 +280,8 @@ impl Slots {
         }
     }
 
-    /// Fetches no more. What has not begun is handed to the settler, to be given back, unless nobody else has it: then
-    /// it begins as long as lanes run.
+    /// Fetches nothing more. Deliveries that were not started are given back by the settler. A stream takes nothing
+    /// back: its transactions are started as long as lanes run.
     pub(super) fn close(&self, failure: Option<Error>) {
         let mut state = self.state();
         state.failure = state.failure.take().or(failure);
@@ -276,7 +295,7 @@ impl Slots {
         self.work.notify_one();
     }
 
-    /// Begins nothing more; what has not begun is handed to the settler, to be given back.
+    /// Starts nothing more. Deliveries that were not started are given back by the settler.
     pub(super) fn abandon(&self) {
         let mut state = self.state();
         self.give_back_unbegun(&mut state);
@@ -285,7 +304,8 @@ impl Slots {
         self.work.notify_one();
     }
 
-    /// Takes out what is finished, to be settled; `None` if there is nothing, or if somebody else is at it.
+    /// Takes the finished deliveries, to be settled. Returns `None` if there are none, or if another settlement is
+    /// under way.
     pub(super) fn take_finished(&self) -> Option<Vec<Finished>> {
         let mut state = self.state();
         if state.turn == Turn::Taken || state.finished.is_empty() {
@@ -298,11 +318,11 @@ impl Slots {
         Some(finished)
     }
 
-    /// Takes in that what was taken out is settled, except what is held; `returned` says whether any of it will be
-    /// handed out again.
+    /// Records that the taken deliveries are settled, except those that are held. `returned` says whether the source
+    /// delivers any of them again.
     pub(super) fn settled(&self, mut settled: Vec<Finished>, returned: bool) {
         let count = settled.len();
-        // An error of the task's may panic when it is dropped; the source has been told already.
+        // The `Drop` of a task's error may panic. The source has its answer already, so the panic changes nothing.
         let _ = panic::guard(|| settled.clear());
         let mut state = self.state();
         state.spare = settled;
@@ -312,12 +332,13 @@ impl Slots {
             state.source = Supply::Open;
         }
         state.turn = Turn::Free;
-        // What was finished meanwhile told nobody.
-        self.tell(&mut state);
-        self.tell_if_alone(&state);
+        // Deliveries that were finished during the settlement have woken no settler.
+        self.wake_settler(&mut state);
+        self.wake_redelivery(&state);
         let wake = self.wakes_another(&mut state);
         self.claim(state);
         if returned {
+            // No permit is stored: a fetcher that does not wait at present asks the source anyway.
             self.refill.notify_waiters();
         }
         if wake {
@@ -325,70 +346,71 @@ impl Slots {
         }
     }
 
-    /// Takes in that so many were given back to a stream, which nobody else has: fetching them again is not pulling
-    /// them again.
+    /// Records that `count` transactions were given back to a stream. Fetching them again is no new pull, so it must
+    /// not count against the limit.
     pub(super) fn not_pulled(&self, count: u64) {
         let mut state = self.state();
         state.fetched = state.fetched.saturating_sub(count);
     }
 
-    /// Takes in that so many were given back by their handlers while the run was to end: it does not try them again.
+    /// Records that handlers gave back `count` deliveries while the run stops: the run does not try them again.
     pub(super) fn left_to_do(&self, count: u64) {
         self.state().given_back += count;
     }
 
-    /// Takes in that one of the finished is held back until its time.
+    /// Records that a finished delivery is held until it is due.
     pub(super) fn hold(&self) {
         let mut state = self.state();
         state.settling = state.settling.saturating_sub(1);
         state.held += 1;
     }
 
-    /// Takes in that the dead letter of one of the finished waits for its next attempt; says whether it may. It may not
-    /// when the run is closing.
+    /// Records that the dead letter of a finished delivery waits for its next attempt. Returns whether it may wait:
+    /// while the run closes, it may not.
     pub(super) fn postpone(&self) -> bool {
         let mut state = self.state();
         if state.is_closing() {
             return false;
         }
         state.settling = state.settling.saturating_sub(1);
-        state.letters += 1;
+        state.dead_letters += 1;
         true
     }
 
     /// Hands in a delivery whose dead letter waits no longer, to be settled.
     pub(super) fn hand_in(&self, finished: Finished) {
         let mut state = self.state();
-        state.letters = state.letters.saturating_sub(1);
+        state.dead_letters = state.dead_letters.saturating_sub(1);
         state.finish(finished);
-        self.tell(&mut state);
+        self.wake_settler(&mut state);
     }
 
-    /// How many deliveries have a dead letter that waits.
-    pub(super) fn letters(&self) -> usize {
-        self.state().letters
+    /// The number of deliveries whose dead letters wait.
+    pub(super) fn dead_letters(&self) -> usize {
+        self.state().dead_letters
     }
 
-    /// Whether nothing is left to do, and nothing can come, but dead letters that wait.
-    pub(super) fn has_only_letters(&self) -> bool {
-        self.is_alone(&self.state())
+    /// Whether nothing but waiting dead letters is left, and nothing can arrive.
+    pub(super) fn has_only_dead_letters(&self) -> bool {
+        self.only_dead_letters_wait(&self.state())
     }
 
-    /// Whether nothing more comes in.
+    /// Whether no new delivery arrives.
     pub(super) fn is_closing(&self) -> bool {
         self.state().is_closing()
     }
 
-    /// Takes in a held delivery whose time has come: it runs again, or is given back if the run is closed.
+    /// Releases a held delivery that is due: it runs again, or is given back if the run is closed.
     pub(super) fn release(&self, delivery: Delivery) {
         let mut state = self.state();
         state.held = state.held.saturating_sub(1);
         if state.source == Supply::Closed {
             self.hand_back(&mut state, delivery);
         } else {
+            // It has waited for its retry already, so it does not queue behind newer deliveries.
             state.ready.push_front(delivery);
         }
-        // A lane that waits for the source would not look here before the source has something.
+        // A lane that waits in a fetch would not look here before the source has data, so the fetch is ended.
         let only_a_fetcher = state.idle == 0 && state.fetching;
         drop(state);
         self.work.notify_one();
@@ -397,7 +419,7 @@ impl Slots {
         }
     }
 
-    /// The receipts of all that no lane holds, when nobody is left to run or to settle it.
+    /// The receipts of all deliveries that no lane holds. For a loop that no lane and no settler works on any more.
     pub(super) fn left(&self) -> Vec<Receipt> {
         let mut state = self.state();
         let mut left: Vec<_> = state.take_unbegun().into_iter().map(Delivery::into_receipt).collect();
@@ -405,15 +427,15 @@ impl Slots {
         left
     }
 
-    /// Whether a delivery waits to run.
+    /// Whether a delivery waits for a lane.
     pub(super) fn has_ready(&self) -> bool {
         !self.state().ready.is_empty()
     }
 
-    /// How much there is to do.
+    /// The load of the loop.
     pub(super) fn load(&self) -> Load {
         let state = self.state();
-        Load { running: state.running.len(), fetched: state.fetched, letters: state.letters }
+        Load { running: state.running.len(), fetched: state.fetched, dead_letters: state.dead_letters }
     }
 
     /// Whether the run ended because `limit` was reached.
@@ -422,12 +444,12 @@ impl Slots {
         state.allowance.is_used_up(state.fetched)
     }
 
-    /// How many deliveries were given back, begun or not, because the run was to end.
+    /// The number of deliveries that were given back because the run stops, started or not.
     pub(super) fn given_back(&self) -> u64 {
         self.state().given_back
     }
 
-    /// Why the run could not go on, once.
+    /// The error that ended the run. Returned once.
     pub(super) fn take_failure(&self) -> Option<Error> {
         self.state().failure.take()
     }
@@ -441,7 +463,7 @@ impl Slots {
         state.collected |= std::mem::take(&mut state.collecting) && deliveries.is_empty();
         state.fetched = state.fetched.saturating_sub((asked as u64).saturating_sub(deliveries.len() as u64));
         if state.source == Supply::Closed {
-            // The run was told to stop meanwhile.
+            // The run was stopped during the fetch.
             for delivery in deliveries {
                 self.hand_back(state, delivery);
             }
@@ -452,27 +474,28 @@ impl Slots {
         }
     }
 
-    /// Hands in a delivery that is not begun, to be given back.
+    /// Hands in a delivery that was not started, to be given back.
     fn hand_back(&self, state: &mut State, delivery: Delivery) {
         state.finish(Finished::give_back(delivery));
-        self.tell(state);
+        self.wake_settler(state);
     }
 
-    /// Wakes the settler, unless somebody settles already, or there is nothing to settle.
-    fn tell(&self, state: &mut State) {
+    /// Wakes the settler, unless a settlement is under way or nothing is finished.
+    fn wake_settler(&self, state: &mut State) {
         if state.turn == Turn::Free && !state.finished.is_empty() {
-            state.turn = Turn::Told;
+            state.turn = Turn::Woken;
             self.due.notify_one();
         }
     }
 
-    /// Whether a lane settles in its own turn before it goes on: a quick one once for many, or when it would wait; any
-    /// other only when nothing runs whose end could be settled together with it.
-    fn settles_first(&self, state: &State, quick: bool) -> bool {
+    /// Whether a lane settles before it continues. A lane in haste does so once for many deliveries, or when it would wait
+    /// otherwise. Another lane does so only when nothing else runs, because the end of a running delivery can be
+    /// settled in the same call.
+    fn settles_first(&self, state: &State, haste: Haste) -> bool {
         if state.turn != Turn::Free || state.finished.is_empty() {
             return false;
         }
-        if !quick {
+        if haste == Haste::None {
             return state.running.is_empty();
         }
         state.finished.len() >= SETTLED_TOGETHER || (state.ready.is_empty() && self.room(state) == 0)
@@ -480,20 +503,20 @@ impl Slots {
 
     fn choose(&self, state: &mut State, lane: &mut Option<InFlight>) -> Next {
         if state.finished.len() + state.settling >= self.rules.unsettled || self.is_full(state) {
-            self.tell_if_alone(state);
+            self.wake_redelivery(state);
             return Next::Wait;
         }
         while let Some(delivery) = state.ready.pop_front() {
             let key = self.hasher.hash_one(delivery.transaction().id());
-            match state.running.entry(key, |twins| twins.key == key, |twins| twins.key) {
+            match state.running.entry(key, |same| same.key == key, |same| same.key) {
                 Entry::Vacant(free) => {
                     free.insert(SameKey { key, waiting: Vec::new() });
                     *lane = Some(InFlight { key, finished: Finished::give_back(delivery) });
                     return Next::Run;
                 }
-                Entry::Occupied(mut twin) => {
-                    twin.get_mut().waiting.push(delivery);
-                    state.twins += 1;
+                Entry::Occupied(mut same) => {
+                    same.get_mut().waiting.push(delivery);
+                    state.waiting += 1;
                 }
             }
         }
@@ -507,21 +530,21 @@ impl Slots {
         if Self::is_over(state) {
             return Next::End;
         }
-        self.tell_if_alone(state);
+        self.wake_redelivery(state);
         Next::Wait
     }
 
-    /// Whether so many dead letters wait that nothing new may begin.
+    /// Whether so many dead letters wait that no delivery may be started.
     fn is_full(&self, state: &State) -> bool {
-        state.letters >= self.rules.letters && !state.is_closing()
+        state.dead_letters >= self.rules.dead_letters && !state.is_closing()
     }
 
-    /// How many may be asked for now; 0 if nobody is to fetch.
+    /// How many deliveries the source may be asked for now; 0 if no lane is to fetch.
     fn room(&self, state: &State) -> usize {
         if state.fetching {
             return 0;
         }
-        // What was pulled for a fetch that was cancelled.
+        // Transactions that were pulled for a cancelled fetch are still in the buffer of the stream.
         if state.source == Supply::Draining && !state.collected {
             return self.rules.batch_size;
         }
@@ -529,15 +552,16 @@ impl Slots {
         self.vacancy(state).min(left)
     }
 
-    /// How many could be asked for if no limit were.
+    /// How many deliveries the source could be asked for if there were no limit.
     fn vacancy(&self, state: &State) -> usize {
         let rules = &self.rules;
         if state.source != Supply::Open {
             return 0;
         }
-        let begun = state.running.len() + state.ready.len() + state.twins;
+        let begun = state.running.len() + state.ready.len() + state.waiting;
         let free = if rules.whole_batches {
-            // One whose dead letter waits is no part of the batch any more: it would hold up the next for ever.
+            // A delivery whose dead letter waits does not count as part of the batch. Otherwise, it would hold up the
+            // next batch for as long as the dead-letter connector is down.
             let under_way = begun + state.finished.len() + state.settling + state.held;
             if under_way == 0 { usize::MAX } else { 0 }
         } else {
@@ -546,7 +570,8 @@ impl Slots {
         free.min(rules.batch_size)
     }
 
-    /// Whether to wake a lane because there is more to do; only one is woken at a time, and wakes the next.
+    /// Whether to wake a lane, because there is more work. Only one lane is woken at a time, and that lane wakes the
+    /// next one: this keeps idle lanes from waking in vain.
     fn wakes_another(&self, state: &mut State) -> bool {
         let lane_free = state.idle > 0 && !state.waking && !self.is_full(state);
         let wakes = lane_free && (!state.ready.is_empty() || self.room(state) > 0 || Self::is_over(state));
@@ -554,9 +579,9 @@ impl Slots {
         wakes
     }
 
-    /// Whether nothing is left that could bring more to do.
+    /// Whether no work is left, and none can arrive.
     fn is_over(state: &State) -> bool {
-        let idle = under_way(state) + state.letters == 0;
+        let idle = under_way(state) + state.dead_letters == 0;
         !state.fetching && (state.is_closing() || (Self::is_exhausted(state) && idle))
     }
 
@@ -564,21 +589,21 @@ impl Slots {
         state.source == Supply::Dry || state.allowance.is_used_up(state.fetched)
     }
 
-    /// Whether nothing goes on but dead letters that wait: nothing can come, or a finite run begins nothing more because
-    /// too many wait.
-    fn is_alone(&self, state: &State) -> bool {
+    /// Whether nothing but waiting dead letters is left: nothing can arrive, or a finite run starts nothing more
+    /// because too many dead letters wait.
+    fn only_dead_letters_wait(&self, state: &State) -> bool {
         let stands = self.is_full(state) && !self.rules.streaming;
         let nothing_comes = (Self::is_exhausted(state) && state.ready.is_empty()) || stands;
-        state.letters > 0 && !state.fetching && nothing_comes && under_way(state) == 0
+        state.dead_letters > 0 && !state.fetching && nothing_comes && under_way(state) == 0
     }
 
-    fn tell_if_alone(&self, state: &State) {
-        if state.letters > 0 && self.is_alone(state) {
-            self.alone.notify_one();
+    fn wake_redelivery(&self, state: &State) {
+        if state.dead_letters > 0 && self.only_dead_letters_wait(state) {
+            self.only_dead_letters.notify_one();
         }
     }
 
-    /// Begins nothing more.
+    /// Starts nothing more.
     fn give_back_unbegun(&self, state: &mut State) {
         state.source = Supply::Closed;
         for delivery in state.take_unbegun() {
@@ -587,7 +612,7 @@ impl Slots {
     }
 }
 
-/// How many deliveries are on their way, held ones included, but for those whose dead letter waits.
+/// The number of deliveries in flight, held ones included, without those whose dead letters wait.
 fn under_way(state: &State) -> usize {
     state.running.len() + state.finished.len() + state.settling + state.held
 }

@@ -1,14 +1,16 @@
-//! How much may be fetched, run and finished at once.
+//! The limits of a loop: how many deliveries it may fetch, run and leave unsettled.
 
 use crate::policy::{ConsumerPolicy, Mode};
 
-/// What is finished may wait to be settled up to this many; beyond it, nothing new begins.
+/// The number of finished deliveries that may wait to be settled. When it is reached, nothing new is started: a source
+/// that settles slowly must not fill the memory.
 const UNSETTLED: usize = 1024;
 
-/// So many dead letters may wait for their next attempt; beyond it, nothing new begins. They are held in memory.
-const LETTERS: usize = 1024;
+/// The number of dead letters that may wait for their next attempt, because they are held in memory. When it is
+/// reached, nothing new is started.
+const DEAD_LETTERS: usize = 1024;
 
-/// What a policy says of it, as numbers.
+/// The limits that follow from a policy.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub(super) concurrency: usize,
@@ -16,22 +18,24 @@ pub(super) struct Rules {
     pub(super) prefetch: usize,
     pub(super) whole_batches: bool,
     pub(super) unsettled: usize,
-    pub(super) letters: usize,
+    pub(super) dead_letters: usize,
     pub(super) streaming: bool,
-    /// What was fetched and has not begun is not given back at a stop, but begun within the grace: nobody else has it.
+    /// Whether fetched deliveries that were not started are started within the grace of a stop, instead of given back.
+    /// So it is with a stream, which takes nothing back.
     pub(super) keeps_fetched: bool,
 }
 
 impl Rules {
-    /// The rules of a policy; `is_stream` says whether the source is the task's own stream.
+    /// The limits of a policy. `is_stream` says whether the source is the task's own stream.
     pub(super) fn of(policy: &ConsumerPolicy, is_stream: bool) -> Self {
         Self {
             concurrency: policy.concurrency,
             batch_size: policy.batch_size,
             prefetch: policy.prefetch,
             whole_batches: policy.mode == Mode::Batch,
+            // A high concurrency finishes more deliveries during one settlement.
             unsettled: policy.concurrency.saturating_mul(4).max(UNSETTLED),
-            letters: LETTERS,
+            dead_letters: DEAD_LETTERS,
             streaming: policy.streaming,
             keeps_fetched: is_stream,
         }

@@ -1,4 +1,4 @@
-//! What the lanes, the fetcher and the settler of a loop share.
+//! The state that the lanes, the fetcher and the settler of a loop share.
 
 use std::collections::VecDeque;
 
@@ -13,89 +13,91 @@ use crate::task::Allowance;
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, answered with yes or no")]
 pub(super) struct State {
-    /// Fetched and not begun, in order.
+    /// Deliveries that were fetched and not started, in their order.
     pub(super) ready: VecDeque<Delivery>,
-    /// What runs, by the hash of its id.
+    /// Running deliveries, by the hash of their ids.
     pub(super) running: HashTable<SameKey>,
-    /// Deliveries that wait for one of the same id.
-    pub(super) twins: usize,
-    /// Handed in and not yet taken to be settled.
+    /// The number of deliveries that wait for a running delivery with the same id.
+    pub(super) waiting: usize,
+    /// Finished deliveries that no settlement has taken yet.
     pub(super) finished: Vec<Finished>,
-    /// An empty one that takes its place, so that none is made anew.
+    /// An empty list that replaces `finished` when it is taken, so that no settlement allocates a new one.
     pub(super) spare: Vec<Finished>,
     pub(super) turn: Turn,
-    /// Taken to be settled, and not settled yet.
+    /// The number of deliveries in the settlement that is under way.
     pub(super) settling: usize,
-    /// Held until their time.
+    /// The number of deliveries that are held until they are due.
     pub(super) held: usize,
-    /// Deliveries whose dead letter waits for its next attempt.
-    pub(super) letters: usize,
-    /// Lanes that wait.
+    /// The number of deliveries whose dead letters wait for the next attempt.
+    pub(super) dead_letters: usize,
+    /// The number of lanes that wait.
     pub(super) idle: usize,
-    /// A lane was woken and has not come yet; it wakes the next one itself.
+    /// Whether a lane was woken and has not run yet. It wakes the next lane itself.
     pub(super) waking: bool,
-    /// A lane fetches, or waits on an empty source.
+    /// Whether a lane fetches, or waits on an empty source.
     pub(super) fetching: bool,
-    /// The fetch under way collects what was pulled before a stop.
+    /// Whether the fetch under way collects the transactions that a stream has made before a stop.
     pub(super) collecting: bool,
-    /// All that was pulled before a stop is collected.
+    /// Whether all transactions that a stream has made before a stop are collected.
     pub(super) collected: bool,
-    /// Something was given back since the running fetch began, which may not have seen it.
+    /// Whether a delivery was given back after the fetch under way started. That fetch may have missed the delivery, so
+    /// its empty answer does not mean that the source is empty.
     pub(super) returned: bool,
-    /// How many were asked for or came, of what is allowed.
+    /// The number of deliveries that came, or that the source is asked for, counted against the limit.
     pub(super) fetched: u64,
-    /// How many may be fetched.
+    /// The number of deliveries that may be fetched.
     pub(super) allowance: Allowance,
-    /// How often in a row a fetch ended because another worker needed what it might bring.
+    /// The number of fetches in a row that ended early because another worker needed their part of the limit.
     pub(super) gave_way: u32,
     pub(super) source: Supply,
-    /// How many were given back because the run was to end.
+    /// The number of deliveries that were given back because the run stops.
     pub(super) given_back: u64,
-    /// Why the run cannot go on.
+    /// The error that ends the run.
     pub(super) failure: Option<Error>,
 }
 
-/// What runs, and the deliveries of the same id that wait for it.
+/// A running delivery, and the deliveries with the same id that wait for it.
 #[derive(Debug)]
 pub(super) struct SameKey {
-    /// The hash of their id. Two ids of one hash wait for each other without need; that is harmless.
+    /// The hash of the id. Two ids with the same hash wait for each other without need, which is harmless.
     pub(super) key: u64,
     pub(super) waiting: Vec<Delivery>,
 }
 
-/// Who settles. One at a time does, so that the source is in one call at most.
+/// The state of the settlement. One settlement is under way at a time, because a source need not expect concurrent
+/// calls of `settle` from one loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Turn {
-    /// Nobody: a lane may, in its own turn.
+    /// No settlement is under way. A lane may settle in its own turn.
     #[default]
     Free,
-    /// The settler was woken, and has not come yet.
-    Told,
-    /// A lane or the settler has taken what was finished, and has not yet said that it is settled.
+    /// The settler was woken, and has not run yet.
+    Woken,
+    /// A lane or the settler has taken the finished deliveries, and has not reported that they are settled.
     Taken,
 }
 
-/// What is known of the source.
+/// The state of the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Supply {
-    /// It may have more.
+    /// The source may have more deliveries.
     #[default]
     Open,
-    /// It had nothing; what is given back may be fetched again.
+    /// The source was empty. A delivery that is given back may be fetched again.
     Dry,
-    /// Nothing more is made; what was pulled from a stream before is still handed out, and begins.
+    /// A stream makes nothing more. Transactions that it made before are still delivered and started.
     Draining,
-    /// Nothing more is fetched or begun: stop, failure.
+    /// Nothing more is fetched or started, because of a stop or a failure.
     Closed,
 }
 
 impl State {
-    /// Nothing is fetched yet.
+    /// The state before the first fetch.
     pub(super) fn new(allowance: Allowance) -> Self {
         Self {
             ready: VecDeque::new(),
             running: HashTable::new(),
-            twins: 0,
+            waiting: 0,
             finished: Vec::new(),
             spare: Vec::new(),
             turn: Turn::default(),
@@ -110,7 +112,7 @@ impl State {
             gave_way: 0,
             collecting: false,
             collected: false,
-            letters: 0,
+            dead_letters: 0,
             source: Supply::default(),
             given_back: 0,
             failure: None,
@@ -122,35 +124,36 @@ impl State {
         self.finished.push(finished);
     }
 
-    /// Whether nothing more comes in.
+    /// Whether no new delivery arrives.
     pub(super) fn is_closing(&self) -> bool {
         matches!(self.source, Supply::Draining | Supply::Closed)
     }
 
-    /// Takes out all that is not begun: in the order in which it would have been, twins last.
+    /// Takes all deliveries that were not started, in the order in which they would have been started; those that wait
+    /// for one with the same id come last.
     pub(super) fn take_unbegun(&mut self) -> Vec<Delivery> {
         let mut unbegun: Vec<_> = self.ready.drain(..).collect();
         let ready = unbegun.len();
-        unbegun.extend(self.running.iter_mut().flat_map(|twins| std::mem::take(&mut twins.waiting)));
-        // In the order in which the source handed them out, which a map does not keep.
-        if let Some(twins) = unbegun.get_mut(ready..) {
-            twins.sort_by_key(|twin| twin.receipt().tag());
+        unbegun.extend(self.running.iter_mut().flat_map(|same| std::mem::take(&mut same.waiting)));
+        // A hash table does not keep the order of the source, so it is restored.
+        if let Some(duplicates) = unbegun.get_mut(ready..) {
+            duplicates.sort_by_key(|duplicate| duplicate.receipt().tag());
         }
-        self.twins = 0;
+        self.waiting = 0;
         unbegun
     }
 
-    /// Ends a run of a delivery; one of the same id that waited for it comes next.
+    /// Ends the run of a delivery. The next delivery with the same id comes first in line.
     #[inline]
     pub(super) fn end(&mut self, key: u64) {
-        let Ok(ended) = self.running.find_entry(key, |twins| twins.key == key) else { return };
+        let Ok(ended) = self.running.find_entry(key, |same| same.key == key) else { return };
         let (SameKey { waiting, .. }, _) = ended.remove();
         if waiting.is_empty() {
             return;
         }
-        self.twins = self.twins.saturating_sub(waiting.len());
-        for twin in waiting.into_iter().rev() {
-            self.ready.push_front(twin);
+        self.waiting = self.waiting.saturating_sub(waiting.len());
+        for duplicate in waiting.into_iter().rev() {
+            self.ready.push_front(duplicate);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where a supervisor listens for its workers: a socket that leaves nothing behind.
+//! The address of a supervisor: a socket that leaves no file behind.
 
 use std::io;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -6,12 +6,12 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
 
-/// A name that nobody else has.
+/// A unique name. The random part also keeps other users of the machine from guessing it.
 fn name() -> String {
     format!("ergon-{}-{:016x}", std::process::id(), fastrand::u64(..))
 }
 
-/// Names that are no files: they end with the process.
+/// An abstract name is no file: the system removes it with the process.
 #[cfg(target_os = "linux")]
 fn socket(name: &str) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(name)
@@ -22,10 +22,10 @@ fn socket(name: &str) -> io::Result<SocketAddr> {
     SocketAddr::from_pathname(std::env::temp_dir().join(name))
 }
 
-/// Begins to listen; returns the address for the workers.
+/// Listens for workers, and returns the address that they connect to.
 ///
 /// # Errors
-/// Why the system does not let it.
+/// Returns the system's error.
 pub(super) fn listen() -> io::Result<(tokio::net::UnixListener, String)> {
     let address = name();
     let listener = UnixListener::bind_addr(&socket(&address)?)?;

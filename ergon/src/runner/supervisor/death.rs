@@ -1,4 +1,4 @@
-//! How a worker left, and whether another takes its place.
+//! The end of a worker process, and whether another worker replaces it.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -12,39 +12,39 @@ use crate::runner::restart::MOST;
 use crate::runner::{Exit, Signal};
 use crate::telemetry::Ended;
 
-/// A worker that is gone.
+/// A worker process that has ended.
 #[derive(Debug)]
 pub(super) struct Left {
     status: Option<ExitStatus>,
-    /// What it said last, if it came to its end.
+    /// Its last message, if its run reached an end.
     pub(super) ending: Option<Ending>,
-    /// Why it could not be started.
+    /// The error of a process that could not be started.
     error: Option<io::Error>,
-    /// Whether it was told to stop before it left.
-    told: bool,
-    /// Whether so many had died that no other takes its place.
+    /// Whether it was stopped before it ended.
+    stopped: bool,
+    /// Whether it is not replaced, because too many workers have died.
     pub(super) given_up: bool,
     pub(super) at: Instant,
 }
 
 impl Left {
-    pub(super) fn new(status: ExitStatus, ending: Option<Ending>, told: bool) -> Self {
-        Self { status: Some(status), ending, error: None, told, given_up: false, at: Instant::now() }
+    pub(super) fn new(status: ExitStatus, ending: Option<Ending>, stopped: bool) -> Self {
+        Self { status: Some(status), ending, error: None, stopped, given_up: false, at: Instant::now() }
     }
 
-    /// It was never there.
+    /// A worker whose process could not be started.
     pub(super) fn not_started(error: io::Error) -> Self {
         Self {
             status: None,
             ending: None,
             error: Some(error),
-            told: false,
+            stopped: false,
             given_up: false,
             at: Instant::now(),
         }
     }
 
-    /// It died, and no other takes its place: too many have died.
+    /// A worker that is not replaced, because too many have died.
     pub(super) fn given_up(self) -> Self {
         Self { given_up: true, ending: None, ..self }
     }
@@ -53,19 +53,19 @@ impl Left {
         self.status?.code()
     }
 
-    /// The settings cannot work: another worker would fail alike.
+    /// Whether its settings are refused: another worker would fail in the same way.
     fn is_refused(&self) -> bool {
         self.exit_code() == Some(Exit::Usage.code().into())
     }
 
-    /// It left because it was asked to stop, whether it had seen to that itself yet or not.
+    /// Whether it ended because of a signal that asks to stop, handled or not.
     fn is_stopped(&self) -> bool {
         let signal = self.status.and_then(|status| status.signal());
         let by_itself = self.exit_code().and_then(|code| Signal::of_number(code - 128));
         by_itself.or(signal.and_then(Signal::of_number)).is_some()
     }
 
-    /// It ended by a fault of its own code.
+    /// Whether a fault of its own code ended it.
     fn has_crashed(&self) -> bool {
         use rustix::process::Signal;
         let faults = [Signal::ILL, Signal::ABORT, Signal::BUS, Signal::FPE, Signal::SEGV];
@@ -73,13 +73,13 @@ impl Left {
         faults.into_iter().any(|fault| signal == Some(fault.as_raw()))
     }
 
-    /// Says whether its work is left undone: it died, or somebody else stopped it, or it asks for another.
+    /// Whether another worker replaces it: it died, another process stopped it, or it asks for a replacement.
     pub(super) fn is_replaced(&self) -> bool {
         let stopped = self.is_stopped() && self.exit_code().is_some();
         !self.is_refused() && self.ending.as_ref().is_none_or(|ending| ending.again || stopped)
     }
 
-    /// How it ended: `was killed by signal 9`.
+    /// Describes its end, for example `was killed by signal 9`.
     pub(super) fn how(&self) -> String {
         let why = match self.ending.as_ref().map(|ending| Ended::from(&ending.ended)) {
             Some(Ended::Failed(error)) => format!(": {error}"),
@@ -96,14 +96,14 @@ impl Left {
         }
     }
 
-    /// Why its run ended, as it said, else as it was seen.
+    /// The end of its run: as the worker reported it, or else as the system reports it.
     pub(super) fn ended(&self, name: &str) -> Ended {
         let last = format!("worker {name} {}", self.how());
         if let Some(ending) = &self.ending {
             let ended = Ended::from(&ending.ended);
             return match ended {
-                // All was closed, so one that is killed then has lost nothing. One that crashes may have broken
-                // something.
+                // Everything was closed by then, so a worker that is killed later has lost nothing. A worker that
+                // crashes may have damaged its output.
                 Ended::SourceEmpty | Ended::LimitReached | Ended::Finished | Ended::TimeLimit
                     if self.has_crashed() =>
                 {
@@ -112,14 +112,14 @@ impl Left {
                 ended => ended,
             };
         }
-        if self.told && self.is_stopped() {
+        if self.stopped && self.is_stopped() {
             return Ended::Stopped { given_back: 0 };
         }
         if self.given_up {
             let what = format!("workers die too often: one died after {MOST} restarts within a minute");
             let error = Error::new(ErrorKind::Task, what).with_source(format!("the last one to die: {last}"));
             return Ended::Failed(
-                error.with_hint("see what it wrote last; what was in flight is handed out again"),
+                error.with_hint("see its last output; its deliveries in flight are delivered again"),
             );
         }
         let kind = if self.is_refused() { ErrorKind::Refused } else { ErrorKind::Task };
@@ -135,7 +135,7 @@ mod tests {
     use crate::runner::supervisor::End;
     use crate::telemetry::Tally;
 
-    /// A worker that ended with this exit code and these last words.
+    /// A worker that ended with this exit code and this last message.
     fn left(code: i32, again: Option<bool>) -> Left {
         let ending = again.map(|again| Ending {
             tally: Tally::default(),

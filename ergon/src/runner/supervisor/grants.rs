@@ -1,49 +1,50 @@
-//! Hands one limit out to the workers that draw on it, in small grants: a pure state machine.
+//! Distributes one limit among the workers that draw on it, in small grants: a pure state machine.
 //!
-//! Invariant: what is free, what is granted and what those took that are gone add up to the limit. So no more is ever
-//! fetched than the limit, and all of it is as long as the source has that much: what a worker does not use comes back
-//! when its source is empty, when another needs it, or when it is gone.
+//! Invariant: free deliveries, granted deliveries, and those that ended workers have taken add up to the limit. So the
+//! workers never fetch more than the limit. They fetch all of it as long as the source has that many: a worker returns
+//! its unused part when its source is empty, when another worker needs it, or when it ends.
 
 use std::collections::BTreeMap;
 
 use crate::task::{Claim, Grant, Want};
 
-/// How many one grant has at most: at a million a second, one is used up in milliseconds.
+/// The size of the largest grant. At a million deliveries a second, a worker uses it up within milliseconds, so no
+/// worker keeps much from the others.
 const MOST: u64 = 16_384;
 
-/// A limit, and who draws on it.
+/// A limit, and the workers that draw on it.
 #[derive(Debug)]
 pub(super) struct Grants {
-    /// How many are granted to no worker.
+    /// The deliveries that are granted to no worker.
     free: u64,
-    /// How many workers the task has: a grant leaves as much for each of the others.
+    /// The number of workers of the task. Each grant leaves as much for each of the others.
     workers: u64,
-    /// By the number of the worker's connection.
+    /// The parts of the workers, by the number of their connection.
     drawing: BTreeMap<u64, Part>,
-    /// The order in which they asked.
+    /// The number of requests so far. It orders the requests.
     turn: u64,
 }
 
-/// What one worker has of it.
+/// The part of one worker.
 #[derive(Debug, Default)]
 struct Part {
     granted: u64,
     taken: u64,
     wants: Option<(Want, u64)>,
-    /// Whether it was asked to give back what it does not use, and has not answered yet.
+    /// Whether the worker was asked to return its unused part, and has not answered yet.
     recalled: bool,
-    /// Whether it knows that all is used up.
+    /// Whether the worker knows that the limit is used up.
     knows: bool,
 }
 
 impl Part {
-    /// What it may still fetch.
+    /// The deliveries that the worker may still fetch.
     fn unused(&self) -> u64 {
         self.granted.saturating_sub(self.taken)
     }
 }
 
-/// What is to be sent, and to whom.
+/// The grants to send, each with the connection of its worker.
 pub(super) type Orders = Vec<(u64, Grant)>;
 
 impl Grants {
@@ -51,21 +52,21 @@ impl Grants {
         Self { free: limit, workers: workers.max(1), drawing: BTreeMap::new(), turn: 0 }
     }
 
-    /// A worker begins to draw.
+    /// Adds a worker.
     pub(super) fn join(&mut self, worker: u64) -> Orders {
         self.drawing.insert(worker, Part::default());
         self.serve()
     }
 
-    /// A worker says what it took, gives back, and wants.
-    pub(super) fn heed(&mut self, worker: u64, claim: Claim) -> Orders {
+    /// Applies a worker's claim: what it has taken, returns, and asks for.
+    pub(super) fn apply(&mut self, worker: u64, claim: Claim) -> Orders {
         let Some(part) = self.drawing.get_mut(&worker) else { return Orders::new() };
         part.taken = claim.taken.min(part.granted);
         let returned = claim.returned.min(part.unused());
         part.granted -= returned;
         self.free = self.free.saturating_add(returned);
         part.recalled &= !claim.recalled;
-        // A worker that says it has nothing, and has something, will have read of its grant by now.
+        // A worker that reports that it has nothing, and has a grant, sent its claim before it read the grant.
         let stale = claim.wants == Some(Want::Now) && part.unused() > 0;
         if let Some(want) = claim.wants.filter(|_| !stale) {
             self.turn += 1;
@@ -74,21 +75,21 @@ impl Grants {
         self.serve()
     }
 
-    /// A worker draws no more, and has said all it had to say: what it did not take is free.
+    /// Removes a worker whose last message was read. Its unused part is free again.
     pub(super) fn leave(&mut self, worker: u64) -> Orders {
         let part = self.drawing.remove(&worker).unwrap_or_default();
         self.free = self.free.saturating_add(part.unused());
         self.serve()
     }
 
-    /// A worker is gone, and what it said last may not have been heard: it may have taken all it was granted.
+    /// Removes a worker whose last message may be lost. It may have fetched its whole part, so nothing of the part is
+    /// free again.
     pub(super) fn lose(&mut self, worker: u64) -> Orders {
         self.drawing.remove(&worker);
         self.serve()
     }
 
-    /// Gives what is free to those who ask, who have nothing first; where nothing is free, sees who has more than it
-    /// uses.
+    /// Grants free deliveries to the workers that ask, those with none first. If nothing is free, recalls unused parts.
     fn serve(&mut self) -> Orders {
         let mut orders = Orders::new();
         while self.free > 0 {
@@ -96,6 +97,7 @@ impl Grants {
             let first =
                 self.drawing.iter_mut().filter_map(|(worker, part)| Some((asks(part)?, worker, part)));
             let Some((_, worker, part)) = first.min_by_key(|(asks, ..)| *asks) else { break };
+            // Half of an equal share: the grants shrink with the rest, so that no worker holds much near the end.
             let count = self.free.div_ceil(2 * self.workers).min(MOST);
             self.free -= count;
             part.granted = part.granted.saturating_add(count);
@@ -134,30 +136,30 @@ mod tests {
     use super::*;
     use crate::task::{Allowance, Moment};
 
-    /// What a worker sends: a claim, or that it draws no more.
+    /// A message of a worker: a claim, or the end of its draw.
     #[derive(Debug)]
     enum Said {
         Claim(Claim),
         Leaves,
     }
 
-    /// A worker as the engine runs it: so many slots, one fetch at a time.
+    /// A worker as the engine runs it: with a number of slots, and one fetch at a time.
     #[derive(Debug)]
     struct Worker {
         connection: u64,
         allowance: Allowance,
         fetched: u64,
-        /// How many a fetch that is under way asks for.
+        /// The deliveries that the fetch under way asks for.
         asks: Option<u64>,
         busy: u64,
         dry: bool,
         streaming: bool,
-        /// Sent to the supervisor, and from it, and not read yet.
+        /// Messages to the supervisor and from it that are not read yet.
         up: VecDeque<Said>,
         down: VecDeque<Grant>,
-        /// Whether the process is there; what it wrote is read to its end all the same.
+        /// Whether the process lives. Its messages are read to their end in any case.
         lives: bool,
-        /// Which of several sources it fetches from.
+        /// The index of its source.
         source: usize,
     }
 
@@ -197,7 +199,7 @@ mod tests {
             self.up.extend(self.allowance.say(now).map(Said::Claim));
         }
 
-        /// A lane looks what is to be done: it fetches if it may, before anything is said.
+        /// A lane asks for its next action: it fetches if it may, before it sends anything.
         fn next(&mut self) {
             let room = (SLOTS - self.busy).min(self.allowance.left(self.fetched));
             if self.asks.is_none() && !self.dry && room > 0 {
@@ -206,7 +208,7 @@ mod tests {
             self.speak();
         }
 
-        /// Ends the fetch with so many; it may die between its report and what follows.
+        /// Ends the fetch with `came` deliveries. The worker may die right after its report.
         fn end_fetch(&mut self, came: u64, dry: bool, dies: bool) {
             let Some(asked) = self.asks.take() else { return };
             self.fetched -= asked - came;
@@ -224,7 +226,7 @@ mod tests {
         }
     }
 
-    /// All of it: the supervisor, the workers and the sources.
+    /// The supervisor, the workers and the sources.
     struct World {
         grants: Grants,
         limit: u64,
@@ -233,7 +235,7 @@ mod tests {
         sources: Vec<u64>,
         connections: u64,
         fetched: u64,
-        /// Whether a connection broke whose last words were not heard.
+        /// Whether a connection broke whose last message was lost.
         lost: bool,
         streaming: bool,
     }
@@ -265,7 +267,7 @@ mod tests {
 
         fn send(&mut self, orders: Orders) {
             for (connection, grant) in orders {
-                // To one that is gone nothing can be sent.
+                // A worker that has ended receives nothing.
                 let to = self.workers.iter_mut().find(|worker| worker.connection == connection);
                 if let Some(worker) = to {
                     worker.down.push_back(grant);
@@ -273,7 +275,7 @@ mod tests {
             }
         }
 
-        /// The supervisor reads one line of a worker, dead or alive; says whether there was one.
+        /// The supervisor reads one message of any worker, alive or dead. Returns whether there was one.
         fn hear(&mut self, at: usize) -> bool {
             let all = self.workers.iter_mut().chain(&mut self.gone);
             let mut talking: Vec<_> = all.filter(|worker| !worker.up.is_empty()).collect();
@@ -284,7 +286,7 @@ mod tests {
             let worker = &mut *talking[at];
             let (connection, said) = (worker.connection, worker.up.pop_front().unwrap());
             let orders = match said {
-                Said::Claim(claim) => self.grants.heed(connection, claim),
+                Said::Claim(claim) => self.grants.apply(connection, claim),
                 Said::Leaves => self.grants.leave(connection),
             };
             self.send(orders);
@@ -296,7 +298,7 @@ mod tests {
             let Some(asked) = worker.asks else { return };
             let there = &mut self.sources[worker.source];
             if *there == 0 && worker.streaming {
-                // It waits on, unless what it asks for is wanted back.
+                // It waits for data, unless its part is recalled.
                 if worker.allowance.is_recalled() {
                     worker.end_fetch(0, false, false);
                 }
@@ -311,7 +313,7 @@ mod tests {
             }
         }
 
-        /// Takes a worker away that has ended or died. If nobody hears what it said last, all it had may be taken.
+        /// Removes a worker that has ended or died. If its last message is lost, its whole part may be taken.
         fn bury(&mut self, at: usize, unheard: bool) {
             let place = at;
             let mut worker = self.workers.remove(at);
@@ -324,7 +326,7 @@ mod tests {
                 worker.up.push_back(Said::Leaves);
                 self.gone.push(worker);
             }
-            // Another in its place, with a connection of its own.
+            // Another worker replaces it, with its own connection.
             self.start(place);
             let last = self.workers.pop().unwrap();
             self.workers.insert(at, last);
@@ -336,15 +338,15 @@ mod tests {
             assert!(self.grants.free + granted <= self.limit);
         }
 
-        /// Lets all that can happen happen, deaths apart, until nothing more does.
+        /// Runs everything except deaths until nothing changes any more.
         fn settle(&mut self) {
             for round in 0..20_000 {
-                // Each in its turn: who always has something to say must not silence the others.
+                // Each worker in its turn, so that a busy worker does not hold up the others.
                 let mut quiet = !self.hear(round);
                 for at in 0..self.workers.len() {
                     let worker = &mut self.workers[at];
                     if let Some(grant) = worker.down.pop_front() {
-                        worker.allowance.heed(grant);
+                        worker.allowance.apply(grant);
                         worker.speak();
                         quiet = false;
                     }
@@ -400,7 +402,7 @@ mod tests {
             limit in 0..120u64,
             workers in 1..6usize,
             sources in prop_oneof![
-                // One queue for all, or a share for each: some of them empty.
+                // One queue for all workers, or a share for each; some of them empty.
                 proptest::collection::vec(0..160u64, 1),
                 proptest::collection::vec(prop_oneof![Just(0), 0..30u64, 0..120u64], 6),
             ],
@@ -419,7 +421,7 @@ mod tests {
                     Step::Reads(at) => {
                         let worker = &mut world.workers[at % count];
                         if let Some(grant) = worker.down.pop_front() {
-                            worker.allowance.heed(grant);
+                            worker.allowance.apply(grant);
                             worker.speak();
                         }
                     }
@@ -439,12 +441,12 @@ mod tests {
             world.settle();
             let most = world.limit.min(reachable);
             prop_assert!(world.fetched <= most);
-            // A worker whose last words nobody heard may have taken all it was granted.
+            // A worker whose last message was lost may have taken its whole part.
             prop_assert!(world.lost || world.fetched == most, "{} of {most}", world.fetched);
             if !streaming {
                 prop_assert!(world.workers.iter().all(Worker::is_over), "{:?}", world.workers);
             }
-            // That all is used up is said only when it is.
+            // A worker learns that the limit is used up only when it is.
             let used_up = world.workers.iter().any(|worker| worker.allowance.is_used_up(worker.fetched));
             prop_assert!(!used_up || world.lost || world.fetched == world.limit);
         }
@@ -455,8 +457,8 @@ mod tests {
         let mut grants = Grants::new(100, 4);
         let ask = Claim { wants: Some(Want::Ahead), ..Claim::default() };
         assert_eq!((grants.join(1), grants.join(2)), (vec![], vec![]));
-        assert_eq!(grants.heed(1, ask), [(1, Grant::More(13))]);
-        assert_eq!(grants.heed(2, ask), [(2, Grant::More(11))]);
+        assert_eq!(grants.apply(1, ask), [(1, Grant::More(13))]);
+        assert_eq!(grants.apply(2, ask), [(2, Grant::More(11))]);
     }
 
     #[test]
@@ -470,15 +472,15 @@ mod tests {
         let wants = |taken, want| Claim { taken, wants: Some(want), ..Claim::default() };
         drop(grants.join(1));
         drop(grants.join(2));
-        assert_eq!(grants.heed(1, wants(0, Want::Now)), [(1, Grant::More(1))]);
-        assert_eq!(grants.heed(1, wants(0, Want::Ahead)), [(1, Grant::More(1))]);
-        // Who only asks ahead takes nothing away from another.
-        assert_eq!(grants.heed(2, wants(0, Want::Ahead)), []);
-        assert_eq!(grants.heed(2, wants(0, Want::Now)), [(1, Grant::Recall)]);
+        assert_eq!(grants.apply(1, wants(0, Want::Now)), [(1, Grant::More(1))]);
+        assert_eq!(grants.apply(1, wants(0, Want::Ahead)), [(1, Grant::More(1))]);
+        // A request for a later time takes nothing away from another worker.
+        assert_eq!(grants.apply(2, wants(0, Want::Ahead)), []);
+        assert_eq!(grants.apply(2, wants(0, Want::Now)), [(1, Grant::Recall)]);
         let gives = Claim { taken: 1, returned: 1, recalled: true, wants: Some(Want::Now) };
-        assert_eq!(grants.heed(1, gives), [(2, Grant::More(1)), (2, Grant::Recall)]);
-        assert_eq!(grants.heed(2, Claim { taken: 0, ..gives }), [(1, Grant::More(1)), (1, Grant::Recall)]);
+        assert_eq!(grants.apply(1, gives), [(2, Grant::More(1)), (2, Grant::Recall)]);
+        assert_eq!(grants.apply(2, Claim { taken: 0, ..gives }), [(1, Grant::More(1)), (1, Grant::Recall)]);
         let last = Claim { taken: 2, recalled: true, ..Claim::default() };
-        assert_eq!(grants.heed(1, last), [(1, Grant::UsedUp), (2, Grant::UsedUp)]);
+        assert_eq!(grants.apply(1, last), [(1, Grant::UsedUp), (2, Grant::UsedUp)]);
     }
 }

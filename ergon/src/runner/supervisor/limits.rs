@@ -1,4 +1,4 @@
-//! The limits that the workers draw on, and the lines over which they are granted.
+//! The limits that workers draw on, and the connections over which grants are sent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,20 +9,20 @@ use super::grants::{Grants, Orders};
 use super::message::Order;
 use crate::task::Claim;
 
-/// All limits of a supervisor; cloning it is cheap.
+/// All limits of a supervisor. A clone shares them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Limits(Arc<Mutex<Books>>);
+pub(super) struct Limits(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
-struct Books {
+struct State {
     limits: HashMap<Key, Grants>,
-    /// The way to each worker that is connected.
+    /// The grants to send to each connected worker, by connection.
     lines: HashMap<u64, UnboundedSender<Order>>,
     connections: u64,
 }
 
-/// Which limit: that of the task's loop with this number, in all of its workers. A task with an `execute` of its own may
-/// run several loops.
+/// Identifies a limit: it belongs to one loop of a task, in all workers of the task. A task with `execute` may run
+/// several loops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     task: &'static str,
@@ -30,7 +30,7 @@ struct Key {
     limit: u64,
 }
 
-/// What one connected worker draws on.
+/// The limits that one connected worker draws on.
 #[derive(Debug)]
 pub(super) struct Drawing {
     limits: Limits,
@@ -38,30 +38,30 @@ pub(super) struct Drawing {
     task: &'static str,
     workers: usize,
     draws: HashMap<u64, Key>,
-    /// Whether all it said was heard.
-    heard_out: bool,
+    /// Whether all messages of the worker were read.
+    read_to_end: bool,
 }
 
 impl Limits {
-    fn books(&self) -> MutexGuard<'_, Books> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A worker is connected; `line` takes what it is granted.
+    /// Adds a connected worker. `line` receives its grants.
     pub(super) fn admit(&self, task: &'static str, workers: usize, line: UnboundedSender<Order>) -> Drawing {
-        let mut books = self.books();
-        books.connections += 1;
-        let connection = books.connections;
-        books.lines.insert(connection, line);
+        let mut state = self.state();
+        state.connections += 1;
+        let connection = state.connections;
+        state.lines.insert(connection, line);
         let limits = self.clone();
-        Drawing { limits, connection, task, workers, draws: HashMap::new(), heard_out: false }
+        Drawing { limits, connection, task, workers, draws: HashMap::new(), read_to_end: false }
     }
 }
 
-impl Books {
+impl State {
     fn send(&self, key: Key, orders: Orders) {
         for (connection, grant) in orders {
-            // A worker whose line is gone has left, or is about to be seen to have.
+            // A worker without a connection has ended, or its end is about to be noticed.
             let line = self.lines.get(&connection);
             let _ = line.map(|line| line.send(Order { draw: key.draw, grant }));
         }
@@ -76,44 +76,44 @@ impl Books {
 }
 
 impl Drawing {
-    /// The loop with this number begins to draw on a limit.
+    /// Lets the loop with this number draw on a limit.
     pub(super) fn join(&mut self, draw: u64, limit: u64) {
         let key = Key { task: self.task, draw, limit };
         self.draws.insert(draw, key);
-        let mut books = self.limits.books();
-        books.limits.entry(key).or_insert_with(|| Grants::new(limit, self.workers as u64));
-        books.change(key, |grants| grants.join(self.connection));
+        let mut state = self.limits.state();
+        state.limits.entry(key).or_insert_with(|| Grants::new(limit, self.workers as u64));
+        state.change(key, |grants| grants.join(self.connection));
     }
 
-    pub(super) fn heed(&mut self, draw: u64, claim: Claim) {
+    pub(super) fn apply(&mut self, draw: u64, claim: Claim) {
         if let Some(key) = self.draws.get(&draw) {
-            self.limits.books().change(*key, |grants| grants.heed(self.connection, claim));
+            self.limits.state().change(*key, |grants| grants.apply(self.connection, claim));
         }
     }
 
-    /// The loop draws no more.
+    /// Ends the draw of a loop.
     pub(super) fn leave(&mut self, draw: u64) {
         if let Some(key) = self.draws.remove(&draw) {
-            self.limits.books().change(key, |grants| grants.leave(self.connection));
+            self.limits.state().change(key, |grants| grants.leave(self.connection));
         }
     }
 
-    /// The worker has hung up, and all it said was heard.
-    pub(super) fn heard_out(mut self) {
-        self.heard_out = true;
+    /// Ends all draws of a worker that has closed its connection, after all of its messages were read.
+    pub(super) fn read_to_end(mut self) {
+        self.read_to_end = true;
     }
 }
 
 impl Drop for Drawing {
     fn drop(&mut self) {
-        let mut books = self.limits.books();
-        books.lines.remove(&self.connection);
+        let mut state = self.limits.state();
+        state.lines.remove(&self.connection);
         for (_, key) in self.draws.drain() {
-            let (heard_out, connection) = (self.heard_out, self.connection);
-            books.change(
+            let (read_to_end, connection) = (self.read_to_end, self.connection);
+            state.change(
                 key,
                 |grants| {
-                    if heard_out { grants.leave(connection) } else { grants.lose(connection) }
+                    if read_to_end { grants.leave(connection) } else { grants.lose(connection) }
                 },
             );
         }

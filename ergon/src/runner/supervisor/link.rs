@@ -1,4 +1,4 @@
-//! The worker's end of the line to its supervisor.
+//! The worker's end of the connection to its supervisor.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,11 +7,13 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 
 use super::address;
 use super::message::{Message, Order};
@@ -19,49 +21,53 @@ use crate::runner::WorkerIdentity;
 use crate::runner::stopping::Reason;
 use crate::task::{Claim, Draw, Grant, Mark, Quota};
 
-/// How long it tries to write how it goes: a supervisor that is held up must not hold up the work.
+/// How long a worker tries to write a message. A supervisor that is held up must not hold up the work.
 const WRITE_WITHIN: Duration = Duration::from_millis(20);
 
-/// The line to the supervisor; cloning it is cheap.
+/// The connection to the supervisor. A clone shares it.
 #[derive(Debug, Clone)]
 pub(crate) struct Link(Arc<Ends>);
 
 #[derive(Debug)]
 struct Ends {
-    /// What is to be written, in order. Its lock is never held while anything is written.
+    /// The bytes to write, in order. The lock is never held during a write, so that no message waits for another one's
+    /// write.
     queue: Mutex<Queue>,
     line: Mutex<Line>,
+    /// The number of bytes that have left the process; `u64::MAX` when nothing reads them any more. Wakes the loops
+    /// that wait for a claim to be sent.
+    written: watch::Sender<u64>,
     drawing: Mutex<Drawing>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     bytes: Vec<u8>,
-    /// How many there ever were.
+    /// The number of bytes that were ever put in.
     put: u64,
 }
 
 #[derive(Debug)]
 struct Line {
     stream: UnixStream,
-    /// For how long a write waits, as the system knows it; for ever if none.
+    /// The write timeout that is set on the socket; `None` if a write waits without limit.
     within: Option<Duration>,
-    /// What could not be written yet.
+    /// The bytes that could not be written yet.
     rest: Vec<u8>,
-    /// How many bytes are written.
+    /// The number of bytes that were written.
     written: u64,
-    /// Whether no one reads what is written.
+    /// Whether nothing reads the bytes any more.
     broken: bool,
 }
 
-/// Who hears what is granted, by the number of the loop.
+/// The loops that receive grants, by their number.
 #[derive(Default)]
 struct Drawing {
-    loops: HashMap<u64, Heed>,
+    loops: HashMap<u64, OnGrant>,
     next: u64,
 }
 
-type Heed = Arc<dyn Fn(Grant) + Send + Sync>;
+type OnGrant = Arc<dyn Fn(Grant) + Send + Sync>;
 
 impl fmt::Debug for Drawing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,15 +76,15 @@ impl fmt::Debug for Drawing {
 }
 
 impl Link {
-    /// Joins the supervisor that started this process. When the supervisor ends, however it ends, this process is
-    /// told to stop.
+    /// Connects to the supervisor that started this process. When the supervisor ends in any way, this process is
+    /// stopped.
     ///
     /// # Errors
-    /// Why it cannot be reached; it may be gone.
+    /// Returns an error if the supervisor cannot be reached; it may have ended.
     pub(crate) fn join(identity: &WorkerIdentity, orders: UnboundedSender<Reason>) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
-        // It may have died before the line above: then this process has another parent by now.
+        // The supervisor may have died before the line above. In that case, this process has another parent by now.
         let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
         if parent != Some(identity.supervisor) {
             return Err(io::Error::other("the supervisor that started this worker is gone"));
@@ -88,7 +94,7 @@ impl Link {
         let link = Self::over(stream);
         let granted = link.clone();
         let listens = move || {
-            granted.heed_all(heard);
+            granted.read_grants(heard);
             orphaned(&orders);
         };
         thread::Builder::new().name("ergon-parent".to_owned()).spawn(listens)?;
@@ -96,13 +102,14 @@ impl Link {
     }
 
     fn over(stream: UnixStream) -> Self {
-        // None is what the system begins with.
+        // A new socket has no timeout.
         let line = Line { stream, within: None, rest: Vec::new(), written: 0, broken: false };
-        let (queue, drawing) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Ends { queue, line: Mutex::new(line), drawing }))
+        let (queue, written, drawing) = (Mutex::default(), watch::Sender::new(0), Mutex::default());
+        Self(Arc::new(Ends { queue, line: Mutex::new(line), written, drawing }))
     }
 
-    /// Tells the supervisor, as soon as it listens. How it goes is left out while it does not.
+    /// Sends a message as soon as the supervisor reads. A report of progress is dropped while the supervisor does not
+    /// read, because a newer one follows.
     pub(crate) fn send(&self, message: &Message) {
         if !matches!(message, Message::Progress { .. }) || self.is_idle() {
             self.0.put(message);
@@ -110,24 +117,25 @@ impl Link {
         self.0.write(Some(WRITE_WITHIN));
     }
 
-    /// Tells the supervisor the last there is to tell, and waits until that is told; not if it is gone.
+    /// Sends the last message, and waits until it is sent or the supervisor has ended.
     pub(crate) fn finish(&self, message: &Message) {
         self.0.put(message);
         self.0.write(None);
     }
 
+    /// Whether every message so far has left the process.
     fn is_idle(&self) -> bool {
-        self.0.queue().bytes.is_empty() && self.0.line().rest.is_empty()
+        self.0.written() >= self.0.queue().put
     }
 
-    /// Passes on what the supervisor grants, until it hangs up.
-    fn heed_all(&self, stream: UnixStream) {
+    /// Passes grants on to their loops, until the supervisor closes the connection.
+    fn read_grants(&self, stream: UnixStream) {
         for line in BufReader::new(stream).lines() {
             let Ok(line) = line else { return };
             if let Ok(Order { draw, grant }) = serde_json::from_str(&line) {
-                let heed = self.0.drawing().loops.get(&draw).cloned();
-                if let Some(heed) = heed {
-                    heed(grant);
+                let on_grant = self.0.drawing().loops.get(&draw).cloned();
+                if let Some(on_grant) = on_grant {
+                    on_grant(grant);
                 }
             }
         }
@@ -135,12 +143,12 @@ impl Link {
 }
 
 impl Quota for Link {
-    fn draw(&self, limit: u64, heed: Box<dyn Fn(Grant) + Send + Sync>) -> Box<dyn Draw> {
+    fn draw(&self, limit: u64, on_grant: Box<dyn Fn(Grant) + Send + Sync>) -> Box<dyn Draw> {
         let number = {
             let mut drawing = self.0.drawing();
             let number = drawing.next;
             drawing.next += 1;
-            drawing.loops.insert(number, heed.into());
+            drawing.loops.insert(number, on_grant.into());
             number
         };
         self.send(&Message::Draws { draw: number, limit });
@@ -148,7 +156,7 @@ impl Quota for Link {
     }
 }
 
-/// One loop that draws on a limit.
+/// A loop that draws on a limit.
 #[derive(Debug)]
 struct Drawn {
     link: Link,
@@ -160,8 +168,20 @@ impl Draw for Drawn {
         Mark(self.link.0.put(&Message::Claims { draw: self.number, claim }))
     }
 
-    fn is_sent(&self, Mark(mark): Mark) -> bool {
-        self.link.0.write(Some(WRITE_WITHIN)) >= mark
+    fn send(&self) {
+        self.link.0.write(Some(WRITE_WITHIN));
+    }
+
+    fn sent(&self, Mark(mark): Mark) -> BoxFuture<'_, ()> {
+        let (ends, mut written) = (Arc::clone(&self.link.0), self.link.0.written.subscribe());
+        Box::pin(async move {
+            ends.write(Some(WRITE_WITHIN));
+            if ends.written() < mark {
+                ends.write_apart();
+                // The wait fails only if the sender is dropped, and `ends` holds the sender.
+                let _ = written.wait_for(|written| *written >= mark).await;
+            }
+        })
     }
 }
 
@@ -185,10 +205,10 @@ impl Ends {
         self.drawing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a message in the queue; returns how many bytes there were up to its end.
+    /// Puts a message in the queue. Returns the number of bytes up to its end.
     fn put(&self, message: &Message) -> u64 {
         let mut queue = self.queue();
-        // Plain data can always be written down.
+        // Plain data always serializes.
         if let Ok(text) = serde_json::to_vec(message) {
             queue.put += text.len() as u64 + 1;
             queue.bytes.extend(text);
@@ -197,13 +217,47 @@ impl Ends {
         queue.put
     }
 
-    /// Writes what there is, for at most so long; returns how many bytes are written, all of them where no one reads
-    /// them: a supervisor that is gone is noticed elsewhere.
-    fn write(&self, within: Option<Duration>) -> u64 {
-        let mut line = self.line();
+    /// How many bytes have left the process.
+    fn written(&self) -> u64 {
+        *self.written.borrow()
+    }
+
+    /// Writes the queue, for at most `within`. If another thread is writing, that thread writes the queue.
+    fn write(&self, within: Option<Duration>) {
+        loop {
+            let line = match (within, self.line.try_lock()) {
+                (_, Ok(line)) => line,
+                (_, Err(TryLockError::Poisoned(poisoned))) => poisoned.into_inner(),
+                (None, Err(TryLockError::WouldBlock)) => self.line(),
+                // The other thread may wait for long, and this one must not.
+                (Some(_), Err(TryLockError::WouldBlock)) => return,
+            };
+            let is_full = self.write_to(line, within);
+            // A message may have arrived during the write. Its sender found the line in use, and left the message to
+            // this thread.
+            if is_full || self.queue().bytes.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Writes the queue to the socket. Returns whether the socket is full.
+    fn write_to(&self, mut line: MutexGuard<'_, Line>, within: Option<Duration>) -> bool {
         line.rest.append(&mut self.queue().bytes);
         line.write(within);
-        if line.broken { u64::MAX } else { line.written }
+        // Reported under the lock, so that the number never decreases. After the end of the supervisor, no loop has to
+        // wait: the end is noticed by the thread that reads.
+        let written = if line.broken { u64::MAX } else { line.written };
+        self.written.send_if_modified(|known| std::mem::replace(known, written) != written);
+        !line.rest.is_empty()
+    }
+
+    /// Writes the queue on a separate thread, which waits for the supervisor without limit.
+    fn write_apart(self: &Arc<Self>) {
+        let ends = Arc::clone(self);
+        let write = move || ends.write(None);
+        // If the system gives no thread, the next report of progress writes the queue, a moment later.
+        let _ = thread::Builder::new().name("ergon-report".to_owned()).spawn(write);
     }
 }
 
@@ -229,19 +283,24 @@ impl Line {
                 },
             }
         }
+        if self.broken {
+            // Nothing will read them.
+            self.rest.clear();
+        }
     }
 }
 
-/// The supervisor is gone.
+/// Stops this process, because its supervisor has ended.
 fn orphaned(orders: &UnboundedSender<Reason>) {
-    // If it read our standard error, nobody does now: a handler that writes there must not fail of it.
+    // If standard error was a pipe to the supervisor, nothing reads it any more. A handler that writes there must not
+    // fail because of it.
     let piped = io::stderr().as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());
     if piped.is_ok_and(|file| file.file_type().is_fifo())
         && let Ok(nowhere) = File::options().write(true).open("/dev/null")
     {
         let _ = rustix::stdio::dup2_stderr(nowhere);
     }
-    // Nobody listens when the run is over already.
+    // The receiver is gone if the run is over.
     let _ = orders.send(Reason::Orphaned);
 }
 
@@ -249,11 +308,18 @@ fn orphaned(orders: &UnboundedSender<Reason>) {
 mod tests {
     use std::sync::mpsc;
 
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn progress() -> Message {
         let vitals = crate::runner::watch::Vitals::default();
         Message::Progress { tally: Box::default(), in_flight: 1, vitals, metrics: None }
+    }
+
+    fn is_sent(drawn: &dyn Draw, mark: Mark) -> bool {
+        drawn.send();
+        drawn.sent(mark).now_or_never().is_some()
     }
 
     fn hear(there: UnixStream) -> thread::JoinHandle<Vec<Message>> {
@@ -267,7 +333,7 @@ mod tests {
     fn a_supervisor_that_does_not_listen_holds_nobody_up_and_hears_whole_lines_later() {
         let (here, there) = UnixStream::pair().unwrap();
         let link = Link::over(here);
-        // More than a socket holds.
+        // More messages than the socket holds.
         while link.is_idle() {
             link.send(&progress());
         }
@@ -279,8 +345,8 @@ mod tests {
         assert!(heard.len() > 10 && matches!(heard.last(), Some(Message::Begun { total: Some(7) })));
     }
 
-    #[test]
-    fn what_is_claimed_counts_as_sent_when_it_has_left_the_process() {
+    #[tokio::test]
+    async fn what_is_claimed_counts_as_sent_when_it_has_left_the_process() {
         let (here, there) = UnixStream::pair().unwrap();
         let link = Link::over(here);
         let drawn = link.draw(10, Box::new(drop));
@@ -288,11 +354,10 @@ mod tests {
             link.send(&progress());
         }
         let mark = drawn.claim(Claim { taken: 3, ..Claim::default() });
-        assert!(!drawn.is_sent(mark), "the line is full");
+        assert!(!is_sent(&*drawn, mark), "the line is full");
         let heard = hear(there);
-        while !drawn.is_sent(mark) {
-            thread::yield_now();
-        }
+        // No other message is sent in the meantime: the claim is written as soon as the supervisor reads.
+        drawn.sent(mark).await;
         drop((drawn, link));
         let heard = heard.join().unwrap();
         let [.., Message::Claims { draw: 0, claim }, Message::Leaves { draw: 0 }] = &heard[..] else {
@@ -308,7 +373,7 @@ mod tests {
         let drawn = link.draw(10, Box::new(drop));
         drop(there);
         let mark = drawn.claim(Claim::default());
-        assert!(drawn.is_sent(mark));
+        assert!(is_sent(&*drawn, mark));
     }
 
     #[test]
@@ -326,7 +391,7 @@ mod tests {
             writeln!(&there, "{}", serde_json::to_string(&Order { draw, grant }).unwrap()).unwrap();
         }
         there.shutdown(std::net::Shutdown::Write).unwrap();
-        link.heed_all(here);
+        link.read_grants(here);
         drop(heard.0);
         assert_eq!(heard.1.try_iter().collect::<Vec<_>>(), [(1, Grant::More(4)), (1, Grant::Recall)]);
     }

@@ -11,45 +11,45 @@ use crate::runner::watch::Vitals;
 use crate::task::{Claim, Grant};
 use crate::telemetry::{Ended, Tally};
 
-/// One line.
+/// A message from a worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Message {
-    /// All is open; how many there are to process, if the source knows.
+    /// Connectors and services are open. `total` is the number of transactions to process, if the source knows it.
     Begun { total: Option<u64> },
-    /// What the run has done so far, and its metrics, if somebody may ask for them.
+    /// The figures of the run so far, and the metrics, if the process serves them.
     Progress { tally: Box<Tally>, in_flight: usize, vitals: Vitals, metrics: Option<String> },
-    /// The loop with this number begins to draw on the limit that all workers of the task share.
+    /// The loop with this number starts to draw on the limit that all workers of the task share.
     Draws { draw: u64, limit: u64 },
-    /// What that loop has fetched, gives back, and wants.
+    /// The claim of that loop: what it has fetched, returns, and asks for.
     Claims { draw: u64, claim: Claim },
-    /// It draws no more.
+    /// That loop draws no more.
     Leaves { draw: u64 },
-    /// It could not begin.
+    /// The worker could not start.
     Refused { faults: Vec<Fault> },
-    /// The run is over, and all is closed.
+    /// The run is over, and everything is closed.
     Ended(Box<Ending>),
 }
 
-/// One line from the supervisor: what the loop with this number is granted.
+/// A message from the supervisor: a grant for the loop with this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) draw: u64,
     pub(crate) grant: Grant,
 }
 
-/// What a run came to.
+/// The end of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Ending {
     pub(crate) tally: Tally,
     pub(crate) elapsed: Duration,
     pub(crate) ended: End,
     pub(crate) close_faults: Vec<Fault>,
-    /// Whether its work is not done, and another worker is to go on with it.
+    /// Whether the work is not done, and another worker is to continue it.
     pub(crate) again: bool,
 }
 
-/// Why a run ended.
+/// The reason why a run ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum End {
@@ -61,7 +61,7 @@ pub(crate) enum End {
     Failed(Fault),
 }
 
-/// An [`Error`], in words.
+/// An [`Error`] as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fault {
     kind: ErrorKind,

@@ -1,8 +1,9 @@
-//! Runs tasks in several processes: starts this program again for each worker, watches it, replaces one that dies, and
-//! adds up what they did.
+//! Runs tasks in several processes: starts this program once for each worker, watches the workers, replaces one that
+//! dies, and adds up their figures.
 //!
-//! A worker joins by a socket and tells how it is; its end, or the supervisor's, is seen there and as the system tells
-//! it. Signals are passed on; whatever hangs, all workers are gone soon after the grace.
+//! A worker connects to a socket and reports its state there. The supervisor learns of a worker's end from the socket
+//! and from the system; so does a worker of the supervisor's end. The supervisor passes signals on, and kills workers
+//! that are still there soon after the grace.
 
 mod address;
 mod death;
@@ -38,69 +39,70 @@ use crate::task::{Monitor, Snapshot, Stop};
 use crate::telemetry::worker::WorkerDied;
 use crate::telemetry::{Ended, RunReport, exposition};
 
-/// How long it waits to let workers in when it could not.
+/// The wait after a connection could not be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// A task that is to be run by workers.
+/// The workers of one task.
 #[derive(Debug, Clone)]
-pub(crate) struct Post {
+pub(crate) struct WorkerGroup {
     pub(crate) task: &'static str,
     pub(crate) workers: usize,
-    /// How many all workers together may fetch, where the task has one loop that all of that is for.
+    /// The number of deliveries that all workers together may fetch; set where the task has a single loop that uses the
+    /// limit.
     pub(crate) limit: Option<u64>,
-    /// How long its in-flight work may go on after a stop.
+    /// How long in-flight work may take after a stop.
     pub(crate) grace: Duration,
 }
 
-/// Takes a line, or several.
+/// Receives one or several lines.
 pub(crate) type Lines = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// What the supervisor says through whoever shows it.
+/// Receives the output and the errors of the workers.
 #[derive(Clone)]
-pub(crate) struct Voice {
-    /// Takes the lines that workers write to standard error; none if they write there themselves.
+pub(crate) struct WorkerOutput {
+    /// Receives the workers' standard error; `None` if the workers write to the supervisor's standard error directly.
     pub(crate) lines: Option<Lines>,
-    /// The same of standard output.
+    /// Receives the workers' standard output, in the same way.
     pub(crate) data: Option<Lines>,
     pub(crate) error: Arc<dyn Fn(&Error) + Send + Sync>,
-    /// Whether the lines end where colour is shown.
+    /// Whether the lines are shown in colour.
     pub(crate) colour: bool,
 }
 
-/// All workers of a program.
-pub(crate) struct Crew {
-    workers: Vec<Worker>,
-    posts: Vec<Post>,
-    voice: Voice,
+/// Runs all workers of a program.
+pub(crate) struct Workers {
+    all: Vec<Worker>,
+    posts: Vec<WorkerGroup>,
+    output: WorkerOutput,
     shared: Shared,
     limits: Limits,
     stop: Stop,
     orders: mpsc::UnboundedSender<Reason>,
     restarts: Mutex<Restarts>,
     began: Instant,
-    /// What was told already, and of which task: all workers of one fail alike.
-    told: Mutex<Vec<(&'static str, Fault)>>,
+    /// The errors that were reported already, each with its task: all workers of a task fail in the same way.
+    reported: Mutex<Vec<(&'static str, Fault)>>,
 }
 
-/// One place of a worker, whoever has it at present.
+/// One worker of a task; if its process dies, another process takes its place.
 struct Worker {
-    post: Post,
+    post: WorkerGroup,
     index: usize,
     record: Arc<Record>,
 }
 
-/// The processes there are: those that are to join, and all that live.
+/// The worker processes: those that have not connected yet, and all that live.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shared {
     expected: Arc<Mutex<HashMap<u32, oneshot::Sender<UnixStream>>>>,
     alive: Arc<Mutex<BTreeSet<u32>>>,
 }
 
-impl Crew {
-    /// Makes the places; starts nothing yet.
+impl Workers {
+    /// Makes the workers. Starts no process yet.
     pub(crate) fn new(
-        posts: Vec<Post>,
-        voice: Voice,
+        posts: Vec<WorkerGroup>,
+        output: WorkerOutput,
         stop: Stop,
         orders: mpsc::UnboundedSender<Reason>,
     ) -> Self {
@@ -109,35 +111,35 @@ impl Crew {
             .map(|(post, index)| Worker { post: post.clone(), index, record: Arc::new(Record::new()) })
             .collect();
         Self {
-            workers,
+            all: workers,
             posts,
-            voice,
+            output,
             shared: Shared::default(),
             limits: Limits::default(),
             stop,
             orders,
             restarts: Mutex::default(),
             began: Instant::now(),
-            told: Mutex::default(),
+            reported: Mutex::default(),
         }
     }
 
     fn records(&self, task: &str) -> Vec<Arc<Record>> {
-        let of_task = self.workers.iter().filter(|worker| worker.post.task == task);
+        let of_task = self.all.iter().filter(|worker| worker.post.task == task);
         of_task.map(|worker| Arc::clone(&worker.record)).collect()
     }
 
-    /// Shows what all workers of a task have done so far.
+    /// The figures of all workers of a task.
     pub(crate) fn monitor(&self, task: &str) -> Monitor {
         let (monitor, records) = (Monitor::default(), self.records(task));
         monitor.attach(move || merged(records.iter().map(AsRef::as_ref)));
         monitor
     }
 
-    /// Says how many there are to process, as soon as all workers of the task have said so.
+    /// The number of transactions to process; known when all workers of the task have reported theirs.
     pub(crate) fn total(&self, task: &str) -> impl Fn() -> Option<u64> + Send + Sync + 'static {
         let records = self.records(task);
-        // Each counts its own part of the source; the limit is for all of them.
+        // Each worker counts its own part of the source, but the limit applies to all together.
         let limit = self.posts.iter().find(|post| post.task == task).and_then(|post| post.limit);
         move || {
             let total: Option<u64> = records.iter().map(|record| record.total()).sum();
@@ -145,58 +147,59 @@ impl Crew {
         }
     }
 
-    /// What all workers measured, as they last said: a second ago at most.
+    /// The metrics of all workers, as they reported them within the last second.
     pub(crate) fn metrics(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
-        let records: Vec<_> = self.workers.iter().map(|worker| Arc::clone(&worker.record)).collect();
+        let records: Vec<_> = self.all.iter().map(|worker| Arc::clone(&worker.record)).collect();
         move || exposition::merged(records.iter().filter_map(|record| record.metrics()))
     }
 
-    /// Says how all workers are.
+    /// The health of all workers.
     pub(crate) fn vitals(&self) -> impl Fn() -> Vitals + Send + Sync + 'static {
         let places: Vec<_> =
-            self.workers.iter().map(|worker| (worker.name(), Arc::clone(&worker.record))).collect();
+            self.all.iter().map(|worker| (worker.name(), Arc::clone(&worker.record))).collect();
         let drain = self.stop.drain.clone();
         move || {
             let draining = drain.is_cancelled().then(|| "draining".to_owned());
-            let mut whole = Vitals { ill: None, unready: draining };
+            let mut whole = Vitals { unhealthy: None, unready: draining };
             for (name, record) in &places {
-                let Vitals { ill, unready } = record.vitals();
-                whole.ill = whole.ill.or_else(|| ill.map(|why| format!("worker {name}: {why}")));
+                let Vitals { unhealthy, unready } = record.vitals();
+                whole.unhealthy =
+                    whole.unhealthy.or_else(|| unhealthy.map(|why| format!("worker {name}: {why}")));
                 whole.unready = whole.unready.or_else(|| unready.map(|why| format!("worker {name}: {why}")));
             }
             whole
         }
     }
 
-    /// The processes, for whoever has to end them at once.
+    /// The worker processes, so that a second signal can kill them.
     pub(crate) fn shared(&self) -> Shared {
         self.shared.clone()
     }
 
-    /// Runs all workers until each has come to its end.
+    /// Runs all workers until each has ended.
     ///
-    /// Call it from a thread that lives as long as the workers: a worker that is told of its parent's death is told of
-    /// that thread's.
+    /// Call it from a thread that lives as long as the workers: Linux signals the death of a parent to its children when
+    /// the thread that started them ends.
     ///
     /// # Errors
-    /// There is no socket to be had.
+    /// Returns an error if no socket can be made.
     pub(crate) async fn run(&self, stopping: &Stopping) -> io::Result<Outcome> {
         let (listener, address) = address::listen()?;
         let admitting = tokio::spawn(admit(listener, self.shared.clone()));
-        let lefts = join_all(self.workers.iter().map(|worker| self.keep(worker, &address, stopping))).await;
+        let ended = join_all(self.all.iter().map(|worker| self.keep(worker, &address, stopping))).await;
         admitting.abort();
-        let finished = self.posts.iter().map(|post| self.finished(post, &lefts)).collect();
+        let finished = self.posts.iter().map(|post| self.finished(post, &ended)).collect();
         Ok(Outcome { finished, reason: stopping.reason(), ..Outcome::default() })
     }
 
-    /// Keeps a place filled until its work is done, or until all is to stop.
+    /// Runs one process after the other for a worker, until its work is done or the run stops.
     async fn keep(&self, worker: &Worker, address: &str, stopping: &Stopping) -> Left {
         let mut streak = Streak::default();
         loop {
             let began = Instant::now();
             let left = self.run_once(worker, address, stopping).await.unwrap_or_else(Left::not_started);
             worker.record.left(worker.post.limit.is_some());
-            self.tell(worker);
+            self.report_faults(worker);
             if self.stop.drain.is_cancelled() || !left.is_replaced() {
                 return left;
             }
@@ -220,34 +223,34 @@ impl Crew {
         self.restarts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts no more workers, and stops those there are.
+    /// Starts no more workers, and stops the others.
     fn give_up(&self, left: Left) -> Left {
-        // Whoever obeys is there as long as the process.
+        // The receiver lives as long as the process.
         let _ = self.orders.send(Reason::GivenUp);
         left.given_up()
     }
 
-    /// Tells why a worker could not begin, unless another of its task failed alike.
-    fn tell(&self, worker: &Worker) {
+    /// Reports why a worker could not start, unless another worker of its task failed in the same way.
+    fn report_faults(&self, worker: &Worker) {
         let (task, several) = (worker.post.task, self.posts.len() > 1);
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         for fault in worker.record.faults().into_iter().map(|fault| (task, fault)) {
-            if !told.contains(&fault) {
+            if !reported.contains(&fault) {
                 let error = Error::from(&fault.1);
-                (self.voice.error)(&if several { error.of_task(task) } else { error });
-                told.push(fault);
+                (self.output.error)(&if several { error.of_task(task) } else { error });
+                reported.push(fault);
             }
         }
     }
 
-    fn finished(&self, post: &Post, lefts: &[Left]) -> Finished {
-        let of_post = self.workers.iter().zip(lefts).filter(|(worker, _)| worker.post.task == post.task);
+    fn finished(&self, post: &WorkerGroup, ended: &[Left]) -> Finished {
+        let of_post = self.all.iter().zip(ended).filter(|(worker, _)| worker.post.task == post.task);
         let (mut ends, mut close_errors, mut restarts) = (Vec::new(), Vec::new(), 0);
         let mut last = self.began;
         for (worker, left) in of_post {
             last = last.max(left.at);
             restarts += worker.record.restarts();
-            // Why all was given up comes before what else was going on then.
+            // The reason why the supervisor gave up comes before the ends of the other workers.
             let at = if left.given_up { 0 } else { ends.len() };
             ends.insert(at, left.ended(&worker.name()));
             let faults = left.ending.iter().flat_map(|ending| &ending.close_faults);
@@ -272,7 +275,7 @@ impl Worker {
 }
 
 impl Shared {
-    /// Kills all workers, at once.
+    /// Kills all worker processes.
     pub(crate) fn kill(&self) {
         for pid in self.alive.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             process::signal(*pid, rustix::process::Signal::KILL);
@@ -280,24 +283,24 @@ impl Shared {
     }
 }
 
-/// Lets in the workers that are expected, and nobody else.
+/// Accepts the workers that are expected, and no other process.
 async fn admit(listener: UnixListener, shared: Shared) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Too many files are open, for example: that may pass.
+            // The cause may pass, for example too many open files.
             tokio::time::sleep(ACCEPT_AGAIN).await;
             continue;
         };
         let peer = stream.peer_cred().ok().and_then(|peer| peer.pid()?.try_into().ok());
         let mut expected = shared.expected.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(waits) = peer.and_then(|pid: u32| expected.remove(&pid)) {
-            // It may have died since.
+            // The worker may have died since.
             let _ = waits.send(stream);
         }
     }
 }
 
-/// Why all ended, in one word: a failure before a stop, a stop before an end.
+/// Combines the ends of all workers: a failure comes before a stop, a stop before an end.
 fn together(ends: Vec<Ended>) -> Ended {
     let mut whole = Ended::SourceEmpty;
     for end in ends {

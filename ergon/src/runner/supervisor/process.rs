@@ -1,4 +1,4 @@
-//! One worker process, from its start to its end.
+//! Runs one worker process, from its start to its end.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,19 +18,20 @@ use super::death::Left;
 use super::limits::Drawing;
 use super::message::{Message, Order};
 use super::record::Record;
-use super::{Crew, Lines, Worker};
+use super::{Lines, Worker, Workers};
 use crate::connector::Shard;
 use crate::runner::stopping::{Reason, Stopping};
 use crate::runner::{Signal, WorkerIdentity};
 use crate::telemetry::worker::{WorkerKilled, WorkerStarted};
 
-/// How long a worker may take beyond its grace before it is killed. It leaves by itself a little earlier.
+/// How long after its grace a worker is killed. A worker ends itself a little earlier.
 const KILLED_AFTER: Duration = Duration::from_millis(500);
-/// How long what a worker wrote may be read after its end; a process that it started may hold the other end.
+/// How long the output of a worker is read after its end. The limit is needed because a process that the worker started
+/// may hold the pipe open.
 const READ_AFTER: Duration = Duration::from_millis(500);
 
-impl Crew {
-    /// Runs one process in a place, to its end.
+impl Workers {
+    /// Runs one process of a worker to its end.
     pub(super) async fn run_once(
         &self,
         worker: &Worker,
@@ -41,29 +42,30 @@ impl Crew {
         let pid = child.id().unwrap_or_default();
         WorkerStarted { task: worker.post.task, worker: worker.index, pid }.emit();
         let (admitted, joins) = oneshot::channel();
-        // Nothing is awaited since the start, so it cannot have been refused yet.
+        // No `.await` since the start, so the worker cannot have been refused yet.
         self.shared.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, admitted);
         self.shared.alive.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
         let (line, orders) = mpsc::unbounded_channel();
         let drawing = self.limits.admit(worker.post.task, worker.post.workers, line);
-        let mut heard = tokio::spawn(listen(joins, orders, drawing, Arc::clone(&worker.record)));
-        let lines = child.stderr.take().zip(self.voice.lines.clone());
-        let data = child.stdout.take().zip(self.voice.data.clone());
+        let mut messages = tokio::spawn(listen(joins, orders, drawing, Arc::clone(&worker.record)));
+        let lines = child.stderr.take().zip(self.output.lines.clone());
+        let data = child.stdout.take().zip(self.output.data.clone());
         let forwarded = [
             lines.map(|(stderr, lines)| tokio::spawn(forward(stderr, lines))),
             data.map(|(stdout, data)| tokio::spawn(forward(stdout, data))),
         ];
         let status = self.wait(worker, &mut child, stopping).await;
-        // A worker that ends as soon as it has joined may not be let in yet.
+        // A worker that ends right after it has connected may not be accepted yet.
         tokio::task::yield_now().await;
         self.shared.alive.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
         self.shared.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
-        if timeout(READ_AFTER, &mut heard).await.is_err() {
-            // Another process holds its end of the line: what it says now is not its word.
-            heard.abort();
-            let _ = heard.await;
+        if timeout(READ_AFTER, &mut messages).await.is_err() {
+            // A process that the worker started holds the connection open. Messages from that process are not the
+            // worker's.
+            messages.abort();
+            let _ = messages.await;
         }
-        worker.record.lived();
+        worker.record.has_run();
         let _ = timeout(READ_AFTER, join_all(forwarded.into_iter().flatten())).await;
         Ok(Left::new(status?, worker.record.ending(), self.stop.drain.is_cancelled()))
     }
@@ -74,21 +76,21 @@ impl Crew {
             shard: Shard { index: worker.index, count: worker.post.workers },
             supervisor: std::process::id(),
             address: address.to_owned(),
-            colour: self.voice.colour,
+            colour: self.output.colour,
             is_restart: worker.record.may_have_written(),
         };
         let mut command = Command::new(program()?);
         command.arg(format!("--as-worker={identity}")).args(std::env::args_os().skip(1)).kill_on_drop(true);
-        if self.voice.lines.is_some() {
+        if self.output.lines.is_some() {
             command.stderr(Stdio::piped());
         }
-        if self.voice.data.is_some() {
+        if self.output.data.is_some() {
             command.stdout(Stdio::piped());
         }
         command.spawn()
     }
 
-    /// Waits for the end of a worker; passes a stop on, and kills one that does not leave in time.
+    /// Waits for the end of a worker. Passes a stop on, and kills a worker that does not end in time.
     async fn wait(&self, worker: &Worker, child: &mut Child, stopping: &Stopping) -> io::Result<ExitStatus> {
         tokio::select! {
             status = child.wait() => return status,
@@ -112,27 +114,27 @@ impl Crew {
     }
 }
 
-/// This program; where its file was replaced or removed, the one that runs.
+/// The path of this program. If the file was replaced or removed, the file of the running program.
 fn program() -> io::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let running = PathBuf::from("/proc/self/exe");
     Ok(if own.exists() || !running.exists() { own } else { running })
 }
 
-/// Sends a signal; one that cannot be sent went to a process that has ended.
+/// Sends a signal. If that fails, the process has ended.
 pub(super) fn signal(pid: u32, signal: SystemSignal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let _ = pid.map(|pid| kill_process(pid, signal));
 }
 
-/// Hears a worker out.
+/// Reads all messages of a worker.
 async fn listen(
     joins: oneshot::Receiver<UnixStream>,
     mut orders: mpsc::UnboundedReceiver<Order>,
     mut drawing: Drawing,
     record: Arc<Record>,
 ) {
-    let Ok(stream) = joins.await else { return drawing.heard_out() };
+    let Ok(stream) = joins.await else { return drawing.read_to_end() };
     let (read, mut write) = stream.into_split();
     let reading = async {
         let mut lines = BufReader::new(read).lines();
@@ -141,22 +143,23 @@ async fn listen(
             let Ok(message) = serde_json::from_str(&line) else { continue };
             match message {
                 Message::Draws { draw, limit } => drawing.join(draw, limit),
-                Message::Claims { draw, claim } => drawing.heed(draw, claim),
+                Message::Claims { draw, claim } => drawing.apply(draw, claim),
                 Message::Leaves { draw } => drawing.leave(draw),
                 _ => (),
             }
-            record.heed(message);
+            record.apply(message);
         }
-        drawing.heard_out();
+        drawing.read_to_end();
     };
     let writing = async {
         while let Some(order) = orders.recv().await {
-            // Plain data can always be written down. A worker that is gone reads nothing.
+            // Plain data always serializes. A worker that has ended reads nothing.
             let Ok(mut line) = serde_json::to_vec(&order) else { continue };
             line.push(b'\n');
             let _ = write.write_all(&line).await;
         }
-        // Its end of the line stays open: a worker takes the end of it for that of its supervisor.
+        // The supervisor keeps its end of the connection open, because a worker takes the end of the connection for the
+        // end of its supervisor.
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -165,7 +168,7 @@ async fn listen(
     }
 }
 
-/// Passes on what a worker writes, in whole lines.
+/// Forwards the output of a worker, in whole lines.
 async fn forward(stream: impl AsyncRead + Unpin, lines: Lines) {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();

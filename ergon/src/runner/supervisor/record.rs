@@ -1,4 +1,5 @@
-//! What a supervisor knows of one worker: what it told, and what the ones before it in its place had done.
+//! The supervisor's record of one worker: the state that its process reported, and the figures of the processes before
+//! it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,39 +12,39 @@ use crate::runner::watch::Vitals;
 use crate::task::Snapshot;
 use crate::telemetry::Tally;
 
-/// A worker tells how it is twice a second; one that says nothing for so long is held up.
+/// A worker reports its state several times a second. After this silence, it is reported unhealthy.
 const SILENT: Duration = Duration::from_secs(30);
 
-/// The books on one place.
+/// The record of one worker.
 #[derive(Debug)]
-pub(super) struct Record(Mutex<Books>);
+pub(super) struct Record(Mutex<State>);
 
 #[derive(Debug)]
-struct Books {
-    /// What those had done that died in this place.
+struct State {
+    /// The figures of the earlier processes, which have died.
     before: Tally,
     now: Tally,
-    /// What each of its loops has fetched of a limit, by the loop's number. This is known of a worker that dies too:
-    /// it says so before it begins with any of it.
+    /// The deliveries that each loop has fetched of a limit, by the number of the loop. They are known even of a
+    /// process that dies, because it claims them before it starts any of them.
     drawn: BTreeMap<u64, u64>,
     in_flight: usize,
-    /// How many there are to process, if it has said so.
+    /// The number of transactions to process, if the process has reported it.
     total: Option<u64>,
     begun: bool,
-    /// Whether one of those that were in this place may have written something.
+    /// Whether an earlier process may have written output.
     wrote: bool,
     vitals: Vitals,
-    /// What it measured, as it last said.
+    /// The latest metrics of the process.
     metrics: Option<String>,
     faults: Vec<Fault>,
     ending: Option<Ending>,
-    heard: Instant,
+    last_report: Instant,
     restarts: u64,
 }
 
 impl Record {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Books {
+        Self(Mutex::new(State {
             before: Tally::default(),
             now: Tally::default(),
             drawn: BTreeMap::new(),
@@ -55,131 +56,131 @@ impl Record {
             metrics: None,
             faults: Vec::new(),
             ending: None,
-            heard: Instant::now(),
+            last_report: Instant::now(),
             restarts: 0,
         }))
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes down what the worker says.
-    pub(super) fn heed(&self, message: Message) {
-        let mut books = self.books();
-        books.heard = Instant::now();
+    /// Records a message of the process.
+    pub(super) fn apply(&self, message: Message) {
+        let mut state = self.state();
+        state.last_report = Instant::now();
         match message {
-            Message::Begun { total } => (books.begun, books.total) = (true, total),
+            Message::Begun { total } => (state.begun, state.total) = (true, total),
             Message::Progress { tally, in_flight, vitals, metrics } => {
-                (books.now, books.in_flight, books.vitals) = (*tally, in_flight, vitals);
-                books.metrics = metrics;
+                (state.now, state.in_flight, state.vitals) = (*tally, in_flight, vitals);
+                state.metrics = metrics;
             }
             Message::Claims { draw, claim } => {
-                books.drawn.insert(draw, claim.taken);
+                state.drawn.insert(draw, claim.taken);
             }
             Message::Draws { .. } | Message::Leaves { .. } => (),
-            Message::Refused { faults } => books.faults = faults,
+            Message::Refused { faults } => state.faults = faults,
             Message::Ended(ending) => {
-                books.now = ending.tally.clone();
-                books.in_flight = 0;
-                books.ending = Some(*ending);
+                state.now = ending.tally.clone();
+                state.in_flight = 0;
+                state.ending = Some(*ending);
             }
         }
     }
 
-    /// A worker was there, whatever came of it. Only one that said why it could not begin has surely written nothing:
-    /// the word of one that began may have died with it.
-    pub(super) fn lived(&self) {
-        let mut books = self.books();
-        books.wrote |= books.faults.is_empty();
+    /// Records that a process has ended. Only a process that reported why it could not start has certainly written
+    /// nothing: the messages of another may have been lost with it.
+    pub(super) fn has_run(&self) {
+        let mut state = self.state();
+        state.wrote |= state.faults.is_empty();
     }
 
-    /// Whether what the next one finds may be the work of one that was here before it.
+    /// Whether the next process may find output that an earlier process wrote.
     pub(super) fn may_have_written(&self) -> bool {
-        self.books().wrote
+        self.state().wrote
     }
 
-    /// The worker is dead, and another takes its place.
+    /// Records that another process replaces one that died.
     pub(super) fn replaced(&self) {
-        let mut books = self.books();
-        let dead = std::mem::take(&mut books.now);
-        books.drawn.clear();
-        books.before.add(&dead);
-        // Its threads died with it.
-        books.before.abandoned_threads = 0;
-        books.vitals = Vitals::default();
-        books.metrics = None;
-        books.faults.clear();
-        books.restarts += 1;
-        books.heard = Instant::now();
+        let mut state = self.state();
+        let dead = std::mem::take(&mut state.now);
+        state.drawn.clear();
+        state.before.add(&dead);
+        // Abandoned threads end with their process.
+        state.before.abandoned_threads = 0;
+        state.vitals = Vitals::default();
+        state.metrics = None;
+        state.faults.clear();
+        state.restarts += 1;
+        state.last_report = Instant::now();
     }
 
-    /// The worker has ended. If it died, it has fetched what it said last; `exact` says that all it fetches it draws from
-    /// a limit, else it may have fetched more.
+    /// Records the end of the process. If it died, it has fetched what it claimed last. `exact` says that it claims all
+    /// its fetches; otherwise it may have fetched more.
     pub(super) fn left(&self, exact: bool) {
-        let mut books = self.books();
-        books.in_flight = 0;
-        if books.ending.is_none() {
-            let drawn: u64 = books.drawn.values().sum();
-            books.now.fetched = if exact { drawn } else { books.now.fetched.max(drawn) };
+        let mut state = self.state();
+        state.in_flight = 0;
+        if state.ending.is_none() {
+            let drawn: u64 = state.drawn.values().sum();
+            state.now.fetched = if exact { drawn } else { state.now.fetched.max(drawn) };
         }
     }
 
-    /// The place is empty for now: its work is not done.
+    /// Records that no process runs, although the work is not done.
     pub(super) fn vacant(&self) {
-        let mut books = self.books();
-        (books.begun, books.ending) = (false, None);
+        let mut state = self.state();
+        (state.begun, state.ending) = (false, None);
     }
 
-    /// What the worker measured, as it last said.
+    /// The latest metrics of the process.
     pub(super) fn metrics(&self) -> Option<String> {
-        self.books().metrics.clone()
+        self.state().metrics.clone()
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        let books = self.books();
-        let mut tally = books.before.clone();
-        tally.add(&books.now);
-        Snapshot { tally, in_flight: books.in_flight, undelivered: None }
+        let state = self.state();
+        let mut tally = state.before.clone();
+        tally.add(&state.now);
+        Snapshot { tally, in_flight: state.in_flight, undelivered: None }
     }
 
-    /// How many there are to process in this place, those done before included.
+    /// The number of transactions to process, including those that earlier processes have processed.
     pub(super) fn total(&self) -> Option<u64> {
-        let books = self.books();
-        Some(books.before.processed + books.total?)
+        let state = self.state();
+        Some(state.before.processed + state.total?)
     }
 
     pub(super) fn ending(&self) -> Option<Ending> {
-        self.books().ending.clone()
+        self.state().ending.clone()
     }
 
     pub(super) fn faults(&self) -> Vec<Fault> {
-        self.books().faults.clone()
+        self.state().faults.clone()
     }
 
     pub(super) fn restarts(&self) -> u64 {
-        self.books().restarts
+        self.state().restarts
     }
 
-    /// How the worker is, as it says, and as its silence says.
+    /// The health of the worker, from its reports and from its silence.
     pub(super) fn vitals(&self) -> Vitals {
-        let books = self.books();
-        if books.ending.is_some() {
+        let state = self.state();
+        if state.ending.is_some() {
             return Vitals::default();
         }
-        let silent = books.heard.elapsed();
-        let mut vitals = books.vitals.clone();
-        if silent > SILENT && books.begun {
-            vitals.ill.get_or_insert(format!("nothing heard for {} seconds", silent.as_secs()));
+        let silent = state.last_report.elapsed();
+        let mut vitals = state.vitals.clone();
+        if silent > SILENT && state.begun {
+            vitals.unhealthy.get_or_insert(format!("no report for {} seconds", silent.as_secs()));
         }
-        if !books.begun {
+        if !state.begun {
             vitals.unready = Some("starting".to_owned());
         }
         vitals
     }
 }
 
-/// All places of a task together.
+/// The figures of all workers of a task together.
 pub(super) fn merged<'r>(records: impl Iterator<Item = &'r Record>) -> Snapshot {
     let mut whole = Snapshot::default();
     let mut abandoned = 0;
@@ -189,7 +190,7 @@ pub(super) fn merged<'r>(records: impl Iterator<Item = &'r Record>) -> Snapshot 
         whole.tally.add(&tally);
         whole.in_flight += in_flight;
     }
-    // Loops of one process share their threads; processes do not.
+    // The loops of one process share their threads, so `add` keeps the larger number. Processes share none.
     whole.tally.abandoned_threads = abandoned;
     whole
 }
@@ -207,10 +208,10 @@ mod tests {
     #[test]
     fn what_the_dead_had_done_still_counts() {
         let records = [Record::new(), Record::new()];
-        records[0].heed(progress(5, 2, 1));
+        records[0].apply(progress(5, 2, 1));
         records[0].replaced();
-        records[0].heed(progress(3, 1, 1));
-        records[1].heed(progress(10, 4, 2));
+        records[0].apply(progress(3, 1, 1));
+        records[1].apply(progress(10, 4, 2));
         let whole = merged(records.iter());
         assert_eq!((whole.tally.processed, whole.in_flight, whole.tally.abandoned_threads), (18, 5, 3));
         assert_eq!((records[0].restarts(), records[1].restarts()), (1, 0));
@@ -221,12 +222,12 @@ mod tests {
         let fetched = |exact: bool| {
             let record = Record::new();
             let mut tally = Tally::default();
-            // Five of them are only being asked for.
+            // Five of them are requested, and have not come.
             tally.fetched = 9;
             let vitals = Vitals::default();
-            record.heed(Message::Progress { tally: Box::new(tally), in_flight: 4, vitals, metrics: None });
+            record.apply(Message::Progress { tally: Box::new(tally), in_flight: 4, vitals, metrics: None });
             let claim = crate::task::Claim { taken: 4, ..crate::task::Claim::default() };
-            record.heed(Message::Claims { draw: 0, claim });
+            record.apply(Message::Claims { draw: 0, claim });
             record.left(exact);
             record.replaced();
             record.left(exact);
@@ -239,11 +240,11 @@ mod tests {
     fn only_one_that_could_not_begin_has_surely_written_nothing() {
         let record = Record::new();
         let fault = Fault::from(&crate::error::Error::new(crate::error::ErrorKind::Connector, "no broker"));
-        record.heed(Message::Refused { faults: vec![fault] });
-        record.lived();
+        record.apply(Message::Refused { faults: vec![fault] });
+        record.has_run();
         record.replaced();
         assert!(!record.may_have_written());
-        record.lived();
+        record.has_run();
         record.replaced();
         assert!(record.may_have_written(), "it died without a word");
     }
@@ -251,7 +252,7 @@ mod tests {
     #[test]
     fn a_vacant_place_is_not_ready() {
         let record = Record::new();
-        record.heed(Message::Begun { total: None });
+        record.apply(Message::Begun { total: None });
         assert_eq!(record.vitals().unready, None);
         record.vacant();
         assert_eq!(record.vitals().unready.as_deref(), Some("starting"));
@@ -261,9 +262,9 @@ mod tests {
     async fn a_worker_that_says_nothing_is_ill() {
         let record = Record::new();
         assert_eq!(record.vitals().unready.as_deref(), Some("starting"));
-        record.heed(Message::Begun { total: Some(3) });
+        record.apply(Message::Begun { total: Some(3) });
         assert_eq!((record.vitals(), record.total()), (Vitals::default(), Some(3)));
         tokio::time::advance(SILENT + Duration::from_secs(1)).await;
-        assert_eq!(record.vitals().ill.as_deref(), Some("nothing heard for 31 seconds"));
+        assert_eq!(record.vitals().unhealthy.as_deref(), Some("no report for 31 seconds"));
     }
 }

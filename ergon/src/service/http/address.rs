@@ -1,14 +1,14 @@
-//! Which URL a request goes to, and what of it is shown.
+//! URLs of requests: joined below `base_url`, and shown without secrets.
 
 use url::Url;
 
 use crate::service::ServiceError;
 
-/// What all requests of a service are below.
+/// The `base_url` of a service. Every request stays below it.
 #[derive(Debug, Clone)]
 pub(super) struct Base {
     url: Url,
-    /// Without a slash at its end.
+    /// The URL without a slash at its end.
     text: String,
 }
 
@@ -16,14 +16,15 @@ impl Base {
     /// Reads `base_url`.
     ///
     /// # Errors
-    /// What is wrong with it, without the part of it that could be a secret.
+    /// The problem, without the part of the URL that could be a secret.
     pub(super) fn read(text: &str) -> Result<Self, ServiceError> {
         let wrong = |why: &str| {
             ServiceError::new(format!("`base_url`: {why}")).with_hint("expected `https://host/path`")
         };
         let url = Url::parse(text).map_err(|error| wrong(&format!("no URL, {error}")))?;
         if !matches!(url.scheme(), "http" | "https") {
-            // Of a URL without a scheme, what is taken for one may be a name or a password.
+            // Without a scheme, the parser takes a name or a password for the scheme, so the message does not repeat
+            // it.
             return Err(wrong("it is neither http nor https"));
         }
         if !url.username().is_empty() || url.password().is_some() {
@@ -38,10 +39,10 @@ impl Base {
         Ok(Self { url, text })
     }
 
-    /// The URL of a path below; the path may bring a query.
+    /// Joins a path, which may contain a query, to the base.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why the result is no URL below the base.
     pub(super) fn join(&self, path: &str) -> Result<Url, String> {
         let path = path.trim_start_matches('/');
         let slash = if path.is_empty() || path.starts_with('?') { "" } else { "/" };
@@ -70,24 +71,24 @@ impl Base {
     }
 }
 
-/// Adds a segment to the path of a URL, whatever characters it has.
+/// Adds a segment to the path of a URL. Characters that a path cannot have are percent-encoded.
 ///
 /// # Errors
-/// Why it cannot be one.
+/// The reason why the text cannot be a segment.
 pub(super) fn push(url: &mut Url, segment: &str) -> Result<(), String> {
     if matches!(segment, "" | "." | "..") {
         return Err(format!("`{segment}` cannot be a segment of a path"));
     }
-    // A base URL of http or https can always have a path.
+    // A URL of http or https always has a path, so this cannot fail.
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty().push(segment);
     }
     Ok(())
 }
 
-/// A URL as it is shown: without credentials, and without the values of its query.
+/// Renders a URL for messages: without credentials, and without the values of its query.
 pub(super) fn shown(url: &str) -> String {
-    // Without a host, what is taken for a path may be a login.
+    // Without a host, the parser takes a login for a path.
     let url = Url::parse(url).ok().filter(Url::has_host);
     url.map_or_else(|| "(no URL)".to_owned(), |url| shown_url(&url))
 }
@@ -99,9 +100,9 @@ pub(super) fn shown_url(url: &Url) -> String {
     if keys.is_empty() { shown.into() } else { format!("{shown}?{}", keys.join("&")) }
 }
 
-/// Takes out of a URL what may be a secret: credentials, the query, the fragment.
+/// Removes the possible secrets of a URL: credentials, query and fragment.
 pub(super) fn conceal(url: &mut Url) {
-    // Neither can fail for a URL of http or https.
+    // Setting name and password cannot fail for a URL of http or https.
     let _ = (url.set_username(""), url.set_password(None));
     url.set_fragment(None);
     url.set_query(None);

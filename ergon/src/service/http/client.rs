@@ -1,4 +1,4 @@
-//! What all requests of a service share: the client with its connections, limits, and the secrets that are never shown.
+//! The state that all requests of a service share: connections, limits, and the secrets that messages must not show.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::policy::RetryPolicy;
 use crate::service::ServiceError;
 use crate::settings::ByteSize;
 
-/// A connection that nobody used for this long is closed; many servers do the same after a minute, and a request that
-/// meets that close is lost.
+/// Idle connections are closed after this time. Many servers close them after a minute, and a request that meets this
+/// close is lost.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// What all requests of a service share.
+/// The state that all requests of a service share.
 pub(super) struct Client {
     pub(super) base: Base,
     pub(super) http: reqwest::Client,
@@ -29,15 +29,15 @@ pub(super) struct Client {
     pub(super) retry: RetryPolicy,
     pub(super) max_response: ByteSize,
     pub(super) secrets: Arc<Secrets>,
-    /// Whether requests say who asks.
+    /// Whether requests carry credentials.
     pub(super) authenticates: bool,
 }
 
 impl Client {
-    /// Makes the client; connects to nothing.
+    /// Makes the client without connecting.
     ///
     /// # Errors
-    /// A value that can never work.
+    /// The value that can never work, by its key.
     pub(super) fn new(config: &HttpConfig) -> Result<Self, ServiceError> {
         let base = Base::read(&config.base_url)?;
         config.retry.check().map_err(|problem| ServiceError::new(format!("`retry`: {problem}")))?;
@@ -52,7 +52,8 @@ impl Client {
             .user_agent(&config.user_agent)
             .connect_timeout(config.connect_timeout)
             .pool_idle_timeout(IDLE)
-            // What a redirect may do depends on the method, which reqwest's policy does not see.
+            // Redirects are followed by hand, because the rules depend on the method, which reqwest's policy does not
+            // see.
             .redirect(Policy::none())
             .referer(false)
             .build()
@@ -108,7 +109,7 @@ fn header_name(place: &str, name: &str) -> Result<HeaderName, ServiceError> {
     name.parse().map_err(|_| ServiceError::new(format!("`{place}`: `{name}` is no name of a header")))
 }
 
-/// A header's value that nobody prints.
+/// Makes the value of a header, marked as sensitive so that `Debug` does not show it.
 fn secret(place: &str, value: &str) -> Result<HeaderValue, ServiceError> {
     let mut value = HeaderValue::from_str(value).map_err(|_| {
         ServiceError::new(format!("`{place}`: it has characters that a header cannot have"))

@@ -1,4 +1,4 @@
-//! The config of the HTTP service: where the other side is, who asks, how long and how often.
+//! The config of the HTTP service: address, credentials, limits and retries.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::service::{ServiceConfig, ServiceError};
 use crate::settings::ByteSize;
 use crate::settings::FilePath;
 
-/// Makes an [`HttpService`].
+/// The config of an [`HttpService`].
 ///
 /// ```
 /// use ergon::prelude::*;
@@ -35,82 +35,96 @@ use crate::settings::FilePath;
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConfig {
-    /// What all paths are below: `https://crm.example/api/v2`. Without credentials, query and fragment.
+    /// The base of all paths: `https://crm.example/api/v2`. Without credentials, query and fragment.
     pub base_url: String,
-    /// Who asks: `{ bearer = "…" }`, `{ basic = { username = "…", password = "…" } }`,
+    /// The credentials: `{ bearer = "…" }`, `{ basic = { username = "…", password = "…" } }`,
     /// `{ header = { name = "X-Api-Key", value = "…" } }` or `"none"`. Default: none.
     #[serde(default)]
     pub auth: Auth,
-    /// Headers of every request. Default: `Accept: application/json`, which stands until you name another.
+    /// Headers of every request. Default: `Accept: application/json`, unless you set another.
     #[serde(default)]
     pub headers: BTreeMap<String, SecretString>,
-    /// What the client calls itself. Default: `ergon/` and the version.
+    /// The `User-Agent`. Default: `ergon/` and the version.
     #[serde(default = "user_agent")]
     pub user_agent: String,
-    /// How long one attempt may take, from its begin to the last byte of the answer. Default: 30s.
+    /// Time limit of one attempt, from its start to the last byte of the answer. Default: 30s.
     #[serde(default = "timeout", deserialize_with = "duration::deserialize")]
     pub timeout: Duration,
-    /// How long connecting may take, TLS included. Default: 10s.
+    /// Time limit for connecting, TLS included. Default: 10s.
     #[serde(default = "connect_timeout", deserialize_with = "duration::deserialize")]
     pub connect_timeout: Duration,
-    /// How failed attempts are retried: the keys of a step, but for `timeout`. What is not given is as by default: 3
-    /// attempts, 250ms before the second, doubled for each further, at most 30s, 20 % more or less at random. A
-    /// `Retry-After` of the other side replaces the wait; one that is longer than `backoff_cap` ends the attempts.
+    /// The retries of failed attempts: the keys of a step, except `timeout`. Default: 3 attempts, 250ms before the
+    /// second, doubled for each further one, at most 30s, 20 % more or less at random. `Retry-After` of the server
+    /// replaces the wait. A longer `Retry-After` than `backoff_cap` ends the attempts.
     #[serde(default = "retry", deserialize_with = "retry_over_default")]
     pub retry: RetryPolicy,
-    /// An answer of more bytes is an error, and is not read to its end. Default: 16MiB.
+    /// Limit of an answer in bytes. A longer answer is an error, and is not read to its end. Default: 16MiB.
     #[serde(default = "max_response")]
     pub max_response: ByteSize,
-    /// What TLS needs beside the certificates that the system trusts.
+    /// TLS settings, in addition to the system's certificates. Default: none.
     #[serde(default)]
     pub tls: Tls,
 }
 
-/// The config of a field of type [`HttpService`], by the name that `#[derive(Service)]` and `#[derive(Connector)]` give it.
+/// The config of a field of type [`HttpService`], by the name that `#[derive(Service)]` and `#[derive(Connector)]` use.
 pub type HttpServiceConfig = HttpConfig;
 
-/// Who asks.
+/// The credentials of every request.
+///
+/// ```
+/// use ergon::service::http::{Auth, HttpConfig};
+///
+/// let config = HttpConfig::new("https://crm.example").with_auth(Auth::basic("shop", "a password"));
+/// assert!(!format!("{config:?}").contains("a password"));
+/// ```
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Auth {
-    /// Nobody in particular.
+    /// No credentials.
     #[default]
     None,
     /// `Authorization: Bearer …`.
     Bearer(SecretString),
     /// `Authorization: Basic …`.
     Basic {
-        /// The name; without a colon.
+        /// The name, without a colon.
         username: String,
         /// The password.
         password: SecretString,
     },
     /// A header of the other side's own.
     Header {
-        /// Its name: `X-Api-Key`.
+        /// The header's name: `X-Api-Key`.
         name: String,
-        /// Its value.
+        /// The header's value.
         value: SecretString,
     },
 }
 
-/// What TLS needs beside the certificates that the system trusts.
+/// TLS settings, in addition to the certificates that the system trusts.
+///
+/// ```
+/// use ergon::prelude::*;
+///
+/// let mut config = HttpConfig::new("https://crm.internal");
+/// config.tls.ca_file = Some("certificates/company.pem".into());
+/// ```
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// PEM file with the authorities that may have signed the server's certificate, beside those of the system.
+    /// PEM file with authorities that may have signed the server's certificate, in addition to those of the system.
     #[serde(default)]
     pub ca_file: Option<FilePath>,
-    /// PEM file with our certificate, where the server asks for one.
+    /// PEM file with our certificate, for servers that ask for one. Needs `key_file`.
     #[serde(default)]
     pub cert_file: Option<FilePath>,
-    /// PEM file with its private key.
+    /// PEM file with the certificate's private key.
     #[serde(default)]
     pub key_file: Option<FilePath>,
 }
 
 impl HttpConfig {
-    /// Names the base URL; everything else is as by default.
+    /// Makes a config of a base URL, with the defaults for everything else.
     pub fn new(base_url: impl Into<String>) -> Self {
         Self {
             base_url: base_url.into(),
@@ -125,7 +139,7 @@ impl HttpConfig {
         }
     }
 
-    /// Sets who asks.
+    /// Sets the credentials.
     #[must_use]
     pub fn with_auth(mut self, auth: Auth) -> Self {
         self.auth = auth;

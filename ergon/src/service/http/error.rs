@@ -1,4 +1,4 @@
-//! Why a request failed, whether trying again can help, and when.
+//! The error of a request: its kind, its category, and the server's wait before the next attempt.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -13,10 +13,10 @@ use crate::error::{Report, impl_report};
 use crate::service::ServiceError;
 use crate::transaction::{Category, HasCategory, TransactionError};
 
-/// The failure of a request.
+/// The failure of a request, after its retries.
 ///
 /// `Display` names the method, the URL (without credentials and the values of its query), the status and the beginning
-/// of the body. Inside a handler it converts by itself, with its [category](HttpError::category).
+/// of the body. Inside a handler, `?` converts it with its [category](HttpError::category).
 ///
 /// ```
 /// use ergon::prelude::*;
@@ -44,32 +44,41 @@ struct Failure {
     retry_after: Option<Duration>,
 }
 
-/// What went wrong.
+/// The kind of a failure, which decides its [category](HttpErrorKind::category).
+///
+/// ```
+/// use ergon::prelude::*;
+/// use ergon::service::http::HttpErrorKind;
+///
+/// assert_eq!(HttpErrorKind::Status(404).category(), Category::Business);
+/// assert_eq!(HttpErrorKind::Status(503).category(), Category::System);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HttpErrorKind {
-    /// No request could be made of what was given: a path that leads elsewhere, a body that is no JSON. Business.
+    /// No request could be made: a path outside `base_url`, a body that JSON cannot hold. Business.
     Request,
-    /// There was no connection, so nothing was sent. System.
+    /// No connection, so nothing was sent. System.
     Connect,
-    /// The time limit of the attempt ran out. Timeout.
+    /// The time limit of the attempt ended. Timeout.
     Timeout,
-    /// The connection was lost; the other side may have the request. System.
+    /// The connection was lost. The server may have the request. System.
     Interrupted,
-    /// The other side refused, with this status. Business from 400 to 499, but for 408, 425 and 429; otherwise system.
+    /// The server answered with this status. Business from 400 to 499, except 408 (timeout), 425 and 429 (system).
+    /// System otherwise.
     Status(u16),
-    /// The other side points to another host, in a circle, or in a way that would lose the body. Business.
+    /// The server redirects to another host, in a circle, or in a way that would lose the body. Business.
     Redirect,
     /// The answer is larger than `max_response`. Business.
     TooLarge,
-    /// The answer is not what was asked for. System.
+    /// The answer cannot be decoded. System.
     Decode,
-    /// Anything else: a panic in the client. System.
+    /// Any other failure: a panic in the client. System.
     Other,
 }
 
 impl HttpErrorKind {
-    /// Whether trying again can help.
+    /// The category, which decides whether a retry can help.
     pub const fn category(self) -> Category {
         match self {
             Self::Timeout | Self::Status(408) => Category::Timeout,
@@ -92,17 +101,17 @@ impl HttpError {
         self
     }
 
-    /// What went wrong.
+    /// The kind of the failure.
     pub fn kind(&self) -> HttpErrorKind {
         self.0.detail.kind
     }
 
-    /// Whether trying again can help.
+    /// The category, which decides whether a retry can help.
     pub fn category(&self) -> Category {
         self.0.detail.kind.category()
     }
 
-    /// The status of the answer, if it is what went wrong.
+    /// The status of the answer, for [`HttpErrorKind::Status`].
     pub fn status(&self) -> Option<StatusCode> {
         match self.0.detail.kind {
             HttpErrorKind::Status(code) => StatusCode::from_u16(code).ok(),
@@ -110,18 +119,17 @@ impl HttpError {
         }
     }
 
-    /// The first 8 KiB of the body that came with the status, as they came; empty where there is none.
+    /// The first 8 KiB of the body that came with the status, unchanged. Empty for every other kind.
     pub fn body(&self) -> &[u8] {
         &self.0.detail.body
     }
 
-    /// When to try again, if the other side said so.
+    /// The server's wait before the next attempt, if it sent `Retry-After`.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.detail.retry_after
     }
 
-    /// Whether a further attempt may be made at once: only where the request certainly did nothing, unless it may do
-    /// the same again.
+    /// Whether the service may retry by itself: if the request certainly did nothing, or if it is `repeatable`.
     pub(super) fn allows_retry(&self, repeatable: bool) -> bool {
         match self.0.detail.kind {
             HttpErrorKind::Connect => self.0.hint.as_deref() != Some(UNTRUSTED),
@@ -135,7 +143,7 @@ impl HttpError {
     }
 }
 
-/// The advice on a certificate that is not trusted.
+/// The hint for an untrusted certificate. [`HttpError::allows_retry`] recognizes the failure by it.
 pub(super) const UNTRUSTED: &str = "name the authority that signed the certificate in `tls.ca_file`, and the host by the name that stands in the certificate";
 
 impl fmt::Debug for HttpError {
@@ -160,8 +168,8 @@ impl HasCategory for HttpError {
     }
 }
 
-/// For a handler that uses `reqwest` itself: as [`HttpErrorKind::category`] says of the same failure. The URL is shown
-/// without credentials and query.
+/// Gives the errors of a handler that uses `reqwest` itself the category that [`HttpErrorKind::category`] has for the
+/// same failure. The URL is shown without credentials and query.
 impl HasCategory for reqwest::Error {
     fn categorize(mut self) -> TransactionError {
         let kind = if self.is_timeout() {
@@ -184,15 +192,15 @@ impl HasCategory for reqwest::Error {
     }
 }
 
-/// For a service that asks the other side when it opens.
+/// For a service that contacts its server in `open`.
 impl From<HttpError> for ServiceError {
     fn from(error: HttpError) -> Self {
         Self::new(error.to_string()).explained_like(&error, error.hint())
     }
 }
 
-/// For a connector that fetches from the other side, or dispatches to it: permanent where trying again cannot help,
-/// unknown where the other side may have the request.
+/// For a connector that works over HTTP: permanent for business errors, because a retry cannot help; unknown if the
+/// server may have the request; transient otherwise.
 impl From<HttpError> for ConnectorError {
     fn from(error: HttpError) -> Self {
         let made = match (error.kind(), error.category()) {

@@ -1,4 +1,4 @@
-//! The beginning of a body, as it may stand in an error.
+//! The beginning of a body for error messages, without secrets.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use url::form_urlencoded::byte_serialize;
 
 use super::{Auth, HttpConfig};
 
-/// How many characters of a body are shown.
+/// Limit of an excerpt, in characters.
 const SHOWN: usize = 300;
 
-/// A value of fewer characters is no secret: striking out each `2` would leave nothing to read.
+/// A shorter value is no secret: replacing each `2` would make the text unreadable.
 const SHORTEST: usize = 4;
 
-/// What must not be shown though a server repeats it in its answer, each in all the ways it may be written; the longest
-/// first, as one may stand within another.
+/// The texts that messages must not show, even if a server repeats them in its answer, in every encoding that the
+/// server may use. Sorted by length, the longest first, because a secret may contain another.
 #[derive(Clone, Default)]
 pub(super) struct Secrets(Vec<SecretString>);
 
 impl Secrets {
-    /// What all requests of a service are sent with.
+    /// The secrets that every request of a service carries.
     pub(super) fn of(config: &HttpConfig) -> Self {
         let auth = match &config.auth {
             Auth::None => Vec::new(),
@@ -40,7 +40,7 @@ impl Secrets {
             .and(config.headers.values().map(ExposeSecret::expose_secret).filter(is_long))
     }
 
-    /// The same with what a request is sent with beside it: the values of its query, and of its own headers.
+    /// The same, with the values of the query and the headers of one request.
     pub(super) fn of_request(self: &Arc<Self>, url: &Url, headers: &HeaderMap) -> Arc<Self> {
         let own = headers.iter().filter(|(name, _)| !PLAIN.contains(name));
         let own: Vec<_> = own.filter_map(|(_, value)| value.to_str().ok()).filter(is_long).collect();
@@ -64,20 +64,20 @@ impl Secrets {
         self
     }
 
-    /// The same text without the secrets.
+    /// Replaces all secrets in a text.
     pub(super) fn strike(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose_secret(), "[secret]"))
     }
 }
 
-/// Headers of a request that say what it is, not who sends it.
+/// Headers that describe a request, and are not secret.
 const PLAIN: [HeaderName; 2] = [CONTENT_TYPE, HeaderName::from_static("idempotency-key")];
 
 fn is_long(value: &&str) -> bool {
     value.chars().count() >= SHORTEST
 }
 
-/// The beginning of a body on one line, without control characters and secrets.
+/// Renders the beginning of a body on one line, without control characters and secrets.
 pub(super) fn excerpt(body: &[u8], secrets: &Secrets) -> String {
     let text = secrets.strike(&String::from_utf8_lossy(body));
     let mut shown = String::new();

@@ -1,6 +1,5 @@
-//! Sending a request and taking its answer: attempts, redirects, limits.
+//! Sends a request and receives its answer, with retries, redirects and limits.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,55 +9,41 @@ use reqwest::{Method, StatusCode};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
-use super::address::shown_url;
-use super::excerpt::{Secrets, excerpt};
+use super::asked::Asked;
+use super::excerpt::excerpt;
 use super::retry_after::retry_after;
 use super::{Body, HttpError, HttpErrorKind, HttpService, Response, failure};
 use crate::settings::ByteSize;
 use crate::telemetry::outgoing;
-// A service calls what every service may call; the engine itself is above.
+// A service uses the function that every service may use, because the engine is above this layer.
 use crate::run_fn;
 use crate::transaction::TransactionError;
 
-/// How many redirects one attempt follows.
+/// The number of redirects that one attempt follows.
 const MOST_REDIRECTS: usize = 5;
-/// How much of the body is kept that comes with an error.
+/// How much of an error's body is kept.
 const KEPT: ByteSize = ByteSize::new(8 * 1024);
 
 /// How long a check waits for an answer.
 const REACHED: Duration = Duration::from_secs(10);
 
-/// How long the body is waited for that comes with an error, and at most a quarter of what the attempt may take.
+/// How long an error's body is waited for, and at most a quarter of the attempt's time limit: the status is known
+/// already, and the body only explains it.
 const REASON: Duration = Duration::from_secs(2);
 
-/// A request that can be sent as often as needed.
+/// A request that can be sent several times.
 pub(super) struct Exchange {
     pub(super) service: HttpService,
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// Whether it may be carried out twice.
+    /// Whether the request may be carried out twice.
     pub(super) repeatable: bool,
 }
 
-/// What was asked, as errors name it.
-#[derive(Clone)]
-pub(super) struct Asked {
-    method: Method,
-    /// Without credentials and values.
-    url: Arc<str>,
-    pub(super) secrets: Arc<Secrets>,
-}
-
-impl fmt::Display for Asked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, self.url)
-    }
-}
-
 impl Exchange {
-    /// Makes attempts until one brings a whole answer.
+    /// Makes attempts until one receives a complete answer.
     pub(super) async fn whole(self) -> Result<Response, HttpError> {
         let this = &self;
         this.attempts(move || async move {
@@ -66,7 +51,7 @@ impl Exchange {
             let answer = this.answer(&asked).await?;
             let (status, headers) = (answer.status(), answer.headers().clone());
             let body = Body::new(answer, &asked, this.limit());
-            // The answer to a HEAD says how much a GET would bring, and brings nothing.
+            // The answer to a HEAD announces the size of a body, and has none.
             let body =
                 if this.method == Method::HEAD { body } else { body.at_most(this.service.max_response())? };
             Ok(Response::new(status, headers, collected(body).await?, asked))
@@ -74,7 +59,7 @@ impl Exchange {
         .await
     }
 
-    /// Makes attempts until one brings the beginning of an answer.
+    /// Makes attempts until one receives the start of an answer.
     pub(super) async fn begin(self) -> Result<Body, HttpError> {
         let this = &self;
         this.attempts(move || async move {
@@ -86,7 +71,7 @@ impl Exchange {
 
     fn asked(&self) -> Asked {
         let secrets = self.service.client().secrets.of_request(&self.url, &self.headers);
-        Asked { method: self.method.clone(), url: shown_url(&self.url).into(), secrets }
+        Asked::new(self.method.clone(), &self.url, secrets)
     }
 
     fn limit(&self) -> Duration {
@@ -119,15 +104,15 @@ impl Exchange {
         }
     }
 
-    /// Whether a further attempt may follow this failure. One that the other side wants later than we ever wait is
-    /// left to the caller, who can put the transaction off.
+    /// Whether another attempt may follow this error. If the server asks for a longer wait than the policy's cap, the
+    /// caller decides, who can postpone the transaction.
     fn retries(&self, error: &HttpError) -> bool {
         let cap = self.service.client().retry.backoff_cap;
         let in_time = error.retry_after().is_none_or(|wait| cap.is_none_or(|cap| wait <= cap));
         in_time && error.allows_retry(self.repeatable)
     }
 
-    /// One attempt: the answer that it ends with, if its status is good.
+    /// Makes one attempt, and returns its answer if the status is a success.
     async fn answer(&self, asked: &Asked) -> Result<reqwest::Response, HttpError> {
         let (mut method, mut url, mut body) = (self.method.clone(), self.url.clone(), self.body.clone());
         for _ in 0..=MOST_REDIRECTS {
@@ -156,22 +141,23 @@ impl Exchange {
     /// The error of a status.
     async fn refused(&self, answer: reqwest::Response, asked: &Asked) -> HttpError {
         let (status, wait) = (answer.status(), retry_after(answer.headers()));
-        // Whatever part of the body comes is better than none, and the status counts though none comes.
+        // Any part of the body is better than none, and the status is an error even without a body.
         let within = (self.limit() / 4).min(REASON);
         let body = beginning(Body::new(answer, asked, self.limit()), Instant::now() + within).await;
         failure::status(asked, status, &excerpt(&body, &asked.secrets)).with_answer(body, wait)
     }
 }
 
-/// Asks whether the other side is there, without asking anything of it.
+/// Checks whether the server can be reached, without asking it for anything.
 ///
 /// # Errors
-/// There is no answer within ten seconds, or one that says that the other side is not there or does not let us in.
+/// Returns an error if there is no answer within ten seconds, or if the answer says that the server is down or refuses
+/// the credentials.
 pub(super) async fn reach(service: &HttpService) -> Result<(), HttpError> {
     let client = service.client();
     let (method, secrets) = (Method::HEAD, Arc::clone(&client.secrets));
     let url = client.base.url().clone();
-    let asked = Asked { method: method.clone(), url: shown_url(&url).into(), secrets };
+    let asked = Asked::new(method.clone(), &url, secrets);
     let limit = client.timeout.min(REACHED);
     let answer = match timeout(limit, client.http.request(method, url).send()).await {
         Ok(answer) => answer.map_err(|error| failure::unanswered(&asked, &error))?,
@@ -183,7 +169,7 @@ pub(super) async fn reach(service: &HttpService) -> Result<(), HttpError> {
     }
 }
 
-/// Where an answer redirects to, if it does.
+/// The target of a redirect, if the answer is one.
 fn location(answer: &reqwest::Response) -> Option<Url> {
     if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -192,8 +178,8 @@ fn location(answer: &reqwest::Response) -> Option<Url> {
     answer.url().join(location.to_str().ok()?).ok()
 }
 
-/// Method and body of the request that follows a redirect: never others than were asked for, but for 303, which says
-/// that the request was carried out and where to read its result.
+/// The method and body of the request that follows a redirect. Both stay as they were, except for 303: that status says
+/// that the request was carried out, and where to read its result.
 fn followed(
     asked: &Asked,
     status: StatusCode,
@@ -207,7 +193,7 @@ fn followed(
     }
 }
 
-/// A whole body.
+/// Reads a complete body.
 async fn collected(mut body: Body) -> Result<Bytes, HttpError> {
     let mut whole = Vec::new();
     while let Some(piece) = body.next_piece().await? {
@@ -216,7 +202,7 @@ async fn collected(mut body: Body) -> Result<Bytes, HttpError> {
     Ok(whole.into())
 }
 
-/// The beginning of a body, as far as it comes until then.
+/// Reads the start of a body, as much as arrives until then.
 async fn beginning(mut body: Body, until: Instant) -> Bytes {
     let mut kept = Vec::new();
     let most = usize::try_from(KEPT.bytes()).unwrap_or(usize::MAX);
@@ -229,7 +215,7 @@ async fn beginning(mut body: Body, until: Instant) -> Bytes {
     kept.into()
 }
 
-/// How many bytes an answer says it has.
+/// The size that an answer announces, in bytes.
 pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! What is said of each failure.
+//! The errors of requests: message, kind and hint.
 
 use std::error::Error as StdError;
 use std::io;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use url::Url;
 
+use super::asked::Asked;
 use super::error::UNTRUSTED;
-use super::exchange::Asked;
 use super::{HttpError, HttpErrorKind};
 use crate::policy::duration::display;
 use crate::settings::ByteSize;
 
-/// Of a request that got no answer, or not all of one.
+/// The error of a request without an answer, or with only a part of one.
 pub(super) fn unanswered(asked: &Asked, error: &reqwest::Error) -> HttpError {
     let cause = cause(error);
     if error.is_connect() {
@@ -33,14 +33,14 @@ pub(super) fn unanswered(asked: &Asked, error: &reqwest::Error) -> HttpError {
     HttpError::new(HttpErrorKind::Interrupted, format!("{asked}: the connection was lost")).with_source(cause)
 }
 
-/// Of an attempt whose time ran out.
+/// The error of an attempt that reached its time limit.
 pub(super) fn late(asked: &str, limit: Duration) -> HttpError {
     let limit = display(limit);
     HttpError::new(HttpErrorKind::Timeout, format!("{asked} took longer than its limit of {limit}"))
         .with_hint("`timeout` sets the limit")
 }
 
-/// Of a status that is no success.
+/// The error of a status that is no success.
 pub(super) fn status(asked: &Asked, status: StatusCode, excerpt: &str) -> HttpError {
     let mut message = format!("{asked} answered {status}");
     if !excerpt.is_empty() {
@@ -56,7 +56,7 @@ pub(super) fn status(asked: &Asked, status: StatusCode, excerpt: &str) -> HttpEr
     }
 }
 
-/// Of an answer that is too large.
+/// The error of an answer that is too large.
 pub(super) fn too_large(asked: &Asked, max: ByteSize, announced: Option<u64>) -> HttpError {
     let size = announced.map_or_else(String::new, |bytes| format!(" of {}", ByteSize::new(bytes)));
     let message = format!("{asked} answered with a body{size} larger than max_response = {max}");
@@ -65,7 +65,7 @@ pub(super) fn too_large(asked: &Asked, max: ByteSize, announced: Option<u64>) ->
     )
 }
 
-/// Of a redirect to another host: our credentials have no business there.
+/// The error of a redirect to another host, which is not followed because it would send our credentials there.
 pub(super) fn led_elsewhere(asked: &Asked, (from, next): (&Url, &Url)) -> HttpError {
     let origin = next.origin().ascii_serialization();
     let other = if from.host() == next.host() { "protocol or port" } else { "host" };
@@ -73,19 +73,19 @@ pub(super) fn led_elsewhere(asked: &Asked, (from, next): (&Url, &Url)) -> HttpEr
         .with_hint("if that is right, set `base_url` to it")
 }
 
-/// Of too many redirects.
+/// The error of too many redirects.
 pub(super) fn circling(asked: &Asked, most: usize) -> HttpError {
     HttpError::new(HttpErrorKind::Redirect, format!("{asked} redirects more than {most} times"))
 }
 
-/// Of a redirect after which clients ask by GET, without a body.
+/// The error of a redirect that clients follow with a GET without a body.
 pub(super) fn would_be_another(asked: &Asked, status: StatusCode, body: &[u8]) -> HttpError {
     let loss = if body.is_empty() { "make it a GET" } else { "lose the body" };
     HttpError::new(HttpErrorKind::Redirect, format!("{asked} redirects with {status}, which would {loss}"))
         .with_hint("ask for the path that it redirects to")
 }
 
-/// Whether the server's certificate is what is wrong.
+/// Whether the server's certificate is not trusted.
 fn is_about_trust(error: &reqwest::Error) -> bool {
     chain(error).any(|cause| match cause.downcast_ref::<io::Error>() {
         Some(io) => io_is_about_trust(io),
@@ -93,7 +93,7 @@ fn is_about_trust(error: &reqwest::Error) -> bool {
     })
 }
 
-/// An I/O error is not the source of what it holds: one looks into it.
+/// An I/O error does not return its inner error as its source, so the inner error is inspected directly.
 fn io_is_about_trust(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| match inner.downcast_ref::<io::Error>() {
         Some(io) => io_is_about_trust(io),
@@ -105,11 +105,12 @@ fn is_untrusted(error: &(dyn StdError + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }
 
-/// The causes of a client's error in one line; the error itself says no more than we do, and shows the URL.
+/// The causes of a client's error in one line. The error itself is left out, because it repeats our message and shows
+/// the URL.
 fn cause(error: &reqwest::Error) -> String {
     let mut causes: Vec<String> = Vec::new();
     for cause in chain(error).skip(1).map(ToString::to_string) {
-        // Many a level only repeats the one below.
+        // Many levels only repeat the level below.
         if !causes.iter().any(|above| above.contains(&cause)) {
             causes.push(cause);
         }
@@ -117,7 +118,7 @@ fn cause(error: &reqwest::Error) -> String {
     causes.join(": ")
 }
 
-/// An error and all that are below it.
+/// An error and all of its causes.
 fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     std::iter::from_fn(move || {

@@ -1,6 +1,6 @@
-//! A service over HTTP: JSON in and out, credentials, retries, limits.
+//! HTTP services: JSON requests and answers, with credentials, retries and limits.
 //!
-//! A task has it injected like any service, as `Arc<HttpService>`; a service of your own holds one in a field:
+//! A task has it injected like any service, as `Arc<HttpService>`. A service of your own holds it in a field:
 //!
 //! ```
 //! use ergon::prelude::*;
@@ -36,25 +36,28 @@
 //! }
 //! ```
 //!
-//! # What is retried
+//! # Retries
 //!
-//! | what happened | `GET`, `PUT`, `DELETE`, … or [repeatable](Request::repeatable) | `POST`, `PATCH` |
+//! | failure | `GET`, `PUT`, `DELETE`, … or [repeatable](Request::repeatable) | `POST`, `PATCH` |
 //! |---|---|---|
 //! | no connection | retried | retried: nothing was sent |
-//! | 429, 503 | retried | retried: the other side says that it did nothing |
-//! | 408, 425, other 5xx but 501 and 505 | retried | not: it may have been carried out |
-//! | connection lost, time limit | retried | not: it may have been carried out |
-//! | other 4xx, redirect, too large, no JSON | not | not |
+//! | 429, 503 | retried | retried: the server says that it did nothing |
+//! | 408, 425, other 5xx but 501 and 505 | retried | not retried: it may have been carried out |
+//! | connection lost, time limit | retried | not retried: it may have been carried out |
+//! | other 4xx, redirect, too large, not JSON | not retried | not retried |
 //!
-//! [`idempotency_key`](Request::idempotency_key) makes a `POST` repeatable where the other side knows the header.
+//! [`idempotency_key`](Request::idempotency_key) makes a `POST` repeatable if the server knows the header.
 //! `Retry-After` replaces the policy's wait. If it asks for more than `backoff_cap`, the request is not retried: the
-//! error says when to try again, so that a handler can put the transaction off with
+//! error says when to try again, so that a handler can delay the transaction with
 //! [`Disposition::RetryAfter`](crate::connector::Disposition::RetryAfter).
 //!
-//! Redirects are followed to the same host only, five at most; a `POST` follows 307 and 308, and a 303 with a `GET`.
-//! The system's `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are obeyed.
+//! # Redirects and proxies
+//!
+//! At most five redirects are followed, and only to the same host. A `POST` follows 307 and 308, and it follows 303
+//! with a `GET`. The system's `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` apply.
 
 mod address;
+mod asked;
 mod client;
 mod config;
 mod error;
@@ -80,9 +83,9 @@ pub use reqwest::header::HeaderMap;
 pub use reqwest::{Method, StatusCode};
 pub use response::{Body, Response};
 
-/// A client of one HTTP service; cheap to clone, connections are shared and kept.
+/// The client of one HTTP service. Clones are cheap and share their connections, which are kept open.
 ///
-/// It needs no task:
+/// It works without a task too:
 ///
 /// ```no_run
 /// use ergon::prelude::*;
@@ -110,7 +113,7 @@ impl HttpService {
         self.client.max_response
     }
 
-    /// Starts a `GET`. `path` is relative to `base_url` and may bring a query.
+    /// Starts a `GET`. `path` is relative to `base_url` and may contain a query.
     pub fn get(&self, path: impl AsRef<str>) -> Request {
         self.request(Method::GET, path)
     }
@@ -135,15 +138,15 @@ impl HttpService {
         self.request(Method::DELETE, path)
     }
 
-    /// Starts a request of any method.
+    /// Starts a request with any method.
     pub fn request(&self, method: Method, path: impl AsRef<str>) -> Request {
         Request::new(self.clone(), method, path.as_ref())
     }
 }
 
-/// A check sends one `HEAD` to `base_url`, with the credentials of every request, and makes no second attempt. Any answer
-/// will do, also 404: what is asked is whether the other side is there. Not 401 to our credentials, 407, and 502 to 504,
-/// by which a gateway says that nothing is behind it.
+/// `check` sends one `HEAD` to `base_url`, with the credentials of every request, within 10 seconds and without a
+/// retry. Any answer passes, even 404, because it shows that the server is there. The exceptions are 401 to our
+/// credentials, 407, and 502 to 504, by which a gateway reports that nothing is behind it.
 impl Service for HttpService {
     async fn check(&self) -> Result<(), ServiceError> {
         Ok(exchange::reach(self).await?)

@@ -1,4 +1,4 @@
-//! A request, made part by part.
+//! Builds a request part by part.
 
 use std::fmt;
 
@@ -15,9 +15,9 @@ use super::exchange::Exchange;
 use super::{Body, HttpError, HttpErrorKind, HttpService, Response};
 use crate::transaction::json;
 
-/// A request that is not sent yet; made by [`HttpService::get`] and the like.
+/// A request that is not sent yet. [`HttpService::get`] and its siblings make it.
 ///
-/// What is wrong with a part of it is told when it is sent.
+/// An invalid part is reported when the request is sent.
 ///
 /// ```
 /// use ergon::prelude::*;
@@ -64,8 +64,8 @@ impl Request {
         Self { service, method, url, headers, body, repeatable, problem }
     }
 
-    /// Adds a segment to the path; it may have any character, and stays one segment. `.` and `..` are refused, as is
-    /// an empty one.
+    /// Adds a segment to the path. It may contain any character, and stays one segment. An empty segment, `.` and `..`
+    /// are refused.
     pub fn segment(mut self, segment: impl AsRef<str>) -> Self {
         if let Ok(url) = &mut self.url
             && let Err(why) = address::push(url, segment.as_ref())
@@ -75,7 +75,7 @@ impl Request {
         self
     }
 
-    /// Adds a pair to the query; its value is never shown in logs and errors.
+    /// Adds a pair to the query. Logs and errors never show the value.
     #[expect(clippy::needless_pass_by_value, reason = "`.query(\"page\", 2)` reads as what it is")]
     pub fn query(mut self, key: &str, value: impl ToString) -> Self {
         if let Ok(url) = &mut self.url {
@@ -84,7 +84,7 @@ impl Request {
         self
     }
 
-    /// Sets a header, in place of one of the config's.
+    /// Sets a header, in place of the config's header with the same name.
     pub fn header(mut self, name: &str, value: impl AsRef<str>) -> Self {
         match (name.parse::<HeaderName>(), HeaderValue::from_str(value.as_ref())) {
             (Ok(name), Ok(mut value)) => {
@@ -97,10 +97,10 @@ impl Request {
         self
     }
 
-    /// Sends `value` as JSON. A value that JSON cannot hold, such as a number that is not finite, is the error of
-    /// [`send`](Self::send): nothing is sent.
+    /// Sets the body to `value` as JSON. A value that JSON cannot hold, such as a number that is not finite, makes
+    /// [`send`](Self::send) fail before anything is sent.
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
-        match json::to_vec(value) {
+        match json::to_bytes(value) {
             Ok(body) => self.body("application/json", body),
             Err(error) => {
                 self.refuse(&format!("its body is no JSON: {error}"));
@@ -109,57 +109,62 @@ impl Request {
         }
     }
 
-    /// Sends pairs as a form does.
+    /// Sets the body to pairs, encoded like a form.
     pub fn form<K: AsRef<str>, V: AsRef<str>>(self, pairs: impl IntoIterator<Item = (K, V)>) -> Self {
         let body = Serializer::new(String::new()).extend_pairs(pairs).finish();
         self.body("application/x-www-form-urlencoded", body)
     }
 
-    /// Sends bytes as they are, of this media type.
+    /// Sets the body to bytes of this media type.
     pub fn body(mut self, content_type: &str, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self.header(CONTENT_TYPE.as_str(), content_type)
     }
 
-    /// Sends `Idempotency-Key`, by which the other side knows a request that it has had before; the id of a
-    /// transaction is a good one. Percent-encoded where it has other than visible ASCII characters. Makes the request [repeatable](Self::repeatable).
+    /// Sets `Idempotency-Key`, by which the server recognizes a request that it has already carried out, and makes the
+    /// request [repeatable](Self::repeatable). The id of a transaction is a good key. A key is percent-encoded if it
+    /// has other characters than visible ASCII.
     pub fn idempotency_key(self, key: impl AsRef<str>) -> Self {
         let key = key.as_ref();
-        // An id may have characters that a header cannot have: the name of a sheet, for example.
+        // An id may have characters that a header cannot have, for example from the name of a sheet.
         let is_plain = key.bytes().all(|byte| matches!(byte, b'!'..=b'~'));
         let plain = if is_plain { key.to_owned() } else { byte_serialize(key.as_bytes()).collect() };
         self.header("idempotency-key", plain).repeatable()
     }
 
-    /// Says that this request may be carried out twice, as a `GET` or a `PUT` may by its nature: it is retried though
-    /// the other side may have had it.
+    /// Declares that the server may carry out this request twice, as it may with any `GET` or `PUT`. The request is
+    /// then retried even if the server may already have it.
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
         self
     }
 
-    /// Sends it, as often as the config's `retry` allows, and reads the answer to its end.
+    /// Sends the request, as often as the config's `retry` allows, and reads the whole answer.
     ///
     /// # Errors
     /// The last attempt's: any status but 2xx is one. See [`HttpError`].
     ///
     /// # Cancel safety
-    /// When dropped, the attempt under way is given up; the other side may have the request.
+    /// A dropped future ends the current attempt. The server may have the request.
     pub async fn send(self) -> Result<Response, HttpError> {
         self.ready()?.whole().await
     }
 
-    /// The same, and decodes the answer from JSON.
+    /// Sends the request and decodes the answer from JSON.
     ///
     /// # Errors
     /// Those of [`send`](Self::send), and of an answer that is no `T`.
+    ///
+    /// # Cancel safety
+    /// As [`send`](Self::send).
     pub async fn receive<T: DeserializeOwned>(self) -> Result<T, HttpError> {
         self.send().await?.json()
     }
 
-    /// Sends it, as often as the config's `retry` allows, and hands on the answer piece by piece, whatever its size.
+    /// Sends the request, as often as the config's `retry` allows, and returns the answer piece by piece, without a
+    /// limit of size.
     ///
-    /// Attempts end when the answer begins; after that each piece may take as long as the config's `timeout`.
+    /// Retries end when the answer starts. After that, each piece may take as long as the config's `timeout`.
     ///
     /// # Errors
     /// The last attempt's: any status but 2xx is one.
@@ -176,7 +181,7 @@ impl Request {
         }
     }
 
-    /// Keeps the first thing that is wrong.
+    /// Keeps the first problem, which is what the caller has to fix first.
     fn refuse(&mut self, why: &str) {
         let Ok(url) = &self.url else { return };
         let message = format!("{} {}: no request can be made: {why}", self.method, shown_url(url));

@@ -1,4 +1,4 @@
-//! What came back.
+//! Answers: whole, or piece by piece.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,13 +13,24 @@ use reqwest::header::HeaderMap;
 use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep};
 
+use super::asked::Asked;
 use super::excerpt::excerpt;
-use super::exchange::{Asked, announced};
+use super::exchange::announced;
 use super::{HttpError, HttpErrorKind, failure};
 use crate::settings::ByteSize;
 use crate::transaction::json::{self, Located};
 
-/// A whole answer, with a status of 2xx.
+/// A whole answer with a status of 2xx.
+///
+/// ```
+/// use ergon::prelude::*;
+///
+/// async fn version(api: &HttpService) -> Result<String> {
+///     let response = api.get("status").send().await?;
+///     let version = response.header("x-version").map(str::to_owned);
+///     Ok(version.unwrap_or_else(|| response.text()))
+/// }
+/// ```
 pub struct Response {
     status: StatusCode,
     headers: HeaderMap,
@@ -42,26 +53,26 @@ impl Response {
         &self.headers
     }
 
-    /// A header, if it is there and is text.
+    /// A header, if the answer has it and its value is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body as it came.
+    /// The body, unchanged.
     pub fn bytes(&self) -> &Bytes {
         &self.body
     }
 
-    /// The body as UTF-8; what is not is replaced by `�`.
+    /// The body as text. Bytes that are not UTF-8 become `�`.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Decodes the body from JSON. A number keeps its digits, or is refused, as in
+    /// Decodes the body from JSON. A number keeps its digits, or is an error, as in
     /// [`Payload::decode`](crate::transaction::Payload::decode).
     ///
     /// # Errors
-    /// Where the body is no `T`, and how it begins.
+    /// [`HttpErrorKind::Decode`], with the place in the body that is no `T`, and the beginning of the body.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
         json::from_slice_located(&self.body).map_err(|located| self.undecoded(&located))
     }
@@ -90,7 +101,12 @@ impl fmt::Debug for Response {
     }
 }
 
-/// An answer that comes piece by piece: a stream of [`Bytes`].
+/// An answer that arrives piece by piece: a stream of [`Bytes`].
+///
+/// # Cancel safety
+/// Cancel safe: a piece is lost only if the whole body is dropped.
+///
+/// Each piece may take as long as the config's `timeout`. The first error ends the stream.
 ///
 /// ```
 /// use ergon::prelude::*;
@@ -109,11 +125,11 @@ pub struct Body {
     pieces: BoxStream<'static, reqwest::Result<Bytes>>,
     headers: HeaderMap,
     asked: Asked,
-    /// How long one piece may take.
+    /// The time limit of one piece.
     limit: Duration,
-    /// How many bytes may come, and how many did.
+    /// The limit in bytes, and the number of bytes so far.
     size: Option<(ByteSize, u64)>,
-    /// The wait for the piece that is asked for.
+    /// The time limit of the piece that the reader waits for.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
@@ -129,7 +145,7 @@ impl Body {
         &self.headers
     }
 
-    /// Makes an error of an answer of more bytes.
+    /// Limits the answer to this many bytes.
     pub(crate) fn at_most(mut self, max: ByteSize) -> Result<Self, HttpError> {
         match announced(&self.headers) {
             Some(bytes) if bytes > max.bytes() => Err(failure::too_large(&self.asked, max, Some(bytes))),
@@ -153,7 +169,7 @@ impl Body {
         Ok(piece)
     }
 
-    /// Ends the stream with this error.
+    /// Ends the stream with an error. Dropping the pieces closes the connection.
     fn fail(&mut self, error: HttpError) -> Poll<Option<Result<Bytes, HttpError>>> {
         self.pieces = futures_util::stream::empty().boxed();
         self.waiting = None;

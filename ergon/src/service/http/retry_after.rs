@@ -1,10 +1,11 @@
-//! When the other side wants to be asked again.
+//! The server's own wait before the next attempt: `Retry-After`.
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
-/// Reads `Retry-After`: seconds, or a date, counted from the other side's own clock where it shows it.
+/// Reads `Retry-After`: seconds, or a date. A date is counted from the `Date` of the answer where there is one, because
+/// the server's clock may differ from ours.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let wanted = text(RETRY_AFTER)?;

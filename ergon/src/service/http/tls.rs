@@ -1,4 +1,5 @@
-//! How the server's certificate is verified: always, by what the system trusts and the settings name.
+//! TLS of the client. It always verifies the server's certificate, against the system's authorities and those of the
+//! settings.
 
 use std::sync::Arc;
 
@@ -13,13 +14,13 @@ use super::Tls;
 use crate::service::ServiceError;
 use crate::settings::FilePath;
 
-/// What the client needs for TLS; `needed` is false where it only talks in the clear, and no certificate has to be
-/// there.
+/// Makes the TLS config. `needed` is false for plain HTTP, which works on a system without certificates.
 ///
-/// The cryptography is named here: there is no default in a program whose other libraries bring theirs.
+/// The provider of the cryptography is explicit, because rustls has no default in a program whose libraries bring
+/// several.
 ///
 /// # Errors
-/// A file that cannot be read, or that is no PEM file.
+/// A file that cannot be read, or that is not a PEM file.
 pub(super) fn client_config(tls: &Tls, needed: bool) -> Result<ClientConfig, ServiceError> {
     let provider = Arc::new(ring::default_provider());
     let failed = |error| ServiceError::new("TLS cannot be set up").with_source(error);
@@ -49,7 +50,7 @@ fn verifier(tls: &Tls, provider: Arc<CryptoProvider>) -> Result<Verifier, Servic
     })
 }
 
-/// Adds our own certificate, if there is one.
+/// Adds our own certificate, if the settings name one.
 fn with_identity(
     builder: ConfigBuilder<ClientConfig, WantsClientCert>,
     tls: &Tls,

@@ -1,4 +1,4 @@
-//! An answer that comes word by word.
+//! Streamed answers, piece by piece.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,9 +13,22 @@ use serde_json::Value;
 use super::{OpenaiError, beginning};
 use crate::service::http::{Body, HttpError};
 
-/// An answer that comes piece by piece: a stream of texts, which together are the whole.
+/// An answer that arrives piece by piece: a stream of texts, which together are the whole answer.
 ///
-/// It ends without an error only after the model's own end.
+/// The stream ends without an error only if the model has finished its answer.
+///
+/// ```
+/// use ergon::prelude::*;
+/// use futures_util::StreamExt;
+///
+/// async fn print(openai: &OpenaiService) -> Result<()> {
+///     let mut answer = openai.stream("A poem of two lines on queues, please.").await?;
+///     while let Some(piece) = answer.next().await {
+///         print!("{}", piece?);
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct Answer {
     events: BoxStream<'static, Result<Event, EventStreamError<HttpError>>>,
     state: State,
@@ -24,7 +37,7 @@ pub struct Answer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Going,
-    /// The end was seen, or an error told.
+    /// The model has finished, or the stream has reported an error.
     Over,
 }
 
@@ -33,10 +46,10 @@ impl Answer {
         Self { events: body.eventsource().boxed(), state: State::Going }
     }
 
-    /// Waits for the rest, and puts it together.
+    /// Waits for the remaining pieces and joins them.
     ///
     /// # Errors
-    /// Why the answer did not come to its end.
+    /// The reason why the answer is incomplete.
     pub async fn whole(mut self) -> Result<String, OpenaiError> {
         let mut whole = String::new();
         while let Some(piece) = self.next().await {
@@ -45,7 +58,7 @@ impl Answer {
         Ok(whole)
     }
 
-    /// What an event says: a text, nothing, or the end.
+    /// Reads an event: a text, nothing, or the end.
     fn read(
         &mut self,
         event: Option<Result<Event, EventStreamError<HttpError>>>,

@@ -13,7 +13,7 @@ use crate::service::http::{Auth, HttpConfig};
 use crate::service::{ServiceConfig, ServiceError};
 use crate::settings::ByteSize;
 
-/// Makes an [`OpenaiService`].
+/// The config of an [`OpenaiService`]. Key and model are required.
 ///
 /// ```
 /// use ergon::prelude::*;
@@ -25,35 +25,36 @@ use crate::settings::ByteSize;
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenaiConfig {
-    /// The key that authenticates us.
+    /// The provider's key.
     pub api_key: SecretString,
-    /// The model that answers, where a prompt names no other.
+    /// The model that answers, unless a prompt names another.
     pub model: String,
     /// The model that makes embeddings. Default: `text-embedding-3-small`.
     #[serde(default = "embedding_model")]
     pub embedding_model: String,
-    /// Where the service is, or another that speaks the same language. Default: `https://api.openai.com/v1`.
+    /// The provider's address, or that of another provider with the same protocol. Default:
+    /// `https://api.openai.com/v1`.
     #[serde(default = "base_url")]
     pub base_url: String,
-    /// Who pays, where the key may act for several organizations. Default: the key's own.
+    /// The organization that pays, for a key of several organizations. Default: the key's own.
     #[serde(default)]
     pub organization: Option<String>,
-    /// Which project pays. Default: the key's own.
+    /// The project that pays. Default: the key's own.
     #[serde(default)]
     pub project: Option<String>,
-    /// How long one attempt may take; of an answer that is streamed, how long one piece of it. Default: 2m.
+    /// Time limit of one attempt, or of one piece of a streamed answer. Default: 2m.
     #[serde(default = "timeout", deserialize_with = "duration::deserialize")]
     pub timeout: Duration,
-    /// How failed attempts are retried, as in [`HttpConfig::retry`]. What is not given is as by default: 5 attempts, 1s
-    /// before the second, doubled for each further, at most 60s, 20 % more or less at random.
+    /// The retries of failed attempts, as in [`HttpConfig::retry`]. Default: 5 attempts, 1s before the second, doubled
+    /// for each further one, at most 60s, 20 % more or less at random.
     #[serde(default = "retry", deserialize_with = "retry_over_default")]
     pub retry: RetryPolicy,
-    /// An answer of more bytes is an error. Default: 16MiB.
+    /// Limit of an answer in bytes. A longer answer is an error. Default: 16MiB.
     #[serde(default = "max_response")]
     pub max_response: ByteSize,
 }
 
-/// The base URL is shown without what may be a secret in it.
+/// Shows the base URL without its possible secrets.
 impl fmt::Debug for OpenaiConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenaiConfig")
@@ -64,11 +65,11 @@ impl fmt::Debug for OpenaiConfig {
     }
 }
 
-/// The config of a field of type [`OpenaiService`], by the name that `#[derive(Service)]` gives it.
+/// The config of a field of type [`OpenaiService`], by the name that `#[derive(Service)]` uses.
 pub type OpenaiServiceConfig = OpenaiConfig;
 
 impl OpenaiConfig {
-    /// Names key and model; everything else is as by default.
+    /// Makes a config of a key and a model, with the defaults for everything else.
     pub fn new(api_key: impl Into<String>, model: impl Into<String>) -> Self {
         Self {
             api_key: SecretString::from(api_key.into()),

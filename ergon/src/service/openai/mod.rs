@@ -1,9 +1,8 @@
-//! A service for language models that speak the protocol of OpenAI: chat, structured answers, embeddings, streams.
+//! Language models that speak OpenAI's protocol: chat, structured answers, embeddings and streams.
 //!
-//! The protocol's types are those of the crate `async-openai`; the requests go through an
-//! [`HttpService`], whose limits, retries and discretion hold here too. A request is
-//! [repeatable](super::http::Request::repeatable): an answer that was lost on its way is asked for again, and paid
-//! twice.
+//! The protocol's types are those of the crate `async-openai`. The requests go through an [`HttpService`], so its
+//! limits, retries and rules for secrets apply. Every request is [repeatable](super::http::Request::repeatable): if an
+//! answer is lost on its way, the service asks again, and the provider charges twice.
 //!
 //! ```
 //! use ergon::prelude::*;
@@ -52,12 +51,12 @@ pub use error::OpenaiError;
 pub use prompt::Prompt;
 pub use schema::Schema;
 
-/// How much of an answer is shown in an error.
+/// Limit of an answer's excerpt in an error, in characters.
 const SHOWN: usize = 300;
 
-/// A client of one provider of language models.
+/// The client of one provider of language models.
 ///
-/// It needs no task:
+/// It works without a task too:
 ///
 /// ```no_run
 /// use ergon::prelude::*;
@@ -75,10 +74,13 @@ pub struct OpenaiService {
 }
 
 impl OpenaiService {
-    /// Asks, and returns all that the protocol says of the answer.
+    /// Asks, and returns the protocol's whole answer.
     ///
     /// # Errors
-    /// The last attempt's.
+    /// The error of the last attempt.
+    ///
+    /// # Cancel safety
+    /// A dropped future ends the current attempt. The provider may charge for it. This holds for every method.
     pub async fn chat(&self, prompt: impl Into<Prompt>) -> Result<CreateChatCompletionResponse, OpenaiError> {
         let request = self.completed(prompt.into());
         Ok(self.http.post("chat/completions").json(&request).repeatable().receive().await?)
@@ -87,16 +89,16 @@ impl OpenaiService {
     /// Asks, and returns the text of the answer.
     ///
     /// # Errors
-    /// The last attempt's, and those of an answer that is refused, cut off, held back or without a text.
+    /// The error of the last attempt, or an answer that is refused, cut off, filtered or without a text.
     pub async fn ask(&self, prompt: impl Into<Prompt>) -> Result<String, OpenaiError> {
         let response = self.chat(prompt).await?;
         response.choices.into_iter().next().ok_or(OpenaiError::Empty).and_then(text)
     }
 
-    /// Asks for an answer of this schema, and decodes it.
+    /// Asks for an answer that fits the schema, and decodes it.
     ///
     /// # Errors
-    /// Those of [`ask`](Self::ask), and of an answer that is no `T`.
+    /// Those of [`ask`](Self::ask), and [`OpenaiError::Mismatch`] for an answer that is no `T`.
     pub async fn extract<T: DeserializeOwned>(
         &self,
         prompt: impl Into<Prompt>,
@@ -107,10 +109,10 @@ impl OpenaiService {
         decoded(&self.ask(request).await?)
     }
 
-    /// Asks, and hands on the answer as it comes. Attempts end when the answer begins.
+    /// Asks, and returns the answer piece by piece. Retries end when the answer starts.
     ///
     /// # Errors
-    /// The last attempt's.
+    /// The error of the last attempt.
     pub async fn stream(&self, prompt: impl Into<Prompt>) -> Result<Answer, OpenaiError> {
         let mut request = self.completed(prompt.into());
         request.stream = Some(true);
@@ -119,10 +121,11 @@ impl OpenaiService {
         Ok(Answer::new(body.at_most(self.http.max_response())?))
     }
 
-    /// Makes embeddings, one for each text, in the same order.
+    /// Makes an embedding of each text, in the order of the texts.
     ///
     /// # Errors
-    /// The last attempt's.
+    /// The error of the last attempt, and [`OpenaiError::Empty`] for an answer with other than one embedding for each
+    /// text.
     pub async fn embed<S: Into<String>>(
         &self,
         texts: impl IntoIterator<Item = S>,
@@ -141,7 +144,7 @@ impl OpenaiService {
         Ok(data.into_iter().map(|embedding| embedding.embedding).collect())
     }
 
-    /// The client, for what the provider offers beside: its paths are below `base_url`.
+    /// The HTTP client, for the provider's other endpoints. Its paths are below `base_url`.
     pub fn http(&self) -> &HttpService {
         &self.http
     }
@@ -155,20 +158,20 @@ impl OpenaiService {
     }
 }
 
-/// A check is that of the [`HttpService`]: it costs nothing.
+/// `check` is that of the [`HttpService`], and costs nothing.
 impl Service for OpenaiService {
     async fn check(&self) -> Result<(), ServiceError> {
         self.http.check().await
     }
 }
 
-/// The text of an answer that came to its end.
+/// The text of a finished answer.
 fn text(choice: ChatChoice) -> Result<String, OpenaiError> {
     check_end(choice.finish_reason, choice.message.refusal.as_deref())?;
     choice.message.content.filter(|text| !text.is_empty()).ok_or(OpenaiError::Empty)
 }
 
-/// Whether an answer ended as it should.
+/// Checks that the model finished its answer.
 fn check_end(reason: Option<FinishReason>, refusal: Option<&str>) -> Result<(), OpenaiError> {
     if let Some(refusal) = refusal.filter(|refusal| !refusal.is_empty()) {
         return Err(OpenaiError::Refused { reason: beginning(refusal) });

@@ -1,13 +1,13 @@
-//! What a model is asked.
+//! Prompts: the question to a model.
 
 use async_openai::types::chat::{
     ChatCompletionRequestAssistantMessage, ChatCompletionRequestMessage, ChatCompletionRequestSystemMessage,
     ChatCompletionRequestUserMessage, CreateChatCompletionRequest,
 };
 
-/// What a model is asked: messages, and how it is to answer. A text alone is one message of the user.
+/// The question to a model: messages, and options for the answer. A text alone is one message of the user.
 ///
-/// Whatever the protocol has beside can be set in a [`CreateChatCompletionRequest`], which is a prompt too.
+/// For every other option of the protocol, pass a [`CreateChatCompletionRequest`], which converts into a prompt.
 ///
 /// ```
 /// use ergon::service::openai::Prompt;
@@ -21,45 +21,45 @@ use async_openai::types::chat::{
 pub struct Prompt(CreateChatCompletionRequest);
 
 impl Prompt {
-    /// Makes one without messages.
+    /// Makes a prompt without messages.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds what the model is told beforehand.
+    /// Adds an instruction of the system.
     pub fn system(self, text: impl Into<String>) -> Self {
         self.message(ChatCompletionRequestSystemMessage::from(text.into()))
     }
 
-    /// Adds what the user says.
+    /// Adds a message of the user.
     pub fn user(self, text: impl Into<String>) -> Self {
         self.message(ChatCompletionRequestUserMessage::from(text.into()))
     }
 
-    /// Adds what the model said before.
+    /// Adds an earlier answer of the model.
     pub fn assistant(self, text: impl Into<String>) -> Self {
         self.message(ChatCompletionRequestAssistantMessage::from(text.into()))
     }
 
-    /// Names another model than the config does.
+    /// Sets the model, in place of the config's.
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.0.model = model.into();
         self
     }
 
-    /// Sets how freely the model chooses, from 0 to 2. Default: the model's.
+    /// Sets the temperature, from 0 (least random) to 2. Default: the model's.
     pub fn temperature(mut self, temperature: f32) -> Self {
         self.0.temperature = Some(temperature);
         self
     }
 
-    /// Sets how many tokens the answer may have. Default: the model's.
+    /// Sets the limit of the answer in tokens. Default: the model's.
     pub fn max_tokens(mut self, tokens: u32) -> Self {
         self.0.max_completion_tokens = Some(tokens);
         self
     }
 
-    /// The request as the protocol has it.
+    /// Converts the prompt into the protocol's request.
     pub fn into_request(self) -> CreateChatCompletionRequest {
         self.0
     }

@@ -1,4 +1,4 @@
-//! What a structured answer has to look like.
+//! JSON schemas of structured answers.
 
 use async_openai::types::chat::{ResponseFormat, ResponseFormatJsonSchema};
 use schemars::JsonSchema;
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use super::OpenaiError;
 
-/// How long a schema's name may be.
+/// Limit of a schema's name, in characters.
 const LONGEST_NAME: usize = 64;
 
-/// A JSON schema that an answer keeps to, with a name.
+/// A JSON schema with a name. The model's answer has to fit it.
 #[derive(Debug, Clone)]
 pub struct Schema {
     name: String,
@@ -19,14 +19,14 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Takes a schema as it stands. For the protocol's strict mode, which is always on, every object says
-    /// `"additionalProperties": false` and lists all of its properties as `required`.
+    /// Takes a schema unchanged. The protocol's strict mode is always on. It requires that every object has
+    /// `"additionalProperties": false` and lists all its properties as `required`.
     pub fn new(name: impl Into<String>, schema: Value) -> Self {
         Self { name: name.into(), schema }
     }
 
-    /// Makes the schema of a type, as strict mode wants it: no further properties, all required; what is an `Option`
-    /// may be null.
+    /// Makes the schema of a type for strict mode: without further properties, and with all properties required. An
+    /// `Option` may be null.
     ///
     /// ```
     /// use ergon::service::openai::Schema;
@@ -47,7 +47,7 @@ impl Schema {
         Self { name: name.take(LONGEST_NAME).collect(), schema }
     }
 
-    /// The schema itself.
+    /// The schema as JSON.
     pub fn as_value(&self) -> &Value {
         &self.schema
     }
@@ -70,7 +70,7 @@ fn is_of_a_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '-'
 }
 
-/// Makes a schema one of strict mode; leaves out what that mode does not know.
+/// Adapts a schema to strict mode, and removes keys that the mode does not know.
 fn strict(schema: &mut schemars::Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("default");

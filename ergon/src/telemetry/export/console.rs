@@ -1,4 +1,4 @@
-//! Spans and metrics as lines on the console: to look at, not to keep.
+//! Writes spans and metrics as lines to the console, for development.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMe
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-/// Takes whole lines.
+/// Writes whole lines.
 #[derive(Clone)]
 pub(crate) struct WriteLine(Arc<dyn Fn(&str) + Send + Sync>);
 
@@ -32,7 +32,7 @@ impl fmt::Debug for WriteLine {
     }
 }
 
-/// One line for each span.
+/// Writes one line for each span.
 #[derive(Debug)]
 pub(super) struct Spans(WriteLine);
 
@@ -64,12 +64,12 @@ impl SpanExporter for Spans {
 
 fn fields<'a>(line: &mut String, attributes: impl Iterator<Item = &'a KeyValue>) {
     for attribute in attributes {
-        // Writing to a String cannot fail; a value is quoted, so that it stays one line.
+        // Writing to a String cannot fail. The value is quoted, so that the line stays one line.
         let _ = write!(line, " {}={:?}", attribute.key, attribute.value.as_str());
     }
 }
 
-/// One line for each series.
+/// Writes one line for each series.
 #[derive(Debug)]
 pub(super) struct Metrics(WriteLine);
 

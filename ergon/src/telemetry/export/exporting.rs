@@ -1,4 +1,4 @@
-//! An exporter in a program that must not suffer from it: limited in time, its panics caught, its failures counted.
+//! Guards exporters: limits their time, catches their panics, and counts their failures.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,11 +18,11 @@ use tokio::time::timeout;
 use super::losses::Losses;
 use super::text;
 
-/// An exporter, guarded.
+/// A guarded exporter.
 #[derive(Debug)]
 pub(crate) struct Exporting<E> {
     exporter: E,
-    /// What drives its connections; the library calls it on threads of its own.
+    /// The runtime of its connections. The library calls the exporter on its own threads.
     runtime: Handle,
     limit: Duration,
     losses: Arc<Losses>,
@@ -37,7 +37,7 @@ impl<E> Exporting<E> {
         Arc::clone(&self.losses)
     }
 
-    /// Makes one call, which `count` things depend on.
+    /// Makes one call that exports `count` items.
     fn call<F>(&self, count: usize, call: impl FnOnce() -> F) -> OTelSdkResult
     where
         F: Future<Output = OTelSdkResult>,
@@ -51,7 +51,7 @@ impl<E> Exporting<E> {
         if let Err(error) = &result {
             self.losses.failed(count as u64, error.to_string());
         }
-        self.losses.tell(Instant::now(), false);
+        self.losses.log(Instant::now(), false);
         result
     }
 }
@@ -166,7 +166,7 @@ mod tests {
         assert!(exported(Faulty(refused)).contains("refused"));
     }
 
-    /// Eight MiB and a little, and the one that was let in before it was known.
+    /// A little more than 8 MiB, and the item that was accepted before its size was known.
     const HELD: usize = 9;
 
     #[test]
@@ -193,9 +193,9 @@ mod tests {
             logger.emit(line);
         }
         for losses in [&spans, &lines] {
-            assert_eq!(losses.untold(), 100 - HELD as u64, "{losses:?}");
+            assert_eq!(losses.unlogged(), 100 - HELD as u64, "{losses:?}");
         }
-        // The threads that hang are left behind.
+        // Hanging threads are abandoned.
         std::mem::forget((traces, logs));
         runtime.shutdown_background();
     }

@@ -1,4 +1,4 @@
-//! Log lines on their way to the collector, with the ids of the transaction they were written in.
+//! Sends log lines to the collector, with the ids of their transaction.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::settings::plan::Queueing;
 use crate::telemetry::Scope;
 use crate::telemetry::traces;
 
-/// A bounded queue that counts what finds no room.
+/// A bounded queue that counts dropped lines.
 #[derive(Debug)]
 pub(super) struct Queue {
     processor: BatchLogProcessor,
@@ -68,7 +68,7 @@ impl LogProcessor for Queue {
     }
 }
 
-/// Says which transaction a line belongs to.
+/// Adds the ids of the transaction to a line.
 fn identify(record: &mut SdkLogRecord, current: Option<&Scope>) {
     if let Some(context) = traces::current(current.and_then(|scope| scope.trace.as_ref())) {
         let flags = if context.sampled { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };

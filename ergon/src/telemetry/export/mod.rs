@@ -1,7 +1,8 @@
-//! What is seen leaves the program: spans, metrics and log lines, to a collector or to the console.
+//! Exports spans, metrics and log lines to a collector or to the console.
 //!
-//! The library sends from threads of its own, over connections that a small runtime of their own drives, so that
-//! neither a busy program holds up its telemetry nor the other way round. What finds no room is dropped and counted.
+//! The library sends from its own threads, and a small separate runtime drives their connections. So a busy program does
+//! not delay its telemetry, and telemetry does not delay the program. Items that find no room in a queue are dropped and
+//! counted.
 
 mod console;
 mod exporting;
@@ -32,10 +33,10 @@ use super::traces::{self, Queue, Sampling, Shared, Tracer};
 use crate::error::{Error, ErrorKind};
 use crate::settings::plan::{ExportPlan, SamplerPlan, Target};
 
-/// How often metrics are sent: OpenTelemetry's default.
+/// The interval between exports of metrics: OpenTelemetry's default.
 const METRICS_EVERY: Duration = Duration::from_secs(60);
 
-/// What leaves the program, until it ends.
+/// The exports of the program.
 #[derive(Debug, Default)]
 pub(crate) struct Exports {
     tracer: Option<SdkTracerProvider>,
@@ -46,22 +47,22 @@ pub(crate) struct Exports {
     runtime: Option<Runtime>,
 }
 
-/// What exporters are made of.
+/// The description of the process for exporters.
 struct Means<'a> {
     plan: &'a ExportPlan,
     runtime: &'a Runtime,
     resource: Resource,
     write: &'a WriteLine,
-    /// Which of several workers this process is.
+    /// The index of this process among several workers.
     #[cfg(feature = "health")]
     worker: Option<usize>,
 }
 
 impl Exports {
-    /// Starts what is planned; `write` takes the lines of what goes to the console.
+    /// Starts the planned exports; `write` receives the lines for the console.
     ///
     /// # Errors
-    /// An address of a collector that is none, or no threads to send from.
+    /// The address of the collector is invalid, or the sending threads do not start.
     pub(crate) fn start(plan: &ExportPlan, about: &About, write: &WriteLine) -> Result<Self, Error> {
         let mut exports = Self::default();
         if !plan.exports() && !plan.scrape {
@@ -95,23 +96,23 @@ impl Exports {
         Ok(exports)
     }
 
-    /// What records the spans of the user's own code.
+    /// The provider that records the spans of the user's own code.
     pub(crate) fn tracer(&self) -> Option<SdkTracer> {
         self.tracer.as_ref().map(|provider| provider.tracer("ergon"))
     }
 
-    /// What sends log lines.
+    /// The provider that sends log lines.
     pub(crate) fn logger(&self) -> Option<&SdkLoggerProvider> {
         self.logger.as_ref()
     }
 
-    /// Sends what is left, within a time limit, and tells of what was lost.
+    /// Sends the queued telemetry within a time limit, and logs losses.
     pub(crate) fn finish(&self, within: Duration) {
         let (done, ended) = mpsc::channel::<()>();
         let deadline = Instant::now() + within;
         let (tracer, meter, logger) = (self.tracer.clone(), self.meter.clone(), self.logger.clone());
-        // Each on a thread that is left behind when the time is over: the library waits longer than it is told to when
-        // a call to the collector hangs.
+        // Each on a thread that is abandoned when the time is over, because the library waits longer than its limit while a
+        // call to the collector hangs.
         let closing: [Box<dyn FnOnce() + Send>; 3] = [
             Box::new(move || drop(tracer.map(|provider| provider.shutdown_with_timeout(within)))),
             Box::new(move || drop(meter.map(|provider| provider.shutdown_with_timeout(within)))),
@@ -119,24 +120,24 @@ impl Exports {
         ];
         for close in closing {
             let done = done.clone();
-            // Without a thread nothing is sent any more.
+            // Without a thread nothing can be sent.
             let _ = std::thread::Builder::new().name("ergon-last-send".to_owned()).spawn(move || {
                 close();
                 drop(done);
             });
         }
         drop(done);
-        // It ends when the last thread lets go of its sender.
+        // It ends when the last thread drops its sender.
         let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         for losses in &self.losses {
-            losses.tell(Instant::now(), true);
+            losses.log(Instant::now(), true);
         }
     }
 }
 
 impl Drop for Exports {
     fn drop(&mut self) {
-        // What hangs must not hold up the end of the program; the library's own drop would wait for it.
+        // A hanging call must not delay the end of the program. The library's own drop would wait for it.
         std::mem::forget((self.tracer.take(), self.meter.take(), self.logger.take()));
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -189,7 +190,7 @@ impl Means<'_> {
         Ok((provider, losses))
     }
 
-    /// Keeps the metrics for who asks for them, too.
+    /// Registers the metrics for Prometheus, too.
     #[cfg(feature = "health")]
     fn asked_for(&self, builder: MeterProviderBuilder) -> Result<MeterProviderBuilder, Error> {
         if !self.plan.scrape {
@@ -197,7 +198,7 @@ impl Means<'_> {
         }
         let reader = super::prometheus::install(self.worker);
         let reader = reader.map_err(|error| {
-            Error::new(ErrorKind::Task, "the metrics cannot be kept to be asked for").with_source(error)
+            Error::new(ErrorKind::Task, "the metrics cannot be registered for Prometheus").with_source(error)
         })?;
         Ok(builder.with_reader(reader))
     }
@@ -222,7 +223,7 @@ impl Means<'_> {
     }
 }
 
-/// The threads that telemetry is sent from; what happens on them is nobody's log line.
+/// The threads that send telemetry. Their own log lines are not exported.
 fn runtime() -> Result<Runtime, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -231,7 +232,7 @@ fn runtime() -> Result<Runtime, Error> {
         .enable_all()
         .build();
     runtime.map_err(|error| {
-        Error::new(ErrorKind::Task, "telemetry has no thread to be sent from").with_source(error)
+        Error::new(ErrorKind::Task, "the threads that send telemetry cannot start").with_source(error)
     })
 }
 

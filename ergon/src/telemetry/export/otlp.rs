@@ -1,4 +1,4 @@
-//! The exporters that send to a collector, by gRPC or HTTP.
+//! Builds the exporters that send to a collector by gRPC or HTTP.
 
 use std::fmt;
 use std::pin::Pin;
@@ -51,7 +51,7 @@ pub(super) fn lines(endpoint: &Endpoint, runtime: &Handle) -> Result<LogExporter
 fn grpc<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: &Endpoint) -> B {
     let metadata = MetadataMap::from_headers(headers(endpoint));
     let builder = builder.with_endpoint(&endpoint.url).with_timeout(endpoint.timeout);
-    // The library adds what it makes of the variables by itself: what counts is what was read of them here.
+    // The library adds its own reading of the variables; only the settings' reading counts.
     builder.with_interceptor(move |mut request: tonic::Request<()>| {
         request.metadata_mut().clone_from(&metadata);
         Ok(request)
@@ -59,10 +59,10 @@ fn grpc<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: &Endpoint) 
 }
 
 fn http<B: WithExportConfig + WithHttpConfig>(builder: B, endpoint: &Endpoint) -> Result<B, Error> {
-    // The one that is installed already stays: any will do.
+    // An installed provider stays: any provider works.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().timeout(endpoint.timeout).build().map_err(|error| {
-        Error::new(ErrorKind::Settings, "no client can be made for the collector").with_source(error)
+        Error::new(ErrorKind::Settings, "the client for the collector cannot be built").with_source(error)
     })?;
     let builder = builder.with_endpoint(&endpoint.url).with_timeout(endpoint.timeout);
     Ok(builder
@@ -70,10 +70,10 @@ fn http<B: WithExportConfig + WithHttpConfig>(builder: B, endpoint: &Endpoint) -
         .with_http_client(Sender { client, headers: headers(endpoint) }))
 }
 
-/// The headers of every request, whatever the protocol.
+/// The headers of every request, for both protocols.
 fn headers(endpoint: &Endpoint) -> HeaderMap {
     let headers = endpoint.headers.iter().filter_map(|(name, value)| {
-        // What is no header was left aside when the settings were read.
+        // Invalid headers were dropped when the settings were read.
         let (name, mut value) = (name.parse::<HeaderName>().ok()?, value.parse::<HeaderValue>().ok()?);
         value.set_sensitive(true);
         Some((name, value))
@@ -81,13 +81,13 @@ fn headers(endpoint: &Endpoint) -> HeaderMap {
     headers.collect()
 }
 
-/// Sends over HTTP, with the headers that the settings give and no others of the library's own reading.
+/// Sends over HTTP with the headers of the settings, and without headers from the library's own reading.
 struct Sender {
     client: Client,
     headers: HeaderMap,
 }
 
-/// The headers may hold a token.
+/// Hides the headers, because they may contain a token.
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender").finish_non_exhaustive()
@@ -115,8 +115,8 @@ impl HttpClient for Sender {
 }
 
 fn refused(endpoint: &Endpoint, error: ExporterBuildError) -> Error {
-    // The library's words repeat the address, which may hold credentials.
+    // The library's message repeats the address, which may contain credentials.
     drop(error);
-    Error::new(ErrorKind::Settings, format!("{} holds no address of a collector", endpoint.set_by))
-        .with_hint("write OTEL_EXPORTER_OTLP_ENDPOINT=http://host:4317 (gRPC), or port 4318 and OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
+    Error::new(ErrorKind::Settings, format!("{} does not hold the address of a collector", endpoint.set_by))
+        .with_hint("set OTEL_EXPORTER_OTLP_ENDPOINT=http://host:4317 (gRPC), or port 4318 and OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
 }

@@ -1,4 +1,4 @@
-//! Who it is that is seen.
+//! Builds the OpenTelemetry resource: attributes that identify this process.
 
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_sdk::Resource;
@@ -7,13 +7,13 @@ use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use crate::settings::plan::ExportPlan;
 use crate::telemetry::names::resource;
 
-/// What is known of this process.
+/// The description of this process.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct About {
     pub(crate) version: &'static str,
     /// The tasks it runs.
     pub(crate) tasks: Vec<String>,
-    /// Which of several workers it is.
+    /// Its index among several workers.
     pub(crate) worker: Option<usize>,
 }
 
@@ -30,8 +30,8 @@ impl About {
             self.worker
                 .map(|worker| KeyValue::new(resource::WORKER, i64::try_from(worker).unwrap_or(i64::MAX))),
         ];
-        // What comes later wins: what the user says of the program, and its name. The library's own reading of the
-        // variables is left out: it knows no `.env`, and drops what it cannot read.
+        // Later attributes win: those of the user, then the service name. The library's own reading of the variables is not
+        // used, because it does not read `.env` and drops invalid values.
         Resource::builder_empty()
             .with_detector(Box::new(TelemetryResourceDetector))
             .with_attributes(own.into_iter().flatten())
@@ -52,7 +52,7 @@ impl About {
     }
 }
 
-/// An id that no other execution has.
+/// A unique id of this execution.
 fn execution_id() -> String {
     format!("{:032x}", fastrand::u128(..))
 }

@@ -1,4 +1,4 @@
-//! How much text there is in what waits to be exported: nothing else in it is large.
+//! Measures the text in queued spans and log lines; nothing else in them is large.
 
 use opentelemetry::logs::AnyValue;
 use opentelemetry::trace::Status;

@@ -1,4 +1,4 @@
-//! What is settled together is counted together: once for each counter, not once for each transaction.
+//! Counts transactions that are settled together: once for each counter, not once for each transaction.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -6,22 +6,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 #[cfg(feature = "opentelemetry")]
-use super::bound::{Bound, DISPOSITIONS, FINAL, outcome, place};
+use super::bound::{Bound, DISPOSITIONS, FINAL, SETTLED, outcome, place};
 use super::{End, Meters};
 use crate::telemetry::{Step, Tally, with_opentelemetry};
 use crate::transaction::Category;
 
-/// What is known of a transaction's way through its steps; nothing if nobody measures.
+/// The timings and ends of a transaction's steps; empty if metrics are off.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Timings {
-    /// How old it was when its first step began, in seconds. Seven digits are enough for a histogram, and what is small
-    /// is moved fast.
+    /// The age at the start of the first step, in seconds. Seven digits are enough for a histogram, and a small type is
+    /// fast to move.
     #[cfg(feature = "opentelemetry")]
     age: f32,
-    /// How long it took, in seconds.
+    /// The duration, in seconds.
     #[cfg(feature = "opentelemetry")]
     whole: f32,
-    /// How the first step, success and exception ended.
+    /// The ends of the first step, success and exception.
     #[cfg(feature = "opentelemetry")]
     ends: [Option<End>; 3],
 }
@@ -30,7 +30,7 @@ impl Timings {
     with_opentelemetry! {
         else { Default::default() }
 
-        /// Takes in how a step ended.
+        /// Records the end of a step.
         #[inline]
         pub(crate) fn ended(&mut self, step: Step, end: End) {
             let [first, success, exception] = &mut self.ends;
@@ -41,7 +41,7 @@ impl Timings {
             } = Some(end);
         }
 
-        /// Takes in when the transaction began and came to its outcome.
+        /// Records the duration of the transaction, from its start to its outcome.
         #[inline]
         pub(crate) fn over(mut self, began: Instant, now: Instant) -> Self {
             self.whole = now.saturating_duration_since(began).as_secs_f32();
@@ -65,20 +65,20 @@ impl Timings {
     }
 }
 
-/// What is settled together.
+/// A batch of transactions that are settled together.
 #[derive(Debug, Default)]
 pub(crate) struct Batch<'a> {
     #[cfg(feature = "opentelemetry")]
     bound: Option<&'a Bound>,
-    /// Transactions of each outcome, and dead letters, before.
+    /// The number of transactions of each outcome and of dead letters before the batch.
     #[cfg(feature = "opentelemetry")]
     before: ([u64; FINAL], u64),
-    /// Attempts of each step that ended well.
+    /// Successful attempts of each step.
     #[cfg(feature = "opentelemetry")]
     attempts: [u64; 4],
-    /// Deliveries that the source took as acked, rejected, requeued, to be tried again later.
+    /// Settlements that the source confirmed, in the order of the [`DISPOSITIONS`].
     #[cfg(feature = "opentelemetry")]
-    settled: [u64; 4],
+    settled: [u64; SETTLED],
     /// The meters of the loop.
     meters: PhantomData<&'a Meters>,
 }
@@ -100,14 +100,14 @@ impl Batch<'_> {
             }
         }
 
-        /// Records a transaction that came to its outcome.
+        /// Records a transaction with its outcome.
         #[inline]
         pub(crate) fn transaction(&mut self, course: &Timings, failed: Option<Category>) {
             let Some(bound) = self.bound.filter(|bound| !bound.outbound) else { return };
             bound.transaction_took(outcome(failed), course.whole.into());
         }
 
-        /// Counts a settlement that the source took.
+        /// Counts a settlement that the source confirmed: its disposition, or `given_back`.
         #[inline]
         pub(crate) fn settled(&mut self, disposition: &'static str) {
             if self.bound.is_none() {
@@ -119,7 +119,7 @@ impl Batch<'_> {
             }
         }
 
-        /// Ends it; `tally` is what it came to.
+        /// Ends the batch; `tally` is the tally after it.
         #[inline]
         pub(crate) fn end(self, tally: &Tally) {
             if let Some(bound) = self.bound {
@@ -156,7 +156,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Transactions of each outcome, in the order of the outcomes, and dead letters.
+/// The number of transactions of each outcome, in the order of the outcomes, and of dead letters.
 #[cfg(feature = "opentelemetry")]
 fn figures(tally: &Tally) -> ([u64; FINAL], u64) {
     let failed = &tally.failed;

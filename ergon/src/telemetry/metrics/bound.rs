@@ -1,4 +1,4 @@
-//! The instruments of one loop, bound to their labels, so that recording looks nothing up.
+//! Binds the instruments of one loop to their labels, so that recording needs no lookup.
 
 use std::sync::OnceLock;
 
@@ -10,22 +10,25 @@ use super::instruments::Instruments;
 use crate::telemetry::Step;
 use crate::transaction::Category;
 
-/// What a transaction, a step or an attempt can come to; in the order of [`index`].
+/// The outcomes of transactions, steps and attempts, in the order of [`index`].
 pub(super) const OUTCOMES: [&str; 5] = ["succeeded", "business", "system", "timeout", "interrupted"];
 
-/// What a transaction or an attempt can come to: the first of the [`OUTCOMES`].
+/// The outcomes of transactions and attempts: the first of the [`OUTCOMES`].
 const FINAL_OUTCOMES: [&str; FINAL] = {
     let [succeeded, business, system, timeout, _] = OUTCOMES;
     [succeeded, business, system, timeout]
 };
 
-/// What a source can be told of a delivery.
-pub(super) const DISPOSITIONS: [&str; 4] = ["ack", "reject", "requeue", "retry_after"];
+/// The settlements that are counted separately: the dispositions, and `given_back`, which the source sees as `requeue`.
+pub(super) const DISPOSITIONS: [&str; SETTLED] = ["ack", "reject", "requeue", "retry_after", "given_back"];
 
-/// How many of the outcomes a transaction or an attempt can have.
+/// The number of settlements that are counted separately.
+pub(super) const SETTLED: usize = 5;
+
+/// The number of outcomes of transactions and attempts.
 pub(super) const FINAL: usize = 4;
 
-/// Where an outcome stands among the [`OUTCOMES`].
+/// The index of an outcome in the [`OUTCOMES`].
 pub(super) const fn index(end: End) -> usize {
     match end {
         End::Succeeded => 0,
@@ -36,7 +39,7 @@ pub(super) const fn index(end: End) -> usize {
     }
 }
 
-/// The outcome that an error's category stands for; that of success if there is none.
+/// The index of the outcome for the category of an error, or for success without an error.
 pub(super) const fn outcome(failed: Option<Category>) -> usize {
     match failed {
         None => index(End::Succeeded),
@@ -44,7 +47,7 @@ pub(super) const fn outcome(failed: Option<Category>) -> usize {
     }
 }
 
-/// Where a step stands among [`Step::ALL`].
+/// The index of a step in [`Step::ALL`].
 pub(super) const fn place(step: Step) -> usize {
     match step {
         Step::Process => 0,
@@ -54,7 +57,7 @@ pub(super) const fn place(step: Step) -> usize {
     }
 }
 
-/// Instruments that differ in one label; each is bound when it is used first, so that no series is made in vain.
+/// Instruments that differ in one label. Each is bound at its first use, so that no unused series exists.
 #[derive(Debug)]
 pub(super) struct Row<T, const N: usize>([OnceLock<T>; N]);
 
@@ -65,7 +68,7 @@ impl<T, const N: usize> Default for Row<T, N> {
 }
 
 impl<T, const N: usize> Row<T, N> {
-    /// The instrument at a place; none beyond the row.
+    /// The instrument at an index; none beyond the row.
     #[inline]
     pub(super) fn get(&self, place: usize, bind: impl FnOnce(&'static str) -> T) -> Option<&T> {
         let cell = self.0.get(place)?;
@@ -74,26 +77,26 @@ impl<T, const N: usize> Row<T, N> {
     }
 }
 
-/// What one loop is measured by.
+/// The instruments of one loop.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) task: &'static str,
     pub(super) instruments: &'static Instruments,
-    /// Whether its transactions are those that a hybrid sends out; they are part of an inbound one's outcome.
+    /// Whether the transactions are outbound transactions of a hybrid, which are part of the outcome of an inbound one.
     pub(super) outbound: bool,
-    /// In the order of the [`OUTCOMES`]; bound from the start, so that the first of an outcome is seen as a change.
+    /// In the order of the [`OUTCOMES`]. Bound from the start, so that the first transaction of an outcome is a change from 0.
     transactions: [BoundCounter<u64>; FINAL],
     durations: Row<BoundHistogram<f64>, FINAL>,
     steps: [Row<BoundHistogram<f64>, 5>; 4],
     attempts: [OnceLock<BoundCounter<u64>>; 4],
-    /// In the order of the [`DISPOSITIONS`]; bound from the start likewise.
-    settlements: [BoundCounter<u64>; 4],
+    /// In the order of the [`DISPOSITIONS`]. Bound from the start for the same reason.
+    settlements: [BoundCounter<u64>; SETTLED],
     pub(super) dead_letters: BoundCounter<u64>,
     pub(super) queue_wait: BoundHistogram<f64>,
     pub(super) fetch: Fetch,
 }
 
-/// What a loop's fetches are measured by.
+/// The instruments of the fetches of a loop.
 #[derive(Debug)]
 pub(super) struct Fetch {
     pub(super) duration: BoundHistogram<f64>,
@@ -135,7 +138,7 @@ impl Bound {
         }
     }
 
-    /// Records how long a transaction of one outcome took.
+    /// Records the duration of a transaction of one outcome.
     pub(super) fn transaction_took(&self, outcome: usize, seconds: f64) {
         let bind = |outcome| self.instruments.transaction_duration.bind(&outcome_labels(outcome, self.task));
         if let Some(histogram) = self.durations.get(outcome, bind) {
@@ -143,7 +146,7 @@ impl Bound {
         }
     }
 
-    /// Records how long a step took that ended so.
+    /// Records the duration of a step with this end.
     pub(super) fn step_took(&self, step: Step, end: End, seconds: f64) {
         let bind =
             |outcome| self.instruments.step_duration.bind(&attempt_labels(step.as_str(), outcome, self.task));
@@ -153,7 +156,7 @@ impl Bound {
         }
     }
 
-    /// Counts attempts of a step that ended well.
+    /// Counts successful attempts of a step.
     pub(super) fn count_attempts(&self, step: Step, count: u64) {
         let bind = || self.instruments.attempts.bind(&attempt_labels(step.as_str(), OUTCOMES[0], self.task));
         if let Some(counter) = self.attempts.get(place(step)) {
@@ -161,7 +164,7 @@ impl Bound {
         }
     }
 
-    /// Counts deliveries that the source took with the disposition at this place among the [`DISPOSITIONS`].
+    /// Counts settlements that the source confirmed, of the kind at this index of the [`DISPOSITIONS`].
     pub(super) fn count_settled(&self, place: usize, count: u64) {
         if let Some(counter) = self.settlements.get(place) {
             counter.add(count);
@@ -187,12 +190,12 @@ pub(super) fn settlement_labels(
     [KeyValue::new("disposition", disposition), KeyValue::new("result", result), KeyValue::new("task", task)]
 }
 
-/// The labels of what has no outcome.
+/// The labels of a metric without an outcome.
 pub(super) fn step_labels(step: &str, task: &'static str) -> [KeyValue; 2] {
     [KeyValue::new("step", known(step)), KeyValue::new("task", task)]
 }
 
-/// What the engine attempts; no other name becomes a label.
+/// The label of a name: a step, `fetch` or `dead_letter`, and `other` for any other name.
 pub(super) fn known(step: &str) -> &'static str {
     ["fetch", "process", "prepare", "success", "exception", "dead_letter"]
         .into_iter()

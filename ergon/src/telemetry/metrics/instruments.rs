@@ -1,4 +1,4 @@
-//! The instruments of the process, made once from the provider that it is given.
+//! Creates the instruments of the process, once, from its meter provider.
 
 use std::sync::OnceLock;
 
@@ -9,19 +9,19 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use super::levels;
 use crate::telemetry::names::{self, Metric};
 
-/// From 10 µs to 10 min: where the time of a step, a transaction or a wait falls.
+/// The bounds of times of steps, transactions and waits: from 10 µs to 10 min.
 const SECONDS: [f64; 24] = [
     10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5,
     1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
 
-/// How many a fetch brings.
+/// The bounds of the sizes of fetches.
 const COUNTS: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0];
 
 static INSTRUMENTS: OnceLock<Instruments> = OnceLock::new();
 
-/// Has the process measured: what loops do from now on is recorded with `provider`, which is the process's own for
-/// the user's instruments too. Only the first provider counts.
+/// Starts the metrics of the process: later loops record with `provider`, and so do the user's own instruments. Only the
+/// first provider counts.
 pub(crate) fn install(provider: SdkMeterProvider) {
     INSTRUMENTS.get_or_init(|| {
         let instruments = Instruments::new(&provider.meter("ergon"));
@@ -30,12 +30,12 @@ pub(crate) fn install(provider: SdkMeterProvider) {
     });
 }
 
-/// The instruments, if the process is measured.
+/// The instruments, if metrics are on.
 pub(super) fn installed() -> Option<&'static Instruments> {
     INSTRUMENTS.get()
 }
 
-/// What is measured with; levels are read by the provider when it collects.
+/// The instruments. The provider reads gauges when it collects.
 #[derive(Debug)]
 pub(super) struct Instruments {
     pub(super) transactions: Counter<u64>,
@@ -82,11 +82,11 @@ impl Instruments {
 
 fn counter(meter: &Meter, metric: &Metric) -> Counter<u64> {
     let builder = meter.u64_counter(metric.name).with_unit(metric.unit);
-    builder.with_description(metric.question).build()
+    builder.with_description(metric.description).build()
 }
 
 fn histogram(meter: &Meter, metric: &Metric) -> Histogram<f64> {
     let bounds = if metric.unit == "s" { SECONDS.to_vec() } else { COUNTS.to_vec() };
     let builder = meter.f64_histogram(metric.name).with_unit(metric.unit).with_boundaries(bounds);
-    builder.with_description(metric.question).build()
+    builder.with_description(metric.description).build()
 }

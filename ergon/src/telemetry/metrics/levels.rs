@@ -1,4 +1,4 @@
-//! What rises and falls: read from the loops when it is asked for.
+//! Reads the gauges from the loops when the provider collects.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,25 +10,25 @@ use opentelemetry::metrics::Meter;
 use super::Levels;
 use crate::telemetry::names::{self, Metric};
 
-/// The loops of this process, those included whose threads have not all returned.
+/// The loops of this process, including ended loops whose threads have not all returned.
 static LOOPS: Mutex<Loops> = Mutex::new(Loops { watched: Vec::new(), ended: BTreeMap::new() });
 
 struct Loops {
     watched: Vec<Watched>,
-    /// Tasks that had a loop, so that their levels are seen to fall to nothing.
+    /// Tasks that had a loop, so that their gauges fall to 0.
     ended: BTreeMap<&'static str, Sum>,
 }
 
 /// A loop that is watched.
 pub(super) struct Watched {
     pub(super) task: &'static str,
-    /// None when it has ended.
+    /// None when the loop has ended.
     pub(super) levels: Box<dyn Fn() -> Option<Levels> + Send + Sync>,
-    /// How many threads are in a call that was given up.
+    /// The number of threads in an abandoned call.
     pub(super) stuck: Box<dyn Fn() -> usize + Send + Sync>,
 }
 
-/// The levels of all loops of a task.
+/// The gauges of all loops of a task.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sum {
     levels: Levels,
@@ -41,12 +41,12 @@ impl fmt::Debug for Watched {
     }
 }
 
-/// Watches a loop until it has ended.
+/// Watches a loop until it ends.
 pub(super) fn watch(watched: Watched) {
     LOOPS.lock().unwrap_or_else(PoisonError::into_inner).watched.push(watched);
 }
 
-/// Has the levels read whenever the provider collects.
+/// Registers the reading of the gauges with the provider.
 pub(super) fn observe(meter: &Meter) {
     level(meter, &names::IN_FLIGHT, |sum| sum.levels.in_flight);
     level(meter, &names::CONCURRENCY_LIMIT, |sum| sum.levels.limit);
@@ -56,9 +56,9 @@ pub(super) fn observe(meter: &Meter) {
 
 fn level(meter: &Meter, metric: &Metric, figure: fn(&Sum) -> usize) {
     let builder = meter.i64_observable_up_down_counter(metric.name).with_unit(metric.unit);
-    // The provider keeps what it calls back.
+    // The provider keeps the callbacks.
     let _ = builder
-        .with_description(metric.question)
+        .with_description(metric.description)
         .with_callback(move |observer| {
             for (task, sum) in sums() {
                 let figure = i64::try_from(figure(&sum)).unwrap_or(i64::MAX);

@@ -1,4 +1,4 @@
-//! A loop that is measured: its instruments, and the clock that the age of a transaction is read from.
+//! Holds the instruments of a loop, and the clock for the age of transactions.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use super::bound::Bound;
 
-/// A loop that is measured.
+/// A loop with metrics.
 #[derive(Debug)]
 pub(super) struct Measured {
     pub(super) bound: Bound,
-    /// What the clock of the machine is read against: reading it for each transaction is dear.
+    /// The instant of the last reading of the machine's clock, because reading it for each transaction is expensive.
     anchor: Instant,
-    /// What the machine's clock shows at the anchor, in nanoseconds since the epoch; set anew with each fetch, because
-    /// somebody may set the clock.
+    /// The machine's clock at the anchor, in nanoseconds since the epoch. Each fetch reads it again, because the clock may
+    /// be set.
     shows: AtomicU64,
 }
 
@@ -29,7 +29,7 @@ impl Measured {
         self.shows.store(shows.saturating_sub(since_anchor), Ordering::Relaxed);
     }
 
-    /// How old something is at `mark`, in seconds; nothing if it was made by a clock that is ahead.
+    /// The age at `mark`, in seconds; 0 if the creation time is ahead of this clock.
     pub(super) fn age(&self, mark: Instant, created_at: SystemTime) -> f32 {
         let since_anchor = nanos(mark.saturating_duration_since(self.anchor));
         let shows = self.shows.load(Ordering::Relaxed).saturating_add(since_anchor);

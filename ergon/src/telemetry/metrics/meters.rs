@@ -1,4 +1,4 @@
-//! The meters of a loop, if the process is measured.
+//! Records the metrics of a loop.
 
 #[cfg(feature = "opentelemetry")]
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::{
 use crate::telemetry::{Tally, with_opentelemetry};
 use crate::transaction::{Category, Transaction};
 
-/// The meters of a loop; they record nothing if the process is not measured.
+/// The meters of a loop. They record nothing if metrics are off.
 #[derive(Debug, Default)]
 pub(crate) struct Meters {
     #[cfg(feature = "opentelemetry")]
@@ -36,17 +36,17 @@ impl Meters {
     with_opentelemetry! {
         else { Default::default() }
 
-        /// What a loop of a task is measured by.
+        /// Creates the meters of a loop of a task.
         pub(crate) fn of(task: &'static str) -> Self {
             Self::new(task, false)
         }
 
-        /// What the outbound transactions of a hybrid are measured by.
+        /// Creates the meters of the outbound transactions of a hybrid.
         pub(crate) fn outbound(task: &'static str) -> Self {
             Self::new(task, true)
         }
 
-        /// Begins to follow a transaction whose first step begins at `mark`.
+        /// Starts the timings of a transaction whose first step starts at `mark`.
         #[inline]
         pub(crate) fn begin(&self, mark: Instant, transaction: &Transaction) -> Timings {
             match &self.measured {
@@ -55,12 +55,12 @@ impl Meters {
             }
         }
 
-        /// The time, if anybody measures.
+        /// The current time, if metrics are on.
         pub(crate) fn now(&self) -> Option<Instant> {
             self.measured.as_ref().map(|_| Instant::now())
         }
 
-        /// Watches a loop: its levels until it has ended, its threads until they have returned.
+        /// Watches a loop: its gauges until it has ended, its threads until they have returned.
         pub(crate) fn watch(
             &self,
             levels: impl Fn() -> Option<Levels> + Send + Sync + 'static,
@@ -72,8 +72,8 @@ impl Meters {
             }
         }
 
-        /// Records a fetch that was answered.
-        #[allow(clippy::cast_precision_loss, reason = "no fetch brings that many")]
+        /// Records a successful fetch.
+        #[allow(clippy::cast_precision_loss, reason = "no fetch returns that many")]
         pub(crate) fn fetched(&self, count: usize, asked_at: Option<Instant>) {
             let (Some(measured), Some(asked_at)) = (&self.measured, asked_at) else { return };
             let (now, fetch) = (Instant::now(), &measured.bound.fetch);
@@ -87,7 +87,7 @@ impl Meters {
             }
         }
 
-        /// Counts an attempt of what no transaction's course tells.
+        /// Counts an attempt that is not in the timings of a transaction.
         pub(crate) fn attempted(&self, step: &str, failed: Option<Category>) {
             let Some(Bound { task, instruments, .. }) = self.bound() else { return };
             let ended = OUTCOMES.get(outcome(failed)).copied().unwrap_or_default();
@@ -103,7 +103,7 @@ impl Meters {
             instruments.backoff_duration.record(wait.as_secs_f64(), &step_labels(step, task));
         }
 
-        /// Counts an attempt after the first one.
+        /// Counts a retry.
         pub(crate) fn retried(&self, step: &str, category: Category) {
             let Some(Bound { task, instruments, .. }) = self.bound() else { return };
             let category = KeyValue::new("category", category.as_str());
@@ -117,7 +117,7 @@ impl Meters {
             instruments.timeouts.add(1, &step_labels(step, task));
         }
 
-        /// Counts a settlement that the source did not take, or may not have taken.
+        /// Counts a settlement that the source did not confirm, or whose result is unknown.
         pub(crate) fn unsettled(&self, disposition: &'static str, unknown: bool) {
             let result = if unknown { "unknown" } else { "not_done" };
             if let Some(bound) = self.bound() {
@@ -125,7 +125,7 @@ impl Meters {
             }
         }
 
-        /// Begins to count what is settled together; `tally` is what it was before.
+        /// Starts a batch of transactions that are settled together; `tally` is the tally before it.
         #[inline]
         pub(crate) fn batch(&self, tally: &Tally) -> Batch<'_> {
             Batch::new(self.bound(), tally)
@@ -148,7 +148,7 @@ impl Meters {
 with_opentelemetry! {
     else {}
 
-    /// Counts a call that is made again.
+    /// Counts a retry of a call.
     pub(crate) fn call_retried(task: &'static str, category: Category) {
         if let Some(instruments) = installed() {
             let labels = [KeyValue::new("category", category.as_str()), KeyValue::new("task", task)];
@@ -156,14 +156,14 @@ with_opentelemetry! {
         }
     }
 
-    /// Counts a connection that is there again.
+    /// Counts a reconnection.
     pub(crate) fn reconnected(connector: &str, purpose: &'static str) {
         if let Some(instruments) = installed() {
             let connector = KeyValue::new("connector", connector.to_owned());
             instruments.reconnects.add(1, &[connector, KeyValue::new("purpose", purpose)]);
         }
     }
-    /// Counts leases that are lost.
+    /// Counts lost leases.
     pub(crate) fn leases_lost(connector: &str, count: u64) {
         if let Some(instruments) = installed() {
             instruments.leases_lost.add(count, &[KeyValue::new("connector", connector.to_owned())]);

@@ -1,8 +1,8 @@
-//! Metrics: what a loop did, in numbers that add up over workers.
+//! Records metrics of loops. The values of several workers add up.
 //!
-//! A loop asks once for its [`Meters`]; without a provider, or without the feature `opentelemetry`, there are none, and
-//! nothing is paid. Where a loop settles many transactions in one call, it counts them in one [`Batch`]: counters are
-//! the difference between the tally after it and before it, so that they add up to what the summary says.
+//! A loop creates its [`Meters`] once. Without a provider, or without the feature `opentelemetry`, they record nothing and
+//! cost nothing. A loop that settles many transactions in one call counts them in one [`Batch`]: counters are the
+//! difference between the tally after the batch and before it, so that they add up to the summary.
 
 mod batch;
 #[cfg(feature = "opentelemetry")]
@@ -22,22 +22,22 @@ pub(crate) use meters::{Meters, call_retried, leases_lost, reconnected};
 
 use crate::transaction::Category;
 
-/// How a step ended.
+/// The end of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Succeeded,
     Failed(Category),
-    /// A stop ended the wait for its next attempt.
+    /// A stop interrupted the wait for the next attempt.
     Interrupted,
 }
 
-/// How much a loop does at one moment.
+/// The current values of a loop.
 #[derive(Debug, Clone, Copy, Default)]
-#[cfg_attr(not(feature = "opentelemetry"), expect(dead_code, reason = "nobody measures"))]
+#[cfg_attr(not(feature = "opentelemetry"), expect(dead_code, reason = "no metric reads them"))]
 pub(crate) struct Levels {
     /// Transactions in one of their steps.
     pub(crate) in_flight: usize,
-    /// How many there may be.
+    /// The maximum number of transactions in their steps.
     pub(crate) limit: usize,
     /// Transactions whose dead letter waits for its next attempt.
     pub(crate) undelivered: usize,

@@ -1,14 +1,14 @@
-//! What is the same in messages that differ only in ids, numbers and quoted values.
+//! Reduces messages to patterns, so that messages that differ only in ids, numbers and quoted values are equal.
 
 use std::str::Chars;
 
-/// Stands for what differs.
+/// The replacement of a difference.
 const GAP: char = '…';
-/// How much of a message is looked at, in bytes: much more than is kept, so that long ids at its begin do not matter.
+/// The length of a message that is read, in bytes: much more than is kept, so that long ids at its start do not matter.
 const LOOKED_AT: usize = 4096;
-/// From so many letters on, a word of hexadecimal digits alone is an id.
+/// The length from which a word of hexadecimal digits alone is an id.
 const HEX: usize = 8;
-/// A quoted text after one of these names a part of the record, and is no value of it.
+/// A quoted text after one of these words is the name of a part of the record, and not a value.
 const NAMES: [&str; 12] = [
     "field",
     "fields",
@@ -26,10 +26,10 @@ const NAMES: [&str; 12] = [
 
 /// The message with a gap for each number, id and quoted value, up to `most` bytes.
 ///
-/// A word with a digit in it is an id or a number (`17`, `-1.5e3`, `A-17`, `2024-05-01`), so is one of eight or more
-/// hexadecimal letters, and an address of electronic mail. Quoted text (`'…'`, `"…"`, `` `…` ``, `“…”`, `«…»`) is a
+/// A word with a digit in it is an id or a number (`17`, `-1.5e3`, `A-17`, `2024-05-01`). A word of eight or more
+/// hexadecimal letters and an e-mail address are ids too. Quoted text (`'…'`, `"…"`, `` `…` ``, `“…”`, `«…»`) is a
 /// value, unless a word such as `field` or `column` is before it and no digit is in it. Gaps with only a sign between
-/// them are one.
+/// them are one gap.
 pub(super) fn of(message: &str, most: usize) -> String {
     let message = message.get(..message.floor_char_boundary(LOOKED_AT)).unwrap_or_default();
     let mut reader =
@@ -45,12 +45,12 @@ struct Reader<'m> {
     /// The character before the rest.
     before: Option<char>,
     pattern: String,
-    /// The last word that was no id.
+    /// The last word that was not an id.
     word: String,
 }
 
 impl Reader<'_> {
-    /// Takes a word, a quoted text or one other character; false at the end.
+    /// Reads a word, a quoted text or one other character; false at the end.
     fn step(&mut self) -> bool {
         let Some(first) = self.rest.clone().next() else { return false };
         if first.is_alphanumeric() {
@@ -79,7 +79,7 @@ impl Reader<'_> {
         self.advance(end);
     }
 
-    /// The length of a quoted text that begins here, with its quotes.
+    /// The length of a quoted text that starts here, with its quotes.
     fn quoted(&self, open: char) -> Option<usize> {
         let close = match open {
             '"' | '\'' | '`' => open,
@@ -88,7 +88,7 @@ impl Reader<'_> {
             '«' => '»',
             _ => return None,
         };
-        // The apostrophe of `can't` is in a word.
+        // The apostrophe of `can't` is inside a word.
         if self.before.is_some_and(char::is_alphanumeric) {
             return None;
         }
@@ -118,8 +118,8 @@ impl Reader<'_> {
         self.advance(length);
     }
 
-    /// Puts a gap, which takes a gap before it in if there is only a sign between them: `2024-05-01 10:30` are two,
-    /// `1,234.50` is one, and so is `-5`.
+    /// Adds a gap. It merges with the gap before it if there is only a sign between them: `2024-05-01 10:30` has two gaps,
+    /// `1,234.50` and `-5` have one.
     fn gap(&mut self) {
         let sign = self.pattern.chars().next_back();
         let joins = sign.is_some_and(|sign| matches!(sign, '.' | ',' | ':' | '/' | '-' | '+' | '#'));
@@ -143,7 +143,7 @@ impl Reader<'_> {
     }
 }
 
-/// Where a word ends that goes on over these signs, if a letter or a digit follows them.
+/// The end of a word that may contain these signs, if a letter or a digit follows each of them.
 fn word_end(text: &str, joins: fn(char) -> bool) -> usize {
     let mut end = 0;
     for (at, c) in text.char_indices() {
@@ -156,7 +156,7 @@ fn word_end(text: &str, joins: fn(char) -> bool) -> usize {
     end
 }
 
-/// Where an address of electronic mail ends, if one begins here.
+/// The end of an e-mail address, if one starts here.
 fn mail_end(text: &str) -> Option<usize> {
     let part = |text| word_end(text, |c| matches!(c, '-' | '_' | '.' | '+'));
     let at = part(text);

@@ -1,4 +1,4 @@
-//! Why transactions were refused, and how often for each reason.
+//! Counts the reasons of rejected transactions.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 
 use super::pattern;
 
-/// How many different reasons are counted one by one.
+/// The number of different reasons that are counted separately.
 const APART: usize = 512;
-/// How much of a message is kept, in bytes.
+/// The length of a message that is kept, in bytes.
 const KEPT: usize = 200;
 
-/// The reasons that came up, counted by their [`pattern`]: what is the same but for ids and numbers is one reason.
+/// The reasons, counted by their [`pattern`]: messages that differ only in ids and numbers are one reason.
 ///
-/// Up to [`APART`] reasons the counts are exact, and adding up what several workers counted comes to the same as counting
-/// in one. Beyond that they are lower bounds, off by at most `missed`, which is less than the `APART`th part of all: a
-/// reason that is more frequent than that is never forgotten (the summary of Misra and Gries, which can be merged).
+/// Up to [`APART`] reasons the counts are exact, and the sum of several workers' counts is the count of one. Beyond that,
+/// counts are lower bounds that miss at most `missed`, which is less than the `APART`th part of all. A more frequent reason
+/// is never forgotten (the mergeable summary of Misra and Gries).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reasons {
     by_pattern: HashMap<String, Reason>,
-    /// How many of any one reason may not be counted.
+    /// The number of occurrences that any one count may miss.
     missed: u64,
 }
 
@@ -51,7 +51,7 @@ impl Reasons {
         self.forget_rare();
     }
 
-    /// Adds what was counted elsewhere.
+    /// Adds the counts of another worker or loop.
     pub(super) fn add_all(&mut self, other: &Self) {
         self.missed += other.missed;
         for (pattern, reason) in &other.by_pattern {
@@ -70,7 +70,7 @@ impl Reasons {
         self.forget_rare();
     }
 
-    /// Forgets the rarest where there are too many: takes as much from each as brings their number down.
+    /// Forgets the rarest reasons if there are too many: subtracts the same number from each count.
     fn forget_rare(&mut self) {
         if self.by_pattern.len() <= APART {
             return;
@@ -85,7 +85,7 @@ impl Reasons {
         });
     }
 
-    /// The most frequent first; of those that came up as often, in the order of the alphabet.
+    /// The most frequent first; equally frequent reasons in alphabetical order.
     pub(super) fn by_frequency(&self) -> Vec<(&str, u64)> {
         let shown = |(pattern, reason)| {
             let (pattern, reason): (&String, &Reason) = (pattern, reason);
@@ -96,7 +96,7 @@ impl Reasons {
         all
     }
 
-    /// Whether each count is exact; else a reason may have come up more often than it says.
+    /// Whether each count is exact. Otherwise the true count of a reason may be higher.
     pub(super) fn are_exact(&self) -> bool {
         self.missed == 0
     }
@@ -151,7 +151,7 @@ mod tests {
         assert!(reasons.missed <= 11_000 / APART as u64, "{} missed", reasons.missed);
     }
 
-    /// Messages of a few kinds, whose ids and numbers differ, or of many.
+    /// Messages of a few kinds with different ids and numbers, or of many kinds.
     fn message() -> impl Strategy<Value = String> {
         prop_oneof![
             any::<u32>().prop_map(|number| format!("order {number} is odd")),
@@ -170,7 +170,7 @@ mod tests {
             let one = counted(workers.iter().flatten().map(String::as_str));
             let mut merged = Reasons::default();
             for worker in &workers {
-                // As it goes from one process to another.
+                // The form in which counts are sent from one process to another.
                 let line = serde_json::to_string(&counted(worker.iter().map(String::as_str))).unwrap();
                 merged.add_all(&serde_json::from_str(&line).unwrap());
             }
@@ -191,10 +191,10 @@ mod tests {
             prop_assert!(merged.missed <= all / APART as u64 + 1);
             let mut truth = HashMap::<&str, u64>::new();
             workers.iter().flatten().for_each(|message| *truth.entry(message).or_default() += 1);
-            let told: HashMap<&str, u64> = merged.by_frequency().into_iter().collect();
+            let counts: HashMap<&str, u64> = merged.by_frequency().into_iter().collect();
             for (message, count) in truth {
-                let told = told.get(message).copied().unwrap_or_default();
-                prop_assert!(told <= count && told + merged.missed >= count, "{told} of {count}");
+                let counted = counts.get(message).copied().unwrap_or_default();
+                prop_assert!(counted <= count && counted + merged.missed >= count, "{counted} of {count}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Times as they go from one process to another: what was recorded, and how often.
+//! Serializes times for another process: each recorded value with its count.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

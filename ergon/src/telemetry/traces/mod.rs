@@ -1,12 +1,12 @@
-//! Spans: what is recorded of the transactions that are sampled.
+//! Records the spans of sampled transactions.
 //!
-//! Whether a transaction is sampled is decided once, before any span of it exists; one that is not costs two random
-//! numbers. The spans of one that is are written down whole when they end and go straight to the processor's queue,
-//! because a span that is opened, entered and closed through `tracing` costs four times as much. The user's own
+//! The sampling decision is made once, before any span of a transaction exists. An unsampled transaction costs two random
+//! numbers. The spans of a sampled transaction are recorded whole when they end, and go directly to the queue of the
+//! processor, because a span that is opened, entered and closed through `tracing` costs four times as much. The user's own
 //! `tracing` spans nest in them: see `nesting`.
 //!
-//! Without the feature `opentelemetry` nothing is recorded, and the place in a trace that a transaction came with goes
-//! on with what is made of it.
+//! Without the feature `opentelemetry` nothing is recorded. The trace context of an inbound transaction still propagates to
+//! the outbound transactions.
 
 #[cfg(feature = "opentelemetry")]
 pub(crate) mod nesting;
@@ -34,7 +34,7 @@ use super::with_opentelemetry;
 with_opentelemetry! {
     else { place.map(|place| place.context) }
 
-    /// Where the running code stands in a trace.
+    /// The position of the running code in a trace.
     pub(crate) fn current(place: Option<&Place>) -> Option<TraceContext> {
         nesting::current(place)
     }

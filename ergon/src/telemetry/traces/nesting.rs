@@ -1,9 +1,8 @@
-//! The user's own `tracing` spans inside a handler: they nest in the attempt that they are made in, and are recorded
-//! if the transaction is.
+//! Nests the user's own `tracing` spans in the attempt of their handler. They are recorded if the transaction is.
 //!
-//! The layer that turns `tracing` spans into recorded ones asks the library for the current context. Telling it at each
-//! poll of each handler would cost all of them, so the context is made when a span is: one layer before the library's
-//! sets it, one behind it takes it back.
+//! The layer that records `tracing` spans reads the current context of the library. To set the context at each poll of each
+//! handler would slow all handlers down, so the context is set only while a span is created: one layer before the library's
+//! layer sets it, and one layer after it resets it.
 
 use std::cell::RefCell;
 
@@ -36,7 +35,7 @@ where
     Before.and_then(spans.with_filter(filter)).and_then(Behind).boxed()
 }
 
-/// What a client of ours does on the way is not the user's.
+/// The spans of client libraries are not the user's spans.
 const CLIENTS: [&str; 8] =
     ["h2", "hyper", "hyper_util", "lapin", "opentelemetry", "reqwest", "tonic", "tower"];
 
@@ -51,7 +50,7 @@ fn is_in_what_is_not_sampled() -> bool {
     })
 }
 
-/// Where the running code stands, as precisely as is known: in a span of the user's own, or in its attempt.
+/// The position of the running code: in the user's own span if there is one, otherwise in its attempt.
 pub(crate) fn current(place: Option<&Place>) -> Option<TraceContext> {
     let own = Otel::map_current(|context| {
         let span = context.span();

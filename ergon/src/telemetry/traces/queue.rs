@@ -1,4 +1,4 @@
-//! What has ended and is not exported yet: bounded, so that a collector that is slow or gone costs no memory, and
+//! Queues ended spans for the export. The queue is bounded, so that a slow or absent collector costs no memory, and
 //! counted, so that nothing is lost silently.
 
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use opentelemetry_sdk::trace::{
 use crate::settings::plan::Queueing;
 use crate::telemetry::export::{Exporting, Losses, text};
 
-/// Spans on their way to the exporter.
+/// A queue of spans before the exporter.
 ///
-/// The library's own queue drops silently when it is full; this one counts before it hands over, and the library's is
-/// larger, so that it never is.
+/// The library's own queue drops spans silently when it is full. This queue counts spans before it passes them on, and the
+/// library's queue is larger, so that it is never full.
 #[derive(Debug)]
 pub(crate) struct Queue {
     processor: BatchSpanProcessor,
@@ -26,7 +26,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// A queue of at most `most` spans before an exporter; spans are exported when a batch is full, or after `delay`.
+    /// Creates a queue of at most `most` spans. Spans are exported when a batch is full, or after `delay`.
     pub(crate) fn new<E: SpanExporter + 'static>(
         exporter: Exporting<E>,
         resource: &Resource,
@@ -43,19 +43,19 @@ impl Queue {
         Self { processor, most, losses }
     }
 
-    /// Takes a place for a span; `false` if there is none, and the span is lost.
+    /// Reserves a place for a span; `false` if the queue is full and the span is lost.
     pub(super) fn reserve(&self) -> bool {
         self.losses.enter(self.most)
     }
 
-    /// Hands over a span that has a place.
+    /// Queues a span that has a place.
     pub(super) fn push(&self, span: SpanData) {
         self.losses.hold(text::in_span(&span));
         self.processor.on_end(span);
     }
 }
 
-/// The queue as the library's tracer provider takes it, for the spans of the user's own code.
+/// The queue as a span processor of the library, for the spans of the user's own code.
 #[derive(Debug)]
 pub(crate) struct Shared(pub(crate) Arc<Queue>);
 

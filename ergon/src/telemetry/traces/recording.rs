@@ -1,4 +1,4 @@
-//! The spans of one sampled transaction: itself, its steps, their attempts.
+//! Records the spans of one sampled transaction: the transaction, its steps and their attempts.
 
 #[cfg(feature = "opentelemetry")]
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
@@ -22,7 +22,7 @@ use crate::transaction::TransactionError;
 #[cfg(feature = "opentelemetry")]
 use crate::transaction::{Transaction, TransactionId};
 
-/// What is recorded of a transaction while it lives. One that is dropped before its end was given up.
+/// The recording of a transaction in progress. Dropping it before its end records the transaction as aborted.
 #[cfg(feature = "opentelemetry")]
 #[derive(Debug)]
 pub(crate) struct Recording {
@@ -34,19 +34,19 @@ pub(crate) struct Recording {
     parent: Option<Parent>,
     link: Option<TraceContext>,
     began: SystemTime,
-    /// When the clock was last read: most ends are the next one's beginning.
+    /// The last reading of the clock: most ends are also the start of the next span.
     now: SystemTime,
     step: Option<(Cow<'static, str>, Open)>,
     attempt: Option<Open>,
     ended: bool,
 }
 
-/// Nothing is recorded of any transaction.
+/// The recording without the feature: nothing is recorded.
 #[cfg(not(feature = "opentelemetry"))]
 #[derive(Debug)]
 pub(crate) enum Recording {}
 
-/// A span that has begun.
+/// A span in progress.
 #[cfg(feature = "opentelemetry")]
 #[derive(Debug, Clone, Copy)]
 struct Open {
@@ -54,7 +54,7 @@ struct Open {
     began: SystemTime,
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[cfg_attr(not(feature = "opentelemetry"), expect(dead_code, reason = "nothing is recorded"))]
 pub(crate) struct Ending<'a> {
     pub(crate) outcome: &'static str,
@@ -66,17 +66,17 @@ impl Recording {
     with_opentelemetry! {
         else { match *self {} }
 
-        /// Where the transaction itself stands.
+        /// The position of the transaction in its trace.
         pub(crate) fn context(&self) -> TraceContext {
             self.place.context
         }
 
-        /// Takes in that something beside the steps has just ended.
+        /// Records that an activity between the steps has just ended.
         pub(crate) fn resume(&mut self) {
             self.now = SystemTime::now();
         }
 
-        /// Begins a step.
+        /// Starts a step.
         pub(crate) fn begin_step(&mut self, name: &str) {
             let name = match name {
                 "process" => "process".into(),
@@ -86,7 +86,7 @@ impl Recording {
             self.step = Some((name, Open { span_id: new_span_id(), began: self.now }));
         }
 
-        /// Begins an attempt of the step; where its code stands.
+        /// Starts an attempt of the step, and returns the position of its code.
         pub(crate) fn begin_attempt(&mut self, number: u32) -> TraceContext {
             if number > 1 {
                 self.now = SystemTime::now();
@@ -103,7 +103,7 @@ impl Recording {
             self.record((span::ATTEMPT.into(), attempt), step.span_id, numbered(number, most), error);
         }
 
-        /// Ends the step. One that took a single attempt is one span: to say the same twice would cost twice as much.
+        /// Ends the step. A step with a single attempt is one span, because two spans would cost twice as much.
         pub(crate) fn end_step(&mut self, most: u32, error: Option<&TransactionError>) {
             let Some((name, step)) = self.step.take() else { return };
             let transaction = self.place.context.span_id;
@@ -220,7 +220,7 @@ impl Drop for Recording {
         if self.ended {
             return;
         }
-        // What was under way is recorded up to here.
+        // Spans in progress are recorded until now.
         self.now = SystemTime::now();
         if let Some((name, step)) = self.step.take() {
             self.record((name, self.attempt.unwrap_or(step)), self.place.context.span_id, Vec::new(), None);

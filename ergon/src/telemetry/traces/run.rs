@@ -1,4 +1,4 @@
-//! The spans around transactions: the run, and the batch that a fetch brought.
+//! Records the spans around transactions: the run, and the batch of a fetch.
 
 #[cfg(not(feature = "opentelemetry"))]
 use std::convert::Infallible;
@@ -25,20 +25,19 @@ use crate::telemetry::{
 };
 use crate::transaction::Transaction;
 
-/// How the transactions of one run of a task are traced.
+/// The tracing of one run of a task.
 #[derive(Debug)]
 pub(crate) struct RunTrace {
     #[cfg(feature = "opentelemetry")]
     of: Traced,
-    /// The span of a finite run: all that it does is one trace. In a run without an end each transaction is a trace
-    /// of its own.
+    /// The span of a finite run, which is one trace. In a streaming run each transaction is a separate trace.
     #[cfg(feature = "opentelemetry")]
     run: Option<(TraceContext, SystemTime)>,
     #[cfg(not(feature = "opentelemetry"))]
     never: Infallible,
 }
 
-/// What one fetch brought; recorded when the last of it is settled.
+/// The deliveries of one fetch. The span is recorded when the last of them is settled.
 #[cfg(feature = "opentelemetry")]
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -49,7 +48,7 @@ pub(crate) struct Batch {
     count: usize,
 }
 
-/// No batch is recorded.
+/// The batch without the feature: nothing is recorded.
 #[cfg(not(feature = "opentelemetry"))]
 pub(crate) type Batch = Infallible;
 
@@ -57,7 +56,7 @@ impl RunTrace {
     with_opentelemetry! {
         else { None }
 
-        /// How a run is traced; `None` if nothing is.
+        /// Creates the tracing of a run; `None` if nothing is traced.
         pub(crate) fn begin(task: &'static str, system: &'static str, streaming: bool) -> Option<Self> {
             let tracer = Arc::clone(installed()?);
             let run = (!streaming).then(|| (tracer.begin(None), SystemTime::now()));
@@ -85,7 +84,7 @@ impl RunTrace {
             });
         }
 
-        /// Takes in what a fetch brought that began at `began`; `None` if it is not recorded.
+        /// Starts the batch of a fetch that started at `began`; `None` if the batch is not recorded.
         pub(crate) fn batch(&self, began: SystemTime, count: usize) -> Option<Arc<Batch>> {
             let run = self.run.map(|(context, _)| context);
             let context = self.of.tracer.begin(run);
@@ -98,7 +97,7 @@ impl RunTrace {
             Some(Arc::new(batch))
         }
 
-        /// Begins a transaction: where its code stands in a trace, and its recording if it is sampled.
+        /// Starts a transaction. Returns the position of its code in a trace, and its recording if it is sampled.
         pub(crate) fn transaction(
             &self,
             transaction: &Transaction,
@@ -128,7 +127,7 @@ impl RunTrace {
 
 #[cfg(feature = "opentelemetry")]
 impl Batch {
-    /// The call that brought the batch has just ended.
+    /// Records that the fetch of the batch has just ended.
     fn record_fetch(&self) {
         self.of.tracer.record(Span {
             name: span::FETCH.into(),

@@ -1,4 +1,4 @@
-//! The span of a dispatch, whose place travels with what is dispatched.
+//! Records the span of a dispatch. The dispatched transactions carry its position.
 
 #[cfg(feature = "opentelemetry")]
 use std::time::SystemTime;
@@ -20,7 +20,7 @@ use crate::telemetry::{
 };
 use crate::transaction::{Transaction, TransactionError};
 
-/// A dispatch under way.
+/// A dispatch in progress.
 #[derive(Debug, Default)]
 pub(crate) struct Sending {
     #[cfg(feature = "opentelemetry")]
@@ -38,7 +38,7 @@ struct Sampled {
 }
 
 impl Sending {
-    /// Begins a dispatch to a sink of this kind: what is sent knows of the trace that the running code stands in.
+    /// Starts a dispatch to a sink of this kind. The dispatched transactions carry the trace of the running code.
     #[inline]
     pub(crate) fn begin(system: &'static str, transactions: &mut [Transaction]) -> Self {
         let Some(mut place) = Scope::with_current(|scope| scope?.trace.clone()) else {
@@ -54,7 +54,7 @@ impl Sending {
     with_opentelemetry! {
         else { Default::default() }
 
-        /// Begins the span of the dispatch if the trace is sampled; the place becomes that of the span.
+        /// Starts the span of the dispatch if the trace is sampled. The position becomes that of the span.
         fn from(place: &mut Place, system: &'static str, count: usize) -> Self {
             let sampled = (place.context.sampled && installed().is_some()).then(|| {
                 let parent = place.context;
@@ -64,7 +64,7 @@ impl Sending {
             Self { sampled }
         }
 
-        /// Ends it.
+        /// Ends the span.
         #[inline]
         pub(crate) fn end(self, failure: Option<&TransactionError>) {
             if let Some(sampled) = self.sampled {

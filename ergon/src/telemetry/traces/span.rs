@@ -1,4 +1,4 @@
-//! A span that has ended, as the exporters take it.
+//! Builds ended spans for the exporters.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ use crate::telemetry::names::attribute;
 use crate::telemetry::propagation::TraceContext;
 use crate::transaction::TransactionError;
 
-/// What is known of a span at its end.
+/// The data of a span at its end.
 pub(super) struct Span<'a> {
     pub(super) name: Cow<'static, str>,
     pub(super) kind: SpanKind,
@@ -30,11 +30,11 @@ pub(super) struct Span<'a> {
     pub(super) failure: Option<Failure<'a>>,
 }
 
-/// The span that one is part of.
+/// The parent of a span.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parent {
     pub(super) span_id: u64,
-    /// Whether it is of another process.
+    /// Whether the parent is from another process.
     pub(super) remote: bool,
 }
 
@@ -44,10 +44,10 @@ impl Parent {
     }
 }
 
-/// Why a span failed.
+/// The failure of a span.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failure<'a> {
-    /// A category, or another word of few.
+    /// The category, or another word from a small set.
     pub(super) kind: &'static str,
     pub(super) error: &'a (dyn std::error::Error + 'static),
 }
@@ -92,7 +92,7 @@ impl Span<'_> {
     }
 }
 
-/// A context as the library knows it; a state that it cannot read is left out.
+/// Converts a context to that of the library. An invalid `tracestate` is dropped.
 pub(super) fn span_context(context: TraceContext, state: Option<&Arc<str>>, remote: bool) -> SpanContext {
     let flags = if context.sampled { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
     let state = state.and_then(|state| TraceState::from_str(state).ok()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The tracer of the process: which transactions are recorded, and where their spans go.
+//! Samples transactions and records their spans: the tracer of the process.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,7 +10,7 @@ use super::queue::Queue;
 use super::span::Span;
 use crate::telemetry::propagation::TraceContext;
 
-/// Which transactions are recorded, and where their spans go.
+/// The sampler and the queue of the process.
 #[derive(Debug)]
 pub(crate) struct Tracer {
     pub(crate) sampling: Sampling,
@@ -18,24 +18,24 @@ pub(crate) struct Tracer {
     scope: InstrumentationScope,
 }
 
-/// Which traces are recorded.
+/// The sampling of traces.
 #[derive(Debug, Clone)]
 pub(crate) struct Sampling {
-    /// Decides where a trace begins.
+    /// Decides at the start of a trace.
     pub(crate) root: Sampler,
-    /// Whether what goes on with a trace does what was decided where it began.
+    /// Whether a continued trace follows the decision at its start.
     pub(crate) parent_based: bool,
 }
 
 impl Sampling {
-    /// The same for the spans of the user's own code.
+    /// The same sampling for the spans of the user's own code.
     pub(crate) fn of_provider(&self) -> Sampler {
         let root = self.root.clone();
         if self.parent_based { Sampler::ParentBased(Box::new(root)) } else { root }
     }
 }
 
-/// What the spans of one run have in common.
+/// The values that all spans of one run share.
 #[derive(Debug, Clone)]
 pub(super) struct Traced {
     pub(super) tracer: Arc<Tracer>,
@@ -46,7 +46,7 @@ pub(super) struct Traced {
 
 static INSTALLED: OnceLock<Arc<Tracer>> = OnceLock::new();
 
-/// Makes a tracer that of the process. The first one stays.
+/// Installs the tracer of the process. Only the first one counts.
 pub(crate) fn install(tracer: Arc<Tracer>) {
     let _ = INSTALLED.set(tracer);
 }
@@ -61,7 +61,7 @@ impl Tracer {
         Self { sampling, queue, scope }
     }
 
-    /// Begins a trace, or goes on with one: the context of a new span, sampled or not.
+    /// Starts or continues a trace. Returns the context of a new span, sampled or not.
     pub(super) fn begin(&self, parent: Option<TraceContext>) -> TraceContext {
         let trace_id = parent.map_or_else(|| fastrand::u128(1..), |parent| parent.trace_id);
         let sampled = match parent {
@@ -77,7 +77,7 @@ impl Tracer {
         result.decision == SamplingDecision::RecordAndSample
     }
 
-    /// Records a span that has ended, unless the queue is full: then it is counted as lost.
+    /// Records an ended span. If the queue is full, the span is counted as lost.
     pub(super) fn record(&self, span: Span<'_>) {
         if self.queue.reserve() {
             self.queue.push(span.data(&self.scope));

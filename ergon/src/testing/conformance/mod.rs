@@ -1,7 +1,7 @@
-//! What every connector must do, as a suite that its author runs.
+//! The rules that every connector keeps, as a test suite for its author.
 //!
-//! The author says with a [`Fixture`] how to make a place with given transactions in it, and what the transport can
-//! carry; [`source`], [`sink`] and [`duplex`] try all rules and panic with the names of those that are broken.
+//! The author writes a [`Fixture`], which makes a place with given transactions and states what the transport can
+//! carry. [`source`], [`sink`] and [`duplex`] test all rules, and panic with the names of the rules that are broken.
 //!
 //! ```
 //! use ergon::Transaction;
@@ -28,9 +28,13 @@
 //! # );
 //! ```
 
+mod handle;
+mod lease;
 mod sink;
 mod source;
 
+#[cfg(test)]
+mod leased;
 #[cfg(test)]
 mod tests;
 
@@ -47,15 +51,16 @@ use crate::connector::{
 use crate::transaction::panic::caught_in;
 use crate::transaction::{Payload, Transaction};
 
-/// How long a rule may take.
+/// The time limit of a rule.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What a connector's author tells the suite about it.
+/// Describes a connector to the suite.
 pub trait Fixture: Sync {
     /// The config of the connector under test.
     type Config: ConnectorConfig;
 
-    /// Makes a place (a queue, a file, a table) that holds exactly these transactions, and the config that leads there.
+    /// Makes a place (a queue, a file, a table) that holds exactly these transactions. Returns the config of a
+    /// connector to that place.
     ///
     /// `place` is a name that no other rule uses. The payload of each transaction is a [`Sample`], unless
     /// [`Capabilities::binary`] is set.
@@ -65,81 +70,119 @@ pub trait Fixture: Sync {
         transactions: Vec<Transaction>,
     ) -> impl Future<Output = Self::Config> + Send;
 
-    /// Reads what is in the place; asked for a sink only. [`read`] does it with a source of the same config.
+    /// Reads and removes the contents of the place. Called only for a sink. [`read`] does it with a source of the same
+    /// config.
     fn contents(&self, config: &Self::Config) -> impl Future<Output = Vec<Transaction>> + Send;
 
-    /// What the transport can carry. Default: everything.
+    /// Returns what the transport can carry. Default: everything, without leases.
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
     }
-}
 
-/// What a transport can carry; a rule about what it cannot is left out.
-#[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, answered with yes or no")]
-pub struct Capabilities {
-    /// Metadata travels.
-    pub metadata: bool,
-    /// A payload may be any bytes.
-    pub binary: bool,
-    /// A payload may have 1 MiB.
-    pub large: bool,
-    /// Several workers may share one source.
-    pub shared: bool,
-    /// What was dispatched is there when `dispatch` returns; else when the sink is closed.
-    pub immediate: bool,
-    /// The other side remembers what was settled, so that an opened source continues where the last one ended. A
-    /// source that reads a file from its first line does not.
-    pub remembers: bool,
-}
-
-impl Default for Capabilities {
-    fn default() -> Self {
-        Self { metadata: true, binary: true, large: true, shared: true, immediate: true, remembers: true }
+    /// Makes the external system take back every delivery of the place that is leased now, as it does when a lease
+    /// ends: for example, `UPDATE … SET leased_until = now()`. Called only where [`Capabilities::leases`] is set.
+    /// Default: does nothing.
+    fn take_back(&self, config: &Self::Config) -> impl Future<Output = ()> + Send {
+        let _ = config;
+        std::future::ready(())
     }
 }
 
-/// The payload that the suite sends: two texts.
+/// What a transport can carry. Rules that need more are left out.
+///
+/// ```
+/// use ergon::testing::conformance::Capabilities;
+///
+/// // A file of text lines, which a single worker reads.
+/// let lines = Capabilities { metadata: false, binary: false, shared: false, ..Capabilities::default() };
+/// assert!(lines.large && lines.leases.is_none());
+/// ```
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, answered with yes or no")]
+pub struct Capabilities {
+    /// Whether metadata is carried.
+    pub metadata: bool,
+    /// Whether a payload may be arbitrary bytes.
+    pub binary: bool,
+    /// Whether a payload may have 1 MiB.
+    pub large: bool,
+    /// Whether several workers may share one source.
+    pub shared: bool,
+    /// Whether a dispatched transaction can be read when `dispatch` returns; otherwise, when the sink is closed.
+    pub immediate: bool,
+    /// Whether the external system remembers settlements, so that a source that is opened again continues where the
+    /// last one ended. A source that reads a file from its first line does not.
+    pub remembers: bool,
+    /// The length of the leases under which the source delivers, for a source that uses
+    /// [`Leases`](crate::connector::kit::Leases); `None` for a source without leases. The suite waits for several
+    /// lengths, so the configs of the fixture use a short lease: a second or two.
+    pub leases: Option<Duration>,
+}
+
+impl Default for Capabilities {
+    /// Everything that a queue can do, without leases.
+    fn default() -> Self {
+        Self {
+            metadata: true,
+            binary: true,
+            large: true,
+            shared: true,
+            immediate: true,
+            remembers: true,
+            leases: None,
+        }
+    }
+}
+
+/// The payload that the suite sends.
+///
+/// ```
+/// use ergon::testing::conformance::Sample;
+///
+/// let sample: Sample = serde_json::from_str(r#"{"key": "key-0001", "text": "text 1"}"#)?;
+/// assert_eq!(sample.key, "key-0001");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
-    /// Tells it from all others of its place.
+    /// Distinguishes the sample from all others of its place.
     pub key: String,
     /// Any text.
     pub text: String,
 }
 
-/// Tries all rules of a source.
+/// Tests all rules of a source.
 ///
 /// # Panics
-/// If a rule is broken; the message names each.
+/// Panics if a rule is broken. The message names each broken rule.
 pub async fn source<F: Fixture<Config: SourceConfig>>(fixture: &F) {
     // Boxed, because the futures of all rules together are large.
     let outcomes = Box::pin(source::rules(fixture)).await;
     report::<F>("source", outcomes);
 }
 
-/// Tries all rules of a sink.
+/// Tests all rules of a sink.
 ///
 /// # Panics
-/// If a rule is broken; the message names each.
+/// Panics if a rule is broken. The message names each broken rule.
 pub async fn sink<F: Fixture<Config: SinkConfig>>(fixture: &F) {
     let outcomes = Box::pin(sink::rules(fixture)).await;
     report::<F>("sink", outcomes);
 }
 
-/// Tries all rules of a source and of a sink.
+/// Tests all rules of a source and of a sink.
 ///
 /// # Panics
-/// If a rule is broken; the message names each.
+/// Panics if a rule is broken. The message names each broken rule.
 pub async fn duplex<F: Fixture<Config: DuplexConfig>>(fixture: &F) {
     source(fixture).await;
     sink(fixture).await;
 }
 
-/// Takes out all that a source of this config has now, and settles it as done; for [`Fixture::contents`].
+/// Fetches everything that a source of this config has now, and acknowledges it. For [`Fixture::contents`].
 ///
 /// # Errors
-/// The source's own error.
+/// Returns the error of the source.
 pub async fn read<C: SourceConfig>(config: &C) -> Result<Vec<Transaction>, ConnectorError> {
     let source = config.build(&context(Direction::Source))?;
     source.open().await?;
@@ -154,19 +197,19 @@ pub async fn read<C: SourceConfig>(config: &C) -> Result<Vec<Transaction>, Conne
         for delivery in deliveries {
             let (transaction, receipt) = delivery.into_parts();
             all.push(transaction);
-            // Else a source that hands out only so many unsettled ones would have no more.
+            // Settled after each fetch, because a source may limit its unacknowledged deliveries.
             done.push(Settlement::new(receipt, Disposition::Ack));
         }
         source.settle(done).await?;
     }
 }
 
-/// Why a rule is broken.
+/// The reason why a rule is broken.
 type Broken = String;
-/// A rule's name, and what came of it.
+/// The name of a rule, and its result.
 type Outcome = (&'static str, Result<(), Broken>);
 
-/// Tries one rule, within the time limit. A panic of the connector breaks the rule that it happens in, and no other.
+/// Tests one rule within the time limit. A panic of the connector breaks only this rule.
 async fn rule(name: &'static str, check: impl Future<Output = Result<(), Broken>>) -> Outcome {
     let late = |_| Err(format!("no end after {} s", LIMIT.as_secs()));
     let limited = async { tokio::time::timeout(LIMIT, check).await.unwrap_or_else(late) };
@@ -193,9 +236,9 @@ async fn opened<C: ConnectorConfig>(config: &C, context: &Context) -> Result<Arc
     Ok(connector)
 }
 
-/// Says to an opened connector that the run takes place; it must be well then.
+/// Tells an open connector that the run starts. It must be healthy then.
 async fn start<C: Connector>(connector: &C) -> Result<(), Broken> {
-    connector.start().await.map_err(failed("not begun"))?;
+    connector.start().await.map_err(failed("not started"))?;
     same("health after open", &connector.health(), &Health::Healthy)
 }
 
@@ -205,7 +248,7 @@ fn context(direction: Direction) -> Context {
     context
 }
 
-/// This many transactions, with keys that tell them apart.
+/// Makes `count` transactions with distinct keys.
 fn samples(count: usize) -> Vec<Transaction> {
     (0..count).map(|number| sample(&format!("key-{number:04}"), &format!("text {number}"))).collect()
 }
@@ -234,7 +277,7 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> 
     if found == expected { Ok(()) } else { Err(format!("{what}: {found:?}, expected {expected:?}")) }
 }
 
-/// Both are sorted; says what is missing, doubled or strange, without listing everything.
+/// Compares sorted keys. Reports the numbers of missing and repeated keys, not the whole lists.
 fn same_keys(found: &[String], expected: &[String]) -> Result<(), Broken> {
     if found == expected {
         return Ok(());
@@ -245,7 +288,7 @@ fn same_keys(found: &[String], expected: &[String]) -> Result<(), Broken> {
     Err(format!("{found} transactions instead of {expected}: {missing} missing, {doubled} more than once"))
 }
 
-/// The first two are asked of one place, the third of another; who does not know its place says nothing.
+/// The first two endpoints are of one place, the third is of another. A connector that reports no endpoint passes.
 fn apart(places: [Result<Vec<Endpoint>, Broken>; 3]) -> Result<(), Broken> {
     let [here, again, there] = places;
     let here = here?;

@@ -54,7 +54,7 @@ impl<C: SinkConfig> Opened<C> {
         dispatched.map_err(|error| format!("not dispatched: {error}"))
     }
 
-    /// Closes, and reads what is there; a sink that has it for good must show it before it is closed.
+    /// Closes the sink, and reads the contents of the place. An immediate sink is read before it is closed.
     async fn contents<F: Fixture<Config = C>>(self, fixture: &F) -> Result<Vec<Transaction>, Broken> {
         if !fixture.capabilities().immediate {
             self.connector.close().await.map_err(failed("not closed"))?;
@@ -102,7 +102,7 @@ async fn takes_none<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), B
     sink.connector.close().await.map_err(failed("not closed"))
 }
 
-/// A run that cannot begin, and the command `check`, leave everything as it is.
+/// A run that cannot start, and the command `check`, leave everything as it is.
 async fn leaves_until_begin<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
     let config = fixture.filled("sink-untouched", samples(5)).await;
     let sink = context(Direction::Sink);
@@ -113,7 +113,7 @@ async fn leaves_until_begin<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Resu
     same_keys(&keys(&fixture.contents(&config).await)?, &keys(&samples(5))?)
 }
 
-/// A worker that takes the place of one that died adds to what that one wrote.
+/// A worker that replaces one that died appends to its output.
 async fn continues_after_restart<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
     let content = samples(8);
     let (earlier, later) = content.split_at(5);
@@ -125,7 +125,7 @@ async fn continues_after_restart<F: Fixture<Config: SinkConfig>>(fixture: &F) ->
     same_keys(&keys(&sink.contents(fixture).await?)?, &keys(&content)?)
 }
 
-/// Code of a task can outlive its run: what it dispatches then is refused, or is there.
+/// The code of a task may outlive its run. A dispatch after the close is refused, or has an effect.
 async fn true_after_close<F: Fixture<Config: SinkConfig>>(fixture: &F) -> Result<(), Broken> {
     let sink = open(fixture, "closed").await?;
     let content = samples(2);

@@ -1,6 +1,5 @@
 //! The rules of a source.
 
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -8,12 +7,13 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::handle::{A_MOMENT, Opened};
 use super::{
-    Broken, Fixture, Outcome, apart, context, decoded, failed, keys, opened, rule, same, same_keys, sample,
-    samples, start, transactions,
+    Broken, Fixture, Outcome, apart, context, decoded, failed, keys, lease, rule, same, same_keys, sample,
+    samples, transactions,
 };
 use crate::connector::{
-    Connector, ConnectorConfig, Delivery, Direction, Disposition, FetchRequest, Input, Shard, Source as _,
+    Connector, ConnectorConfig, Delivery, Direction, Disposition, FetchRequest, Shard, Source as _,
     SourceConfig,
 };
 use crate::transaction::{ContentType, Payload, Transaction};
@@ -38,12 +38,12 @@ pub(super) async fn rules<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<
         rule("is empty when there is nothing", empty_source(fixture)).await,
         rule("tells places apart", tells_places_apart(fixture)).await,
     ];
-    outcomes.extend(rules_of_abilities(fixture).await);
+    outcomes.extend(rules_of_capabilities(fixture).await);
     outcomes
 }
 
-/// The rules about what not every transport can do.
-async fn rules_of_abilities<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<Outcome> {
+/// The rules that need a capability.
+async fn rules_of_capabilities<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Vec<Outcome> {
     let (can, mut outcomes) = (fixture.capabilities(), Vec::new());
     if can.large {
         outcomes.push(rule("carries 1 MiB", carries_large(fixture)).await);
@@ -62,93 +62,11 @@ async fn rules_of_abilities<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Ve
         outcomes.push(rule("is shared by two workers without overlap", shared_by_two(fixture)).await);
         outcomes.push(rule("counts the share of each worker", counts_shares(fixture)).await);
     }
+    if let Some(length) = can.leases {
+        outcomes.extend(lease::rules(fixture, length).await);
+    }
     outcomes
 }
-
-/// A connector that is open, and the handle a task would hold.
-struct Opened<C: Connector> {
-    connector: Arc<C>,
-    input: Input,
-}
-
-impl<C: crate::connector::Source> Opened<C> {
-    async fn new<F: SourceConfig<Connector = C>>(config: &F, shard: Shard) -> Result<Self, Broken> {
-        let mut context = context(Direction::Source);
-        context.shard = shard;
-        let connector = opened(config, &context).await?;
-        start(&*connector).await?;
-        let input = Input::new(Arc::clone(&connector), &context);
-        Ok(Self { connector, input })
-    }
-
-    async fn fetch(&self, max: usize) -> Result<Vec<Delivery>, Broken> {
-        let deliveries = self.input.fetch(&FetchRequest::new(max)).await.map_err(failed("not fetched"))?;
-        let found = deliveries.len();
-        if found > max { Err(format!("{found} deliveries instead of at most {max}")) } else { Ok(deliveries) }
-    }
-
-    /// Fetches until there are `count`; a source may need a moment before it hands out what it has.
-    async fn fetch_all(&self, count: usize) -> Result<Vec<Delivery>, Broken> {
-        let mut all = Vec::new();
-        while all.len() < count {
-            let request = FetchRequest::new(count - all.len()).waiting();
-            let some = self.input.fetch(&request).await.map_err(failed("not fetched"))?;
-            if some.is_empty() {
-                // One that does not wait: what it has not handed out by now, it may hand out later.
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            all.extend(some);
-        }
-        Ok(all)
-    }
-
-    /// Fetches as a finite run does: until the first fetch that hands out nothing.
-    async fn fetch_until_empty(&self) -> Result<Vec<Delivery>, Broken> {
-        let mut all = Vec::new();
-        loop {
-            let some = self.fetch(7).await?;
-            if some.is_empty() {
-                return Ok(all);
-            }
-            all.extend(some);
-        }
-    }
-
-    async fn nothing_left(&self) -> Result<(), Broken> {
-        let more = self.fetch(10).await?;
-        same("handed out though nothing should be left", &keys(transactions(&more))?, &Vec::new())
-    }
-
-    async fn count(&self) -> Result<Option<u64>, Broken> {
-        self.input.count().await.map_err(|error| format!("not counted: {error}"))
-    }
-
-    /// Counts until it is as expected: what was settled may take a moment to come to the other side's count.
-    async fn comes_to(&self, what: &str, expected: u64) -> Result<(), Broken> {
-        let until = Instant::now() + A_MOMENT;
-        loop {
-            let found = self.count().await?;
-            if found == Some(expected) || Instant::now() > until {
-                return same(what, &found, &Some(expected));
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    async fn settle(&self, deliveries: Vec<Delivery>, disposition: Disposition) -> Result<(), Broken> {
-        let settlements = deliveries.into_iter().map(|delivery| delivery.settle(disposition)).collect();
-        self.input.settle(settlements).await.map_err(failed("not settled"))
-    }
-
-    /// Gives everything back that was dropped, and closes.
-    async fn close(self) -> Result<(), Broken> {
-        self.input.settle(Vec::new()).await.map_err(failed("not given back"))?;
-        self.connector.close().await.map_err(failed("not closed"))
-    }
-}
-
-/// How long the other side may take to count what it was told.
-const A_MOMENT: Duration = Duration::from_secs(2);
 
 type Source<F> = Opened<<<F as Fixture>::Config as ConnectorConfig>::Connector>;
 
@@ -208,7 +126,7 @@ async fn gives_back_dropped<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Re
     drop(dropped);
     source.settle(deliveries, Disposition::Ack).await?;
     let again = source.fetch_all(2).await?;
-    same("dropped, then handed out", &keys(transactions(&again))?, &expected)?;
+    same("dropped, then delivered", &keys(transactions(&again))?, &expected)?;
     source.nothing_left().await?;
     source.close().await
 }
@@ -226,7 +144,7 @@ async fn counts_redeliveries<F: Fixture<Config: SourceConfig>>(fixture: &F) -> R
     source.close().await
 }
 
-/// What must be the same whenever a transaction is handed out again.
+/// The properties that stay the same when a transaction is delivered again.
 #[derive(Debug, PartialEq)]
 struct Whole {
     id: String,
@@ -256,7 +174,7 @@ async fn redelivers_whole<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Resu
     for disposition in [Disposition::Requeue, Disposition::RetryAfter(Duration::ZERO)] {
         source.settle(deliveries, disposition).await?;
         deliveries = source.fetch_all(5).await?;
-        same("handed out again", &wholes(&deliveries, metadata)?, &expected)?;
+        same("delivered again", &wholes(&deliveries, metadata)?, &expected)?;
         let mut counts: Vec<_> = transactions(&deliveries).map(Transaction::deliveries).collect();
         counts.dedup();
         same("different counts of what was given back together", &counts.len(), &1)?;
@@ -266,11 +184,11 @@ async fn redelivers_whole<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Resu
     source.close().await
 }
 
-/// How a source ends whose deliveries are not settled.
+/// The end of a source whose deliveries are not settled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
     Closed,
-    /// Without being closed, as when its process dies.
+    /// It is dropped without being closed, as when its process dies.
     Dropped,
 }
 
@@ -290,7 +208,7 @@ async fn keeps_unsettled<F: Fixture<Config: SourceConfig>>(fixture: &F, end: End
     source.close().await
 }
 
-/// What was settled is not handed out again by a source that is opened later; the rest is.
+/// A source that is opened later does not deliver settled transactions again. It delivers the others.
 async fn remembers<F: Fixture<Config: SourceConfig>>(
     fixture: &F,
     disposition: Disposition,
@@ -305,7 +223,7 @@ async fn remembers<F: Fixture<Config: SourceConfig>>(
     source.close().await?;
     let source = Opened::new(&config, Shard::default()).await?;
     let found = source.fetch_all(12).await?;
-    same("handed out after it was opened again", &keys(transactions(&found))?, &expected)?;
+    same("delivered after it was opened again", &keys(transactions(&found))?, &expected)?;
     source.nothing_left().await?;
     source.close().await
 }
@@ -338,7 +256,7 @@ async fn counts_pending<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result
     }
     source.comes_to("pending", 5).await?;
     let mut deliveries = source.fetch_all(2).await?;
-    source.comes_to("pending while two are handed out", 3).await?;
+    source.comes_to("pending while two are delivered", 3).await?;
     let back = deliveries.split_off(1);
     source.settle(deliveries, Disposition::Ack).await?;
     source.settle(back, Disposition::Requeue).await?;
@@ -366,7 +284,7 @@ async fn finds_by_id<F: Fixture<Config: SourceConfig>>(fixture: &F) -> Result<()
     source.nothing_left().await?;
     source.settle(vec![found], Disposition::Requeue).await?;
     let again = source.fetch_all(1).await?;
-    same("given back, then handed out", &keys(transactions(&again))?, &vec![key])?;
+    same("given back, then delivered", &keys(transactions(&again))?, &vec![key])?;
     source.settle(again.into_iter().chain(others).collect(), Disposition::Ack).await?;
     source.nothing_left().await?;
     same("an id that is not there is found", &find("no such id").await?.flatten().is_some(), &false)?;
@@ -386,7 +304,7 @@ async fn survives_cancelled_fetch<F: Fixture<Config: SourceConfig>>(fixture: &F)
             tokio::task::yield_now().await;
         }
     }
-    // Those that a cancelled fetch had in its hands were dropped: settling gives them back.
+    // The deliveries of a cancelled fetch were dropped. A settlement gives them back.
     source.settle(Vec::new(), Disposition::Ack).await?;
     let rest = source.fetch_all(100 - found.len()).await?;
     found.extend(rest);

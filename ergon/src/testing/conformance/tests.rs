@@ -1,4 +1,4 @@
-//! The suite itself: each broken connector is found by the rule that is there for it, and by no other.
+//! Tests the suite: each broken connector breaks the rule that is made for it, and no other.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -10,7 +10,7 @@ use crate::connector::{self, Count, FetchById, Receipt, Shard, Sink};
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
     None,
-    // Of a source.
+    // Faults of a source.
     Loses,
     Doubles,
     EmptyWhileDataWaits,
@@ -43,7 +43,7 @@ enum Fault {
     CutsPayload,
     CutsBinary,
     OneOrigin,
-    // Of a sink.
+    // Faults of a sink.
     LosesDispatched,
     LosesOneOfSeveralAtOnce,
     RefusesNone,
@@ -55,7 +55,7 @@ enum Fault {
     DispatchCutsPayload,
     DispatchCutsBinary,
     OneDestination,
-    // Of both.
+    // Faults of both.
     PanicsWhenCounting,
     PanicsAtLargePayloads,
     PanicsInOpen,
@@ -75,16 +75,16 @@ struct Faulty {
 #[derive(Default)]
 struct State {
     fetches: usize,
-    /// How many fetches wait for data.
+    /// The number of fetches that wait for data.
     waiting: usize,
     fetching: usize,
     dispatching: usize,
     closed: bool,
-    /// Handed out and not settled.
+    /// Deliveries that are not settled.
     in_hand: Vec<InHand>,
-    /// Settled, and to come again once it is opened again.
+    /// Settled transactions that are delivered again after the next open.
     undone: Vec<Transaction>,
-    /// Settled, and to come again as long as it is open.
+    /// Settled transactions that are delivered again while the connector is open.
     again: Vec<Transaction>,
 }
 
@@ -223,7 +223,7 @@ impl Source for Faulty {
         let again = std::mem::take(&mut self.state().again);
         deliveries.extend(again.into_iter().map(|again| Delivery::new(again, Receipt::new(u64::MAX))));
         match self.fault {
-            // More than any rule but the first fetches at once.
+            // Only the first rule fetches as many at a time.
             Fault::Loses if deliveries.len() > 900 => {
                 let lost = deliveries.pop().map(|delivery| delivery.settle(Disposition::Ack));
                 self.memory.settle(lost.into_iter().collect()).await?;
@@ -292,7 +292,7 @@ impl Source for Faulty {
                     self.state().undone.push(kept);
                 }
                 (Fault::RejectComesAgainUntilClose, Some(kept)) if disposition == Disposition::Reject => {
-                    // A queue of this connector alone, which is gone with it.
+                    // A queue of this connector alone, which ends with it.
                     self.state().again.push(kept);
                 }
                 (Fault::RejectUndoneAtClose, Some(kept)) if disposition == Disposition::Reject => {
@@ -322,7 +322,7 @@ impl Sink for Faulty {
             (state.closed, state.dispatching)
         };
         match self.fault {
-            // More than any rule but the first dispatches in one call.
+            // Only the first rule dispatches as many in one call.
             Fault::LosesDispatched if transactions.len() > 200 => drop(transactions.pop()),
             Fault::LosesOneOfSeveralAtOnce => {
                 tokio::task::yield_now().await;
@@ -369,7 +369,7 @@ impl Faulty {
         self.context.direction == Direction::Sink
     }
 
-    /// One of these deliveries a second time, in place of the last one.
+    /// One of the deliveries a second time, instead of the last one.
     async fn doubled(
         &self,
         first: Option<&Delivery>,
@@ -380,7 +380,7 @@ impl Faulty {
         Ok(first.map(|first| Delivery::new(first.transaction().clone(), Receipt::new(u64::MAX))))
     }
 
-    /// Settles at once, and keeps a copy of its own for what is given back later.
+    /// Acknowledges the deliveries immediately, and keeps copies for those that are given back later.
     async fn acked_on_fetch(&self, deliveries: Vec<Delivery>) -> Result<Vec<Delivery>, ConnectorError> {
         let (mut copies, mut acked) = (Vec::new(), Vec::new());
         for delivery in deliveries {
@@ -438,7 +438,7 @@ impl Faulty {
     }
 }
 
-/// A fetch that is under way, until it ends or is dropped.
+/// Counts a fetch that is under way, until it ends or is dropped.
 struct Fetching<'a>(&'a Faulty);
 
 impl<'a> Fetching<'a> {
@@ -460,7 +460,7 @@ fn in_hand(delivery: &Delivery) -> InHand {
     InHand { tag: receipt.tag(), epoch: receipt.epoch(), transaction: delivery.transaction().clone() }
 }
 
-/// At most so many bytes of the payload.
+/// Cuts the payload to at most `most` bytes.
 fn cut(transaction: &Transaction, most: usize) -> Transaction {
     let bytes = transaction.payload().to_bytes().unwrap();
     if bytes.len() <= most {
@@ -470,7 +470,7 @@ fn cut(transaction: &Transaction, most: usize) -> Transaction {
     Transaction::builder().id(transaction.id()).payload(payload).build()
 }
 
-/// What is no text becomes some.
+/// Replaces a payload that is no text by text.
 fn text_only(transaction: &Transaction) -> Transaction {
     let bytes = transaction.payload().to_bytes().unwrap();
     if std::str::from_utf8(&bytes).is_ok() {
@@ -481,7 +481,7 @@ fn text_only(transaction: &Transaction) -> Transaction {
     Transaction::builder().id(transaction.id()).payload(payload).build()
 }
 
-/// Makes connectors with a fault, at queues that no other of these uses.
+/// Makes connectors with a fault, at queues that no other fixture uses.
 struct FaultyQueues {
     fault: Fault,
     number: usize,
@@ -519,7 +519,7 @@ async fn broken(fault: Fault) -> Vec<&'static str> {
     outcomes.into_iter().filter(|(_, outcome)| outcome.is_err()).map(|(name, _)| name).collect()
 }
 
-/// Connectors that break one rule and keep all others; at least one for each rule.
+/// Connectors that break exactly one rule; at least one for each rule.
 const ONE_RULE: &[(Fault, &str)] = &[
     (Fault::Loses, "delivers all, each once"),
     (Fault::Doubles, "delivers all, each once"),
@@ -563,7 +563,7 @@ const ONE_RULE: &[(Fault, &str)] = &[
     (Fault::OneDestination, "tells places apart"),
 ];
 
-/// Connectors so broken that they break more than the rule that is meant for them.
+/// Connectors that break more rules than the one that is made for them.
 const MORE_THAN_ONE: &[(Fault, &str)] = &[
     (Fault::ForgetsAck, "settles once"),
     (Fault::ForgetsReject, "settles once"),
@@ -600,7 +600,7 @@ async fn a_connector_that_panics_is_tried_by_all_other_rules() {
         let reason = outcome.as_ref().expect_err("nothing works");
         reason.starts_with("the connector panicked at ") && reason.ends_with("the library has a fault")
     };
-    // Those that never open it are kept: they only ask for names.
+    // Rules that never open the connector are kept: they only ask for endpoints.
     let opened: Vec<_> = outcomes.iter().filter(|(name, _)| *name != "tells places apart").collect();
     assert_eq!(opened.iter().copied().filter(panicked).count(), opened.len());
 }

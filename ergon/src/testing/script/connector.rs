@@ -63,7 +63,7 @@ impl Sink for Script {
 }
 
 impl Script {
-    /// Counts a call, and says what goes wrong with it; never returns if that is to hang.
+    /// Counts a call and returns its planned fault. Never returns for a fault that hangs.
     async fn begin(&self, calls: impl FnOnce(&mut State) -> &mut Calls) -> Option<Fault> {
         let fault = calls(&mut self.state()).begin();
         if matches!(fault, Some(Fault::Hangs)) {
@@ -72,10 +72,10 @@ impl Script {
         fault
     }
 
-    /// Hands out what there is; waits until there is something, if the request does.
+    /// Delivers the waiting transactions. Waits for one, if the request waits.
     async fn take(&self, request: &FetchRequest) -> Vec<Delivery> {
         loop {
-            // Made before looking, so that it hears of what arrives between looking and waiting.
+            // Created before the look at the queue, so that a push between the look and the wait wakes the fetch.
             let arrived = self.shared.arrived.notified();
             let deliveries = self.state().take(request.max());
             if !deliveries.is_empty() || !request.waits() || request.max() == 0 {
@@ -86,12 +86,12 @@ impl Script {
     }
 }
 
-/// Whether the item with this index of a call arrives, whatever the caller is told.
+/// Whether the item with this index of a call arrives. The answer to the caller does not show it.
 fn arrives(fault: Option<&Fault>, index: usize) -> bool {
     fault.is_none_or(|fault| fault.lets_through(index))
 }
 
-/// What the caller is told.
+/// The answer to the caller.
 fn answer(fault: Option<Fault>) -> Result<(), ConnectorError> {
     fault.map_or(Ok(()), |fault| Err(fault.into_error()))
 }

@@ -1,17 +1,17 @@
-//! What can go wrong with a call, and which calls it is planned for.
+//! Faults of calls, and the calls they are planned for.
 
 use std::collections::BTreeMap;
 
 use crate::connector::{ConnectorError, ItemOutcome};
 
-/// What goes wrong with one call of a [`Script`](super::Script).
+/// A fault of one call of a [`Script`](super::Script).
 ///
-/// | | the call reaches the other side | the caller is told |
+/// | | the call reaches the external system | the caller gets |
 /// |---|---|---|
-/// | `Fails` | no; of a [partial](ConnectorError::partial) error, what it says is done | the error |
-/// | `Lost` | no | that nobody knows |
-/// | `Unanswered` | yes | that nobody knows |
-/// | `Hangs` | no | nothing, ever |
+/// | `Fails` | no; for a [partial](ConnectorError::partial) error, the items that it calls done | the error |
+/// | `Lost` | no | an [unknown](ConnectorError::unknown) error |
+/// | `Unanswered` | yes | an [unknown](ConnectorError::unknown) error |
+/// | `Hangs` | no | no answer, ever |
 ///
 /// ```
 /// use ergon::prelude::*;
@@ -28,21 +28,21 @@ use crate::connector::{ConnectorError, ItemOutcome};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The call fails with this error. A settlement or transaction whose [fate](ConnectorError::outcome) it calls done has
-    /// arrived, the others have not; a fetch hands nothing out.
+    /// The call fails with this error. Items whose [outcome](ConnectorError::outcome) is done have arrived, the others
+    /// have not. A fetch delivers nothing.
     Fails(ConnectorError),
-    /// The link dies before the call arrives: nothing is handed out, settled or taken, and the error says
+    /// The connection breaks before the call arrives: nothing is delivered, settled or dispatched. The error is
     /// [unknown](ConnectorError::unknown).
     Lost,
-    /// The link dies before the answer arrives: the settlements or transactions are there, and the error says
-    /// [unknown](ConnectorError::unknown). What a fetch would have brought waits again, counted once more.
+    /// The connection breaks before the answer arrives: the settlements or transactions have arrived. The error is
+    /// [unknown](ConnectorError::unknown). The transactions of a lost fetch wait again, with one more delivery.
     Unanswered,
-    /// The call never answers, and does nothing; what was to be settled stays handed out.
+    /// The call never answers and has no effect. Its deliveries stay unacknowledged.
     Hangs,
 }
 
 impl Fault {
-    /// Whether the item with this index arrives at the other side all the same.
+    /// Whether the item with this index arrives in spite of the fault.
     pub(super) fn lets_through(&self, index: usize) -> bool {
         match self {
             Self::Fails(error) => error.outcome(index) == ItemOutcome::Done,
@@ -51,7 +51,7 @@ impl Fault {
         }
     }
 
-    /// What the caller is told.
+    /// The error that the caller gets.
     pub(super) fn into_error(self) -> ConnectorError {
         match self {
             Self::Fails(error) => error,
@@ -62,7 +62,7 @@ impl Fault {
     }
 }
 
-/// The calls of one kind: how many were made, and what goes wrong with those to come.
+/// The calls of one kind: their number so far, and the faults of calls to come.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     made: usize,
@@ -74,12 +74,12 @@ impl Calls {
         self.made
     }
 
-    /// How many faults are still to come.
+    /// The number of faults to come.
     pub(super) fn faults_left(&self) -> usize {
         self.faults.len()
     }
 
-    /// Counts a call, and says what goes wrong with it.
+    /// Counts a call, and returns its fault.
     pub(super) fn begin(&mut self) -> Option<Fault> {
         self.made += 1;
         self.faults.remove(&self.made)

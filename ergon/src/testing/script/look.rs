@@ -1,4 +1,4 @@
-//! What a test looks at when a task has run, or while it runs.
+//! Observations of a script, after a run or during it.
 
 use serde::de::DeserializeOwned;
 
@@ -7,11 +7,11 @@ use crate::connector::Disposition;
 use crate::transaction::Transaction;
 
 impl Script {
-    /// What became of the deliveries, by id, in the order of settling; one that came back stands here once for each
-    /// time. A settlement that did not arrive is not among them.
+    /// The dispositions of the deliveries by id, in the order of settling. A requeued delivery has one entry for each
+    /// time. A settlement that did not arrive has no entry.
     ///
-    /// A delivery that is [tried again later](Disposition::RetryAfter) is held by the worker: it stands here when that
-    /// came to an end.
+    /// The worker holds a delivery that is to be [retried later](Disposition::RetryAfter), so its entry appears at its
+    /// end.
     ///
     /// ```
     /// use ergon::connector::{ConnectorError, FetchRequest};
@@ -32,7 +32,7 @@ impl Script {
         self.state().settled.clone()
     }
 
-    /// The ids of those that were acked, in the order of settling.
+    /// The ids of acknowledged deliveries, in the order of settling.
     ///
     /// ```
     /// use ergon::connector::{ConnectorError, FetchRequest};
@@ -50,7 +50,8 @@ impl Script {
         self.settled_as(Disposition::Ack)
     }
 
-    /// The ids of those that were rejected, in the order of settling. What a dead-letter connector took is acked.
+    /// The ids of rejected deliveries, in the order of settling. A transaction that a dead-letter connector accepted is
+    /// acknowledged instead.
     ///
     /// ```
     /// use ergon::connector::{ConnectorError, FetchRequest};
@@ -68,7 +69,7 @@ impl Script {
         self.settled_as(Disposition::Reject)
     }
 
-    /// The ids of those that can be fetched, the next one first.
+    /// The ids of transactions that can be fetched, the next one first.
     ///
     /// ```
     /// let input = ergon::testing::Script::new();
@@ -79,7 +80,7 @@ impl Script {
         ids(&self.state().waiting)
     }
 
-    /// The ids of those that are handed out and not settled, in the order in which they were handed out.
+    /// The ids of unacknowledged deliveries, in the order of delivery.
     ///
     /// ```
     /// use ergon::connector::{ConnectorError, FetchRequest};
@@ -96,7 +97,7 @@ impl Script {
         ids(self.state().out.values())
     }
 
-    /// How many fetches were made, those that failed and those that brought nothing included.
+    /// The number of fetches, including failed and empty ones.
     ///
     /// ```
     /// use ergon::connector::{ConnectorError, FetchRequest};
@@ -112,7 +113,7 @@ impl Script {
         self.state().fetches.made()
     }
 
-    /// How many settles were made; one may tell of many deliveries.
+    /// The number of calls of `settle`. One call may settle many deliveries.
     ///
     /// ```
     /// use ergon::connector::{ConnectorError, FetchRequest};
@@ -131,7 +132,7 @@ impl Script {
         self.state().settles.made()
     }
 
-    /// How many dispatches were made, those that failed included; one may bring many transactions.
+    /// The number of dispatches, including failed ones. One dispatch may have many transactions.
     ///
     /// ```
     /// use ergon::prelude::*;
@@ -146,10 +147,11 @@ impl Script {
         self.state().dispatches.made()
     }
 
-    /// What was dispatched and arrived, in order, with id, parent and metadata; twice what was dispatched twice.
+    /// The dispatched transactions that arrived, in order, with id, parent and metadata. A transaction that was
+    /// dispatched twice appears twice.
     ///
-    /// A second task takes it as its input with `second.extend(first.dispatched())`. A dead letter tells in its metadata
-    /// why it is one, and after how many attempts: [`key`](crate::transaction::key) names the entries.
+    /// `second.extend(first.dispatched())` makes them the input of a second task. The metadata of a dead letter has the
+    /// reason and the number of attempts, under the names in [`key`](crate::transaction::key).
     ///
     /// ```
     /// use ergon::prelude::*;
@@ -164,10 +166,10 @@ impl Script {
         self.state().dispatched.clone()
     }
 
-    /// The payloads of what was dispatched and arrived, in order.
+    /// The payloads of the dispatched transactions that arrived, in order.
     ///
     /// # Panics
-    /// If one does not decode.
+    /// If a payload does not decode.
     ///
     /// ```
     /// use ergon::prelude::*;
@@ -191,7 +193,8 @@ impl Script {
         payloads
     }
 
-    /// How many of the faults did not happen yet: a test whose fault never comes proves nothing.
+    /// The number of planned faults that have not happened. A test whose fault never happens proves nothing, so assert
+    /// that this is 0.
     ///
     /// ```
     /// use ergon::testing::{Fault, Script};

@@ -1,4 +1,4 @@
-//! The scripted connector: what it hands out, what goes wrong with it, and what became of it, all said by the test.
+//! The scripted connector: a test decides its deliveries and its faults.
 
 mod connector;
 mod fault;
@@ -15,12 +15,12 @@ use crate::transaction::Transaction;
 pub use fault::Fault;
 use state::State;
 
-/// A connector that does what the test says: source, sink or both, and its own config.
+/// A connector that does what the test says. It is a source, a sink, and its own config.
 ///
-/// As a source it hands out what was [pushed](Self::push), remembers what became of each, and hands out again what
-/// comes back, counted once more. As a sink it keeps what was [dispatched](Self::dispatched); that is not handed out.
-/// The n-th call of a kind can be told to [fail, hang or get lost](Fault). Clones are one and the same script, so the
-/// test keeps one and wires another.
+/// As a source it delivers the [pushed](Self::push) transactions, records their dispositions, and delivers a returned
+/// transaction again with one more delivery. As a sink it keeps the [dispatched](Self::dispatched) transactions, which
+/// it never delivers. The n-th call of a kind can [fail, hang or get lost](Fault). Clones share one script, so the test
+/// keeps one clone and wires another.
 ///
 /// ```
 /// use ergon::connector::ConnectorError;
@@ -53,7 +53,7 @@ use state::State;
 /// let wiring = DoubleWiring { input: input.clone(), output: output.clone() };
 /// let report = testing::run(Double::config(wiring)).await?;
 ///
-/// assert_eq!((report.tally.succeeded, report.tally.refused, report.tally.retries), (1, 1, 1));
+/// assert_eq!((report.tally.succeeded, report.tally.rejected, report.tally.retries), (1, 1, 1));
 /// assert_eq!((input.acked(), input.rejected()), (vec!["a".to_owned()], vec!["b".to_owned()]));
 /// assert_eq!(output.dispatched_as::<u32>(), [42]);
 /// assert_eq!((output.dispatches(), output.faults_left()), (2, 0));
@@ -67,12 +67,12 @@ pub struct Script {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Tells fetches that wait for data that there is some.
+    /// Wakes fetches that wait for data.
     arrived: Notify,
 }
 
 impl Script {
-    /// Starts with nothing to hand out, and nothing that goes wrong.
+    /// Makes a script without transactions and faults.
     ///
     /// ```
     /// assert!(ergon::testing::Script::new().waiting().is_empty());
@@ -81,7 +81,7 @@ impl Script {
         Self::default()
     }
 
-    /// Puts a transaction at the end of what is handed out; at any time, also while a task runs.
+    /// Appends a transaction to the queue, before a run or during it.
     ///
     /// ```
     /// use ergon::testing::Script;
@@ -96,7 +96,7 @@ impl Script {
         self.extend([transaction]);
     }
 
-    /// Puts a transaction with this id and `value`, as JSON, for its payload at the end.
+    /// Appends a transaction with this id and `value`, as JSON, as its payload.
     ///
     /// # Panics
     /// If `value` cannot be serialized as JSON.
@@ -115,7 +115,7 @@ impl Script {
         }
     }
 
-    /// Puts transactions at the end, in order.
+    /// Appends transactions to the queue, in order.
     ///
     /// ```
     /// use ergon::Transaction;
@@ -130,10 +130,10 @@ impl Script {
         self.shared.arrived.notify_waiters();
     }
 
-    /// Says what goes wrong with the `n`-th fetch, counted from 1 over all workers and attempts.
+    /// Plans a fault of the `n`-th fetch, counted from 1 over all workers and attempts.
     ///
     /// # Panics
-    /// If that fetch was made already, or `n` is 0.
+    /// If that fetch has already been made, or `n` is 0.
     ///
     /// ```
     /// use ergon::connector::{ConnectorError, FetchRequest};
@@ -153,14 +153,15 @@ impl Script {
         self.state().fetches.plan("fetch", n, fault);
     }
 
-    /// Says what goes wrong with the `n`-th settle, counted from 1. One settle may tell of many deliveries: give the
-    /// task `concurrency = 1` and `batch_size = 1`, or a single transaction, where that matters.
+    /// Plans a fault of the `n`-th settle, counted from 1. One settle may settle many deliveries. Give the task
+    /// `concurrency = 1` and `batch_size = 1`, or a single transaction, if that matters.
     ///
-    /// What does not arrive is handed out again, as by a source whose link died, unless the settle hangs. A finite run
-    /// may have found the source empty by then, and end: a streaming one fetches it again, or the next run.
+    /// A delivery whose settlement does not arrive is delivered again, as by a source whose connection broke, unless
+    /// the settle hangs. A finite run may already have found the source empty and end. A streaming run or the next run
+    /// fetches it again.
     ///
     /// # Panics
-    /// If that settle was made already, or `n` is 0.
+    /// If that settle has already been made, or `n` is 0.
     ///
     /// ```
     /// use ergon::connector::{ConnectorError, FetchRequest};
@@ -182,10 +183,10 @@ impl Script {
         self.state().settles.plan("settle", n, fault);
     }
 
-    /// Says what goes wrong with the `n`-th dispatch, counted from 1 over all workers and attempts.
+    /// Plans a fault of the `n`-th dispatch, counted from 1 over all workers and attempts.
     ///
     /// # Panics
-    /// If that dispatch was made already, or `n` is 0.
+    /// If that dispatch has already been made, or `n` is 0.
     ///
     /// ```
     /// use ergon::connector::ConnectorError;
@@ -207,6 +208,8 @@ impl Script {
         self.state().dispatches.plan("dispatch", n, fault);
     }
 
+    /// Locks the state. A poisoned lock is used too: each change of the state is complete, and the test has failed
+    /// already.
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! The books of a script: what waits, what is handed out, what became of it, what was dispatched.
+//! The state of a script: waiting, unacknowledged, settled and dispatched transactions.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,10 +9,10 @@ use crate::transaction::Transaction;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) waiting: VecDeque<Transaction>,
-    /// What is handed out, by the tag of its receipt; a tag is never used again.
+    /// Unacknowledged deliveries by the tag of their receipt. A tag is used once.
     pub(super) out: BTreeMap<u64, Transaction>,
     tags: u64,
-    /// What became of which id, in the order of settling.
+    /// Ids and their dispositions, in the order of settling.
     pub(super) settled: Vec<(String, Disposition)>,
     pub(super) dispatched: Vec<Transaction>,
     pub(super) fetches: Calls,
@@ -25,19 +25,19 @@ impl State {
         self.waiting.extend(transactions);
     }
 
-    /// Hands out at most `max`.
+    /// Delivers at most `max` transactions.
     pub(super) fn take(&mut self, max: usize) -> Vec<Delivery> {
         let next = self.next(max);
         next.into_iter().map(|transaction| self.hand_out(transaction)).collect()
     }
 
-    /// Takes at most `max` of those that wait.
+    /// Removes at most `max` waiting transactions.
     fn next(&mut self, max: usize) -> Vec<Transaction> {
         let count = max.min(self.waiting.len());
         self.waiting.drain(..count).collect()
     }
 
-    /// Hands out at most `max`, which get lost on their way and come back.
+    /// Loses at most `max` deliveries on their way, so that they wait again.
     pub(super) fn take_in_vain(&mut self, max: usize) {
         let next = self.next(max);
         self.give_back(next);
@@ -49,7 +49,7 @@ impl State {
         Delivery::new(transaction, Receipt::new(self.tags))
     }
 
-    /// Takes settlements in; those that do not arrive come back instead.
+    /// Applies settlements. A delivery whose settlement does not arrive is given back.
     pub(super) fn settle(&mut self, settlements: &[Settlement], lets_through: impl Fn(usize) -> bool) {
         let mut back = Vec::new();
         for (index, settlement) in settlements.iter().enumerate() {
@@ -66,7 +66,7 @@ impl State {
         self.give_back(back);
     }
 
-    /// Puts transactions in front of those that wait, in their order, each counted once more.
+    /// Puts transactions before the waiting ones, in their order, each with one more delivery.
     fn give_back(&mut self, transactions: Vec<Transaction>) {
         for transaction in transactions.into_iter().rev() {
             let deliveries = transaction.deliveries().saturating_add(1);

@@ -1,16 +1,17 @@
-//! Whether the digits of a number survive as a 64-bit float.
+//! Finds numbers whose digits a 64-bit float would lose.
 
-/// A decimal of so many digits always comes back from a float as it was.
+/// A decimal of at most this many digits always returns from a float as it was.
 const ALWAYS_KEPT: usize = 15;
-/// A float that is printed with so many digits is that float and no other.
+/// This many digits print a float so that no other float has the same print.
 const PRINTED: usize = 17;
-/// No text of fewer digits and points can lose one of them: every this-many-th byte is looked at.
+/// A text of fewer digits and points cannot lose a digit, so the search looks only at each byte that is a multiple of this.
 const STRIDE: usize = ALWAYS_KEPT + 1;
 
-/// Says whether a number, in the form in which JSON writes it, comes out of a value as it went in.
+/// Says whether a value keeps the digits of a number, in the form in which JSON writes it.
 ///
-/// An integer of 64 bits does. A float of at most 17 digits does if it is what a program prints for some float: the
-/// value has that float. Every other number does if the value's own print of it has the same digits.
+/// A value keeps an integer of 64 bits. It keeps a float of at most 17 digits if a program prints some float with these
+/// digits, because the value has that float. It keeps any other number if its own print of the number has the same
+/// digits.
 pub(crate) fn keeps(number: &str) -> bool {
     let Some(sent) = Decimal::of(number) else { return true };
     if sent.digits.len() <= ALWAYS_KEPT {
@@ -21,7 +22,7 @@ pub(crate) fn keeps(number: &str) -> bool {
         return true;
     }
     let Ok(float) = number.parse::<f64>() else { return true };
-    // One beyond range is refused by the reader itself.
+    // The reader itself refuses a number beyond the range of a float.
     if !float.is_finite() {
         return true;
     }
@@ -31,7 +32,7 @@ pub(crate) fn keeps(number: &str) -> bool {
     printed_so || is(format!("{float:e}"))
 }
 
-/// Says whether no number in a JSON text can lose a digit. Where it says no, a text may only look like such a number.
+/// Says whether no number in a JSON text can lose a digit. If it says no, a string may only look like such a number.
 pub(crate) fn all_kept(json: &[u8]) -> bool {
     let mut at = STRIDE - 1;
     while let Some(byte) = json.get(at) {
@@ -51,8 +52,8 @@ pub(crate) fn all_kept(json: &[u8]) -> bool {
     true
 }
 
-/// The number whose digits are there, with its sign and exponent; none where no number of JSON can stand, such as next
-/// to a quote: ids of many digits are often text.
+/// Returns the number with these digits, with its sign and exponent. None at a place where JSON has no number, such as next
+/// to a quote, because ids of many digits are often strings.
 fn number_around(json: &[u8], begins: usize, ends: usize) -> Option<&str> {
     let begins = begins - usize::from(json.get(..begins).is_some_and(|before| before.ends_with(b"-")));
     let after = json.get(ends..).unwrap_or_default();
@@ -77,8 +78,7 @@ fn is_part(byte: u8) -> bool {
     byte.is_ascii_digit() || byte == b'.'
 }
 
-/// A decimal number in the one form that is equal for equal numbers: digits without zeros around them, and how often
-/// they are multiplied by ten.
+/// A decimal number in the form that is equal for equal numbers: digits without zeros around them, and a power of ten.
 #[derive(PartialEq)]
 struct Decimal {
     negative: bool,
@@ -87,7 +87,7 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// None of a text that is no number.
+    /// Parses a number; none if the text is not a number.
     fn of(number: &str) -> Option<Self> {
         let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
         let (negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));

@@ -1,21 +1,23 @@
-//! A serializer around another, which refuses a float that is not finite.
+//! Wraps a serializer, and refuses floats that are not finite.
 
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 
+use bytes::Bytes;
 use serde::ser::{
     Error as _, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 use serde_json::Value;
 
-/// Why a value cannot be written as JSON.
+/// The reason why a value cannot be written as JSON.
 #[derive(Debug)]
 pub(crate) enum WriteError {
-    /// A number that JSON has no form for: which (`NaN`, `infinity`, `-infinity`), and the path of its field, such as
-    /// `lines[2].price`; no path if it is the value itself.
+    /// A number that JSON has no form for (`NaN`, `infinity`, `-infinity`), and the path of its field, such as
+    /// `lines[2].price`. No path if it is the value itself.
     NotFinite { number: &'static str, field: Option<String> },
-    /// What `serde_json` says.
+    /// The error of `serde_json`.
     Other(serde_json::Error),
 }
 
@@ -31,20 +33,34 @@ impl fmt::Display for WriteError {
 
 impl std::error::Error for WriteError {}
 
+thread_local! {
+    /// The memory in which values are written, before their bytes are copied at their exact length.
+    static WRITTEN: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The number of bytes that the memory of a thread keeps, because one large value must not hold its memory for ever.
+const MOST_KEPT: usize = 64 << 10;
+
 /// Writes `value` as JSON.
 ///
 /// # Errors
-/// A float that is not finite, or what else JSON cannot hold, such as a map whose keys are lists.
-pub(crate) fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, WriteError> {
-    let mut bytes = Vec::with_capacity(128);
-    let mut json = serde_json::Serializer::new(&mut bytes);
-    match Checked::<T, Refuse>::new(value).serialize(&mut json) {
-        Ok(()) => Ok(bytes),
+/// The value has a float that is not finite, or anything else that JSON cannot hold, such as a map whose keys are lists.
+pub(crate) fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, WriteError> {
+    // The value may write others while it is written: those find the cell empty, and use memory of their own.
+    let mut written = WRITTEN.take();
+    let mut json = serde_json::Serializer::new(&mut written);
+    let result = match Checked::<T, Refuse>::new(value).serialize(&mut json) {
+        Ok(()) => Ok(Bytes::copy_from_slice(&written)),
         Err(error) => Err(found(value).unwrap_or(WriteError::Other(error))),
+    };
+    if written.capacity() <= MOST_KEPT {
+        written.clear();
+        WRITTEN.set(written);
     }
+    result
 }
 
-/// Writes once more, with a mark in the place of what was refused, to learn where it is.
+/// Writes again, with a mark in the place of the refused number, to learn its path.
 #[cold]
 fn found<T: Serialize + ?Sized>(value: &T) -> Option<WriteError> {
     let marked = Checked::<T, Mark>::new(value).serialize(serde_json::value::Serializer).ok()?;
@@ -76,7 +92,7 @@ fn find(value: &Value, path: &mut String) -> Option<&'static str> {
     }
 }
 
-/// Begins with characters that are nobody's, so that no text is one of them by chance.
+/// The marks, which begin with characters for private use, so that no text is a mark by chance.
 const MARKS: [(&str, &str); 3] = [
     ("\u{f8ff}\u{e000}ergon NaN", "NaN"),
     ("\u{f8ff}\u{e000}ergon infinity", "infinity"),
@@ -87,7 +103,7 @@ fn marked(text: &str) -> Option<&'static str> {
     MARKS.iter().find(|(mark, _)| *mark == text).map(|(_, number)| *number)
 }
 
-/// What becomes of a float that is not finite.
+/// The treatment of a float that is not finite.
 trait NotFinite {
     fn take<S: Serializer>(serializer: S, float: f64) -> Result<S::Ok, S::Error>;
 }
@@ -132,7 +148,7 @@ impl<T: Serialize + ?Sized, P: NotFinite> Serialize for Checked<'_, T, P> {
     }
 }
 
-/// A serializer, or a part of one, whose floats are looked at; all else goes on to the one inside.
+/// A serializer, or a part of one, that checks floats, and forwards everything to the serializer inside.
 struct Checker<S, P>(S, PhantomData<P>);
 
 impl<S, P> Checker<S, P> {

@@ -1,8 +1,8 @@
-//! A deserializer of JSON that refuses a number whose digits its reader would lose unawares.
+//! Deserializes JSON, and refuses a number whose digits its reader would lose unnoticed.
 //!
-//! A reader that asks for a float or an integer gets one; a reader that takes whatever comes (a `Value`, a flattened or
-//! untagged type) would get the nearest float, and is refused. Only for a body that holds such a number: reading byte by
-//! byte, to know where the number is, has its price.
+//! A reader that asks for a float or an integer gets it. A reader that accepts any value (a `Value`, a flattened or
+//! untagged type) would get the nearest float, so the number is refused. Only a body with such a number is read this way,
+//! because reading byte by byte, which finds the place of the number, is slow.
 
 use std::cell::Cell;
 use std::fmt;
@@ -29,14 +29,14 @@ pub(crate) fn watched<'a, T, E: From<serde_json::Error>>(
 /// Reads JSON from a [`Trail`].
 pub(crate) type Json<'a, 't> = serde_json::Deserializer<serde_json::de::IoRead<Bytes<'a, 't>>>;
 
-/// A text, and how much of it was read.
+/// A text, and the length that was read of it.
 pub(crate) struct Trail<'a> {
     bytes: &'a [u8],
     read: Cell<usize>,
 }
 
 impl<'a> Trail<'a> {
-    /// The number that was just read: its reader has looked at most at the one byte after it.
+    /// The number that was just read. Its reader has looked at most at one byte after it.
     fn number(&self) -> &'a str {
         let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
         let read = self.bytes.get(..self.read.get()).unwrap_or_default();
@@ -47,7 +47,7 @@ impl<'a> Trail<'a> {
     }
 }
 
-/// Hands out a text byte by byte.
+/// Reads a text byte by byte.
 pub(crate) struct Bytes<'a, 't>(&'t Trail<'a>);
 
 impl io::Read for Bytes<'_, '_> {
@@ -61,13 +61,13 @@ impl io::Read for Bytes<'_, '_> {
     }
 }
 
-/// Wraps a deserializer, and all that it hands out for the parts of its value.
+/// Wraps a deserializer, and all deserializers of the parts of its value.
 pub(crate) struct Watched<'a, 't, D> {
     inner: D,
     trail: &'t Trail<'a>,
 }
 
-/// The same for a visitor. `asked` says that the reader asked for what it can only get.
+/// Wraps a visitor. `asked` says that the reader asked for this type.
 struct Watch<'a, 't, V> {
     inner: V,
     trail: &'t Trail<'a>,
@@ -223,7 +223,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Watched<'_, '_, A> {
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Watched<'_, '_, A> {
     type Error = A::Error;
 
-    /// A key is text in JSON, and keeps its digits.
+    /// A key is a string in JSON, and keeps its digits.
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
         self.inner.next_key_seed(seed)
     }

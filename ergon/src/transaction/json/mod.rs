@@ -1,16 +1,16 @@
-//! JSON without silent losses: no number becomes `null`, and none changes its digits unnoticed.
+//! Writes and reads JSON without silent losses: no number becomes `null`, and none changes its digits unnoticed.
 //!
 //! `serde_json` writes `null` for a number that JSON has no form for (NaN, the infinities), and rounds a number of a
-//! text to the nearest 64-bit float. [`to_vec`] refuses the first, [`from_slice`] the second wherever the reader did
-//! not ask for a float of its own accord.
+//! text to the nearest 64-bit float. [`to_bytes`] refuses the first. [`from_slice`] refuses the second, unless the reader
+//! asked for a float.
 
 mod digits;
 mod finite;
 mod kept;
 
-pub(super) use digits::all_kept;
+pub(crate) use digits::all_kept;
 pub(crate) use digits::keeps;
-pub(crate) use finite::{WriteError, to_vec};
+pub(crate) use finite::{WriteError, to_bytes};
 pub(super) use kept::watched;
 
 use serde::de::DeserializeOwned;
@@ -21,15 +21,16 @@ use serde::de::DeserializeOwned;
 /// of the whole program.
 ///
 /// # Errors
-/// What is no JSON, does not fit `T`, or holds a number whose digits `T` would lose without having asked for a float.
+/// The bytes are not JSON, do not fit `T`, or have a number whose digits `T` would lose although it did not ask for a
+/// float.
 pub(crate) fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     if all_kept(bytes) { serde_json::from_slice(bytes) } else { watched(bytes, |json| T::deserialize(json)) }
 }
 
-/// Why a text does not become a type.
+/// The reason why a text does not become a type.
 #[cfg(feature = "http")]
 pub(crate) struct Located {
-    /// The path of the field that does not fit, `.` for the value itself; none for what follows the value.
+    /// The path of the field that does not fit, `.` for the value itself; none for text after the value.
     pub(crate) field: Option<String>,
     pub(crate) error: serde_json::Error,
 }
@@ -48,7 +49,7 @@ impl From<serde_path_to_error::Error<serde_json::Error>> for Located {
     }
 }
 
-/// Reads all of `bytes` as JSON, as [`from_slice`] does, and says which field does not fit.
+/// Reads all of `bytes` as JSON, as [`from_slice`] does, and names the field that does not fit.
 ///
 /// # Errors
 /// As [`from_slice`].

@@ -4,7 +4,7 @@
 use ergon::connector::{Connector, ConnectorError, Delivery, FetchRequest};
 use ergon::prelude::*;
 
-/// Never has anything.
+/// Is always empty.
 #[derive(Connector)]
 #[connector(source)]
 pub struct Never;

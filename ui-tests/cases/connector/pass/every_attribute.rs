@@ -10,7 +10,7 @@ use ergon::service::{Service, ServiceConfig};
 /// Talks to Acme.
 #[derive(Service)]
 pub struct AcmeClient {
-    /// Where Acme is.
+    /// The address of Acme.
     url: String,
 }
 
@@ -67,7 +67,7 @@ impl Redrive for AcmeApi {
     }
 }
 
-/// Opens and closes itself, and says itself what it can do.
+/// Implements `Connector` by hand.
 #[derive(Connector)]
 #[connector(source, manual)]
 pub struct ByHand {

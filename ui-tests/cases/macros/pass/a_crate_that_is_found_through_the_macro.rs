@@ -1,4 +1,4 @@
-// `$crate` in `crate = …` is that of the macro, not of whoever uses it.
+// `$crate` in `crate = …` is the crate of the macro, not the crate that calls the macro.
 use ergon::prelude::*;
 
 pub use ::ergon as re_exported;

@@ -1,4 +1,4 @@
-// A task whose whole definition comes from a macro; only its name does not. Several of them.
+// Several tasks that a macro defines; only the name of each task is written outside the macro.
 use ergon::prelude::*;
 
 macro_rules! copy {

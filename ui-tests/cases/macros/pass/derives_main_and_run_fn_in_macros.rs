@@ -1,4 +1,4 @@
-// Connectors, services, errors, functions that are tried again and the program itself, all written by macros.
+// Macros that write connectors, services, errors, retried functions and the program itself.
 use std::sync::{Arc, Mutex};
 
 use ergon::connector::{Connector, ConnectorError, Delivery, FetchRequest};

@@ -1,4 +1,4 @@
-// Names, slots, keys, values, types, attributes and visibility come from the macro's user, as every kind of fragment.
+// Names, slots, keys, values, types, attributes and visibility are arguments of the macro, as every kind of fragment.
 use ergon::connector::{Connector, ConnectorError};
 use ergon::prelude::*;
 use ergon::task::Task;

@@ -15,7 +15,7 @@ impl Warehouse {
     /// The stock of an article.
     ///
     /// # Errors
-    /// None is left.
+    /// The article is sold out.
     #[ergon::run_fn(max_attempts = 3, backoff = "1s", timeout = "5s", name = "stock")]
     pub async fn stock(&self, sku: &str, mut count: u32) -> Result<u32> {
         std::future::ready(()).await;

@@ -8,7 +8,7 @@ use ergon::service::Service;
 
 const PATIENT: RetryPolicy = RetryPolicy { max_attempts: 5, ..RetryPolicy::DEFAULT };
 
-/// Tells rates.
+/// Returns rates.
 pub trait Rates: Send + Sync {
     /// The rate of a currency.
     fn rate(&self, currency: &str) -> f64;

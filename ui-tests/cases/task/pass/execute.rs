@@ -1,5 +1,5 @@
 #![deny(warnings, missing_docs, clippy::pedantic)]
-//! A task that says itself what it consumes and produces.
+//! A task that runs its loops itself.
 
 use ergon::prelude::*;
 use futures_util::stream;

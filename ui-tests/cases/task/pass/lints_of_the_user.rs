@@ -1,6 +1,6 @@
 #![deny(warnings, missing_docs, clippy::pedantic, unreachable_pub, unused_qualifications, missing_debug_implementations)]
 #![deny(rust_2018_idioms, elided_lifetimes_in_paths, single_use_lifetimes, trivial_casts, unused_results, unsafe_code)]
-//! What comes out trips no lint of the user's crate.
+//! The generated code triggers no lint of the user's crate.
 
 use ergon::prelude::*;
 

@@ -18,7 +18,7 @@ mod acme {
     pub struct Crm;
 }
 
-/// Tells rates.
+/// Returns rates.
 pub trait Rates: Send + Sync {
     /// The rate.
     fn rate(&self) -> f64;

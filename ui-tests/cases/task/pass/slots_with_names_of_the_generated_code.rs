@@ -1,9 +1,9 @@
 #![deny(warnings, missing_docs, clippy::pedantic)]
-//! Slots that are called like what the generated code itself knows by a name, and a first value that is.
+//! Slots, and a constant for a first value, with the names of variables in the generated code.
 
 use ergon::prelude::*;
 
-/// How many there are at first: no slot.
+/// The first count: a constant, not a slot.
 fn output() -> usize {
     3
 }

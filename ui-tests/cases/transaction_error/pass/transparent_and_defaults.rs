@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ergon::prelude::*;
 
-/// What goes wrong in a warehouse.
+/// The errors of a warehouse.
 #[derive(Debug, thiserror::Error, TransactionError)]
 #[system(retry_after = "5s")]
 pub enum WarehouseError {
@@ -18,7 +18,7 @@ pub enum WarehouseError {
     Unknown(String),
 }
 
-/// What goes wrong with an order.
+/// The errors of an order.
 #[derive(Debug, thiserror::Error, TransactionError)]
 pub enum OrderError {
     /// In the warehouse.
@@ -29,12 +29,12 @@ pub enum OrderError {
     #[error("too late")]
     #[timeout]
     Late {
-        /// By how much.
+        /// The delay.
         seconds: u64,
     },
 }
 
-/// A struct that stands for another error.
+/// A struct that wraps another error.
 #[derive(Debug, thiserror::Error, TransactionError)]
 #[error("order failed")]
 #[transparent]

@@ -1,4 +1,4 @@
-//! `dead-letters`: what a task rejected, and the way back: to where it came from, or through the task.
+//! `dead-letters`: lists, shows and replays the dead letters of a task.
 
 mod render;
 mod search;
@@ -21,8 +21,8 @@ use crate::transaction::{Transaction, json, key};
 /// Shows dead letters, or replays them.
 ///
 /// # Errors
-/// A task that is not there, a connector that cannot do what is asked of it, a field that no letter has, or letters that
-/// cannot be seen.
+/// The task does not exist, a connector does not support the command, no dead letter has a field of a condition, or the
+/// dead letters cannot be read.
 pub(crate) fn dead_letters(
     project: &Project,
     command: &DeadLetters,
@@ -60,7 +60,7 @@ pub(crate) fn dead_letters(
     Ok(if search.failed.is_empty() { Exit::Success } else { Exit::Failure })
 }
 
-/// Runs letters through the task, one after the other, in this process. Its outputs are written to after what is there.
+/// Processes dead letters with the task in this process, one after the other. The outputs of earlier runs are kept.
 fn through_the_task(
     plan: crate::runner::Plan,
     command: &DeadLetters,
@@ -70,8 +70,8 @@ fn through_the_task(
     let name = plan.config.name();
     let (control, arriving) = Control::start().map_err(no_threads)?;
     let (grace, talk) = (plan.policies.grace(), output.clone());
-    let last_words = Box::new(move |_| talk.warn("the letter that was processed stays where it is"));
-    let rules = of_terminal(output, grace, || "the letter that is processed".to_owned(), last_words);
+    let last_words = Box::new(move |_| talk.warn("the dead letter in progress is kept"));
+    let rules = of_terminal(output, grace, || "the dead letter in progress".to_owned(), last_words);
     let obeying = Obeying::new(control, arriving, Stop::default(), rules);
     let built = match obeying.build(|| plan.resume(Shard::default())).map_err(no_threads)? {
         Some(Ok(built)) => built,
@@ -96,7 +96,7 @@ fn through_the_task(
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     });
     stopping.over();
-    // A blocking handler that was abandoned may never return; it must not hold back the end.
+    // An abandoned blocking handler may never return; it must not delay the end of the command.
     runtime.shutdown_background();
     report(&search, &ends, (&command.action, format), output)?;
     let succeeded = done.is_ok() && search.failed.is_empty() && search.rejected.is_empty();
@@ -107,14 +107,14 @@ fn through_the_task(
     Ok(stopping.reason().as_ref().map_or(ended, crate::runner::stopping::Reason::exit))
 }
 
-/// Writes what was found, and what became of it.
+/// Writes the dead letters and their outcome.
 fn report(
     search: &Search<'_>,
     ends: &Ends,
     (action, format): (&LetterAction, Format),
     output: &Output,
 ) -> Result<(), Error> {
-    // A condition on a field that no letter has would look as if there were no such letter.
+    // A condition on an unknown field would look as if no dead letter met it.
     search.check_fields()?;
     if search.complete || search.has_results() {
         output.data(&render::render(search, action, format))?;
@@ -126,26 +126,26 @@ fn report(
 /// A connector, and the slot it is wired to.
 type End = (Slot, Arc<dyn AnyConnector>);
 
-/// The connectors that letters lie in and go back to.
+/// The dead-letter connector, and the source that dead letters go back to.
 struct Ends {
     letters: End,
     origin: Option<End>,
-    /// Makes of a letter's payload what the source hands out, where JSON does not.
+    /// Converts the payload of a dead letter to the source's own form, where JSON is not that form.
     rows: Option<fn(crate::transaction::Payload) -> crate::transaction::Payload>,
 }
 
 impl Ends {
-    /// Finds them; `back` if the source has to take letters back.
+    /// Finds both; `back` requires that the source accepts dead letters back.
     fn of(built: &Built, back: bool) -> Result<Self, Error> {
         let Some(letters) = built.dead_letter() else {
-            let what = format!("task `{}` names no connector for what it rejects", built.name);
+            let what = format!("task `{}` has no dead-letter connector", built.name);
             let role = if built.policies.consumer.is_some() { "consumer" } else { "producer" };
             return Err(Error::new(ErrorKind::Connector, what)
-                .with_hint(format!("wire one and name it: `{role}(dead_letter = ...)`")));
+                .with_hint(format!("add a connector and name it: `{role}(dead_letter = ...)`")));
         };
         if letters.1.offers().dead_letters.is_none() {
-            return Err(unable(letters.0, "cannot show what lies in it")
-                .with_hint("docs/connectors.md says which connectors can"));
+            return Err(unable(letters.0, "cannot list dead letters")
+                .with_hint("docs/connectors.md names the connectors that can"));
         }
         let origin = built.origin();
         let rows = origin.as_ref().and_then(|(_, connector)| connector.offers().rows);
@@ -153,12 +153,12 @@ impl Ends {
             return Ok(Self { letters, origin: None, rows });
         }
         let Some(origin) = origin else {
-            let what = format!("task `{}` fetches nothing, so there is nowhere to send back to", built.name);
+            let what = format!("task `{}` has no source to send dead letters back to", built.name);
             return Err(Error::new(ErrorKind::Connector, what));
         };
         if origin.1.offers().redrive.is_none() {
-            let hint = format!("run them through the task: `dead-letters replay {} --process`", built.name);
-            return Err(unable(origin.0, "takes nothing back").with_hint(hint));
+            let hint = format!("process them with the task: `dead-letters replay {} --process`", built.name);
+            return Err(unable(origin.0, "accepts nothing back").with_hint(hint));
         }
         Ok(Self { letters, origin: Some(origin), rows })
     }
@@ -187,7 +187,7 @@ fn unable(slot: Slot, what: &str) -> Error {
     Error::new(ErrorKind::Connector, format!("connector `{}` ({}) {what}", slot.name, slot.kind))
 }
 
-/// Whatever a connector says, the settings were good enough to begin: exit code 1.
+/// An error of a connector after the start, when the settings were valid: exit code 1.
 fn failed(slot: Slot, error: &ConnectorError) -> Error {
     let said = connector_error(slot.name, slot.kind, error);
     Error::new(ErrorKind::Connector, said.to_string()).explained_like(&said, said.hint())
@@ -197,7 +197,7 @@ fn replays(letter: &Transaction) -> u64 {
     letter.metadata().get(key::REPLAYS).and_then(Value::as_u64).unwrap_or_default()
 }
 
-/// The value of a field, as `--where` names it.
+/// The value of a field of `--where`.
 fn field_of(letter: &Transaction, field: &str) -> Option<Value> {
     let metadata = |name: &str| letter.metadata().get(name).cloned();
     match field.split_once('.') {
@@ -214,7 +214,7 @@ fn field_of(letter: &Transaction, field: &str) -> Option<Value> {
     }
 }
 
-/// The value under a path of keys and indices with dots between; a key may have dots of its own.
+/// The value under a path of keys and indices, separated by dots. A key may contain dots.
 fn within<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     let own = |key: &str| match value {
         Value::Object(entries) => entries.get(key),
@@ -226,7 +226,7 @@ fn within<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     })
 }
 
-/// The payload as JSON; text, and else what can be read of it, where it is none or a value would lose its digits.
+/// The payload as JSON, or as text where it is not JSON or a number would lose digits.
 fn payload(letter: &Transaction) -> Value {
     let bytes = letter.payload().to_bytes().unwrap_or_default();
     json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into())

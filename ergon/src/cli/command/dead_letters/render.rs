@@ -1,4 +1,4 @@
-//! What is told of dead letters, for people and for programs.
+//! Renders dead letters, as text and as JSON.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::cli::humanize;
 use crate::error::Error;
 use crate::transaction::{Transaction, key, time};
 
-/// What a command writes to standard output.
+/// The data that a command writes to standard output.
 pub(super) fn render(search: &Search<'_>, action: &LetterAction, format: Format) -> String {
     let json = |letters: &[Transaction], of: fn(&Transaction) -> Value| -> Value {
         letters.iter().map(of).collect()
@@ -52,7 +52,7 @@ fn chain(error: &Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")) + &hint
 }
 
-/// Why it was rejected.
+/// The reason of a dead letter.
 fn reason(letter: &Transaction) -> Value {
     let field = |name: &str| field_of(letter, name);
     json!({
@@ -78,7 +78,7 @@ fn whole(letter: &Transaction) -> Value {
     })
 }
 
-/// What others wrote must not speak to the terminal.
+/// Replaces control characters, because external text must not control the terminal.
 fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
@@ -141,8 +141,8 @@ fn sent(search: &Search<'_>, replay: &Replay) -> String {
     for (letter, why) in &search.skipped {
         let done = if replay.process { "processed" } else { "sent back" };
         let why = match (why, replays(letter)) {
-            (Skipped::TwinGoes, _) if dry_run => "another letter of this id would go first".to_owned(),
-            (Skipped::TwinGoes, _) => format!("another letter of this id was just {done}"),
+            (Skipped::SameId, _) if dry_run => format!("another dead letter with this id would be {done}"),
+            (Skipped::SameId, _) => format!("another dead letter with this id was just {done}"),
             (Skipped::SentBefore, 1) => "sent back once before, and rejected again".to_owned(),
             (Skipped::SentBefore, times) => format!("sent back {times} times before, and rejected again"),
         };
@@ -154,38 +154,50 @@ fn sent(search: &Search<'_>, replay: &Replay) -> String {
     text
 }
 
-/// What it says beside that.
+/// The sentences on standard error.
 pub(super) fn summary(search: &Search<'_>, action: &LetterAction, ends: &Ends) -> String {
     let letters = |number: usize| {
         let count = humanize::count(number as u64);
-        if number == 1 { format!("{count} letter") } else { format!("{count} letters") }
+        if number == 1 { format!("{count} dead letter") } else { format!("{count} dead letters") }
     };
     let at = |(slot, _): &End| format!("`{}` ({})", slot.name, slot.kind);
     let from = at(&ends.letters);
     let LetterAction::Replay(replay) = action else {
-        return format!("{} in {from}\n", letters(search.found.len()));
+        return format!("{} in {from}.\n", letters(search.found.len()));
     };
-    let to = match &ends.origin {
-        _ if replay.process => "through the task".to_owned(),
-        origin => format!("back to {}", origin.as_ref().map(at).unwrap_or_default()),
+    let replayed = search.found.len() + search.rejected.len();
+    let verb = match replayed {
+        _ if replay.dry_run => "would be",
+        1 => "was",
+        _ => "were",
     };
-    let verb = if replay.dry_run { "would go" } else { "went" };
-    let mut text = format!("{} {verb} from {from} {to}", letters(search.found.len() + search.rejected.len()));
+    let replayed = letters(replayed);
+    let mut text = match &ends.origin {
+        Some(origin) if !replay.process => {
+            format!("{replayed} {verb} sent from {from} back to {}.", at(origin))
+        }
+        _ => format!("{replayed} from {from} {verb} processed by the task."),
+    };
     if !search.rejected.is_empty() {
-        let _ = write!(text, ", {} rejected again", humanize::count(search.rejected.len() as u64));
+        let count = search.rejected.len();
+        let were = if count == 1 { "was" } else { "were" };
+        let _ = write!(text, " {} {were} rejected again.", humanize::count(count as u64));
     }
     if !search.failed.is_empty() {
-        let _ = write!(text, ", {} did not", letters(search.failed.len()));
+        let _ = write!(text, " {} failed.", letters(search.failed.len()));
     }
     if !search.skipped.is_empty() {
-        let twins = search.skipped.iter().filter(|(_, why)| *why == Skipped::TwinGoes).count();
-        let which = match (replay.process, twins) {
-            (false, 0) => "sends back what was sent back before",
-            (false, all) if all == search.skipped.len() => "sends back each of several letters of one id",
+        let same = search.skipped.iter().filter(|(_, why)| *why == Skipped::SameId).count();
+        let which = match (replay.process, same) {
+            (false, 0) => "sends back dead letters that were sent back before",
+            (false, all) if all == search.skipped.len() => {
+                "sends back each of several dead letters with one id"
+            }
             (false, _) => "sends them back as well",
             (true, _) => "processes them as well",
         };
-        let _ = write!(text, "; {} skipped: `--again` {which}", letters(search.skipped.len()));
+        let were = if search.skipped.len() == 1 { "was" } else { "were" };
+        let _ = write!(text, " {} {were} skipped: `--again` {which}.", letters(search.skipped.len()));
     }
     text + "\n"
 }

@@ -1,4 +1,4 @@
-//! Looks at letters one by one, and replays those that are wanted.
+//! Visits dead letters one by one, and replays the selected ones.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -18,54 +18,54 @@ use crate::task::Stop;
 use crate::telemetry::SingleReport;
 use crate::transaction::{Content, Payload, Transaction, key};
 
-/// How many names of fields are remembered, to suggest one.
+/// The number of field names that are kept for suggestions.
 const NAMES: usize = 200;
 
-/// How a letter is replayed.
+/// The way of a replay.
 pub(super) enum Way {
-    /// Not at all: only what would be replayed is said.
+    /// No replay: the command only prints what it would replay.
     Rehearsal,
     /// Back to its source.
     Back(End),
-    /// Through the task, which has this grace when it is told to stop.
+    /// Through the task, with this grace after a stop.
     Through(Arc<Opened>, Stop, Duration),
 }
 
-/// Looks for letters, and replays those that are wanted.
+/// Selects dead letters, and replays them.
 pub(super) struct Search<'a> {
     task: &'static str,
     wanted: &'a Letters,
-    /// Of a replay.
+    /// The way of a replay; none for `list` and `show`.
     pub(super) way: Option<Way>,
-    /// Whether those go that were replayed before; none if nothing is replayed.
+    /// Whether dead letters that were replayed before are replayed; none if nothing is replayed.
     again: Option<bool>,
-    /// Makes of a letter's payload what the source hands out, where JSON does not.
+    /// Converts the payload of a dead letter to the source's own form, where JSON is not that form.
     pub(super) rows: Option<fn(Payload) -> Payload>,
-    /// Those that are wanted; of a replay: that went.
+    /// The selected dead letters; of a replay, the replayed ones.
     pub(super) found: Vec<Transaction>,
-    /// Went through the task and were rejected again, and why.
+    /// Dead letters that the task rejected again, with the reasons.
     pub(super) rejected: Vec<(Transaction, String)>,
-    /// Do not go, and why not.
+    /// Dead letters that are not replayed, with the reasons.
     pub(super) skipped: Vec<(Transaction, Skipped)>,
     pub(super) failed: Vec<(Transaction, Error)>,
-    /// Whether all letters were seen.
+    /// Whether all dead letters were visited.
     pub(super) complete: bool,
-    /// The ids of those that go.
+    /// The ids of the replayed dead letters.
     going: HashSet<String>,
-    /// Whether a letter had the field of each condition.
+    /// For each condition, whether a dead letter had its field.
     had: Vec<bool>,
-    /// Whether there was any letter of the task.
+    /// Whether the task has any dead letter.
     any: bool,
     names: BTreeSet<String>,
 }
 
-/// Why a letter does not go back.
+/// The reason why a dead letter is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Skipped {
     /// It was replayed before, and rejected again.
     SentBefore,
-    /// Another letter of its id goes: the same transaction must not come twice.
-    TwinGoes,
+    /// Another dead letter with its id is replayed: the same transaction must not be delivered twice.
+    SameId,
 }
 
 impl<'a> Search<'a> {
@@ -93,7 +93,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether there is anything to tell of.
+    /// Whether there is any result.
     pub(super) fn has_results(&self) -> bool {
         !(self.found.is_empty()
             && self.rejected.is_empty()
@@ -101,10 +101,11 @@ impl<'a> Search<'a> {
             && self.failed.is_empty())
     }
 
-    /// Refuses a condition on a field that none of the letters has: it would match none, and look as if there were none.
+    /// Checks that each condition is on a field that some dead letter has. Otherwise a misspelt field would look as if there
+    /// were no dead letter.
     ///
     /// # Errors
-    /// The first such field.
+    /// The first field that no dead letter has.
     pub(super) fn check_fields(&self) -> Result<(), Error> {
         if !self.any || !self.complete || self.has_results() {
             return Ok(());
@@ -112,13 +113,13 @@ impl<'a> Search<'a> {
         let conditions = self.wanted.conditions.iter().zip(&self.had);
         let Some((condition, _)) = conditions.into_iter().find(|(_, had)| !**had) else { return Ok(()) };
         let field = &condition.field;
-        let error = Error::new(ErrorKind::Usage, format!("no letter has the field `{field}`"));
+        let error = Error::new(ErrorKind::Usage, format!("no dead letter has the field `{field}`"));
         let whole = field.split('.').next().unwrap_or_default();
         let names = self.names.iter().map(String::as_str).filter(|name| name.starts_with(whole));
         Err(error.with_hint_if(suggest::hint(field, names.take(20))))
     }
 
-    /// Several tasks may share one connector for their letters.
+    /// Whether a dead letter is selected. Several tasks may share one dead-letter connector.
     fn wants(&mut self, letter: &Transaction) -> bool {
         if letter.metadata().text(key::TASK).is_some_and(|task| task != self.task) {
             return false;
@@ -186,13 +187,13 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Asked of a rehearsal in the same words, so that it says what the replay would do.
+    /// The reason to skip a dead letter. A dry run asks too, so that it prints what the replay would do.
     fn skips(&self, letter: &Transaction) -> Option<Skipped> {
-        let twin = self.going.contains(letter.id()).then_some(Skipped::TwinGoes);
-        twin.or_else(|| (replays(letter) > 0).then_some(Skipped::SentBefore))
+        let same_id = self.going.contains(letter.id()).then_some(Skipped::SameId);
+        same_id.or_else(|| (replays(letter) > 0).then_some(Skipped::SentBefore))
     }
 
-    /// Runs a letter through the task; says what became of it, or why it stays.
+    /// Processes a dead letter with the task. Returns its outcome, or the reason why it is kept.
     async fn process(
         &self,
         letter: &Transaction,
@@ -202,7 +203,7 @@ impl<'a> Search<'a> {
         check_readable(letter)?;
         if letter.metadata().get(key::UNREADABLE).is_some() {
             return Err(Error::new(ErrorKind::Connector, "its row could not be read when it was fetched")
-                .with_hint("correct the row where it came from, and run the task"));
+                .with_hint("correct the row in its source, and run the task"));
         }
         let (drain, abort) = (stop.drain.clone(), stop.abort.clone());
         let too_late = async {
@@ -227,11 +228,11 @@ impl<'a> Search<'a> {
     }
 }
 
-/// What became of a letter that went through the task.
+/// The outcome of a dead letter that the task processed.
 enum Through {
-    /// It succeeded, or its exception handler decided that it is done.
+    /// It succeeded, or its exception handler acknowledged it.
     Done,
-    /// It was rejected, and lies among the letters again.
+    /// It was rejected, and is a dead letter again.
     Rejected(String),
 }
 
@@ -245,18 +246,18 @@ impl DeadLetterVisitor for Search<'_> {
     }
 }
 
-/// Only a line that is no letter comes as a record that does not decode.
+/// Checks that a dead letter can be read. An invalid line is visited as a record that does not decode.
 fn check_readable(letter: &Transaction) -> Result<(), Error> {
     match letter.payload().content() {
         Content::Record(record) if record.is_broken() => {
-            Err(Error::new(ErrorKind::Connector, "this is no letter that can be read"))
+            Err(Error::new(ErrorKind::Connector, "this dead letter cannot be read"))
         }
         _ => Ok(()),
     }
 }
 
 async fn send_back((slot, connector): &End, letter: &Transaction) -> Result<(), Error> {
-    let unreadable = || Error::new(ErrorKind::Connector, "this is no letter that can be read");
+    let unreadable = || Error::new(ErrorKind::Connector, "this dead letter cannot be read");
     let Some(origin) = connector.offers().redrive else { return Err(unreadable()) };
     if let Content::Record(_) = letter.payload().content() {
         return Err(unreadable());
@@ -264,7 +265,7 @@ async fn send_back((slot, connector): &End, letter: &Transaction) -> Result<(), 
     origin.redrive(revived(letter, None)).await.map_err(|error| failed(*slot, &error))
 }
 
-/// The transaction as it was before it was rejected, but for the count of its returns.
+/// The transaction as it was before it was rejected, except for the count of its replays.
 fn revived(letter: &Transaction, rows: Option<fn(Payload) -> Payload>) -> Transaction {
     let of_the_letter = [key::ERROR, key::CATEGORY, key::ATTEMPTS, key::TASK, key::REPLAYS, key::UNREADABLE];
     let kept = letter.metadata().iter().filter(|(name, _)| !of_the_letter.contains(name));

@@ -1,5 +1,5 @@
-//! How many a run has to process: its source is asked beside the run, for the answer may take as long as reading a
-//! whole file.
+//! Counts the transactions that a run has to process. The source counts them next to the run, because counting may take
+//! as long as reading a whole file.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use crate::connector::Input;
 use crate::runner::Opened;
 use crate::task::Monitor;
 
-/// How often the source is asked: a fetch that is on its way counts for as many as it may bring, so one answer alone
+/// The number of times that the source is asked. A fetch in progress counts as many as it may bring, so one answer alone
 /// may be too high.
 const ASKED: usize = 3;
-/// How long between two of them.
+/// The pause between two of them.
 const APART: Duration = Duration::from_millis(100);
-/// Stands for a number that is not known.
+/// Represents an unknown number.
 const UNKNOWN: u64 = u64::MAX;
 
-/// Asks a source how many there are.
+/// Asks a source for its number of pending transactions.
 pub(super) struct Counting {
     input: Input,
     limit: Option<u64>,
@@ -27,8 +27,7 @@ pub(super) struct Counting {
     total: Arc<AtomicU64>,
 }
 
-/// What the progress shows of a task, and who finds out how many there are; nobody where it streams, for then there is
-/// no total.
+/// The progress of a task, and the counter that finds its total. A streaming task has no total, and no counter.
 pub(super) fn watched(task: &Opened, monitor: &Monitor) -> (Watched, Option<Counting>) {
     let total = Arc::new(AtomicU64::new(UNKNOWN));
     let known = Arc::clone(&total);
@@ -48,24 +47,25 @@ pub(super) fn watched(task: &Opened, monitor: &Monitor) -> (Watched, Option<Coun
 }
 
 impl Counting {
-    /// Finds out, and says so whenever it knows better.
-    pub(super) async fn find_out(self, told: impl Fn(u64)) {
+    /// Finds the total, and reports each better value.
+    pub(super) async fn find_out(self, report: impl Fn(u64)) {
         for _ in 0..ASKED {
             let Ok(Some(pending)) = self.input.count().await else { return };
-            // What came back to the source waits there again. Asked after the source, it is never too low.
+            // A returned delivery is pending again. The tally is read after the source, so the total is never too low.
             let tally = self.monitor.snapshot().tally;
-            let total = pending + tally.fetched.saturating_sub(tally.requeued);
+            let returned = tally.requeued + tally.given_back;
+            let total = pending + tally.fetched.saturating_sub(returned);
             let total = total.min(self.limit.unwrap_or(u64::MAX));
             if total < self.total.fetch_min(total, Ordering::Relaxed) {
-                told(total);
+                report(total);
             }
             tokio::time::sleep(APART).await;
         }
     }
 }
 
-/// Waits for the runs; what is done beside them goes on no longer than they do.
-pub(super) async fn beside<T>(runs: impl Future<Output = T>, counting: impl Future) -> T {
+/// Waits for the runs. The counting next to them ends with them.
+pub(super) async fn next_to<T>(runs: impl Future<Output = T>, counting: impl Future) -> T {
     let mut runs = pin!(runs);
     tokio::select! {
         biased;
@@ -103,26 +103,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_fetch_may_bring_is_not_counted_twice_for_long() {
         static FETCHED: Mutex<u64> = Mutex::new(13);
-        let told = Mutex::new(Vec::new());
+        let reported = Mutex::new(Vec::new());
         let found = counting(None, &FETCHED).find_out(|total| {
-            told.lock().unwrap().push(total);
+            reported.lock().unwrap().push(total);
             // The fetch is over, and brought less than it might have.
             *FETCHED.lock().unwrap() = 3;
         });
         found.await;
-        assert_eq!(told.into_inner().unwrap(), [20, 10]);
+        assert_eq!(reported.into_inner().unwrap(), [20, 10]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_total_is_at_most_the_limit() {
         static FETCHED: Mutex<u64> = Mutex::new(0);
-        let told = Mutex::new(Vec::new());
-        counting(Some(4), &FETCHED).find_out(|total| told.lock().unwrap().push(total)).await;
-        assert_eq!(told.into_inner().unwrap(), [4]);
+        let reported = Mutex::new(Vec::new());
+        counting(Some(4), &FETCHED).find_out(|total| reported.lock().unwrap().push(total)).await;
+        assert_eq!(reported.into_inner().unwrap(), [4]);
     }
 
     #[tokio::test]
     async fn a_run_waits_for_no_answer() {
-        assert_eq!(beside(async { "over" }, std::future::pending::<()>()).await, "over");
+        assert_eq!(next_to(async { "over" }, std::future::pending::<()>()).await, "over");
     }
 }

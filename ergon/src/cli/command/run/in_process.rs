@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
 
-use super::counting::{beside, watched};
+use super::counting::{next_to, watched};
 use super::reporter::Reporter;
 use super::{Ready, Wish, conclude, kept, no_threads, ready};
 use crate::cli::args::Format;
@@ -22,19 +22,19 @@ use crate::runner::{
 use crate::task::{Monitor, Quota, Stop};
 use crate::telemetry::Ended;
 
-/// Where a run takes place: who looks after it, and who hears of it.
+/// The surroundings of a run: its monitoring and its reporter.
 pub(super) struct Place {
     pub(super) obeying: Obeying,
-    /// What shows each run, in the order of the tasks.
+    /// The monitor of each run, in the order of the tasks.
     pub(super) monitors: Vec<Monitor>,
     pub(super) reporter: Reporter,
-    /// Where those are answered who ask how the process is.
+    /// The address of the health server.
     pub(super) listener: Option<TcpListener>,
-    /// What the settings say of runs that do not go on.
+    /// The settings' limit for a run without progress.
     pub(super) stall_after: Option<Limit>,
 }
 
-/// Runs tasks and tells of it.
+/// Runs tasks in this process and reports on them.
 pub(super) fn run(plans: Vec<Plan>, wish: Wish<'_>) -> Result<Exit, Error> {
     let output = wish.output;
     let (control, arriving) = Control::start().map_err(no_threads)?;
@@ -52,12 +52,12 @@ pub(super) fn run(plans: Vec<Plan>, wish: Wish<'_>) -> Result<Exit, Error> {
     let kept: Vec<Kept> = built.iter().map(kept).collect();
     let runtime = runtime().map_err(no_threads)?;
     let outcome = runtime.block_on(run_all(built, place));
-    // A blocking handler that was given up may never return; it must not hold back the end.
+    // An abandoned blocking handler may never return; it must not delay the end of the process.
     runtime.shutdown_background();
     conclude(outcome, kept, wish)
 }
 
-/// What happens when tasks that are planned, and run then, are told to stop.
+/// The rules for a stop of the planned tasks.
 pub(super) fn rules(reporter: &Reporter, plans: &[Plan], monitors: &[Monitor], format: Format) -> Rules {
     let grace = plans.iter().map(|plan| plan.policies.grace()).max().unwrap_or_default();
     let names = plans.iter().map(|plan| plan.config.name());
@@ -86,14 +86,14 @@ pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Outcome {
             return over(Vec::new(), errors);
         }
     };
-    // Before the supervisor hears that all is open: else it may be told once more that the worker starts.
+    // This precedes the report that all is open: otherwise the supervisor may be sent another message that the worker starts.
     for task in &opened {
         let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
         watch.opened(task.name, &task.connectors());
     }
     let (shown, counting): (Vec<_>, Vec<_>) =
         opened.iter().zip(&monitors).map(|(task, monitor)| watched(task, monitor)).unzip();
-    let progress = reporter.begun(shown);
+    let progress = reporter.started(shown);
     let counting = counting.into_iter().flatten().filter(|_| reporter.shows_progress());
     let counting = join_all(counting.map(|task| task.find_out(|total| reporter.counted(total))));
     let quota = reporter.quota();
@@ -101,7 +101,7 @@ pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Outcome {
         let run = Run { monitor, quota: quota.clone(), watch: &watch, stop: &stop };
         run_one(task, run)
     });
-    let mut finished: Vec<Finished> = beside(join_all(runs), counting).await;
+    let mut finished: Vec<Finished> = next_to(join_all(runs), counting).await;
     if let Some(progress) = progress {
         progress.finish();
     }
@@ -111,7 +111,7 @@ pub(super) async fn run_all(built: Vec<Built>, place: Place) -> Outcome {
     over(finished, Vec::new())
 }
 
-/// What a run of one task has in common with others.
+/// The values that all runs of a process share.
 struct Run<'a> {
     monitor: Monitor,
     quota: Option<Arc<dyn Quota>>,
@@ -119,7 +119,7 @@ struct Run<'a> {
     stop: &'a Stop,
 }
 
-/// Runs one of the tasks; it is watched until it is over.
+/// Runs one of the tasks, and watches it until it ends.
 async fn run_one(task: Opened, run: Run<'_>) -> Finished {
     let Run { monitor, quota, watch, stop } = run;
     let name = task.name;
@@ -128,12 +128,12 @@ async fn run_one(task: Opened, run: Run<'_>) -> Finished {
     finished
 }
 
-/// A run that was stopped because it stood still has failed.
+/// Marks a run that was stopped because it stalled as failed.
 fn blame(finished: &mut [Finished], why: &str) {
     let stood_still = |finished: &&mut Finished| why.starts_with(&format!("{}:", finished.report.task));
     for finished in finished.iter_mut().filter(stood_still) {
         let error = Error::new(ErrorKind::Task, why).with_hint(
-            "give what the handler waits for a limit of its own; `[runner] stall_after` says how long is too long",
+            "set a time limit for the operation that the handler waits for; `[runner] stall_after` is the limit of a stall",
         );
         finished.report.ended = Ended::Failed(error);
     }
@@ -152,7 +152,7 @@ fn watch(
     Arc::new(Mutex::new(Watch::new(subjects, stop.clone())))
 }
 
-/// Watches from a thread that no handler can hold: answers who asks, reports, and gives up what stands still.
+/// Watches the runs from a thread that no handler can block: serves health requests, reports, and stops stalled runs.
 fn look_after(place: Place, watch: &Arc<Mutex<Watch>>) {
     let Place { obeying, monitors, reporter, listener, .. } = place;
     let Obeying { control: Control { handle, orders }, stop, .. } = obeying;
@@ -169,7 +169,7 @@ fn look_after(place: Place, watch: &Arc<Mutex<Watch>>) {
     handle.spawn(monitor(look, drain, move |vitals| {
         reporter.seen(&monitors, vitals);
         if let Some(why) = watch.lock().unwrap_or_else(PoisonError::into_inner).stalled() {
-            // Whoever obeys is there as long as the process; further reasons change nothing.
+            // The receiver lives as long as the process. Further reasons change nothing.
             let _ = orders.send(Reason::Stalled(why));
         }
     }));
@@ -194,10 +194,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_signal_drains_and_is_the_exit_code() {
-        // The fake waits at 99 until it is told to stop.
+        // The fake waits at 99 until the run is stopped.
         let queue = MemoryQueue::named("signal");
         queue.extend([2, 99].map(|number: u64| Transaction::new(number.to_string(), &number).unwrap()));
-        // When its time is up the whole process ends: not before all other tests have.
+        // The whole process ends when the grace is over, so the grace is longer than all other tests.
         let policy = ConsumerPolicy { shutdown_grace: Duration::from_secs(3600), ..ConsumerPolicy::DEFAULT };
         let plan = Plan::new(price_orders("signal", policy));
         let built = vec![Plan::new(plan.config.clone()).build(Shard::default()).unwrap()];
@@ -218,8 +218,8 @@ mod tests {
         let outcome = run_all(built, place).await;
         let processed = outcome.finished[0].report.tally.processed;
         assert_eq!((processed, outcome.exit()), (2, Exit::Stopped(Signal::Interrupt)));
-        let told = captured.talk.text();
-        let stopping = "stopping: draining 1 in flight (up to 1h); press Ctrl-C again to stop at once\n";
-        assert!(told.starts_with(stopping), "{told}");
+        let text = captured.talk.text();
+        let stopping = "stopping: draining 1 in flight (up to 1h); press Ctrl-C again to stop immediately\n";
+        assert!(text.starts_with(stopping), "{text}");
     }
 }

@@ -1,7 +1,7 @@
-//! `run`: runs tasks until their sources are empty, or until stopped.
+//! `run`: runs tasks until their sources are empty, or until a signal stops them.
 //!
-//! In this process, unless a task is to have several workers: then every task has processes of its own, and this one
-//! supervises them.
+//! The tasks run in this process. If a task has several workers, every task runs in its own worker processes instead, and
+//! this process supervises them.
 
 mod counting;
 mod in_process;
@@ -26,7 +26,7 @@ use crate::runner::{Built, Exit, Obeying, Outcome, Plan, WorkerIdentity, health}
 use crate::settings::{FailWhen, suggest};
 use crate::task::TaskConfig;
 
-/// What the command line and the settings ask of a run.
+/// The options of a run, from the command line and the settings.
 #[derive(Clone, Copy)]
 struct Wish<'a> {
     project: &'a Project,
@@ -36,10 +36,10 @@ struct Wish<'a> {
     output: &'a Output,
 }
 
-/// Runs tasks, or the part of them that a worker has.
+/// Runs tasks, or the share of a worker.
 ///
 /// # Errors
-/// A task that is not there, an address that is taken, or no threads to run on.
+/// A task does not exist, the health address is in use, or the runtime does not start.
 pub(crate) fn run(
     project: &Project,
     (run, identity): (&Run, Option<&WorkerIdentity>),
@@ -61,17 +61,17 @@ pub(crate) fn run(
     in_process::run(plans, wish)
 }
 
-/// Tasks that can begin.
+/// Tasks that are ready to start.
 struct Ready {
     built: Vec<Built>,
-    /// Where those are answered who ask how the process is.
+    /// The address of the health server.
     listener: Option<TcpListener>,
 }
 
-/// Builds all tasks; how the process ends if they cannot begin, or are told to stop before.
+/// Builds all tasks. Returns the exit code if they cannot start or are stopped before.
 ///
 /// # Errors
-/// An address that is taken, no threads to run on, or output that cannot be written.
+/// The health address is in use, the runtime does not start, or the output cannot be written.
 fn ready(
     plans: Vec<Plan>,
     workers: &[usize],
@@ -97,18 +97,18 @@ fn ready(
     Ok(ControlFlow::Continue(Ready { built, listener }))
 }
 
-/// Processes are forked and watched in a way of Unix.
+/// Supervision of processes needs Unix.
 #[cfg(not(unix))]
-mod crew {
+mod supervised {
     use super::{Error, ErrorKind, Exit, Plan, Wish};
 
     pub(super) fn run(_: Vec<Plan>, _: &[usize], _: Wish<'_>) -> Result<Exit, Error> {
-        let error = Error::new(ErrorKind::Usage, "several workers are not to be had on this system");
+        let error = Error::new(ErrorKind::Usage, "several workers are not supported on this system");
         Err(error.with_hint("set `workers = 1`"))
     }
 }
 
-/// How many processes run a task: the command line, else the settings, else the task itself says so.
+/// The number of processes of a task: from the command line, else from the settings, else from the task.
 fn workers(plan: &Plan, project: &Project, run: &Run) -> usize {
     let name = plan.config.name();
     let workers =
@@ -116,7 +116,7 @@ fn workers(plan: &Plan, project: &Project, run: &Run) -> usize {
     usize::try_from(workers).unwrap_or(1).max(1)
 }
 
-/// Where what a task rejects goes, and whether a command can show it.
+/// Where the rejected transactions of a task can be found.
 fn kept(built: &Built) -> Kept {
     match built.dead_letter() {
         None => Kept::Nowhere,
@@ -125,14 +125,14 @@ fn kept(built: &Built) -> Kept {
     }
 }
 
-/// Takes the address where this process answers how it is, if the settings name one.
+/// Binds the address of the health server, if the settings name one.
 fn health(project: &Project) -> Result<Option<TcpListener>, Error> {
     let framework = &project.framework;
     let listener = framework.runner.health().map(health::bind).transpose();
     listener.map_err(|unheard| framework.health_refused(&unheard.what, unheard.hint))
 }
 
-/// Judges the runs, and tells what they came to.
+/// Judges the runs and prints their summaries.
 fn conclude(outcome: Outcome, kept: Vec<Kept>, wish: Wish<'_>) -> Result<Exit, Error> {
     let outcome = outcome.judged(wish.fail_when);
     outcome.finished.iter().zip(kept).for_each(|(finished, kept)| tell(finished, kept, wish.output));
@@ -142,7 +142,7 @@ fn conclude(outcome: Outcome, kept: Vec<Kept>, wish: Wish<'_>) -> Result<Exit, E
     write(&outcome, wish)
 }
 
-/// Writes the summary as data, if that is asked for: what the runs came to, or what kept them from beginning.
+/// Writes the summary as JSON if the command line asks for it. The summary includes errors that kept runs from starting.
 fn write(outcome: &Outcome, wish: Wish<'_>) -> Result<Exit, Error> {
     let exit = outcome.exit();
     let written = match wish.format {
@@ -150,7 +150,7 @@ fn write(outcome: &Outcome, wish: Wish<'_>) -> Result<Exit, Error> {
         _ => Ok(()),
     };
     match written {
-        // That it could not be written changes nothing of why the process ends, if that is no success.
+        // An exit code that is not a success has priority over an error of the output.
         Err(error) if exit != Exit::Success => {
             wish.output.error(&error);
             Ok(exit)
@@ -159,7 +159,7 @@ fn write(outcome: &Outcome, wish: Wish<'_>) -> Result<Exit, Error> {
     }
 }
 
-/// Tells why nothing can begin.
+/// Reports why nothing can start.
 pub(super) fn refused(errors: &[Error], output: &Output) -> Exit {
     for error in errors {
         output.error(error);
@@ -167,9 +167,9 @@ pub(super) fn refused(errors: &[Error], output: &Output) -> Exit {
     Exit::of_errors(errors)
 }
 
-/// The error of a system that gives no threads, or does not show its signals.
+/// The error of a system that starts no threads or delivers no signals.
 pub(super) fn no_threads(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Task, "the system does not let the program run").with_source(error)
+    Error::new(ErrorKind::Task, "the program cannot start its threads or receive signals").with_source(error)
 }
 
 /// The tasks that the command line names, each once.
@@ -196,7 +196,7 @@ fn selected<'p>(project: &'p Project, run: &Run) -> Result<Vec<&'p TaskConfig>, 
 /// Builds all tasks.
 ///
 /// # Errors
-/// All that is wrong with any of them; where there are several, with the task's name.
+/// All errors of all tasks. Where there are several tasks, each error has the task's name.
 fn build(plans: Vec<Plan>, shards: Vec<Shard>) -> Result<Vec<Built>, Vec<Error>> {
     let several = plans.len() > 1;
     let (mut all, mut errors) = (Vec::new(), Vec::new());

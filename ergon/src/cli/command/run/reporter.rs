@@ -1,4 +1,4 @@
-//! Who hears of a run: a person before a terminal, or the supervisor of this worker.
+//! Reports on a run: to the terminal, or to the supervisor of this worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,18 +20,18 @@ use crate::runner::{Exit, Finished, Outcome, Signal};
 use crate::task::{Monitor, Quota};
 use crate::telemetry::{Ended, RunReport};
 
-/// Who hears of a run.
+/// The receiver of the reports on a run.
 #[derive(Clone)]
 pub(super) enum Reporter {
-    /// Whoever reads standard error; with progress, or without.
+    /// Standard error, with or without progress.
     Terminal(Output, bool),
-    /// The process that started this one; it shows progress, or does not.
+    /// The supervisor that started this process, with or without progress.
     #[cfg(unix)]
     Supervisor(Link, Output, bool),
 }
 
 impl Reporter {
-    /// The run cannot begin.
+    /// Reports that the run cannot start.
     pub(super) fn refused(&self, errors: &[Error]) {
         match self {
             Self::Terminal(output, _) => errors.iter().for_each(|error| output.error(error)),
@@ -42,8 +42,8 @@ impl Reporter {
         }
     }
 
-    /// The run begins.
-    pub(super) fn begun(&self, runs: Vec<Watched>) -> Option<Progress> {
+    /// Reports that the run starts.
+    pub(super) fn started(&self, runs: Vec<Watched>) -> Option<Progress> {
         match self {
             Self::Terminal(output, progress) => progress.then(|| Progress::start(output, runs)),
             #[cfg(unix)]
@@ -54,7 +54,7 @@ impl Reporter {
         }
     }
 
-    /// Whether anybody is shown how far the run is.
+    /// Whether the progress of the run is shown.
     pub(super) fn shows_progress(&self) -> bool {
         match self {
             Self::Terminal(_, progress) => *progress,
@@ -63,10 +63,10 @@ impl Reporter {
         }
     }
 
-    /// It is known how many a task has to process.
+    /// Reports the number of transactions that a task has to process.
     pub(super) fn counted(&self, total: u64) {
         match self {
-            // The bar looks by itself.
+            // The bar reads the number itself.
             Self::Terminal(..) => (),
             // A worker runs one task.
             #[cfg(unix)]
@@ -74,7 +74,7 @@ impl Reporter {
         }
     }
 
-    /// Where the limits come from that other workers draw on too; none where the process is no worker.
+    /// The limits that this worker shares with the other workers; none where the process is not a worker.
     pub(super) fn quota(&self) -> Option<Arc<dyn Quota>> {
         match self {
             Self::Terminal(..) => None,
@@ -83,13 +83,13 @@ impl Reporter {
         }
     }
 
-    /// The run goes on.
+    /// Reports the state of the run.
     pub(super) fn seen(&self, monitors: &[Monitor], vitals: Vitals) {
         match self {
             Self::Terminal(..) => drop(vitals),
             #[cfg(unix)]
             Self::Supervisor(link, ..) => {
-                // What is measured comes first: the tally is never behind what a reader of the metrics has seen.
+                // The metrics are read first, so that the tally is never behind the metrics that a reader has seen.
                 let metrics = crate::telemetry::exposition::text();
                 for snapshot in monitors.iter().map(Monitor::snapshot) {
                     link.send(&Message::Progress {
@@ -103,7 +103,7 @@ impl Reporter {
         }
     }
 
-    /// What happens when the run is told to stop.
+    /// The rules for a stop of the run.
     pub(super) fn rules(&self, grace: Duration, runs: Vec<(&'static str, Monitor)>, format: Format) -> Rules {
         match self {
             Self::Terminal(output, _) => {
@@ -126,8 +126,7 @@ impl Reporter {
     }
 }
 
-/// What a person is told when a run stops: what is to be drained, and at last what is known of what did not come to its
-/// end.
+/// The rules for a stop at a terminal: they report the drain, and at the end the transactions that did not finish.
 pub(in crate::cli::command) fn of_terminal(
     output: &Output,
     grace: Duration,
@@ -142,11 +141,11 @@ pub(in crate::cli::command) fn of_terminal(
             _ => String::new(),
         };
         talk.talk(&format!(
-            "{why}stopping: draining {what} (up to {grace}); press Ctrl-C again to stop at once\n"
+            "{why}stopping: draining {what} (up to {grace}); press Ctrl-C again to stop immediately\n"
         ));
     };
     let on_second = move |signal: Signal| {
-        // The terminal is given back clean; if that fails there is nothing left to do.
+        // This leaves the terminal clean. Nothing can be done if it fails.
         let _ = bars.bars().clear();
         Exit::Stopped(signal).now()
     };
@@ -159,17 +158,17 @@ pub(in crate::cli::command) fn of_terminal(
     }
 }
 
-/// What is said when time is up.
+/// The message at the end of the grace.
 pub(in crate::cli::command) const LATE: &str =
-    "not all came to its end in time; what was not settled is handed out again";
+    "not everything finished within the shutdown grace; unsettled transactions will be delivered again";
 
-/// Says that time is up.
+/// Reports that the grace is over.
 fn late(output: &Output) -> Box<dyn FnOnce(Reason) + Send> {
     let output = output.clone();
     Box::new(move |_| output.warn(LATE))
 }
 
-/// Tells of runs that time is up, and what they have done.
+/// Reports that the grace is over, and summarizes the runs.
 pub(super) fn cut_short(
     output: &Output,
     runs: Vec<(&'static str, Monitor)>,
@@ -187,7 +186,7 @@ pub(super) fn cut_short(
             .collect();
         let outcome = Outcome { finished, reason: Some(reason), ..Outcome::default() };
         if format == Format::Json {
-            // Whoever is told has the rest of the time; nobody else can be told that it cannot be written.
+            // Nothing can report an error of this output any more.
             let _ = output.data(&format!("{}\n", summary::json(&outcome)));
         }
         for finished in &outcome.finished {
@@ -196,7 +195,7 @@ pub(super) fn cut_short(
     })
 }
 
-/// Tells what a run came to.
+/// Prints the summary of a run and its errors.
 pub(super) fn tell(finished: &Finished, kept: Kept, output: &Output) {
     output.talk(&summary::text(finished, kept));
     if let Ended::Failed(error) = &finished.report.ended {

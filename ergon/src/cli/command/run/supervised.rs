@@ -1,4 +1,4 @@
-//! Supervises the processes that run the tasks, and tells of all of them together.
+//! Supervises the processes that run the tasks, and reports on all of them together.
 
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
@@ -12,17 +12,18 @@ use crate::cli::summary::Kept;
 use crate::error::Error;
 use crate::runner::health::{self, Look};
 use crate::runner::stopping::Rules;
-use crate::runner::supervisor::{Crew, Lines, Post, Voice};
+use crate::runner::supervisor::{Lines, WorkerGroup, WorkerOutput, Workers};
 use crate::runner::{Control, Exit, Obeying, Plan, Signal, monitor};
 use crate::task::{Form, Stop};
 
-/// Runs each task in so many processes.
+/// Runs each task in the given number of processes.
 pub(super) fn run(plans: Vec<Plan>, workers: &[usize], wish: Wish<'_>) -> Result<Exit, Error> {
     let output = wish.output;
     let (control, arriving) = Control::start().map_err(no_threads)?;
-    let posts: Vec<Post> = plans.iter().zip(workers).map(|(plan, workers)| post(plan, *workers)).collect();
+    let posts: Vec<WorkerGroup> =
+        plans.iter().zip(workers).map(|(plan, workers)| post(plan, *workers)).collect();
     let stop = Stop::default();
-    let crew = Crew::new(posts.clone(), voice(output), stop.clone(), control.orders.clone());
+    let crew = Workers::new(posts.clone(), voice(output), stop.clone(), control.orders.clone());
     let watched: Vec<Watched> = posts.iter().map(|post| watched(&crew, post)).collect();
     let obeying = Obeying::new(control, arriving, stop, rules(&crew, &posts, wish));
     let Ready { built, listener } = match ready(plans, workers, &obeying, wish)? {
@@ -30,7 +31,7 @@ pub(super) fn run(plans: Vec<Plan>, workers: &[usize], wish: Wish<'_>) -> Result
         ControlFlow::Break(exit) => return Ok(exit),
     };
     let kept: Vec<Kept> = built.iter().map(kept).collect();
-    // They were built to find what is wrong with them; it is the workers that run them.
+    // The build only finds errors early. The workers run the tasks.
     drop(built);
     let Obeying { control, stop, stopping } = obeying;
     let look: Look = Arc::new(crew.vitals());
@@ -38,7 +39,7 @@ pub(super) fn run(plans: Vec<Plan>, workers: &[usize], wish: Wish<'_>) -> Result
         control.handle.spawn(health::serve(listener, Arc::clone(&look), Arc::new(crew.metrics())));
     }
     control.handle.spawn(monitor(look, stop.drain, |_| ()));
-    // On this very thread: workers are told of the death of the thread that started them.
+    // The runtime stays on this thread, because a worker receives a signal when the thread that started it ends.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_threads)?;
     let outcome = runtime.block_on(async {
         let progress = wish.progress.then(|| Progress::start(output, watched));
@@ -52,19 +53,19 @@ pub(super) fn run(plans: Vec<Plan>, workers: &[usize], wish: Wish<'_>) -> Result
     conclude(outcome.map_err(no_threads)?, kept, wish)
 }
 
-fn post(plan: &Plan, workers: usize) -> Post {
+fn post(plan: &Plan, workers: usize) -> WorkerGroup {
     let policies = &plan.policies;
     let limit = match (&policies.consumer, &policies.producer) {
-        // Each of its loops may have a limit of its own.
+        // Each of its loops may have its own limit.
         _ if plan.config.outline.form == Form::Execute => None,
         (Some(policy), _) => policy.limit,
         (None, producer) => producer.as_ref().and_then(|policy| policy.limit),
     };
-    Post { task: plan.config.name(), workers, limit, grace: policies.grace() }
+    WorkerGroup { task: plan.config.name(), workers, limit, grace: policies.grace() }
 }
 
-/// What happens when the workers are told to stop: whoever of them is left when the process ends is killed before.
-fn rules(crew: &Crew, posts: &[Post], wish: Wish<'_>) -> Rules {
+/// The rules for a stop of the workers. Workers that still run when the process ends are killed before.
+fn rules(crew: &Workers, posts: &[WorkerGroup], wish: Wish<'_>) -> Rules {
     let grace = posts.iter().map(|post| post.grace).max().unwrap_or_default();
     let workers: usize = posts.iter().map(|post| post.workers).sum();
     let monitors = posts.iter().map(|post| (post.task, crew.monitor(post.task))).collect();
@@ -85,13 +86,13 @@ fn rules(crew: &Crew, posts: &[Post], wish: Wish<'_>) -> Rules {
     Rules { limit, on_first, on_second, last_words, leave }
 }
 
-fn voice(output: &Output) -> Voice {
+fn voice(output: &Output) -> WorkerOutput {
     let (lines, data, errors) = (output.clone(), output.clone(), output.clone());
-    // Where there is a bar, lines go above it, so they come through here; else workers write for themselves.
+    // Above a bar, the lines of workers are written here; without a bar, workers write their lines themselves.
     let through = !output.bars().is_hidden();
-    // What cannot be written, the worker that wrote it is not told of: it is only shown here.
+    // The worker does not learn of a line that cannot be written.
     let show = move |line: &str| drop(data.data(line));
-    Voice {
+    WorkerOutput {
         data: (through && io::stdout().is_terminal()).then(|| -> Lines { Arc::new(show) }),
         lines: through.then(|| -> Lines { Arc::new(move |line| lines.write(line)) }),
         error: Arc::new(move |error| errors.error(error)),
@@ -99,6 +100,6 @@ fn voice(output: &Output) -> Voice {
     }
 }
 
-fn watched(crew: &Crew, post: &Post) -> Watched {
+fn watched(crew: &Workers, post: &WorkerGroup) -> Watched {
     Watched { task: post.task, total: Arc::new(crew.total(post.task)), monitor: crew.monitor(post.task) }
 }

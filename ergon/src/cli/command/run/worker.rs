@@ -1,4 +1,4 @@
-//! Runs one task in this process for a supervisor, and tells it how that goes.
+//! Runs one task in this process for a supervisor, and reports to it.
 
 use super::Wish;
 use crate::error::{Error, ErrorKind};
@@ -6,7 +6,7 @@ use crate::runner::{Exit, Plan, WorkerIdentity};
 
 #[cfg(not(unix))]
 pub(super) fn run(_: Vec<Plan>, _: &WorkerIdentity, _: Wish<'_>) -> Result<Exit, Error> {
-    Err(Error::new(ErrorKind::Usage, "workers are not to be had on this system"))
+    Err(Error::new(ErrorKind::Usage, "workers are not supported on this system"))
 }
 
 #[cfg(unix)]
@@ -24,7 +24,7 @@ mod joined {
     use crate::task::{Monitor, Stop};
     use crate::telemetry::Ended;
 
-    /// Runs the share of its task that a worker has.
+    /// Runs this worker's share of its task.
     pub(crate) fn run(plans: Vec<Plan>, identity: &WorkerIdentity, wish: Wish<'_>) -> Result<Exit, Error> {
         let plan = plans.into_iter().find(|plan| plan.config.name() == identity.task);
         let plan = plan.ok_or_else(|| {
@@ -56,13 +56,13 @@ mod joined {
         if let Some(finished) = outcome.finished.first() {
             link.finish(&Message::Ended(Box::new(ending(finished, outcome.reason.as_ref(), streaming))));
         }
-        // Whether too many failed is a matter of all workers together.
+        // `fail_when` is judged over all workers together.
         Ok(outcome.exit())
     }
 
     fn ending(finished: &Finished, reason: Option<&Reason>, streaming: bool) -> Ending {
         let report = &finished.report;
-        // Threads that are stuck are gone with the process; so is what a streaming task could not go on with.
+        // A new process has no abandoned threads, and a streaming task may continue after a connector recovers.
         let may_pass = match &report.ended {
             Ended::Failed(error) => {
                 let passing = [ErrorKind::Task, ErrorKind::Connector, ErrorKind::Service];

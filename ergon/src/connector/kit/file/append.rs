@@ -1,4 +1,4 @@
-//! Appending whole lines to a file, so that no reader sees half a line and no line is reported that is not there.
+//! Appends whole lines to a file, so that no reader sees half a line and no line is reported that is not in the file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,32 +13,48 @@ use super::path::{display_path, file_error, no_folder};
 use super::{pipe, stdout};
 use crate::connector::ConnectorError;
 
-/// How long a sink waits for another one that is about to empty the file.
+/// The time that a sink waits for another sink that is about to empty the file.
 const EMPTIED_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// When a sink asks the system to write a file through to the disk.
+/// The times at which a sink asks the system to write a file through to the disk.
+///
+/// ```
+/// use ergon::connector::Fsync;
+///
+/// assert_eq!(serde_json::from_str::<Fsync>("\"each\"")?, Fsync::Each);
+/// assert_eq!(Fsync::default(), Fsync::End);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fsync {
-    /// Once, at close. A crash of the machine may lose what the system had not written by itself.
+    /// Once, at close. A crash of the machine may lose the lines that the system had not written by itself.
     #[default]
     End,
-    /// Before each dispatch returns: what was dispatched survives a crash of the machine.
+    /// Before each dispatch returns: the lines of a dispatch that returned survive a crash of the machine. Such a sink has
+    /// no buffer.
     Each,
-    /// Never; the system writes when it likes.
+    /// Never: the system chooses the time.
     Never,
 }
 
-/// How a file is opened for writing. Default: it is made if it is not there, its content stays, and it is written
-/// through to the disk at close.
+/// The options with which a file is opened for writing. Default: the sink creates the file if it does not exist, keeps its
+/// content, and writes it through to the disk at close.
+///
+/// ```
+/// use ergon::connector::kit::file::WriteOptions;
+///
+/// let options = WriteOptions { append: false, ..WriteOptions::default() };
+/// assert!(options.create);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteOptions {
-    /// Makes the file, and the folders above it, if it is not there.
+    /// Creates the file, and the folders above it, if the file does not exist.
     pub create: bool,
-    /// Keeps the content of the file; otherwise the file is emptied when the run begins.
+    /// Keeps the content of the file; otherwise the sink empties the file when the run starts.
     pub append: bool,
-    /// When the file is written through to the disk.
+    /// The times at which the file is written through to the disk.
     pub fsync: Fsync,
 }
 
@@ -48,7 +64,14 @@ impl Default for WriteOptions {
     }
 }
 
-/// A file that whole lines are appended to, also by several processes at the same time.
+/// A file to which whole lines are appended, also by several processes at the same time.
+///
+/// The type promises:
+///
+/// - A line is whole in the file, or not in the file at all.
+/// - An append succeeds only while the file is at its path and as long as this sink left it.
+/// - Half a line that a killed process left is cut off, and its bytes are kept in `<path>.torn`.
+/// - No sink empties a file that another sink has open.
 ///
 /// ```
 /// use ergon::connector::kit::file::{AppendFile, Batch, Ending, WriteOptions};
@@ -84,7 +107,7 @@ struct Target {
 
 #[derive(Debug)]
 enum Kind {
-    /// A pipe, a device, standard output: what is written is gone. After half a line the next write starts a fresh one.
+    /// A pipe, a device, standard output: nothing can be cut off. After half a line, the next write starts a new line.
     Stream {
         stdout: bool,
         truncated: bool,
@@ -92,27 +115,27 @@ enum Kind {
     Regular(Regular),
 }
 
-/// What is known of a file that keeps what is written.
+/// The state of a file that keeps what is written.
 #[derive(Debug)]
 struct Regular {
     identity: Identity,
     claim: Arc<Claim>,
-    /// No other sink may write: no lock is needed for a write.
+    /// No other sink may write, so a write needs no lock.
     alone: bool,
-    /// Its end can be read.
+    /// Whether the end of the file can be read.
     readable: bool,
     started: bool,
-    /// Up to where the file holds whole lines, as of the last write of this sink; none before the first.
+    /// The length up to which the file has whole lines, as of the last write of this sink; none before the first write.
     end: Option<u64>,
-    /// Why the file is not what it was any more.
+    /// The reason why the file is no longer what it was.
     lost: Option<String>,
 }
 
-/// Why a batch is not written.
+/// The reason why a batch is not written.
 enum Stopped {
-    /// The system took only so many bytes, and all of them are in the file.
+    /// The system accepted only this number of bytes, and all of them are in the file.
     After(usize, io::Error),
-    /// Nothing of it is in the file, as far as is known.
+    /// No line of the batch is in the file, as far as is known.
     Before(ConnectorError),
 }
 
@@ -133,8 +156,8 @@ impl AppendFile {
         Ok(Self { target, fsync: Fsync::Never, kind })
     }
 
-    /// Opens a file that any number of sinks may append to, and leaves in it what is there: the run may yet not begin.
-    /// Waits until somebody reads from a named pipe, and while another sink is about to empty the file.
+    /// Opens a file to which any number of sinks may append, and changes nothing in it, because the run may still fail to
+    /// start. Waits until a program reads from a named pipe, and while another sink is about to empty the file.
     ///
     /// # Errors
     /// The file cannot be opened, or it is to be emptied and another sink writes to it.
@@ -195,10 +218,10 @@ impl AppendFile {
             std::fs::create_dir_all(folder).map_err(|error| file_error("make the folder", folder, error))?;
         }
         let options = |read| OpenOptions::new().read(read).append(true).create(mode.create).open(path);
-        // A device may wait for what is to be read.
+        // A read of a device may wait.
         let keeps = path.metadata().map_or(true, |metadata| metadata.is_file());
         let (file, readable) = match options(keeps) {
-            // A file may be written and not read: nothing can be known of its end then.
+            // Where a file may be written and not read, its end is unknown.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && keeps => {
                 (options(false).map_err(failed)?, false)
             }
@@ -216,7 +239,7 @@ impl AppendFile {
         };
         let alone = wish == Wish::Alone;
         let regular = Regular { identity, claim, alone, readable, started: false, end: None, lost: None };
-        // Whoever changes the working folder does not change the file.
+        // A change of the working folder does not change the file.
         let path = absolute(path).unwrap_or_else(|_| path.to_owned());
         let target = Target { path, file };
         Ok(Ok(Self { target, fsync: mode.fsync, kind: Kind::Regular(regular) }))
@@ -227,7 +250,7 @@ impl AppendFile {
         Self { target: Target { path: path.to_owned(), file }, fsync: Fsync::Never, kind }
     }
 
-    /// Empties the file, if it is to be emptied: once, when the run begins, or at the first write.
+    /// Empties the file if the options ask for it: once, when the run starts, or at the first write.
     ///
     /// # Errors
     /// The file cannot be emptied.
@@ -240,14 +263,15 @@ impl AppendFile {
         Ok(())
     }
 
-    /// Writes all lines in one go; an item that is not in the file as a whole line is reported.
+    /// Writes all lines in one call; reports each item that is not in the file as a whole line.
     ///
-    /// One sink writes at a time. The file has to be at its path, and as long as this sink left it. `ending` says how a
-    /// file ends to which others have written: half a line of a process that died is cut off first. If this write stops
-    /// half-way, what it left of a line is cut off as well.
+    /// One sink writes at a time. The file has to be at its path, and as long as this sink left it. `ending` says how the
+    /// file ends if other programs have written to it: half a line of a process that died is cut off first. If this write
+    /// stops half-way, the half line that it left is cut off as well.
     ///
     /// # Errors
-    /// Those of the system; the file is gone, if it was removed, replaced or shortened by another program.
+    /// Errors of the system; an error that [is closed](ConnectorError::is_closed) if another program removed, replaced or
+    /// shortened the file.
     pub fn append(
         &mut self,
         batch: &mut Batch,
@@ -274,8 +298,8 @@ impl AppendFile {
         if refused.is_empty() { Ok(()) } else { Err(ConnectorError::partial(refused)) }
     }
 
-    /// Writes a line of headings if the file is empty, also where several processes try at once; says whether the file
-    /// was empty.
+    /// Writes a header if the file is empty, also if several processes try at the same time; says whether the file was
+    /// empty.
     ///
     /// # Errors
     /// Those of [`append`](Self::append).
@@ -287,7 +311,7 @@ impl AppendFile {
             Kind::Stream { truncated, .. } => write_stream(&self.target.file, truncated, &batch),
             Kind::Regular(regular) => self.target.locked(regular, |target, regular| {
                 was_empty = target.look(regular)? == 0;
-                // Half a header would name the columns of all that comes after it: it is cut off as half a line is.
+                // Half a header would name the columns of all records below it, so it is cut off as half a line is.
                 if was_empty { target.write_lines(regular, &batch, |_, _| Ok(Ending::Whole)) } else { Ok(()) }
             }),
         };
@@ -298,7 +322,7 @@ impl AppendFile {
         }
     }
 
-    /// The error of a write that stopped half-way: the lines that are not whole in the file are not done.
+    /// Makes the error of a write that stopped half-way: the lines that are not whole in the file are not done.
     fn stopped(&self, batch: &mut Batch, written: usize, error: io::Error) -> ConnectorError {
         let name = match &self.kind {
             Kind::Stream { stdout: true, .. } => "standard output".to_owned(),
@@ -323,13 +347,13 @@ impl AppendFile {
         ConnectorError::partial(failures)
     }
 
-    /// Makes sure that what was written is there, and writes it through to the disk as far as the mode asks for it.
+    /// Makes sure that the written lines are in the file, and writes them through to the disk if the options ask for it.
     ///
     /// # Errors
-    /// The file is gone, if it was removed, replaced or shortened by another program.
+    /// Another program removed, replaced or shortened the file.
     pub fn finish(&mut self) -> Result<(), ConnectorError> {
         if let Kind::Regular(regular) = &mut self.kind {
-            // What was never written to may be gone.
+            // A file that this sink never wrote to may be gone.
             if regular.end.is_some() || regular.lost.is_some() {
                 self.target.look(regular)?;
             }
@@ -361,7 +385,7 @@ impl AppendFile {
         }
     }
 
-    /// Removes the content of a file that is this sink's alone.
+    /// Removes the content of a file that no other sink has open.
     ///
     /// # Errors
     /// The file cannot be emptied.
@@ -376,7 +400,7 @@ impl AppendFile {
 }
 
 impl Target {
-    /// Does something to a regular file while no other sink writes to it.
+    /// Works on a regular file while no other sink writes to it.
     fn locked(
         &self,
         regular: &mut Regular,
@@ -388,7 +412,7 @@ impl Target {
         let failed = |error| Stopped::Before(file_error("lock", &self.path, error));
         lock::lock_for_write(&self.file).map_err(failed)?;
         let done = work(self, regular);
-        // A lock that is not given back ends with the file.
+        // A lock that is not released ends with the file.
         lock::unlock(&self.file).map_err(failed).and(done)
     }
 
@@ -424,7 +448,7 @@ impl Target {
             return Err(lost_file(lost.clone()));
         }
         let end = regular.end.unwrap_or_default();
-        // One call tells both: which file is at the path, and how long it is.
+        // One call returns both: which file is at the path, and its length.
         match self.path.metadata() {
             Ok(there) if Identity::of(&there) != regular.identity => {
                 Err(self.lose(regular, "was replaced by another file"))
@@ -438,18 +462,18 @@ impl Target {
         }
     }
 
-    /// Takes back half a line behind `whole` bytes of whole lines, which a write left that stopped after `written`
-    /// bytes; returns how many bytes of the batch stay. If the system does not cut it off, the next write mends it.
+    /// Cuts off half a line after `whole` bytes of whole lines, which a write left that stopped after `written` bytes;
+    /// returns how many bytes of the batch stay. If the system does not cut the half line off, the next write does.
     fn cut(&self, begin: u64, written: usize, whole: usize) -> usize {
         let is_ours = || self.file.metadata().is_ok_and(|is| is.len() == begin + written as u64);
-        // What somebody wrote without asking for the lock stays.
+        // Bytes that a program wrote without the lock stay.
         if written > whole && is_ours() {
             let _ = self.file.set_len(begin + whole as u64);
         }
         whole
     }
 
-    /// Remembers that the file is not what it was, and makes the error that says so.
+    /// Remembers that the file is not what it was, and makes the error that reports it.
     fn lose(&self, regular: &mut Regular, what: &str) -> ConnectorError {
         let lost = format!("{} {what} while it was written to", self.path.display());
         lost_file(regular.lost.insert(lost).clone())
@@ -467,7 +491,7 @@ fn write_stream(file: &File, truncated: &mut bool, batch: &Batch) -> Result<(), 
     })
 }
 
-/// Writes all bytes, or says how many were written before the system took no more.
+/// Writes all bytes, or says how many the system had accepted when it stopped.
 fn write_all(mut file: &File, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {

@@ -1,12 +1,15 @@
-//! The writing side: one open file, and dispatches that are written together.
+//! Writes the dispatches to one open file, many of them together.
 //!
-//! A dispatch returns when its lines are in the file, so that a process that is killed loses no line that was reported.
-//! What a write costs does not depend on how many lines it has. So dispatches that come while a write is under way wait
-//! for it, and go into the next write together: one lock, one look at the file, one write, and with
-//! [`Fsync::Each`](super::Fsync::Each) one call that waits for the disk. A dispatch that no other joins is written at
-//! once.
+//! The cost of a write does not depend on the number of its lines. So there are two ways in which dispatches share a
+//! write:
+//!
+//! - **Buffered**: a dispatch of a run adds its line to a [buffer](super::held), which the engine flushes before it settles.
+//!   A file that writes without waiting has a buffer.
+//! - **Direct**: a dispatch returns when its lines are in the file. Dispatches that arrive during a write go into the next
+//!   write together: one lock, one look at the file, one write, and with [`Fsync::Each`](super::Fsync::Each) one call that
+//!   waits for the disk. A dispatch that no other dispatch joins is written immediately.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
@@ -15,12 +18,14 @@ use tokio::task::{spawn_blocking, yield_now};
 use super::append::AppendFile;
 use super::batch::Batch;
 use super::codec::Encoder;
-use crate::connector::{ConnectorError, ItemOutcome};
+use super::held::Held;
+use crate::connector::{ConnectorError, ItemOutcome, SinkBuffer};
 use crate::transaction::Transaction;
 
-/// Of how many dispatches that are alone one waits for others all the same, to find out whether any come by now.
+/// One of this many dispatches that were alone waits for others, to find out whether others arrive by now.
 const LOOKS_AROUND: u32 = 64;
-/// How many times the dispatch that has written goes on with those that came meanwhile, before another task does.
+/// The number of times that a dispatch which has written also writes the dispatches that arrived meanwhile. After that,
+/// another task writes them.
 const MOST_ROUNDS: usize = 2;
 
 /// The file of a sink, for all of its dispatches.
@@ -29,9 +34,11 @@ pub(super) struct Coalescing<E> {
     state: Mutex<State<E>>,
     /// The file is idle again.
     idle: Notify,
-    /// Whether several dispatches may come at the same time.
+    /// The same, for a flush.
+    idle_for_flush: Condvar,
+    /// Whether several dispatches may arrive at the same time.
     several: bool,
-    /// Itself, for a task that goes on.
+    /// This value, for a task that continues the writing.
     this: Weak<Self>,
 }
 
@@ -39,11 +46,13 @@ pub(super) struct Coalescing<E> {
 struct State<E> {
     slot: Slot<E>,
     waiting: Vec<Waiting>,
-    /// A dispatch is about to write what waits.
+    /// Whether the file may have a buffer: it writes without waiting.
+    buffers: bool,
+    /// Whether a dispatch is about to write the waiting dispatches.
     led: bool,
-    /// Whether the last write that waited for others was joined by any.
+    /// Whether any dispatch joined the last write that waited for others.
     joined: bool,
-    /// How many dispatches were alone since then.
+    /// The number of dispatches that were alone since then.
     alone: u32,
 }
 
@@ -51,7 +60,7 @@ struct State<E> {
 enum Slot<E> {
     Unopened,
     Idle(Box<OpenFile<E>>),
-    /// Whoever writes has the file.
+    /// A dispatch that writes has the file.
     Busy,
     Closed,
 }
@@ -61,13 +70,15 @@ enum Slot<E> {
 pub(super) struct OpenFile<E> {
     pub(super) file: AppendFile,
     pub(super) encoder: E,
-    /// The lines of the next write; used again for each.
+    /// The lines of the next direct write; reused by each write.
     batch: Batch,
+    /// The lines that wait for the next flush.
+    held: Held,
 }
 
 type Outcome = Result<(), ConnectorError>;
 
-/// A dispatch that is to be written.
+/// A dispatch that waits to be written.
 #[derive(Debug)]
 struct Waiting {
     transactions: Vec<Transaction>,
@@ -75,33 +86,42 @@ struct Waiting {
 }
 
 impl<E: Encoder> Coalescing<E> {
-    /// `several` says whether dispatches may come at the same time.
+    /// Makes the state of a file that is not open yet. `several` says whether dispatches may arrive at the same time.
     pub(super) fn new(several: bool) -> Arc<Self> {
-        let state = State { slot: Slot::Unopened, waiting: Vec::new(), led: false, joined: false, alone: 0 };
+        let state = State {
+            slot: Slot::Unopened,
+            waiting: Vec::new(),
+            buffers: false,
+            led: false,
+            joined: false,
+            alone: 0,
+        };
         Arc::new_cyclic(|this| Self {
             state: Mutex::new(state),
             idle: Notify::new(),
+            idle_for_flush: Condvar::new(),
             several,
             this: Weak::clone(this),
         })
     }
 
-    /// Says whether the file was not opened yet.
+    /// Says whether the file is not open yet.
     pub(super) fn is_unopened(&self) -> bool {
         matches!(self.state().slot, Slot::Unopened)
     }
 
-    /// Takes the file that was opened; says false if the sink was closed meanwhile.
+    /// Accepts the opened file; returns false if the sink was closed meanwhile.
     pub(super) fn opened(&self, file: OpenFile<E>) -> bool {
         let mut state = self.state();
         let is_open = matches!(state.slot, Slot::Unopened);
         if is_open {
+            state.buffers = !file.file.may_wait();
             state.slot = Slot::Idle(Box::new(file));
         }
         is_open
     }
 
-    /// Empties the file if it is open and to be emptied.
+    /// Starts the file if it is open: empties it if the options ask for it.
     pub(super) fn start(&self) -> Outcome {
         match &mut self.state().slot {
             Slot::Idle(open) => {
@@ -120,7 +140,7 @@ impl<E: Encoder> Coalescing<E> {
         }
     }
 
-    /// Takes the file for good; waits for a write that is under way.
+    /// Takes out the file permanently; waits for a write that is under way.
     pub(super) async fn close(&self) -> Option<OpenFile<E>> {
         loop {
             let mut idle = std::pin::pin!(self.idle.notified());
@@ -149,20 +169,20 @@ impl<E: Encoder> Coalescing<E> {
                 turn.go_on();
                 outcome
             }
-            Entered::Joined(outcome) => told(outcome.await),
+            Entered::Joined(outcome) => received(outcome.await),
             Entered::Leads { outcome, waits } => {
                 if waits {
-                    // A write that may wait for a disk or for another program keeps no thread of the runtime.
+                    // A write that may wait for a disk or for another program must not block a thread of the runtime.
                     let file = Arc::clone(self);
                     drop(spawn_blocking(move || drop(Leader(&file))));
                 } else {
                     let mut leading = Leading { outcome, leader: Some(Leader(self)) };
-                    // The tasks that can run now dispatch as well.
+                    // Tasks that can run now dispatch as well.
                     yield_now().await;
                     drop(leading.leader.take());
-                    return told((&mut leading.outcome).await);
+                    return received((&mut leading.outcome).await);
                 }
-                told(outcome.await)
+                received(outcome.await)
             }
         }
     }
@@ -190,7 +210,7 @@ impl<E: Encoder> Coalescing<E> {
         Entered::Leads { outcome, waits }
     }
 
-    /// Says whether a dispatch waits until other tasks have run: then others are likely to join it.
+    /// Says whether a dispatch waits until other tasks have run, because others are likely to join it.
     fn gathers(&self, state: &mut State<E>) -> bool {
         if !self.several {
             return false;
@@ -199,28 +219,78 @@ impl<E: Encoder> Coalescing<E> {
         state.joined || state.alone.is_multiple_of(LOOKS_AROUND)
     }
 
+    /// The state without a write under way, unless the file never has a buffer. Such a write is on another thread, and
+    /// waits for nothing.
+    fn not_busy(&self) -> MutexGuard<'_, State<E>> {
+        let mut state = self.state();
+        while matches!(state.slot, Slot::Busy) && state.buffers {
+            state = self.idle_for_flush.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state
+    }
+
     fn state(&self) -> MutexGuard<'_, State<E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a dispatch has to do.
+/// A file that writes without waiting has a buffer. A write under way takes no line into the buffer: the dispatch joins
+/// that write instead.
+impl<E: Encoder> SinkBuffer for Coalescing<E> {
+    fn push(&self, transactions: &[Transaction], first: u64) -> Option<Outcome> {
+        match &mut self.state().slot {
+            Slot::Idle(open) => {
+                let OpenFile { file, encoder, held, .. } = &mut **open;
+                held.push(transactions, first, (file, encoder))
+            }
+            Slot::Unopened | Slot::Busy | Slot::Closed => None,
+        }
+    }
+
+    fn flush(&self) -> Outcome {
+        let mut state = self.not_busy();
+        if !matches!(&state.slot, Slot::Idle(open) if open.held.has_lines()) {
+            return Ok(());
+        }
+        // The lock is free during the write: dispatches that arrive meanwhile join it.
+        let mut turn = match std::mem::replace(&mut state.slot, Slot::Busy) {
+            Slot::Idle(open) => Turn { file: self, open: Some(open) },
+            other => {
+                state.slot = other;
+                return Ok(());
+            }
+        };
+        drop(state);
+        let written = turn.open.as_mut().map_or(Ok(()), |open| open.flush());
+        turn.go_on();
+        written
+    }
+
+    fn lost(&self) -> Vec<u64> {
+        match &self.not_busy().slot {
+            Slot::Idle(open) => open.held.lost(),
+            Slot::Unopened | Slot::Busy | Slot::Closed => Vec::new(),
+        }
+    }
+}
+
+/// The part of a dispatch in the writing.
 enum Entered<'a, E: Encoder> {
-    /// Write at once.
+    /// The dispatch writes immediately.
     Alone(Turn<'a, E>, Vec<Transaction>),
-    /// Wait for another that writes.
+    /// The dispatch waits for another dispatch that writes.
     Joined(oneshot::Receiver<Outcome>),
-    /// Write for all that wait; `waits` if a write may take long.
+    /// The dispatch writes for all that wait; `waits` if a write may take long.
     Leads { outcome: oneshot::Receiver<Outcome>, waits: bool },
 }
 
-/// A dispatch that writes for all that wait, also if it is cancelled before.
+/// Writes all waiting dispatches when it is dropped, also if its own dispatch is cancelled before.
 struct Leader<'a, E: Encoder>(&'a Coalescing<E>);
 
-/// A dispatch that leads and waits for others. If it is cancelled, it is no longer one of those that are written.
+/// A dispatch that leads and waits for others. A cancelled one is not written.
 struct Leading<'a, E: Encoder> {
     outcome: oneshot::Receiver<Outcome>,
-    /// Dropped after the outcome, and writes then.
+    /// Writes when it is dropped, after the outcome.
     leader: Option<Leader<'a, E>>,
 }
 
@@ -229,7 +299,7 @@ impl<E: Encoder> Drop for Leader<'_, E> {
         let mut state = self.0.state();
         state.led = false;
         if std::thread::panicking() {
-            // Another panic would end the process. It is not known what becomes of those that wait.
+            // Another panic would end the process. The fate of the waiting dispatches is unknown.
             state.waiting.clear();
             return;
         }
@@ -250,7 +320,7 @@ impl<E: Encoder> Drop for Leader<'_, E> {
     }
 }
 
-/// The file in the hands of who writes; it goes back when this is dropped.
+/// The file while a dispatch writes; returned when this value is dropped.
 struct Turn<'a, E: Encoder> {
     file: &'a Coalescing<E>,
     open: Option<Box<OpenFile<E>>>,
@@ -264,7 +334,7 @@ impl<E: Encoder> Turn<'_, E> {
         }
     }
 
-    /// Writes what waits by now.
+    /// Writes the dispatches that wait by now.
     fn go_on(mut self) {
         for _ in 0..MOST_ROUNDS {
             let waiting = std::mem::take(&mut self.file.state().waiting);
@@ -285,7 +355,7 @@ impl<E: Encoder> Drop for Turn<'_, E> {
         let mut state = self.file.state();
         state.slot = Slot::Idle(open);
         if std::thread::panicking() {
-            // It is not known what became of those that wait.
+            // The fate of the waiting dispatches is unknown.
             state.waiting.clear();
         }
         let left = !state.waiting.is_empty() && !state.led;
@@ -294,6 +364,7 @@ impl<E: Encoder> Drop for Turn<'_, E> {
             Some((file, runtime)) => {
                 state.led = true;
                 drop(state);
+                self.file.idle_for_flush.notify_all();
                 if waits {
                     drop(runtime.spawn_blocking(move || drop(Leader(&file))));
                 } else {
@@ -303,6 +374,7 @@ impl<E: Encoder> Drop for Turn<'_, E> {
             None => {
                 drop(state);
                 self.file.idle.notify_waiters();
+                self.file.idle_for_flush.notify_all();
             }
         }
     }
@@ -310,11 +382,11 @@ impl<E: Encoder> Drop for Turn<'_, E> {
 
 impl<E: Encoder> OpenFile<E> {
     pub(super) fn new(file: AppendFile, encoder: E) -> Self {
-        Self { file, encoder, batch: Batch::default() }
+        Self { file, encoder, batch: Batch::default(), held: Held::default() }
     }
 
     fn encode(&mut self, transactions: &[Transaction]) {
-        let Self { file, encoder, batch } = self;
+        let Self { file, encoder, batch, .. } = self;
         batch.clear();
         for transaction in transactions {
             batch.offer(|line| encoder.encode(transaction, line, file));
@@ -322,18 +394,31 @@ impl<E: Encoder> OpenFile<E> {
     }
 
     fn append(&mut self) -> Outcome {
-        let Self { file, encoder, batch } = self;
-        file.append(batch, |file, tail| encoder.ending(file, tail))
+        let Self { file, encoder, batch, held } = self;
+        let written = file.append(batch, |file, tail| encoder.ending(file, tail));
+        if written.is_ok() {
+            held.resume();
+        }
+        written
     }
 
+    /// Writes the transactions, after the lines that wait for a flush.
     fn write(&mut self, transactions: &[Transaction]) -> Outcome {
+        // The flush before the next settlement finds the lines that were lost here.
+        let _lost = self.flush();
         self.encode(transactions);
         self.append()
     }
 
-    /// Writes several dispatches in one write, and tells each what became of its own transactions.
+    /// Writes the lines that wait for a flush.
+    pub(super) fn flush(&mut self) -> Outcome {
+        let Self { file, encoder, held, .. } = self;
+        held.flush(file, encoder)
+    }
+
+    /// Writes several dispatches in one write, and reports to each the outcome of its own transactions.
     fn write_together(&mut self, mut waiting: Vec<Waiting>) {
-        // Who gave up waiting, because of a time limit for example, will dispatch again.
+        // A dispatch that was cancelled, because of a time limit for example, comes again.
         waiting.retain(|waiting| !waiting.done.is_closed());
         if let [_] = waiting.as_slice() {
             for Waiting { transactions, done } in waiting {
@@ -346,6 +431,7 @@ impl<E: Encoder> OpenFile<E> {
             each.push((transactions.len(), done));
             all.append(&mut transactions);
         }
+        let _lost = self.flush();
         self.encode(&all);
         let mut refused = self.batch.take_refused().into_iter().peekable();
         let written = self.append();
@@ -361,8 +447,8 @@ impl<E: Encoder> OpenFile<E> {
     }
 }
 
-/// What became of the transactions of one dispatch: `count` of those that were written together, from `from` on.
-/// `refused` are those of its own that could not be encoded.
+/// Makes the outcome of one dispatch, which has `count` of the transactions that were written together, from `from` on.
+/// `refused` has those of its own transactions that could not be encoded.
 fn own_outcome(
     written: &Outcome,
     (from, count): (usize, usize),
@@ -381,7 +467,7 @@ fn own_outcome(
     if refused.is_empty() { Ok(()) } else { Err(ConnectorError::partial(refused)) }
 }
 
-/// The same error for another dispatch.
+/// Copies an error for another dispatch.
 fn copied(error: &ConnectorError) -> ConnectorError {
     let message = error.message();
     let mut copy = if error.is_closed() {
@@ -402,7 +488,7 @@ fn copied(error: &ConnectorError) -> ConnectorError {
     }
 }
 
-fn told(outcome: Result<Outcome, oneshot::error::RecvError>) -> Outcome {
+fn received(outcome: Result<Outcome, oneshot::error::RecvError>) -> Outcome {
     outcome.unwrap_or_else(|_| Err(ConnectorError::unknown("the write did not come to its end")))
 }
 
@@ -416,7 +502,7 @@ mod tests {
     use super::super::append::{Fsync, WriteOptions};
     use super::*;
 
-    /// Writes numbers; refuses those that are negative, and panics at the largest.
+    /// Writes numbers; refuses negative ones, and panics at the largest.
     #[derive(Debug)]
     struct Numbers;
 
@@ -460,7 +546,7 @@ mod tests {
         folder.path().join("out")
     }
 
-    /// Begins a dispatch that waits for others; what is returned was polled once.
+    /// Starts a dispatch that waits for others; the returned future was polled once.
     fn begun<'a>(
         out: &'a Arc<Coalescing<Numbers>>,
         number: i64,
@@ -522,6 +608,42 @@ mod tests {
         second.await.unwrap();
         assert_eq!(sorted(&path(&folder)), [2], "what was given up is dispatched again");
         out.dispatch(of(4)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_flush_that_fails_names_what_it_lost_and_the_next_dispatch_reports_the_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        let pushed = out.push(&[of(1), of(-2), of(3)].concat(), 10).unwrap().unwrap_err();
+        let done: Vec<_> = (0..3).map(|item| pushed.outcome(item) == ItemOutcome::Done).collect();
+        assert_eq!(done, [true, false, true]);
+        assert_eq!(sorted(&path(&folder)), [0_i64; 0], "nothing is written before the flush");
+        out.dispatch(of(4)).await.unwrap();
+        assert_eq!(std::fs::read_to_string(path(&folder)).unwrap(), "1\n3\n4\n", "the order stays");
+        out.push(&of(5), 20).unwrap().unwrap();
+        std::fs::remove_file(path(&folder)).unwrap();
+        assert!(out.flush().unwrap_err().is_closed());
+        assert_eq!(out.lost(), [20]);
+        assert!(out.push(&of(6), 21).is_none(), "the sink buffers nothing");
+        assert!(out.dispatch(of(6)).await.unwrap_err().is_closed());
+        out.flush().unwrap();
+        assert_eq!(out.lost(), [20]);
+    }
+
+    #[tokio::test]
+    async fn a_buffer_is_written_when_it_is_full_and_what_waits_for_the_disk_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::Never).await;
+        let mut pushed = 0;
+        while sorted(&path(&folder)).is_empty() {
+            pushed += 1;
+            out.push(&of(1 << 60), pushed).unwrap().unwrap();
+            assert!(pushed < 1 << 20);
+        }
+        assert!(pushed > 1000);
+        let waits = opened(&folder.path().join("other"), Fsync::Each).await;
+        assert!(waits.push(&of(1), 1).is_none());
+        waits.flush().unwrap();
     }
 
     #[tokio::test]

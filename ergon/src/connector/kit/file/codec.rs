@@ -1,4 +1,4 @@
-//! What a format brings: a parser of records, and an encoder of transactions.
+//! The parts that a format implements: a parser of records, and an encoder of transactions.
 
 use std::fs::File;
 use std::io;
@@ -9,15 +9,15 @@ use super::ending::{Ending, Tail};
 use crate::connector::{ConnectorError, Shard};
 use crate::transaction::Transaction;
 
-/// What a format is asked to read.
+/// The request to read a file, for a format.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct ReadRequest {
-    /// Which records are this worker's, by their number.
+    /// The share of this worker, by the numbers of the records.
     pub shard: Shard,
-    /// Whether the file is followed when its end is reached, as `tail -F` does.
+    /// Whether the reader follows the file after its end, as `tail -F` does.
     pub follow: bool,
-    /// Whether the records are only counted: then nothing is logged.
+    /// Whether the records are only counted. A count logs nothing.
     pub count: bool,
 }
 
@@ -29,16 +29,16 @@ pub trait Parser {
     /// Reads up to the next record.
     ///
     /// # Errors
-    /// The file cannot be read on. A record that is malformed is no error: it becomes a delivery that does not decode.
+    /// The rest of the file cannot be read. A malformed record is not an error: it becomes a delivery that does not decode.
     fn next(&mut self) -> Result<Next<Self::Record>, ConnectorError>;
 
-    /// Says whether the next read may wait for a disk, for another program, or for a person who types. The records that
-    /// were parsed before are handed over first. Default: it does not.
+    /// Says whether the next read may wait for a disk, for another program, or for a person who types. The frame then hands
+    /// over the records that it has before the read. Default: the read does not wait.
     fn may_wait(&self) -> bool {
         false
     }
 
-    /// Looks at what became of a file that is followed, after [`Next::Dry`]. Default: nothing became of it.
+    /// Looks for changes of a followed file, after [`Next::Dry`]. Default: there are none.
     ///
     /// # Errors
     /// The file cannot be looked at.
@@ -47,25 +47,25 @@ pub trait Parser {
     }
 }
 
-/// What comes next in a file.
+/// The next part of a file.
 #[derive(Debug)]
 pub enum Next<T> {
-    /// A record, and about how many bytes of memory it takes.
+    /// A record, with the approximate number of bytes that it takes in memory.
     Record(T, usize),
-    /// A record of another worker, or nothing that becomes a transaction.
+    /// A record of another worker, or a part that becomes no transaction.
     Passed,
-    /// Nothing now. The file may grow.
+    /// No record now. The file may grow.
     Dry,
-    /// Nothing more.
+    /// The end of the file.
     End,
 }
 
 /// Encodes transactions as lines of a file.
 pub trait Encoder: Send + 'static {
-    /// Adds one transaction to `line`, without the line's end. Says whether the transaction needs a line: a transaction
-    /// that is in the file already does not.
+    /// Adds one transaction to `line`, without the line's end. Returns false for a transaction that needs no line, because
+    /// its line is in the file already.
     ///
-    /// `file` is for what comes before the first line, such as a header.
+    /// The encoder uses `file` to write what precedes the first line, such as a header.
     ///
     /// # Errors
     /// The transaction cannot be a line of this file. The other transactions of the dispatch are written.
@@ -76,17 +76,17 @@ pub trait Encoder: Send + 'static {
         file: &mut AppendFile,
     ) -> Result<bool, ConnectorError>;
 
-    /// Says how the file ends, if another program has written to it or a process died while it wrote. Default: what is
-    /// there is whole, and may lack its line end.
+    /// Says how the file ends, if another program has written to it or a process died while it wrote. Default: the last
+    /// record is whole, and may lack its line end.
     ///
     /// # Errors
-    /// The file cannot be read, or nothing may be written after what is there.
+    /// The file cannot be read, or nothing may be written after its present end.
     fn ending(&self, file: &File, tail: Tail) -> io::Result<Ending> {
         let _ = file;
         Ok(if tail.ended { Ending::Whole } else { Ending::Unended })
     }
 
-    /// Learns that the run takes place. Default: nothing.
+    /// Learns that the run starts. Default: does nothing.
     fn start(&mut self) {}
 
     /// Finishes the file when the sink is closed. Default: makes sure that the lines are in the file.
@@ -100,13 +100,13 @@ pub trait Encoder: Send + 'static {
         file.finish()
     }
 
-    /// How long [`finish`](Self::finish) may take. Default: 30 seconds.
+    /// The time limit of [`finish`](Self::finish). Default: 30 seconds.
     fn finish_timeout(&self) -> Duration {
         Duration::from_secs(30)
     }
 
-    /// The error when [`finish`](Self::finish) takes longer than [`finish_timeout`](Self::finish_timeout); asked before
-    /// it begins. It says what becomes of the transactions that were dispatched.
+    /// Makes the error for a [`finish`](Self::finish) that takes longer than [`finish_timeout`](Self::finish_timeout). The
+    /// error says what becomes of the dispatched transactions. The frame asks for it before `finish` starts.
     fn not_finished(&self, limit: Duration) -> ConnectorError {
         ConnectorError::permanent(format!("the file was not finished within {} seconds", limit.as_secs()))
     }

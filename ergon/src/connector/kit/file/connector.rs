@@ -1,4 +1,4 @@
-//! A connector of files in any format.
+//! Implements source and sink for files of any format.
 
 use std::future::Future;
 use std::path::Path;
@@ -15,18 +15,18 @@ use super::feed::{Feed, ReadError, RecordSender};
 use super::path::{self, is_pipe, pipe_to_read};
 use crate::connector::{
     Capabilities, Connector, ConnectorError, Context, Count, Delivery, Direction, Disposition, Endpoint,
-    FetchById, FetchRequest, Settlement, Shard, Sink, Source,
+    FetchById, FetchRequest, Settlement, Shard, Sink, SinkBuffer, Source,
 };
 use crate::transaction::Transaction;
 
-/// A format of files: how records are read from a file and written to one. [`FileConnector`] does everything else.
+/// A format of files: the parsing and the encoding of its records. [`FileConnector`] does everything else.
 ///
-/// The [module](super) has a whole format as an example.
+/// The [module](super) has a complete format as an example.
 pub trait Format: Send + Sync + Sized + 'static {
     /// The connector's [`KIND`](crate::connector::Connector::KIND): `json-lines`, `csv`.
     const KIND: &'static str;
 
-    /// One record as the parser returns it. The record becomes a transaction when it is fetched.
+    /// One record as the parser returns it. A fetch turns the record into a transaction.
     type Record: Send + 'static;
 
     /// Encodes transactions for a file of this format.
@@ -35,35 +35,35 @@ pub trait Format: Send + Sync + Sized + 'static {
     /// The path of the file.
     fn path(&self) -> &Path;
 
-    /// The file as the engine compares it with the files of other tasks. Default: its path.
+    /// The endpoint by which the engine compares the file with the files of other tasks. Default: its path.
     fn endpoint(&self, direction: Direction) -> Endpoint {
         let _ = direction;
         path::endpoint(self.path())
     }
 
-    /// Says whether the path leads to something that can be read only once: a pipe, a terminal, a device.
+    /// Says whether the path leads to a stream, which can be read only once: a pipe, a terminal, a device.
     fn is_stream(&self) -> bool {
         path::is_stream(self.path())
     }
 
-    /// Opens the file, makes a parser, and passes the parser to [`RecordSender::send_all`]. Runs on a thread of its own,
-    /// so that reads may block.
+    /// Opens the file, makes a parser, and passes the parser to [`RecordSender::send_all`]. Runs on a separate thread, so
+    /// reads may block.
     ///
     /// # Errors
-    /// The file cannot be opened or is not of this format. What goes wrong before `send_all` is an error of `open`.
+    /// The file cannot be opened, or does not have this format. An error before `send_all` is an error of `open`.
     fn read(&self, request: &ReadRequest, records: &mut RecordSender<Self::Record>) -> Result<(), ReadError>;
 
-    /// Makes a transaction of the next record, or of as many records as [`unit`](Self::unit) says (fewer at the end of
-    /// the file).
+    /// Makes a transaction of the next record, or of the number of records that [`unit`](Self::unit) returns (fewer at the
+    /// end of the file).
     fn transaction(&self, records: &mut dyn Iterator<Item = Self::Record>) -> Option<Transaction>;
 
-    /// How many records make one transaction. Default: 1.
+    /// The number of records in one transaction. Default: 1.
     fn unit(&self, request: &FetchRequest) -> usize {
         let _ = request;
         1
     }
 
-    /// Opens the file for writing. A run may still fail to start after this, so the content of the file must stay.
+    /// Opens the file for writing. The run may still fail to start after this, so the content of the file must stay.
     ///
     /// # Errors
     /// The file cannot be opened for writing.
@@ -72,16 +72,16 @@ pub trait Format: Send + Sync + Sized + 'static {
         shard: Shard,
     ) -> impl Future<Output = Result<(AppendFile, Self::Encoder), ConnectorError>> + Send;
 
-    /// Finds out whether [`open`](Self::open) would succeed, and changes nothing.
+    /// Checks whether [`open`](Self::open) would succeed, and changes nothing.
     ///
     /// # Errors
     /// Those of `open`.
     fn check(&self, shard: Shard) -> impl Future<Output = Result<(), ConnectorError>> + Send;
 
-    /// What the connector can do in addition to its roles. Default: it counts and finds by id, unless the path leads to
-    /// a stream.
+    /// The capabilities of the connector in addition to its roles. Default: it counts and finds by id, unless the path
+    /// leads to a stream.
     fn capabilities(file: &FileConnector<Self>) -> Capabilities<'_> {
-        // Who reads a stream once more takes its content away from the fetches.
+        // A second reader of a stream would take records away from the fetches.
         if file.format().is_stream() {
             Capabilities::none()
         } else {
@@ -90,7 +90,7 @@ pub trait Format: Send + Sync + Sized + 'static {
     }
 }
 
-/// A connector of files in one [`Format`]; a source and a sink.
+/// A connector of files in one [`Format`]: a source and a sink.
 ///
 /// The [module](super) has an example.
 #[derive(Debug)]
@@ -102,14 +102,14 @@ pub struct FileConnector<F: Format> {
     follow: bool,
     feed: Feed<F::Record>,
     out: Arc<Coalescing<F::Encoder>>,
-    /// Held by who opens the file for writing.
+    /// Held by the task that opens the file for writing.
     opening: tokio::sync::Mutex<()>,
-    /// How many records are this worker's; counted when it is first asked for.
+    /// The number of records in this worker's share, counted at the first call of `count`.
     total: OnceCell<u64>,
 }
 
 impl<F: Format> FileConnector<F> {
-    /// Makes the connector of a file; opens nothing.
+    /// Makes the connector of a file. Opens nothing.
     pub fn new(format: F, context: &Context) -> Self {
         Self::of(Arc::new(format), context)
     }
@@ -157,9 +157,12 @@ impl<F: Format> FileConnector<F> {
 
     async fn finish_writing(&self) -> Result<(), ConnectorError> {
         let limit = self.close_limit();
-        let Some(OpenFile { file, encoder, .. }) = self.out.close().await else { return Ok(()) };
-        let late = encoder.not_finished(limit);
-        let finishing = spawn_blocking(move || encoder.finish(file));
+        let Some(mut open) = self.out.close().await else { return Ok(()) };
+        let late = open.encoder.not_finished(limit);
+        let finishing = spawn_blocking(move || {
+            let flushed = open.flush();
+            open.encoder.finish(open.file).and(flushed)
+        });
         match tokio::time::timeout(limit, finishing).await {
             Ok(Ok(finished)) => finished,
             Ok(Err(panicked)) => {
@@ -180,11 +183,11 @@ impl<F: Format> Connector for FileConnector<F> {
 
     async fn open(&self) -> Result<(), ConnectorError> {
         match self.direction {
-            // A pipe is opened by the first fetch: a run that cannot begin takes nothing out of it, nor does a check.
+            // The first fetch opens a pipe, so that a check, or a run that cannot start, takes nothing out of it.
             Direction::Source if is_pipe(self.format.path()) => pipe_to_read(self.format.path(), self.shard),
             Direction::Source => self.start_reading().await,
             Direction::Sink => self.start_writing().await,
-            // It is not known yet which side is used, and a source must not make or empty the file.
+            // The side that will be used is not known yet, and a source must not create or empty the file.
             Direction::Any => Ok(()),
         }
     }
@@ -198,12 +201,12 @@ impl<F: Format> Connector for FileConnector<F> {
         self.finish_writing().await
     }
 
-    /// A little longer than what the format allows itself, so that the format's own error is reported.
+    /// A little longer than the time limit of the format, so that the error of the format is reported.
     fn close_timeout(&self) -> Duration {
         self.close_limit() + Duration::from_secs(1)
     }
 
-    /// A sink makes its file when it opens; a check only finds out whether the file could be written.
+    /// A sink creates its file when it opens, so a check only finds out whether the file could be written.
     async fn check(&self) -> Result<(), ConnectorError> {
         if self.direction == Direction::Sink {
             return self.format.check(self.shard).await;
@@ -219,9 +222,13 @@ impl<F: Format> Connector for FileConnector<F> {
 
 impl<F: Format> Source for FileConnector<F> {
     async fn fetch(&self, request: &FetchRequest) -> Result<Vec<Delivery>, ConnectorError> {
-        self.start_reading().await?;
         let make = |records: &mut dyn Iterator<Item = F::Record>| self.format.transaction(records);
-        self.feed.fetch(request.max(), self.format.unit(request), make).await
+        let (max, unit) = (request.max(), self.format.unit(request));
+        if let Some(deliveries) = self.feed.fetch_now(max, unit, make) {
+            return Ok(deliveries);
+        }
+        self.start_reading().await?;
+        self.feed.fetch(max, unit, make).await
     }
 
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
@@ -234,11 +241,16 @@ impl<F: Format> Source for FileConnector<F> {
     }
 }
 
-/// Returns when the transactions are in the file, whole; with [`Fsync::Each`](super::Fsync::Each) also on the disk.
+/// A dispatch returns when its transactions are whole in the file; with [`Fsync::Each`](super::Fsync::Each) also on the
+/// disk. Within the steps of a task, a file that writes without waiting takes them into its [buffer](SinkBuffer) instead.
 impl<F: Format> Sink for FileConnector<F> {
     async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
         self.start_writing().await?;
         self.out.dispatch(transactions).await
+    }
+
+    fn buffer(&self) -> Option<&dyn SinkBuffer> {
+        Some(&*self.out)
     }
 
     fn writes_to(&self) -> Vec<Endpoint> {
@@ -246,7 +258,7 @@ impl<F: Format> Sink for FileConnector<F> {
     }
 }
 
-/// The first count reads the file once more, next to the fetches.
+/// The first count reads the whole file, in addition to the fetches.
 impl<F: Format> Count for FileConnector<F> {
     async fn count(&self) -> Result<u64, ConnectorError> {
         let total = self.total.get_or_try_init(|| async {
@@ -260,7 +272,7 @@ impl<F: Format> Count for FileConnector<F> {
     }
 }
 
-/// Reads the file from its front.
+/// A search reads the file from its front.
 impl<F: Format> FetchById for FileConnector<F> {
     async fn fetch_by_id(&self, id: &str) -> Result<Option<Delivery>, ConnectorError> {
         let whole = Self::of(Arc::clone(&self.format), &Context::new("", "whole file"));
@@ -268,7 +280,7 @@ impl<F: Format> FetchById for FileConnector<F> {
     }
 }
 
-/// Reads a source from the front until it comes to the transaction with this id.
+/// Reads a source from the front up to the transaction with this id.
 async fn find<S: Source>(source: S, id: &str) -> Result<Option<Transaction>, ConnectorError> {
     loop {
         let deliveries = source.fetch(&FetchRequest::new(1000)).await?;

@@ -1,4 +1,4 @@
-//! The end of a file that does not end with a line: what a process or a full disk left half written.
+//! Repairs the end of a file whose last record a process or a full disk left half written.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -6,30 +6,43 @@ use std::path::Path;
 
 use super::path::display_path;
 
-/// What is known of the end of a file before it is looked at more closely.
+/// The facts about the end of a file that are known before a format looks at it.
+///
+/// The [module](super) of the file frame says when a format is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Tail {
-    /// Up to here there are whole records.
+    /// The file has whole records up to this length.
     pub from: u64,
-    /// The last byte is a line end.
+    /// Whether the last byte is a line end.
     pub ended: bool,
 }
 
-/// How a file of records ends.
+/// The end of a file of records.
+///
+/// ```
+/// use ergon::connector::kit::file::{Ending, Tail};
+///
+/// /// The answer of a format whose records are whole lines of any text.
+/// fn ending(tail: Tail) -> Ending {
+///     if tail.ended { Ending::Whole } else { Ending::Unended }
+/// }
+///
+/// assert_eq!(ending(Tail { from: 0, ended: false }), Ending::Unended);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// With a whole record and its line end.
+    /// A whole record with its line end.
     Whole,
-    /// With a record that is whole as far as can be told: it lacks nothing but its line end.
+    /// A record that is whole, as far as the format can know, and has no line end.
     Unended,
-    /// With half a record, from here on.
+    /// Half a record, which begins here.
     Half(u64),
 }
 
-/// Ends the last line of a file of this length, or cuts it off if it is half a line; returns the length after that.
+/// Ends the last line of a file of this length, or cuts it off if it is half a line; returns the new length.
 ///
-/// What is cut off is kept in the file that has `.torn` after its name. `file` is open for reading and appending, and
-/// has whole records up to `from`.
+/// The function keeps the bytes that it cuts off in the file that has `.torn` after its name. `file` is open for reading
+/// and appending, and has whole records up to `from`.
 pub(super) fn mended(
     mut file: &File,
     path: &Path,

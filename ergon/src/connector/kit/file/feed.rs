@@ -1,5 +1,4 @@
-//! The reading side: parses a file once, from front to back, on a thread of its own, and makes deliveries of the records
-//! on demand.
+//! Reads a file once, from front to back, on a separate thread, and makes deliveries of its records on demand.
 
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
@@ -16,33 +15,33 @@ use crate::connector::kit::Unacked;
 use crate::connector::{ConnectorError, Delivery, Settlement};
 use crate::transaction::Transaction;
 
-/// How many chunks may wait between the reader and the fetches; with those of one chunk, the read-ahead.
+/// The number of chunks that may wait between the reader and the fetches. It bounds the read-ahead.
 const CHUNKS: usize = 4;
-/// How many items make a chunk, unless they reach its weight before.
+/// The number of items in a chunk, unless they reach the size limit first.
 const CHUNK_ITEMS: usize = 256;
-/// How many bytes make a chunk: few large items must not fill the memory.
+/// The size limit of a chunk in bytes, so that large items do not fill the memory.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// A source's file: what its reader has read, what is handed out, what was given back.
+/// The file of a source: the records that its reader has read, and the deliveries that are unsettled or given back.
 #[derive(Debug)]
 pub(super) struct Feed<T> {
     held: Mutex<Unacked>,
-    /// The ids of those that were found before the reading came to them: it passes them over.
+    /// The ids of transactions that were found by id before the reader reached them; the reader skips these.
     found: Mutex<HashSet<String>>,
     reading: tokio::sync::Mutex<Reading<T>>,
-    /// How many transactions were made of items so far; those handed out again do not count.
+    /// The number of transactions that were made of items so far; redeliveries do not count.
     made: AtomicU64,
     closed: CancellationToken,
 }
 
 #[derive(Debug)]
 struct Reading<T> {
-    /// Which file it is, for messages.
+    /// The name of the file, for messages.
     file: String,
     stage: Stage<T>,
-    /// Read and not yet handed out.
+    /// Read and not yet delivered.
     items: VecDeque<T>,
-    /// Whether the reader waits to be asked for more: it has read all that there is.
+    /// Whether the reader has read the whole file, and waits until a fetch asks for more.
     dry: bool,
     asks: Option<std::sync::mpsc::Sender<()>>,
 }
@@ -50,7 +49,7 @@ struct Reading<T> {
 #[derive(Debug)]
 enum Stage<T> {
     NotBegun,
-    /// The reader has not said yet that it is ready.
+    /// The reader has not reported yet that it is ready.
     Opening(mpsc::Receiver<Message<T>>),
     Running(mpsc::Receiver<Message<T>>),
     Ended,
@@ -61,13 +60,13 @@ enum Stage<T> {
 enum Message<T> {
     Ready,
     Items(Vec<T>),
-    /// There is nothing more now; the reader waits to be asked again.
+    /// The file has no more records now; the reader waits until a fetch asks again.
     Dry,
     End,
     Failed(ConnectorError),
 }
 
-/// Takes the records of a reader.
+/// Accepts the records of a reader, and hands them to the fetches. The [module](super) has an example.
 #[derive(Debug)]
 pub struct RecordSender<T>(Outlet<T>);
 
@@ -84,11 +83,11 @@ enum Outlet<T> {
     Count(u64),
 }
 
-/// Why a reader stops before the end of its file.
+/// The reason why a reader stops before the end of its file.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The connector was closed, so that no fetch takes records any more.
+    /// The connector was closed, so no fetch will ask for records.
     Closed,
     /// The file cannot be read.
     Failed(ConnectorError),
@@ -113,7 +112,7 @@ impl<T> RecordSender<T> {
         }
     }
 
-    /// Says that the file is open and is what the format expects; then hands over all records of the parser.
+    /// Reports that the file is open and has the expected format, then hands over all records of the parser.
     ///
     /// # Errors
     /// Those of the parser, and [`ReadError::Closed`].
@@ -139,7 +138,7 @@ impl<T> RecordSender<T> {
         self.send(Message::Ready)
     }
 
-    /// Hands over one record of about so many bytes. Waits while the fetches lag behind.
+    /// Hands over one record of about this many bytes. Waits while the fetches are behind.
     fn push(&mut self, record: T, size: usize) -> Result<(), ReadError> {
         let is_full = match &mut self.0 {
             Outlet::Feed { chunk, bytes, .. } => {
@@ -155,7 +154,7 @@ impl<T> RecordSender<T> {
         if is_full { self.flush() } else { Ok(()) }
     }
 
-    /// Hands over what was pushed so far.
+    /// Hands over the records that were pushed so far.
     fn flush(&mut self) -> Result<(), ReadError> {
         let Outlet::Feed { chunk, bytes, .. } = &mut self.0 else { return Ok(()) };
         if chunk.is_empty() {
@@ -166,7 +165,7 @@ impl<T> RecordSender<T> {
         self.send(Message::Items(chunk))
     }
 
-    /// Says that there is nothing more now, and waits until a fetch asks again.
+    /// Reports that there are no more records now, and waits until a fetch asks again.
     fn dry(&mut self) -> Result<(), ReadError> {
         self.flush()?;
         self.send(Message::Dry)?;
@@ -216,7 +215,7 @@ impl<T: Send + 'static> Feed<T> {
             reading.stage = Stage::Opening(spawn(read, asked)?);
             reading.asks = Some(asks);
         }
-        // Whoever began to wait may have been cancelled.
+        // A caller that waited before may have been cancelled.
         while matches!(reading.stage, Stage::Opening(_)) {
             reading.receive().await;
         }
@@ -226,7 +225,7 @@ impl<T: Send + 'static> Feed<T> {
         }
     }
 
-    /// Hands out at most `max`: those that were given back before those that are new.
+    /// Delivers at most `max` transactions, given-back ones before new ones.
     ///
     /// Each transaction is made of `unit` items (fewer at the end of the file).
     pub(super) async fn fetch(
@@ -245,24 +244,62 @@ impl<T: Send + 'static> Feed<T> {
                 () = self.closed.cancelled() => return Ok(Vec::new()),
                 items = self.pull(unit.max(1), max) => items?,
             };
-            // No await from here on: what was pulled is handed out.
-            let mut items = items.into_iter();
-            let (mut held, mut found, mut passed_over) = (self.held(), self.found(), 0);
-            let mut deliveries = Vec::with_capacity(items.len().div_ceil(unit.max(1)));
-            while items.len() > 0 {
-                let Some(transaction) = make(&mut items.by_ref().take(unit.max(1))) else { continue };
-                if !found.is_empty() && found.remove(transaction.id()) {
-                    passed_over += 1;
-                } else {
-                    deliveries.push(held.hand_out(transaction, 0));
-                }
-            }
-            self.made.fetch_add(deliveries.len() as u64 + passed_over, Ordering::Relaxed);
+            // There is no await from here on, so every pulled item is delivered.
+            let (deliveries, passed_over) = self.deliver(items, unit.max(1), &mut make);
             // An empty fetch would be the end of a finite run.
             if !deliveries.is_empty() || passed_over == 0 {
                 return Ok(deliveries);
             }
         }
+    }
+
+    /// Delivers what [`fetch`](Self::fetch) would, if the reader has read it already. Returns `None` if the caller has to
+    /// start the reader, or to wait.
+    pub(super) fn fetch_now(
+        &self,
+        max: usize,
+        unit: usize,
+        mut make: impl FnMut(&mut dyn Iterator<Item = T>) -> Option<Transaction>,
+    ) -> Option<Vec<Delivery>> {
+        if max == 0 || self.is_closed() {
+            return None;
+        }
+        let back = self.given_back(max);
+        if !back.is_empty() {
+            return Some(back);
+        }
+        let unit = unit.max(1);
+        let items = {
+            let mut reading = self.reading.try_lock().ok()?;
+            if reading.items.len() < unit {
+                return None;
+            }
+            reading.take(unit, max)
+        };
+        let (deliveries, _) = self.deliver(items, unit, &mut make);
+        (!deliveries.is_empty()).then_some(deliveries)
+    }
+
+    /// Makes deliveries of items; returns in addition how many transactions were skipped, because they were found by id.
+    fn deliver(
+        &self,
+        items: Vec<T>,
+        unit: usize,
+        make: &mut impl FnMut(&mut dyn Iterator<Item = T>) -> Option<Transaction>,
+    ) -> (Vec<Delivery>, u64) {
+        let mut items = items.into_iter();
+        let (mut held, mut found, mut passed_over) = (self.held(), self.found(), 0);
+        let mut deliveries = Vec::with_capacity(items.len().div_ceil(unit));
+        while items.len() > 0 {
+            let Some(transaction) = make(&mut items.by_ref().take(unit)) else { continue };
+            if !found.is_empty() && found.remove(transaction.id()) {
+                passed_over += 1;
+            } else {
+                deliveries.push(held.hand_out(transaction, 0));
+            }
+        }
+        self.made.fetch_add(deliveries.len() as u64 + passed_over, Ordering::Relaxed);
+        (deliveries, passed_over)
     }
 
     fn given_back(&self, max: usize) -> Vec<Delivery> {
@@ -271,13 +308,13 @@ impl<T: Send + 'static> Feed<T> {
         std::iter::from_fn(|| held.next(0)).take(count).collect()
     }
 
-    /// Takes up to `max` units; waits for the first. Cancel safe: what was received stays in `items`.
+    /// Takes up to `max` units; waits for the first. Cancel safe: received items stay in `items`.
     async fn pull(&self, unit: usize, max: usize) -> Result<Vec<T>, ConnectorError> {
         let mut reading = self.reading.lock().await;
         let mut asked = !reading.dry;
         while reading.items.len() < unit && matches!(reading.stage, Stage::Running(_)) {
             if reading.dry {
-                // A reader is asked once in each fetch: how often it looks is up to those who fetch.
+                // Each fetch asks the reader once, so the caller decides how often the reader looks at the file.
                 if asked {
                     break;
                 }
@@ -286,18 +323,15 @@ impl<T: Send + 'static> Feed<T> {
             }
             reading.receive().await;
         }
-        let most = unit.saturating_mul(max);
-        while reading.items.len() < most && reading.receive_now() {}
-        if let (Stage::Failed(error), true) = (&reading.stage, reading.items.is_empty()) {
-            return Err(again(error));
+        let items = reading.take(unit, max);
+        match &reading.stage {
+            Stage::Failed(error) if items.is_empty() => Err(again(error)),
+            _ => Ok(items),
         }
-        let there = reading.items.len();
-        let whole = if matches!(reading.stage, Stage::Running(_)) { there - there % unit } else { there };
-        Ok(reading.items.drain(..whole.min(most)).collect())
     }
 
-    /// Hands out the transaction with this id, so that the reading does not hand it out as well: one that was given
-    /// back, else the one that `search` finds in the file. None while it is handed out.
+    /// Delivers the transaction with this id, and keeps the reader from delivering it as well. It is a given-back
+    /// transaction, or the one that `search` finds in the file. None while its delivery is unsettled.
     pub(super) async fn find(
         &self,
         id: &str,
@@ -319,7 +353,7 @@ impl<T: Send + 'static> Feed<T> {
         Ok(Some(self.held().hand_out(transaction, 0)))
     }
 
-    /// Takes settlements in.
+    /// Records settlements.
     pub(super) fn settle(&self, settlements: &[Settlement]) {
         let mut held = self.held();
         for settlement in settlements {
@@ -327,21 +361,21 @@ impl<T: Send + 'static> Feed<T> {
         }
     }
 
-    /// How many can still be handed out of a file that makes `total` transactions.
+    /// The number of transactions that can still be delivered, of a file with `total` of them.
     pub(super) fn pending(&self, total: u64) -> u64 {
         let apart = self.made.load(Ordering::Relaxed) + self.found().len() as u64;
         total.saturating_sub(apart) + self.held().waiting() as u64
     }
 
-    /// Says whether it was closed.
+    /// Says whether the feed is closed.
     pub(super) fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
     }
 
-    /// Ends the reader, and any fetch that waits.
+    /// Ends the reader, and each fetch that waits.
     pub(super) fn close(&self) {
         self.closed.cancel();
-        // A fetch that waits has the lock and may never be polled again; then the reader ends with this feed.
+        // A fetch that waits has the lock, and may never be polled again. The reader then ends with this feed.
         if let Ok(mut reading) = self.reading.try_lock() {
             reading.stage = Stage::Ended;
             reading.asks = None;
@@ -358,7 +392,7 @@ impl<T: Send + 'static> Feed<T> {
 }
 
 impl<T> Reading<T> {
-    /// Waits for the reader's next message, and takes it in.
+    /// Waits for the reader's next message, and processes it.
     async fn receive(&mut self) {
         if let Stage::Opening(receiver) | Stage::Running(receiver) = &mut self.stage {
             let message = receiver.recv().await;
@@ -366,7 +400,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// Takes in the reader's next message if it is there; says whether it was.
+    /// Processes the reader's next message if there is one; says whether there was.
     fn receive_now(&mut self) -> bool {
         let Stage::Running(receiver) = &mut self.stage else { return false };
         match receiver.try_recv() {
@@ -377,10 +411,19 @@ impl<T> Reading<T> {
         true
     }
 
-    /// Asks a reader that waits for more.
+    /// Takes up to `max` units of the items that were read.
+    fn take(&mut self, unit: usize, max: usize) -> Vec<T> {
+        let most = unit.saturating_mul(max);
+        while self.items.len() < most && self.receive_now() {}
+        let there = self.items.len();
+        let whole = if matches!(self.stage, Stage::Running(_)) { there - there % unit } else { there };
+        self.items.drain(..whole.min(most)).collect()
+    }
+
+    /// Asks a waiting reader for more.
     fn ask(&mut self) {
         self.dry = false;
-        // A reader that is gone has said why, or is found to have panicked.
+        // A reader that has ended has reported why, or is found to have panicked.
         let _gone = self.asks.as_ref().map(|asks| asks.send(()));
     }
 
@@ -396,7 +439,7 @@ impl<T> Reading<T> {
             Some(Message::Dry) => self.dry = true,
             Some(Message::End) => self.stage = Stage::Ended,
             Some(Message::Failed(error)) => self.stage = Stage::Failed(error),
-            // A reader says how it ends, unless it panics: that must not look like the end of the file.
+            // A reader reports how it ends, unless it panics. A panic must not look like the end of the file.
             None => {
                 let message = format!("the reader of {} panicked", self.file);
                 self.stage = Stage::Failed(ConnectorError::permanent(message));
@@ -405,7 +448,7 @@ impl<T> Reading<T> {
     }
 }
 
-/// Runs a reader on a thread of its own: a file's reads block, and a read of standard input may never return.
+/// Runs a reader on a separate thread, because reads of a file block, and a read of standard input may never return.
 fn spawn<T, R>(
     read: R,
     asked: std::sync::mpsc::Receiver<()>,
@@ -423,7 +466,7 @@ where
             Err(ReadError::Closed) => return,
             Err(ReadError::Failed(error)) => Message::Failed(error),
         };
-        // If the feed is closed by now, nothing needs to know how the reader ended.
+        // If the feed is closed by now, nothing uses the reader's last message.
         let _closed = records.flush().and_then(|()| records.send(last));
     };
     let thread = std::thread::Builder::new().name("ergon-reader".to_owned()).spawn(run);
@@ -435,7 +478,7 @@ where
     }
 }
 
-/// The same error once more, for the next one who asks.
+/// Copies an error for the next fetch.
 fn again(error: &ConnectorError) -> ConnectorError {
     let mut copy = ConnectorError::permanent(error.message());
     if let Some(cause) = std::error::Error::source(error) {

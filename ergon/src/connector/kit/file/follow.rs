@@ -1,4 +1,4 @@
-//! A file that is followed as `tail -F` does: what is added to it, and the file that takes its place.
+//! Follows a file as `tail -F` does: reads the bytes that are added to it, and the file that takes its place.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,15 +10,30 @@ use same_file::Handle;
 use super::path::{display_path, file_error, is_pipe, open_file};
 use crate::connector::ConnectorError;
 
-/// How many bytes are compared to find out whether a file is still the one that was read.
+/// The number of bytes that are compared to find out whether a file is still the one that was read.
 const PRINT: usize = 256;
 
 /// The file of a source: read once to its end, or followed.
+///
+/// ```
+/// use std::io::Read;
+///
+/// use ergon::connector::kit::file::InputFile;
+///
+/// # let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("in.txt");
+/// std::fs::write(&path, "one line\n")?;
+/// let mut file = InputFile::open(&path, false)?;
+/// let mut text = String::new();
+/// file.read_to_string(&mut text)?;
+/// assert_eq!(text, "one line\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum InputFile {
     /// The file is read once.
     Once(File),
-    /// The file is read on when it grows.
+    /// The reader continues when the file grows.
     Followed(Growing),
 }
 
@@ -42,7 +57,7 @@ impl InputFile {
         matches!(self, Self::Followed(_))
     }
 
-    /// Looks at what became of a file that was read to its end. A file that is not followed stays the same.
+    /// Looks for changes of a file that was read to its end. A file that is not followed stays the same.
     ///
     /// # Errors
     /// The file cannot be looked at.
@@ -63,32 +78,32 @@ impl Read for InputFile {
     }
 }
 
-/// What became of a file that was read to its end.
+/// The state of a file that was read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// There may be more to read of it.
+    /// The file is still at its path, and may grow.
     Same,
-    /// All of it was read, and another has its place: it was renamed, or emptied. The next read is of that other one.
+    /// The file was renamed or emptied, and all of it was read. The next read is of the file that took its place.
     Another,
 }
 
-/// A file that grows, and whose place another may take.
+/// A file that may grow, and whose place another file may take.
 #[derive(Debug)]
 pub struct Growing {
     path: PathBuf,
     file: File,
-    /// A pipe is read on when its next writer comes, and has nothing to compare.
+    /// Whether it is a regular file. The reader of a pipe continues with the next writer, and has nothing to compare.
     regular: bool,
-    /// How much of it was read.
+    /// The number of bytes that were read.
     read: u64,
-    /// Its first bytes, and the last ones that were read.
+    /// The first bytes of the file, and the last bytes that were read.
     first: Vec<u8>,
     last: Vec<u8>,
-    /// Its length and time when it was compared.
+    /// The length and the time of the file when it was last compared.
     seen: Option<(u64, Option<SystemTime>)>,
-    /// The file that is now at the path; this one is read to its end before.
+    /// The file that is now at the path. The present file is read to its end first.
     successor: Option<File>,
-    /// Whether it was logged that the path leads nowhere.
+    /// Whether the log has a warning that there is no file at the path.
     missing: bool,
 }
 
@@ -116,13 +131,16 @@ impl Growing {
         }
     }
 
-    /// Looks what became of the file; to be called after a read that brought nothing.
+    /// Looks for changes of the file, after a read that returned nothing.
+    ///
+    /// # Errors
+    /// The file or its path cannot be looked at.
     pub fn turn(&mut self) -> io::Result<Turn> {
         if !self.regular {
             return Ok(Turn::Same);
         }
         if let Some(successor) = self.successor.take() {
-            // This one was read to its end once more after that one had been found.
+            // The present file was read to its end again after the successor had been found.
             tracing::info!(file = display_path(&self.path), "another file is at the path; reading that one");
             *self = Self::over(std::mem::take(&mut self.path), successor, true);
             return Ok(Turn::Another);
@@ -141,7 +159,7 @@ impl Growing {
         Ok(Turn::Same)
     }
 
-    /// Says whether the file was emptied since it was read, though it may have grown again: it is shorter, or holds
+    /// Says whether the file was emptied since it was read. Such a file may have grown again, so it is shorter, or has
     /// other bytes.
     fn is_cut(&mut self) -> io::Result<bool> {
         let metadata = self.file.metadata()?;
@@ -159,8 +177,8 @@ impl Growing {
         Ok(!same)
     }
 
-    /// Finds out whether the path leads to another file. A file that was renamed may be written to until its writer
-    /// has opened the new one, so an empty one does not count.
+    /// Finds out whether the path leads to another file. An empty file does not count, because the writer of a renamed
+    /// file may write to it until it has opened the new file.
     fn look_for_successor(&mut self) -> io::Result<()> {
         let there = match Handle::from_path(&self.path) {
             Ok(there) => there,
@@ -195,7 +213,7 @@ impl Read for Growing {
     }
 }
 
-/// Says whether a file holds these bytes at a place.
+/// Says whether a file has these bytes at a place.
 fn holds(file: &mut File, at: u64, bytes: &[u8]) -> io::Result<bool> {
     file.seek(SeekFrom::Start(at))?;
     let mut there = Vec::with_capacity(bytes.len());

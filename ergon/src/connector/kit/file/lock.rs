@@ -1,44 +1,44 @@
-//! Locks on a file that is written to: which sinks have it, and which of them writes right now.
+//! Locks a file that sinks write to: which sinks have the file open, and which of them writes now.
 //!
 //! Every sink that has a file open holds a claim on it. Any number of sinks may append to one file: workers of one run,
-//! several tasks, several runs. A sink that empties the file needs it for itself until it is empty; a sink of a
-//! workbook needs its file for itself as long as it is open. Sinks of one process share one claim, so that a file
-//! which several tasks of a run empty is emptied once.
+//! several tasks, several runs. A sink that empties the file needs the file alone until it is empty. A sink of a workbook
+//! needs its file alone as long as it is open. Sinks of one process share one claim, so that a file which several tasks
+//! of a run empty is emptied once.
 //!
-//! On Linux the locks belong to the open file and to ranges far behind any content (`F_OFD_SETLK`), so they hold under
-//! every name of the file, end with the process, and need no second file. Elsewhere a lock covers the whole file, so
-//! only writes and sinks that are alone are guarded.
+//! On Linux the locks belong to the open file and to ranges far beyond any content (`F_OFD_SETLK`). Such locks hold under
+//! every name of the file, end with the process, and need no second file. On other systems a lock covers the whole file,
+//! so only writes, and sinks that need the file alone, are guarded.
 
 use std::fs::{File, Metadata};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// What a sink asks of the others that have its file open.
+/// The condition that a sink sets for the other sinks that have its file open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wish {
-    /// None of them empties it.
+    /// No other sink empties the file.
     Append,
-    /// None of them has it open before it is empty.
+    /// No other sink has the file open before it is empty.
     Empty,
-    /// None of them has it open at all.
+    /// No other sink has the file open at all.
     Alone,
 }
 
-/// Why a file cannot be claimed.
+/// The reason why a file cannot be claimed.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// Another sink has it.
+    /// Another sink has the file open.
     Taken,
-    /// Another sink is about to empty it, or has it for itself.
+    /// Another sink is about to empty the file, or has it alone.
     Closed,
-    /// The system does not lock it.
+    /// The system does not lock the file.
     Failed(io::Error),
 }
 
 /// The claims of this process, one for each file.
 static CLAIMS: Mutex<Vec<(Identity, Weak<Claim>)>> = Mutex::new(Vec::new());
 
-/// One file, whatever its name is; nothing where the system gives files no identity.
+/// One file under any of its names; none where the system gives files no identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity(Option<(u64, u64)>);
 
@@ -52,7 +52,7 @@ pub(super) struct Claim {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// No run of its sinks has begun yet.
+    /// No run of its sinks has started yet.
     Fresh(Wish),
     /// The file was emptied, or written to.
     Started,
@@ -93,7 +93,7 @@ impl Claim {
         Ok(claim)
     }
 
-    /// Lets one more sink of this process have the file.
+    /// Adds one more sink of this process.
     fn join(&self, wish: Wish) -> Result<(), Refused> {
         let mut state = lock(&self.state);
         match (*state, wish) {
@@ -112,7 +112,7 @@ impl Claim {
         }
     }
 
-    /// Empties the file if one of its sinks is to, once; from now on others may append to it.
+    /// Empties the file once, if one of its sinks asks for it. From then on other sinks may append to the file.
     pub(super) fn start(&self) -> io::Result<()> {
         let mut state = lock(&self.state);
         match *state {
@@ -157,9 +157,9 @@ mod locks {
     const HAVING: i64 = WRITING + 1;
     const PLACES: i64 = 1 << 20;
 
-    /// Locks one of the places; false if none is to be had, because another process has all of them.
+    /// Locks one of the places; false if another process has all of them.
     pub(super) fn have(file: &File) -> io::Result<bool> {
-        // Two claims draw the same place once in a million times, never so often in a row.
+        // Two claims choose the same place once in a million times, so eight collisions in a row do not happen.
         for _ in 0..8 {
             if set(file, libc::F_WRLCK, HAVING + fastrand::i64(0..PLACES), 1)? {
                 return Ok(true);
@@ -194,7 +194,7 @@ mod locks {
     }
 
     fn set(file: &File, kind: i32, start: i64, length: i64) -> io::Result<bool> {
-        // A length of 0 would mean all that follows.
+        // For the system, a length of 0 means the rest of the file.
         if length == 0 {
             return Ok(true);
         }
@@ -204,7 +204,7 @@ mod locks {
         }
     }
 
-    /// A file system without locks keeps no file from being written.
+    /// A file system without locks does not keep a sink from writing.
     fn unsupported(done: nix::Result<bool>) -> io::Result<bool> {
         match done {
             Err(Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(true),
@@ -279,7 +279,7 @@ mod tests {
         Claim::new(&file, identity, Wish::Append).unwrap();
     }
 
-    /// Without an identity there is no claim to join: it is as if each were a process of its own.
+    /// Without an identity there is no claim to join, so each sink acts as a separate process.
     #[cfg(target_os = "linux")]
     #[test]
     fn processes_append_together_and_empty_alone() {

@@ -1,10 +1,10 @@
-//! The file frame: everything that connectors of files have in common, whatever their format is.
+//! The file frame: everything that connectors of files have in common, in any format.
 //!
 //! A new format is a parser and an encoder: an implementation of [`Format`]. [`FileConnector`] does the rest: it opens
-//! and checks files, reads them on a thread of its own, hands records out, takes them back, counts them, finds one by
-//! its id, shares a file among workers, follows a file that grows, waits for pipes, locks a file against other sinks,
-//! writes whole lines only, and writes the dispatches of many lanes together. [`AppendFile`] says what is promised of
-//! a file that is written to.
+//! and checks files, reads them on a separate thread, delivers records, redelivers those that are given back, counts
+//! records, and finds a record by its id. It shares a file among workers, follows a file that grows, waits for pipes,
+//! locks a file against other sinks, writes whole lines only, and writes the dispatches of many deliveries together.
+//! [`AppendFile`] documents the promises of a file that is written to.
 //!
 //! A format with one number on each line:
 //!
@@ -34,7 +34,7 @@
 //!
 //! struct Numbers { path: PathBuf }
 //!
-//! /// A line, and what is on it.
+//! /// A line with its text.
 //! struct Line { number: u64, text: String }
 //!
 //! impl Format for Numbers {
@@ -52,7 +52,7 @@
 //!     fn transaction(&self, records: &mut dyn Iterator<Item = Line>) -> Option<Transaction> {
 //!         let Line { number, text } = records.next()?;
 //!         let id = record_id(&file_name(&self.path), 0, number);
-//!         // A line that is no number is a transaction that does not decode.
+//!         // A line that is not a number becomes a transaction that does not decode.
 //!         let payload = Payload::bytes(ContentType::Json, text);
 //!         Some(Transaction::builder().id(id).metadata("line", number).payload(payload).build())
 //!     }
@@ -127,6 +127,7 @@ mod connector;
 mod ending;
 mod feed;
 mod follow;
+mod held;
 mod lock;
 mod path;
 mod pipe;
@@ -148,7 +149,7 @@ pub use path::{
 pub use recognition::{FileKind, RECOGNITION_BYTES, header_below, refuse_other_kind, trimmed_name};
 pub use table::{cells, in_order, named};
 
-#[cfg(any(feature = "csv", feature = "json_lines"))]
-pub(crate) use path::is_pipe;
 #[cfg(feature = "excel")]
 pub(crate) use path::no_folder;
+#[cfg(any(feature = "csv", feature = "json_lines"))]
+pub(crate) use path::{is_pipe, record_transaction_id};

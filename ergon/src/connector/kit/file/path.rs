@@ -1,4 +1,4 @@
-//! Paths of files: how errors and messages name a file, and what a path must lead to.
+//! Names files in errors and messages, and checks what a path leads to.
 
 use std::fs::File;
 use std::io;
@@ -7,8 +7,16 @@ use std::sync::Arc;
 
 use crate::connector::{ConnectorError, Endpoint, Shard};
 use crate::settings::suggest::similar;
+use crate::transaction::TransactionId;
 
 /// Refuses to empty a file that several workers write to.
+///
+/// ```
+/// use ergon::connector::Shard;
+/// use ergon::connector::kit::file::refuse_to_empty;
+///
+/// assert!(refuse_to_empty(Shard::default()).is_ok());
+/// ```
 ///
 /// # Errors
 /// There are several workers.
@@ -21,13 +29,13 @@ pub fn refuse_to_empty(shard: Shard) -> Result<(), ConnectorError> {
     Err(ConnectorError::permanent(message).with_hint("set `append = true`, or `workers = 1`"))
 }
 
-/// Says whether a path leads to what can be read only once: a pipe, a terminal.
+/// Says whether a path leads to a stream, which can be read only once: a pipe, a terminal.
 pub fn is_stream(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-/// Refuses to share a stream among several workers: a reader would pass over the others' share of what happens to come
-/// to it, and lines of several writers would run into each other.
+/// Refuses to share a stream among several workers. A reader would skip the records of the other workers, and lines of
+/// several writers would mix.
 ///
 /// # Errors
 /// There are several workers, and the path leads to no regular file.
@@ -40,7 +48,8 @@ pub fn refuse_to_share(path: &Path, shard: Shard) -> Result<(), ConnectorError> 
     Err(ConnectorError::permanent(message).with_hint("set `workers = 1`, or name a file"))
 }
 
-/// Finds out whether a named pipe may be read by one worker. It is not opened: its writer would take that for its reader.
+/// Checks whether one worker may read a named pipe. Does not open the pipe, because its writer would take that for its
+/// reader.
 pub(crate) fn pipe_to_read(path: &Path, shard: Shard) -> Result<(), ConnectorError> {
     refuse_to_share(path, shard)?;
     #[cfg(unix)]
@@ -61,19 +70,35 @@ pub(crate) fn is_pipe(_: &Path) -> bool {
     false
 }
 
-/// The last part of a path: what ids and metadata name a file by.
+/// Returns the last part of a path, by which ids and metadata name a file.
 pub fn file_name(path: &Path) -> Arc<str> {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into()
 }
 
-/// The id of what is numbered in a file: `file:number`. After `turns` other files at the same path the file is named
-/// `file#2`, `file#3`, …, so that no two transactions of a run have one id.
+/// Makes the id of a numbered record of a file: `file:number`. After `turns` other files at the same path, the file is
+/// named `file#2`, `file#3`, …, so that no two transactions of a run have one id.
+///
+/// ```
+/// use ergon::connector::kit::file::record_id;
+///
+/// assert_eq!(record_id("orders.csv", 0, 7), "orders.csv:7");
+/// assert_eq!(record_id("orders.csv", 1, 7), "orders.csv#2:7");
+/// ```
 pub fn record_id(file: &str, turns: u64, number: u64) -> String {
     if turns == 0 { format!("{file}:{number}") } else { format!("{file}#{}:{number}", turns + 1) }
 }
 
-/// A file as a place: one name for all ways to write its path. `..` takes a folder back without asking where a link
-/// leads; what is below the working folder is named from there.
+/// Makes the same id as [`record_id`], with fewer allocations.
+pub(crate) fn record_transaction_id(file: &str, turns: u64, number: u64) -> TransactionId {
+    if turns == 0 {
+        TransactionId::numbered(file, b':', number)
+    } else {
+        record_id(file, turns, number).into()
+    }
+}
+
+/// Makes the endpoint of a file: one name for all ways to write its path. `..` removes a folder without following links.
+/// A file below the working folder is named relative to that folder.
 pub fn endpoint(path: &Path) -> Endpoint {
     let mut direct = PathBuf::new();
     for part in path.components() {
@@ -86,14 +111,14 @@ pub fn endpoint(path: &Path) -> Endpoint {
     let here = absolute(".").unwrap_or_default();
     let below = direct.strip_prefix(here).unwrap_or(&direct);
     let name = below.to_string_lossy();
-    // A device keeps nothing: what is written to `/dev/null` is not what is read there.
+    // A device keeps nothing: the bytes that are written to `/dev/null` are not those that are read there.
     if direct.starts_with("/dev") { Endpoint::new(name) } else { Endpoint::file(name) }
 }
 
-/// Opens a file for reading; a folder is refused.
+/// Opens a file for reading; refuses a folder.
 ///
 /// # Errors
-/// The file cannot be opened, or is a folder.
+/// The file cannot be opened, or the path leads to a folder.
 pub fn open_file(path: &Path) -> Result<File, ConnectorError> {
     let file = File::open(path).map_err(|error| file_error("open", path, error))?;
     let is_dir = file.metadata().is_ok_and(|metadata| metadata.is_dir());
@@ -106,7 +131,7 @@ pub fn open_file(path: &Path) -> Result<File, ConnectorError> {
     Ok(file)
 }
 
-/// Refuses a path that leads to a folder, or can only lead to one, as the file of a sink.
+/// Refuses, as the file of a sink, a path that leads to a folder or can only lead to one.
 pub(crate) fn no_folder(path: &Path) -> Result<(), ConnectorError> {
     let written = path.as_os_str().as_encoded_bytes();
     let names_folder = written.ends_with(b"/") || written.ends_with(b"/.") || path.file_name().is_none();
@@ -117,11 +142,11 @@ pub(crate) fn no_folder(path: &Path) -> Result<(), ConnectorError> {
         .with_hint("name a file in it"))
 }
 
-/// Finds out whether a file can be written, or made where it is not there, and leaves everything as it is. A named pipe
-/// is not tried: whoever reads from it would take that for the end.
+/// Checks whether a file can be written, or created where it does not exist, and changes nothing. The check does not open
+/// a named pipe, because the reader of the pipe would take that for the end.
 ///
 /// # Errors
-/// The file cannot be written or made.
+/// The file cannot be written or created.
 pub fn check_writable(path: &Path, create: bool) -> Result<(), ConnectorError> {
     no_folder(path)?;
     if is_pipe(path) {
@@ -134,7 +159,7 @@ pub fn check_writable(path: &Path, create: bool) -> Result<(), ConnectorError> {
             let Some(folder) = full.ancestors().skip(1).find(|folder| folder.exists()) else {
                 return Err(file_error("open for writing", path, error));
             };
-            // What the system allows is known only by trying.
+            // Only a try shows what the system allows.
             let trial = folder.join(format!(".ergon-check-{}", std::process::id()));
             File::create_new(&trial)
                 .and_then(|_| std::fs::remove_file(&trial))
@@ -144,11 +169,12 @@ pub fn check_writable(path: &Path, create: bool) -> Result<(), ConnectorError> {
     }
 }
 
-/// The error of a file that cannot be opened, made or read: which one, where it was looked for, and what to do.
+/// Makes the error of a file that cannot be opened, created or read. The error names the file, the place where it was
+/// looked for, and a step that helps.
 pub fn file_error(what: &str, path: &Path, error: io::Error) -> ConnectorError {
     let message = format!("cannot {what} {}", display_path(path));
     let failure = match error.kind() {
-        // A full disk or an interrupted mount may recover; what the others say stays true.
+        // A full disk or an interrupted mount may recover. The other errors stay.
         io::ErrorKind::StorageFull
         | io::ErrorKind::QuotaExceeded
         | io::ErrorKind::TimedOut
@@ -162,7 +188,7 @@ pub fn file_error(what: &str, path: &Path, error: io::Error) -> ConnectorError {
     failure.with_source(error)
 }
 
-/// The path as it was looked for.
+/// Returns the absolute path, as the system looks for it.
 pub fn display_path(path: &Path) -> String {
     absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
@@ -172,7 +198,7 @@ fn missing(path: &Path) -> String {
     let (Some(folder), Some(name)) = (full.parent(), full.file_name()) else {
         return "correct the path".to_owned();
     };
-    // The system may say so of a folder in which nothing can be made; no other name is meant then.
+    // The system may report this of a folder in which nothing can be created. Then no similar name helps.
     if full.exists() {
         return "nothing can be made there; name another folder".to_owned();
     }
@@ -190,7 +216,7 @@ fn missing(path: &Path) -> String {
     }
 }
 
-/// The file whose name is most like this one. An ending that both have makes them no more alike.
+/// Finds the file whose name is most similar. A common ending does not count.
 fn closest_file<'a>(name: &str, files: &'a [String]) -> Option<&'a str> {
     let part = |name: &'a str| name.rsplit_once('.').unwrap_or((name, ""));
     let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));

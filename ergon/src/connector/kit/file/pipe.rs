@@ -1,4 +1,4 @@
-//! A named pipe as the file of a sink: it opens only when somebody reads from it.
+//! Opens a named pipe as the file of a sink, as soon as a program reads from the pipe.
 
 use std::fs::File;
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::path::Path;
 use super::path::is_pipe;
 use crate::connector::ConnectorError;
 
-/// Opens a named pipe for writing, as soon as somebody reads from it; `None` if the path leads to anything else.
+/// Opens a named pipe for writing, as soon as a program reads from it; `None` if the path leads to anything else.
 ///
 /// # Errors
-/// Nobody reads from it within a time that is shorter than the one a connector has to open.
+/// No program reads from the pipe within a time that is shorter than the time limit of `open`.
 #[cfg(unix)]
 pub(super) async fn reach(path: &Path) -> Result<Option<File>, ConnectorError> {
     use std::time::Duration;
@@ -41,7 +41,7 @@ pub(super) async fn reach(path: &Path) -> Result<Option<File>, ConnectorError> {
     }
 }
 
-/// Opens the pipe if somebody reads from it.
+/// Opens the pipe if a program reads from it.
 #[cfg(unix)]
 fn try_open(path: &Path) -> std::io::Result<Option<File>> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -54,7 +54,7 @@ fn try_open(path: &Path) -> std::io::Result<Option<File>> {
         Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => return Ok(None),
         opened => opened?,
     };
-    // Writes are to wait for the reader, opening is not: with an end to read from of our own it cannot.
+    // Writes have to wait for the reader, and opening must not wait. With a reading end in this process it does not.
     let _reader = File::options().read(true).custom_flags(at_once).open(path)?;
     let file = File::options().write(true).open(path)?;
     drop(probe);

@@ -5,10 +5,17 @@ use std::path::Path;
 use super::path::display_path;
 use crate::connector::ConnectorError;
 
-/// How many of its first bytes are enough to recognize a file.
+/// The number of first bytes that are enough to recognize a file.
 pub const RECOGNITION_BYTES: usize = 64 * 1024;
 
-/// A format that is no text in UTF-8, or text that is neither CSV nor JSON Lines.
+/// A format that is not text in UTF-8, or text that is neither CSV nor JSON Lines.
+///
+/// ```
+/// use ergon::connector::kit::file::FileKind;
+///
+/// assert_eq!(FileKind::of(b"\x1f\x8b\x08"), Some(FileKind::Gzip));
+/// assert_eq!(FileKind::of(b"sku,quantity\n"), None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// Compressed with gzip.
@@ -48,8 +55,8 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// Recognizes a format by the first bytes of a file; `None` for text in UTF-8, for no bytes, and for what is not
-    /// known. Of a zip archive, [`RECOGNITION_BYTES`] bytes tell which kind it is.
+    /// Recognizes a format by the first bytes of a file; `None` for text in UTF-8, for no bytes, and for an unknown format.
+    /// The kind of a zip archive needs [`RECOGNITION_BYTES`] bytes.
     pub fn of(start: &[u8]) -> Option<Self> {
         const SIGNATURES: [(&[u8], FileKind); 10] = [
             (b"\x1f\x8b", FileKind::Gzip),
@@ -82,7 +89,7 @@ impl FileKind {
             .or_else(|| markup(start))
     }
 
-    /// What the file is, to stand after its name: `is compressed with gzip`.
+    /// Describes the file, to follow its name in a message: `is compressed with gzip`.
     pub const fn what(self) -> &'static str {
         match self {
             Self::Gzip => "is compressed with gzip",
@@ -105,7 +112,7 @@ impl FileKind {
         }
     }
 
-    /// The step that makes text in UTF-8 of it, for a connector that reads such text.
+    /// The step that turns the file into text in UTF-8, for a connector that reads such text.
     const fn step(self) -> &'static str {
         match self {
             Self::Gzip => "unpack it first, such as with `gunzip`",
@@ -131,24 +138,30 @@ impl FileKind {
     }
 }
 
-/// Refuses a file whose first bytes are no text in UTF-8.
+/// Refuses a file whose first bytes are not text in UTF-8.
 ///
 /// # Errors
-/// What the file is, `expected` (`CSV`), and the step that helps.
+/// The format of the file, the `expected` format (`CSV`), and the step that helps.
 pub fn refuse_other_kind(path: &Path, start: &[u8], expected: &str) -> Result<(), ConnectorError> {
     let Some(format) = FileKind::of(start) else { return Ok(()) };
     let message = format!("{} {}, expected {expected} in UTF-8", display_path(path), format.what());
     Err(ConnectorError::permanent(message).with_hint(format.step()))
 }
 
-/// The name of a column without the white space around it; no-break and zero-width spaces are white space here.
+/// Removes the white space around the name of a column, no-break and zero-width spaces included.
+///
+/// ```
+/// use ergon::connector::kit::file::trimmed_name;
+///
+/// assert_eq!(trimmed_name(" sku\u{a0}"), "sku");
+/// ```
 pub fn trimmed_name(cell: &str) -> &str {
     cell.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}'))
 }
 
 /// Finds the header below titles and comments, by the number of cells in each of the first rows: the index of the
-/// first row that is as wide as most rows. `None` where that is the first row already, or where most rows have less
-/// than two cells.
+/// first row that is as wide as most rows. `None` if that is the first row, or if most rows have less than
+/// two cells.
 pub fn header_below(widths: &[usize]) -> Option<usize> {
     let many = |width: usize| widths.iter().filter(|other| **other == width).count();
     let usual = widths.iter().copied().max_by_key(|width| (many(*width), *width))?;
@@ -156,7 +169,7 @@ pub fn header_below(widths: &[usize]) -> Option<usize> {
     (usual > 1 && first > 0 && widths.iter().take(first).all(|width| *width < usual)).then_some(first)
 }
 
-/// What kind of zip archive this is, by the names of its parts.
+/// Finds the kind of a zip archive by the names of its parts.
 fn zip(start: &[u8]) -> FileKind {
     let has = |part: &[u8]| start.windows(part.len()).any(|window| window == part);
     if has(b"xl/workbook.bin") {
@@ -172,7 +185,7 @@ fn zip(start: &[u8]) -> FileKind {
     }
 }
 
-/// Says whether this is UTF-16 without a byte order mark: nearly each second byte is zero, and no other is.
+/// Says whether the bytes are UTF-16 without a byte order mark: nearly each second byte is zero, and no other byte is.
 fn is_utf16(start: &[u8]) -> bool {
     let (pairs, _) = start.get(..256).unwrap_or(start).as_chunks::<2>();
     let zero = |place: usize| pairs.iter().filter(|pair| pair.get(place) == Some(&0)).count();

@@ -1,4 +1,4 @@
-//! Standard output as the file of a sink.
+//! Opens standard output as the file of a sink.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,20 +6,20 @@ use std::path::Path;
 
 use crate::connector::ConnectorError;
 
-/// Opens standard output for writing without a buffer: a write returns what became of it.
+/// Opens standard output for writing without a buffer, so that a write returns its own outcome.
 ///
 /// # Errors
-/// It is closed, or open for reading only.
+/// Standard output is closed, or open for reading only.
 pub(super) fn open() -> Result<File, ConnectorError> {
     let failed =
         |error: io::Error| ConnectorError::permanent("cannot open standard output").with_source(error);
-    // What is still in the library's buffer comes first.
+    // The bytes in the library's buffer precede the records.
     io::stdout().flush().map_err(failed)?;
     let file = duplicate().map_err(failed)?;
     if is_closed(&file) { Err(closed()) } else { Ok(file) }
 }
 
-/// Refuses a path that leads to standard output by a name of the system, if that is closed.
+/// Refuses a path that names standard output, such as `/dev/stdout`, if standard output is closed.
 pub(super) fn refuse_closed(path: &Path, file: &File) -> Result<(), ConnectorError> {
     let names = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
     let is_stdout = names.iter().any(|name| path == Path::new(name));
@@ -37,9 +37,8 @@ fn closed() -> ConnectorError {
     )
 }
 
-/// Says whether nothing that is written can arrive. A process that is started without a standard output gets
-/// `/dev/null` in its place from the Rust runtime, for reading and writing; a shell that is told `> /dev/null` opens it
-/// for writing only.
+/// Says whether no written byte can arrive. A process that starts without a standard output gets `/dev/null` from the
+/// Rust runtime, for reading and writing. A shell opens `> /dev/null` for writing only.
 #[cfg(unix)]
 fn is_closed(file: &File) -> bool {
     use rustix::fs::OFlags;

@@ -1,14 +1,24 @@
-//! A transaction as a row of a table: its cells by name, and in the order of the columns.
+//! Turns a transaction into a row of a table: its cells by name, and in the order of the columns.
 
 use serde_json::{Map, Value};
 
 use crate::connector::ConnectorError;
 use crate::transaction::{Content, Transaction};
 
-/// The cells of a transaction, by name.
+/// Returns the cells of a transaction, by name.
+///
+/// ```
+/// use ergon::Transaction;
+/// use ergon::connector::kit::file::{cells, in_order};
+///
+/// let order = Transaction::new("order-1", &serde_json::json!({"sku": "A-1", "quantity": 2}))?;
+/// let row = in_order(cells(&order)?, &["quantity".to_owned(), "sku".to_owned()], &order)?;
+/// assert_eq!(row, [serde_json::json!(2), serde_json::json!("A-1")]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// The payload is no map of names to values.
+/// The payload is not a map of names to values.
 pub fn cells(transaction: &Transaction) -> Result<Map<String, Value>, ConnectorError> {
     let refused = |why: &str| {
         ConnectorError::permanent(format!("transaction `{}` is no row: {why}", transaction.id()))
@@ -26,10 +36,10 @@ pub fn cells(transaction: &Transaction) -> Result<Map<String, Value>, ConnectorE
     }
 }
 
-/// Refuses names that no header can have: no source would read the file again.
+/// Refuses names that no header can have, because no source could read the file.
 ///
 /// # Errors
-/// There is no name, or a blank one.
+/// There is no name, or a blank name.
 pub fn named(names: &[String], transaction: &Transaction) -> Result<(), ConnectorError> {
     let wrong = match names {
         [] => "has no names",
@@ -42,7 +52,7 @@ pub fn named(names: &[String], transaction: &Transaction) -> Result<(), Connecto
         .with_hint("the first transaction decides on the columns; name each of them"))
 }
 
-/// Puts the cells in the order of the columns; a name that no column has is refused.
+/// Puts the cells in the order of the columns; refuses a name that no column has. The function [`cells`] has an example.
 ///
 /// # Errors
 /// A cell has a name that no column has.
@@ -51,7 +61,7 @@ pub fn in_order(
     names: &[String],
     transaction: &Transaction,
 ) -> Result<Vec<Value>, ConnectorError> {
-    // The names of a task's transactions are mostly the same, in the same order.
+    // Most transactions of a task have the same names, in the same order.
     if cells.len() == names.len() && cells.keys().zip(names).all(|(key, name)| key == name) {
         return Ok(cells.into_iter().map(|(_, value)| value).collect());
     }

@@ -1,4 +1,4 @@
-//! The transactions: what is fetched, what is dispatched, and what becomes of a delivery.
+//! Fetches, settles and dispatches transactions.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,12 +21,12 @@ pub(crate) struct {{type}} {
     bookmark: Mutex<Bookmark>,
 }
 
-/// How far the records have been read.
+/// The position of the source.
 #[derive(Default)]
 struct Bookmark {
-    /// The number of the record that was read last.
+    /// The number of the last record that was read.
     last: u64,
-    /// What was given back: it is handed out again before anything new.
+    /// Requeued transactions. They are delivered again before new records.
     returned: VecDeque<(u64, Transaction)>,
 }
 
@@ -43,7 +43,8 @@ impl Source for {{type}} {
         };
         let most = request.max().min(self.page_size);
         let page = self.client.page(after, most).await?;
-        // Only now: a fetch that is dropped while it waits has read nothing. Another may have read this page meanwhile.
+        // The bookmark moves only now, because a fetch that is dropped while it waits has read nothing. Another fetch may
+        // have read the same page in the meantime.
         let mut bookmark = self.bookmark();
         let last = bookmark.last;
         let fresh = page.iter().filter(|record| record.number > last);
@@ -52,12 +53,12 @@ impl Source for {{type}} {
         Ok(deliveries)
     }
 
-    /// Tells the other side what is done and what is refused; keeps what is given back.
+    /// Reports done and rejected records to the external system, and keeps requeued ones.
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), ConnectorError> {
         let mut failed = Vec::new();
         for (index, settlement) in settlements.iter().enumerate() {
             let number = settlement.receipt().tag();
-            let told = match settlement.disposition() {
+            let settled = match settlement.disposition() {
                 Disposition::Ack => self.client.done(number).await,
                 Disposition::Reject => self.client.refused(number).await,
                 Disposition::Requeue | Disposition::RetryAfter(_) => {
@@ -65,7 +66,7 @@ impl Source for {{type}} {
                     Ok(())
                 }
             };
-            if let Err(error) = told {
+            if let Err(error) = settled {
                 failed.push((index, error.into()));
             }
         }
@@ -82,7 +83,7 @@ impl Sink for {{type}} {
         for transaction in &transactions {
             let content: Value = transaction
                 .decode()
-                .map_err(|error| ConnectorError::permanent("no JSON").with_source(error))?;
+                .map_err(|error| ConnectorError::permanent("not JSON").with_source(error))?;
             self.client.add(transaction.id(), &content).await?;
         }
         Ok(())
@@ -94,24 +95,24 @@ impl {{type}} {
         self.bookmark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a transaction for the next fetch; it counts one delivery more then.
+    /// Keeps a transaction for the next fetch, with one more delivery.
     fn keep(&self, receipt: &Receipt) {
-        if let Some(given_back) = receipt.token::<Transaction>() {
-            let deliveries = given_back.deliveries().saturating_add(1);
-            let again = given_back.clone().with_deliveries(deliveries);
+        if let Some(requeued) = receipt.token::<Transaction>() {
+            let deliveries = requeued.deliveries().saturating_add(1);
+            let again = requeued.clone().with_deliveries(deliveries);
             self.bookmark().returned.push_back((receipt.tag(), again));
         }
     }
 }
 
-/// A record as it is handed out; its number makes an id that is always the same.
+/// Makes the delivery of a record. Its number is a stable id.
 fn fetched(record: &Record) -> Result<Delivery, ConnectorError> {
     let transaction = Transaction::new(record.number.to_string(), &record.content)
-        .map_err(|error| ConnectorError::permanent("no JSON").with_source(error))?;
+        .map_err(|error| ConnectorError::permanent("not JSON").with_source(error))?;
     Ok(delivery((record.number, transaction)))
 }
 
-/// Hands out what has this number; the receipt keeps the transaction, in case it is given back.
+/// Makes a delivery. The receipt keeps the transaction, in case it is requeued.
 fn delivery((number, transaction): (u64, Transaction)) -> Delivery {
     let receipt = Receipt::new(number).with_token(transaction.clone());
     Delivery::new(transaction, receipt)
@@ -134,7 +135,7 @@ mod tests {
         config.build(&Context::new("test", "input")).unwrap()
     }
 
-    /// More than this is tried by `ergon::testing::conformance`, as soon as the calls in `service.rs` are written.
+    /// When the calls in `service.rs` are written, `ergon::testing::conformance` tests all rules of a connector.
     #[tokio::test]
     async fn what_is_given_back_is_handed_out_again_before_anything_new() {
         let connector = connector();

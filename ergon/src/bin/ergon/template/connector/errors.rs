@@ -1,9 +1,9 @@
-//! What can go wrong between here and the other side.
+//! The errors of calls to the external system.
 
 use ergon::connector::ConnectorError;
 use ergon::prelude::*;
 
-/// Why a call failed.
+/// The error of a call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
     #[error("the call of {url} is not written yet")]
@@ -11,7 +11,7 @@ pub(crate) enum CallError {
 }
 
 impl From<CallError> for ConnectorError {
-    /// What may pass by itself is `transient`: it is tried again.
+    /// Map an error that a retry may fix to `ConnectorError::transient`.
     fn from(error: CallError) -> Self {
         match &error {
             CallError::NotWritten { .. } => Self::permanent(error.to_string()),

@@ -1,4 +1,4 @@
-//! {{title}} as a connector: say here what it moves.
+//! {{title}} as a connector: describe its records here.
 
 mod connector;
 mod errors;

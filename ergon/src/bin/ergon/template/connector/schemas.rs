@@ -1,8 +1,8 @@
-//! What the other side speaks.
+//! The types of the external system.
 
 use ergon::prelude::*;
 
-/// One record as the other side has it.
+/// A record of the external system.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Record {
     pub(crate) number: u64,

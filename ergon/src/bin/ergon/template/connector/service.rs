@@ -1,7 +1,7 @@
-//! The protocol: how the other side is called.
+//! The protocol: calls to the external system.
 #![expect(
     clippy::unused_async,
-    reason = "a call that is written waits for an answer"
+    reason = "an implemented call waits for its answer"
 )]
 
 use ergon::prelude::*;
@@ -17,22 +17,22 @@ pub(crate) struct {{type}}Client {
 }
 
 impl {{type}}Client {
-    /// At most `most` records that come after the one with this number, in the order of their numbers.
+    /// Returns at most `most` records after the one with this number, in the order of their numbers.
     pub(crate) async fn page(&self, after: u64, most: usize) -> Result<Vec<Record>, CallError> {
         Err(self.not_written(&format!("records?after={after}&most={most}")))
     }
 
-    /// Tells that a record is done.
+    /// Marks a record as done.
     pub(crate) async fn done(&self, number: u64) -> Result<(), CallError> {
         Err(self.not_written(&format!("records/{number}/done")))
     }
 
-    /// Tells that a record is refused.
+    /// Marks a record as rejected.
     pub(crate) async fn refused(&self, number: u64) -> Result<(), CallError> {
         Err(self.not_written(&format!("records/{number}/refused")))
     }
 
-    /// Adds a record; the id lets the other side find one that it has already.
+    /// Adds a record. The id lets the external system recognize a record that it already has.
     pub(crate) async fn add(&self, id: &str, content: &Value) -> Result<(), CallError> {
         Err(self.not_written(&format!("records/{id}: {content}")))
     }

@@ -1,7 +1,7 @@
-//! The protocol: how the other side is called.
+//! The protocol: calls to the external system.
 #![expect(
     clippy::unused_async,
-    reason = "a call that is written waits for an answer"
+    reason = "an implemented call waits for its answer"
 )]
 
 use ergon::prelude::*;
@@ -17,7 +17,7 @@ pub(crate) struct {{type}}Client {
 }
 
 impl {{type}}Client {
-    /// What the other side answers for this id.
+    /// Returns the answer of the external system for this id.
     pub(crate) async fn get(&self, id: &str) -> Result<Answer, CallError> {
         let url = format!("{}/{id}", self.url);
         Err(CallError::NotWritten { url })

@@ -1,6 +1,6 @@
-//! What can go wrong between here and the other side.
+//! The errors of calls to the external system.
 
-/// Why a call failed; the category says whether trying again may help.
+/// The error of a call. Its category decides whether it is retried.
 #[derive(Debug, thiserror::Error, ergon::TransactionError)]
 pub(crate) enum CallError {
     #[error("the call of {url} is not written yet")]

@@ -1,4 +1,4 @@
-//! {{title}}: say here what tasks ask it.
+//! {{title}}: describe the service here.
 
 mod client;
 mod errors;

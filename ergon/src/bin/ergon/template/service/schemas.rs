@@ -1,8 +1,8 @@
-//! What the other side speaks.
+//! The types of the external system.
 
 use ergon::prelude::*;
 
-/// What the other side answers.
+/// An answer of the external system.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) id: String,

@@ -1,4 +1,4 @@
-//! What tasks call: the words of the business, not of the protocol.
+//! The service that tasks call, in the terms of the business and not of the protocol.
 
 use ergon::prelude::*;
 use ergon::service::Service;
@@ -7,7 +7,7 @@ use super::client::{{{type}}Client, {{type}}ClientConfig};
 use super::errors::CallError;
 use super::schemas::Answer;
 
-/// Asks {{title}}. A task names it: `services({{module}}: {{type}}Service)`.
+/// Calls {{title}}. A task names it: `services({{module}}: {{type}}Service)`.
 #[derive(Debug, Service)]
 pub(crate) struct {{type}}Service {
     #[service(service)]
@@ -15,7 +15,7 @@ pub(crate) struct {{type}}Service {
 }
 
 impl {{type}}Service {
-    /// What is known under this id.
+    /// Returns the entry with this id.
     pub(crate) async fn find(&self, id: &str) -> Result<Answer, CallError> {
         self.client.get(id).await
     }

@@ -1,11 +1,11 @@
-//! What is wired to the task.
+//! Wires the task to its connectors.
 
 use ergon::prelude::*;
 
 use super::task::{{{type}}, {{type}}Wiring};
 use crate::settings::Settings;
 
-/// Wires the task to the connectors of the settings.
+/// Wires the task to the connectors in the settings.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "a config may fail; this one cannot"

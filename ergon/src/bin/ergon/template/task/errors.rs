@@ -1,6 +1,6 @@
-//! Why a transaction is refused.
+//! The reasons why a transaction is rejected.
 
-/// The rules that a transaction must keep; breaking one is a business error: trying again cannot help.
+/// The rules for transactions. A broken rule is a business error, because a retry cannot help.
 #[derive(Debug, thiserror::Error, ergon::TransactionError)]
 pub(crate) enum Refusal {
     #[error("`id` is empty")]

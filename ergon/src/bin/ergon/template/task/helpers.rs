@@ -1,6 +1,6 @@
-//! Plain functions of this task.
+//! Functions of this task.
 
-/// An id without the blanks around it.
+/// An id without the spaces around it.
 pub(crate) fn plain(id: &str) -> &str {
     id.trim()
 }

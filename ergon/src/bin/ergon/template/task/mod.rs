@@ -1,4 +1,4 @@
-//! {{title}}: say here what it does.
+//! {{title}}: describe the task here.
 
 mod config;
 mod errors;

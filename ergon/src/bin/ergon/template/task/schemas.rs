@@ -1,14 +1,14 @@
-//! What comes in and what goes out.
+//! The input and the output of the task.
 
 use ergon::prelude::*;
 
-/// A payload as it comes in.
+/// The input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Incoming {
     pub(crate) id: String,
 }
 
-/// What goes out for it.
+/// The output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Outgoing {
     pub(crate) id: String,

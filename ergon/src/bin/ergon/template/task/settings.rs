@@ -1,6 +1,6 @@
-    /// Where the transactions of `{{task}}` come from.
+    /// The source of `{{task}}`.
     pub(crate) {{module}}_input: JsonLinesConfig,
-    /// Where what `{{task}}` makes of them goes.
+    /// The sink of `{{task}}`.
     pub(crate) {{module}}_output: JsonLinesConfig,
-    /// Where `{{task}}` puts what it refuses.
+    /// The dead letters of `{{task}}`.
     pub(crate) {{module}}_refused: JsonLinesConfig,

@@ -60,7 +60,7 @@ mod tests {
         let config = {{type}}::config(wiring);
         let report = testing::run(config).await.unwrap();
 
-        assert_eq!((report.tally.succeeded, report.tally.refused), (1, 1));
+        assert_eq!((report.tally.succeeded, report.tally.rejected), (1, 1));
         assert_eq!(output.dispatched_as::<Outgoing>()[0].id, "a");
         assert_eq!(refused.dispatched()[0].id(), "bad");
     }

@@ -1,6 +1,6 @@
 //! Runs the tasks of this project. `cargo run -- --help`
 
-// A dispatch without `.await` does nothing: the transaction would count as succeeded, and nothing would be written.
+// A dispatch without `.await` does nothing: the transaction would succeed, but nothing would be written.
 #![deny(unused_must_use)]
 
 mod connectors;

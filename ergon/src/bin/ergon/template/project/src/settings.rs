@@ -1,15 +1,15 @@
-//! What `ergon.toml` configures: the connectors and services of this project.
+//! The settings of this project: the connectors and services that `ergon.toml` configures.
 
 use ergon::prelude::*;
 
-/// The project's settings, one table of `ergon.toml` each.
+/// The settings. Each field is a table of `ergon.toml`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Settings {
-    /// Where orders come from.
+    /// The source of orders.
     pub(crate) orders: JsonLinesConfig,
-    /// Where receipts go.
+    /// The sink of receipts.
     pub(crate) receipts: JsonLinesConfig,
-    /// Where refused orders go.
+    /// The dead letters: rejected orders.
     pub(crate) refused: JsonLinesConfig,
     // ergon: new settings are added above this line
 }

@@ -1,4 +1,4 @@
-//! The whole program on the sample orders, with its output in a folder of its own.
+//! Runs the whole program on the sample orders, with its output in a temporary folder.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,3 +1,3 @@
-//! Connectors of this project: adapters to systems that Ergon brings no connector for, a folder each.
+//! Connectors of this project, one folder for each: adapters to systems for which Ergon has no connector.
 
 // ergon: a new connector is added above this line

@@ -1,3 +1,3 @@
-//! Services of this project: clients that tasks call, a folder each.
+//! Services of this project: clients that tasks call, one folder for each.
 
 // ergon: a new service is added above this line

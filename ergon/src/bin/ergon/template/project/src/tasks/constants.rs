@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ergon::prelude::*;
 
-/// How often a step that reaches another system is tried, and how long it waits in between.
+/// The retry policy of steps that call another system.
 pub(crate) const REMOTE: RetryPolicy = RetryPolicy {
     max_attempts: 3,
     backoff: Duration::from_secs(1),
@@ -12,5 +12,5 @@ pub(crate) const REMOTE: RetryPolicy = RetryPolicy {
     ..RetryPolicy::DEFAULT
 };
 
-/// How many pieces one order may have.
+/// The maximum number of pieces in one order.
 pub(crate) const MOST_PIECES: u32 = 1_000;

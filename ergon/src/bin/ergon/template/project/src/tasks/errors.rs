@@ -1,6 +1,6 @@
 //! Errors that tasks share.
 
-/// A payload that breaks a rule every task keeps; trying again cannot help.
+/// A payload that breaks a rule of all tasks: a business error, because a retry cannot help.
 #[derive(Debug, thiserror::Error, ergon::TransactionError)]
 pub(crate) enum ValidationError {
     #[error("`{field}` is empty")]

@@ -1,13 +1,13 @@
-//! Plain functions that tasks share.
+//! Functions that tasks share.
 
 use super::errors::ValidationError;
 
-/// Cents as people read them: `1234.05`.
+/// Formats cents for people: `1234.05`.
 pub(crate) fn money(cents: u64) -> String {
     format!("{}.{:02}", cents / 100, cents % 100)
 }
 
-/// Refuses a field without content.
+/// Checks that a field is not blank.
 pub(crate) fn filled(field: &'static str, content: &str) -> Result<(), ValidationError> {
     if content.trim().is_empty() {
         Err(ValidationError::Empty { field })

@@ -1,4 +1,4 @@
-//! Shapes that tasks share.
+//! Types that tasks share.
 
 use ergon::prelude::*;
 
@@ -7,6 +7,6 @@ use ergon::prelude::*;
 pub(crate) struct Item {
     pub(crate) sku: String,
     pub(crate) quantity: u32,
-    /// In cents.
+    /// The price of one piece, in cents.
     pub(crate) unit_price: u64,
 }

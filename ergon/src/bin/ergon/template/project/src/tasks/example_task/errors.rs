@@ -1,8 +1,8 @@
-//! Why an order is refused.
+//! The reasons why an order is rejected.
 
 use crate::tasks::errors::ValidationError;
 
-/// The rules an order must keep; breaking one is a business error: trying again cannot help.
+/// The rules for orders. A broken rule is a business error, because a retry cannot help.
 #[derive(Debug, thiserror::Error, ergon::TransactionError)]
 pub(crate) enum OrderError {
     #[error("the order has no items")]

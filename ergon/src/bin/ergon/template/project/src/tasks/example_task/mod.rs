@@ -1,4 +1,4 @@
-//! Prices orders: a receipt for each good one, a reason for each that is refused.
+//! Prices orders: writes a receipt for each valid order, and rejects each invalid order with a reason.
 
 mod config;
 mod errors;

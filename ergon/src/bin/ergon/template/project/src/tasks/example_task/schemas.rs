@@ -1,10 +1,10 @@
-//! What goes in and what comes out.
+//! The input and the output of the task.
 
 use ergon::prelude::*;
 
 use crate::tasks::schemas::Item;
 
-/// An order as it comes in.
+/// An order: the input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) id: String,
@@ -12,7 +12,7 @@ pub(crate) struct Order {
     pub(crate) items: Vec<Item>,
 }
 
-/// What goes out for a good order.
+/// The receipt of a valid order: the output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Receipt {
     pub(crate) order_id: String,

@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(price(&nameless).unwrap_err().to_string(), "`id` is empty");
     }
 
-    /// The waits of the policy pass at once, because the clock is paused.
+    /// The clock is paused, so the waits of the policy take no time.
     #[tokio::test(start_paused = true)]
     async fn a_sink_that_fails_once_is_tried_again() {
         let (input, output, refused) = (Script::new(), Script::new(), Script::new());
@@ -108,7 +108,7 @@ mod tests {
         };
         let report = testing::run(ExampleTask::config(wiring)).await.unwrap();
 
-        assert_eq!((report.tally.succeeded, report.tally.refused), (1, 1));
+        assert_eq!((report.tally.succeeded, report.tally.rejected), (1, 1));
         assert_eq!(output.dispatched_as::<Receipt>().len(), 1);
         assert_eq!(refused.dispatched()[0].id(), "bad");
     }
