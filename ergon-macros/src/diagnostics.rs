@@ -13,7 +13,7 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
-    /// Adds a mistake at a token; the message says what is wrong, then what to write.
+    /// Adds a mistake at a token. The message names the mistake, then the text to write instead.
     pub(crate) fn at(&mut self, token: &(impl ToTokens + ?Sized), message: impl std::fmt::Display) {
         self.push(syn::Error::new_spanned(token, message));
     }
@@ -37,7 +37,7 @@ impl Problems {
         self.push(error);
     }
 
-    /// Says whether a mistake hides a name.
+    /// Returns whether a mistake hides a name.
     pub(crate) fn hide_names(&self) -> bool {
         self.unreadable
     }
@@ -47,7 +47,7 @@ impl Problems {
         result.map_err(|error| self.push(error)).ok()
     }
 
-    /// Says whether there are no mistakes.
+    /// Returns whether there are no mistakes.
     pub(crate) fn is_empty(&self) -> bool {
         self.errors.is_none()
     }

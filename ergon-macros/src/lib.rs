@@ -1,4 +1,6 @@
-//! Implements the procedural macros of Ergon. Programs use them through the crate `ergon`.
+//! The procedural macros of Ergon. Programs use them through the crate `ergon`.
+//!
+//! Each macro has three stages. The first two report the user's mistakes, so that the third one never fails:
 //!
 //! | stage | input | output | fails |
 //! |---|---|---|---|
@@ -45,8 +47,9 @@ pub fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// | `name = "stock"` | the name in log lines | the function's name |
 /// | `crate = path` | the path of the crate `ergon` | the name in `Cargo.toml` |
 ///
-/// The function is `async` or plain, and returns `ergon::Result<…>`. Each attempt receives the arguments, so an argument
-/// that is taken by value implements `Clone`. A plain function takes no `timeout`, because nothing can cancel it.
+/// The function is `async` or plain, and returns `ergon::Result<…>`. Each attempt receives the arguments, so an
+/// argument that is taken by value implements `Clone`. A plain function takes no `timeout`, because nothing can cancel
+/// it.
 #[proc_macro_attribute]
 pub fn run_fn(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand::run_fn(attribute.into(), &item.into()).into()
@@ -82,7 +85,8 @@ pub fn connector(item: TokenStream) -> TokenStream {
     expand::connector(item.into()).into()
 }
 
-/// Implements `Service`, and makes the service's config struct and factory, so that a task can have the service injected.
+/// Implements `Service`, and makes the service's config struct and factory, so that a task can have the service
+/// injected.
 ///
 /// `#[service(manual)]` on the struct leaves `impl Service` to you. The fields take the same keys as those of
 /// `#[derive(Connector)]`, in `#[service(…)]`.

@@ -1,4 +1,4 @@
-//! Models the input of each macro; a model without mistakes is valid by construction.
+//! The model of each macro's input. The stage `expand` accepts any model, because `validate` makes only valid ones.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) struct Task {
     pub(crate) services: Vec<Service>,
     pub(crate) fields: Vec<OwnField>,
     pub(crate) form: Form,
-    /// The policy of each role; none for a role that the task does not have.
+    /// The policy of each role; `None` for a role that the task does not have.
     pub(crate) consumer: Option<Policy>,
     pub(crate) producer: Option<Policy>,
     pub(crate) workers: Option<u64>,

@@ -1,9 +1,11 @@
-//! Describes a policy key: its values, the rules for them, and the texts for its documentation.
+//! The types that describe a policy key: its values, the rules for them, and the texts for its documentation. The
+//! macros check the rules when a program is compiled, and the runtime checks them when it reads the settings.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The rule for a time limit: no work could keep a limit of 0s, and in other programs 0 means "no limit".
+/// The rule for a time limit. A limit of 0s is refused, because no work could keep it, and because 0 means "no limit"
+/// in other programs.
 pub const NO_TIME: &str = "must be longer than 0s";
 
 /// The description of one policy key.
@@ -152,7 +154,8 @@ impl Key {
         keys.iter().find(|key| key.name == name)
     }
 
-    /// Returns the rule that a value breaks together with the other values of its policy; `keys` and `values` correspond.
+    /// Returns the rule that a value breaks together with the other values of its policy; `keys` and `values`
+    /// correspond.
     pub const fn broken_among(
         &self,
         value: &Value<'_>,

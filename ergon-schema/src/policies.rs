@@ -1,10 +1,10 @@
-//! Declares every policy key, once.
+//! Declares every policy key, once. Structs, defaults, checks and documentation are made from these rows.
 //!
 //! A row has the form `roles key: (kind) = default => { words }`:
 //!
 //! - The kind is the type of the key's values, with the rules for them.
-//! - The words are the meaning (one for both roles, or one for each role), the text for a default that has no value, and
-//!   the option of `run` that sets the key.
+//! - The words are the meaning (one for both roles, or one for each role), the text for a default that has no value,
+//!   and the option of `run` that sets the key.
 
 use crate::key::{Bound, Key, Kind, RunOption, SlotUse, Word, given};
 
@@ -203,7 +203,7 @@ macro_rules! pick_keys {
     ($which:ident $of:ident $then:ident $head:tt [$($kept:tt)*]) => { $then! { $head $of $($kept)* } };
 }
 
-/// The meaning of a key in a role.
+/// Selects the text of a key's meaning for one role.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! meaning {

@@ -1,4 +1,4 @@
-//! Provides values for tests that walk the schema: for each kind of key, a valid value and values that break a rule.
+//! Values for tests that iterate over the schema: for each kind of key, a valid value and values that break a rule.
 
 use crate::{Key, Kind, SlotUse};
 
@@ -50,7 +50,7 @@ fn value(kind: Kind) -> String {
 fn refused(kind: Kind) -> Vec<(&'static str, &'static str)> {
     match kind {
         Kind::Count { least, most, .. } => {
-            // A count without its own upper bound has the bound of its type, and no greater number fits that type.
+            // A count without an upper bound has no greater value to test, because its bound is that of its type.
             let below = least.map(|least| ("0", least.rule));
             let above = most.filter(|most| most.value == 100_000).map(|most| ("100001", most.rule));
             below.into_iter().chain(above).collect()

@@ -1,4 +1,5 @@
-//! Suggests a known name for an unknown name ("did you mean").
+//! Suggests a known name for an unknown name ("did you mean"), for errors of the macros, the settings and the command
+//! line.
 
 /// Returns the candidate that is closest to an unknown name, if one is close enough.
 ///

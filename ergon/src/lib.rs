@@ -1,4 +1,4 @@
-//! Processes business transactions: from a source, through your logic, to a sink, without losing one.
+//! Processes business transactions: from a source, through your logic, to a sink, without losing a transaction.
 //!
 //! You write a struct and one trait impl. [`macro@task`] adds the connectors, services and policies to the struct, and
 //! [`main!`] makes the program. The engine fetches, decodes, retries, limits, settles, logs and counts.

@@ -1,4 +1,4 @@
-//! Exports the names that the file of a task needs: `use ergon::prelude::*;`.
+//! The names that the file of a task needs: `use ergon::prelude::*;`.
 //!
 //! ```
 //! use ergon::prelude::*;

@@ -36,7 +36,7 @@ impl Site {
         let (path, work_ms) = (site.path().display().to_string(), work.as_millis());
         let toml = format!(
             "{settings}\n[lines]\npath = \"lines.jsonl\"\n[rows]\npath = \"rows.xlsx\"\n\
-             [copied]\npath = \"copied.jsonl\"\n[copies]\npath = \"copies.jsonl\"\nappend = false\n\
+             [copied]\npath = \"copied.jsonl\"\n[copies]\npath = \"copies.jsonl\"\nappend = false\nfsync = \"each\"\n\
              [door]\ngate = \"gate\"\n[books]\nfolder = {path:?}\nwork_ms = {work_ms}\n"
         );
         site.write("ergon.toml", &toml);

@@ -1,4 +1,4 @@
-//! Expands `#[derive(Connector)]` and `#[derive(Service)]`.
+//! Expands `#[derive(Connector)]` and `#[derive(Service)]` into the config struct, its factory and the trait impl.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
@@ -143,7 +143,7 @@ fn default_fn(field: &ConfigField) -> Option<TokenStream> {
     Some(quote!(fn #name() -> #ty { #default }))
 }
 
-/// Writes the check of the services in the fields, one after the other; none without such fields.
+/// Writes the check of the services in the fields, one after the other; `None` without such fields.
 fn check_inner(model: &DeriveConfig, error: &TokenStream) -> Option<TokenStream> {
     let DeriveConfig { ergon, ident, fields, .. } = model;
     let asked: Vec<TokenStream> = fields

@@ -1,4 +1,4 @@
-//! Expands `ergon::main!`.
+//! Expands `ergon::main!` into `fn main`, which wires the tasks with the settings.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};

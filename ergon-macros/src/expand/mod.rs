@@ -1,4 +1,4 @@
-//! Turns a model into tokens; this stage cannot fail.
+//! Turns a model into tokens. This stage cannot fail, because a model is valid.
 
 mod derive_config;
 mod main;

@@ -1,9 +1,10 @@
-//! Sets the span and the scope of paths and variables in the generated code.
+//! Sets the span and the scope of paths and variables in the generated code, so that errors appear at the user's tokens
+//! and no name of the user clashes with a generated one.
 
 use proc_macro2::Span;
 use syn::{Ident, Path, Token};
 
-/// The same path at another place; `$crate` still means the crate of the macro that wrote it.
+/// Returns the same path with another span. `$crate` still means the crate of the macro that wrote it.
 pub(super) fn spanned(path: &Path, span: Span) -> Path {
     let mut path = path.clone();
     path.leading_colon = path.leading_colon.map(|_| Token![::](span));
@@ -14,8 +15,8 @@ pub(super) fn spanned(path: &Path, span: Span) -> Path {
     path
 }
 
-/// A variable of the generated code, shown at a place. No name that the user writes means it, and it is the same
-/// variable whichever macro of the user wrote which part.
+/// Makes a variable of the generated code, with a span for errors. No name of the user can refer to the variable. It
+/// stays the same variable if macros of the user wrote parts of the code.
 pub(super) fn variable(name: &str, place: Span) -> Ident {
     Ident::new(name, Span::mixed_site().located_at(place))
 }

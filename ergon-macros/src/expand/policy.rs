@@ -1,4 +1,4 @@
-//! Expands a policy into a struct expression, as a person would write it.
+//! Expands a policy into a struct expression, in the form that a person would write.
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ pub(super) fn expand(model: &RunFn) -> TokenStream {
     let function = if sig.asyncness.is_some() { "run_fn" } else { "run_fn_blocking" };
     let function = Ident::new(function, returns.span());
     let run = quote_spanned!(returns.span()=> #here::__private::#function);
-    // The span is the return type, so that the compiler reports there a type that cannot be retried.
+    // The span is that of the return type, so that the compiler reports a wrong return type there.
     let called = if sig.asyncness.is_some() {
         quote_spanned! {returns.span()=>
             #run(#policy, #name, move || {

@@ -28,10 +28,10 @@ pub(super) fn expand(task: &Task) -> TokenStream {
     }
 }
 
-/// Writes the stand-in of a task of which only the name is known: types that the compiler knows to be wrong, so that it
-/// reports no use of them.
+/// Writes the stand-in of a task of which only the name is known. Its types already have an error for the compiler, so
+/// the compiler reports no further error about their uses.
 ///
-/// A type with an error in a constant is such a type. The first error of the macro takes the place of that constant.
+/// A type with an error in a constant has this effect. The first error of the macro takes the place of that constant.
 pub(super) fn unknown(shape: Shape, problems: Problems) -> TokenStream {
     let Shape { visibility, ident, generics, kept } = shape;
     let (first, others) = parted(problems);

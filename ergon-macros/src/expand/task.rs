@@ -1,4 +1,4 @@
-//! Expands `#[ergon::task]`.
+//! Expands `#[ergon::task]`. The page `docs/expansion.md` shows the code that it writes.
 
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};

@@ -1,4 +1,4 @@
-//! Expands `#[derive(TransactionError)]`.
+//! Expands `#[derive(TransactionError)]` into the conversion that finds the category of each variant.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};

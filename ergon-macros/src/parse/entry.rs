@@ -1,4 +1,5 @@
-//! Parses the entries of every attribute of Ergon: `key`, `key = value`, `key: Type`, `key(entries, …)`.
+//! Parses the entries of every attribute of Ergon: `key`, `key = value`, `key: Type`, `key(entries, …)`. All macros
+//! share this parser, so that they report mistakes in the same way.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -97,7 +98,8 @@ fn entry(
     Ok(Entry { key, value })
 }
 
-/// Parses a name. A name in quotes or with a `-` is a mistake, and is parsed as the name that the user means.
+/// Parses a name. A name in quotes or with a `-` is a mistake, and the parser continues with the name that the user
+/// means.
 fn key(input: ParseStream<'_>, quoted: &mut Vec<LitStr>, problems: &mut Problems) -> syn::Result<Ident> {
     if input.peek(LitStr) {
         let text: LitStr = input.parse()?;

@@ -1,8 +1,10 @@
-//! Unwraps the fragments of a `macro_rules!`: `$ty:ty`, `$value:expr` and `$text:literal` are groups without a delimiter.
+//! Unwraps the fragments of a `macro_rules!`, so that a user's macro can write an attribute. Fragments such as
+//! `$ty:ty`, `$value:expr` and `$text:literal` are groups without a delimiter.
 
 use syn::{Expr, Type};
 
-/// Returns the expression inside a group without a delimiter. An operation stays in its group, which sets its precedence.
+/// Returns the expression inside a group without a delimiter. An operation stays in its group, which sets its
+/// precedence.
 pub(crate) fn ungrouped(expr: Expr) -> Expr {
     match expr {
         Expr::Group(group) => match *group.expr {

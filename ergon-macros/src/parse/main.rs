@@ -1,4 +1,4 @@
-//! Parses the input of `ergon::main!`.
+//! Parses the input of `ergon::main!`: its keys, and the wiring of each task.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;

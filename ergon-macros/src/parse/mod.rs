@@ -1,4 +1,4 @@
-//! Parses tokens into syntax; the meaning is checked in `validate`.
+//! Parses tokens into syntax. The module `validate` checks the meaning.
 
 mod entry;
 mod groups;

@@ -1,4 +1,4 @@
-//! Parses the input of `#[ergon::task]`.
+//! Parses the input of `#[ergon::task]`: the sections of the attribute, and the struct.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
@@ -20,7 +20,8 @@ pub(crate) struct Shape {
     pub(crate) visibility: Visibility,
     pub(crate) ident: Ident,
     pub(crate) generics: Generics,
-    /// The item itself, if it is a function: its name does not clash with the name of a type.
+    /// The item itself, if it is a function. It can stay next to the stand-in, because its name does not clash with the
+    /// name of a type.
     pub(crate) kept: TokenStream,
 }
 
@@ -28,7 +29,7 @@ impl TaskInput {
     /// Parses the attribute and the item.
     ///
     /// # Errors
-    /// The shape of an item that is not a struct; none if the item has no name.
+    /// The shape of an item that is not a struct; `None` if the item has no name.
     pub(crate) fn parse(
         attribute: TokenStream,
         item: TokenStream,

@@ -1,4 +1,5 @@
-//! Checks the rules of `#[derive(Connector)]` and `#[derive(Service)]`.
+//! Checks the rules of `#[derive(Connector)]` and `#[derive(Service)]`: the words of the struct, and the source of each
+//! field's value.
 
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Field, Fields, GenericArgument, Ident, PathArguments, Type};

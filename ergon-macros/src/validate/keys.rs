@@ -1,4 +1,4 @@
-//! Finds the section that a policy key belongs to.
+//! Finds the section that a policy key belongs to, for the hint of an error about a misplaced key.
 
 use ergon_schema::{CONSUMER, Key, PRODUCER, RETRY};
 
@@ -7,7 +7,7 @@ pub(super) fn names(keys: &'static [Key]) -> impl Iterator<Item = &'static str> 
     keys.iter().map(|key| key.name)
 }
 
-/// Says whether a name is a key of a policy or of a step.
+/// Returns whether a name is a key of a policy or of a step.
 pub(super) fn is_policy_key(name: &str) -> bool {
     [CONSUMER, PRODUCER, RETRY].into_iter().any(|keys| Key::find(keys, name).is_some())
 }

@@ -1,4 +1,4 @@
-//! Checks the rules of `ergon::main!`.
+//! Checks the rules of `ergon::main!`: each task is listed once, and each of its slots is wired once.
 
 use quote::ToTokens;
 
@@ -8,7 +8,7 @@ use crate::parse::{MainInput, MainKey, Slot, Wired};
 
 const KEYS: [&str; 3] = ["settings", "tasks", "crate"];
 
-/// Makes the model; none without settings or tasks.
+/// Makes the model; `None` without settings or tasks.
 pub(crate) fn main(input: MainInput, problems: &mut Problems) -> Option<Main> {
     check_program(problems);
     let (mut settings, mut tasks, mut ergon) = (None, None, None);
@@ -54,8 +54,8 @@ fn check_program(problems: &mut Problems) {
     }
 }
 
-/// Says whether these arguments make the compiler build a library. Doc tests are compiled together as a library without a
-/// name, but each of them is a program.
+/// Returns whether these arguments make the compiler build a library. Doc tests are compiled together as a library
+/// without a name, but each of them is a program.
 fn is_library(arguments: impl Iterator<Item = String>) -> bool {
     let (mut library, mut named, mut previous) = (false, false, String::new());
     for argument in arguments {
@@ -74,7 +74,7 @@ fn twice(key: &syn::Ident, problems: &mut Problems) {
     problems.at(key, format!("`{key}` is given twice; keep one of them"));
 }
 
-/// Says whether an entry is named like a type; a function that makes a config is not.
+/// Returns whether an entry is named like a type; a function that makes a config is not.
 fn is_type(task: &Wired) -> bool {
     let last = task.path.segments.last().map(|segment| segment.ident.to_string());
     last.is_some_and(|name| name.starts_with(char::is_uppercase))

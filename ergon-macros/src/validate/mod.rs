@@ -1,4 +1,5 @@
-//! Turns syntax into a model. Each check is one rule, and collects its mistakes.
+//! Turns syntax into a model, and checks the rules. Each check is one rule and collects its mistakes, so that one build
+//! reports all of them.
 
 mod derive_config;
 mod duration;

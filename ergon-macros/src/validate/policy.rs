@@ -1,4 +1,5 @@
-//! Checks the rules of `consumer(…)`, `producer(…)` and their steps.
+//! Checks the rules of `consumer(…)`, `producer(…)` and their steps. They are the rules of `ergon-schema`, which also
+//! hold for the settings at run time.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -282,7 +283,7 @@ impl Checker<'_> {
     }
 }
 
-/// Says whether the macro cannot know the value of an expression, because the compiler or the program computes it.
+/// Returns whether the macro cannot know the value of an expression, because the compiler or the program computes it.
 fn is_computed(expr: &Expr) -> bool {
     match expr {
         Expr::Group(group) => is_computed(&group.expr),

@@ -1,4 +1,5 @@
-//! Recovers lists in a wrong notation, so that the notation is the only mistake and the names in the list stay known.
+//! Recovers lists in a wrong notation, such as `connectors = [input]`. So the notation is the only mistake, and the
+//! names in the list stay known.
 
 use ergon_schema::suggest::slip;
 use proc_macro2::Span;

@@ -1,4 +1,4 @@
-//! Checks the rules of `#[ergon::run_fn]`.
+//! Checks the rules of `#[ergon::run_fn]`: the keys of the policy, the arguments and the return type.
 
 use ergon_schema::RETRY;
 use proc_macro2::TokenStream;
@@ -13,7 +13,7 @@ use crate::parse::{Entry, Value, entries, in_type};
 
 const KEYS: [&str; 3] = ["name", "policy", "crate"];
 
-/// Makes the model of a function; none if its return type is the mistake.
+/// Makes the model of a function; `None` if its return type is the mistake.
 pub(crate) fn run_fn(attribute: TokenStream, mut function: ItemFn, problems: &mut Problems) -> Option<RunFn> {
     let (own, keys): (Vec<_>, Vec<_>) =
         entries(attribute, problems).into_iter().partition(|entry| KEYS.iter().any(|key| entry.key == key));
@@ -97,7 +97,8 @@ fn policy_of(constant: Option<&Entry>, settings: Vec<Setting>, problems: &mut Pr
     }
 }
 
-/// Returns the return type. The compiler checks that it is a `Result`; this check rejects types that cannot be one.
+/// Returns the return type. The compiler checks that it is a `Result`; this check rejects types that cannot be a
+/// `Result`.
 fn returns(function: &ItemFn, problems: &mut Problems) -> Option<Type> {
     let message = "`#[ergon::run_fn]` retries errors, so the function must return `ergon::Result<…>`";
     match &function.sig.output {
@@ -130,7 +131,7 @@ fn arguments(function: &mut ItemFn, problems: &mut Problems) -> Vec<Argument> {
                     problems.at(&typed.ty, message);
                 }
                 (Pat::Ident(pat), _) if pat.by_ref.is_none() && pat.subpat.is_none() => {
-                    // Each attempt may change its copy; the function itself does not change the argument.
+                    // The `mut` of an argument moves to the copy of each attempt, because only an attempt changes it.
                     let mutability = pat.mutability.take();
                     let place = typed.ty.span();
                     names.push(Argument { name: pat.ident.clone(), mutability, place });

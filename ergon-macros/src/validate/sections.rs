@@ -1,4 +1,4 @@
-//! Finds the sections of `#[ergon::task(…)]` by name.
+//! Finds the sections of `#[ergon::task(…)]` by name, also if a name is misspelt.
 
 use ergon_schema::suggest::slip;
 

@@ -1,4 +1,5 @@
-//! Checks the rules of `#[ergon::task]`.
+//! Checks the rules of `#[ergon::task]`, and infers the values that the attribute leaves out: the roles of connectors
+//! and the types of services.
 
 use std::collections::HashSet;
 
@@ -100,7 +101,7 @@ fn check_sections(entries: &[Entry], problems: &mut Problems) {
     }
 }
 
-/// Says whether the struct can be a task.
+/// Returns whether the struct can be a task.
 fn check_shape(item: &ItemStruct, problems: &mut Problems) -> bool {
     if let Fields::Unnamed(fields) = &item.fields {
         let ident = &item.ident;
@@ -120,8 +121,8 @@ fn check_shape(item: &ItemStruct, problems: &mut Problems) -> bool {
     item.generics.params.is_empty() && !matches!(item.fields, Fields::Unnamed(_))
 }
 
-/// Returns the struct's attributes without a second `#[ergon::task(…)]`, which would add every field again; and whether
-/// there was no second one.
+/// Returns the struct's attributes without a second `#[ergon::task(…)]`, which would add every field again. Also
+/// returns whether there was no second attribute.
 fn without_second_task(
     attributes: Vec<Attribute>,
     ergon: &Path,
@@ -217,7 +218,7 @@ fn connectors(section: &Entry, first: First<'_>, problems: &mut Problems) -> Vec
     connectors
 }
 
-/// Returns the role that a connector's type names; none for a misspelt role.
+/// Returns the role that a connector's type names; `None` for a misspelt role.
 fn role(ty: &Type, problems: &mut Problems) -> Option<Role> {
     let plain = match ty {
         Type::Path(path) => path.path.get_ident().map(ToString::to_string),
@@ -236,7 +237,7 @@ fn role(ty: &Type, problems: &mut Problems) -> Option<Role> {
     }
 }
 
-/// Says whether a type's name is a misspelt role, and not the user's connector.
+/// Returns whether a type's name is a misspelt role, and not the user's connector.
 fn is_near_role(name: &str) -> bool {
     slip(name, ROLES).is_some() || ["Input", "Output"].contains(&name)
 }
@@ -269,7 +270,7 @@ fn by_convention(name: &Ident) -> ServiceType {
     ServiceType::Concrete(Box::new(syn::parse_quote!(#ident)))
 }
 
-/// Says whether a word can be part of a field's name.
+/// Returns whether a word can be part of a field's name.
 fn is_name(ident: &Ident, problems: &mut Problems) -> bool {
     let text = ident.to_string();
     let keyword = syn::parse_str::<Ident>(&text).is_err();
@@ -279,7 +280,8 @@ fn is_name(ident: &Ident, problems: &mut Problems) -> bool {
     !keyword && !text.starts_with("r#")
 }
 
-/// Checks that each slot has its own name. A second slot of a name is left out, so that the stand-in has each slot once.
+/// Checks that each slot has its own name. A second slot of a name is left out, so that the stand-in has each slot
+/// once.
 fn keep_first_of_a_name(
     connectors: &mut Vec<Connector>,
     services: &mut Vec<Service>,

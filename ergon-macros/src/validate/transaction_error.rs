@@ -1,4 +1,4 @@
-//! Checks the rules of `#[derive(TransactionError)]`.
+//! Checks the rules of `#[derive(TransactionError)]`: each variant has exactly one category.
 
 use std::time::Duration;
 

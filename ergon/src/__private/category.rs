@@ -1,4 +1,5 @@
-//! Supports the code that `#[derive(TransactionError)]` generates.
+//! Supports the code that `#[derive(TransactionError)]` generates: converts the user's error into an error with its
+//! category.
 
 use std::time::Duration;
 

@@ -1,11 +1,12 @@
-//! Buffers of sinks: dispatches that are handed over together, before the engine settles.
+//! Buffers of sinks, so that many dispatches share one write.
 //!
-//! A sink may take the dispatches of a run into its memory. The engine flushes the sinks of a run before each settlement,
-//! so no delivery is acknowledged whose transactions are not at the other side. One write then serves all deliveries
-//! that are settled together. The engine gives a delivery back if a flush lost a transaction of that delivery.
+//! A sink with a buffer keeps the dispatches of a run in memory. The engine flushes the buffers before each settlement,
+//! so it never acknowledges a delivery whose transactions the external system does not have. One write then serves all
+//! deliveries that are settled together. The engine gives a delivery back if a flush lost a transaction of that
+//! delivery.
 //!
-//! Only the lanes of a run use buffers. Any other code, such as a task's `exit`, dispatches past them, because no
-//! settlement follows there.
+//! Only the lanes of a run use buffers. Any other code, such as a task's `exit`, dispatches directly to the sink,
+//! because no settlement follows there.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -26,9 +27,9 @@ thread_local! {
 
 /// Holds the transactions of a [`Sink`](super::Sink) in memory until the engine asks for them.
 ///
-/// The engine calls [`push`](Self::push) in the place of [`Sink::dispatch`](super::Sink::dispatch) within the lanes of a
-/// run, and [`flush`](Self::flush) before it settles. Both calls run on threads of the runtime, so neither may wait for a
-/// network or a disk. A sink that has to wait has no buffer.
+/// The engine calls [`push`](Self::push) in the place of [`Sink::dispatch`](super::Sink::dispatch) within the lanes of
+/// a run, and [`flush`](Self::flush) before it settles. Both calls run on threads of the runtime, so neither may wait
+/// for a network or a disk. A sink that has to wait must not offer a buffer.
 ///
 /// ```
 /// use std::sync::{Mutex, PoisonError};
@@ -87,17 +88,17 @@ pub trait SinkBuffer: Send + Sync {
     /// number. Returns `None` if the sink does not buffer now: the engine then dispatches the transactions.
     ///
     /// # Errors
-    /// As of [`Sink::dispatch`](super::Sink::dispatch): the transactions that the sink cannot take.
+    /// The errors of [`Sink::dispatch`](super::Sink::dispatch), for the transactions that the sink cannot accept.
     fn push(&self, transactions: &[Transaction], first: u64) -> Option<Result<(), ConnectorError>>;
 
-    /// Hands over all transactions in the buffer, in their order.
+    /// Writes all transactions of the buffer to the external system, in their order.
     ///
     /// # Errors
-    /// Why some of them are not at the other side. The buffer is empty nevertheless, and [`lost`](Self::lost) names
-    /// them.
+    /// The reason why the external system does not have some of them. The buffer is empty nevertheless, and
+    /// [`lost`](Self::lost) names these transactions.
     fn flush(&self) -> Result<(), ConnectorError>;
 
-    /// The numbers of all transactions that a flush of this sink did not hand over, since the sink was made.
+    /// The numbers of all transactions that flushes have lost since the sink was made.
     fn lost(&self) -> Vec<u64>;
 }
 
@@ -123,23 +124,23 @@ impl Pushes {
     }
 }
 
-/// The transactions that flushes did not hand over.
+/// The transactions that flushes have lost.
 #[derive(Debug, Default)]
 pub(crate) struct Lost {
     /// In ascending order.
     numbers: Vec<u64>,
-    /// A flush panicked, so nothing is known.
+    /// A flush panicked, so any transaction may be lost.
     all: bool,
 }
 
 impl Lost {
-    /// Says whether no transaction was lost.
+    /// Returns whether no transaction was lost.
     pub(crate) fn is_empty(&self) -> bool {
         self.numbers.is_empty() && !self.all
     }
 
-    /// Says whether a delivery has lost a transaction that it pushed. Where lanes push at the same time, the answer may
-    /// be yes for a transaction of another lane.
+    /// Returns whether a delivery has lost a transaction that it pushed. If lanes push at the same time, the lost
+    /// transaction may also be that of another lane.
     pub(crate) fn is_of(&self, pushes: Pushes) -> bool {
         let at = self.numbers.partition_point(|number| *number < pushes.first);
         let within = self.numbers.get(at).is_some_and(|number| *number <= pushes.last);
@@ -152,7 +153,7 @@ impl Lost {
 pub(crate) struct Buffers(Arc<[Arc<dyn MayBuffer>]>);
 
 impl Buffers {
-    /// Selects the sinks that have a buffer; `None` if no sink has one.
+    /// Selects the sinks that have a buffer; `None` if no sink has a buffer.
     pub(super) fn of(sinks: impl Iterator<Item = Arc<dyn MayBuffer>>) -> Option<Self> {
         let sinks: Arc<[_]> = sinks.filter(|sink| sink.buffer().is_some()).collect();
         (!sinks.is_empty()).then_some(Self(sinks))
@@ -169,7 +170,7 @@ impl Buffers {
         .await
     }
 
-    /// Flushes all buffers; returns what is lost, and why each flush that failed now did so.
+    /// Flushes all buffers; returns the lost transactions, and the errors of the flushes that failed in this call.
     pub(crate) fn flush(&self) -> (Lost, Vec<ConnectorError>) {
         let (mut lost, mut errors) = (Lost::default(), Vec::new());
         for buffer in self.0.iter().filter_map(|sink| sink.buffer()) {
@@ -202,17 +203,18 @@ impl std::fmt::Debug for Buffers {
 /// A lane of a run that has sinks with buffers.
 struct Lane {
     buffers: Buffers,
-    /// Of the delivery that the lane has.
+    /// The pushes of the delivery that the lane has.
     pushes: Pushes,
 }
 
-/// Pushes transactions into the buffer of a sink; `None` if the running code is no lane whose run flushes this sink.
+/// Pushes transactions into the buffer of a sink. `None` if the running code is not a lane whose run flushes this sink.
 pub(super) fn push(sink: &dyn MayBuffer, transactions: &[Transaction]) -> Option<Result<(), ConnectorError>> {
     CURRENT.with(|current| {
         let mut current = current.try_borrow_mut().ok()?;
         let Lane { buffers, pushes } = current.as_mut().filter(|_| !transactions.is_empty())?;
         let buffer = sink.buffer().filter(|_| buffers.has(sink))?;
         let count = transactions.len() as u64;
+        // `Relaxed`, because the counter publishes no other data.
         let first = NEXT.fetch_add(count, Ordering::Relaxed);
         let pushed = buffer.push(transactions, first)?;
         pushes.add(first, count);
@@ -220,7 +222,7 @@ pub(super) fn push(sink: &dyn MayBuffer, transactions: &[Transaction]) -> Option
     })
 }
 
-/// Takes out what the delivery of the running lane has pushed.
+/// Takes out the pushes of the running lane's delivery.
 pub(crate) fn take_pushes() -> Pushes {
     let taken = CURRENT.with(|current| {
         let mut current = current.try_borrow_mut().ok()?;

@@ -1,4 +1,5 @@
-//! Optional capabilities of connectors, each a small trait.
+//! Optional capabilities of connectors, such as counting or listing dead letters. Each capability is a small trait, so
+//! that a connector implements only those that its external system supports.
 
 use std::fmt;
 use std::future::Future;
@@ -21,8 +22,8 @@ pub trait Count: Send + Sync {
 
 /// A source that finds a transaction by its id, for the command `process-transaction-by-id`.
 pub trait FetchById: Send + Sync {
-    /// Fetches the transaction with this id, if there is one. The delivery is like any other: no fetch returns it as
-    /// well, and it is delivered again if it is given back.
+    /// Fetches the transaction with this id, if there is one. No other fetch may return the same delivery. If the
+    /// delivery is given back, the source delivers it again.
     ///
     /// # Errors
     /// The reason why the external system did not answer.

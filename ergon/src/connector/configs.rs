@@ -1,8 +1,8 @@
 //! The configs of the built-in connectors, for the prelude. One line registers one connector.
 //!
 //! If a connector's feature is off, its config is a stand-in, so that the compiler names the missing feature to a
-//! program that uses the config. The stand-in has a type parameter that no program gives: that is one error where the
-//! type is named, and none where it is used. The parameter and the deprecation name the feature.
+//! program that uses the config. The stand-in has a type parameter that no program sets. So the compiler reports one
+//! error at the name of the type, and none at its uses. The parameter and the deprecation name the feature.
 #![allow(deprecated, reason = "stand-ins are deprecated to say why they are there")]
 
 macro_rules! connectors {

@@ -1,4 +1,5 @@
-//! Dead letters: inspects them in place, and sends them back to their source.
+//! Two capabilities for dead letters: a connector lists and removes the dead letters that it holds, and a source
+//! accepts rejected transactions again.
 
 use std::future::Future;
 
@@ -46,12 +47,13 @@ use crate::transaction::Transaction;
 /// }
 /// ```
 pub trait DeadLetters: Send + Sync {
-    /// Shows the visitor each dead letter that is present at the start, the oldest first. A letter for which the
-    /// visitor answers [`Visit::Remove`] is removed durably before the next one is shown. All others stay.
+    /// Shows the visitor each dead letter that is present at the start, from the oldest to the newest. If the visitor
+    /// returns [`Visit::Remove`], the connector removes the dead letter durably before it shows the next one. All other
+    /// dead letters stay.
     ///
     /// # Errors
-    /// The reason why the letters cannot be read, or why a letter could not be removed. That letter is shown again at
-    /// the next visit.
+    /// The reason why the dead letters cannot be read, or why a dead letter could not be removed. The next visit shows
+    /// that dead letter again.
     fn visit(
         &self,
         visitor: &mut dyn DeadLetterVisitor,

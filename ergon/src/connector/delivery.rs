@@ -1,4 +1,5 @@
-//! Deliveries, their dispositions and their settlements.
+//! Deliveries, the decisions about them (dispositions), and the messages that report a decision to the source
+//! (settlements).
 
 use std::time::Duration;
 

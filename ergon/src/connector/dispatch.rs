@@ -1,4 +1,4 @@
-//! The future of one dispatch.
+//! The future of one dispatch: into the buffer of the sink, in a separate call, or in a call with other dispatches.
 
 use std::fmt;
 use std::mem::replace;
@@ -69,9 +69,9 @@ enum State<'a> {
     },
     /// In the buffer of the sink, or refused by it.
     Buffered(Sending, Option<ConnectorError>),
-    /// In its own call.
+    /// In a separate call to the sink.
     Alone(Sending, BoxFuture<'a, Result<(), ConnectorError>>),
-    /// In a call with others.
+    /// In a call together with other dispatches.
     Batched(Sending, Added<TransactionError>),
     Over,
 }
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::connector::{Connector, Context as Slot, Sink};
 
-    /// Counts what it takes.
+    /// Counts the transactions that it accepts.
     #[derive(Default)]
     struct Counting(AtomicUsize);
 

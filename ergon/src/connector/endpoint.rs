@@ -1,4 +1,5 @@
-//! Endpoints of external systems: queues, files, tables.
+//! Endpoints of external systems: queues, files, tables. They show which tasks share an endpoint, and let the runner
+//! refuse a task that writes to a file that it reads.
 
 use std::fmt::{self, Write as _};
 
@@ -35,8 +36,9 @@ impl Endpoint {
         Self { file: true, ..Self::new(name) }
     }
 
-    /// Whether both endpoints are the same file, through links too. A file that does not exist yet equals no other.
-    /// Neither file is opened, because opening a named pipe would wait for its other end or lose data.
+    /// Whether both endpoints are the same file, also if a path leads through links. A file that does not exist yet
+    /// equals no other file. Neither file is opened, because opening a named pipe would wait for its other end or lose
+    /// data.
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {
         self.file && other.file && (self == other || linked(&self.name, &other.name))
     }

@@ -1,4 +1,5 @@
-//! The error between a connector and its external system.
+//! The error of a connector. Its kind decides whether the engine retries, ends the run, or counts a settlement as
+//! unknown.
 
 use std::fmt;
 
@@ -62,8 +63,8 @@ impl ConnectorError {
         Self::new(Kind::Transient, message)
     }
 
-    /// Makes an error that a retry cannot fix: bad credentials, a missing file. If opening or fetching fails with it, the
-    /// run ends.
+    /// Makes an error that a retry cannot fix: bad credentials, a missing file. If opening or fetching fails with it,
+    /// the run ends.
     pub fn permanent(message: impl Into<String>) -> Self {
         Self::new(Kind::Permanent, message)
     }

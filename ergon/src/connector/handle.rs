@@ -365,8 +365,8 @@ impl Output {
 
     /// Dispatches one transaction. Returns after the external system has stored it durably.
     ///
-    /// Within the steps of a task, a sink with a [buffer](SinkBuffer), such as a file, takes the transaction into its buffer.
-    /// The engine flushes the buffer before it acknowledges the delivery.
+    /// Within the steps of a task, a sink with a [buffer](SinkBuffer), such as a file, takes the transaction into its
+    /// buffer. The engine flushes the buffer before it acknowledges the delivery.
     ///
     /// # Errors
     /// The sink's own error, as a system error.
@@ -416,7 +416,7 @@ impl Output {
     /// Dispatches many transactions in one call from blocking code.
     ///
     /// # Errors
-    /// Those of [`dispatch_transactions`](Self::dispatch_transactions).
+    /// The errors of [`dispatch_transactions`](Self::dispatch_transactions).
     ///
     /// # Panics
     /// When called from async code, or outside of a runtime.

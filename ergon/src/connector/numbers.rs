@@ -1,4 +1,4 @@
-//! Tests that payloads and connectors return numbers as they were, or refuse them.
+//! Tests that payloads and connectors return numbers unchanged, or refuse them.
 
 #![allow(
     clippy::float_cmp,
@@ -435,7 +435,7 @@ fn decimal(text: &str) -> (bool, String, i64) {
     if kept.is_empty() { (false, kept, 0) } else { (negative, kept, exponent) }
 }
 
-/// Says whether two numbers are equal, or one is the print of a 64-bit float with as many digits.
+/// Returns whether two numbers are equal, or one is the print of a 64-bit float with as many digits.
 fn same(sent: &str, came: &str) -> bool {
     let (sent, came) = (decimal(sent), decimal(came));
     let number = |(negative, digits, exponent): &(bool, String, i64)| -> f64 {

@@ -1,4 +1,5 @@
-//! Receipts: the source's own reference to a delivery, used once and never lost.
+//! Receipts: the source's own reference to a delivery. A receipt settles its delivery once, and a dropped receipt gives
+//! its delivery back.
 
 use std::any::Any;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! The traits that a connector implements, and the configs that make connectors.
+//! The traits that a connector implements, [`Connector`], [`Source`] and [`Sink`], and the traits of the configs that
+//! make connectors.
 
 use std::future::Future;
 use std::time::Duration;
@@ -94,7 +95,7 @@ pub trait Connector: Send + Sync + 'static {
     /// [`health`](Self::health), and closes.
     ///
     /// # Errors
-    /// Those of `open` and `close`, and the reason why the connector is unhealthy.
+    /// The errors of `open` and `close`, and the reason why the connector is unhealthy.
     fn check(&self) -> impl Future<Output = Result<(), ConnectorError>> + Send {
         async {
             self.open().await?;
@@ -201,7 +202,7 @@ pub trait Source: Connector {
     ///
     /// # Cancel safety
     /// Must be cancel safe: the engine drops the future at a time limit or a stop. A later fetch must return the
-    /// deliveries that the external system has handed over by then. Dropping a [`Delivery`] gives it back.
+    /// deliveries that the external system has delivered by then. Dropping a [`Delivery`] gives it back.
     fn fetch(
         &self,
         request: &FetchRequest,

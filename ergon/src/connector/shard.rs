@@ -1,9 +1,9 @@
-//! Shares of the work of several workers.
+//! The share of the work that belongs to one of several workers, so that each item is processed by exactly one worker.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The share of this process. Not set in a process that is no worker.
+/// The share of this process. Not set in a process that is not a worker.
 static PLACE: OnceLock<Shard> = OnceLock::new();
 
 /// Whether the program's own code has asked for the share. If it has not, a producer probably makes everything in each

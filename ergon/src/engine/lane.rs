@@ -1,8 +1,8 @@
 //! A lane: runs one delivery after the other through the steps of the task.
 //!
 //! A loop has as many lanes as its `concurrency`, for as long as it runs. A lane takes the next delivery itself, or
-//! fetches for all lanes when none waits. So nothing is spawned, boxed or passed to another task for a single
-//! transaction.
+//! fetches for all lanes when no delivery waits. So the engine spawns no task, allocates no box and sends no message
+//! for a single transaction.
 
 use std::future::poll_fn;
 use std::sync::Arc;

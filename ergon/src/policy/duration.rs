@@ -1,4 +1,4 @@
-//! Reads and writes durations as people write them: `500ms`, `1s`, `2m 30s`, `1h`.
+//! Reads and writes durations in the notation of the settings and the attribute: `500ms`, `1s`, `2m 30s`, `1h`.
 
 use std::fmt;
 use std::time::Duration;

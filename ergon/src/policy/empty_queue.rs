@@ -1,4 +1,5 @@
-//! Computes the waits of a streaming consumer for an empty source.
+//! Computes the waits of a streaming consumer for an empty source. They grow, so that a source without data is rarely
+//! asked.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Turns the options of the command line into the last layer of a policy.
+//! Turns the options of the command line, such as `--concurrency 8`, into the last layer of a policy, which overrides
+//! all others.
 
 use ergon_schema::{CONSUMER, Key, PRODUCER};
 use serde::de::DeserializeOwned;

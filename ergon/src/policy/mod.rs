@@ -1,4 +1,5 @@
-//! Retries, time limits, concurrency: plain data that the engine follows.
+//! The policies of a task: retries, time limits and concurrency, as plain data that the engine follows. Each layer of
+//! the configuration replaces values of the layers before it.
 //!
 //! | layer, each over the layers before it | example |
 //! |---|---|
@@ -7,8 +8,8 @@
 //! | `ergon.toml` and the environment: a [`ConsumerLayer`] or [`ProducerLayer`] | `concurrency = 32` in `[tasks.orders.consumer]` |
 //! | the command line | `--concurrency 64` |
 //!
-//! The crate `ergon-schema` declares every key once. The structs, their defaults, their checks and the layers are made
-//! from that schema.
+//! The crate `ergon-schema` declares every key once. Macros make the structs, their defaults, their checks and the
+//! layers from that schema.
 
 pub(crate) mod duration;
 mod empty_queue;

@@ -1,4 +1,4 @@
-//! Checks policies: a value that breaks a rule is a [`PolicyProblem`].
+//! Checks policies before a run. A value that breaks a rule, such as zero attempts, is a [`PolicyProblem`].
 
 use std::borrow::Cow;
 use std::fmt;

@@ -30,7 +30,7 @@ impl RetryPolicy {
     }
 
     fn computed_wait(&self, attempt: u32) -> Duration {
-        // 0 times infinity is not a number.
+        // Without this check, a backoff of 0 times an infinite factor would be NaN.
         if self.backoff.is_zero() {
             return Duration::ZERO;
         }

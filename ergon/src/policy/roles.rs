@@ -1,4 +1,4 @@
-//! Holds the policies of one task: one policy for each role.
+//! The policies of one task: one policy for each role, because a hybrid has two.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Role {
     }
 }
 
-/// The policies of a task's roles; none for a role that the task does not have.
+/// The policies of a task's roles; `None` for a role that the task does not have.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Policies {
     pub(crate) consumer: Option<ConsumerPolicy>,

@@ -1,7 +1,7 @@
 //! Makes the policies of the schema: for each policy, the struct with its defaults, its values as data, and its layer.
 //!
-//! `ergon-schema` declares the keys. Each kind of key is one arm in each macro here: the type of the field, the type that
-//! a layer reads, the assignment from the layer, and the value that checks and `describe` read.
+//! `ergon-schema` declares the keys. Each kind of key is one arm in each macro here: the type of the field, the type
+//! that a layer reads, the assignment from the layer, and the value that checks and `describe` read.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -189,11 +189,12 @@ macro_rules! words {
 /// Copies the keys of a producer into the policy of the loop that runs it.
 macro_rules! to_loop {
     (@both $key:ident, $producer:expr, $looped:expr) => { $looped.$key = $producer.$key.clone() };
-    // The loop runs `prepare` as its process step.
+    // The engine has one loop for both roles, which runs a producer's `prepare` as its process step.
     (@producer prepare, $producer:expr, $looped:expr) => { $looped.process = $producer.prepare };
     ({} producer $($tag:ident $key:ident: $kind:tt = $default:expr => $words:tt;)*) => {
         impl ProducerPolicy {
-            /// Returns the policy of the loop that runs the producer. The stream is its source, `prepare` its `process`.
+            /// Returns the policy of the loop that runs the producer. The stream is its source, `prepare` its
+            /// `process`.
             pub(crate) fn to_loop(&self) -> ConsumerPolicy {
                 let mut looped = ConsumerPolicy::DEFAULT;
                 $(to_loop!(@$tag $key, self, looped);)*

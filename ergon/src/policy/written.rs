@@ -1,4 +1,5 @@
-//! Reads values that people write as text, such as `30s` or `64KiB`, with one visitor for all of them.
+//! Reads values that people write as text, such as `30s` or `64KiB`. One visitor serves all such types, so that their
+//! errors have the same form.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,7 +17,7 @@ pub(crate) trait Written: Sized {
     /// Reads the text.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with the text; none if "expected …" says enough.
+    /// A sentence that says what is wrong with the text; `None` if "expected …" says enough.
     fn read(text: &str) -> Result<Self, Option<String>>;
 }
 

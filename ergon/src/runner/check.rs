@@ -1,5 +1,5 @@
-//! Checks the connectors and services of a task one by one, and processes one transaction by its id; neither needs a
-//! loop.
+//! Checks the connectors and services of a task one by one, and processes one transaction by its id. Both work without
+//! a run of the task.
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -1,5 +1,5 @@
-//! Reaps orphaned processes where this is the first process of a container. The first process becomes the parent of
-//! every orphan. An orphan that has ended stays in the process table until its parent has waited for it.
+//! Reaps orphaned processes if the program is the first process of a container, because the first process becomes the
+//! parent of every orphan. An orphan that has ended stays in the process table until its parent has waited for it.
 
 use std::collections::HashMap;
 use std::fs;

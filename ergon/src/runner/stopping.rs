@@ -1,4 +1,5 @@
-//! Stops the process: its runs drain, and it ends in time even if a part of it hangs.
+//! Stops the process: its runs drain, and the process ends within its time limit even if a connector or a handler
+//! hangs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};

@@ -1,4 +1,4 @@
-//! The error between a service and its external system.
+//! The error of a service that cannot start, stop, or get an answer from its external system.
 
 use crate::error::{Report, impl_report};
 use crate::transaction::{Category, HasCategory, TransactionError};

@@ -77,7 +77,7 @@ pub trait Service: Send + Sync + 'static {
     /// of. Default: opens and closes.
     ///
     /// # Errors
-    /// Those of `open` and `close`.
+    /// The errors of `open` and `close`.
     fn check(&self) -> impl Future<Output = Result<(), ServiceError>> + Send {
         async {
             self.open().await?;

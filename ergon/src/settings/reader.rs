@@ -1,4 +1,4 @@
-//! Deserializes types from the settings tree. Errors have the place of the invalid value.
+//! Deserializes types from the settings tree, so that an error names the file, line and key of the invalid value.
 
 use std::marker::PhantomData;
 

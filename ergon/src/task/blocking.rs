@@ -1,4 +1,5 @@
-//! Defines the traits of tasks whose steps block: the same methods as the async traits, as plain functions on threads.
+//! The traits of tasks whose steps block or compute for long. They have the same methods as the async traits, as plain
+//! functions that run on threads.
 
 use super::Task;
 use crate::connector::Disposition;
@@ -147,8 +148,8 @@ pub trait BlockingProducer: Task {
     /// Returns the iterator of transactions; [`Transaction::typed`] makes one transaction.
     ///
     /// The engine pulls the iterator on a separate thread, and only as fast as it processes the transactions. An error
-    /// ends the run, after the transactions before the error. Default, for hybrids: one error, because no loop pulls the
-    /// iterator of a hybrid.
+    /// ends the run, after the transactions before the error. Default, for hybrids: one error, because no loop pulls
+    /// the iterator of a hybrid.
     fn transactions(&self) -> impl Iterator<Item = Result<Transaction<Self::Payload>>> {
         let message = format!("`{}` does not say what it produces", Self::NAME);
         let hint = "write `fn transactions(&self)` in its `impl BlockingProducer`";

@@ -1,4 +1,5 @@
-//! Holds a task with its wiring: the input of the runner.
+//! The config of a task: its wiring, its policies and the function that builds it. The runner gets this value, so it
+//! does not need the type of the task.
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,10 +48,10 @@ pub(crate) struct Outline {
     pub(crate) services: Vec<(&'static str, &'static str)>,
     /// The form of the task's code: `async`, `blocking` or `execute`.
     pub(crate) form: Form,
-    /// The number of worker processes: the current one, and the one of the attribute.
+    /// The number of worker processes: the current number, and the number in the attribute.
     pub(crate) workers: u32,
     pub(crate) attribute_workers: u32,
-    /// The policies: the current ones, and those of the attribute.
+    /// The policies: the current policies, and the policies of the attribute.
     pub(crate) policies: Policies,
     pub(crate) attribute: Policies,
     /// The keys that the attribute sets, with dots: `consumer.process.max_attempts`.
@@ -58,7 +59,7 @@ pub(crate) struct Outline {
 }
 
 impl Outline {
-    /// Says whether the attribute sets a key, or the whole step that the key belongs to.
+    /// Returns whether the attribute sets a key, or the whole step that the key belongs to.
     pub(crate) fn gives(&self, key: &str) -> bool {
         let begins = |given: &&&str| {
             key.strip_prefix(**given).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

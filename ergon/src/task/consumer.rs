@@ -1,4 +1,4 @@
-//! Defines the trait of a task that consumes.
+//! The trait of a task that processes transactions from a source.
 
 use std::future::Future;
 
@@ -8,12 +8,12 @@ use crate::transaction::{Decode, Result, Transaction, TransactionError};
 
 /// Processes the transactions of a source. The engine fetches, retries, limits, settles and traces them.
 ///
-/// The steps of one transaction are `process_transaction`, then `handle_process_success`, then the settlement with `ack`.
-/// If a step fails, `handle_process_exception` decides the disposition instead.
+/// The steps of one transaction are `process_transaction`, then `handle_process_success`, then the settlement with
+/// `ack`. If a step fails, `handle_process_exception` decides the disposition instead.
 ///
 /// # Cancel safety
-/// The engine drops the future of a method at its next `.await` when a time limit ends, or when the grace of a stop ends.
-/// Effects on external systems up to that point stay.
+/// The engine drops the future of a method at its next `.await` when a time limit ends, or when the grace of a stop
+/// ends. Effects on external systems up to that point stay.
 ///
 /// ```
 /// use ergon::connector::memory::MemoryQueue;
@@ -61,8 +61,8 @@ pub trait Consumer: Task {
     /// Does the work of one transaction. The `process` policy sets its retries.
     ///
     /// # Errors
-    /// A business error sends the transaction to [`handle_process_exception`](Self::handle_process_exception) immediately.
-    /// Any other error does so after the last attempt.
+    /// A business error sends the transaction to [`handle_process_exception`](Self::handle_process_exception)
+    /// immediately. Any other error does so after the last attempt.
     ///
     /// # Cancel safety
     /// The future can be dropped at any `.await`. Effects on external systems up to that point stay.

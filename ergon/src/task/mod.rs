@@ -1,4 +1,4 @@
-//! Defines the traits that you implement, and [`TaskConfig`], which holds a task with its wiring.
+//! The traits that you implement, and [`TaskConfig`], which holds a task with its wiring.
 //!
 //! | trait | the task |
 //! |---|---|
@@ -7,8 +7,8 @@
 //! | [`Consumer`] and [`Producer`] | a hybrid: produces several transactions from each one that it consumes |
 //! | [`Execute`](crate::execute::Execute) | runs its loops itself |
 //!
-//! `#[ergon::task]` adds the fields for connectors, services and policies to the struct, and makes a [`TaskConfig`] from a
-//! wiring. The runner builds the task from the config.
+//! `#[ergon::task]` adds the fields for connectors, services and policies to the struct, and makes a [`TaskConfig`]
+//! from a wiring. The runner builds the task from the config.
 
 mod blocking;
 mod config;

@@ -1,11 +1,11 @@
-//! Defines the output of a hybrid's consumer, which its producer receives.
+//! The output of a hybrid's consumer: the list of transactions that its producer receives.
 
 use crate::transaction::Transaction;
 
 /// A list of transactions: the output of `process_transaction` in a hybrid.
 ///
-/// Every type that implements `AsRef<[Transaction]>` is one: a `Vec`, an array, a slice. A [`Transaction`] is a list of
-/// one.
+/// Every type that implements `AsRef<[Transaction]>` is such a list: a `Vec`, an array, a slice. A [`Transaction`]
+/// alone is a list with one item.
 ///
 /// ```
 /// use ergon::Transaction;
@@ -31,7 +31,7 @@ impl<T: AsRef<[Transaction]> + ?Sized> Outbound for T {
     }
 }
 
-// A transaction is a list of one. As a second impl, it also makes the error of the compiler name this trait and not
+// A transaction is a list with one item. Because this is a second impl, the compiler's error names this trait and not
 // `AsRef`.
 impl Outbound for Transaction {
     fn transactions(&self) -> &[Transaction] {

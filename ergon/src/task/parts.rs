@@ -1,4 +1,5 @@
-//! Builds the parts of a task: connectors and services, one by one from their configs.
+//! Builds the parts of a task, its connectors and services, from their configs. A part that cannot be built does not
+//! end the build, so that the runner reports all such parts together.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use crate::transaction::panic::caught;
 
 /// Builds the connectors and services of one task, and keeps them, so that the runner can open and close them.
 ///
-/// The code that `#[ergon::task]` generates calls one method for each field. A method returns none for a part that cannot
-/// be built, and keeps the error, so that the runner reports every such part.
+/// The code that `#[ergon::task]` generates calls one method for each field. A method returns `None` for a part that
+/// cannot be built, and keeps the error, so that the runner reports every such part.
 pub struct Parts {
     task: &'static str,
     shard: Shard,
@@ -137,7 +138,7 @@ impl Parts {
         Some(service)
     }
 
-    /// Lets a program build its task from these parts; none if a part is missing or a constructor of the task panics.
+    /// Lets a program build its task from these parts; `None` if a part is missing or a constructor of the task panics.
     pub(crate) fn task(&mut self, program: &dyn Program) -> Option<Box<dyn Runnable>> {
         let name = self.task;
         caught(|| program.assemble(self)).unwrap_or_else(|said| {
@@ -173,7 +174,8 @@ impl Parts {
         if let Some(policy) = &self.policies.consumer {
             context.max_in_flight = match policy.mode {
                 Mode::Continuous => policy.concurrency.saturating_add(policy.prefetch),
-                // No delivery of the next batch arrives before this batch ends.
+                // The next batch is not fetched before this batch ends, so the source never has more than one batch
+                // unsettled.
                 Mode::Batch => policy.batch_size,
             };
             context.has_dead_letter = policy.dead_letter.is_some();

@@ -1,4 +1,4 @@
-//! Defines the trait of a task that produces.
+//! The trait of a task that makes transactions from a stream.
 
 use std::future::Future;
 
@@ -17,8 +17,8 @@ use crate::transaction::{Decode, Result, Transaction, TransactionError};
 /// In a hybrid task (`consumer(…), producer(…)`), the output of the consumer takes the place of the stream.
 ///
 /// # Cancel safety
-/// The engine drops the future of a method at its next `.await` when a time limit ends, or when the grace of a stop ends.
-/// Effects on external systems up to that point stay.
+/// The engine drops the future of a method at its next `.await` when a time limit ends, or when the grace of a stop
+/// ends. Effects on external systems up to that point stay.
 ///
 /// ```
 /// use ergon::connector::memory::MemoryQueue;
@@ -78,8 +78,8 @@ pub trait Producer: Task {
     /// Prepares one transaction. The `prepare` policy sets its retries.
     ///
     /// # Errors
-    /// A business error sends the transaction to [`handle_prepare_exception`](Self::handle_prepare_exception) immediately.
-    /// Any other error does so after the last attempt.
+    /// A business error sends the transaction to [`handle_prepare_exception`](Self::handle_prepare_exception)
+    /// immediately. Any other error does so after the last attempt.
     ///
     /// # Cancel safety
     /// The future can be dropped at any `.await`. Effects on external systems up to that point stay.
@@ -105,7 +105,8 @@ pub trait Producer: Task {
     }
 
     /// Decides the disposition of a failed transaction. The `exception` policy sets its retries. Default:
-    /// [`Disposition::Reject`], to the `dead_letter` connector if the policy names one; else the summary lists it.
+    /// [`Disposition::Reject`]. The transaction goes to the `dead_letter` connector if the policy names one; otherwise
+    /// the summary lists it.
     ///
     /// # Errors
     /// After the last attempt, `on_handler_failure` of the policy decides.

@@ -1,4 +1,5 @@
-//! Shares a limit among several processes: the supervisor grants parts of the limit, and a loop asks ahead of its need.
+//! Shares a limit among several processes, so that the workers together fetch exactly the limit. The supervisor grants
+//! parts of the limit, and a loop asks for more before its part is used up.
 //!
 //! | part | side |
 //! |---|---|
@@ -16,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 /// A limit that is shared with other processes.
 pub(crate) trait Quota: Send + Sync + fmt::Debug {
-    /// Starts the draw of one loop, and calls `on_grant` with each grant. Dropping the draw returns its unused part to the
-    /// other loops.
+    /// Starts the draw of one loop, and calls `on_grant` with each grant. Dropping the draw returns its unused part to
+    /// the other loops.
     fn draw(&self, limit: u64, on_grant: Box<dyn Fn(Grant) + Send + Sync>) -> Box<dyn Draw>;
 }
 
@@ -26,7 +27,7 @@ pub(crate) trait Draw: Send + Sync + fmt::Debug {
     /// Queues a claim without waiting. Claims are sent in their order.
     fn claim(&self, claim: Claim) -> Mark;
 
-    /// Sends as much of the claims as the other side takes now. The rest is sent with a later claim or report.
+    /// Sends as many claims as the receiver accepts now. The other claims are sent with a later claim or report.
     fn send(&self);
 
     /// Waits until all claims up to this mark have left the process, so that they count even if the process dies then.
@@ -43,8 +44,8 @@ pub(crate) struct Mark(pub(crate) u64);
 /// A loop's message about its part of the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Claim {
-    /// The number of transactions fetched so far. A transaction that a producer's stream takes back and yields again counts
-    /// once.
+    /// The number of transactions fetched so far. A transaction that a producer's stream takes back and yields again
+    /// counts once.
     pub(crate) taken: u64,
     /// The number of grants that the loop returns now.
     pub(crate) returned: u64,
@@ -121,12 +122,12 @@ impl Allowance {
         if self.recalled { 0 } else { self.granted.saturating_sub(fetched) }
     }
 
-    /// Says whether the loop has fetched all it may ever fetch.
+    /// Returns whether the loop has fetched all it may ever fetch.
     pub(crate) fn is_used_up(&self, fetched: u64) -> bool {
         self.last && fetched >= self.granted
     }
 
-    /// Says whether the supervisor has recalled the unused grants.
+    /// Returns whether the supervisor has recalled the unused grants.
     pub(crate) fn is_recalled(&self) -> bool {
         self.recalled
     }

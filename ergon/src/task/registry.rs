@@ -1,4 +1,4 @@
-//! Defines the traits through which the runner drives a task without its type.
+//! The traits through which the runner drives a task without knowing its type.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +16,8 @@ use crate::transaction::{Result, Transaction};
 
 /// Builds a task, once for each run.
 pub(crate) trait Program: Send + Sync {
-    /// Builds the task from parts, without calls to external systems; none if a part cannot be built. `parts` keeps the
-    /// error.
+    /// Builds the task from parts, without calls to external systems; `None` if a part cannot be built. `parts` keeps
+    /// the error.
     fn assemble(&self, parts: &mut Parts) -> Option<Box<dyn Runnable>>;
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Setup {
     pub(crate) outputs: Vec<(&'static str, Output)>,
     pub(crate) stop: Stop,
     pub(crate) monitor: Monitor,
-    /// The limits that are shared with other workers; none without such limits.
+    /// The limits that are shared with other workers; `None` without such limits.
     pub(crate) quota: Option<Arc<dyn Quota>>,
 }
 
@@ -65,7 +65,7 @@ impl Setup {
         })
     }
 
-    /// Says whether the dead letters of a policy would go to the slot that it fetches from.
+    /// Returns whether the dead letters of a policy would go to the slot that it fetches from.
     pub(crate) fn goes_round(&self, policy: &ConsumerPolicy) -> bool {
         let first = self.inputs.first().map(|(slot, _)| *slot);
         policy.dead_letter.is_some() && policy.dead_letter.as_deref() == policy.from.as_deref().or(first)
@@ -118,7 +118,8 @@ impl Looks {
     }
 }
 
-/// A loop that is monitored. Dropping this value adds the loop's tally to the total of the ended loops.
+/// Registers a loop in the monitor. When the value is dropped, the loop's tally is added to the total of the ended
+/// loops.
 #[must_use]
 pub(crate) struct Looked {
     monitor: Monitor,

@@ -1,4 +1,4 @@
-//! Runs a wired task inside a test.
+//! Runs a wired task inside a test: to its end, or as a running task that the test observes and stops.
 
 use tokio::task::JoinHandle;
 
@@ -106,7 +106,7 @@ pub(super) fn build(config: TaskConfig) -> Result<Built, Error> {
 ///
 /// running.abort();
 /// let report = running.wait().await?;
-/// assert_eq!((report.tally.succeeded, report.tally.requeued), (1, 1));
+/// assert_eq!((report.tally.succeeded, report.tally.given_back), (1, 1));
 /// assert_eq!(input.waiting(), ["b"]);
 /// # Ok::<(), ergon::Error>(()) }).unwrap();
 /// ```
@@ -151,7 +151,7 @@ impl Running {
     }
 }
 
-/// The first of some problems. There is always one.
+/// The first problem of a list that is not empty.
 pub(super) fn first(problems: Vec<Error>) -> Error {
     let first = problems.into_iter().next();
     first.unwrap_or_else(|| Error::new(ErrorKind::Connector, "the task could not be opened"))

@@ -1,4 +1,4 @@
-//! Processes one transaction of a task inside a test.
+//! Processes one transaction of a task inside a test, without a run, and reports each step.
 
 use serde::Serialize;
 

@@ -1,4 +1,5 @@
-//! Reads a body of bytes: text and bytes unchanged, everything else by its content type.
+//! Reads a body of bytes into the type that a task asks for: text and bytes unchanged, everything else by its content
+//! type.
 
 use std::fmt;
 
@@ -16,15 +17,15 @@ pub(super) struct Body<'de> {
     pub(super) bytes: &'de Bytes,
 }
 
-/// The error of reading a body: an error of JSON has a position, any other has not.
+/// The error of reading a body. Only an error of JSON has a position.
 pub(super) enum BodyError {
     Json(serde_json::Error),
     Plain(String),
 }
 
 impl BodyError {
-    /// Adds the place: of JSON, the line and the column, which move out of its message; of anything else, size and
-    /// type.
+    /// Adds the place of the error. For JSON, it is the line and the column, which move out of the message. For any
+    /// other body, it is the size and the type.
     pub(super) fn at(self, content_type: &ContentType, bytes: &Bytes, field: Option<String>) -> DecodeError {
         match self {
             Self::Json(error) => {
@@ -97,8 +98,8 @@ impl<'de> Body<'de> {
     }
 }
 
-/// Forwards to JSON, or to the plain content of a body that is not JSON. JSON takes the fast path if every number in it
-/// survives as written, because watching each number costs time.
+/// Forwards to JSON, or to the plain content of a body that is not JSON. JSON takes the fast path if no number in it
+/// can lose a digit, because checking each number while it is read costs time.
 macro_rules! as_content {
     ($($method:ident ( $($argument:ident : $type:ty),* ))*) => {$(
         fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, BodyError> {

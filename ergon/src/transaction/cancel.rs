@@ -1,5 +1,5 @@
-//! Lets blocking code ask whether its attempt is cancelled, through a flag in a thread-local. Unlike a future, the code
-//! cannot be dropped, so it has to ask.
+//! Lets blocking code ask whether its attempt is cancelled, through a flag in a thread-local. Unlike a future, a
+//! running function cannot be dropped, so it has to ask.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Categories of error types, so that `?` converts them into a [`TransactionError`].
+//! Gives error types their categories, so that `?` converts them into a [`TransactionError`].
 
 use std::convert::Infallible;
 use std::{array, char, env, fmt, io, net, num, str, string, time};

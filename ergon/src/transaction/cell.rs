@@ -1,4 +1,4 @@
-//! Reads a cell with a type as the type that the reader asks for.
+//! Reads a typed cell, such as a cell of a workbook, as the type of the task's field.
 
 use serde::de::value::Error as CellError;
 use serde::de::{Deserializer, Error as _, IntoDeserializer, Visitor};

@@ -1,4 +1,4 @@
-//! The error of a transaction, and its category.
+//! The error of a transaction, with the category that decides whether a retry can help.
 
 use std::error::Error as StdError;
 use std::fmt;

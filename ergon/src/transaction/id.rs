@@ -1,4 +1,4 @@
-//! Ids of transactions.
+//! The ids of transactions: unique for a new transaction, and the same for each delivery and each derived child.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -64,7 +64,7 @@ impl TransactionId {
     pub(crate) fn generate() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        // `Relaxed`, because a count must be unique only.
+        // `Relaxed`, because the count only has to be unique.
         let count = NEXT.fetch_add(1, Ordering::Relaxed);
         Self(format!("{:x}-{:x}-{count:x}", now.as_nanos(), std::process::id()).into())
     }

@@ -1,4 +1,5 @@
-//! Metadata of a transaction: headers, row numbers, and the framework's own entries.
+//! The metadata of a transaction: values that travel with its payload, such as headers, row numbers, and the reason of
+//! a dead letter.
 
 use std::borrow::Cow;
 

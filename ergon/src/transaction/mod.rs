@@ -3,8 +3,8 @@
 //! A source makes transactions whose payload is a [`Payload`] (bytes or a value). The engine decodes the payload once,
 //! straight into the task's own type, and gives the task a `Transaction<Order>`.
 //!
-//! Errors live here too: a [`TransactionError`] has a [`Category`] that decides whether a retry can help, and
-//! [`HasCategory`] lets `?` find the category by the type of an error.
+//! The errors of a task are here too. A [`TransactionError`] has a [`Category`] that decides whether a retry can help.
+//! With [`HasCategory`], `?` finds the category by the type of an error.
 
 mod body;
 mod cancel;
@@ -131,7 +131,8 @@ impl Transaction {
 
     /// Returns a copy with `extra` added to the metadata, and the same id, parent and correlation id.
     ///
-    /// Later keys replace earlier ones. The engine adds `ergon-error` to a dead letter in this way.
+    /// An entry of `extra` replaces an entry with the same key. The engine adds `ergon-error` to a dead letter in this
+    /// way.
     #[must_use]
     pub fn annotate<K, V>(&self, extra: impl IntoIterator<Item = (K, V)>) -> Self
     where

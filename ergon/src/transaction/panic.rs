@@ -33,7 +33,7 @@ pub(crate) fn caught<R>(code: impl FnOnce() -> R) -> Result<R, String> {
     unwinding(code)
 }
 
-/// Polls a future of the user's to its end, and returns its panic as text.
+/// Polls a future of user code to its end, and returns its panic as text.
 pub(crate) async fn caught_in<F: Future>(future: F) -> Result<F::Output, String> {
     install_hook();
     let mut future = pin!(future);
@@ -90,8 +90,8 @@ fn into_words(payload: Box<dyn Any + Send>) -> String {
     }
 }
 
-/// Drops the payload of a panic. The drop may panic too, and the payload of that second panic is leaked, because
-/// dropping it could go on without end.
+/// Drops the payload of a panic. The drop may panic too. The payload of that second panic is leaked, because each
+/// further drop could panic again.
 fn discard(payload: Box<dyn Any + Send>) {
     if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(again);

@@ -1,4 +1,5 @@
-//! The content of a transaction, and its decoding into the task's type.
+//! The content of a transaction, and its decoding into the task's type. A decoding error names the field and the
+//! position.
 
 use std::fmt;
 use std::sync::Arc;
@@ -424,7 +425,8 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// Decodes again to find the field that does not fit. Only failures pay for tracking the path.
+/// Decodes again to find the field that does not fit. Decoding tracks the path only after a failure, because tracking
+/// is slow.
 fn explain<'de, D, T>(content: D) -> Result<T, DecodeError>
 where
     D: Deserializer<'de>,

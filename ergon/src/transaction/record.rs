@@ -1,4 +1,4 @@
-//! Rows of tables: shared column names, and the cells of one row.
+//! Rows of tables. All rows of a table share the names of its columns, so a row holds only its cells.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use super::{ContentType, Text};
 /// let line: Line = Payload::record(typed).decode()?;
 /// assert_eq!((line.sku.as_str(), line.quantity), ("A-1", 2));
 ///
-/// let text = Record::text(names, vec!["A-1".into(), "2".into()]);
+/// let text = Record::text(names, ["A-1", "2"]);
 /// assert_eq!(Payload::record(text).decode::<Line>()?.quantity, 2);
 /// # Ok::<(), ergon::transaction::DecodeError>(())
 /// ```
@@ -117,7 +117,7 @@ impl Record {
         Self::of_text(names, text)
     }
 
-    /// The same, of cells that are in one text.
+    /// Makes the same row from cells that follow each other in one text.
     pub(crate) fn of_text(names: Arc<[String]>, cells: TextCells) -> Self {
         Self { names, cells: Cells::Text(cells) }
     }

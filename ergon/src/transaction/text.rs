@@ -1,5 +1,5 @@
-//! Reads text as the type that the reader asks for: a cell of a CSV file, a text of a workbook, a variable of the
-//! environment.
+//! Reads text as the type that a field has: a cell of a CSV file, a text of a workbook, a variable of the environment.
+//! One module reads all of them, so that the same text has the same meaning everywhere.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! Writes and reads times: as RFC 3339 where possible, otherwise as seconds since 1970.
 //!
-//! A time from a message may be any time. A sender that writes milliseconds instead of seconds is in the year 55,000.
-//! Such a time is kept, and nothing panics because of it.
+//! A time from a message may be any time. If a sender writes milliseconds instead of seconds, the time is in the year
+//! 55,000. Such a time is kept and causes no panic.
 
 use std::fmt;
 #[cfg(any(feature = "json_lines", test))]

@@ -90,7 +90,7 @@ async fn a_dead_call_is_one_warning_and_its_retries_are_in_the_summary_and_the_m
     let project = Project::at(&closed().await);
     let (code, _, said) = project.run(&["run", "call-crm"]).await;
     assert_eq!((code, said.matches("WARN").count()), (Some(0), 1), "{said}");
-    assert!(said.contains("cannot connect") && said.contains("\n  2 retries of calls\n"), "{said}");
+    assert!(said.contains("cannot connect") && said.contains("\n  2 retries of calls.\n"), "{said}");
     let (_, summary, _) = project.run(&["run", "call-crm", "--format", "json"]).await;
     let summary: Value = serde_json::from_str(&summary).unwrap();
     let counts = (&summary["call_retries"], &summary["retries"], &summary["tasks"][0]["call_retries"]);
@@ -111,7 +111,7 @@ async fn retries_of_calls_are_counted_whatever_runs_them() {
     assert!(said.contains("1 succeeded") && said.contains("\n  1 retry of a call.\n"), "{said}");
     let (code, _, said) = project.run(&["run", "count-calls"]).await;
     assert_eq!((code, said.matches("WARN").count()), (Some(0), 0), "{said}");
-    assert!(said.contains("\n  2 retries of calls\n"), "{said}");
+    assert!(said.contains("\n  2 retries of calls.\n"), "{said}");
     let mut console = Command::new(env!("CARGO_BIN_EXE_clerk"));
     console
         .args(["run", "count-calls"])

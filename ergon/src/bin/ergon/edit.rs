@@ -1,4 +1,5 @@
-//! Adds lines to files of a project, unless the files have them already.
+//! Adds lines to existing files of a project: a module, the registration of a task, the fields of settings. A line that
+//! the file already has is not added again.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Configures the CSV connector.
+//! The settings of the CSV connector, with their defaults and checks.
 
 use serde::Deserialize;
 
@@ -37,27 +37,28 @@ pub struct CsvConfig {
     /// Source: the rules for double quotes: `strict`, `lenient` or `none`. Default: `strict`.
     #[serde(default)]
     pub quote: Quote,
-    /// Source: within quotes, the ASCII character that makes a quote, or itself, part of the cell: `\` in files with
-    /// `\"`. Before any other character it is part of the cell, and a doubled quote is still one quote. Default: none.
+    /// Source: the escape character within quotes, one ASCII character: `\` in files with `\"`. Before a quote, or
+    /// before itself, it makes that character part of the cell. Before any other character it is part of the cell. A
+    /// doubled quote is still one quote. Default: none.
     #[serde(default)]
     pub escape: Option<char>,
     /// Sink: creates the file, and the folders above it, if they do not exist. Default: true.
     #[serde(default = "yes")]
     pub create: bool,
-    /// Sink: keeps the content of the file, and writes after it. False empties the file when a run starts, and is refused
-    /// while another sink has the file open. Default: true.
+    /// Sink: keeps the content of the file, and writes after it. False empties the file when a run starts, and is
+    /// refused while another sink has the file open. Default: true.
     #[serde(default = "yes")]
     pub append: bool,
     /// Sink: the times at which the file is written through to the disk: `end`, `each` or `never`. Default: `end`.
     #[serde(default)]
     pub fsync: Fsync,
-    /// Sink: writes a text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return as it is. Otherwise the sink puts
-    /// an apostrophe before such a text, but not before a number, so that a spreadsheet does not run it as a formula.
-    /// Default: false.
+    /// Sink: writes a text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return as it is. Otherwise the sink
+    /// puts an apostrophe before such a text, but not before a number, so that a spreadsheet does not run it as a
+    /// formula. Default: false.
     #[serde(default)]
     pub raw: bool,
-    /// Source: a record of more bytes becomes a delivery that does not decode. Most likely a quote is never closed there.
-    /// Default: 16MiB.
+    /// Source: a record of more bytes becomes a delivery that does not decode, because such a record most likely has a
+    /// quote that is never closed. Default: 16MiB.
     #[serde(default = "longest_record")]
     pub max_record: ByteSize,
 }

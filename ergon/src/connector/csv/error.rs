@@ -1,4 +1,4 @@
-//! Makes the errors of settings with which no file can be read.
+//! The errors of CSV settings with which no file can be read, such as a delimiter that cannot separate cells.
 
 use crate::connector::ConnectorError;
 

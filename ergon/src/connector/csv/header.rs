@@ -16,7 +16,7 @@ pub(super) struct Header {
     pub(super) begins: usize,
     /// The number of that line, counted from 1.
     pub(super) line: u64,
-    /// The first record from that line on, if there is one. Its places count from the front of the file.
+    /// The first record from that line on, if the file has such a record. Its places count from the start of the file.
     pub(super) first: Option<Found>,
     /// Whether the file names its delimiter.
     pub(super) names_delimiter: bool,
@@ -84,7 +84,7 @@ fn separator(line: &[u8]) -> Option<u8> {
     }
 }
 
-/// Says whether a byte can separate cells.
+/// Returns whether a byte can separate cells.
 pub(super) fn delimits(byte: u8) -> bool {
     byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0)
 }
@@ -136,7 +136,7 @@ pub(super) fn names(
     Ok(names)
 }
 
-/// Describes a flaw in words.
+/// Describes a violation of the rules of quoting, for an error message.
 pub(super) const fn words(flaw: Flaw) -> &'static str {
     match flaw.what {
         What::TextAfterQuote => "text after a closing quote",

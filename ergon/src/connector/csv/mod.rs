@@ -6,15 +6,16 @@
 //! - The id of a transaction is `file:record`, with records counted from 1 without the header. The metadata has `file`,
 //!   `record` and `line`.
 //! - A record becomes a delivery that does not decode if it has more or fewer cells than the header, is not UTF-8, or
-//!   breaks the rules of [quoting](Quote). If its cells cannot hold all of it, the delivery keeps the bytes, and reading
-//!   resumes at the next line that begins a record.
+//!   breaks the rules of [quoting](Quote). If the cells cannot hold the whole record, the delivery keeps its bytes.
+//!   Reading resumes at the next line that begins a record.
 //! - Several workers share the records by their numbers.
 //! - A file that is not CSV with this delimiter and header is an error at `open`.
 //! - With `streaming`, the source follows the file as `tail -F` does.
 //!
-//! The sink writes whole records only. The header is that of the file, or the names in the first transaction. A name that
-//! a transaction lacks leaves its cell empty; a transaction with another name is refused. Lists and maps are written as
-//! JSON. A task's dispatches go into a buffer, which the engine flushes before it settles.
+//! The sink writes whole records only. The header is that of the file; in a new file, it has the field names of the
+//! first transaction. If a transaction lacks a column, its cell stays empty. The dispatch of a transaction with a name
+//! that is not in the header fails. Lists and maps are written as JSON. A task's dispatches go into a buffer, which the
+//! engine flushes before it settles.
 //!
 //! ```
 //! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Source};

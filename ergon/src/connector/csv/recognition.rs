@@ -1,5 +1,5 @@
-//! Recognizes CSV by the first records of a file. A file with another delimiter, or with a title above its header, is an
-//! error before the first fetch, and not a run in which every record is rejected.
+//! Recognizes CSV by the first records of a file. A file with another delimiter, or with a title above its header, is
+//! an error before the first fetch. Without this check, the run would start and reject every record.
 
 use super::CsvConfig;
 use super::header::Header;
@@ -8,7 +8,7 @@ use super::syntax::{Rest, Syntax, line_ends};
 use crate::connector::ConnectorError;
 use crate::connector::kit::file::{display_path, header_below, refuse_other_kind, trimmed_name};
 
-/// The number of records below the first that are looked at.
+/// The number of records below the first record that are compared with it.
 const SAMPLE: usize = 50;
 const DELIMITERS: [(u8, &str); 4] = [(b',', "\",\""), (b';', "\";\""), (b'\t', "\"\\t\""), (b'|', "\"|\"")];
 
@@ -104,7 +104,7 @@ fn header_among(rows: &[Row]) -> Option<&Row> {
         let row = rows.iter().skip(1).find(is_header)?;
         return (first.names() == 0 || !row.has_number()).then_some(row);
     }
-    // If there is only one other record, that record is more likely wrong, unless the first is a single text.
+    // With only one other record, that record is more likely wrong than the header, unless the header is a single text.
     let fits = first.width > 1 && rows.iter().skip(1).any(|row| row.width == first.width);
     if fits || (rows.len() == 2 && first.width > 1) {
         return None;
@@ -163,7 +163,7 @@ fn rows(bytes: &[u8], header: &Header, syntax: Syntax, rest: Rest) -> Vec<Row> {
     rows
 }
 
-/// Says whether the first line is a JSON object or array, or the first line of one.
+/// Returns whether the first line is a JSON object or array, or the first line of one.
 fn is_json(bytes: &[u8]) -> bool {
     let line = bytes.trim_ascii_start();
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();

@@ -1,4 +1,4 @@
-//! Reads the records of a file, and the names of its columns.
+//! The parser of CSV files: reads record by record, finds the names of the columns, and keeps the share of one worker.
 
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ pub(super) struct Records<'a> {
     ended: bool,
     /// Whether the rest of a line that is too long is to be skipped.
     skipping: bool,
-    /// Whether a file that is not such a CSV is refused.
+    /// Whether a file that does not look like CSV with these settings is refused.
     recognizes: bool,
     /// Whether a record that breaks the rules of quoting was logged.
     warned: bool,
@@ -79,8 +79,8 @@ impl<'a> Records<'a> {
         Ok(records)
     }
 
-    /// Opens the file of a source: refuses a file that is not CSV with this delimiter and a header in this line. A followed
-    /// file may get its header later.
+    /// Opens the file of a source: refuses a file that is not CSV with this delimiter and a header in this line. A
+    /// followed file may get its header later.
     pub(super) fn source(
         config: &'a CsvConfig,
         delimiter: u8,
@@ -125,7 +125,7 @@ impl<'a> Records<'a> {
         })
     }
 
-    /// The delimiter in force: that of the config, or the one that the file names in a line `sep=;`.
+    /// The delimiter in force: the delimiter of the config, or the delimiter that the file names in a line `sep=;`.
     pub(super) fn delimiter(&self) -> u8 {
         self.form.syntax.delimiter
     }
@@ -141,7 +141,7 @@ impl<'a> Records<'a> {
         self.window.fill().map_err(|error| file_error("read on in", &self.config.path, error))
     }
 
-    /// Gets more bytes, or learns that there are none; returns false if neither is known yet.
+    /// Reads more bytes, or finds the end of the file. Returns false if a followed file has neither now.
     fn more(&mut self) -> Result<bool, ConnectorError> {
         if self.ended || self.fill()? {
             return Ok(true);
@@ -159,7 +159,7 @@ impl<'a> Records<'a> {
         usize::try_from(self.config.max_record.bytes()).unwrap_or(usize::MAX).saturating_add(3)
     }
 
-    /// Learns the names of the columns; returns false if the file has no first record, or no whole one.
+    /// Finds the names of the columns. Returns false if the file has no first record, or only a part of it.
     fn learn(&mut self) -> Result<bool, ConnectorError> {
         loop {
             let bytes = self.window.rest();
@@ -197,7 +197,7 @@ impl<'a> Records<'a> {
         let ahead = match (self.window.is_followed(), self.shard.count) {
             (false, _) => Ahead::Yes,
             (true, 0 | 1) => Ahead::IfThere,
-            // All workers have to reach the same numbers, at any time at which each of them reads.
+            // All workers have to count the same records, although they read the file at different times.
             (true, _) => Ahead::No,
         };
         let found = self.form.find(bytes, Bounds { rest: self.rest(), ahead });
@@ -362,7 +362,8 @@ impl Parser for Records<'_> {
 }
 
 impl Line {
-    /// Sets the reason why the record cannot be decoded, unless it has one already; keeps its bytes, if there are any.
+    /// Sets the reason why the record cannot be decoded, unless a reason is set already. Keeps the bytes, if the caller
+    /// has them.
     fn refuse(&mut self, what: String, raw: Option<&[u8]>) {
         let broken = self.broken.get_or_insert(Broken { what, place: None, raw: None });
         if let (None, Some(raw)) = (&broken.raw, raw) {

@@ -1,8 +1,9 @@
 //! Finds the next record, and after a damaged record the line on which reading resumes.
 //!
-//! A quote that opens a cell by mistake takes the lines after it as content, up to the next quote. So the place where a
-//! record breaks the rules may be far below the mistake. The search reads the lines in between again as separate records.
-//! If they are whole records, the damaged record ends with the line of the mistake. Otherwise they belong to it.
+//! If a quote opens a cell by mistake, the cell includes the lines after it, up to the next quote. So the place where a
+//! record breaks the rules may be far below the mistake. The search reads the lines in between again as separate
+//! records. If they are whole records, the damaged record ends with the line of the mistake. Otherwise they belong to
+//! it.
 
 use super::syntax::{Flaw, Rest, Scan, Syntax, Unfinished, What, is_line_end, line_end};
 
@@ -17,7 +18,7 @@ pub(super) struct Form {
     pub(super) columns: Option<usize>,
 }
 
-/// A record, or the rest of a damaged one.
+/// A record, or the rest of a damaged record.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) begins: usize,
@@ -57,11 +58,11 @@ pub(super) struct Bounds {
     pub(super) ahead: Ahead,
 }
 
-/// Whether a record of several lines is accepted only after a look at the record that follows it.
+/// Whether the search checks the following record before it accepts a record of several lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ahead {
     Yes,
-    /// Only if the following record is read already.
+    /// Only if the following record is in the window already.
     IfThere,
     No,
 }
@@ -77,7 +78,7 @@ impl Form {
         search.record(begins).map(Some)
     }
 
-    /// Says whether the record keeps the rules and has as many cells as the others.
+    /// Returns whether the record keeps the rules and has as many cells as the others.
     fn is_sound(self, scan: &Scan) -> bool {
         scan.flaw.is_none() && self.columns.is_none_or(|columns| columns == scan.len())
     }
@@ -117,8 +118,8 @@ impl Search<'_> {
         Ok(Found { begins, end: part.end, next: part.next, state, scan })
     }
 
-    /// Checks a record without a flaw. A record of several lines may be two halves of others, with a mistake in the first.
-    /// Then the lines within it are whole records, and no record follows it.
+    /// Checks a record without a flaw. A record of several lines may be two halves of others, with a mistake in the
+    /// first. Then the lines within it are whole records, and no record follows it.
     fn unflawed(&self, scan: &Scan) -> Result<Part, Unfinished> {
         let doubted = if scan.crossings.is_empty() {
             None
@@ -191,8 +192,8 @@ impl Search<'_> {
         Ok(Part { end, next, state: State::Damaged(flaw) })
     }
 
-    /// Finds the kind of cell that the quote before the flaw opens. That quote closes a cell of several lines, unless the
-    /// opening quote of that cell is a mistake.
+    /// Finds the kind of cell that the quote before the flaw opens. That quote closes a cell of several lines, unless
+    /// the opening quote of that cell is a mistake.
     fn opening(&self, scan: &Scan, flaw: Flaw) -> Option<Opening> {
         let crosses = scan.crossings.last().is_some_and(|crossing| crossing.opened == flaw.cell);
         if flaw.what != What::TextAfterQuote || !crosses {

@@ -21,16 +21,17 @@ pub(super) struct Style {
 }
 
 impl Style {
-    /// Returns the name that a column of the file has in transactions: without the apostrophe that the sink put before it.
+    /// Returns the name that a column of the file has in transactions: without the apostrophe that the sink put before
+    /// it.
     pub(super) fn meant(self, name: &str) -> &str {
         let bare = name.strip_prefix('\'').filter(|bare| !self.raw && looks_like_formula(bare));
         bare.unwrap_or(name)
     }
 }
 
-/// Writes a JSON object as a record, without the line's end. Returns false if the row needs a closer look: it has other
-/// names, or a cell that is a list, a map, a formula, or a number whose digits a value would lose. Then a part of the row
-/// may be in `line`.
+/// Writes a JSON object as a record, without the line's end. Returns false if the fast path does not apply: the row has
+/// other names, or a cell that is a list, a map, a formula, or a number whose digits a value would lose. Then a part of
+/// the row may be in `line`.
 pub(super) fn write_json(json: &[u8], names: &[String], style: Style, line: &mut Vec<u8>) -> bool {
     if !all_kept(json) {
         return false;
@@ -69,14 +70,14 @@ impl<'de> Visitor<'de> for Row<'_> {
             return Err(A::Error::custom("the row has more names"));
         }
         if line.len() == start {
-            // A line with nothing on it would be no record.
+            // Without the quotes the line would be empty, and readers skip empty lines.
             line.extend_from_slice(b"\"\"");
         }
         Ok(())
     }
 }
 
-/// Says whether a key is this name.
+/// Returns whether a key of the JSON object is this name.
 struct Name<'a>(&'a str);
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {
@@ -139,7 +140,7 @@ impl<'de> DeserializeSeed<'de> for Cell<'_> {
     }
 }
 
-/// A list and a map are no cells here: the row needs a closer look.
+/// A list or a map ends the fast path.
 impl Visitor<'_> for Cell<'_> {
     type Value = ();
 
@@ -212,7 +213,7 @@ fn text(value: &Value) -> Cow<'_, str> {
     }
 }
 
-/// Says whether a spreadsheet would take this for a formula.
+/// Returns whether a spreadsheet would take this for a formula.
 fn may_be_run(value: &Value, text: &str) -> bool {
     !value.is_number() && looks_like_formula(text)
 }

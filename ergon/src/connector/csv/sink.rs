@@ -1,4 +1,4 @@
-//! Writes transactions to a file, one in each record.
+//! The sink side of a CSV file: encodes each transaction as a record under the columns of the file.
 
 use std::fs::File;
 use std::io;
@@ -71,7 +71,7 @@ impl Encoder for RecordEncoder {
 }
 
 impl RecordEncoder {
-    /// Learns the columns of the file, or writes these names as its header if the file is empty.
+    /// Reads the columns of the file, or writes these names as its header if the file is empty.
     fn decide_on(
         &mut self,
         names: Vec<String>,

@@ -1,4 +1,4 @@
-//! Reads the records of a file.
+//! The source side of a CSV file: opens the file, and makes a transaction of each record.
 
 use std::sync::Arc;
 

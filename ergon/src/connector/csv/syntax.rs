@@ -1,4 +1,5 @@
-//! Scans records by the rules of quoting: finds the end of a record, its cells, and the place where it breaks the rules.
+//! Scans records by the rules of quoting: finds the end of a record, its cells, and the place where it breaks the
+//! rules. Ergon has its own scanner, because the crate `csv` accepts a record that breaks the rules without an error.
 
 use std::borrow::Cow;
 
@@ -17,12 +18,12 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Quote {
-    /// The rules of RFC 4180: a cell is quoted from its first byte to its last, or has no quote. A record that breaks this
-    /// rule becomes a delivery that does not decode, with its bytes.
+    /// The rules of RFC 4180: a cell is quoted from its first byte to its last, or has no quote. A record that breaks
+    /// this rule becomes a delivery that does not decode, with its bytes.
     #[default]
     Strict,
-    /// The rules of spreadsheets: text after a closing quote belongs to the cell, and a quote within a cell that does not
-    /// begin with a quote is an ordinary character.
+    /// The rules of spreadsheets: text after a closing quote belongs to the cell, and a quote within a cell that does
+    /// not begin with a quote is an ordinary character.
     Lenient,
     /// No quoting: a quote is an ordinary character, and each line is a record.
     None,
@@ -53,7 +54,7 @@ pub(super) enum Rest {
 struct Cell {
     start: usize,
     end: usize,
-    /// The place of the closing quote; none if the cell is not quoted.
+    /// The place of the closing quote; `None` if the cell is not quoted.
     close: Option<usize>,
     /// Whether the cell has doubled or escaped quotes.
     doubled: bool,
@@ -196,7 +197,8 @@ impl Scanner<'_> {
                 Ended::Cell(cell) => cell,
                 Ended::Flaw(flaw) => {
                     scan.flaw = Some(flaw);
-                    // A quote that is never closed takes lines that do not belong to the record.
+                    // A quote that is never closed encloses all lines after it. The search for the next record finds
+                    // the lines that do not belong to this record.
                     let line = if flaw.what == What::NeverClosed { self.bytes.len() } else { flaw.at };
                     (scan.end, scan.next) = self.line_end(line)?;
                     return Ok(scan);
@@ -281,7 +283,7 @@ pub(super) fn line_end(bytes: &[u8], at: usize, rest: Rest) -> Result<(usize, us
     }
 }
 
-/// Says whether a byte ends a line: a line feed, a carriage return, or both together.
+/// Returns whether a byte ends a line: a line feed, a carriage return, or both together.
 pub(super) fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }

@@ -121,7 +121,7 @@ async fn what_is_no_text_keeps_its_bytes() {
             assert_eq!(payload(2).decode::<Value>().unwrap(), json!({"a": "3", "b": "4"}));
         }
     }
-    // The first record is read before its turn where nothing names the columns.
+    // Without a header, the first record is read at the start, to count the columns.
     let config = CsvConfig { headers: false, ..with(folder.path(), b"\n1,\xff\n2,3\n") };
     assert_eq!(all(&config).await[0].transaction().payload().to_bytes().unwrap(), b"1,\xff".as_slice());
 }
@@ -264,7 +264,7 @@ async fn no_text_becomes_a_formula() {
 #[tokio::test]
 async fn after_half_a_record_comes_a_fresh_one() {
     let folder = tempfile::tempdir().unwrap();
-    // What there is, what of it is whole, and what is kept aside.
+    // The content of the file, its complete part, and the bytes in `.torn`.
     let cases = [
         ("a,b\n1,2\n3", "a,b\n1,2\n", "3\n"),
         ("a,b\r\n1,2\r\n3", "a,b\r\n1,2\r\n", "3\n"),
@@ -343,11 +343,11 @@ async fn a_record_that_is_torn_within_its_quotes_behind_a_line_end_is_not_gone_o
     let error = write(&config, [json!({"a": 8, "b": 9})]).await.unwrap_err();
     assert!(error.message().contains("orders.csv"), "{error}");
     assert_eq!(read(&config), torn, "what follows would belong to it");
-    // Quotes within a cell open nothing.
+    // A quote within an unquoted cell opens no quoted part.
     let config = with(folder.path(), "a,b\n1,5\" pipe\n");
     write(&config, [json!({"a": 8, "b": 9})]).await.unwrap();
     assert!(read(&config).ends_with("\n8,9\n"));
-    // One that another worker leaves so meanwhile.
+    // Another worker leaves an incomplete record during the run.
     let config = with(folder.path(), "a,b\n");
     let sink = open(&config, Direction::Sink).await;
     sink.dispatch(vec![Transaction::new("t", &json!({"a": 1, "b": 2})).unwrap()]).await.unwrap();

@@ -1,4 +1,5 @@
-//! Finds half a record at the end of a file, which a crash left.
+//! Finds an incomplete record that a crash left at the end of a file, so that the sink can remove it before the first
+//! write.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -7,13 +8,13 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use crate::connector::kit::file::{Ending, Tail};
 
-/// Finds out how the last record of the file ends. It is half a record if the file ends within its quotes, or if it has
-/// fewer cells than the first record. Any other record counts as whole.
+/// Finds out how the last record of the file ends. The record is incomplete if the file ends within its quotes, or if
+/// it has fewer cells than the first record. Any other record counts as complete.
 ///
 /// # Errors
-/// Half a record of more than `max` bytes: a quote was never closed, and good records follow it. Also a record that
-/// continues after the last line end: it may be half a record, or good records after an open quote, and a written line
-/// would become a part of it.
+/// The end of the file is ambiguous. An incomplete record of more than `max` bytes most likely has an open quote, and
+/// the records after that quote are good. A record that continues after the last line end may also be good records
+/// after an open quote, and a written line would become a part of it.
 pub(super) fn ending(file: &File, tail: Tail, delimiter: u8, max: u64) -> io::Result<Ending> {
     if tail.ended && has_pairs_of_quotes(file, tail.from)? {
         return Ok(Ending::Whole);
@@ -46,7 +47,7 @@ pub(super) fn ending(file: &File, tail: Tail, delimiter: u8, max: u64) -> io::Re
     Ok(Ending::Half(begins))
 }
 
-/// Says whether the number of quotes from here on is even, so that no record is left open.
+/// Returns whether the number of quotes from here on is even, so that no record is left open.
 fn has_pairs_of_quotes(mut file: &File, from: u64) -> io::Result<bool> {
     file.seek(SeekFrom::Start(from))?;
     let mut reader = BufReader::with_capacity(64 << 10, file);
@@ -75,8 +76,8 @@ fn line_ends(file: &mut File, from: u64) -> io::Result<u64> {
     Ok(passed)
 }
 
-/// Says whether the file ends within quotes, so that one more line would belong to the same record. A quote in a cell that
-/// does not begin with a quote is an ordinary character, so only the library can decide.
+/// Returns whether the file ends within quotes. If it does, another line would belong to the same record. A quote in a
+/// cell that does not begin with a quote is an ordinary character, so only the library can decide.
 fn is_open(file: &mut File, from: u64, delimiter: u8) -> io::Result<bool> {
     file.seek(SeekFrom::Start(from))?;
     let continued = BufReader::new(file).chain(b"\n.".as_slice());

@@ -1,4 +1,5 @@
-//! Holds the part of a file that is being read: from the next record to the last byte that was read.
+//! The window of a CSV file: the bytes that were read and not yet consumed. A record may be longer than one read, so
+//! the window grows until it holds a complete record.
 
 use std::io::{self, Read};
 
@@ -26,12 +27,12 @@ impl Window {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
-    /// Takes this many bytes.
+    /// Consumes this many bytes.
     pub(super) fn take(&mut self, count: usize) {
         self.start += count;
     }
 
-    /// Reads more bytes, as many as there are already; says whether there were any.
+    /// Reads the bytes that are available; returns whether there were any.
     pub(super) fn fill(&mut self) -> io::Result<bool> {
         self.bytes.drain(..self.start);
         self.start = 0;

@@ -1,4 +1,4 @@
-//! Makes the name and the value of a cell.
+//! Makes the value of a cell from its number, text or date, and its name as Excel shows it.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use super::DateFormat;
 use super::scan::{Facts, Kind};
 use crate::transaction::json::keeps;
 
-/// The days from day 0 of the calendar of 1900 to the end of the year 9999. A number beyond it is no date.
+/// The days from day 0 of the calendar of 1900 to the end of the year 9999. A greater number is not a date.
 const LAST_DAY: f64 = 2_958_466.0;
 /// Day 0 of the calendar of 1904 is this day of the calendar of 1900.
 const BETWEEN_SYSTEMS: f64 = 1462.0;
@@ -101,8 +101,8 @@ fn empty(facts: &Facts) -> Result<Value, BadCell> {
     }
 }
 
-/// Makes a number. Excel has no integers, so a number without a fraction is one. A 64-bit integer keeps its digits,
-/// even if Excel would round it.
+/// Makes a number. Excel has no integers, so a number without a fraction becomes an integer. A 64-bit integer keeps its
+/// digits, even if Excel would round it.
 fn number(float: f64, text: &str) -> Result<Value, BadCell> {
     if float.is_finite() && !keeps(text) {
         return Err(BadCell::shows(text, ", more digits than a number keeps (store it as text)"));

@@ -1,4 +1,4 @@
-//! Configures the Excel connector.
+//! The settings of the Excel connector, with their defaults.
 
 use serde::Deserialize;
 use serde_json::Value;

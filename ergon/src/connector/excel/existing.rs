@@ -29,7 +29,7 @@ pub(super) const TIME_PATTERN: &str = "yyyy-mm-dd hh:mm:ss";
 #[derive(Debug, Default)]
 pub(super) struct Existing {
     pub(super) sheet: String,
-    /// The names in the header; none if the sheet is empty from the row of the header on.
+    /// The names in the header; `None` if the sheet is empty from the row of the header on.
     pub(super) names: Option<Arc<[String]>>,
     /// The column of the first name, counted from 0.
     pub(super) first: u32,
@@ -47,7 +47,7 @@ pub(super) enum Cell {
     Text(String),
 }
 
-/// The look of a number.
+/// The number format of the cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     Plain,
@@ -58,7 +58,7 @@ pub(super) enum Look {
 /// Receives a cell: its row counted from 1, its column counted from 0, and its content.
 pub(super) type Visit<'a> = &'a mut dyn FnMut(u32, u32, Cell) -> Result<(), ConnectorError>;
 
-/// Reads the workbook, and passes its cells to `visit` in order. Returns none if there is no workbook.
+/// Reads the workbook, and passes its cells to `visit` in order. Returns `None` if the path has no workbook.
 ///
 /// # Errors
 /// The workbook cannot be read, or it has content that cannot be written again.
@@ -212,7 +212,7 @@ impl<'a> Parts<'a> {
                 return Ok(None);
             };
             let name = local(tag);
-            // Only the program that saved the workbook needs this content.
+            // Only the program that saved the workbook uses this content, so its loss changes no data.
             if ignored > 0 || matches!(name, "AlternateContent" | "extLst") {
                 ignored += u32::from(matches!(event, Event::Start(_)));
                 return Ok(None);
@@ -249,7 +249,7 @@ impl<'a> Parts<'a> {
         Ok(Some(mark.trim().to_owned()).filter(|mark| !mark.is_empty()))
     }
 
-    /// Reads the look of each format; none for a format that cannot be written again.
+    /// Reads the number format of each cell format; `None` for a cell format that cannot be written again.
     fn looks(&mut self) -> Result<Vec<Option<Look>>, ConnectorError> {
         let (mut patterns, mut looks) = (HashMap::new(), Vec::new());
         let mut in_formats = false;
@@ -457,7 +457,7 @@ fn named(element: &str) -> String {
     format!("{words} (`{element}`)")
 }
 
-/// Returns the look of a format; none if the format has more than the look of a number.
+/// Returns the number format of a cell format; `None` if the cell format has anything else, such as a font or a color.
 fn look(tag: &BytesStart<'_>, patterns: &HashMap<String, String>) -> Option<Look> {
     let is_zero = |key: &str| attribute(tag, key).is_none_or(|value| value == "0");
     if !["fontId", "fillId", "borderId"].into_iter().all(is_zero) {

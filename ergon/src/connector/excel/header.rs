@@ -1,4 +1,5 @@
-//! Reads the names of the columns, and checks whether the header row has them.
+//! Reads the names of the columns, and checks whether the configured row is the header. A title above the table is an
+//! error at the start, because otherwise every row would be rejected.
 
 use std::sync::Arc;
 
@@ -88,7 +89,7 @@ fn better_row(named: &[Named], below: &[Vec<&Cell>]) -> Option<(u32, usize)> {
     let mut widths: Vec<usize> = [named.len()].into_iter().chain(below.iter().map(Vec::len)).collect();
     let many = |width: usize| widths.iter().filter(|other| **other == width).count();
     let usual = widths.iter().copied().max_by_key(|width| (many(*width), *width))?;
-    // A row may end with blank cells, so a wider row is no other table.
+    // A row may end with blank cells, so a wider row does not mean that another table begins.
     for width in &mut widths {
         *width = usual.min(*width);
     }

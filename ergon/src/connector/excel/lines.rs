@@ -1,4 +1,5 @@
-//! Reads and writes the lines of an unfinished workbook: a mark and the columns first, then one row on each line.
+//! The format of the file `.partial`, which holds the rows of an unfinished workbook: a mark and the columns first,
+//! then one row on each line.
 
 use std::borrow::Cow;
 use std::fs::File;

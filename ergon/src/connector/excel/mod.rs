@@ -14,18 +14,18 @@
 //!
 //! The sink writes numbers, flags and dates (texts in ISO 8601, as the source delivers them) as cells of their type.
 //! Any other text stays text and never becomes a formula. A whole number that Excel would round becomes text. The
-//! header is that of the workbook, or has the names of the first transaction. The dispatch of a transaction with
-//! another name fails.
+//! header is that of the workbook; a new workbook gets the field names of the first transaction. The dispatch of a
+//! transaction with another name fails.
 //!
-//! During a run the rows are in `<path>.partial`, one JSON line each. When the sink is closed, it writes a new
-//! workbook with the old rows and the new rows below them, which replaces the old one in one step. The setting
+//! During a run the rows are in `<path>.partial`, one JSON line each. When the sink is closed, it writes a new workbook
+//! with the old rows and the new rows below them. The new workbook replaces the old workbook in one step. The setting
 //! `append = false` leaves the old rows out. Because the sink writes the whole workbook again, it adds rows only to a
 //! workbook with a single sheet of plain cells. A workbook with other sheets, formulas or formats is refused at the
 //! start.
 //!
-//! After a crash the workbook is unchanged. The next run starts with the rows in `.partial`, and leaves out rows with
-//! the same id and content that its source delivers again. Remove that file to start without these rows. A workbook
-//! has one sink at a time, in one worker.
+//! After a crash the workbook is unchanged. The next run continues with the rows in `.partial`. If its source delivers
+//! a row with the same id and content again, the sink leaves it out. Remove the file to start without its rows. A
+//! workbook has one sink at a time, in one worker.
 //!
 //! ```
 //! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Source};
@@ -145,7 +145,8 @@ impl Format for ExcelFormat {
 
     fn capabilities(file: &Excel) -> Capabilities<'_> {
         let rows = Capabilities::none().rows(Payload::into_typed_rows);
-        // The task's batch size decides how many transactions bundled rows make, so they cannot be counted.
+        // With `batch_mode`, the task's batch size decides how many rows make one transaction, so transactions cannot
+        // be counted.
         if file.format().config.batch_mode { rows } else { rows.count(file).fetch_by_id(file) }
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps the rows of an unfinished workbook in a file of JSON lines next to it, so that a crash loses none.
+//! Keeps the rows of an unfinished workbook in a file of JSON lines next to the workbook, so that a crash loses no row.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -109,7 +109,8 @@ impl Partial {
         self.started = true;
     }
 
-    /// Returns the bytes of all rows. Those of the workbook are an estimate, because it is packed.
+    /// Returns the bytes of all rows. The bytes of the workbook's rows are an estimate, because the workbook is
+    /// compressed.
     pub(super) fn bytes(&self) -> u64 {
         const PACKED: u64 = 10;
         let rows = self.path.metadata().map_or(0, |metadata| metadata.len());
@@ -240,8 +241,8 @@ pub(super) fn ending(tail: Tail) -> Ending {
     if tail.ended { Ending::Whole } else { Ending::Unended }
 }
 
-/// Opens the file of rows for this sink alone. A sink that ends removes its file, so a sink that had opened the
-/// removed file tries again with the next one.
+/// Opens the file of rows for this sink alone. A sink that ends removes its file. If this sink had opened the removed
+/// file, it tries again with a new file.
 fn claim(path: &Path, workbook: &Path) -> Result<AppendFile, ConnectorError> {
     let options = WriteOptions::default();
     loop {

@@ -98,7 +98,7 @@ fn relationships(parts: &mut Archive, name: &str) -> Vec<Relationship> {
     all
 }
 
-/// Passes the elements of a name in a part to `take`; none if the part is missing or no XML.
+/// Passes the elements with this name in a part to `take`. Passes no element if the part is missing or is not XML.
 fn elements(parts: &mut Archive, part_name: &str, name: &str, mut take: impl FnMut(&BytesStart<'_>)) {
     let Some(mut xml) = part(parts, part_name) else { return };
     let mut buffer = Vec::new();

@@ -1,4 +1,5 @@
-//! Remembers the rows that a run took over from an unfinished run.
+//! Remembers the rows that a run took over from an unfinished run, so that a row which the source delivers again is not
+//! written twice.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -10,7 +11,7 @@ use std::path::Path;
 /// first line of today's file has the id of the first line of yesterday's file.
 #[derive(Debug, Default)]
 pub(super) struct Recovered {
-    /// The count of each row, so that two rows that were equal from the start stay two.
+    /// The count of each row, so that two equal rows of the source stay two rows.
     rows: HashMap<[u64; 2], u32>,
     /// Two hashes replace the line, to save memory. Both together do not collide by chance.
     hashers: [RandomState; 2],

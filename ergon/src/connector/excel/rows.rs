@@ -1,4 +1,4 @@
-//! Combines the cells of a sheet into rows.
+//! Combines the cells of a sheet into rows, and keeps the rows that belong to this worker and match the filter.
 
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ impl<'a> Rows<'a> {
         Ok(None)
     }
 
-    /// Returns, after the last row, whether `max_rows` was the reason.
+    /// Returns, after the last row, whether `max_rows` ended the reading.
     pub(super) fn more_below(&self) -> bool {
         self.cells.next_row().is_some()
     }

@@ -11,7 +11,7 @@ use super::parts::Xml;
 pub(super) struct Scan<'a> {
     xml: Xml<'a>,
     buffer: Vec<u8>,
-    /// The row and the column of the next cell without its own.
+    /// The row and the column of the next cell, if that cell names no position.
     row: u32,
     column: u32,
     cell: Facts,
@@ -49,7 +49,7 @@ impl<'a> Scan<'a> {
         Self { xml, buffer: Vec::with_capacity(1024), row: 1, column: 0, cell: Facts::default() }
     }
 
-    /// Returns the next cell; none at the end of the sheet, and where the file cannot be read further.
+    /// Returns the next cell; `None` at the end of the sheet, and where the file cannot be read further.
     pub(super) fn next(&mut self) -> Option<&Facts> {
         loop {
             self.buffer.clear();
@@ -120,7 +120,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Reads the attributes of a cell. `next` is its position if it has none of its own.
+/// Reads the attributes of a cell. `next` is the position of a cell that names no position.
 fn begin(cell: &mut Facts, element: &BytesStart<'_>, next: (u32, u32)) -> Option<()> {
     (cell.row, cell.column) = next;
     (cell.kind, cell.style, cell.has_formula) = (Kind::Number, None, false);

@@ -1,4 +1,5 @@
-//! Reads the cells of a sheet in order, and can look at the next cells before it takes them.
+//! Reads the cells of a sheet in order. A caller can look at the next cells before it consumes them, for example to
+//! find the header below a title.
 
 use std::collections::VecDeque;
 use std::io::BufReader;
@@ -16,10 +17,10 @@ use super::workbook::Workbook;
 use super::{DateFormat, error};
 use crate::connector::ConnectorError;
 
-/// The limit of cells that are looked at before they are taken.
+/// The limit of cells that a caller can look at before it consumes them.
 const MOST_AHEAD: usize = 1 << 16;
 
-/// A cell that has a value, or should have one.
+/// A cell that has a value, or a value that cannot be read.
 #[derive(Debug)]
 pub(super) struct Cell {
     /// The row, counted from 1.
@@ -105,7 +106,7 @@ impl<'a> Cells<'a> {
                     (seen, last) = (seen + 1, cell.row);
                 }
             }
-            // A cell of the following row proves that the rows are complete.
+            // A cell of a later row proves that the rows before it are complete.
             if seen > rows || index >= MOST_AHEAD || !self.read_ahead() {
                 break;
             }

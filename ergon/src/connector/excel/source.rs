@@ -1,4 +1,4 @@
-//! Reads the rows of a sheet.
+//! The source side of a workbook: opens the workbook, and makes transactions of the rows of its sheet.
 
 use std::sync::Arc;
 

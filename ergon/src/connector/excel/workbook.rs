@@ -58,7 +58,7 @@ fn compound_file(path: &Path, file: Shared) -> ConnectorError {
     }
 }
 
-/// Refuses zip archives that are no workbook of this format: documents of other programs, and plain archives.
+/// Refuses zip archives that are not a workbook of this format: documents of other programs, and plain archives.
 fn check_kind(path: &Path, parts: &Archive) -> Result<(), ConnectorError> {
     let names: Vec<String> = parts.file_names().flatten().map(|name| name.to_ascii_lowercase()).collect();
     let has = |start: &str| names.iter().any(|name| name.replace('\\', "/").starts_with(start));

@@ -24,9 +24,10 @@ pub(super) fn check(config: &ExcelConfig) -> Result<(), ConnectorError> {
     })
 }
 
-/// Checks that the path can hold a workbook, and that an existing one may be replaced.
+/// Checks that the path can hold a workbook, and that an existing workbook may be replaced.
 ///
-/// A workbook is replaced by another file, so no other step checks its permissions.
+/// The new workbook is another file, so the system does not check the permissions of the old workbook when it is
+/// replaced.
 fn may_be_replaced(path: &Path) -> Result<(), ConnectorError> {
     no_folder(path)?;
     let Ok(metadata) = path.metadata() else { return Ok(()) };
@@ -66,7 +67,7 @@ pub(super) fn write(config: &ExcelConfig, new: NewRows<'_>) -> Result<(), Connec
         replace(path, &beside)
     });
     if written.is_err() {
-        // The rows are still in their file.
+        // The rows are still in their own file, so removing the incomplete workbook loses nothing.
         let _ = std::fs::remove_file(&beside);
     }
     written

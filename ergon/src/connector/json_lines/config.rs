@@ -1,4 +1,4 @@
-//! Configures the JSON Lines connector.
+//! The settings of the JSON Lines connector, with their defaults.
 
 use serde::Deserialize;
 
@@ -24,8 +24,8 @@ pub struct JsonLinesConfig {
     /// Sink: creates the file, and the folders above it, if they do not exist. Default: true.
     #[serde(default = "yes")]
     pub create: bool,
-    /// Sink: keeps the content of the file, and writes after it. False empties the file when a run starts, and is refused
-    /// while another sink has the file open. Default: true.
+    /// Sink: keeps the content of the file, and writes after it. False empties the file when a run starts, and is
+    /// refused while another sink has the file open. Default: true.
     #[serde(default = "yes")]
     pub append: bool,
     /// Sink: the times at which the file is written through to the disk: `end`, `each` or `never`. Default: `end`.

@@ -1,8 +1,8 @@
 //! Lists and redrives the dead letters in a file.
 //!
-//! No line of a dead letter is ever changed or moved. A second file next to it, with `.replayed` after its name, records
-//! which lines were sent back. So a task may write dead letters meanwhile, and a crash loses none: a dead letter that was
-//! sent back and is not recorded yet is sent back again.
+//! The connector never changes or moves a line of a dead letter. A second file, with `.replayed` after its name,
+//! records which lines were sent back. So a task may write dead letters at the same time, and a crash loses none: if a
+//! crash prevents the record, the dead letter is sent back again.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -28,8 +28,8 @@ impl DeadLetters for JsonLines {
         }
         let mut replayed = Replayed::read(sidecar(path), visitor.takes())?;
         let file = open_file(path)?;
-        // The next call visits the dead letters that are written meanwhile, because a dead letter that is rejected again must
-        // not go round.
+        // The next call visits the dead letters that are written during this call. Otherwise a dead letter that is sent
+        // back and rejected again could be visited without end.
         let there = file.metadata().map_err(|error| file_error("read", path, error))?.len();
         let mut lines = Lines::new(file.take(there), config.max_line);
         while let Some(line) = lines.next().map_err(|error| file_error("read", path, error))? {
@@ -53,8 +53,8 @@ impl DeadLetters for JsonLines {
     }
 }
 
-/// A redrive appends a line also with `append = false`, because the content of the file must stay. Without envelopes the
-/// line is the payload alone, and the file next to the dead letters records how often it was sent back.
+/// A redrive appends a line also with `append = false`, because the content of the file must stay. Without envelopes
+/// the line is the payload alone, and the file next to the dead letters records how often it was sent back.
 impl Redrive for JsonLines {
     async fn redrive(&self, transaction: Transaction) -> Result<(), ConnectorError> {
         let config = &self.format().config;
@@ -103,7 +103,8 @@ struct Letter<'a> {
 /// The dead letters that were sent back.
 struct Replayed {
     path: PathBuf,
-    /// Locked by a process that sends back, so that no other process does at the same time.
+    /// Locked by a process that sends dead letters back, so that no other process sends the same dead letters at the
+    /// same time.
     file: Option<File>,
     /// By line and content, because a file that was emptied has other dead letters on its lines.
     letters: HashSet<(u64, String)>,
@@ -119,7 +120,7 @@ impl Replayed {
             read => read.map_err(|error| file_error("read", &path, error))?,
         };
         let mut replayed = Self { path, file, letters: HashSet::new(), payloads: HashMap::new() };
-        // A line that a crash cut off counts for nothing, so its dead letter is sent back again.
+        // A line that a crash cut off is ignored, so its dead letter is sent back again.
         for row in text.lines().filter_map(|line| serde_json::from_str::<Row<'_>>(line).ok()) {
             replayed.remember(row.line, row.letter.get());
         }
@@ -138,7 +139,7 @@ impl Replayed {
         self.letters.insert((line, letter.to_owned()));
     }
 
-    /// Adds to the dead letter how often it was sent back, by this file's count or its own.
+    /// Adds to the dead letter how often it was sent back: the count of this file, or the count in its own metadata.
     fn counted(&self, letter: Transaction) -> Transaction {
         let own = letter.metadata().get(key::REPLAYS).and_then(serde_json::Value::as_u64).unwrap_or_default();
         let known = payload_text(letter.payload()).and_then(|text| self.payloads.get(&text).copied());
@@ -159,7 +160,8 @@ impl Replayed {
         if let Some(file) = &mut self.file {
             file.write_all(&row).and_then(|()| file.sync_data()).map_err(failed)?;
         }
-        // The payload counts from the next call on, because another dead letter with the same payload was not sent back yet.
+        // The count of the payload applies from the next call on. Within this call, another dead letter with the same
+        // payload was not sent back yet.
         self.letters.insert((line, text));
         Ok(())
     }

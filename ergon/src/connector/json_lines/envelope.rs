@@ -1,4 +1,5 @@
-//! Writes a transaction as one line, and reads an envelope from a line.
+//! Writes a transaction as one line, and reads an envelope from a line. An envelope keeps the id and the metadata,
+//! which a line with the payload alone loses.
 
 use std::time::SystemTime;
 
@@ -74,8 +75,8 @@ pub(super) fn write(
     serde_json::to_writer(line, &written)
 }
 
-/// Writes the payload alone, as JSON on one line. A body that this process has written as JSON is copied without a check;
-/// any other body that is JSON is checked once and copied once.
+/// Writes the payload alone, as JSON on one line. A body that this process has written as JSON is copied without a
+/// check; any other body that is JSON is checked once and copied once.
 fn write_payload(payload: &Payload, line: &mut Vec<u8>) -> serde_json::Result<()> {
     if let Some(bytes) = payload.written_json().filter(|bytes| !has_line_end(bytes)) {
         line.extend_from_slice(bytes);
@@ -109,7 +110,8 @@ fn write_body(content_type: &ContentType, bytes: &Bytes, line: &mut Vec<u8>) -> 
     Ok(())
 }
 
-/// Says whether a line ends within the bytes. Each `contains` looks at several bytes at a time.
+/// Returns whether a line ends within the bytes. Two calls of `contains` are faster than one loop, because each
+/// compares several bytes at a time.
 fn has_line_end(bytes: &[u8]) -> bool {
     bytes.contains(&b'\n') || bytes.contains(&b'\r')
 }
@@ -140,7 +142,7 @@ fn body<'a>(
         Some(text) if content_type.is_json() && is_json(text) => {
             Ok((RawValue::from_string(compact(text))?, None))
         }
-        // Text, or bytes that are called JSON and are not: a rejected line keeps its bytes.
+        // Text, or a body whose content type is JSON although its bytes are not: a rejected line keeps its bytes.
         Some(text) if content_type.is_json() || *content_type == ContentType::Text => {
             Ok((serde_json::value::to_raw_value(text)?, Some(ContentType::Text.as_str())))
         }

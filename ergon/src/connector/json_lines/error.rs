@@ -1,4 +1,4 @@
-//! Makes the errors of JSON Lines files.
+//! The errors of JSON Lines files: the text of each message and its hint.
 
 use crate::connector::ConnectorError;
 use crate::transaction::Transaction;

@@ -1,4 +1,5 @@
-//! Splits a file into lines.
+//! Splits a file into lines, with a limit for the length of a line. Short lines share memory, because most sources hold
+//! many lines at a time.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -37,7 +38,7 @@ pub(super) struct Lines<R> {
     file: u64,
     /// The bytes of the next line that were read and are kept.
     content: Vec<u8>,
-    /// Whether any byte of the next line was read.
+    /// Whether at least one byte of the next line was read.
     begun: bool,
     /// The block of the next short lines.
     block: BytesMut,
@@ -124,7 +125,7 @@ impl<R: Read> Lines<R> {
         self.reader.fill_buf()
     }
 
-    /// Says whether the next line needs a read.
+    /// Returns whether the next line needs a read.
     pub(super) fn is_drained(&self) -> bool {
         self.reader.buffer().is_empty()
     }

@@ -9,9 +9,9 @@
 //! - A file that is one JSON array, or not text in UTF-8, is an error at `open`.
 //! - With `streaming`, the source follows the file as `tail -F` does.
 //!
-//! The sink writes whole lines only, also where several sinks write to one file. A task's dispatches go into a buffer,
-//! which the engine flushes before it settles. The sink cuts off half a line that a process left at the end, and keeps its
-//! bytes in `<path>.torn`.
+//! The sink writes whole lines only, even if several sinks write to one file. A task's dispatches go into a buffer,
+//! which the engine flushes before it settles. If a process left an incomplete line at the end, the sink removes it and
+//! keeps its bytes in `<path>.torn`.
 //!
 //! ```
 //! use ergon::connector::{Connector, ConnectorConfig, Context, FetchRequest, Sink, Source};

@@ -1,5 +1,5 @@
 //! Recognizes JSON Lines by the first lines of a file. A file that is one JSON text over many lines, or not text, is an
-//! error before the first fetch, and not a run in which every line is rejected.
+//! error before the first fetch. Without this check, the run would start and reject every line.
 
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -30,7 +30,7 @@ pub(super) fn recognize(config: &JsonLinesConfig, start: &[u8], whole: bool) -> 
         return Ok(());
     }
     if text.get(first.len()..).unwrap_or_default().trim_ascii_start().is_empty() {
-        // There is only one line, or only a part of it.
+        // The bytes hold only one line, or a part of one.
         return Ok(());
     }
     let is_array = first.starts_with(b"[");
@@ -44,13 +44,13 @@ pub(super) fn recognize(config: &JsonLinesConfig, start: &[u8], whole: bool) -> 
         .with_hint(format!("convert it: `jq -c {filter} FILE > FILE.jsonl`")))
 }
 
-/// Says whether the text that begins on the first line is JSON, and continues on the next lines.
+/// Returns whether the text that begins on the first line is JSON, and continues on the next lines.
 fn goes_over_lines(text: &[u8], first: &[u8], whole: bool) -> bool {
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
     match values.next() {
         Some(Ok(_)) => values.byte_offset() > first.len(),
         Some(Err(error)) if error.is_eof() => {
-            // The text may be cut off. A damaged first line looks the same, but good lines follow it.
+            // The bytes may end within the text. A damaged first line looks the same, but valid lines follow it.
             let below = text.get(first.len()..).unwrap_or_default().split(|byte| *byte == b'\n');
             let is_line =
                 |line: &[u8]| line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok();

@@ -1,4 +1,4 @@
-//! Writes transactions to a file, one on each line.
+//! The sink side of a JSON Lines file: encodes each transaction as a line.
 
 use std::fs::File;
 use std::io;

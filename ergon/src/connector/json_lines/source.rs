@@ -1,4 +1,4 @@
-//! Reads a file, line by line.
+//! The source side of a JSON Lines file: reads the lines of one worker's share, and makes a transaction of each line.
 
 use std::io::{self, Read};
 
@@ -20,7 +20,7 @@ pub(super) fn read(
 ) -> Result<(), ReadError> {
     if config.is_standard_stream() {
         let lines = Lines::new(Input::Standard(io::stdin().lock()), config.max_line);
-        // The format of standard input shows only with its first bytes.
+        // Standard input has no bytes to recognize before its writer sends the first ones.
         let mut parser = LineParser { recognizes: true, ..LineParser::new(config, lines, Shard::default()) };
         return records.send_all(&mut parser);
     }
@@ -67,7 +67,7 @@ struct LineParser<'a> {
     config: &'a JsonLinesConfig,
     lines: Lines<Input>,
     shard: Shard,
-    /// Whether the first bytes are still to be recognized.
+    /// Whether the check of the first bytes is still to be done.
     recognizes: bool,
     /// Whether another file took the place of the file that was read.
     replaced: bool,

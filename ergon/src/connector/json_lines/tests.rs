@@ -200,7 +200,7 @@ async fn an_envelope_brings_a_transaction_back_as_it_was() {
 #[tokio::test]
 async fn half_a_line_is_put_aside_and_one_without_an_end_gets_it() {
     let folder = tempfile::tempdir().unwrap();
-    // What there is, what of it stays, and what is kept aside.
+    // The content of the file, the part that stays, and the bytes in `.torn`.
     let cases = [
         ("{\"n\":1}\n{\"n\"", "{\"n\":1}\n", "{\"n\"\n"),
         ("{\"n\"", "", "{\"n\"\n"),
@@ -244,7 +244,7 @@ async fn a_file_is_emptied_when_the_run_begins_and_not_before() {
     let mut config = with(folder.path(), "1\n");
     config.append = false;
     let written = || std::fs::read_to_string(folder.path().join("orders.jsonl")).unwrap();
-    // Something else did not open.
+    // A run that did not start, because another connector could not open.
     sink(&config).await.close().await.unwrap();
     assert_eq!(written(), "1\n");
 
@@ -329,7 +329,7 @@ async fn what_is_no_json_lines_is_found_at_open() {
         assert!(error.is_permanent() && error.message().contains(what), "{error}");
         assert!(error.hint().unwrap().contains(step), "{error:?}");
     }
-    // Lines that are arrays, a first line that is damaged, and a file without lines are no such thing.
+    // Lines that are arrays, a damaged first line, and a file without lines are all read as JSON Lines.
     for (content, lines) in [
         ("[1,2]\n[3,\n[4]\n", 3),
         ("{\"n\": \n{\"n\": 2}\n", 2),
@@ -370,7 +370,8 @@ async fn a_letter_of_a_record_that_does_not_decode_holds_it_as_it_was() {
     }
 }
 
-/// Writes lines by two sinks in turn; `halves` says what a third one, which is killed, leaves before each.
+/// Writes lines by two sinks in turn. Before each line, a third sink may be killed and leave the given number of bytes
+/// of an incomplete line.
 fn written(start: &[u8], lines: &[(String, Option<usize>)]) -> (Vec<String>, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out");
@@ -386,7 +387,7 @@ fn written(start: &[u8], lines: &[(String, Option<usize>)]) -> (Vec<String>, Str
     };
     let mut sinks = [open(), open()];
     for (index, (line, half)) in lines.iter().enumerate() {
-        // One that is killed has mended the end of the file before it wrote.
+        // The killed sink has repaired the end of the file before its write.
         let ended = std::fs::read(&path).unwrap().last().is_none_or(|last| *last == b'\n');
         if let Some(half) = half.filter(|_| ended) {
             let mut killed = File::options().append(true).open(&path).unwrap();
@@ -429,14 +430,14 @@ proptest::proptest! {
             let read: Result<Value, _> = serde_json::from_str(line);
             proptest::prop_assert!(read.is_ok(), "{line:?} is half a line");
         }
-        // All that was acknowledged is there once, in order, behind what was whole before.
+        // Each acknowledged line is there once, in order, after the lines that were complete before.
         let whole = start.split(|byte| *byte == b'\n').count() - 1;
         let kept = there.len() - lines.len();
         proptest::prop_assert!(kept == whole || kept == whole + 1, "{there:?}");
         for (line, (expected, _)) in there[kept..].iter().zip(&lines) {
             proptest::prop_assert_eq!(line.trim_end(), expected);
         }
-        // Nothing vanishes: what was cut off is beside the file.
+        // No byte is lost: the removed bytes are in the file `.torn`.
         let end = start.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
         proptest::prop_assert!(kept > whole || torn.starts_with(&*String::from_utf8_lossy(end)), "{torn:?}");
     }

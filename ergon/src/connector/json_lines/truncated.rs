@@ -1,4 +1,5 @@
-//! Finds half a line at the end of a file, which a process or a full disk left.
+//! Finds an incomplete line that a killed process or a full disk left at the end of a file, so that the sink can remove
+//! it before the first write.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -8,11 +9,11 @@ use crate::connector::kit::file::{Ending, Tail};
 /// The number of bytes in one read during the search for the last line end.
 const PIECE: u64 = 64 << 10;
 
-/// Finds out how a file of JSON lines ends. It ends with half a line if the start of a JSON text follows the last line end.
-/// A number may be whole, so it stays. Text that is not JSON stays, because another program wrote it.
+/// Finds out how a file of JSON lines ends. The last line is incomplete if it is the start of a JSON text. A number may
+/// be complete, so it stays. Text that is not JSON stays, because another program wrote it.
 ///
 /// # Errors
-/// What the system says when the file is read.
+/// The error of reading the file.
 pub(super) fn ending(mut file: &File, tail: Tail) -> io::Result<Ending> {
     if tail.ended {
         return Ok(Ending::Whole);
@@ -20,7 +21,8 @@ pub(super) fn ending(mut file: &File, tail: Tail) -> io::Result<Ending> {
     let begins = last_line(file)?;
     let length = file.seek(SeekFrom::End(0))?.saturating_sub(begins);
     let whole = json(file, begins, length)?;
-    // For the library, a number that ends too early is not an end of the text. The text before the number is.
+    // The library does not report the end of the text for a number that ends too early, so the text before the number
+    // is checked.
     let number = last_number(file, begins, length)?;
     let is_half = whole == Text::Half
         || (whole == Text::Other && number > 0 && json(file, begins, length - number)? == Text::Half);

@@ -1,4 +1,5 @@
-//! Batches concurrent calls: items that arrive during a call are passed on together in the next call.
+//! Batches concurrent calls: items that arrive during a call are passed on together in the next call. So a sink whose
+//! cost is per call can keep up with many concurrent dispatches.
 
 use std::fmt;
 use std::future::Future;
@@ -18,7 +19,7 @@ pub trait Call<T>: Send + Sync + 'static {
     /// Makes one call with all items, in their order. There is at least one item.
     ///
     /// # Errors
-    /// Return an error if items failed; [`CallError::of_item`] tells which.
+    /// Return an error if items failed; [`CallError::of_item`] gives the error of each item.
     ///
     /// # Cancel safety
     /// The future is dropped when no caller waits for any of the items.
@@ -57,9 +58,9 @@ impl CallError for ConnectorError {
 
 /// Collects items during a call, and passes them on together in the next call.
 ///
-/// No item waits for other items: the first one starts a call immediately. When as many items wait as fit into one
-/// call, they start another call, concurrently with those under way. Use it in a sink whose cost is per call (a commit,
-/// a flush, a request), to batch concurrent dispatches.
+/// No item waits for other items: the first one starts a call immediately. When the waiting items fill one call,
+/// another call starts, concurrently with the calls under way. Use it in a sink whose cost is per call (a commit, a
+/// flush, a request), to batch concurrent dispatches.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -138,6 +139,7 @@ impl<C: Call<T>, T: Send + 'static> Batcher<C, T> {
         let (begins, outcome) = self.0.join(item);
         if begins {
             let calling = Calling(Arc::clone(&self.0));
+            // A separate task, because a caller that is cancelled must not cancel the call of the other callers.
             tokio::spawn(async move { calling.run().await });
         }
         outcome
@@ -150,7 +152,7 @@ impl<C: Call<T>, T: Send + 'static> Shared<C, T> {
         let (done, outcome) = oneshot::channel();
         let mut state = self.state();
         state.waiting.push(Waiting { item, done });
-        // Equal, not more: each full batch starts exactly one call.
+        // `==` and not `>=`, so that each full batch starts exactly one call.
         let begins = state.calls == 0 || state.waiting.len() == self.most;
         state.calls += usize::from(begins);
         (begins, Added(outcome))
@@ -163,7 +165,7 @@ impl<C: Call<T>, T: Send + 'static> Shared<C, T> {
     /// The items of the next call; `None` if no item waits, which ends the calling task.
     fn next(&self) -> Option<Vec<Waiting<T, C::Error>>> {
         let mut state = self.state();
-        // A caller that stopped waiting, for example because of a time limit, dispatches its item again. To pass the
+        // A caller that stopped waiting, for example because of a time limit, may dispatch its item again. Passing the
         // item on now would duplicate it.
         state.waiting.retain(|waiting| !waiting.done.is_closed());
         let count = state.waiting.len().min(self.most);
@@ -215,7 +217,8 @@ impl<C: Call<T>, T: Send + 'static> Calling<C, T> {
                     done.closed().await;
                 }
             };
-            // A call that no caller waits for is dropped, as a call without a batcher is at its time limit.
+            // A call is dropped when all of its callers have stopped waiting, as a call without a batcher is dropped at
+            // its time limit. The call is polled first, so its result wins if both are ready.
             let result = tokio::select! {
                 biased;
                 result = self.0.call.call(items) => Some(result),
@@ -234,14 +237,14 @@ impl<C: Call<T>, T: Send + 'static> Drop for Calling<C, T> {
             let mut state = self.0.state();
             state.calls = state.calls.saturating_sub(1);
             if state.calls == 0 {
-                // No task is left that takes the waiting items, so their callers get an error.
+                // No task is left that would pass on the waiting items, so their callers get an error.
                 state.waiting.clear();
             }
         }
     }
 }
 
-/// Reports to each caller the outcome of its own item.
+/// Reports to each caller the outcome of its item.
 fn report<E: CallError>(done: Vec<oneshot::Sender<Result<(), E>>>, result: &Result<(), E>) {
     for (index, done) in done.into_iter().enumerate() {
         let own = result.as_ref().err().and_then(|error| error.of_item(index));

@@ -1,4 +1,4 @@
-//! Tracks the settled positions of a log.
+//! Tracks the settled positions of a log, to find the position up to which a source may commit.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -83,7 +83,7 @@ impl Frontier {
             return 0;
         }
         let asked = end - start;
-        // Ranges that touch the new one are merged with it.
+        // Ranges that touch the new range are merged with it.
         let from = self.beyond.partition_point(|range| range.end < start);
         let mut known = 0;
         while let Some(range) = self.beyond.get(from).filter(|range| range.start <= end) {

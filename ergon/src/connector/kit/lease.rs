@@ -1,4 +1,5 @@
-//! Extends leases while a worker holds their deliveries, and reports leases that are lost.
+//! Extends leases while a worker holds their deliveries, so that the external system does not deliver them a second
+//! time. Reports leases that are lost.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -174,6 +175,7 @@ impl<T: Clone + Send + Sync + 'static> Leases<T> {
         state.kept.insert(number, kept);
         drop(state);
         if is_earlier {
+            // The permit is stored, so a keeper that does not wait yet is woken too.
             self.shared.earlier.notify_one();
         }
         Receipt::new(number).with_token(lease)
@@ -246,6 +248,7 @@ fn lost() -> ConnectorError {
 
 impl<T> Shared<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
+        // A poisoned lock is used too, because a panic while a token is cloned changes no lease.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -311,6 +314,7 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
     /// Removes the leases that have ended.
     fn ended(&self, now: Instant) -> Vec<Kept<T>> {
         let mut state = self.state();
+        // The keeper is awake. Its next wake-up is not known yet, so each `hold` notifies it.
         state.wakes = None;
         let ended: Vec<u64> =
             state.kept.iter().filter(|(_, kept)| kept.ends <= now).map(|(number, _)| *number).collect();
@@ -319,11 +323,13 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
 
     /// The leases to extend now: those that are due, and those that are due soon, so that fewer calls are needed.
     fn rounds(&self, now: Instant, most: usize) -> Vec<Round<T>> {
-        // Half an interval early: a lease that is started between two calls joins the calls of the others.
+        // Leases that are due within half an interval are extended too, so that the leases of a worker fall into the
+        // same calls.
         let soon = after(now, self.interval() / 2);
         let state = self.state();
         let mut due: Vec<_> = state.kept.iter().filter(|(_, kept)| kept.due <= soon).collect();
         due.sort_unstable_by_key(|(number, _)| **number);
+        // Leases that are only soon due cause no call by themselves.
         if !due.iter().any(|(_, kept)| kept.due <= now) {
             return Vec::new();
         }

@@ -1,4 +1,5 @@
-//! Supervises a connection: reconnects whenever it is lost, without limit, with growing waits.
+//! Supervises a connection: reconnects each time it is lost, without limit, with growing waits. Callers wait for the
+//! next session instead of handling the loss.
 
 use std::fmt;
 use std::future::Future;
@@ -23,11 +24,11 @@ pub const BACKOFF: RetryPolicy = RetryPolicy {
 };
 
 /// The age above which a session counts as healthy: after its loss, the waits start again with the shortest one. A
-/// session that is lost sooner may be lost again, so its loss counts as a failure.
+/// session that is lost sooner is likely to be lost again, so its loss counts as a failure and the waits grow.
 const GOOD: Duration = Duration::from_secs(5);
 
-/// The number of permanent errors in a row that end a link that was connected before. A single one does not, because a
-/// server that restarts may refuse a connection that it accepts a moment later.
+/// The number of permanent errors in a row that end a link that was connected before. A single error does not, because
+/// a server that restarts may refuse a connection that it accepts a moment later.
 const REFUSALS: u32 = 5;
 
 /// One connection with everything that ends with it: channels, subscriptions, unacknowledged deliveries.
@@ -243,6 +244,7 @@ impl<S: Session> Link<S> {
     pub async fn session(&self, within: Duration) -> Result<Arc<S>, ConnectorError> {
         let mut state = self.state.clone();
         let settled = state.wait_for(|state| match state {
+            // A lost session stays in the state until the supervisor replaces it, so its pulse decides.
             State::Up(session) => !session.pulse().is_over(),
             State::Down(_) => false,
             State::Refused(_) | State::Closed => true,
@@ -350,7 +352,7 @@ impl<C: Connect> Supervisor<C> {
         let stop = self.stop.clone();
         // A close also interrupts the wait for a server that does not answer.
         let _ = stop.run_until_cancelled(self.supervise()).await;
-        // Replaced first, so that no caller gets a session that is about to leave.
+        // The state is replaced first, so that no caller gets a session that is about to close.
         let last = self.state.send_replace(State::Closed);
         if let State::Up(session) = last {
             session.leave().await;
@@ -362,7 +364,7 @@ impl<C: Connect> Supervisor<C> {
         let (mut epoch, mut failures, mut refusals, mut was_up) = (0, 0_u32, 0, false);
         let mut down_since = Instant::now();
         loop {
-            // Counted for each attempt, because an attempt that fails half-way may have used its epoch.
+            // Each attempt has its own epoch, because an attempt that fails half-way may have used it already.
             epoch += 1;
             let reason = match self.connect.connect(epoch).await {
                 Ok(session) => {
@@ -410,6 +412,7 @@ impl<C: Connect> Supervisor<C> {
         let connector = self.connect.connector();
         LinkRefused { connector, purpose: C::PURPOSE, reason: error.message() }.emit();
         self.state.send_replace(State::Refused(Reason::of(error)));
+        // Waits for the close. A return would replace the refusal by `Closed`, and callers would lose its reason.
         std::future::pending::<()>().await;
     }
 }

@@ -7,7 +7,7 @@
 //! | part | what it does | for |
 //! |---|---|---|
 //! | [`Link`] | connects again with growing waits, numbers the sessions, lets callers wait for one, reports health | anything with a connection |
-//! | [`Unacked`] | remembers what waits and what is handed out, puts given back transactions in their place | sources whose other side keeps no account: files, lists |
+//! | [`Unacked`] | remembers waiting and unacknowledged transactions, returns those that are given back to their place | sources whose external system does not track deliveries: files, lists |
 //! | [`Frontier`] | finds up to where all positions are settled | logs with offsets, acknowledgements for several tags |
 //! | [`Leases`] | extends leases, cancels the handler of a lost one | queues that take a delivery back after a time |
 //! | [`mod@file`] | opens, reads, follows, locks and writes a file; a format is a parser and an encoder | connectors of files |

@@ -1,4 +1,5 @@
-//! Keeps the deliveries of a source that are not acknowledged, and the transactions that wait.
+//! Keeps the unacknowledged deliveries of a source, and the transactions that wait for delivery. A source needs it if
+//! its external system does not redeliver by itself, as a file does not.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Configures the memory connector.
+//! The settings of the memory connector: the name of the queue.
 
 use serde::Deserialize;
 

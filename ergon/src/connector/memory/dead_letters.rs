@@ -1,4 +1,5 @@
-//! Lists, removes and takes back dead letters in a memory queue.
+//! Lists, removes and redrives the dead letters of a memory queue, so that tests can inspect and redrive dead letters
+//! without a broker.
 
 use super::Memory;
 use crate::connector::{ConnectorError, DeadLetterVisitor, DeadLetters, Disposition, Redrive, Visit};
@@ -18,7 +19,8 @@ impl DeadLetters for Memory {
                 break;
             }
         }
-        // A delivery that is given back goes to the front, so the last one first keeps the order.
+        // Each dead letter that stays returns to its original place. In reverse order, each place is the front of the
+        // queue, which is cheap.
         let back = kept.into_iter().chain(all).rev();
         let back: Vec<_> = back.map(|letter| letter.settle(Disposition::Requeue)).collect();
         self.queue.settle(&back);

@@ -1,4 +1,5 @@
-//! Implements the queue of the memory connector.
+//! The queue of the memory connector. It behaves like a broker's queue: deliveries have receipts, and unsettled
+//! deliveries return to the queue.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,6 +81,7 @@ impl MemoryQueue {
             state.unacked.push(transaction);
         }
         drop(state);
+        // This wakes one waiting fetch, which wakes the next fetch if it leaves transactions.
         self.arrived.notify_one();
     }
 

@@ -1,4 +1,4 @@
-//! Dispatches to a memory queue.
+//! The sink side of a memory queue: a dispatch adds its transactions at the end.
 
 use super::Memory;
 use crate::connector::{ConnectorError, Endpoint, Sink};

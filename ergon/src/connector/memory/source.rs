@@ -1,4 +1,4 @@
-//! Fetches from a memory queue and settles its deliveries.
+//! The source side of a memory queue: fetches, waits for data, and settles.
 
 use super::Memory;
 use crate::connector::{

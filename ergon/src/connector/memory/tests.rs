@@ -1,4 +1,4 @@
-//! Where a memory connector leads to.
+//! Tests the endpoints of a memory connector.
 
 use std::sync::Arc;
 

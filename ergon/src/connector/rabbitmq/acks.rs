@@ -1,5 +1,5 @@
-//! Computes the acknowledgements of a channel: the settled tags, and the tags that one acknowledgement can settle
-//! together.
+//! Computes the acknowledgements of a channel. One acknowledgement can settle many delivery tags, which saves the
+//! broker work.
 //!
 //! The module also counts how often this worker gave back a message of a classic queue. The broker of a classic queue
 //! reports only that there was an earlier delivery.
@@ -31,7 +31,7 @@ pub(super) struct Step {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Steps {
     pub(super) steps: Vec<Step>,
-    /// The index of the step for each delivery of the call; none for a tag that was settled before.
+    /// The index of the step for each delivery of the call; `None` for a tag that was settled before.
     pub(super) step_of: Vec<Option<usize>>,
 }
 

@@ -39,7 +39,7 @@ pub struct RabbitMqConfig {
     /// A secret, because it may hold a password.
     #[serde(default)]
     pub url: Option<SecretString>,
-    /// The broker's host. Default: `localhost`.
+    /// The host of the broker. Default: `localhost`.
     #[serde(default)]
     pub host: Option<String>,
     /// The port of the broker. Default: 5672, with TLS 5671.

@@ -1,14 +1,15 @@
-//! Decides which published messages the broker returned. The module is pure.
+//! Decides which published messages the broker has accepted, refused or returned. The module is pure, so that tests can
+//! run it in any order of events.
 //!
 //! The broker returns an unroutable message before it confirms the message. The client queues returned messages, and
 //! attaches the first of them to the next confirm, even if that confirm belongs to another message. So a returned
 //! message is matched by its id. A message whose confirm carries another message stays undecided until no returned
 //! message can follow.
 //!
-//! The connector sees confirms in another order than the client received them. But it sees all confirms together that
-//! the client had received when the first of them was seen. So a confirm without a returned message proves that no
-//! returned message is left from earlier batches, and none for itself. It proves nothing for the other confirms of
-//! its batch, which may be later.
+//! The connector sees confirms in another order than the client received them. But it sees confirms in batches: all
+//! confirms that the client had received when the first of them was seen. A confirm without a returned message proves
+//! two facts: its own message was not returned, and no returned message is left from earlier batches. It proves nothing
+//! about the other confirms of its batch, which may be later.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,6 +1,7 @@
-//! Connects to the broker within a deadline, and reads its address once.
+//! Connects to the broker within a deadline, and parses its address.
 //!
-//! An address is shown without its password. A connection to a broker that no longer answers is cut.
+//! An address is shown without its password. A connection to a broker that no longer answers is closed at its socket,
+//! because a graceful close would wait.
 
 use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -157,7 +158,7 @@ impl fmt::Debug for Address {
 /// The time limit for closing a connection that is no longer used.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// The values that a connection needs.
+/// The values that are needed to connect.
 #[derive(Clone)]
 pub(super) struct Dial {
     pub(super) address: Address,
@@ -202,7 +203,7 @@ impl Dial {
             Ok(Ok(connection)) => Ok(Wire { connection: Arc::new(connection), socket }),
             Ok(Err(error)) => Err(self.failed(&error)),
             Err(_) => {
-                // This ends the client's thread, which would wait for an answer for ever.
+                // Shutting the socket ends the client's thread, which would otherwise wait for an answer without end.
                 socket.shut();
                 Err(self.failed(&io::Error::from(io::ErrorKind::TimedOut).into()))
             }
@@ -329,7 +330,7 @@ impl Wire {
 }
 
 async fn leave(connection: &Connection, within: Duration) {
-    // A broker that does not answer is left without a graceful close.
+    // If the broker does not answer, the connection ends without a graceful close.
     let _ = timeout(within, connection.close(200, "bye".into())).await;
 }
 

@@ -32,8 +32,8 @@ use crate::connector::{ConnectorError, Delivery, Direction, FetchRequest, Shard}
 /// The time limit for sending an acknowledgement.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
-/// The time that acknowledgements wait for others while many deliveries are unsettled, because each acknowledgement
-/// costs the broker work.
+/// The time that an acknowledgement waits for others while many deliveries are unsettled. Fewer acknowledgements save
+/// the broker work.
 const TOGETHER: Duration = Duration::from_millis(1);
 
 /// The number of unsettled deliveries above which acknowledgements wait, and the number of acknowledgements that
@@ -44,7 +44,7 @@ const MANY: usize = 64;
 /// fetch asks again.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
 
-/// The least prefetch of a further consumer.
+/// The lowest prefetch of a further consumer.
 const LEAST: usize = 16;
 
 /// Makes the sessions that consume.
@@ -60,7 +60,7 @@ pub(super) struct Consuming {
     pulse: Arc<Pulse>,
     epoch: u64,
     pub(super) channel: Arc<Channel>,
-    /// The limit of unsettled messages of each queue for its first consumer; 0 is no limit.
+    /// The limit of unsettled messages of the first consumer of each queue; 0 is no limit.
     pub(super) prefetch: u16,
     pub(super) widening: Widening,
     /// The consumers. The running fetch holds the lock.
@@ -199,7 +199,7 @@ impl Consuming {
     /// broker has sent to it.
     pub(super) async fn count(&self, shard: Shard) -> Result<u64, Lost> {
         let ready = shard.share(self.ready().await?);
-        // A fetch that holds the lock waits because nothing has arrived.
+        // If a fetch holds the lock, it waits because nothing has arrived.
         let Ok(mut consumers) = self.consumers.try_lock() else { return Ok(ready) };
         self.has_arrived(&mut consumers);
         Ok(ready + consumers.waiting.len() as u64)
@@ -233,7 +233,7 @@ impl Consuming {
         !consumers.waiting.is_empty()
     }
 
-    /// Returns deliveries as soon as there is one.
+    /// Returns deliveries as soon as at least one has arrived.
     fn poll_some(
         &self,
         consumers: &mut Consumers,
@@ -241,7 +241,7 @@ impl Consuming {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Vec<Delivery>, Lost>> {
         while consumers.waiting.len() < max && self.take(consumers, cx) {}
-        // The broker delivers the messages of a lost connection again over the next one.
+        // The connection is lost. The broker delivers its messages again over the next connection.
         if self.pulse.is_over() {
             return Poll::Ready(Err(Lost));
         }
@@ -252,7 +252,7 @@ impl Consuming {
         Poll::Pending
     }
 
-    /// Takes one delivery from the client, from the queues in turn. Returns whether there was one.
+    /// Takes one delivery from the client, from the queues in turn. Returns whether a delivery was there.
     fn take(&self, consumers: &mut Consumers, cx: &mut Context<'_>) -> bool {
         consumers.open.extend(self.widening.take_opened(cx));
         for _ in 0..consumers.open.len() {
@@ -263,6 +263,7 @@ impl Consuming {
             let Some((queue, consumer)) = consumers.open.back_mut() else { return false };
             match Pin::new(&mut *consumer).poll_next(cx) {
                 Poll::Ready(Some(Ok(arrived))) => {
+                    // `Relaxed`, because `is_busy` needs only an estimate.
                     self.highest.fetch_max(arrived.delivery_tag, Ordering::Relaxed);
                     let delivery = message::delivery(arrived, queue, self.epoch, self.decode);
                     consumers.waiting.push_back(lock(&self.returns).count(delivery));
@@ -281,11 +282,12 @@ impl Consuming {
         false
     }
 
-    /// Sends the verdicts of deliveries of this channel. Returns for each the reason why the broker may not have
-    /// received it, if there is one.
+    /// Sends the verdicts of deliveries of this channel. Returns for each delivery the reason why the broker may not
+    /// have received its verdict, or `None`.
     pub(super) async fn settle(&self, told: &[(u64, Verdict)]) -> Vec<Option<String>> {
         if told.len() < MANY && self.is_busy(told.len()) {
-            // Transactions that finish during the wait go into the next call, in one acknowledgement.
+            // The engine makes one settling call at a time, so the transactions that finish during the wait share the
+            // next call and its acknowledgement.
             sleep(TOGETHER).await;
         }
         let (mut sending, step_of) = self.begin(told);
@@ -381,7 +383,8 @@ impl Widening {
         std::mem::take(&mut lock(&self.state).opened)
     }
 
-    /// Returns whether a consumer is a further one. The queue is still consumed when it ends.
+    /// Returns whether a consumer is a further consumer. If such a consumer ends, the first consumer still consumes the
+    /// queue.
     pub(super) fn is_further(&self, consumer: &Consumer) -> bool {
         lock(&self.state).tags.iter().any(|tag| **tag == *consumer.tag().as_str())
     }
@@ -393,19 +396,21 @@ impl Consuming {
         self.widening.waiting.store(waiting, Ordering::Relaxed);
         if self.prefetch > 0 {
             let session = Arc::clone(self);
-            // A separate task does this, because a cancelled call would leave a consumer without a fetch.
+            // A separate task opens the consumers, because a cancelled call would leave a consumer whose messages no
+            // fetch returns.
             tokio::spawn(async move { session.make_room().await });
         }
     }
 
     async fn make_room(&self) {
         let mut room = self.widening.room.lock().await;
+        // Read under the lock, so that the last of several calls uses the last report.
         let waiting = self.widening.waiting.load(Ordering::Relaxed);
         if waiting == 0 {
             self.narrow().await;
             *room = 0;
         }
-        // The remaining limit is enough while less than half of it is used.
+        // While waiting messages use less than half of the limit, no further consumer is needed.
         while waiting * 2 > usize::from(self.prefetch) + *room && self.is_up() {
             let more = u16::try_from((*room).max(LEAST)).unwrap_or(u16::MAX);
             if let Err(error) = self.consume_once_more(more).await {
@@ -421,6 +426,7 @@ impl Consuming {
     }
 
     async fn consume_once_more(&self, prefetch: u16) -> Result<(), Error> {
+        // The broker applies this prefetch to each consumer that is opened after it, and not to earlier consumers.
         self.channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         for queue in &self.queues {
             let options = BasicConsumeOptions::default();

@@ -1,10 +1,11 @@
-//! Reads dead letters in a queue. It fetches them with `basic.get` and does not acknowledge them. When the channel is
-//! closed, the broker puts them back in their places. In a classic queue that leaves only the mark "redelivered".
+//! Reads dead letters in a queue without removing them. The connector fetches the messages with `basic.get` and does
+//! not acknowledge them. When it closes the channel, the broker puts the messages back in their places. In a classic
+//! queue, only the mark "redelivered" shows that a message was read.
 //!
 //! A quorum queue counts each return, and discards a message whose count exceeds its `delivery-limit`, so looking too
-//! often would lose a dead letter. A message that was returned before is therefore published again, and the old
-//! message is acknowledged after the broker has confirmed the copy. The copy is at the end of the queue. A crash in
-//! between leaves two copies, which is better than a loss. A classic queue is best for dead letters.
+//! often would lose a dead letter. A message that was returned before is therefore published again, and the old message
+//! is acknowledged after the broker has confirmed the copy. The copy is at the end of the queue. A crash between the
+//! two steps leaves two copies, so no dead letter is lost. Prefer a classic queue for dead letters.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -133,7 +133,7 @@ pub(super) fn field(value: &Value, kind: Option<&Value>) -> Result<AMQPValue, Na
     })
 }
 
-/// Converts a value to a field of this kind; none if the value does not fit.
+/// Converts a value to a field of this kind; `None` if the value does not fit.
 fn of_kind(value: &Value, kind: &str) -> Option<AMQPValue> {
     Some(match kind {
         kind::INT8 => AMQPValue::ShortShortInt(value.as_i64()?.try_into().ok()?),
@@ -163,7 +163,7 @@ fn of_kind_with_digits(value: &Value, kind: &str) -> Option<AMQPValue> {
     Some(AMQPValue::Double(f64::from_bits(bits)))
 }
 
-/// Returns the float of a number; none if a float cannot hold it, because the value was replaced.
+/// Returns the float of a number; `None` if a float cannot hold it, because the value was replaced.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::float_cmp,
@@ -178,7 +178,7 @@ fn decimal_number(DecimalValue { scale, value }: DecimalValue) -> f64 {
     f64::from(value) / 10_f64.powi(i32::from(scale))
 }
 
-/// Returns the decimal of this scale; none if the number has more digits, because the value was replaced.
+/// Returns the decimal of this scale; `None` if the number has more digits, because the value was replaced.
 ///
 /// A decimal has at most ten digits, and a double distinguishes 15, so rounding finds the original decimal.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "its range is looked at before")]

@@ -1,4 +1,5 @@
-//! Converts between AMQP messages and transactions.
+//! Converts between AMQP messages and transactions: makes deliveries of received messages, and messages of dispatched
+//! transactions.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -32,7 +33,7 @@ pub(super) fn delivery(message: Message, queue: &Arc<str>, epoch: u64, decode: D
     if redelivered {
         metadata.insert(key::REDELIVERED, true);
     }
-    // The transaction does not distinguish such a correlation id from a missing one.
+    // The transaction does not distinguish such a correlation id from a missing id, so the metadata keep it.
     if let Some(own) = own.filter(|own| correlation.as_ref() != Some(own) || *own == id) {
         metadata.insert(key::CORRELATION_ID, own);
     }
@@ -112,7 +113,7 @@ impl Outgoing {
     /// Makes the message of a transaction that goes back to its `queue`.
     ///
     /// # Errors
-    /// As of [`of`](Self::of).
+    /// The errors of [`of`](Self::of).
     pub(super) fn back(
         transaction: &Transaction,
         publisher: Publisher<'_>,

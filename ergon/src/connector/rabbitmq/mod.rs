@@ -6,9 +6,9 @@
 //! messages can be in flight.
 //!
 //! Consuming and publishing have separate connections, because a broker with a memory alarm stops reading connections
-//! that publish, and acknowledgements on such a connection would not arrive. A lost connection is restored without
-//! end, with growing waits. The receipts of a lost connection are void, and the broker redelivers every message that
-//! it has no acknowledgement for.
+//! that publish, and acknowledgements on such a connection would not arrive. The connector restores a lost connection
+//! without a limit of attempts, with growing waits. The receipts of a lost connection are void, and the broker
+//! redelivers every message without an acknowledgement.
 //!
 //! ```no_run
 //! use ergon::connector::rabbitmq::RabbitMqConfig;
@@ -112,9 +112,11 @@ pub mod key {
     pub const HEADER: &str = "amqp.header.";
     /// Publishing: the routing key of this transaction, instead of the config's.
     pub const PUBLISH_ROUTING_KEY: &str = "amqp.publish.routing_key";
-    /// Publishing: the priority of this transaction (0 to 255), instead of its own and of the config's.
+    /// Publishing: the priority of this transaction, 0 to 255. It overrides the received priority and the priority of
+    /// the config.
     pub const PUBLISH_PRIORITY: &str = "amqp.publish.priority";
-    /// Publishing: how many milliseconds this transaction may wait in a queue, instead of its own and of the config's.
+    /// Publishing: the milliseconds that this transaction may wait in a queue. It overrides the received expiration and
+    /// the expiration of the config.
     pub const PUBLISH_EXPIRATION: &str = "amqp.publish.expiration";
     /// The prefix of the keys for publishing.
     pub(super) const PUBLISH: &str = "amqp.publish.";
@@ -242,7 +244,7 @@ impl Connector for RabbitMq {
         } else {
             Capabilities::none()
         };
-        // Both report a missing queue themselves.
+        // Both capabilities are always offered, because they report a missing queue themselves.
         offered.dead_letters(self).redrive(self)
     }
 }

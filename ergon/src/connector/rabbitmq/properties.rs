@@ -1,8 +1,8 @@
 //! Converts between the properties and headers of a message and the metadata of a transaction.
 //!
 //! A published transaction keeps the properties and headers of its message, with their types: a dead letter, its
-//! redrive and a forwarded message. Only values of a single journey are left out: exchange, routing key, redelivered,
-//! and the counts and histories that the broker maintains.
+//! redrive and a forwarded message. The connector leaves out only the values of one delivery: exchange, routing key,
+//! redelivered, and the counts and histories that the broker maintains.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -123,7 +123,7 @@ fn key_of(name: &str) -> String {
     if taken { format!("{}{name}", key::HEADER) } else { name.to_owned() }
 }
 
-/// Returns the header of a metadata key; none for other metadata.
+/// Returns the header of a metadata key; `None` for other metadata.
 fn header_of(name: &str) -> Option<&str> {
     let header = name.strip_prefix(key::HEADER).or_else(|| (!name.starts_with("amqp.")).then_some(name));
     header.filter(|header| !is_the_brokers(header))

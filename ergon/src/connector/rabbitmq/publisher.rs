@@ -1,5 +1,5 @@
 //! Publishes in one session: one channel with confirms, and one task that pipelines all messages on it. Each message
-//! is confirmed or returned, and none is forgotten.
+//! gets an outcome, so no dispatch waits without end.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -97,10 +97,10 @@ impl Publishing {
     /// Publishes messages and waits until each is confirmed. Returns the failed messages with their errors.
     ///
     /// # Errors
-    /// The messages, if the session was lost before any of them was sent.
+    /// The messages, if the session was lost before the first of them was sent.
     ///
     /// # Cancel safety
-    /// When cancelled, any of them may have been published or not.
+    /// When the call is cancelled, each of the messages may or may not have been published.
     pub(super) async fn publish(
         &self,
         messages: Vec<Outgoing>,
@@ -135,7 +135,7 @@ pub(super) struct Request {
 pub(super) enum Outcome {
     /// All messages are confirmed except these.
     Settled(Vec<(usize, ConnectorError)>),
-    /// None was sent.
+    /// No message was sent.
     Untouched(VecDeque<Outgoing>),
 }
 
@@ -150,7 +150,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// Returns how many of its messages the client has received.
+    /// Returns the number of messages that the batch has passed to the client.
     fn sent(&self) -> usize {
         self.settled.len() - self.request.messages.len()
     }
@@ -208,6 +208,8 @@ impl Publisher {
         loop {
             self.send_waiting();
             let deadline = self.deadlines.front().map(|(deadline, _)| *deadline);
+            // The order matters: the loss of the session ends the loop, and confirms come before new requests, so that
+            // a caller that publishes without a pause delays no confirm.
             tokio::select! {
                 biased;
                 () = pulse.over() => break,
@@ -221,6 +223,7 @@ impl Publisher {
             }
         }
         pulse.stop("the connector is closed");
+        // Closed before the loop, so that no request arrives after it and waits without end.
         requests.close();
         while let Some(Request { messages, done, .. }) = requests.recv().await {
             let _ = done.send(Outcome::Untouched(messages));
@@ -329,7 +332,7 @@ impl Publisher {
     }
 
     fn settle(&mut self, item: &Item, error: Option<ConnectorError>) {
-        // A missing batch was abandoned at its deadline.
+        // The batch is missing if it was ended at its deadline.
         let Some(batch) = self.batches.get_mut(&item.batch) else { return };
         if let Some(settled) = batch.settled.get_mut(item.index).filter(|settled| !**settled) {
             *settled = true;
@@ -351,7 +354,7 @@ impl Publisher {
         let _ = batch.request.done.send(Outcome::Settled(batch.failed));
     }
 
-    /// Abandons the batches whose deadline has passed.
+    /// Ends the batches whose deadline has passed.
     fn expire(&mut self, now: Instant) {
         while let Some((_, batch)) = self.deadlines.front().copied().filter(|(deadline, _)| *deadline <= now)
         {
@@ -420,7 +423,7 @@ fn next_ready<F: Future>(in_flight: &mut FuturesUnordered<F>, woken: &Arc<Woken>
     loop {
         match in_flight.poll_next_unpin(&mut Context::from_waker(&waker)) {
             Poll::Ready(next) => return next,
-            // `FuturesUnordered` pauses at times although more is ready, and then wakes its caller.
+            // `FuturesUnordered` sometimes returns pending although more confirms are ready, and then wakes its caller.
             Poll::Pending if woken.0.swap(false, Ordering::AcqRel) => (),
             Poll::Pending => return None,
         }

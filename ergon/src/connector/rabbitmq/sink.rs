@@ -1,4 +1,4 @@
-//! Publishes transactions and waits for the confirms.
+//! The sink side of RabbitMQ: publishes transactions, and returns when the broker has confirmed them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::message::Outgoing;
 use crate::connector::{ConnectorError, Endpoint, Sink};
 use crate::transaction::Transaction;
 
-/// Longer than any program runs.
+/// A time limit that no program reaches, for a limit beyond the range of the clock.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 impl Sink for RabbitMq {

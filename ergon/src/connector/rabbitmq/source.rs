@@ -1,4 +1,4 @@
-//! Fetches from queues and settles the deliveries.
+//! The source side of RabbitMQ: fetches from queues, and settles deliveries over the channel that delivered them.
 
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ impl Source for RabbitMq {
                     Ok(deliveries) => return Ok(deliveries),
                     Err(_lost) => (),
                 },
+                // Wakes a fetch that waits when the session is lost.
                 () = session.over() => (),
             }
         }

@@ -1,5 +1,5 @@
-//! Every property and header of a message is published again with its transaction, with the same type. A check
-//! reports an address without a broker.
+//! Tests that each property and header of a message is published again with the same type, and that a check reports an
+//! address without a broker.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -69,7 +69,7 @@ fn revived(letter: &Transaction) -> Transaction {
     revived.build()
 }
 
-/// Does the same through a file, which keeps only the JSON text of the metadata.
+/// Makes the same transaction from a dead letter in a file, which keeps only the JSON text of the metadata.
 fn through_text(transaction: &Transaction) -> Transaction {
     let text = serde_json::to_string(transaction.metadata()).unwrap();
     let metadata: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
@@ -271,7 +271,7 @@ proptest! {
         let metadata = keys.into_iter().zip(values).chain([(key::HEADER_TYPES, json!({"a": kinds}))]);
         let transaction = Transaction::builder().id("id").payload(Payload::text("x"));
         let transaction = transaction.all_metadata(metadata.collect()).build();
-        // Neither an error nor a success panics.
+        // The conversion may succeed or return an error, but never panics.
         let _ = published(&transaction);
         published(&transaction.annotate([(own::ERROR, "no stock")])).unwrap();
     }

@@ -1,4 +1,5 @@
-//! Declares and checks queues, exchanges and bindings, and names them as the endpoints of a connector.
+//! Declares and checks queues, exchanges and bindings when a connection is made, and names them as the endpoints of a
+//! connector.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

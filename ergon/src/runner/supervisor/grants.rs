@@ -1,8 +1,9 @@
 //! Distributes one limit among the workers that draw on it, in small grants: a pure state machine.
 //!
-//! Invariant: free deliveries, granted deliveries, and those that ended workers have taken add up to the limit. So the
-//! workers never fetch more than the limit. They fetch all of it as long as the source has that many: a worker returns
-//! its unused part when its source is empty, when another worker needs it, or when it ends.
+//! Invariant: the free deliveries, the granted deliveries, and the deliveries that ended workers have fetched add up to
+//! the limit. So the workers never fetch more than the limit. They fetch the whole limit if the source has as many
+//! transactions, because a worker returns its unused part when its source is empty, when another worker needs it, or
+//! when the worker ends.
 
 use std::collections::BTreeMap;
 

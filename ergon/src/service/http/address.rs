@@ -1,4 +1,5 @@
-//! URLs of requests: joined below `base_url`, and shown without secrets.
+//! The URLs of requests: joins a path below `base_url`, so that data in a path cannot lead to another server, and shows
+//! URLs without secrets.
 
 use url::Url;
 

@@ -1,4 +1,5 @@
-//! The request that an error is about: its method and its URL, without secrets.
+//! The request that an error is about: its method and its URL, without secrets. An error keeps this and not the request
+//! itself, whose headers hold credentials.
 
 use std::fmt;
 use std::sync::Arc;

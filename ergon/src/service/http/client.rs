@@ -52,8 +52,8 @@ impl Client {
             .user_agent(&config.user_agent)
             .connect_timeout(config.connect_timeout)
             .pool_idle_timeout(IDLE)
-            // Redirects are followed by hand, because the rules depend on the method, which reqwest's policy does not
-            // see.
+            // The service follows redirects itself, because the rules depend on the method, which reqwest's policy does
+            // not see.
             .redirect(Policy::none())
             .referer(false)
             .build()

@@ -129,7 +129,7 @@ impl HttpError {
         self.0.detail.retry_after
     }
 
-    /// Whether the service may retry by itself: if the request certainly did nothing, or if it is `repeatable`.
+    /// Whether the service may retry the request: either the request certainly had no effect, or it is `repeatable`.
     pub(super) fn allows_retry(&self, repeatable: bool) -> bool {
         match self.0.detail.kind {
             HttpErrorKind::Connect => self.0.hint.as_deref() != Some(UNTRUSTED),

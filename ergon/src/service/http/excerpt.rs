@@ -1,4 +1,5 @@
-//! The beginning of a body for error messages, without secrets.
+//! The beginning of a body, for error messages. A server may repeat a secret in its answer, so the excerpt replaces
+//! secrets.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::{Auth, HttpConfig};
 /// Limit of an excerpt, in characters.
 const SHOWN: usize = 300;
 
-/// A shorter value is no secret: replacing each `2` would make the text unreadable.
+/// A shorter value is not treated as a secret, because replacing each `2` would make the text unreadable.
 const SHORTEST: usize = 4;
 
 /// The texts that messages must not show, even if a server repeats them in its answer, in every encoding that the
@@ -40,7 +41,7 @@ impl Secrets {
             .and(config.headers.values().map(ExposeSecret::expose_secret).filter(is_long))
     }
 
-    /// The same, with the values of the query and the headers of one request.
+    /// Returns the secrets of the service together with those of one request: the values of its query and its headers.
     pub(super) fn of_request(self: &Arc<Self>, url: &Url, headers: &HeaderMap) -> Arc<Self> {
         let own = headers.iter().filter(|(name, _)| !PLAIN.contains(name));
         let own: Vec<_> = own.filter_map(|(_, value)| value.to_str().ok()).filter(is_long).collect();

@@ -15,20 +15,20 @@ use super::retry_after::retry_after;
 use super::{Body, HttpError, HttpErrorKind, HttpService, Response, failure};
 use crate::settings::ByteSize;
 use crate::telemetry::outgoing;
-// A service uses the function that every service may use, because the engine is above this layer.
+// The engine is above this layer, so the service uses the public function for retries.
 use crate::run_fn;
 use crate::transaction::TransactionError;
 
 /// The number of redirects that one attempt follows.
 const MOST_REDIRECTS: usize = 5;
-/// How much of an error's body is kept.
+/// The number of bytes that are kept of an error's body.
 const KEPT: ByteSize = ByteSize::new(8 * 1024);
 
-/// How long a check waits for an answer.
+/// The time that a check waits for an answer.
 const REACHED: Duration = Duration::from_secs(10);
 
-/// How long an error's body is waited for, and at most a quarter of the attempt's time limit: the status is known
-/// already, and the body only explains it.
+/// The time limit for an error's body, and at most a quarter of the attempt's time limit. It is short because the
+/// status is known already, and the body only explains it.
 const REASON: Duration = Duration::from_secs(2);
 
 /// A request that can be sent several times.
@@ -104,8 +104,8 @@ impl Exchange {
         }
     }
 
-    /// Whether another attempt may follow this error. If the server asks for a longer wait than the policy's cap, the
-    /// caller decides, who can postpone the transaction.
+    /// Whether another attempt may follow this error. If the server asks for a longer wait than the policy's cap, no
+    /// other attempt follows, because the caller can postpone the transaction instead.
     fn retries(&self, error: &HttpError) -> bool {
         let cap = self.service.client().retry.backoff_cap;
         let in_time = error.retry_after().is_none_or(|wait| cap.is_none_or(|cap| wait <= cap));
@@ -202,7 +202,7 @@ async fn collected(mut body: Body) -> Result<Bytes, HttpError> {
     Ok(whole.into())
 }
 
-/// Reads the start of a body, as much as arrives until then.
+/// Reads the start of a body: the part that arrives within the time limit.
 async fn beginning(mut body: Body, until: Instant) -> Bytes {
     let mut kept = Vec::new();
     let most = usize::try_from(KEPT.bytes()).unwrap_or(usize::MAX);

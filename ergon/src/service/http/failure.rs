@@ -1,4 +1,5 @@
-//! The errors of requests: message, kind and hint.
+//! Makes the errors of requests, with message, kind and hint. All are in one place, so that none of them shows a
+//! secret.
 
 use std::error::Error as StdError;
 use std::io;
@@ -13,7 +14,7 @@ use super::{HttpError, HttpErrorKind};
 use crate::policy::duration::display;
 use crate::settings::ByteSize;
 
-/// The error of a request without an answer, or with only a part of one.
+/// The error of a request without an answer, or with an incomplete answer.
 pub(super) fn unanswered(asked: &Asked, error: &reqwest::Error) -> HttpError {
     let cause = cause(error);
     if error.is_connect() {
@@ -40,7 +41,7 @@ pub(super) fn late(asked: &str, limit: Duration) -> HttpError {
         .with_hint("`timeout` sets the limit")
 }
 
-/// The error of a status that is no success.
+/// The error of a status that is not a success.
 pub(super) fn status(asked: &Asked, status: StatusCode, excerpt: &str) -> HttpError {
     let mut message = format!("{asked} answered {status}");
     if !excerpt.is_empty() {
@@ -105,8 +106,8 @@ fn is_untrusted(error: &(dyn StdError + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }
 
-/// The causes of a client's error in one line. The error itself is left out, because it repeats our message and shows
-/// the URL.
+/// The causes of an error of the HTTP client, in one line. The error itself is left out, because it repeats our message
+/// and shows the URL.
 fn cause(error: &reqwest::Error) -> String {
     let mut causes: Vec<String> = Vec::new();
     for cause in chain(error).skip(1).map(ToString::to_string) {

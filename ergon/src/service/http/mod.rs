@@ -47,14 +47,14 @@
 //! | other 4xx, redirect, too large, not JSON | not retried | not retried |
 //!
 //! [`idempotency_key`](Request::idempotency_key) makes a `POST` repeatable if the server knows the header.
-//! `Retry-After` replaces the policy's wait. If it asks for more than `backoff_cap`, the request is not retried: the
-//! error says when to try again, so that a handler can delay the transaction with
+//! `Retry-After` replaces the policy's wait. If it asks for more than `backoff_cap`, the request is not retried. The
+//! error then carries the time, so that a handler can delay the transaction with
 //! [`Disposition::RetryAfter`](crate::connector::Disposition::RetryAfter).
 //!
 //! # Redirects and proxies
 //!
-//! At most five redirects are followed, and only to the same host. A `POST` follows 307 and 308, and it follows 303
-//! with a `GET`. The system's `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` apply.
+//! The service follows at most five redirects, and only to the same host. It sends a `POST` again after 307 and 308,
+//! and a `GET` after 303. The system's `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` apply.
 
 mod address;
 mod asked;
@@ -83,7 +83,7 @@ pub use reqwest::header::HeaderMap;
 pub use reqwest::{Method, StatusCode};
 pub use response::{Body, Response};
 
-/// The client of one HTTP service. Clones are cheap and share their connections, which are kept open.
+/// The client of one HTTP service. Clones are cheap and share their open connections.
 ///
 /// It works without a task too:
 ///

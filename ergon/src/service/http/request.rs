@@ -1,4 +1,5 @@
-//! Builds a request part by part.
+//! Builds a request: path, query, headers and body. An invalid part is reported when the request is sent, so that the
+//! calls can be chained.
 
 use std::fmt;
 
@@ -153,7 +154,7 @@ impl Request {
     /// Sends the request and decodes the answer from JSON.
     ///
     /// # Errors
-    /// Those of [`send`](Self::send), and of an answer that is no `T`.
+    /// The errors of [`send`](Self::send), and the error of an answer that is not a `T`.
     ///
     /// # Cancel safety
     /// As [`send`](Self::send).

@@ -1,4 +1,4 @@
-//! Answers: whole, or piece by piece.
+//! The answers to requests: a whole body in memory, or a stream of pieces without a limit of size.
 
 use std::fmt;
 use std::pin::Pin;
@@ -72,7 +72,7 @@ impl Response {
     /// [`Payload::decode`](crate::transaction::Payload::decode).
     ///
     /// # Errors
-    /// [`HttpErrorKind::Decode`], with the place in the body that is no `T`, and the beginning of the body.
+    /// [`HttpErrorKind::Decode`], with the place in the body that does not fit `T`, and the beginning of the body.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
         json::from_slice_located(&self.body).map_err(|located| self.undecoded(&located))
     }

@@ -1,11 +1,11 @@
-//! The server's own wait before the next attempt: `Retry-After`.
+//! Reads `Retry-After`: the wait that a server asks for before the next attempt.
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
-/// Reads `Retry-After`: seconds, or a date. A date is counted from the `Date` of the answer where there is one, because
-/// the server's clock may differ from ours.
+/// Reads `Retry-After`: seconds, or a date. The wait until a date counts from the header `Date` of the answer, if there
+/// is one, because the server's clock may differ from ours.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let wanted = text(RETRY_AFTER)?;

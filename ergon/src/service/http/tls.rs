@@ -1,5 +1,5 @@
-//! TLS of the client. It always verifies the server's certificate, against the system's authorities and those of the
-//! settings.
+//! The TLS config of the client. It always verifies the server's certificate, against the authorities of the system and
+//! of the settings. No setting switches that off.
 
 use std::sync::Arc;
 

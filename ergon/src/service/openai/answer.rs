@@ -1,4 +1,4 @@
-//! Streamed answers, piece by piece.
+//! Streamed answers: the text of a model, piece by piece, as the model writes it.
 
 use std::fmt;
 use std::pin::Pin;

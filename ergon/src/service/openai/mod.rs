@@ -98,7 +98,7 @@ impl OpenaiService {
     /// Asks for an answer that fits the schema, and decodes it.
     ///
     /// # Errors
-    /// Those of [`ask`](Self::ask), and [`OpenaiError::Mismatch`] for an answer that is no `T`.
+    /// The errors of [`ask`](Self::ask), and [`OpenaiError::Mismatch`] for an answer that is not a `T`.
     pub async fn extract<T: DeserializeOwned>(
         &self,
         prompt: impl Into<Prompt>,
@@ -124,8 +124,8 @@ impl OpenaiService {
     /// Makes an embedding of each text, in the order of the texts.
     ///
     /// # Errors
-    /// The error of the last attempt, and [`OpenaiError::Empty`] for an answer with other than one embedding for each
-    /// text.
+    /// The error of the last attempt, and [`OpenaiError::Empty`] if the answer does not have exactly one embedding for
+    /// each text.
     pub async fn embed<S: Into<String>>(
         &self,
         texts: impl IntoIterator<Item = S>,

@@ -1,4 +1,4 @@
-//! Prompts: the question to a model.
+//! Prompts: the messages to a model, and the options of its answer.
 
 use async_openai::types::chat::{
     ChatCompletionRequestAssistantMessage, ChatCompletionRequestMessage, ChatCompletionRequestSystemMessage,

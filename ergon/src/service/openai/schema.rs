@@ -1,4 +1,4 @@
-//! JSON schemas of structured answers.
+//! The JSON schemas of structured answers, in the form that the protocol's strict mode requires.
 
 use async_openai::types::chat::{ResponseFormat, ResponseFormatJsonSchema};
 use schemars::JsonSchema;

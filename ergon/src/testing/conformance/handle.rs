@@ -1,4 +1,4 @@
-//! Wraps the source under test: opened, fetched from, settled and closed as a run does it.
+//! Wraps the source under test, so that a rule opens, fetches, settles and closes in the same way as a run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,12 +92,12 @@ impl<C: Source> Opened<C> {
         self.input.settle(settlements).await.map_err(failed("not settled"))
     }
 
-    /// Gives back everything that was dropped, and closes the source.
+    /// Gives back all dropped deliveries, and closes the source.
     pub(super) async fn close(self) -> Result<(), Broken> {
         self.input.settle(Vec::new()).await.map_err(failed("not given back"))?;
         self.connector.close().await.map_err(failed("not closed"))
     }
 }
 
-/// How long the other side may take until its count includes a settlement.
+/// The time within which the external system's count has to include a settlement.
 pub(super) const A_MOMENT: Duration = Duration::from_secs(2);

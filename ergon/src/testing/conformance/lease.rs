@@ -1,4 +1,4 @@
-//! The rules of a source that delivers under leases.
+//! The rules of a source that delivers under leases: the source extends its leases, and reports lost leases.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn reports_lost<F: Fixture<Config: SourceConfig>>(fixture: &F, length: Dur
     let source = Opened::new(&config, Shard::default()).await?;
     let deliveries = source.fetch_all(1).await?;
     fixture.take_back(&config).await;
-    // The next extension, at a third of the length, finds the loss. The rest of the time is for a slow machine.
+    // The next extension, after a third of the length, finds the loss. The rest of the wait is for a slow machine.
     let until = Instant::now() + length.saturating_mul(2);
     while deliveries.iter().any(|delivery| source.input.holds(delivery)) {
         if Instant::now() > until {

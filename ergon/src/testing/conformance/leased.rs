@@ -26,10 +26,10 @@ struct Queue {
 
 struct Message {
     transaction: Transaction,
-    /// When the message may be delivered: the end of its lease, if it has one.
+    /// The time from which the message may be delivered: the end of its lease, if it has a lease.
     visible: Instant,
     deliveries: u32,
-    /// How often its present lease was extended.
+    /// The number of extensions of the present lease.
     extensions: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The rules that every connector keeps, as a test suite for its author.
+//! The rules that every connector must keep, as a test suite for the author of a connector.
 //!
 //! The author writes a [`Fixture`], which makes a place with given transactions and states what the transport can
 //! carry. [`source`], [`sink`] and [`duplex`] test all rules, and panic with the names of the rules that are broken.
@@ -74,7 +74,7 @@ pub trait Fixture: Sync {
     /// config.
     fn contents(&self, config: &Self::Config) -> impl Future<Output = Vec<Transaction>> + Send;
 
-    /// Returns what the transport can carry. Default: everything, without leases.
+    /// Returns the capabilities of the transport. Default: all capabilities, without leases.
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
     }
@@ -88,7 +88,7 @@ pub trait Fixture: Sync {
     }
 }
 
-/// What a transport can carry. Rules that need more are left out.
+/// The capabilities of a transport. The suite leaves out rules that need more.
 ///
 /// ```
 /// use ergon::testing::conformance::Capabilities;
@@ -120,7 +120,7 @@ pub struct Capabilities {
 }
 
 impl Default for Capabilities {
-    /// Everything that a queue can do, without leases.
+    /// All capabilities of a queue, without leases.
     fn default() -> Self {
         Self {
             metadata: true,
@@ -236,7 +236,7 @@ async fn opened<C: ConnectorConfig>(config: &C, context: &Context) -> Result<Arc
     Ok(connector)
 }
 
-/// Tells an open connector that the run starts. It must be healthy then.
+/// Starts an open connector, as a run does. The connector must be healthy afterwards.
 async fn start<C: Connector>(connector: &C) -> Result<(), Broken> {
     connector.start().await.map_err(failed("not started"))?;
     same("health after open", &connector.health(), &Health::Healthy)
@@ -288,7 +288,8 @@ fn same_keys(found: &[String], expected: &[String]) -> Result<(), Broken> {
     Err(format!("{found} transactions instead of {expected}: {missing} missing, {doubled} more than once"))
 }
 
-/// The first two endpoints are of one place, the third is of another. A connector that reports no endpoint passes.
+/// The first two endpoints belong to one place, and the third belongs to another. A connector that reports no endpoint
+/// passes.
 fn apart(places: [Result<Vec<Endpoint>, Broken>; 3]) -> Result<(), Broken> {
     let [here, again, there] = places;
     let here = here?;

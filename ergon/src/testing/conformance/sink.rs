@@ -1,4 +1,4 @@
-//! The rules of a sink.
+//! The rules of a sink: one function for each rule of the suite.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The rules of a source.
+//! The rules of a source: one function for each rule of the suite.
 
 use std::task::Poll;
 use std::time::Duration;

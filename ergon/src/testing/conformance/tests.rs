@@ -470,7 +470,7 @@ fn cut(transaction: &Transaction, most: usize) -> Transaction {
     Transaction::builder().id(transaction.id()).payload(payload).build()
 }
 
-/// Replaces a payload that is no text by text.
+/// Replaces a payload that is not text by text.
 fn text_only(transaction: &Transaction) -> Transaction {
     let bytes = transaction.payload().to_bytes().unwrap();
     if std::str::from_utf8(&bytes).is_ok() {

@@ -1,4 +1,4 @@
-//! The script as the engine sees it.
+//! The script as a connector: source and sink, with the faults that the test has planned.
 
 use super::Script;
 use super::fault::{Calls, Fault};
@@ -75,7 +75,7 @@ impl Script {
     /// Delivers the waiting transactions. Waits for one, if the request waits.
     async fn take(&self, request: &FetchRequest) -> Vec<Delivery> {
         loop {
-            // Created before the look at the queue, so that a push between the look and the wait wakes the fetch.
+            // The wait is created before the look at the queue, so that a push between the two wakes the fetch.
             let arrived = self.shared.arrived.notified();
             let deliveries = self.state().take(request.max());
             if !deliveries.is_empty() || !request.waits() || request.max() == 0 {

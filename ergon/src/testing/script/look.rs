@@ -1,4 +1,5 @@
-//! Observations of a script, after a run or during it.
+//! The observations of a script: settled ids, dispatched transactions and the numbers of calls, during a run or after
+//! it.
 
 use serde::de::DeserializeOwned;
 

@@ -1,4 +1,4 @@
-//! The scripted connector: a test decides its deliveries and its faults.
+//! The scripted connector: a source and sink in memory whose deliveries and faults a test decides.
 
 mod connector;
 mod fault;
@@ -19,8 +19,8 @@ use state::State;
 ///
 /// As a source it delivers the [pushed](Self::push) transactions, records their dispositions, and delivers a returned
 /// transaction again with one more delivery. As a sink it keeps the [dispatched](Self::dispatched) transactions, which
-/// it never delivers. The n-th call of a kind can [fail, hang or get lost](Fault). Clones share one script, so the test
-/// keeps one clone and wires another.
+/// it never delivers. A test can make the n-th call of a kind [fail, hang or get lost](Fault). Clones share one script,
+/// so the test keeps one clone and wires another.
 ///
 /// ```
 /// use ergon::connector::ConnectorError;

@@ -66,7 +66,7 @@ impl State {
         self.give_back(back);
     }
 
-    /// Puts transactions before the waiting ones, in their order, each with one more delivery.
+    /// Puts transactions before the waiting transactions, in their order, each with one more delivery.
     fn give_back(&mut self, transactions: Vec<Transaction>) {
         for transaction in transactions.into_iter().rev() {
             let deliveries = transaction.deliveries().saturating_add(1);

@@ -1,13 +1,14 @@
-//! Finds numbers whose digits a 64-bit float would lose.
+//! Finds numbers whose digits a 64-bit float would lose, so that such a number is an error instead of a silent change.
 
 /// A decimal of at most this many digits always returns from a float as it was.
 const ALWAYS_KEPT: usize = 15;
 /// This many digits print a float so that no other float has the same print.
 const PRINTED: usize = 17;
-/// A text of fewer digits and points cannot lose a digit, so the search looks only at each byte that is a multiple of this.
+/// A run of fewer digits and points cannot lose a digit. So the search looks only at every byte whose position is a
+/// multiple of this number.
 const STRIDE: usize = ALWAYS_KEPT + 1;
 
-/// Says whether a value keeps the digits of a number, in the form in which JSON writes it.
+/// Returns whether a value keeps the digits of a number, in the form in which JSON writes it.
 ///
 /// A value keeps an integer of 64 bits. It keeps a float of at most 17 digits if a program prints some float with these
 /// digits, because the value has that float. It keeps any other number if its own print of the number has the same
@@ -32,7 +33,8 @@ pub(crate) fn keeps(number: &str) -> bool {
     printed_so || is(format!("{float:e}"))
 }
 
-/// Says whether no number in a JSON text can lose a digit. If it says no, a string may only look like such a number.
+/// Returns whether no number in a JSON text can lose a digit. False may also mean that a string looks like such a
+/// number.
 pub(crate) fn all_kept(json: &[u8]) -> bool {
     let mut at = STRIDE - 1;
     while let Some(byte) = json.get(at) {
@@ -52,8 +54,8 @@ pub(crate) fn all_kept(json: &[u8]) -> bool {
     true
 }
 
-/// Returns the number with these digits, with its sign and exponent. None at a place where JSON has no number, such as next
-/// to a quote, because ids of many digits are often strings.
+/// Returns the number with these digits, with its sign and exponent. `None` at a place where JSON has no number. Such
+/// places are common, because ids of many digits are often strings.
 fn number_around(json: &[u8], begins: usize, ends: usize) -> Option<&str> {
     let begins = begins - usize::from(json.get(..begins).is_some_and(|before| before.ends_with(b"-")));
     let after = json.get(ends..).unwrap_or_default();
@@ -87,7 +89,7 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// Parses a number; none if the text is not a number.
+    /// Parses a number; `None` if the text is not a number.
     fn of(number: &str) -> Option<Self> {
         let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
         let (negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));

@@ -1,4 +1,4 @@
-//! Wraps a serializer, and refuses floats that are not finite.
+//! Wraps a serializer, and refuses floats that are not finite, because `serde_json` would silently write `null`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -44,9 +44,10 @@ const MOST_KEPT: usize = 64 << 10;
 /// Writes `value` as JSON.
 ///
 /// # Errors
-/// The value has a float that is not finite, or anything else that JSON cannot hold, such as a map whose keys are lists.
+/// The value has a float that is not finite, or anything else that JSON cannot hold, such as a map whose keys are
+/// lists.
 pub(crate) fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, WriteError> {
-    // The value may write others while it is written: those find the cell empty, and use memory of their own.
+    // While a value is written, its code may write other values. Those find the cell empty, and use separate memory.
     let mut written = WRITTEN.take();
     let mut json = serde_json::Serializer::new(&mut written);
     let result = match Checked::<T, Refuse>::new(value).serialize(&mut json) {
@@ -92,7 +93,7 @@ fn find(value: &Value, path: &mut String) -> Option<&'static str> {
     }
 }
 
-/// The marks, which begin with characters for private use, so that no text is a mark by chance.
+/// The marks. They begin with characters for private use, so that no ordinary text is a mark.
 const MARKS: [(&str, &str); 3] = [
     ("\u{f8ff}\u{e000}ergon NaN", "NaN"),
     ("\u{f8ff}\u{e000}ergon infinity", "infinity"),

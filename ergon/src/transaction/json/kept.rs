@@ -1,8 +1,8 @@
-//! Deserializes JSON, and refuses a number whose digits its reader would lose unnoticed.
+//! Deserializes JSON, and refuses a number whose digits the target type would lose without an error.
 //!
 //! A reader that asks for a float or an integer gets it. A reader that accepts any value (a `Value`, a flattened or
-//! untagged type) would get the nearest float, so the number is refused. Only a body with such a number is read this way,
-//! because reading byte by byte, which finds the place of the number, is slow.
+//! untagged type) would get the nearest float, so the number is refused. Only a body with such a number is read this
+//! way, because this module reads byte by byte to find the place of the number, which is slow.
 
 use std::cell::Cell;
 use std::fmt;
@@ -36,7 +36,7 @@ pub(crate) struct Trail<'a> {
 }
 
 impl<'a> Trail<'a> {
-    /// The number that was just read. Its reader has looked at most at one byte after it.
+    /// The number that was just read. Its reader has read at most one byte beyond it.
     fn number(&self) -> &'a str {
         let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
         let read = self.bytes.get(..self.read.get()).unwrap_or_default();

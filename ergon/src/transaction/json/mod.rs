@@ -1,8 +1,8 @@
-//! Writes and reads JSON without silent losses: no number becomes `null`, and none changes its digits unnoticed.
+//! Writes and reads JSON without silent losses: no number becomes `null`, and no number loses digits without an error.
 //!
 //! `serde_json` writes `null` for a number that JSON has no form for (NaN, the infinities), and rounds a number of a
-//! text to the nearest 64-bit float. [`to_bytes`] refuses the first. [`from_slice`] refuses the second, unless the reader
-//! asked for a float.
+//! text to the nearest 64-bit float. [`to_bytes`] refuses the first. [`from_slice`] refuses the second, unless the
+//! reader asked for a float.
 
 mod digits;
 mod finite;
@@ -30,7 +30,7 @@ pub(crate) fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Resul
 /// The reason why a text does not become a type.
 #[cfg(feature = "http")]
 pub(crate) struct Located {
-    /// The path of the field that does not fit, `.` for the value itself; none for text after the value.
+    /// The path of the field that does not fit, `.` for the value itself; `None` for text after the value.
     pub(crate) field: Option<String>,
     pub(crate) error: serde_json::Error,
 }
@@ -52,7 +52,7 @@ impl From<serde_path_to_error::Error<serde_json::Error>> for Located {
 /// Reads all of `bytes` as JSON, as [`from_slice`] does, and names the field that does not fit.
 ///
 /// # Errors
-/// As [`from_slice`].
+/// The errors of [`from_slice`].
 #[cfg(feature = "http")]
 pub(crate) fn from_slice_located<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Located> {
     if !all_kept(bytes) {

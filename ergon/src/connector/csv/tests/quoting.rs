@@ -1,11 +1,11 @@
-//! What breaks the rules of quoting is refused alone, and nothing is merged or altered.
+//! A record that breaks the rules of quoting does not decode. No other record is refused, merged or changed by it.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
 
-/// What became of a record: its cells, or the bytes of a refused one.
+/// The outcome of a record: its cells, or the bytes of a record that does not decode.
 #[derive(Debug, Clone, PartialEq)]
 enum Outcome {
     Cells(Vec<String>),
@@ -59,7 +59,7 @@ async fn a_stray_quote_takes_no_other_record_with_it() {
 #[tokio::test]
 async fn a_record_that_breaks_the_rules_is_refused_with_its_bytes_and_the_next_is_read() {
     let folder = tempfile::tempdir().unwrap();
-    // What a record says between good ones, and where and how it is wrong.
+    // A record between valid records, and the flaw with its place.
     let records = [
         ("1,\"John\" Doe,x", "text after a closing quote (line 3, column 9)"),
         ("1,\"he said \\\"hi\\\"\",x", "text after a closing quote (line 3, column 14)"),
@@ -214,14 +214,14 @@ async fn a_record_that_is_too_long_is_refused_alone() {
             json!({"k": "49999", "v": "y"})
         );
     }
-    // The limit is exact.
+    // A record of exactly `max_record` bytes decodes.
     let config = with(folder.path(), "k,v\n1,234567\n1,2345678\n1,234567");
     let config = CsvConfig { max_record: ByteSize::new(8), ..config };
     let good: Vec<_> = all(&config).await.iter().map(|d| d.transaction().decode::<Value>().is_ok()).collect();
     assert_eq!(good, [true, false, true]);
 }
 
-/// A file that a correct writer wrote, and what each of its records is.
+/// The file of a correct writer, and the expected outcome of each record.
 fn written() -> impl Strategy<Value = (Vec<Vec<String>>, bool, bool)> {
     let cell =
         prop_oneof![3 => "[a-z0-9 ]{0,4}", 2 => "[a-z,\";]{0,6}", 1 => "[a-z]{1,3}\n[a-z]{1,3}\n[a-z]{1,3}"];
@@ -240,7 +240,7 @@ fn write_one(record: &[String], always: bool) -> Vec<u8> {
     bytes
 }
 
-/// How many cells a text has, if it is one record that keeps the rules of RFC 4180.
+/// The number of cells of a text, if it is one record that keeps the rules of RFC 4180.
 fn cells_of(record: &[u8]) -> Option<usize> {
     let (mut quoted, mut begins, mut closed, mut cells) = (false, true, false, 1);
     let mut bytes = record.iter().peekable();
@@ -276,7 +276,7 @@ proptest! {
         let line = &mut lines[damaged_at];
         let quotes: Vec<usize> = (0..line.len()).filter(|place| line[*place] == b'"').collect();
         match defect {
-            // Takes a quote away, or puts something at any place.
+            // Removes a quote, or inserts text at any place.
             "" => {
                 prop_assume!(!quotes.is_empty());
                 line.remove(*place.get(&quotes));
@@ -287,7 +287,7 @@ proptest! {
             }
         }
         prop_assume!(cells_of(line).is_none());
-        // Lines of it that are a whole record by themselves may be one: no reader can tell.
+        // Lines that are a complete record by themselves may be read as a record, because no reader can know.
         let mut ends = (0..line.len()).filter(|place| line[*place] == b'\n');
         prop_assume!(ends.all(|end| cells_of(&line[end + 1..]) != Some(columns) && cells_of(&line[..end]) != Some(columns)));
         let line = String::from_utf8(line.clone()).unwrap();
@@ -306,7 +306,7 @@ proptest! {
         prop_assert!(found.len() > damaged_at + after, "{content:?}: {found:?}");
         prop_assert_eq!(&found[..damaged_at], &whole[..damaged_at], "{:?}", content);
         prop_assert_eq!(&found[found.len() - after..], &whole[damaged_at + 1..], "{:?}", content);
-        // A defect that closes a text of several lines leaves lines that are no records: each is refused.
+        // A defect that closes a cell of several lines early leaves lines that are not records. None of them decodes.
         let refused = &found[damaged_at..found.len() - after];
         prop_assert!(refused.iter().all(|outcome| matches!(outcome, Outcome::Refused(_))), "{content:?}: {found:?}");
         if refused.len() == 1 {

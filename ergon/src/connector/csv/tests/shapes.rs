@@ -1,4 +1,4 @@
-//! A file that is no such CSV is an error at `open` that says what helps.
+//! A file that does not fit the settings is an error at `open`, and the hint names the remedy.
 
 use super::*;
 
@@ -34,7 +34,7 @@ async fn another_delimiter_is_found_at_open() {
         let config = CsvConfig { headers: false, ..config };
         assert_eq!(told(&config).await.1, format!("set `delimiter = {hint}`"), "{content:?}");
     }
-    // One column, whatever is in its cells.
+    // One column, with any content in its cells.
     for content in ["note\na;b\nc\n", "note; long\na\nb;c;d\n", "a b\n1;2\n3;4\n"] {
         assert_eq!(all(&with(folder.path(), content)).await.len(), 2, "{content:?}");
     }
@@ -97,7 +97,7 @@ async fn a_header_that_no_record_fits_is_found_at_open() {
     let folder = tempfile::tempdir().unwrap();
     let (message, _) = told(&with(folder.path(), "a,b\n1,2,\n3,4,\n")).await;
     assert_eq!(message, "has 2 cells in its header (line 1), but 3 cells in the 2 records below");
-    // One record that does not fit is refused by itself.
+    // If a single record does not fit, only this record does not decode.
     assert_eq!(all(&with(folder.path(), "a,b\n1,2,3\n")).await.len(), 1);
 }
 

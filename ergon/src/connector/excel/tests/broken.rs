@@ -233,7 +233,7 @@ async fn a_sheet_that_breaks_off_is_no_end() {
         }
         assert!(rows < 1000, "the rows end without an error");
     };
-    // Row 899 may not be whole: nothing was seen after it.
+    // Row 899 may be incomplete, because no cell follows it.
     assert_eq!(rows, 897);
     assert!(error.message().contains("cannot be read on from row 899 of sheet `Sheet1`"), "{error}");
     assert!(source.fetch(&FetchRequest::new(1)).await.is_err(), "and it stays so");

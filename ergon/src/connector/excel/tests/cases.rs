@@ -1,4 +1,4 @@
-//! Workbooks that people and programs make, and that were once read wrongly.
+//! Workbooks of people and of other programs that an earlier version read wrongly.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ fn case(name: &str) -> ExcelConfig {
     ExcelConfig::new(folder.join(name))
 }
 
-/// What each row becomes: its payload, or why it is refused.
+/// The outcome of each row: its payload, or the reason why it does not decode.
 async fn outcomes(config: &ExcelConfig) -> Vec<Result<Value, String>> {
     let deliveries = all(&open(config).await).await;
     let decoded = deliveries.iter().map(|delivery| delivery.transaction().decode::<Value>());
@@ -30,7 +30,7 @@ fn sheet(folder: &Path, rows: &str) -> ExcelConfig {
     config
 }
 
-/// Rows below a header of `id` and `v`, the cells of `v` being these.
+/// Rows below a header of `id` and `v`, with these cells in the column `v`.
 fn values(folder: &Path, cells: &[&str]) -> ExcelConfig {
     let mut rows = r#"<row r="1"><c r="A1" t="inlineStr"><is><t>id</t></is></c><c r="B1" t="inlineStr"><is><t>v</t></is></c></row>"#.to_owned();
     for (row, cell) in (2..).zip(cells) {
@@ -138,7 +138,7 @@ async fn a_cell_that_cannot_be_read_refuses_its_row_alone() {
 #[tokio::test]
 async fn a_cell_after_a_bad_one_is_where_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    // No cell and no row says where it is: each follows the one before it.
+    // No cell and no row has a position, so each follows the cell or row before it.
     let text = |text: &str| format!(r#"<c t="inlineStr"><is><t>{text}</t></is></c>"#);
     let header = ["a", "b", "c"].map(text).concat();
     let config = sheet(
@@ -269,7 +269,8 @@ async fn titles_come_in_many_shapes() {
         let error = refused(&rows(&[title, &table[..]].concat())).await;
         assert!(error.hint().unwrap().starts_with(&format!("set `header_row = {row}`")), "{error:?}");
     }
-    // No title: a row may have fewer cells than the header, and a note beside one row refuses that row only.
+    // These sheets have no title. A row may have fewer cells than the header, and a note next to one row makes only
+    // that row undecodable.
     let below: [&[&[&str]]; 3] = [&table[..2], &[&["1"], &["2"]], &[&["1", "a", "2", "a note"], &["2", "b"]]];
     for rows_below in below {
         let config = rows(&[&table[..1], rows_below].concat());

@@ -46,7 +46,7 @@ async fn open(config: &ExcelConfig) -> Excel {
     source
 }
 
-/// The error that `open` gives, within the time and in the form that is promised.
+/// The error of `open`, after a check of its time limit and its form.
 async fn refused(config: &ExcelConfig) -> ConnectorError {
     let start = std::time::Instant::now();
     let error = config.build(&context()).unwrap().open().await.unwrap_err();

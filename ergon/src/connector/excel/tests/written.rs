@@ -73,7 +73,7 @@ async fn a_crash_loses_no_row() {
     crashed.dispatch(rows([json!({"id": 1}), json!({"id": 2})])).await.unwrap();
     drop(crashed);
     assert_eq!(files(folder.path()), ["out.xlsx.partial"]);
-    // What a dispatch that never returned had written.
+    // The incomplete line of a dispatch that never returned.
     let partial = folder.path().join("out.xlsx.partial");
     let content = std::fs::read_to_string(&partial).unwrap();
     std::fs::write(&partial, content + "[\"hal").unwrap();
@@ -184,7 +184,7 @@ async fn rows_of_an_unfinished_run_find_their_columns() {
     let crashed = sink(&config).await;
     crashed.dispatch(rows([json!({"value": "a", "id": 1})])).await.unwrap();
     drop(crashed);
-    // Somebody has made the workbook meanwhile, with the columns in another order.
+    // In the meantime, another program has made the workbook, with the columns in another order.
     column(folder.path(), ["old"]);
     resuming(&config).await.close().await.unwrap();
     let found: Vec<_> = back(&config).await.iter().map(|row| row["value"].clone()).collect();
@@ -245,7 +245,8 @@ async fn rows_that_a_crash_left_are_not_written_twice() {
     crashed.dispatch(made(&[("a", 1), ("b", 2), ("b", 2), ("", 4)])).await.unwrap();
     drop(crashed);
     let next = sink(&config).await;
-    // `a` once more, and then again by itself; of `b` both; another content under a known id; rows without an id.
+    // The row `a` is delivered again, and once more than it existed. Both rows `b` are delivered again. One id has
+    // other content, and one row has no id.
     next.dispatch(made(&[("a", 1), ("b", 2), ("b", 2), ("a", 1), ("b", 3), ("", 4), ("c", 5)]))
         .await
         .unwrap();

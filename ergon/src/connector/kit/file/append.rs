@@ -1,4 +1,5 @@
-//! Appends whole lines to a file, so that no reader sees half a line and no line is reported that is not in the file.
+//! Appends complete lines to a file. No reader sees a part of a line, and no dispatch succeeds whose lines are not in
+//! the file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,11 +14,13 @@ use super::path::{display_path, file_error, no_folder};
 use super::{pipe, stdout};
 use crate::connector::ConnectorError;
 
-/// The time that a sink waits for another sink that is about to empty the file.
+/// The time that a sink waits for another sink that is about to empty the file. It is shorter than the 30 seconds of
+/// [`Connector::open`](crate::connector::Connector::open), so that the error names the reason.
 const EMPTIED_WITHIN: Duration = Duration::from_secs(20);
+/// The time between two attempts to open the file during that wait.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The times at which a sink asks the system to write a file through to the disk.
+/// The times at which a sink syncs its file, which makes the system write the data to the disk.
 ///
 /// ```
 /// use ergon::connector::Fsync;
@@ -29,18 +32,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fsync {
-    /// Once, at close. A crash of the machine may lose the lines that the system had not written by itself.
+    /// Once, at close. A crash of the machine before that may lose lines that the system had not written to the disk.
     #[default]
     End,
-    /// Before each dispatch returns: the lines of a dispatch that returned survive a crash of the machine. Such a sink has
-    /// no buffer.
+    /// Before each dispatch returns: the lines of a dispatch that returned survive a crash of the machine. Such a sink
+    /// has no buffer.
     Each,
     /// Never: the system chooses the time.
     Never,
 }
 
-/// The options with which a file is opened for writing. Default: the sink creates the file if it does not exist, keeps its
-/// content, and writes it through to the disk at close.
+/// The options with which a file is opened for writing. Default: the sink creates the file if it does not exist, keeps
+/// its content, and writes it through to the disk at close.
 ///
 /// ```
 /// use ergon::connector::kit::file::WriteOptions;
@@ -64,14 +67,14 @@ impl Default for WriteOptions {
     }
 }
 
-/// A file to which whole lines are appended, also by several processes at the same time.
+/// A file to which several processes can append complete lines at the same time.
 ///
 /// The type promises:
 ///
-/// - A line is whole in the file, or not in the file at all.
+/// - A line is complete in the file, or not in the file at all.
 /// - An append succeeds only while the file is at its path and as long as this sink left it.
-/// - Half a line that a killed process left is cut off, and its bytes are kept in `<path>.torn`.
-/// - No sink empties a file that another sink has open.
+/// - An incomplete line of a killed process is removed, and its bytes are kept in `<path>.torn`.
+/// - A sink never empties a file that another sink has open.
 ///
 /// ```
 /// use ergon::connector::kit::file::{AppendFile, Batch, Ending, WriteOptions};
@@ -107,7 +110,8 @@ struct Target {
 
 #[derive(Debug)]
 enum Kind {
-    /// A pipe, a device, standard output: nothing can be cut off. After half a line, the next write starts a new line.
+    /// A pipe, a device or standard output, from which no written byte can be removed. After an incomplete line, the
+    /// next write starts a new line.
     Stream {
         stdout: bool,
         truncated: bool,
@@ -115,7 +119,7 @@ enum Kind {
     Regular(Regular),
 }
 
-/// The state of a file that keeps what is written.
+/// The state of a regular file.
 #[derive(Debug)]
 struct Regular {
     identity: Identity,
@@ -125,17 +129,18 @@ struct Regular {
     /// Whether the end of the file can be read.
     readable: bool,
     started: bool,
-    /// The length up to which the file has whole lines, as of the last write of this sink; none before the first write.
+    /// The length up to which the file has complete lines, as of the last write of this sink; `None` before the first
+    /// write.
     end: Option<u64>,
-    /// The reason why the file is no longer what it was.
+    /// The reason why the sink is closed: another program removed, replaced or shortened the file.
     lost: Option<String>,
 }
 
-/// The reason why a batch is not written.
+/// The reason why a batch is not written completely.
 enum Stopped {
     /// The system accepted only this number of bytes, and all of them are in the file.
     After(usize, io::Error),
-    /// No line of the batch is in the file, as far as is known.
+    /// Probably no line of the batch is in the file.
     Before(ConnectorError),
 }
 
@@ -156,8 +161,8 @@ impl AppendFile {
         Ok(Self { target, fsync: Fsync::Never, kind })
     }
 
-    /// Opens a file to which any number of sinks may append, and changes nothing in it, because the run may still fail to
-    /// start. Waits until a program reads from a named pipe, and while another sink is about to empty the file.
+    /// Opens a file to which any number of sinks may append, and changes nothing in it, because the run may still fail
+    /// to start. Waits until a program reads from a named pipe, and while another sink is about to empty the file.
     ///
     /// # Errors
     /// The file cannot be opened, or it is to be emptied and another sink writes to it.
@@ -218,7 +223,7 @@ impl AppendFile {
             std::fs::create_dir_all(folder).map_err(|error| file_error("make the folder", folder, error))?;
         }
         let options = |read| OpenOptions::new().read(read).append(true).create(mode.create).open(path);
-        // A read of a device may wait.
+        // Only regular files are opened for reading, because a read of a device may wait.
         let keeps = path.metadata().map_or(true, |metadata| metadata.is_file());
         let (file, readable) = match options(keeps) {
             // Where a file may be written and not read, its end is unknown.
@@ -239,7 +244,7 @@ impl AppendFile {
         };
         let alone = wish == Wish::Alone;
         let regular = Regular { identity, claim, alone, readable, started: false, end: None, lost: None };
-        // A change of the working folder does not change the file.
+        // An absolute path, so that a later change of the working folder does not lead to another file.
         let path = absolute(path).unwrap_or_else(|_| path.to_owned());
         let target = Target { path, file };
         Ok(Ok(Self { target, fsync: mode.fsync, kind: Kind::Regular(regular) }))
@@ -265,13 +270,13 @@ impl AppendFile {
 
     /// Writes all lines in one call; reports each item that is not in the file as a whole line.
     ///
-    /// One sink writes at a time. The file has to be at its path, and as long as this sink left it. `ending` says how the
-    /// file ends if other programs have written to it: half a line of a process that died is cut off first. If this write
-    /// stops half-way, the half line that it left is cut off as well.
+    /// One sink writes at a time. The file has to be at its path, and as long as this sink left it. If other programs
+    /// have written to the file, `ending` finds out how it ends, and an incomplete line of a process that died is
+    /// removed first. If this write stops half-way, its own incomplete line is removed as well.
     ///
     /// # Errors
-    /// Errors of the system; an error that [is closed](ConnectorError::is_closed) if another program removed, replaced or
-    /// shortened the file.
+    /// Errors of the system; an error that [is closed](ConnectorError::is_closed) if another program removed, replaced
+    /// or shortened the file.
     pub fn append(
         &mut self,
         batch: &mut Batch,
@@ -298,11 +303,11 @@ impl AppendFile {
         if refused.is_empty() { Ok(()) } else { Err(ConnectorError::partial(refused)) }
     }
 
-    /// Writes a header if the file is empty, also if several processes try at the same time; says whether the file was
-    /// empty.
+    /// Writes a header if the file is empty; returns whether it was empty. If several processes try at the same time,
+    /// only one writes the header.
     ///
     /// # Errors
-    /// Those of [`append`](Self::append).
+    /// The errors of [`append`](Self::append).
     pub fn head(&mut self, line: &[u8]) -> Result<bool, ConnectorError> {
         self.start()?;
         let mut batch = Batch::of_line(line);
@@ -311,7 +316,8 @@ impl AppendFile {
             Kind::Stream { truncated, .. } => write_stream(&self.target.file, truncated, &batch),
             Kind::Regular(regular) => self.target.locked(regular, |target, regular| {
                 was_empty = target.look(regular)? == 0;
-                // Half a header would name the columns of all records below it, so it is cut off as half a line is.
+                // An incomplete header would name the wrong columns for all records below it, so it is removed like an
+                // incomplete line.
                 if was_empty { target.write_lines(regular, &batch, |_, _| Ok(Ending::Whole)) } else { Ok(()) }
             }),
         };
@@ -322,7 +328,8 @@ impl AppendFile {
         }
     }
 
-    /// Makes the error of a write that stopped half-way: the lines that are not whole in the file are not done.
+    /// Makes the error of a write that stopped half-way: the items whose lines are not complete in the file have
+    /// failed.
     fn stopped(&self, batch: &mut Batch, written: usize, error: io::Error) -> ConnectorError {
         let name = match &self.kind {
             Kind::Stream { stdout: true, .. } => "standard output".to_owned(),
@@ -347,13 +354,14 @@ impl AppendFile {
         ConnectorError::partial(failures)
     }
 
-    /// Makes sure that the written lines are in the file, and writes them through to the disk if the options ask for it.
+    /// Makes sure that the written lines are in the file, and writes them through to the disk if the options ask for
+    /// it.
     ///
     /// # Errors
     /// Another program removed, replaced or shortened the file.
     pub fn finish(&mut self) -> Result<(), ConnectorError> {
         if let Kind::Regular(regular) = &mut self.kind {
-            // A file that this sink never wrote to may be gone.
+            // Another program may remove a file to which this sink never wrote.
             if regular.end.is_some() || regular.lost.is_some() {
                 self.target.look(regular)?;
             }
@@ -366,15 +374,16 @@ impl AppendFile {
         file.sync_data().map_err(|error| file_error("write through", path, error))
     }
 
-    /// Says whether a write may wait for another program, or for the disk.
+    /// Returns whether a write may wait for another program, or for the disk.
     pub fn may_wait(&self) -> bool {
         self.fsync == Fsync::Each || matches!(self.kind, Kind::Stream { .. })
     }
 
-    /// Says whether the path still leads to this file: the file may have been removed while it was opened.
+    /// Returns whether the path still leads to this file. Another program may have removed the file between the open
+    /// and the lock.
     ///
     /// # Errors
-    /// The path cannot be looked at.
+    /// The system cannot look up the path.
     pub fn is_at_its_path(&self) -> Result<bool, ConnectorError> {
         let Kind::Regular(regular) = &self.kind else { return Ok(true) };
         let path = &self.target.path;
@@ -448,7 +457,8 @@ impl Target {
             return Err(lost_file(lost.clone()));
         }
         let end = regular.end.unwrap_or_default();
-        // One call returns both: which file is at the path, and its length.
+        // One call returns both the identity of the file at the path and its length, so that no change falls between
+        // the two.
         match self.path.metadata() {
             Ok(there) if Identity::of(&there) != regular.identity => {
                 Err(self.lose(regular, "was replaced by another file"))
@@ -462,18 +472,19 @@ impl Target {
         }
     }
 
-    /// Cuts off half a line after `whole` bytes of whole lines, which a write left that stopped after `written` bytes;
-    /// returns how many bytes of the batch stay. If the system does not cut the half line off, the next write does.
+    /// Removes the incomplete line of a write that stopped after `written` bytes, of which `whole` bytes are complete
+    /// lines. Returns how many bytes of the batch stay. If the system does not remove the incomplete line now, the next
+    /// write does.
     fn cut(&self, begin: u64, written: usize, whole: usize) -> usize {
         let is_ours = || self.file.metadata().is_ok_and(|is| is.len() == begin + written as u64);
-        // Bytes that a program wrote without the lock stay.
+        // If another program wrote without the lock, the file is longer. Its bytes stay, so nothing is removed.
         if written > whole && is_ours() {
             let _ = self.file.set_len(begin + whole as u64);
         }
         whole
     }
 
-    /// Remembers that the file is not what it was, and makes the error that reports it.
+    /// Closes the sink for the rest of the run, and makes the error with the reason.
     fn lose(&self, regular: &mut Regular, what: &str) -> ConnectorError {
         let lost = format!("{} {what} while it was written to", self.path.display());
         lost_file(regular.lost.insert(lost).clone())
@@ -491,7 +502,7 @@ fn write_stream(file: &File, truncated: &mut bool, batch: &Batch) -> Result<(), 
     })
 }
 
-/// Writes all bytes, or says how many the system had accepted when it stopped.
+/// Writes all bytes; if that fails, returns how many bytes the system accepted before the error.
 fn write_all(mut file: &File, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
@@ -535,7 +546,7 @@ mod tests {
             });
         }
         assert_eq!(batch.whole(6), 4);
-        // What the system does when the disk is full after six bytes: "one\n" and half of "two\n".
+        // The state after a disk that is full after six bytes: "one\n" and half of "two\n".
         let error = file.stopped(&mut batch, 6, io::ErrorKind::StorageFull.into());
         let fates: Vec<_> = (0..4).map(|index| error.outcome(index)).collect();
         assert_eq!(
@@ -551,7 +562,7 @@ mod tests {
         for (left, kept) in
             [("A-1,100\nA-2,1", "a\nA-1,100\n"), ("A-1,1", "a\n"), ("A-1,100\nA-2,1others", "")]
         {
-            // What the system does when the disk is full in the midst of a line.
+            // The state after a disk that is full in the middle of a line.
             std::fs::write(&path, format!("a\n{left}")).unwrap();
             let file = AppendFile::open(&path, MODE).await.unwrap();
             let written = left.trim_end_matches("others").len();
@@ -580,7 +591,7 @@ mod tests {
     async fn a_writer_waits_for_the_end_of_anothers_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        // Another process in the midst of a write.
+        // Another process in the middle of a write.
         let mut other = File::options().append(true).create(true).open(&path).unwrap();
         lock::lock_for_write(&other).unwrap();
         other.write_all(b"1,\"x").unwrap();

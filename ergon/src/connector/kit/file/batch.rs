@@ -1,4 +1,5 @@
-//! Collects items as whole lines, before they are written.
+//! A batch: the lines of one or several dispatches, which are written in one call. It maps the bytes back to the items,
+//! so that a write which stops half-way fails only the items whose lines are missing.
 
 use crate::connector::ConnectorError;
 
@@ -30,7 +31,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Adds the next item as a line, or remembers why the item cannot be a line.
+    /// Adds the next item as a line. If the item cannot be a line, keeps the reason.
     pub fn add(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), ConnectorError>) {
         self.offer(|line| write(line).map(|()| true));
     }
@@ -52,7 +53,7 @@ impl Batch {
         }
     }
 
-    /// Removes what follows the last whole line: a panic while an item was encoded leaves a part of a line.
+    /// Removes the bytes after the last complete line. A panic while an item was encoded leaves such bytes.
     pub(super) fn keep_whole(&mut self) {
         self.bytes.truncate(self.lines.last().map_or(0, |(_, end)| *end));
     }

@@ -1,13 +1,12 @@
-//! Writes the dispatches to one open file, many of them together.
+//! Writes the dispatches to one open file, many dispatches in one write.
 //!
-//! The cost of a write does not depend on the number of its lines. So there are two ways in which dispatches share a
-//! write:
+//! The cost of a write hardly depends on the number of its lines. So dispatches share a write, in one of two ways:
 //!
-//! - **Buffered**: a dispatch of a run adds its line to a [buffer](super::held), which the engine flushes before it settles.
-//!   A file that writes without waiting has a buffer.
-//! - **Direct**: a dispatch returns when its lines are in the file. Dispatches that arrive during a write go into the next
-//!   write together: one lock, one look at the file, one write, and with [`Fsync::Each`](super::Fsync::Each) one call that
-//!   waits for the disk. A dispatch that no other dispatch joins is written immediately.
+//! - **Buffered**: a dispatch of a run adds its line to a [buffer](super::held), which the engine flushes before it
+//!   settles. A file that writes without waiting has a buffer.
+//! - **Direct**: a dispatch returns when its lines are in the file. Dispatches that arrive during a write share the
+//!   next write. That is one lock, one check of the file and one write, and with [`Fsync::Each`](super::Fsync::Each)
+//!   one wait for the disk. If no other dispatch is there, a dispatch is written immediately.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -22,23 +21,24 @@ use super::held::Held;
 use crate::connector::{ConnectorError, ItemOutcome, SinkBuffer};
 use crate::transaction::Transaction;
 
-/// One of this many dispatches that were alone waits for others, to find out whether others arrive by now.
+/// While no dispatch joins another, only one dispatch of this many waits for others. So the file notices when
+/// dispatches start to arrive at the same time, and all other dispatches lose no time.
 const LOOKS_AROUND: u32 = 64;
-/// The number of times that a dispatch which has written also writes the dispatches that arrived meanwhile. After that,
-/// another task writes them.
+/// The number of times that a dispatch also writes the dispatches that arrived during its own write. After that,
+/// another task writes them, so that no dispatch works for others without end.
 const MOST_ROUNDS: usize = 2;
 
 /// The file of a sink, for all of its dispatches.
 #[derive(Debug)]
 pub(super) struct Coalescing<E> {
     state: Mutex<State<E>>,
-    /// The file is idle again.
+    /// Wakes `close` when the file is idle again.
     idle: Notify,
-    /// The same, for a flush.
+    /// Wakes a flush when the file is idle again. A flush blocks its thread, so it needs a `Condvar`.
     idle_for_flush: Condvar,
     /// Whether several dispatches may arrive at the same time.
     several: bool,
-    /// This value, for a task that continues the writing.
+    /// A reference to this value, for a task that continues the writing.
     this: Weak<Self>,
 }
 
@@ -52,7 +52,7 @@ struct State<E> {
     led: bool,
     /// Whether any dispatch joined the last write that waited for others.
     joined: bool,
-    /// The number of dispatches that were alone since then.
+    /// The number of dispatches that found the file idle.
     alone: u32,
 }
 
@@ -60,7 +60,7 @@ struct State<E> {
 enum Slot<E> {
     Unopened,
     Idle(Box<OpenFile<E>>),
-    /// A dispatch that writes has the file.
+    /// The file is with a dispatch or flush that writes.
     Busy,
     Closed,
 }
@@ -105,12 +105,12 @@ impl<E: Encoder> Coalescing<E> {
         })
     }
 
-    /// Says whether the file is not open yet.
+    /// Returns whether the file is not open yet.
     pub(super) fn is_unopened(&self) -> bool {
         matches!(self.state().slot, Slot::Unopened)
     }
 
-    /// Accepts the opened file; returns false if the sink was closed meanwhile.
+    /// Accepts the opened file; returns false if the sink was closed in the meantime.
     pub(super) fn opened(&self, file: OpenFile<E>) -> bool {
         let mut state = self.state();
         let is_open = matches!(state.slot, Slot::Unopened);
@@ -144,6 +144,7 @@ impl<E: Encoder> Coalescing<E> {
     pub(super) async fn close(&self) -> Option<OpenFile<E>> {
         loop {
             let mut idle = std::pin::pin!(self.idle.notified());
+            // Registered before the look at the state, so that a write which ends in between still wakes this call.
             idle.as_mut().enable();
             {
                 let mut state = self.state();
@@ -172,12 +173,14 @@ impl<E: Encoder> Coalescing<E> {
             Entered::Joined(outcome) => received(outcome.await),
             Entered::Leads { outcome, waits } => {
                 if waits {
-                    // A write that may wait for a disk or for another program must not block a thread of the runtime.
+                    // Such a write may wait for a disk or for another program, and must not block a thread of the
+                    // runtime.
                     let file = Arc::clone(self);
                     drop(spawn_blocking(move || drop(Leader(&file))));
                 } else {
                     let mut leading = Leading { outcome, leader: Some(Leader(self)) };
-                    // Tasks that can run now dispatch as well.
+                    // Other tasks that can run now get the chance to dispatch, so that their lines go into the same
+                    // write.
                     yield_now().await;
                     drop(leading.leader.take());
                     return received((&mut leading.outcome).await);
@@ -210,7 +213,7 @@ impl<E: Encoder> Coalescing<E> {
         Entered::Leads { outcome, waits }
     }
 
-    /// Says whether a dispatch waits until other tasks have run, because others are likely to join it.
+    /// Returns whether a dispatch waits until other tasks have run, because others are likely to join it.
     fn gathers(&self, state: &mut State<E>) -> bool {
         if !self.several {
             return false;
@@ -219,8 +222,8 @@ impl<E: Encoder> Coalescing<E> {
         state.joined || state.alone.is_multiple_of(LOOKS_AROUND)
     }
 
-    /// The state without a write under way, unless the file never has a buffer. Such a write is on another thread, and
-    /// waits for nothing.
+    /// Waits until no write is under way, and returns the state. A write of a buffered file waits for no disk and no
+    /// other program, so this wait is short. A file without a buffer is not waited for.
     fn not_busy(&self) -> MutexGuard<'_, State<E>> {
         let mut state = self.state();
         while matches!(state.slot, Slot::Busy) && state.buffers {
@@ -230,6 +233,8 @@ impl<E: Encoder> Coalescing<E> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<E>> {
+        // A poisoned lock is used too: a panic of an encoder leaves at most a part of a line, which the next push or
+        // flush removes.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -252,7 +257,7 @@ impl<E: Encoder> SinkBuffer for Coalescing<E> {
         if !matches!(&state.slot, Slot::Idle(open) if open.held.has_lines()) {
             return Ok(());
         }
-        // The lock is free during the write: dispatches that arrive meanwhile join it.
+        // The lock is free during the write, so dispatches that arrive then can queue for the next write.
         let mut turn = match std::mem::replace(&mut state.slot, Slot::Busy) {
             Slot::Idle(open) => Turn { file: self, open: Some(open) },
             other => {
@@ -274,7 +279,7 @@ impl<E: Encoder> SinkBuffer for Coalescing<E> {
     }
 }
 
-/// The part of a dispatch in the writing.
+/// The part that a dispatch has in the next write.
 enum Entered<'a, E: Encoder> {
     /// The dispatch writes immediately.
     Alone(Turn<'a, E>, Vec<Transaction>),
@@ -287,7 +292,8 @@ enum Entered<'a, E: Encoder> {
 /// Writes all waiting dispatches when it is dropped, also if its own dispatch is cancelled before.
 struct Leader<'a, E: Encoder>(&'a Coalescing<E>);
 
-/// A dispatch that leads and waits for others. A cancelled one is not written.
+/// A dispatch that writes for all, after other tasks had the chance to join. If it is cancelled before the write, it is
+/// not written, and the others are.
 struct Leading<'a, E: Encoder> {
     outcome: oneshot::Receiver<Outcome>,
     /// Writes when it is dropped, after the outcome.
@@ -299,7 +305,8 @@ impl<E: Encoder> Drop for Leader<'_, E> {
         let mut state = self.0.state();
         state.led = false;
         if std::thread::panicking() {
-            // Another panic would end the process. The fate of the waiting dispatches is unknown.
+            // A write now could panic again, and a panic during a panic ends the process. The waiting dispatches get an
+            // unknown outcome, because their channels are dropped.
             state.waiting.clear();
             return;
         }
@@ -309,6 +316,8 @@ impl<E: Encoder> Drop for Leader<'_, E> {
                 drop(state);
                 Turn { file: self.0, open: Some(open) }.go_on();
             }
+            // A flush took the file first. Its turn writes what waits, or starts another leader.
+            Slot::Busy => {}
             other => {
                 state.slot = other;
                 for waiting in state.waiting.drain(..) {
@@ -355,7 +364,7 @@ impl<E: Encoder> Drop for Turn<'_, E> {
         let mut state = self.file.state();
         state.slot = Slot::Idle(open);
         if std::thread::panicking() {
-            // The fate of the waiting dispatches is unknown.
+            // The waiting dispatches get an unknown outcome, because their channels are dropped.
             state.waiting.clear();
         }
         let left = !state.waiting.is_empty() && !state.led;
@@ -364,6 +373,7 @@ impl<E: Encoder> Drop for Turn<'_, E> {
             Some((file, runtime)) => {
                 state.led = true;
                 drop(state);
+                // A flush blocks its thread, so it may go first. A waiting `close` is woken after the last dispatch.
                 self.file.idle_for_flush.notify_all();
                 if waits {
                     drop(runtime.spawn_blocking(move || drop(Leader(&file))));
@@ -404,7 +414,8 @@ impl<E: Encoder> OpenFile<E> {
 
     /// Writes the transactions, after the lines that wait for a flush.
     fn write(&mut self, transactions: &[Transaction]) -> Outcome {
-        // The flush before the next settlement finds the lines that were lost here.
+        // The lines in the buffer are written first, to keep the order. The flush before the next settlement reports
+        // the lines that are lost here.
         let _lost = self.flush();
         self.encode(transactions);
         self.append()
@@ -416,9 +427,10 @@ impl<E: Encoder> OpenFile<E> {
         held.flush(file, encoder)
     }
 
-    /// Writes several dispatches in one write, and reports to each the outcome of its own transactions.
+    /// Writes several dispatches in one write, and reports to each dispatch the outcome of its transactions.
     fn write_together(&mut self, mut waiting: Vec<Waiting>) {
-        // A dispatch that was cancelled, because of a time limit for example, comes again.
+        // A cancelled dispatch, for example after a time limit, may be made again. Writing it now would duplicate its
+        // lines.
         waiting.retain(|waiting| !waiting.done.is_closed());
         if let [_] = waiting.as_slice() {
             for Waiting { transactions, done } in waiting {
@@ -447,8 +459,8 @@ impl<E: Encoder> OpenFile<E> {
     }
 }
 
-/// Makes the outcome of one dispatch, which has `count` of the transactions that were written together, from `from` on.
-/// `refused` has those of its own transactions that could not be encoded.
+/// Makes the outcome of one dispatch. Its transactions are `count` of the transactions that were written together, from
+/// index `from` on. `refused` has the transactions of this dispatch that could not be encoded.
 fn own_outcome(
     written: &Outcome,
     (from, count): (usize, usize),
@@ -608,6 +620,24 @@ mod tests {
         second.await.unwrap();
         assert_eq!(sorted(&path(&folder)), [2], "what was given up is dispatched again");
         out.dispatch(of(4)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_dispatch_that_waits_while_a_flush_has_the_file_is_written_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = opened(&path(&folder), Fsync::End).await;
+        out.push(&of(1), 10).unwrap().unwrap();
+        let dispatch = begun(&out, 2);
+        let Slot::Idle(open) = std::mem::replace(&mut out.state().slot, Slot::Busy) else { unreachable!() };
+        let mut flush = Turn { file: &out, open: Some(open) };
+        // The dispatch leads, and finds the file taken.
+        let mut dispatch = dispatch;
+        let polled = dispatch.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(polled, Poll::Pending), "{polled:?}");
+        flush.open.as_mut().unwrap().flush().unwrap();
+        drop(flush);
+        dispatch.await.unwrap();
+        assert_eq!(sorted(&path(&folder)), [1, 2]);
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! The parts that a format implements: a parser of records, and an encoder of transactions.
+//! The traits that a format implements: a parser of records, and an encoder of transactions. The file frame does
+//! everything else.
 
 use std::fs::File;
 use std::io;
@@ -29,11 +30,12 @@ pub trait Parser {
     /// Reads up to the next record.
     ///
     /// # Errors
-    /// The rest of the file cannot be read. A malformed record is not an error: it becomes a delivery that does not decode.
+    /// The rest of the file cannot be read. A malformed record is not an error: it becomes a delivery that does not
+    /// decode.
     fn next(&mut self) -> Result<Next<Self::Record>, ConnectorError>;
 
-    /// Says whether the next read may wait for a disk, for another program, or for a person who types. The frame then hands
-    /// over the records that it has before the read. Default: the read does not wait.
+    /// Returns whether the next read may wait for a disk, for another program, or for a person who types. Before such a
+    /// read, the frame delivers the records that it has. Default: the read does not wait.
     fn may_wait(&self) -> bool {
         false
     }
@@ -41,7 +43,7 @@ pub trait Parser {
     /// Looks for changes of a followed file, after [`Next::Dry`]. Default: there are none.
     ///
     /// # Errors
-    /// The file cannot be looked at.
+    /// The system cannot look up the file.
     fn turn(&mut self) -> Result<(), ConnectorError> {
         Ok(())
     }
@@ -62,8 +64,8 @@ pub enum Next<T> {
 
 /// Encodes transactions as lines of a file.
 pub trait Encoder: Send + 'static {
-    /// Adds one transaction to `line`, without the line's end. Returns false for a transaction that needs no line, because
-    /// its line is in the file already.
+    /// Adds one transaction to `line`, without the line's end. Returns false for a transaction that needs no line,
+    /// because its line is in the file already.
     ///
     /// The encoder uses `file` to write what precedes the first line, such as a header.
     ///
@@ -80,19 +82,19 @@ pub trait Encoder: Send + 'static {
     /// record is whole, and may lack its line end.
     ///
     /// # Errors
-    /// The file cannot be read, or nothing may be written after its present end.
+    /// The file cannot be read, or the encoder refuses to write after its present end.
     fn ending(&self, file: &File, tail: Tail) -> io::Result<Ending> {
         let _ = file;
         Ok(if tail.ended { Ending::Whole } else { Ending::Unended })
     }
 
-    /// Learns that the run starts. Default: does nothing.
+    /// Called once, when the run starts. Default: does nothing.
     fn start(&mut self) {}
 
-    /// Finishes the file when the sink is closed. Default: makes sure that the lines are in the file.
+    /// Finishes the file when the sink is closed. Default: checks that the written lines are in the file, and syncs it.
     ///
     /// # Errors
-    /// The file is not what it was, or cannot be written.
+    /// Another program removed, replaced or shortened the file, or the file cannot be written.
     fn finish(self, mut file: AppendFile) -> Result<(), ConnectorError>
     where
         Self: Sized,
@@ -105,8 +107,8 @@ pub trait Encoder: Send + 'static {
         Duration::from_secs(30)
     }
 
-    /// Makes the error for a [`finish`](Self::finish) that takes longer than [`finish_timeout`](Self::finish_timeout). The
-    /// error says what becomes of the dispatched transactions. The frame asks for it before `finish` starts.
+    /// Makes the error for a [`finish`](Self::finish) that takes longer than [`finish_timeout`](Self::finish_timeout).
+    /// The error says what becomes of the dispatched transactions. The frame asks for it before `finish` starts.
     fn not_finished(&self, limit: Duration) -> ConnectorError {
         ConnectorError::permanent(format!("the file was not finished within {} seconds", limit.as_secs()))
     }

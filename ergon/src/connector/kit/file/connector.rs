@@ -1,4 +1,4 @@
-//! Implements source and sink for files of any format.
+//! The connector of files in any format: implements source, sink and their capabilities on top of a [`Format`].
 
 use std::future::Future;
 use std::path::Path;
@@ -41,20 +41,20 @@ pub trait Format: Send + Sync + Sized + 'static {
         path::endpoint(self.path())
     }
 
-    /// Says whether the path leads to a stream, which can be read only once: a pipe, a terminal, a device.
+    /// Returns whether the path leads to a stream, which can be read only once: a pipe, a terminal, a device.
     fn is_stream(&self) -> bool {
         path::is_stream(self.path())
     }
 
-    /// Opens the file, makes a parser, and passes the parser to [`RecordSender::send_all`]. Runs on a separate thread, so
-    /// reads may block.
+    /// Opens the file, makes a parser, and passes the parser to [`RecordSender::send_all`]. Runs on a separate thread,
+    /// so reads may block.
     ///
     /// # Errors
     /// The file cannot be opened, or does not have this format. An error before `send_all` is an error of `open`.
     fn read(&self, request: &ReadRequest, records: &mut RecordSender<Self::Record>) -> Result<(), ReadError>;
 
-    /// Makes a transaction of the next record, or of the number of records that [`unit`](Self::unit) returns (fewer at the
-    /// end of the file).
+    /// Makes a transaction of the next record, or of the number of records that [`unit`](Self::unit) returns (fewer at
+    /// the end of the file).
     fn transaction(&self, records: &mut dyn Iterator<Item = Self::Record>) -> Option<Transaction>;
 
     /// The number of records in one transaction. Default: 1.
@@ -75,13 +75,13 @@ pub trait Format: Send + Sync + Sized + 'static {
     /// Checks whether [`open`](Self::open) would succeed, and changes nothing.
     ///
     /// # Errors
-    /// Those of `open`.
+    /// The errors of `open`.
     fn check(&self, shard: Shard) -> impl Future<Output = Result<(), ConnectorError>> + Send;
 
     /// The capabilities of the connector in addition to its roles. Default: it counts and finds by id, unless the path
     /// leads to a stream.
     fn capabilities(file: &FileConnector<Self>) -> Capabilities<'_> {
-        // A second reader of a stream would take records away from the fetches.
+        // A count or a search would read records of the stream, and no fetch could return those.
         if file.format().is_stream() {
             Capabilities::none()
         } else {
@@ -102,7 +102,7 @@ pub struct FileConnector<F: Format> {
     follow: bool,
     feed: Feed<F::Record>,
     out: Arc<Coalescing<F::Encoder>>,
-    /// Held by the task that opens the file for writing.
+    /// Locked by the task that opens the file for writing, so that concurrent first dispatches open it once.
     opening: tokio::sync::Mutex<()>,
     /// The number of records in this worker's share, counted at the first call of `count`.
     total: OnceCell<u64>,
@@ -187,7 +187,7 @@ impl<F: Format> Connector for FileConnector<F> {
             Direction::Source if is_pipe(self.format.path()) => pipe_to_read(self.format.path(), self.shard),
             Direction::Source => self.start_reading().await,
             Direction::Sink => self.start_writing().await,
-            // The side that will be used is not known yet, and a source must not create or empty the file.
+            // It is not known yet whether the task reads or writes, and a source must not create or empty the file.
             Direction::Any => Ok(()),
         }
     }
@@ -201,7 +201,7 @@ impl<F: Format> Connector for FileConnector<F> {
         self.finish_writing().await
     }
 
-    /// A little longer than the time limit of the format, so that the error of the format is reported.
+    /// Slightly longer than the time limit of the format, so that the error of the format is reported.
     fn close_timeout(&self) -> Duration {
         self.close_limit() + Duration::from_secs(1)
     }
@@ -242,7 +242,8 @@ impl<F: Format> Source for FileConnector<F> {
 }
 
 /// A dispatch returns when its transactions are whole in the file; with [`Fsync::Each`](super::Fsync::Each) also on the
-/// disk. Within the steps of a task, a file that writes without waiting takes them into its [buffer](SinkBuffer) instead.
+/// disk. Within the steps of a task, a file that writes without waiting takes them into its [buffer](SinkBuffer)
+/// instead.
 impl<F: Format> Sink for FileConnector<F> {
     async fn dispatch(&self, transactions: Vec<Transaction>) -> Result<(), ConnectorError> {
         self.start_writing().await?;

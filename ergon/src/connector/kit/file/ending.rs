@@ -1,4 +1,5 @@
-//! Repairs the end of a file whose last record a process or a full disk left half written.
+//! Repairs the end of a file whose last record is incomplete, because a process died or the disk was full. Otherwise
+//! the next record would become a part of that record.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -6,7 +7,7 @@ use std::path::Path;
 
 use super::path::display_path;
 
-/// The facts about the end of a file that are known before a format looks at it.
+/// The facts about the end of a file that are known before its format is asked.
 ///
 /// The [module](super) of the file frame says when a format is asked.
 #[derive(Debug, Clone, Copy)]
@@ -35,14 +36,15 @@ pub enum Ending {
     Whole,
     /// A record that is whole, as far as the format can know, and has no line end.
     Unended,
-    /// Half a record, which begins here.
+    /// An incomplete record, which begins here.
     Half(u64),
 }
 
-/// Ends the last line of a file of this length, or cuts it off if it is half a line; returns the new length.
+/// Adds a line end to the last line of a file of this length, or removes the line if it is incomplete; returns the new
+/// length.
 ///
-/// The function keeps the bytes that it cuts off in the file that has `.torn` after its name. `file` is open for reading
-/// and appending, and has whole records up to `from`.
+/// The function keeps the removed bytes in a second file, whose name ends in `.torn`. `file` is open for reading and
+/// appending, and has whole records up to `from`.
 pub(super) fn mended(
     mut file: &File,
     path: &Path,

@@ -1,4 +1,5 @@
-//! Reads a file once, from front to back, on a separate thread, and makes deliveries of its records on demand.
+//! Reads a file once, from front to back, on a separate thread, and makes deliveries of its records on demand. The
+//! thread exists because reads of a file block, and a read of standard input may never return.
 
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
@@ -26,8 +27,9 @@ const CHUNK_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Feed<T> {
     held: Mutex<Unacked>,
-    /// The ids of transactions that were found by id before the reader reached them; the reader skips these.
+    /// The ids of transactions that were found by id before the reader reached them; fetches skip these.
     found: Mutex<HashSet<String>>,
+    /// An async lock, because a fetch holds it while it waits for the reader.
     reading: tokio::sync::Mutex<Reading<T>>,
     /// The number of transactions that were made of items so far; redeliveries do not count.
     made: AtomicU64,
@@ -66,7 +68,7 @@ enum Message<T> {
     Failed(ConnectorError),
 }
 
-/// Accepts the records of a reader, and hands them to the fetches. The [module](super) has an example.
+/// Accepts the records of a reader, and passes them to the fetches. The [module](super) has an example.
 #[derive(Debug)]
 pub struct RecordSender<T>(Outlet<T>);
 
@@ -112,10 +114,10 @@ impl<T> RecordSender<T> {
         }
     }
 
-    /// Reports that the file is open and has the expected format, then hands over all records of the parser.
+    /// Reports that the file is open and has the expected format, then sends all records of the parser to the fetches.
     ///
     /// # Errors
-    /// Those of the parser, and [`ReadError::Closed`].
+    /// The errors of the parser, and [`ReadError::Closed`].
     pub fn send_all(&mut self, parser: &mut impl Parser<Record = T>) -> Result<(), ReadError> {
         self.ready()?;
         loop {
@@ -138,7 +140,7 @@ impl<T> RecordSender<T> {
         self.send(Message::Ready)
     }
 
-    /// Hands over one record of about this many bytes. Waits while the fetches are behind.
+    /// Sends one record of about this many bytes. Waits while [`CHUNKS`] chunks are not fetched yet.
     fn push(&mut self, record: T, size: usize) -> Result<(), ReadError> {
         let is_full = match &mut self.0 {
             Outlet::Feed { chunk, bytes, .. } => {
@@ -154,7 +156,7 @@ impl<T> RecordSender<T> {
         if is_full { self.flush() } else { Ok(()) }
     }
 
-    /// Hands over the records that were pushed so far.
+    /// Sends the records that were pushed so far.
     fn flush(&mut self) -> Result<(), ReadError> {
         let Outlet::Feed { chunk, bytes, .. } = &mut self.0 else { return Ok(()) };
         if chunk.is_empty() {
@@ -215,7 +217,7 @@ impl<T: Send + 'static> Feed<T> {
             reading.stage = Stage::Opening(spawn(read, asked)?);
             reading.asks = Some(asks);
         }
-        // A caller that waited before may have been cancelled.
+        // An earlier caller may have been cancelled while the reader opened the file.
         while matches!(reading.stage, Stage::Opening(_)) {
             reading.receive().await;
         }
@@ -225,7 +227,7 @@ impl<T: Send + 'static> Feed<T> {
         }
     }
 
-    /// Delivers at most `max` transactions, given-back ones before new ones.
+    /// Delivers at most `max` transactions. Transactions that were given back come before new ones.
     ///
     /// Each transaction is made of `unit` items (fewer at the end of the file).
     pub(super) async fn fetch(
@@ -246,15 +248,15 @@ impl<T: Send + 'static> Feed<T> {
             };
             // There is no await from here on, so every pulled item is delivered.
             let (deliveries, passed_over) = self.deliver(items, unit.max(1), &mut make);
-            // An empty fetch would be the end of a finite run.
+            // If all items were skipped, the loop continues, because an empty fetch would end a finite run.
             if !deliveries.is_empty() || passed_over == 0 {
                 return Ok(deliveries);
             }
         }
     }
 
-    /// Delivers what [`fetch`](Self::fetch) would, if the reader has read it already. Returns `None` if the caller has to
-    /// start the reader, or to wait.
+    /// Delivers what [`fetch`](Self::fetch) would, if the reader has read it already. Returns `None` if the caller has
+    /// to start the reader, or to wait.
     pub(super) fn fetch_now(
         &self,
         max: usize,
@@ -270,6 +272,7 @@ impl<T: Send + 'static> Feed<T> {
         }
         let unit = unit.max(1);
         let items = {
+            // If another fetch has the lock, the caller waits for its turn in `fetch`.
             let mut reading = self.reading.try_lock().ok()?;
             if reading.items.len() < unit {
                 return None;
@@ -280,7 +283,8 @@ impl<T: Send + 'static> Feed<T> {
         (!deliveries.is_empty()).then_some(deliveries)
     }
 
-    /// Makes deliveries of items; returns in addition how many transactions were skipped, because they were found by id.
+    /// Makes deliveries of items; returns in addition how many transactions were skipped, because they were found by
+    /// id.
     fn deliver(
         &self,
         items: Vec<T>,
@@ -288,6 +292,7 @@ impl<T: Send + 'static> Feed<T> {
         make: &mut impl FnMut(&mut dyn Iterator<Item = T>) -> Option<Transaction>,
     ) -> (Vec<Delivery>, u64) {
         let mut items = items.into_iter();
+        // No other function holds both locks at the same time, so their order cannot cause a deadlock.
         let (mut held, mut found, mut passed_over) = (self.held(), self.found(), 0);
         let mut deliveries = Vec::with_capacity(items.len().div_ceil(unit));
         while items.len() > 0 {
@@ -314,7 +319,8 @@ impl<T: Send + 'static> Feed<T> {
         let mut asked = !reading.dry;
         while reading.items.len() < unit && matches!(reading.stage, Stage::Running(_)) {
             if reading.dry {
-                // Each fetch asks the reader once, so the caller decides how often the reader looks at the file.
+                // Each fetch asks the reader once, so the waits between the fetches limit how often the reader checks
+                // the file.
                 if asked {
                     break;
                 }
@@ -330,8 +336,8 @@ impl<T: Send + 'static> Feed<T> {
         }
     }
 
-    /// Delivers the transaction with this id, and keeps the reader from delivering it as well. It is a given-back
-    /// transaction, or the one that `search` finds in the file. None while its delivery is unsettled.
+    /// Delivers the transaction with this id: one that was given back, or the one that `search` finds in the file. No
+    /// fetch delivers it a second time. `None` while its delivery is unsettled.
     pub(super) async fn find(
         &self,
         id: &str,
@@ -367,15 +373,16 @@ impl<T: Send + 'static> Feed<T> {
         total.saturating_sub(apart) + self.held().waiting() as u64
     }
 
-    /// Says whether the feed is closed.
+    /// Returns whether the feed is closed.
     pub(super) fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
     }
 
-    /// Ends the reader, and each fetch that waits.
+    /// Ends the reader and all waiting fetches.
     pub(super) fn close(&self) {
         self.closed.cancel();
-        // A fetch that waits has the lock, and may never be polled again. The reader then ends with this feed.
+        // A waiting fetch has the lock, and may never be polled again, so this function does not wait for the lock. The
+        // reader then ends when the feed is dropped.
         if let Ok(mut reading) = self.reading.try_lock() {
             reading.stage = Stage::Ended;
             reading.asks = None;
@@ -400,7 +407,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// Processes the reader's next message if there is one; says whether there was.
+    /// Processes the reader's next message, if one has arrived; returns whether one had.
     fn receive_now(&mut self) -> bool {
         let Stage::Running(receiver) = &mut self.stage else { return false };
         match receiver.try_recv() {
@@ -423,7 +430,7 @@ impl<T> Reading<T> {
     /// Asks a waiting reader for more.
     fn ask(&mut self) {
         self.dry = false;
-        // A reader that has ended has reported why, or is found to have panicked.
+        // The reader may have ended. Then it has reported why, or the next receive finds that it panicked.
         let _gone = self.asks.as_ref().map(|asks| asks.send(()));
     }
 

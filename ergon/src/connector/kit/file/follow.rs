@@ -10,7 +10,7 @@ use same_file::Handle;
 use super::path::{display_path, file_error, is_pipe, open_file};
 use crate::connector::ConnectorError;
 
-/// The number of bytes that are compared to find out whether a file is still the one that was read.
+/// The number of bytes that are compared to find out whether the content that was read is still there.
 const PRINT: usize = 256;
 
 /// The file of a source: read once to its end, or followed.
@@ -52,7 +52,7 @@ impl InputFile {
 }
 
 impl InputFile {
-    /// Says whether the file is followed.
+    /// Returns whether the file is followed.
     pub fn is_followed(&self) -> bool {
         matches!(self, Self::Followed(_))
     }
@@ -60,7 +60,7 @@ impl InputFile {
     /// Looks for changes of a file that was read to its end. A file that is not followed stays the same.
     ///
     /// # Errors
-    /// The file cannot be looked at.
+    /// The system cannot look up the file.
     pub fn turn(&mut self) -> io::Result<Turn> {
         match self {
             Self::Once(_) => Ok(Turn::Same),
@@ -103,7 +103,7 @@ pub struct Growing {
     seen: Option<(u64, Option<SystemTime>)>,
     /// The file that is now at the path. The present file is read to its end first.
     successor: Option<File>,
-    /// Whether the log has a warning that there is no file at the path.
+    /// Whether a warning was logged that the path has no file, so that it is logged once.
     missing: bool,
 }
 
@@ -134,13 +134,14 @@ impl Growing {
     /// Looks for changes of the file, after a read that returned nothing.
     ///
     /// # Errors
-    /// The file or its path cannot be looked at.
+    /// The system cannot look up the file or its path.
     pub fn turn(&mut self) -> io::Result<Turn> {
         if !self.regular {
             return Ok(Turn::Same);
         }
         if let Some(successor) = self.successor.take() {
-            // The present file was read to its end again after the successor had been found.
+            // The present file was read to its end once more after the successor was found, because its writer may have
+            // added records until then.
             tracing::info!(file = display_path(&self.path), "another file is at the path; reading that one");
             *self = Self::over(std::mem::take(&mut self.path), successor, true);
             return Ok(Turn::Another);
@@ -159,7 +160,7 @@ impl Growing {
         Ok(Turn::Same)
     }
 
-    /// Says whether the file was emptied since it was read. Such a file may have grown again, so it is shorter, or has
+    /// Returns whether the file was emptied since it was read. Such a file is shorter, or it has grown again and has
     /// other bytes.
     fn is_cut(&mut self) -> io::Result<bool> {
         let metadata = self.file.metadata()?;
@@ -213,7 +214,7 @@ impl Read for Growing {
     }
 }
 
-/// Says whether a file has these bytes at a place.
+/// Returns whether a file has these bytes at a place.
 fn holds(file: &mut File, at: u64, bytes: &[u8]) -> io::Result<bool> {
     file.seek(SeekFrom::Start(at))?;
     let mut there = Vec::with_capacity(bytes.len());

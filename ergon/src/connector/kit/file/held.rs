@@ -1,4 +1,4 @@
-//! Lines that wait in memory for the next flush.
+//! The buffer of a file sink: lines that wait in memory for the next flush.
 
 use super::append::AppendFile;
 use super::batch::Batch;
@@ -6,7 +6,7 @@ use super::codec::Encoder;
 use crate::connector::{ConnectorError, ItemOutcome};
 use crate::transaction::Transaction;
 
-/// A buffer of this many bytes is written immediately.
+/// A buffer of this many bytes is written immediately, to bound its memory.
 const FULL: usize = 256 << 10;
 
 /// The lines of dispatches that the engine flushes before it settles.
@@ -17,8 +17,8 @@ pub(super) struct Held {
     numbers: Vec<u64>,
     /// The numbers of the items that no flush wrote.
     lost: Vec<u64>,
-    /// A flush failed, and no dispatch has succeeded since: each dispatch is to find out for itself whether the file can
-    /// be written.
+    /// A flush failed, and no dispatch has succeeded since. Until one succeeds, each dispatch makes its own write, so
+    /// that its handler gets the error.
     paused: bool,
 }
 
@@ -42,7 +42,7 @@ impl Held {
         }
         let refused = if self.batch.refused.is_empty() { Vec::new() } else { self.batch.take_refused() };
         if self.batch.bytes.len() >= FULL {
-            // The flush before the next settlement finds the lines that are lost here.
+            // The flush before the next settlement reports the lines that are lost here.
             let _lost = self.flush(file, encoder);
         }
         if refused.is_empty() {
@@ -74,7 +74,7 @@ impl Held {
         written
     }
 
-    /// Says whether any line waits.
+    /// Returns whether any line waits.
     pub(super) fn has_lines(&self) -> bool {
         !self.batch.lines.is_empty()
     }

@@ -1,13 +1,14 @@
-//! Locks a file that sinks write to: which sinks have the file open, and which of them writes now.
+//! Locks the file of a sink, so that no sink empties a file that another sink has open, and only one sink writes at a
+//! time.
 //!
 //! Every sink that has a file open holds a claim on it. Any number of sinks may append to one file: workers of one run,
-//! several tasks, several runs. A sink that empties the file needs the file alone until it is empty. A sink of a workbook
-//! needs its file alone as long as it is open. Sinks of one process share one claim, so that a file which several tasks
-//! of a run empty is emptied once.
+//! several tasks, several runs. A sink that empties the file needs exclusive access until the file is empty. A sink of
+//! a workbook needs exclusive access as long as it is open. Sinks of one process share one claim, so that a file which
+//! several tasks of a run empty is emptied once.
 //!
-//! On Linux the locks belong to the open file and to ranges far beyond any content (`F_OFD_SETLK`). Such locks hold under
-//! every name of the file, end with the process, and need no second file. On other systems a lock covers the whole file,
-//! so only writes, and sinks that need the file alone, are guarded.
+//! On Linux the locks belong to the open file and to ranges far beyond any content (`F_OFD_SETLK`). Such locks hold
+//! under every name of the file, end with the process, and need no second file. On other systems a lock covers the
+//! whole file, so it protects only single writes, and sinks with exclusive access.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -29,16 +30,16 @@ pub(super) enum Wish {
 pub(super) enum Refused {
     /// Another sink has the file open.
     Taken,
-    /// Another sink is about to empty the file, or has it alone.
+    /// Another sink is about to empty the file, or has exclusive access.
     Closed,
-    /// The system does not lock the file.
+    /// The system refused to lock the file.
     Failed(io::Error),
 }
 
 /// The claims of this process, one for each file.
 static CLAIMS: Mutex<Vec<(Identity, Weak<Claim>)>> = Mutex::new(Vec::new());
 
-/// One file under any of its names; none where the system gives files no identity.
+/// One file under any of its names; `None` where the system gives files no identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity(Option<(u64, u64)>);
 
@@ -75,6 +76,7 @@ impl Identity {
 impl Claim {
     /// Claims a file, or joins the claim of this process on it.
     pub(super) fn new(file: &File, identity: Identity, wish: Wish) -> Result<Arc<Self>, Refused> {
+        // The list stays locked until the claim is in it, so that two sinks of this process cannot both lock the file.
         let mut claims = lock(&CLAIMS);
         claims.retain(|(_, claim)| claim.strong_count() > 0);
         let same = |other: &&(Identity, Weak<Self>)| identity.0.is_some() && other.0 == identity;
@@ -159,7 +161,8 @@ mod locks {
 
     /// Locks one of the places; false if another process has all of them.
     pub(super) fn have(file: &File) -> io::Result<bool> {
-        // Two claims choose the same place once in a million times, so eight collisions in a row do not happen.
+        // Two claims choose the same place once in a million times, so eight collisions in a row mean that another sink
+        // has all places.
         for _ in 0..8 {
             if set(file, libc::F_WRLCK, HAVING + fastrand::i64(0..PLACES), 1)? {
                 return Ok(true);
@@ -204,7 +207,7 @@ mod locks {
         }
     }
 
-    /// A file system without locks does not keep a sink from writing.
+    /// On a file system without locks, a sink writes without a lock.
     fn unsupported(done: nix::Result<bool>) -> io::Result<bool> {
         match done {
             Err(Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(true),
@@ -273,7 +276,7 @@ mod tests {
         second.start().unwrap();
         third.start().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
-        // Now there is something to lose.
+        // From here on, the file has content that a second sink could erase.
         assert!(matches!(Claim::new(&file, identity, Wish::Empty), Err(Refused::Taken)));
         assert!(matches!(Claim::new(&file, identity, Wish::Alone), Err(Refused::Taken)));
         Claim::new(&file, identity, Wish::Append).unwrap();

@@ -1,4 +1,4 @@
-//! Names files in errors and messages, and checks what a path leads to.
+//! Names files in ids, errors and messages, and checks whether a path leads to a file, a folder, a pipe or a device.
 
 use std::fs::File;
 use std::io;
@@ -29,7 +29,7 @@ pub fn refuse_to_empty(shard: Shard) -> Result<(), ConnectorError> {
     Err(ConnectorError::permanent(message).with_hint("set `append = true`, or `workers = 1`"))
 }
 
-/// Says whether a path leads to a stream, which can be read only once: a pipe, a terminal.
+/// Returns whether a path leads to a stream, which can be read only once: a pipe, a terminal.
 pub fn is_stream(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
@@ -58,7 +58,7 @@ pub(crate) fn pipe_to_read(path: &Path, shard: Shard) -> Result<(), ConnectorErr
     Ok(())
 }
 
-/// Says whether a path leads to a named pipe.
+/// Returns whether a path leads to a named pipe.
 #[cfg(unix)]
 pub(crate) fn is_pipe(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
@@ -97,8 +97,8 @@ pub(crate) fn record_transaction_id(file: &str, turns: u64, number: u64) -> Tran
     }
 }
 
-/// Makes the endpoint of a file: one name for all ways to write its path. `..` removes a folder without following links.
-/// A file below the working folder is named relative to that folder.
+/// Makes the endpoint of a file: one name for all ways to write its path. `..` removes a folder without following
+/// links. A file below the working folder is named relative to that folder.
 pub fn endpoint(path: &Path) -> Endpoint {
     let mut direct = PathBuf::new();
     for part in path.components() {
@@ -111,7 +111,8 @@ pub fn endpoint(path: &Path) -> Endpoint {
     let here = absolute(".").unwrap_or_default();
     let below = direct.strip_prefix(here).unwrap_or(&direct);
     let name = below.to_string_lossy();
-    // A device keeps nothing: the bytes that are written to `/dev/null` are not those that are read there.
+    // A device is not a file endpoint, because it keeps nothing: a reader of `/dev/null` does not get the bytes that
+    // were written to it.
     if direct.starts_with("/dev") { Endpoint::new(name) } else { Endpoint::file(name) }
 }
 
@@ -131,7 +132,7 @@ pub fn open_file(path: &Path) -> Result<File, ConnectorError> {
     Ok(file)
 }
 
-/// Refuses, as the file of a sink, a path that leads to a folder or can only lead to one.
+/// Refuses a path for a sink if it leads to a folder, or can only lead to a folder.
 pub(crate) fn no_folder(path: &Path) -> Result<(), ConnectorError> {
     let written = path.as_os_str().as_encoded_bytes();
     let names_folder = written.ends_with(b"/") || written.ends_with(b"/.") || path.file_name().is_none();
@@ -142,8 +143,8 @@ pub(crate) fn no_folder(path: &Path) -> Result<(), ConnectorError> {
         .with_hint("name a file in it"))
 }
 
-/// Checks whether a file can be written, or created where it does not exist, and changes nothing. The check does not open
-/// a named pipe, because the reader of the pipe would take that for the end.
+/// Checks whether a file can be written, or created where it does not exist, and changes nothing. The check does not
+/// open a named pipe, because the reader of the pipe would take that for the end.
 ///
 /// # Errors
 /// The file cannot be written or created.
@@ -159,7 +160,7 @@ pub fn check_writable(path: &Path, create: bool) -> Result<(), ConnectorError> {
             let Some(folder) = full.ancestors().skip(1).find(|folder| folder.exists()) else {
                 return Err(file_error("open for writing", path, error));
             };
-            // Only a try shows what the system allows.
+            // Only an attempt shows what the system allows.
             let trial = folder.join(format!(".ergon-check-{}", std::process::id()));
             File::create_new(&trial)
                 .and_then(|_| std::fs::remove_file(&trial))
@@ -198,7 +199,7 @@ fn missing(path: &Path) -> String {
     let (Some(folder), Some(name)) = (full.parent(), full.file_name()) else {
         return "correct the path".to_owned();
     };
-    // The system may report this of a folder in which nothing can be created. Then no similar name helps.
+    // Some systems report "not found" for a folder in which no file can be created. A similar name does not help then.
     if full.exists() {
         return "nothing can be made there; name another folder".to_owned();
     }

@@ -1,4 +1,5 @@
-//! Opens a named pipe as the file of a sink, as soon as a program reads from the pipe.
+//! Opens a named pipe as the file of a sink, as soon as a program reads from the pipe. The open call of the system
+//! could wait without end, so this module polls instead, within a time limit.
 
 use std::fs::File;
 use std::path::Path;
@@ -54,7 +55,8 @@ fn try_open(path: &Path) -> std::io::Result<Option<File>> {
         Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => return Ok(None),
         opened => opened?,
     };
-    // Writes have to wait for the reader, and opening must not wait. With a reading end in this process it does not.
+    // The pipe must be opened for blocking writes, but the open itself must not block. It does not block while this
+    // process has a reading end open.
     let _reader = File::options().read(true).custom_flags(at_once).open(path)?;
     let file = File::options().write(true).open(path)?;
     drop(probe);

@@ -55,8 +55,8 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// Recognizes a format by the first bytes of a file; `None` for text in UTF-8, for no bytes, and for an unknown format.
-    /// The kind of a zip archive needs [`RECOGNITION_BYTES`] bytes.
+    /// Recognizes a format by the first bytes of a file; `None` for text in UTF-8, for no bytes, and for an unknown
+    /// format. The kind of a zip archive needs [`RECOGNITION_BYTES`] bytes.
     pub fn of(start: &[u8]) -> Option<Self> {
         const SIGNATURES: [(&[u8], FileKind); 10] = [
             (b"\x1f\x8b", FileKind::Gzip),
@@ -185,7 +185,8 @@ fn zip(start: &[u8]) -> FileKind {
     }
 }
 
-/// Says whether the bytes are UTF-16 without a byte order mark: nearly each second byte is zero, and no other byte is.
+/// Returns whether the bytes are UTF-16 without a byte order mark: nearly every second byte is zero, and no other byte
+/// is.
 fn is_utf16(start: &[u8]) -> bool {
     let (pairs, _) = start.get(..256).unwrap_or(start).as_chunks::<2>();
     let zero = |place: usize| pairs.iter().filter(|pair| pair.get(place) == Some(&0)).count();

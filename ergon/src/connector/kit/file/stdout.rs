@@ -1,4 +1,5 @@
-//! Opens standard output as the file of a sink.
+//! Opens standard output as the file of a sink, past the library's buffer, so that an error belongs to the write that
+//! caused it.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,7 +14,7 @@ use crate::connector::ConnectorError;
 pub(super) fn open() -> Result<File, ConnectorError> {
     let failed =
         |error: io::Error| ConnectorError::permanent("cannot open standard output").with_source(error);
-    // The bytes in the library's buffer precede the records.
+    // The bytes in the library's buffer were printed before the records, so they are written first.
     io::stdout().flush().map_err(failed)?;
     let file = duplicate().map_err(failed)?;
     if is_closed(&file) { Err(closed()) } else { Ok(file) }
@@ -37,7 +38,7 @@ fn closed() -> ConnectorError {
     )
 }
 
-/// Says whether no written byte can arrive. A process that starts without a standard output gets `/dev/null` from the
+/// Returns whether standard output is closed. A process that starts without a standard output gets `/dev/null` from the
 /// Rust runtime, for reading and writing. A shell opens `> /dev/null` for writing only.
 #[cfg(unix)]
 fn is_closed(file: &File) -> bool {

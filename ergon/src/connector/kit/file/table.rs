@@ -1,4 +1,5 @@
-//! Turns a transaction into a row of a table: its cells by name, and in the order of the columns.
+//! Turns a transaction into a row of a table, for the sinks of CSV files and workbooks: its cells by name, and in the
+//! order of the columns.
 
 use serde_json::{Map, Value};
 
@@ -52,7 +53,8 @@ pub fn named(names: &[String], transaction: &Transaction) -> Result<(), Connecto
         .with_hint("the first transaction decides on the columns; name each of them"))
 }
 
-/// Puts the cells in the order of the columns; refuses a name that no column has. The function [`cells`] has an example.
+/// Puts the cells in the order of the columns; refuses a name that no column has. The function [`cells`] has an
+/// example.
 ///
 /// # Errors
 /// A cell has a name that no column has.
