@@ -1,10 +1,10 @@
-//! Says which real systems the tests may use, so that a test that cannot run is shown as ignored, with the reason; and
-//! takes the tests out of the guide to testing, so that they are run.
+//! Detects the external systems that the tests may use, so that a test that cannot run is shown as ignored, with the
+//! reason. Also extracts the tests from the guide to testing, so that they run.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// Where packages and the generic archive put `rabbitmq-server` beside `rabbitmqctl` and `rabbitmq-env`.
+/// The folders in which packages and the generic archive install `rabbitmq-server`, `rabbitmqctl` and `rabbitmq-env`.
 const PLACES: [&str; 5] = [
     "/usr/lib/rabbitmq/bin",
     "/opt/rabbitmq/sbin",

@@ -1,1 +1,2 @@
-//! What must not compile, with its exact words, and what must: see `cases/<macro>/<fail|pass>/<sentence>.rs`.
+//! Tests code that must not compile, with the exact text of its errors, and code that must compile. See
+//! `cases/<macro>/<fail|pass>/<sentence>.rs`.

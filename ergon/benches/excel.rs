@@ -1,4 +1,4 @@
-//! Reading a workbook through our source, beside bare `calamine` in the same run.
+//! Compares the Excel source with bare `calamine`: both read the same workbook in one run.
 //!
 //! `cargo bench -p ergon --features excel --bench excel`
 #![expect(
@@ -50,7 +50,7 @@ struct Order {
 /// Reads a workbook, and returns the number of its rows.
 type Run = fn(&Path) -> u32;
 
-/// What is compared.
+/// The ways that are compared.
 const RUNS: [(&str, Run); 4] = [
     ("calamine, reading only", bare),
     ("calamine, each row a map", bare_map),
@@ -59,7 +59,7 @@ const RUNS: [(&str, Run); 4] = [
 ];
 
 fn main() {
-    // Started by ourselves, one run alone in a process: to learn its peak of memory.
+    // The benchmark started this process for a single run, to measure the peak of its memory.
     let mut arguments = std::env::args().skip(1);
     if let (Some("--alone"), Some(run), Some(path)) =
         (arguments.next().as_deref(), arguments.next(), arguments.next())
@@ -71,7 +71,7 @@ fn main() {
     let path = folder.path().join("orders.xlsx");
     generate(&path);
     let mut times: [Vec<Duration>; RUNS.len()] = Default::default();
-    // Interleaved, so that what else the machine does hits all alike.
+    // The runs are interleaved, so that other work on the machine affects all ways alike.
     for _ in 0..ROUNDS {
         for ((_, run), times) in RUNS.iter().zip(&mut times) {
             times.push(timed(|| run(&path)));
@@ -98,7 +98,7 @@ fn alone(run: usize, path: &Path) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// The most memory that this process had, as Linux counts it.
+/// The peak memory of this process, as Linux counts it.
 fn peak_memory() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

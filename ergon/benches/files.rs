@@ -4,9 +4,9 @@
 //!
 //! `cargo bench -p ergon --bench files --features csv` prints a table; `-- --json` prints one JSON line for each row;
 //! `-- --only csv --way task --at 64` leaves out all others. Each figure is the median of five interleaved rounds, or
-//! of as many as `--rounds` says. `--records` sets how many records each file has. `--fsync each` measures the sink
-//! with that setting. `--counted` lets every transaction count as quick. Without it, a tool that counts instructions,
-//! such as `valgrind --tool=callgrind`, would make each of them too slow for that.
+//! of the number of rounds that `--rounds` gives. `--records` sets how many records each file has. `--fsync each`
+//! measures the sink with that setting. `--counted` lets every transaction count as quick. Without `--counted`, no
+//! transaction would be quick under a tool that counts instructions, such as `valgrind --tool=callgrind`.
 
 #![allow(
     clippy::print_stdout,
@@ -149,7 +149,7 @@ fn fill(kind: &str, files: &Files) {
     }
 }
 
-/// Copies the file in one way, and returns the time that the copy took; checks that the copy has every record.
+/// Copies the file in one way, and checks that the copy has every record. Returns the time that the copy took.
 fn copy(runtime: &tokio::runtime::Runtime, (kind, way, at): (&str, &str, usize), files: &Files) -> Duration {
     let _ = std::fs::remove_file(&files.to);
     let began = Instant::now();

@@ -1,9 +1,11 @@
-//! The instructions and allocations that the engine spends on one transaction, and the gate that holds both figures.
+//! Counts the instructions and allocations of the engine for one transaction. As a gate, the benchmark fails if either
+//! figure rises.
 //!
 //! Each row runs one task between memory queues on a runtime of one thread, at two lengths. A figure is the difference
-//! between the long and the short run, for each transaction, so what a run costs once does not count. Making the
+//! between the long and the short run, for each transaction, so the fixed costs of a run do not count. Making the
 //! transactions and putting them into the queue does not count either. This program runs itself under `valgrind`, which
-//! counts instructions and calls of the C library's allocator; both, unlike times, stay the same on a busy machine.
+//! counts instructions and calls of the C library's allocator; unlike times, both counts stay the same on a busy
+//! machine.
 //!
 //! `cargo bench -p ergon --bench instructions` prints one JSON line for each row.
 //!
@@ -12,12 +14,13 @@
 //! | `-- --gate` | compares with the baseline; the program fails where a figure rose |
 //! | `-- --write-baseline` | writes the baseline, `benches/instructions.json` |
 //!
-//! The gate fails where instructions rise by more than 2 %, or where allocations, which are rounded to 0.01, rise at all.
-//! Without `valgrind` the program says SKIPPED, and succeeds.
+//! The gate fails if instructions rise by more than 2 %, or if allocations, which are rounded to 0.01, rise at all.
+//! Without `valgrind`, the program prints SKIPPED and succeeds.
 //!
-//! Another compiler makes other code of the same source, so instructions are compared only where the compiler, the
-//! architecture and the feature `opentelemetry` are those of the baseline; otherwise that half of the gate says
-//! SKIPPED and why. Another C library or `valgrind` is named and compared all the same: its part is below 1 %.
+//! Another compiler makes other code of the same source. So instructions are compared only if the compiler, the
+//! architecture and the feature `opentelemetry` are those of the baseline. Otherwise this half of the gate prints
+//! SKIPPED and the reason. With another C library or another `valgrind`, the program prints its name and compares all
+//! the same, because the effect is below 1 %.
 
 #![allow(
     clippy::print_stdout,
@@ -45,7 +48,7 @@ use tokio::runtime::Runtime;
 const SHORT: u64 = 2_000;
 const LONG: u64 = 12_000;
 
-/// By how many percent instructions may rise.
+/// The rise of instructions that the gate allows, in percent.
 const TOLERANCE: f64 = 2.0;
 
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.json");
@@ -80,7 +83,7 @@ impl Consumer for Decoded {
     }
 }
 
-/// What is measured.
+/// The rows that are measured.
 struct Row {
     name: &'static str,
     concurrency: usize,
@@ -99,7 +102,7 @@ const ROWS: [Row; 4] = [
 ];
 
 impl Row {
-    /// Makes a run over `count` transactions that wait in a queue of their own.
+    /// Makes a run over `count` transactions that wait in a new queue.
     fn prepare(&self, count: u64) -> Prepared {
         ergon::__private::set_quick_limit(Duration::MAX);
         let queue = format!("{}-{}-{count}", self.name, self.concurrency);
@@ -112,7 +115,7 @@ impl Row {
         }
     }
 
-    /// `None` where there is no `valgrind`.
+    /// `None` if `valgrind` is not installed.
     fn figures(&self) -> Option<Figures> {
         let (long, short) = (self.counted(LONG)?, self.counted(SHORT)?);
         let each = |long: u64, short: u64| (long as f64 - short as f64) / (LONG - SHORT) as f64;
@@ -124,7 +127,7 @@ impl Row {
         })
     }
 
-    /// Runs this program under `valgrind`, and returns what was counted from the beginning of `run_measured` on.
+    /// Runs this program under `valgrind`, and returns the counts from the start of `run_measured`.
     fn counted(&self, length: u64) -> Option<Counted> {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("counts");
@@ -147,7 +150,7 @@ impl Row {
     }
 }
 
-/// What `callgrind` counted in one run.
+/// The counts of `callgrind` in one run.
 struct Counted {
     instructions: u64,
     allocations: u64,
@@ -157,8 +160,8 @@ impl Counted {
     /// Functions of the C library that allocate.
     const ALLOCATE: [&'static str; 5] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
 
-    /// Reads what `callgrind` writes: `cfn=(<number>) <name>` names the function that is called, the name only where
-    /// the number is new; `calls=<count> …` in the next line says how often.
+    /// Reads what `callgrind` writes: `cfn=(<number>) <name>` names the function that is called, the name appears only
+    /// where the number is new; `calls=<count> …` in the next line has the number of calls.
     fn read(text: &str) -> Self {
         let mut counted = Self { instructions: 0, allocations: 0 };
         let (mut allocators, mut called) = (HashSet::new(), "");
@@ -202,7 +205,7 @@ fn run_measured(Prepared { runtime, config, count }: Prepared) {
     assert_eq!(report.tally.succeeded, count);
 }
 
-/// What one transaction costs.
+/// The cost of one transaction.
 #[derive(Debug, Serialize, Deserialize)]
 struct Figures {
     row: String,
@@ -211,7 +214,7 @@ struct Figures {
     allocations: f64,
 }
 
-/// Under what the figures were made.
+/// The environment in which the figures were made.
 #[derive(Debug, Serialize, Deserialize)]
 struct Environment {
     rustc: String,
@@ -232,7 +235,7 @@ impl Environment {
         }
     }
 
-    /// The name and both values of what differs from the baseline.
+    /// The name and both values of each part of the environment that differs from the baseline.
     fn differences(&self, baseline: &Self) -> Vec<Difference> {
         let telemetry = |is_built_in: bool| if is_built_in { "built in" } else { "not built in" }.to_owned();
         let difference = |what, then: &str, now: &str, comparable| {
@@ -257,12 +260,12 @@ impl Environment {
 
 struct Difference {
     text: String,
-    /// Whether instructions may be compared all the same.
+    /// Whether instructions may be compared in spite of a difference.
     comparable: bool,
 }
 
-/// The first line that a program prints; empty where there is no such program. The compiler is asked in the folder of
-/// the package, so that it is the one of `rust-toolchain.toml`.
+/// The first line that a program prints; empty if there is no such program. It runs in the folder of the package, so
+/// that the compiler is that of `rust-toolchain.toml`.
 fn first_line(program: &str, argument: &str) -> String {
     let output = Command::new(program).arg(argument).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     let text = output.map(|output| output.stdout).unwrap_or_default();
@@ -286,7 +289,8 @@ impl Baseline {
         std::fs::write(BASELINE, text + "\n").unwrap();
     }
 
-    /// The figures of the same row. A row that the baseline does not have is an error, because it would go unseen.
+    /// The figures of the same row. A row that the baseline does not have is an error, because a rise of it would not
+    /// be noticed.
     fn figures(&self, of: &Figures) -> &Figures {
         let same = |row: &&Figures| row.row == of.row && row.concurrency == of.concurrency;
         self.rows.iter().find(same).expect("the row in the baseline; `-- --write-baseline` writes it")

@@ -1,4 +1,5 @@
-//! The book in `docs/`: it names every page, its links lead somewhere, its settings can be read, its Rust is compiled.
+//! Tests the book in `docs/`: it names every page, its links have targets, its settings can be read, and its Rust
+//! compiles.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
@@ -11,7 +12,7 @@ use ergon::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// The code of `docs/testing.md`, as `build.rs` takes it out of the page.
+/// The code of `docs/testing.md`, as `build.rs` extracts it from the page.
 mod testing_guide {
     include!(concat!(env!("OUT_DIR"), "/testing_guide.rs"));
 }
@@ -40,7 +41,7 @@ fn pages_of(folder: &Path) -> Vec<PathBuf> {
     files_of(folder, "md")
 }
 
-/// The pages of the book, and those at the root that lead to it.
+/// The pages of the book, and the pages at the root that link to the book.
 fn pages() -> Vec<PathBuf> {
     let mut pages = pages_of(&root().join("docs"));
     assert!(pages.len() > 10, "only {} pages are found", pages.len());
@@ -52,14 +53,14 @@ fn shown(page: &Path) -> String {
     page.strip_prefix(root()).unwrap_or(page).display().to_string()
 }
 
-/// A block of code: what stands behind its fence, the number of its first line, and its text.
+/// A block of code: the text after its fence, the number of its first line, and its text.
 struct Block {
     info: String,
     line: usize,
     text: String,
 }
 
-/// Parts a page into its prose and its blocks.
+/// Divides a page into its prose and its blocks.
 fn parted(page: &str) -> (String, Vec<Block>) {
     let (mut prose, mut blocks) = (String::new(), Vec::new());
     let mut open: Option<Block> = None;
@@ -82,12 +83,12 @@ fn read(page: &Path) -> (String, Vec<Block>) {
     parted(&fs::read_to_string(page).unwrap())
 }
 
-/// Where the links of a text lead.
+/// The targets of the links in a text.
 fn links(prose: &str) -> impl Iterator<Item = &str> {
     prose.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0))
 }
 
-/// The anchors of a page's headings, as they are made where it is shown.
+/// The anchors of a page's headings, as the viewer of the page makes them.
 fn anchors(prose: &str) -> Vec<String> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let headings = prose
@@ -104,7 +105,7 @@ fn anchors(prose: &str) -> Vec<String> {
     headings.map(anchor).collect()
 }
 
-/// What is wrong with a link of a page, if anything is.
+/// The problem of a link in a page, if there is one.
 fn broken(page: &Path, link: &str) -> Option<String> {
     if link.contains("://") {
         return None;
@@ -166,7 +167,8 @@ fn settings<'p>(page: &'p str, heading: &str) -> Vec<Vec<&'p str>> {
     rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
 }
 
-/// Holds the table below a heading of a page against a config: the same keys, and a default in code is that of the key.
+/// Compares the table below a heading of a page with a config: the keys are the same, and a default in code is the
+/// key's default.
 fn agrees<C: DeserializeOwned + Debug>((page, heading): (&str, &str), required: &Value) {
     let page = fs::read_to_string(root().join("docs").join(page)).unwrap();
     let parsed = |value: &Value| serde_json::from_value::<C>(value.clone());
@@ -237,12 +239,12 @@ fn every_example_of_settings_is_read_as_it_is_meant() {
     );
 }
 
-/// What the example says when a settings file, or a variable, is wrong.
+/// The output of the example for a wrong settings file or a wrong variable.
 fn complaint(toml: &str, variables: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("ergon.toml"), toml).unwrap();
     let mut list = Command::new(env!("CARGO_BIN_EXE_order_pipeline_example"));
-    // What this test was told is not meant for the example.
+    // The environment of this test is not for the example.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ERGON")) {
         list.env_remove(name);
     }
@@ -263,7 +265,7 @@ fn what_is_said_of_wrong_settings_is_what_the_guide_shows() {
     assert_eq!(shown, [&one_underscore, &misspelt, &no_unit]);
 }
 
-/// Pages whose blocks of Rust are no programs, and who holds them instead.
+/// Pages whose blocks of Rust are not programs, and the test that checks them instead.
 const NO_PROGRAMS: [(&str, &str); 3] = [
     ("docs/testing.md", "tests/build.rs"),
     ("docs/expansion.md", "ergon-macros/src/expand/tests.rs"),
@@ -292,7 +294,7 @@ fn every_page_with_rust_is_compiled() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-/// What Python says of a text that it cannot parse.
+/// Python's error for a text that it cannot parse.
 fn unparsed(python: &str) -> Option<String> {
     let mut parser = Command::new("python3");
     parser.args(["-c", "import ast, sys; ast.parse(sys.stdin.read())"]);
@@ -341,7 +343,7 @@ fn names_of_ergon(page: &str) -> Vec<&str> {
     names
 }
 
-/// What stands in the sources, but for comments, tests and what is written into new projects.
+/// The text of the sources, without comments, tests and the templates of new projects.
 fn code() -> String {
     let folders = ["ergon/src", "ergon-macros/src", "ergon-schema/src"]
         .map(|folder| files_of(&root().join(folder), "rs"));
@@ -359,10 +361,11 @@ fn code() -> String {
     code
 }
 
-/// Names that are not Ergon's: what readers call their own, and what is called in Rust and serde.
+/// Names that are not Ergon's: the reader's own names, and the names of Rust and serde.
 const FOREIGN: [&str; 7] = ["ERGON_ORDERS__HOST", "Err", "PriceOrders", "XConfig", "acme_api", "fn", "serde"];
 
-/// Which names are not there: those that stand nowhere, and those that are called and are no function and no field.
+/// The names that do not exist: names that the sources do not contain, and called names that are neither a function nor
+/// a field.
 fn gone<'n>(names: &[&'n str], code: &str) -> BTreeSet<&'n str> {
     let known: BTreeSet<_> = words(code).collect();
     let declared = |name: &str| {

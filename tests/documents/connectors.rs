@@ -1,4 +1,5 @@
-//! The pages of the connectors have one shape, and every list of connectors names the connectors that exist.
+//! Tests that the pages of the connectors have one shape, and that every list of connectors names the connectors that
+//! exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +18,7 @@ const HEADINGS: [&str; 7] = [
     "When something fails",
 ];
 
-/// The page about connectors of the reader's own.
+/// The page about the reader's own connectors.
 const WRITING: &str = "writing.md";
 
 fn root() -> PathBuf {

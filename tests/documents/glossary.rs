@@ -1,4 +1,5 @@
-//! The glossary explains every word that the architecture relies on, and the architecture names only files that exist.
+//! Tests that the glossary explains every term of the architecture, and that the architecture names only files that
+//! exist.
 
 use std::collections::BTreeSet;
 use std::fs;

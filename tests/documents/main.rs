@@ -1,4 +1,5 @@
-//! What is written down is so: the pages of the book, the stack that is shipped, and the projects that are generated.
+//! Tests that written text is true: the pages of the book, the observability stack of a project, and generated
+//! projects.
 #![cfg(test)]
 
 mod book;

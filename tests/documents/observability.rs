@@ -1,5 +1,5 @@
-//! The stack that is shipped with a project: every file can be read, every image is pinned, and every metric that a
-//! panel or an alert names exists, with the labels it is asked by.
+//! Tests the observability stack of a new project: every file can be read, every image is pinned, and every metric that
+//! a panel or an alert names exists, with the labels of the query.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ergon::telemetry::{METRICS, Metric, MetricKind};
 use serde_json::Value;
 
-/// Labels that come with every series: where it is from.
+/// Labels that every series has: they name its origin.
 const ORIGIN: [&str; 4] = ["job", "instance", "service_instance_id", "ergon_worker_index"];
 
 fn stack() -> PathBuf {
@@ -60,7 +60,7 @@ fn texts(value: &Value, key: &str) -> Vec<String> {
     }
 }
 
-/// What is asked of Prometheus: by panels, variables and alerts.
+/// The queries of panels, variables and alerts to Prometheus.
 fn questions() -> Vec<String> {
     let dashboard = dashboard();
     let alerts = yaml(&stack().join("prometheus/alerts.yaml"));
@@ -92,7 +92,7 @@ fn names(list: &str) -> Vec<&str> {
     list.split(',').map(|item| item.trim().split(['=', '!']).next().unwrap().trim()).collect()
 }
 
-/// The series of a question, each with the labels it is selected by.
+/// The series of a query, each with the labels that select it.
 fn series(question: &str) -> Vec<(&str, Vec<&str>)> {
     let places = question.match_indices("ergon_").map(|(at, _)| question.split_at(at));
     let starts = places.filter(|(before, _)| !before.ends_with(is_word));
@@ -102,18 +102,18 @@ fn series(question: &str) -> Vec<(&str, Vec<&str>)> {
             let selector = after.strip_prefix('{').and_then(|after| after.split('}').next());
             (name, selector.map(names).unwrap_or_default())
         })
-        // A label may begin so too.
+        // A label may also start in this way.
         .filter(|(name, _)| !ORIGIN.contains(name))
         .collect()
 }
 
-/// The labels that a question groups by.
+/// The labels by which a query groups.
 fn groups(question: &str) -> Vec<&str> {
     let lists = question.split("by (").skip(1).filter_map(|rest| rest.split(')').next());
     lists.flat_map(names).collect()
 }
 
-/// What is wrong with a question.
+/// The problem of a query, if there is one.
 fn problems(question: &str) -> Vec<String> {
     let mut problems = Vec::new();
     let mut known: BTreeSet<_> = ORIGIN.into();

@@ -1,4 +1,4 @@
-//! The page on the engine's semantics names tests that exist, for every rule.
+//! Tests that the page on the engine's semantics names existing tests for every rule.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The rules of a page and the tests beside them: the rows of its tables whose second column is headed `Tests`.
+/// The rules of a page with their tests: the rows of its tables whose second column is headed `Tests`.
 fn rules(page: &str) -> Vec<(&str, Vec<&str>)> {
     let mut rules = Vec::new();
     let mut inside = false;
@@ -24,7 +24,7 @@ fn rules(page: &str) -> Vec<(&str, Vec<&str>)> {
     rules
 }
 
-/// What is wrong with a named test, if anything is.
+/// The problem of a named test, if there is one.
 fn problem(test: &str) -> Option<String> {
     let Some((file, name)) = test.split_once("::") else { return Some(format!("`{test}` is no test")) };
     let Ok(code) = std::fs::read_to_string(root().join(file)) else {

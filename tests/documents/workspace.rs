@@ -1,4 +1,4 @@
-//! The workspace: its tests are built with every feature, and each feature is built once.
+//! Tests the workspace: its tests are built with every feature, and each feature is built once.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The command line as a person and as a shell see it: real processes, real files, real signals.
+//! Tests the command line as a person and as a shell use it, with real processes, files and signals.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -76,7 +76,7 @@ impl Project {
         self.command(arguments).output().unwrap()
     }
 
-    /// Starts a run and waits until a transaction stands at the gate.
+    /// Starts a run, and waits until a transaction waits at the gate.
     fn start(&self) -> Child {
         let mut command = self.command(&["run", "copy-lines"]);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -346,7 +346,7 @@ fn every_log_line_inside_a_transaction_carries_its_ids() {
     let format = "\n[telemetry]\nformat = \"json\"\nlevel = \"debug\"\n";
     project.write("ergon.toml", &format!("{SETTINGS}{format}"));
     let said = stderr(&project.run(&["run", "copy-lines"]));
-    // Two transactions run at once, so the lines of one are looked for by their ids.
+    // Two transactions run at the same time, so the test finds the lines of one transaction by their ids.
     let logged = |text: &str, id: &str| -> Value {
         let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut fitting =
@@ -412,7 +412,7 @@ fn check_is_well_where_all_opens_and_changes_nothing() {
     assert_eq!(ok.len(), 3, "two connectors and a service: {said}");
     assert!(said.ends_with("no problems\n"), "{said}");
     assert_eq!(project.copies(), ["of yesterday"]);
-    // A file that is not there yet is not made either.
+    // A file that does not exist yet is not created either.
     project.write("ergon.toml", &SETTINGS.replace("copies.jsonl", "new/copies.jsonl"));
     assert_eq!(project.run(&["check"]).status.code(), Some(0));
     assert!(!project.0.path().join("new").exists());
@@ -444,7 +444,7 @@ fn check_tells_all_problems_at_once_with_hints() {
     assert!(stderr(&typo).contains("did you mean `copy-lines`?"), "{}", stderr(&typo));
 }
 
-/// What the program `worker` says where none of its connectors can be built, and its service only in this folder.
+/// The output of the program `worker` if none of its connectors can be built, and its service only in this folder.
 fn ill_wired(books: &str, arguments: &[&str]) -> Output {
     let project = Project::new();
     let address = "url = \"amqp://[\"\nqueue = \"orders\"";
@@ -456,7 +456,7 @@ fn ill_wired(books: &str, arguments: &[&str]) -> Output {
     project.program(env!("CARGO_BIN_EXE_worker"), arguments).output().unwrap()
 }
 
-/// Whether each line begins like the next of those that do.
+/// Whether each line starts with the next of the expected beginnings.
 fn assert_in_turn(said: &str, beginnings: &[&str]) {
     let mut lines = said.lines();
     for beginning in beginnings {
@@ -531,7 +531,7 @@ fn an_id_that_is_not_there_or_cannot_be_looked_for_is_exit_1() {
     );
 }
 
-/// What a program writes to a terminal this wide.
+/// The output of a program on a terminal of this width.
 fn on_terminal(mut command: Command, columns: u16) -> String {
     let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&near).unwrap();
@@ -541,7 +541,7 @@ fn on_terminal(mut command: Command, columns: u16) -> String {
     tcsetwinsize(&far, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     let screen = || Stdio::from(far.try_clone().unwrap());
     let mut child = command.stdout(screen()).stderr(screen()).env("TERM", "xterm").spawn().unwrap();
-    // The end is told only when nobody holds the far side any more.
+    // The end is reported only when no process holds the other side.
     drop((command, far));
     let mut shown = Vec::new();
     let mut near = File::from(near);
@@ -604,7 +604,7 @@ fn a_pipe_is_read_whole_by_one_worker_and_refused_to_several() {
         let mut command =
             project.command(&["run", "copy-lines", "--log-level", "warn", "--workers", workers]);
         let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // More than a pipe and a reader's buffer hold. Of several workers none listens.
+        // More than a pipe and a reader's buffer hold. None of several workers reads.
         let lines = "{\"n\":1}\n".repeat(30_000);
         let _ = child.stdin.take().unwrap().write_all(lines.as_bytes());
         child.wait_with_output().unwrap()
@@ -734,7 +734,7 @@ fn nobody_counts_where_no_total_is_shown() {
     let project = Project::new();
     let lines = project.0.path().join("lines.jsonl");
     std::fs::remove_file(&lines).unwrap();
-    // Whoever counted would open the pipe as well, and take lines out of it or wait for more.
+    // A count would open the pipe too, and take lines out of it or wait for more lines.
     let made = Command::new("mkfifo").arg(&lines).status().unwrap();
     assert!(made.success());
     let writer = std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! How a process says that it is alive and ready: to whoever asks over HTTP, and to systemd.
+//! Tests the health of a process, over HTTP and for systemd.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 use ergon_tests::crew::{PATIENCE, Site, send, wait};
 use rustix::process::Signal;
 
-/// A program that answers on a port of its own.
+/// A program that answers on its own port.
 struct Asked {
     site: Site,
     port: u16,
 }
 
 fn asked(settings: &str) -> Asked {
-    // Free a moment ago; the system does not hand it out again soon.
+    // The port was free a moment ago, and the system does not assign it again soon.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let runner = format!("{settings}\n[runner]\nhealth = \"127.0.0.1:{port}\"\n");
     Asked { site: Site::new(env!("CARGO_BIN_EXE_crew"), Duration::from_millis(1), &runner), port }
 }
 
 impl Asked {
-    /// The status and the body of an answer; none if nobody answers.
+    /// The status and the body of a response; none if there is no response.
     fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -116,7 +116,7 @@ fn it_answers_while_handlers_hold_every_thread() {
     asked.site.lines(["hold", "hold"]);
     let run = asked.site.start_with(&["run", "lines"], &[("TOKIO_WORKER_THREADS", "1")]);
     asked.site.until_entries(1);
-    // Nothing else goes on: each of many clients is answered all the same.
+    // Nothing else happens in the process. Each of many clients gets a response all the same.
     let clients: Vec<_> = (0..50).map(|_| asked.get("/healthz").unwrap().0).collect();
     assert!(clients.iter().all(|status| *status == 200), "{clients:?}");
     run.signal(Signal::KILL);
@@ -201,7 +201,7 @@ fn a_producer_that_has_nothing_to_produce_stays_alive() {
     let mut run = asked.site.start_with(&["run", "makes"], &settings);
     asked.site.until_entries(6);
     asked.until("/readyz", 200);
-    // Its stream waits from here on.
+    // From here on, the stream waits.
     let began = Instant::now();
     while began.elapsed() < STALL * 5 {
         assert_eq!(asked.get("/healthz"), Some((200, "ok\n".to_owned())));
@@ -278,7 +278,7 @@ fn an_address_that_cannot_be_read_says_what_was_expected() {
     assert!(said.contains("runner.health") && said.contains("an address with a port such as"), "{said}");
 }
 
-/// What systemd would hear.
+/// The notifications that systemd would receive.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -333,7 +333,7 @@ fn systemd_does_not_hear_that_a_run_is_alive_that_stands_still() {
     manager.set_nonblocking(true).unwrap();
     let mut piece = [0; 200];
     while manager.recv(&mut piece).is_ok() {}
-    // It drains for 25 s; whatever it says now, it is not that it is alive.
+    // The process drains for 25 s. In this time, it must not report that it is alive.
     manager.set_nonblocking(false).unwrap();
     manager.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     while let Ok(count) = manager.recv(&mut piece) {
@@ -343,7 +343,7 @@ fn systemd_does_not_hear_that_a_run_is_alive_that_stands_still() {
     run.end();
 }
 
-/// The blocks of this language in the guide, and what stands in them.
+/// The text of the guide's blocks in this language.
 fn guide(language: &str) -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/running.md");
     let text = std::fs::read_to_string(path).unwrap();
@@ -356,7 +356,7 @@ fn the_settings_of_the_guide_are_obeyed() {
     let blocks = guide("toml");
     assert_eq!(blocks.len(), 5);
     let settings = blocks.concat().replace("price-orders", "lines").replace("9464", "0");
-    // Two blocks speak of the same table, and two others of another.
+    // Two blocks contain the same table, and two others contain another table.
     let settings = settings.replace("[runner]\nhealth", "health");
     let table = "[tasks.lines.consumer]\n";
     let (head, tail) = settings.rsplit_once(table).unwrap();

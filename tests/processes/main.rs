@@ -1,6 +1,6 @@
-//! What is promised of whole programs: their command line, their signals, their workers, and what is seen of them.
+//! Tests the promises of whole programs: their command line, their signals, their workers, and their telemetry.
 //!
-//! Nothing runs a task in this process but [`metrics`], which measures all that the process does.
+//! Only [`metrics`] runs a task in this process, because it measures everything that the process does.
 #![cfg(test)]
 
 mod cli;

@@ -1,4 +1,4 @@
-//! Metrics: each run is seen as it was, in numbers that add up to its summary.
+//! Tests that the metrics of each run add up to its summary.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,14 +17,14 @@ use tokio::time::sleep;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Runs it, and says what the metrics of its task gained.
+/// Runs the config, and returns the growth of its task's metrics.
 async fn gained(world: &World) -> (Vec<String>, RunReport) {
     let measuring = measure().await;
     let report = world.run().await;
     (measuring.gained("probe"), report)
 }
 
-/// Asserts that the metrics gained these lines, and no other.
+/// Asserts that the metrics grew by exactly these lines.
 fn assert_gained(lines: &[String], expected: &[&str]) {
     let lines: Vec<_> = lines.iter().map(String::as_str).collect();
     assert_eq!(lines, expected, "gained:\n{}", lines.join("\n"));
@@ -116,7 +116,7 @@ async fn a_business_failure_is_seen_up_to_the_dead_letter_connector() {
     );
 }
 
-/// Those of the lines that tell of one of these metrics.
+/// The lines of these metrics.
 fn of<'a>(lines: &'a [String], metrics: &[&str]) -> Vec<&'a str> {
     let named = |line: &&String| metrics.iter().any(|metric| line.starts_with(&format!("ergon.{metric}")));
     lines.iter().filter(named).map(String::as_str).collect()
@@ -193,7 +193,7 @@ async fn what_comes_back_is_counted_each_time() {
         );
         let settlements = of(&lines, &["settlements"]);
         assert!(settlements.contains(&settled), "{settlements:?}");
-        // What is held until its time is settled once, at the end.
+        // A delivery that is held until it is due is settled once, at the end.
         let held = matches!(disposition, Disposition::RetryAfter(_));
         assert_eq!(settlements.len(), if held { 1 } else { 2 }, "{settlements:?}");
     }
@@ -251,7 +251,7 @@ async fn poison_and_what_cannot_be_decoded_are_outcomes_too() {
     let poison = Transaction::builder().id("p").payload(Payload::text("x")).build().with_deliveries(99);
     world.input.queue.push(poison);
     let (lines, _) = gained(&world).await;
-    // Poison is not looked at: there is no attempt, and no wait that ended.
+    // A poison transaction is not processed: there is no attempt, and no wait that ended.
     assert_eq!(
         of(&lines, &["attempts", "queue", "step", "transactions"]),
         ["ergon.attempts{outcome=succeeded,step=fetch} 2", "ergon.transactions{outcome=business} 1",]
@@ -342,7 +342,7 @@ impl Producer for Split {
     }
 }
 
-/// A queue of its own for each use.
+/// A new queue for each use.
 fn queue() -> (Arc<MemoryQueue>, MemoryConfig) {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("metrics-{}", NEXT.fetch_add(1, Ordering::SeqCst));
@@ -396,7 +396,7 @@ async fn what_a_hybrid_sends_out_is_part_of_the_transaction_it_came_from() {
     );
 }
 
-/// Where handlers wait until the test lets them go.
+/// The gate at which handlers wait until the test opens it.
 static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
 #[ergon::task(connectors(input), consumer(), blocking)]
@@ -452,7 +452,7 @@ async fn a_hundred_thousand_ids_make_no_series() {
     assert!(measuring.now("probe").len() < 60, "{:?}", measuring.now("probe").keys());
 }
 
-/// What a transaction of this number does.
+/// The behaviour of the transaction with this number.
 async fn fate(n: usize, calls: &AtomicUsize) -> Result<()> {
     let first = calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
     match n % 7 {

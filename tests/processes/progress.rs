@@ -1,4 +1,4 @@
-//! What a person sees of a run: the program on a terminal, and the screen of that terminal.
+//! Tests the progress of a run: the program on a terminal, and the screen of that terminal.
 #![cfg(unix)]
 
 use std::collections::BTreeSet;
@@ -27,17 +27,17 @@ struct Terminal {
     reading: JoinHandle<()>,
 }
 
-/// What a terminal shows.
+/// The content of a terminal.
 #[derive(Debug)]
 struct Shown {
     /// The rows of the screen.
     rows: Vec<String>,
-    /// All lines that were ever shown and not taken away again, however many rows each of them takes.
+    /// All lines that were shown and not removed again. A line may take several rows.
     lines: Vec<String>,
 }
 
 impl Terminal {
-    /// Starts a program that has a terminal this wide to itself.
+    /// Starts a program on its own terminal of this width.
     fn start(mut command: std::process::Command, columns: u16) -> Self {
         command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
         let (pty, inside) = open().unwrap();
@@ -61,7 +61,7 @@ impl Terminal {
         (&*self.pty).write_all(&[key]).unwrap();
     }
 
-    /// What the terminal shows at this moment.
+    /// The current content of the terminal.
     fn shown(&self) -> Shown {
         let mut parser: MutexGuard<'_, Parser> = self.shown.lock().unwrap();
         let screen = parser.screen_mut();
@@ -69,12 +69,12 @@ impl Terminal {
         let depth = screen.scrollback_len();
         for above in (0..=depth).rev() {
             screen.set_scrollback(above);
-            // Scrolled back, only the topmost row has not been seen further up.
+            // When the screen is scrolled back, only its topmost row is new.
             let new = if above > 0 { 1 } else { ROWS };
             let rows: Vec<String> = screen.rows(0, self.columns).take(new.into()).collect();
             for (row, at) in rows.iter().zip(0..) {
                 lines.last_mut().unwrap().push_str(row);
-                // A bar goes to the edge, so it looks as if it went on below.
+                // A bar ends at the right edge, so it looks as if it continued in the next row.
                 if !screen.row_wrapped(at) || Bar::of(row).is_some() {
                     lines.push(String::new());
                 }
@@ -98,7 +98,7 @@ impl Terminal {
         }
     }
 
-    /// Waits for the end: the exit code, and what is left on the terminal.
+    /// Waits for the end. Returns the exit code, and the final content of the terminal.
     fn end(mut self) -> (Option<i32>, Shown) {
         let began = Instant::now();
         let status = loop {
@@ -119,13 +119,13 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It has ended, or it has to.
+        // The process has ended, or has to end now.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A row of a task on the way: `lines 20/48 [=====>      ] ...`.
+/// The row of a running task: `lines 20/48 [=====>      ] ...`.
 #[derive(Debug, PartialEq, Eq)]
 struct Bar {
     task: String,
@@ -143,7 +143,8 @@ impl Bar {
 }
 
 impl Shown {
-    /// Whether both tasks have done so many, the screen ends with a row for each of them, and no other row is one.
+    /// Whether both tasks have processed this many, and the screen ends with one row for each task and has no other
+    /// such row.
     fn ends_with_bars(&self, done: u64, total: u64) -> bool {
         let rows: Vec<_> = self.rows.iter().filter(|row| !row.is_empty()).collect();
         let (above, last) = rows.split_at(rows.len().saturating_sub(2));
@@ -152,7 +153,7 @@ impl Shown {
         bars == [bar("lines"), bar("threads")] && above.iter().all(|row| Bar::of(row).is_none())
     }
 
-    /// Takes the lines of the log out, each of them whole: which lines they tell of.
+    /// Removes the complete lines of the log, and returns the numbers of the lines that they report.
     fn logged(&mut self) -> BTreeSet<u64> {
         let mut logged = BTreeSet::new();
         self.lines.retain(|line| {
@@ -225,7 +226,7 @@ fn each_task_has_one_row_below_the_log_and_none_in_the_end() {
     for columns in [80, 40] {
         let site = site();
         let terminal = start(&site, &[&["nothing"; 20], &["gate"; 8], &["nothing"; 20]], columns);
-        // Of each worker's two places both are taken by lines that wait.
+        // Both slots of each worker have a line that waits.
         let mut waiting = terminal.until("24 lines in the log", |shown| {
             shown.ends_with_bars(20, 48) && shown.lines.iter().any(|line| line.contains(":24 "))
         });
@@ -270,7 +271,7 @@ fn a_terminal_that_is_closed_drains_the_run() {
         let (terminal, inside) = open().unwrap();
         let mut child = Command::from(command).spawn(inside).unwrap();
         site.until_entries(in_flight);
-        // The system hangs up all that run on it, supervisor and workers alike.
+        // The system sends a hangup to all processes of the terminal, to the supervisor and to the workers.
         drop(terminal);
         site.write("gate", "");
         assert_eq!(child.wait().unwrap().code(), Some(129), "{workers}");

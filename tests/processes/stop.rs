@@ -1,5 +1,5 @@
-//! A stop in real processes: whenever the signal comes and whatever hangs, the process is out within its grace and a
-//! second, with the right code, and nothing is lost.
+//! Tests a stop in real processes: at any moment of the signal, and with any hanging part, the process ends at most one
+//! second after its grace, with the right exit code, and nothing is lost.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,10 +17,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 const GRACE: Duration = Duration::from_millis(700);
-/// What a process may take beyond its grace.
+/// The time that a process may take after its grace.
 const BEYOND: Duration = Duration::from_secs(1);
 
-/// One handler that holds its thread holds all.
+/// One handler that blocks its thread blocks the whole runtime.
 const ONE_THREAD: [(&str, &str); 1] = [("TOKIO_WORKER_THREADS", "1")];
 
 const SETTINGS: &str = "
@@ -32,26 +32,26 @@ shutdown_grace = \"700ms\"
 streaming = true
 ";
 
-/// What the process is busy with when the signal comes.
+/// The work of the process when the signal arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scene {
     Idle,
     Busy,
-    /// A handler waits for ever.
+    /// A handler waits forever.
     Hangs,
-    /// A handler holds its thread for ever.
+    /// A handler blocks its thread forever.
     Holds,
 }
 
-/// Where the process sends what is to be seen of it.
+/// The destination of the process's telemetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sends {
     Nowhere,
-    /// To a collector that keeps all.
+    /// A collector that accepts everything.
     Well,
-    /// To one that takes all and never answers.
+    /// A collector that reads everything and never answers.
     Unanswered,
-    /// To a port with which no connection ever comes about.
+    /// A port to which no connection succeeds.
     Swallowed,
 }
 
@@ -79,7 +79,7 @@ impl Collectors {
     }
 }
 
-/// A port whose queue of connections is full, and from which nobody takes one: the system drops whatever comes.
+/// A port whose queue of connections is full and never read, so that the system drops each new connection.
 struct Swallows {
     address: SocketAddr,
     _listener: TcpListener,
@@ -101,7 +101,7 @@ impl Swallows {
     }
 }
 
-/// A connection; none if there is no answer for long, though the other side is on this machine.
+/// A connection; none if there is no answer for a long time, although the other side is on this machine.
 async fn connect(address: SocketAddr) -> Option<TcpStream> {
     timeout(Duration::from_secs(1), TcpStream::connect(address)).await.ok().map(Result::unwrap)
 }
@@ -113,7 +113,7 @@ fn site(scene: Scene, work: Duration) -> Site {
         Scene::Hangs => Some("hang"),
         Scene::Holds => Some("hold"),
     };
-    // The last one of them, so that what came before it was free to go on.
+    // The line that hangs comes late, so that the lines before it can finish.
     let lines = (0..60).map(|n| if n == 40 { hangs.unwrap_or("nothing") } else { "nothing" });
     site.lines(lines);
     site
@@ -123,7 +123,8 @@ fn start(site: &Site, task: &str) -> Running {
     site.start(&["run", task, "--log-level", "warn"])
 }
 
-/// How long a process takes that only waits for as long as a stop may take: on a busy machine nobody is on time.
+/// The time that an idle process needs for a wait as long as a stop may take. On a busy machine, every wait takes
+/// longer.
 fn stopwatch() -> thread::JoinHandle<Duration> {
     thread::spawn(|| {
         let (began, limit) = (Instant::now(), (GRACE + BEYOND).as_secs_f64().to_string());
@@ -132,7 +133,7 @@ fn stopwatch() -> thread::JoinHandle<Duration> {
     })
 }
 
-/// Sends one signal at a moment that the seed chooses, and looks at what became of it.
+/// Sends one signal at a moment that the seed chooses, and checks the result.
 fn stopped_at(seed: u64, collectors: &Collectors) {
     let mut random = fastrand::Rng::with_seed(seed);
     let scene = [Scene::Idle, Scene::Busy, Scene::Busy, Scene::Hangs, Scene::Holds][random.usize(..5)];
@@ -143,7 +144,8 @@ fn stopped_at(seed: u64, collectors: &Collectors) {
     let endpoint = collectors.endpoint(sends);
     let variables = endpoint.as_deref().map(|endpoint| ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint));
     let mut run = site.start_with(&["run", task, "--log-level", "warn"], variables.as_slice());
-    // Idle: all is done. Busy: any moment from the first line on. The others: somebody hangs already.
+    // Idle: everything is processed. Busy: any moment after the first line. In the other cases, a handler already
+    // hangs.
     let begun = match scene {
         Scene::Idle => 120,
         Scene::Busy => random.usize(1..110),
@@ -166,7 +168,7 @@ fn stopped_at(seed: u64, collectors: &Collectors) {
     assert!(counts.values().all(|(begun, _)| *begun == 1), "{counts:?}; {what}");
     let expected = match (scene, task) {
         (Scene::Idle | Scene::Busy, _) => 0..=0,
-        // Who holds a thread of the runtime may hold the other lane with it.
+        // A handler that blocks a thread of the runtime may block the other lane too.
         (Scene::Holds, "lines") => 1..=2,
         (Scene::Hangs | Scene::Holds, _) => 1..=1,
     };
@@ -179,7 +181,7 @@ async fn two_hundred_signals_at_any_moment_lose_nothing_and_nobody_stays() {
     let failed = thread::scope(|scope| {
         let part = |part: u64| (part * 50..(part + 1) * 50).for_each(|seed| stopped_at(seed, &collectors));
         let parts: Vec<_> = (0..4).map(|n| scope.spawn(move || part(n))).collect();
-        // All of them, so that one that fails does not hide another.
+        // All failures are collected, so that one failure does not hide another.
         parts.into_iter().map(thread::ScopedJoinHandle::join).filter(Result::is_err).count()
     });
     assert_eq!(failed, 0);
@@ -224,7 +226,7 @@ fn a_hangup_drains_one_transaction_by_hand() {
     }
 }
 
-/// A terminal that is closed sends one hangup, and the shell in it another.
+/// A terminal that is closed sends one hangup, and its shell sends another.
 #[test]
 fn further_hangups_do_not_end_a_drain() {
     for (first, code) in [(Signal::HUP, 129), (Signal::TERM, 143)] {
@@ -310,7 +312,7 @@ fn a_second_signal_ends_it_at_once() {
     }
 }
 
-/// Both ways to have one transaction worked on by hand: the first line of the site, or the same as a payload.
+/// Both ways to process one transaction by hand: the first line of the site, or the same as a payload.
 fn by_hand<'a>(task: &'a str, payload: &'a str) -> [Vec<&'a str>; 2] {
     [
         vec!["process-transaction", task, "--payload-json", payload],
@@ -332,7 +334,8 @@ fn one_transaction_by_hand_has_its_grace_and_no_more() {
             assert_eq!(status.code(), Some(130), "{what}");
             assert!(took > GRACE && took < GRACE + BEYOND, "{took:?}; {what}");
             assert!(said.contains("stopping: draining the transaction (up to 700ms)"), "{what}");
-            // A blocking handler is given up; one that holds a thread of the runtime is what only the end can free.
+            // A blocking handler is abandoned. An async handler that blocks a thread of the runtime ends only with the
+            // process.
             let held = (does, task) == ("hold", "lines");
             assert_eq!(said.contains("not everything finished within the shutdown grace"), held, "{what}");
         }
@@ -440,7 +443,7 @@ fn a_constructor_that_hangs_is_left_at_once() {
     }
 }
 
-/// What a run that is started with `--format json` and told to stop writes to standard output.
+/// The standard output of a run that is started with `--format json` and then stopped.
 fn json_of(site: &Site, arguments: &[&str], environment: &[(&str, &str)]) -> (Running, std::path::PathBuf) {
     let path = site.path().join("shown");
     let mut command = site.command(&[&["--format", "json"], arguments].concat());
@@ -504,8 +507,8 @@ fn a_storm_of_signals_ends_it_with_the_code_of_one_of_them() {
         let mut run = site.start(&["run", "lines", "--workers", workers]);
         site.until_entries(2);
         let pid = run.pid().to_string();
-        // Signals that mean nothing to it as well: windows that change, children that end. As long as it lives: many
-        // that come at once are one to the system.
+        // Also signals that have no effect: windows that change, children that end. They are sent for as long as the
+        // process lives, because the system merges signals that arrive at the same time.
         let storm = "while kill -WINCH $0 && kill -CHLD $0 && kill -TERM $0; do :; done";
         let mut storm = Command::new("sh").args(["-c", storm, &pid]).stderr(Stdio::null()).spawn().unwrap();
         let (status, took, said) = run.end();
@@ -522,7 +525,8 @@ fn a_signal_before_anything_has_begun_ends_it() {
     for seed in 0..20 {
         let site = site(Scene::Idle, Duration::ZERO);
         let mut run = start(&site, "lines");
-        // From the very start of the process: no handler may be there yet, then the system ends it.
+        // The signal is sent right at the start of the process. If no handler is installed yet, the system ends the
+        // process.
         for _ in 0..seed * 40 {
             thread::yield_now();
         }
@@ -550,7 +554,7 @@ fn first_process_of(site: &Site, inner: &Command) -> Option<Running> {
 #[test]
 fn as_the_first_process_it_reaps_what_others_left() {
     let site = site(Scene::Idle, Duration::ZERO);
-    // The subshell is gone before what it started ends: that becomes the first process's.
+    // The subshell ends before the process that it started, so that process becomes a child of the first process.
     let script = "(sleep 0.2 &); exec \"$0\" run lines --quiet";
     let mut shell = Command::new("sh");
     shell.args(["-c", script, env!("CARGO_BIN_EXE_crew")]);
@@ -618,7 +622,7 @@ fn as_the_first_process_it_drains_at_a_hangup() {
     }
 }
 
-/// A worker program on a broker of its own.
+/// The program `worker` on its own broker.
 async fn on_broker(broker: &Broker) -> (Site, Queues) {
     let site = Site::new(env!("CARGO_BIN_EXE_worker"), Duration::ZERO, "");
     let settings = "[tasks.work.consumer]\nshutdown_grace = \"700ms\"\nconcurrency = 4\n";

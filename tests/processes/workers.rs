@@ -1,4 +1,5 @@
-//! Several worker processes: each item is somebody's, one that dies is replaced, all stop together, none is left.
+//! Tests several worker processes: each transaction belongs to a worker, a dead worker is replaced, all workers stop
+//! together, and no worker process remains.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Output, Stdio};
@@ -137,12 +138,12 @@ fn what_a_dead_worker_fetched_last_counts_for_the_limit() {
 #[test]
 fn a_worker_that_waits_for_data_does_not_keep_its_part_of_the_limit_from_the_others() {
     let site = site("[tasks.lines.consumer]\nconcurrency = 1\nbatch_size = 1\n");
-    // The first of the first worker waits at the gate for as long as the others may want what it has been granted.
+    // The first line of the first worker waits at the gate, for as long as the other workers may need its grant.
     site.lines((0..60).map(|n| if n == 0 { "gate" } else { "nothing" }));
     let mut command = site.command(&quiet(&["lines", "--workers", "2", "--limit", "12"]));
     let shown = std::fs::File::create(site.path().join("shown")).unwrap();
     let mut run = Running::new(command.stdout(shown).stderr(Stdio::piped()).spawn().unwrap());
-    // One is at the gate, with what was prefetched behind it; all else of the limit is the other's.
+    // One line is at the gate, and the prefetched lines wait behind it. The other worker has the rest of the limit.
     let ended = || site.counts().values().filter(|(_, ended)| *ended > 0).count();
     wait("all that are free", || ended() >= 10);
     site.write("gate", "");
@@ -160,7 +161,7 @@ fn a_worker_in_the_place_of_another_has_what_is_left_of_the_limit() {
     let mut command = site.command(&quiet(&["lines", "--workers", "2", "--limit", "10"]));
     let shown = std::fs::File::create(site.path().join("shown")).unwrap();
     let mut run = Running::new(command.stdout(shown).stderr(Stdio::piped()).spawn().unwrap());
-    // Each has two at the gate.
+    // Each worker has two lines at the gate.
     site.until_entries(4);
     send(site.pids()[0], Signal::KILL);
     site.write("gate", "");
@@ -247,7 +248,7 @@ fn workers_that_die_too_often_end_the_run_with_the_cause() {
     }
     let whole = "workers die too often: one died after 10 restarts within a minute";
     assert!(said.contains(whole) && said.contains("4 workers, 10 restarts"), "{said}");
-    // The last of them may have been stopped before it wrote anything down.
+    // The last worker may have been stopped before it wrote anything.
     assert!(site.pids().len() <= 14, "four, and ten in their places");
     assert!(!site.pids().into_iter().any(lives));
 }
@@ -258,7 +259,7 @@ fn workers_that_die_too_often_by_exit_0_end_the_run_with_exit_code_1() {
         let site = site("[tasks.threads]\nworkers = 2\n");
         site.lines((0..60).map(|n| if n % 2 == 0 { "exit" } else { "nothing" }));
         let arguments = match workers {
-            // One worker of its task, next to a task with two that do the same.
+            // The task has one worker. Another task with two workers does the same.
             "1" => vec!["lines", "threads"],
             workers => vec!["lines", "--workers", workers],
         };
@@ -279,7 +280,7 @@ fn fail_when_is_judged_over_what_all_workers_did() {
     for (workers, condition, code) in [
         ("1", "rejected > 4%", 0),
         ("1", "rejected > 3.9%", 1),
-        // Of the first worker's a tenth is rejected.
+        // A tenth of the first worker's lines is rejected.
         ("3", "rejected > 4%", 0),
         ("3", "rejected >= 4%", 1),
         ("3", "handler-failures > 0, dead_lettered > 0,unknown>0", 0),
@@ -423,7 +424,7 @@ fn a_signal_to_the_whole_group_is_one_stop_not_two() {
     site.until_entries(4);
     let group = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
     kill_process_group(group, Signal::INT).unwrap();
-    // The workers have it twice by now, or soon; what is in flight comes to its end all the same.
+    // The workers have received the signal twice by now, or will soon. In-flight work finishes all the same.
     site.write("gate", "");
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let counts = site.counts();
@@ -509,7 +510,7 @@ fn a_producer_that_asks_for_its_share_makes_each_item_once_and_one_that_does_not
     for (shares, made, warned) in [("true", 20, 0), ("false", 10, 1)] {
         let site = site("");
         site.write("gate", "");
-        // As many as the limit, made once or twice.
+        // As many transactions as the limit, each made once or twice.
         site.lines(vec!["nothing"; if shares == "true" { 20 } else { 10 }]);
         let mut command = site.command(&["run", "makes", "--workers", "2", "--limit", "20"]);
         let output = command.env("ERGON_BOOKS__SHARES", shares).output().unwrap();

@@ -1,4 +1,4 @@
-//! Steps, attempts and the waits between them; and the same for functions of the user's own.
+//! Tests steps, attempts and the waits between attempts, also for the user's own functions.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ fn lost() -> TransactionError {
     TransactionError::system("link lost")
 }
 
-/// When each attempt of `process` began, after the first.
+/// The start of each attempt of `process`, measured from the first.
 async fn times(
     policy: RetryPolicy,
     error: impl Fn() -> TransactionError + Send + Sync + 'static,
@@ -34,7 +34,7 @@ async fn times(
     times.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
 
-/// Whether a wait is as long as it should be; the timer's own granularity is a millisecond.
+/// Whether a wait has the expected length. The granularity of the timer is a millisecond.
 fn about(wait: Duration, expected: Duration) -> bool {
     wait >= expected && wait <= expected + Duration::from_millis(2)
 }

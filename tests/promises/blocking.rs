@@ -1,4 +1,4 @@
-//! Blocking handlers: on threads, with limits as strict as those of async ones.
+//! Tests blocking handlers: they run on threads, and their limits are as strict as the limits of async handlers.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -234,7 +234,7 @@ async fn an_abandoned_attempt_is_retried_and_sees_that_it_is_cancelled() {
         told.open();
         Err(TransactionError::business("its error is ignored"))
     });
-    // With a concurrency of 1, one stuck thread would be all of them.
+    // With a concurrency of 1, one abandoned thread would be all threads.
     let report = testing::run(world.config(|policy| {
         policy.concurrency = 2;
         policy.process.timeout = Some(Duration::from_millis(50));
@@ -430,7 +430,7 @@ async fn a_panic_in_a_blocking_exception_handler_is_a_handler_failure() {
     assert_eq!((queue.inspect().waiting, queue.inspect().handed_out), (1, 0));
 }
 
-/// Tasks that each block their thread in another place, for longer than a poll may take.
+/// Tasks that block their thread for longer than a poll may take, each in another place.
 mod blocks {
     use super::*;
 
@@ -546,7 +546,7 @@ mod blocks {
     }
 }
 
-/// What the log says of blocked threads while a task works on three transactions.
+/// The log lines about blocked threads while a task processes three transactions.
 async fn said_of(task: impl FnOnce(MemoryConfig) -> TaskConfig) -> Vec<String> {
     let name = format!("blocks-{}", fastrand::u64(..));
     let queue = MemoryQueue::named(&name);

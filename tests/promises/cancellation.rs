@@ -1,4 +1,4 @@
-//! Every `.await` of a handler may be its last: whichever it is, no slot, delivery or outcome is lost.
+//! Tests that a handler can be cancelled at each of its `.await`s without losing a slot, a delivery or an outcome.
 
 use std::fmt;
 use std::pin::Pin;
@@ -21,20 +21,20 @@ use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
-/// How many handlers run at once.
+/// The number of handlers that run at the same time.
 const AT_ONCE: usize = 3;
 
-/// What handlers wait for, each thing of another kind; all is free again when nobody runs.
+/// The resources that handlers wait for, each of another kind. All are free again when no handler runs.
 struct Shared {
     semaphore: Semaphore,
     lock: Lock<u32>,
     notify: Arc<Notify>,
-    /// Handlers that were begun and not dropped.
+    /// Handlers that were started and not dropped.
     alive: AtomicUsize,
-    /// Quick handlers that run, and the most that ever did at once.
+    /// The number of quick handlers that run, and its maximum.
     quick: AtomicUsize,
     most: AtomicUsize,
-    /// At which of its awaits each handler was that was dropped unfinished.
+    /// For each handler that was dropped unfinished, the number of its `.await`.
     cut_at: Mutex<Vec<usize>>,
 }
 
@@ -51,7 +51,7 @@ impl Shared {
         })
     }
 
-    /// A handler with awaits of every kind, which counts those it has come to.
+    /// A handler with an `.await` of every kind, which counts the `.await`s that it has reached.
     async fn handle(self: Arc<Self>, awaits: Arc<AtomicUsize>) -> Result<()> {
         let come_to = || awaits.fetch_add(1, Ordering::SeqCst);
         come_to();
@@ -113,9 +113,9 @@ impl Shared {
         Watched { shared: Arc::clone(self), handler, awaits, ended: false }
     }
 
-    /// Nothing that was cut off still holds anything.
+    /// No cancelled handler still holds a resource.
     async fn is_free(&self) {
-        // What the handlers spawned ends by itself.
+        // The work that handlers spawned ends by itself.
         sleep(10 * SECOND).await;
         assert_eq!(self.alive.load(Ordering::SeqCst), 0);
         assert_eq!(self.semaphore.available_permits(), AT_ONCE);
@@ -123,7 +123,7 @@ impl Shared {
     }
 }
 
-/// Does something in a second.
+/// Calls a function after a second.
 fn later<T>(what: impl FnOnce() -> T + Send + 'static) {
     tokio::spawn(async move {
         sleep(SECOND).await;
@@ -131,7 +131,7 @@ fn later<T>(what: impl FnOnce() -> T + Send + 'static) {
     });
 }
 
-/// A handler that says where it was when it is dropped unfinished.
+/// A handler that records its `.await` when it is dropped unfinished.
 struct Watched {
     shared: Arc<Shared>,
     handler: BoxFuture<'static, Result<()>>,
@@ -158,7 +158,7 @@ impl Drop for Watched {
     }
 }
 
-/// A time between two polls of the handler, and at which of its awaits it is then.
+/// A time between two polls of the handler, and the `.await` at that time.
 #[derive(Debug, Clone, Copy)]
 struct Moment {
     poll: usize,
@@ -166,7 +166,7 @@ struct Moment {
     at: usize,
 }
 
-/// A time between each two polls of the handler: found by running it once, alone.
+/// One time between each two polls of the handler, found by running the handler once, alone.
 async fn moments() -> Vec<Moment> {
     let mut watched = Shared::new().watched();
     let (began, awaits, mut moments) = (Instant::now(), Arc::clone(&watched.awaits), Vec::new());
@@ -185,7 +185,7 @@ async fn moments() -> Vec<Moment> {
     between
 }
 
-/// Which of the three handlers takes long.
+/// The handler of the three that takes a long time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Which {
     Process,
@@ -195,7 +195,7 @@ enum Which {
 
 const EACH: [Which; 3] = [Which::Process, Which::Success, Which::Exception];
 
-/// Three transactions that take long in one handler when they are delivered first; others are quick.
+/// Three transactions that take a long time in one handler at their first delivery. Other transactions are quick.
 fn world(which: Which, shared: &Arc<Shared>) -> World {
     let of = Arc::clone(shared);
     let handler = move |transaction: &Transaction| -> BoxFuture<'static, Result<()>> {
@@ -229,13 +229,13 @@ fn world(which: Which, shared: &Arc<Shared>) -> World {
     })
 }
 
-/// Waits for the end of a run; an hour of a paused clock is no end.
+/// Waits for the end of a run, for at most an hour of the paused clock.
 fn end<T>(run: impl Future<Output = T>) -> impl Future<Output = T> {
     let run = Box::pin(run);
     async { tokio::time::timeout(3600 * SECOND, run).await.expect("the run ends") }
 }
 
-/// Each handler was cut off at this await, and nothing of it is left.
+/// Asserts that each handler was cancelled at this `.await` and left nothing behind.
 async fn was_cut_at(shared: &Shared, at: usize, how: &str) {
     assert_eq!(*shared.cut_at.lock().unwrap(), [at; AT_ONCE], "{how}");
     shared.is_free().await;
@@ -286,7 +286,7 @@ async fn a_handler_can_be_cancelled_at_each_of_its_polls_by_a_stop() {
             assert_eq!((report.tally.processed, report.tally.given_back), (0, 3), "{how}");
             let queue = world.input.queue.inspect();
             assert_eq!((queue.handed_out, queue.waiting, queue.acked), (0, 3, 0), "{how}");
-            // The next run takes them up, as many at once.
+            // The next run processes them, as many at the same time.
             let report = end(world.run()).await;
             assert_eq!(report.tally.processed, AT_ONCE as u64, "{how}");
             assert_eq!(shared.most.load(Ordering::SeqCst), AT_ONCE, "{how}: in the next run");
@@ -295,7 +295,7 @@ async fn a_handler_can_be_cancelled_at_each_of_its_polls_by_a_stop() {
     }
 }
 
-/// Loops that are dropped on the way, and one that is not.
+/// Loops that are dropped before their end, and a loop that is not.
 #[ergon::task(connectors(input), services(dropping: Dropping), consumer(concurrency = 3, batch_size = 3), execute)]
 struct Drops;
 
@@ -304,7 +304,7 @@ struct Dropping {
     shared: Arc<Shared>,
     queue: Arc<MemoryQueue>,
     after: Duration,
-    /// How many the loop that is dropped has fetched.
+    /// The number of deliveries that the dropped loop has fetched.
     fetched: usize,
 }
 
@@ -343,7 +343,7 @@ impl Execute for Drops {
         let Dropping { queue, after, fetched, .. } = &*self.dropping_service;
         assert!(tokio::time::timeout(*after, run.consume(self, &self.consumer_policy)).await.is_err());
         assert_eq!(queue.inspect().handed_out, *fetched);
-        // What the dropped loop held comes back when this one settles.
+        // The deliveries of the dropped loop return when this loop settles.
         let others = (10..10 + 3 * AT_ONCE).map(|n| Transaction::new(n.to_string(), &n));
         queue.extend(others.collect::<Result<Vec<_>>>()?);
         run.consume(self, &self.consumer_policy).await?;

@@ -1,4 +1,4 @@
-//! What becomes of a delivery: each disposition, the dead-letter connector, and an end to what is given back.
+//! Tests the dispositions, the dead-letter connector, and the limit on deliveries.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A world of one transaction that fails, and whose exception handler decides so.
+/// A world of one transaction that fails, and whose exception handler returns this disposition.
 fn failing(disposition: Disposition) -> World {
     World::with(1)
         .process(|_| async { Err(TransactionError::business("no such article")) })
@@ -24,7 +24,7 @@ fn lettered(disposition: Disposition) -> World {
     failing(disposition).policy(|policy| policy.dead_letter = Some("letters".into()))
 }
 
-/// Runs it; an hour of a paused clock is no end.
+/// Runs the world, for at most an hour of the paused clock.
 async fn run(world: &World) -> RunReport {
     timeout(3600 * SECOND, Box::pin(world.run())).await.expect("the run ends")
 }
@@ -36,8 +36,8 @@ fn processed(world: &World) -> usize {
 #[tokio::test(start_paused = true)]
 async fn every_disposition_does_to_a_memory_source_what_it_says() {
     use Disposition::{Ack, Reject, Requeue, RetryAfter};
-    // The disposition, with a dead-letter connector or not; then how often it was processed, what is acked, rejected
-    // to the source, and in the dead-letter connector.
+    // The disposition, and whether there is a dead-letter connector. Then the expected numbers: processed, acked,
+    // rejected to the source, and accepted by the dead-letter connector.
     let cases = [
         (Ack, false, (1, 1, 0, 0)),
         (Ack, true, (1, 1, 0, 0)),
@@ -166,7 +166,7 @@ async fn what_is_held_takes_no_slot_from_others() {
     assert!((5..=6).contains(&before), "{before} ended before it was tried again");
 }
 
-/// The only lane may wait for the source when the time of what is held has come.
+/// The only lane may wait for the source when a held delivery is due.
 #[tokio::test(start_paused = true)]
 async fn what_is_held_runs_again_while_a_lane_waits_for_the_source() {
     for (waits, concurrency) in [(true, 1), (true, 2), (false, 1)] {
@@ -267,13 +267,13 @@ async fn a_finite_run_ends_when_poison_is_not_taken_by_the_dead_letter_connector
     assert_eq!((processed(&world), world.input.queue.inspect().waiting), (3, 1));
 }
 
-/// Has the dead-letter connector take nothing for as long as any test runs.
+/// Lets the dead-letter connector refuse everything for longer than any test runs.
 fn takes_nothing(world: &World) {
     let refusals = (0..100_000).map(|_| ConnectorError::transient("the disk is full"));
     world.letters.faults.dispatches.lock().unwrap().extend(refusals);
 }
 
-/// From now on the dead-letter connector takes everything.
+/// From now on, the dead-letter connector accepts everything.
 fn takes_all(world: &World) {
     world.letters.faults.dispatches.lock().unwrap().clear();
 }
@@ -431,7 +431,7 @@ async fn what_waits_for_the_dead_letter_connector_is_given_back_at_a_stop() {
     }
 }
 
-/// What waits is held in memory, so not all of a large source may wait.
+/// Waiting dead letters are held in memory, so their number must be limited for a large source.
 #[tokio::test(start_paused = true)]
 async fn only_so_many_dead_letters_wait_and_the_rest_comes_when_they_are_taken() {
     let world = World::new()
@@ -503,7 +503,7 @@ async fn a_dead_letter_counts_also_if_the_source_does_not_take_the_settlement() 
     assert_eq!((tally.processed, tally.rejected), (0, 0));
 }
 
-/// What a sink says that takes nothing any more.
+/// The error of a closed sink.
 fn gone() -> TransactionError {
     ConnectorError::closed("the reader has left").into()
 }

@@ -1,4 +1,5 @@
-//! A stop: fetch no more, hand back what has not begun, finish what is in flight, then cancel the rest.
+//! Tests a stop: the engine fetches nothing more, gives back deliveries that were not started, lets in-flight work
+//! finish, and then cancels the rest.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -127,7 +128,7 @@ async fn a_run_that_is_dropped_gives_back_what_it_held_with_the_next_settle() {
 
 #[tokio::test(start_paused = true)]
 async fn the_grace_of_a_stop_is_25_seconds_by_default() {
-    // It is stopped after a second.
+    // The run is stopped after a second.
     for (takes, acked) in [(25_500, 1), (26_500, 0)] {
         let world = World::with(1).process(move |_| async move {
             sleep(Duration::from_millis(takes)).await;
@@ -150,7 +151,7 @@ async fn what_has_not_begun_is_handed_back_at_once() {
         policy.batch_size = 8;
         policy.prefetch = 6;
     });
-    // A twin of one in process has not begun either.
+    // A delivery with the same id as a running delivery was not started either.
     world.push(["0"]);
     let running = world.start().await;
     sleep(SECOND).await;
@@ -231,7 +232,7 @@ async fn a_stop_ends_the_wait_of_every_step_at_once() {
         let errors = (0..9).map(|_| ConnectorError::transient("disk full"));
         world.letters.faults.dispatches.lock().unwrap().extend(errors);
         let running = world.start().await;
-        // The dead-letter connector is tried at 0, 200, 600, 1400 and 3000 ms, a fifth more or less.
+        // The dead letter is dispatched at 0, 200, 600, 1400 and 3000 ms, up to a fifth earlier or later.
         sleep(Duration::from_millis(2200)).await;
         let log = world.log();
         running.stop();
@@ -269,7 +270,7 @@ async fn no_further_attempt_begins_after_a_stop() {
 
 type Said = Arc<Mutex<Vec<String>>>;
 
-/// A connector or service that says when it is opened and closed, and takes its time to close.
+/// A connector or service that records when it is opened and closed, and is slow to close.
 #[derive(Debug, Clone)]
 struct Teller(&'static str, Said, Option<(Arc<MemoryQueue>, Arc<Memory>)>);
 
@@ -350,7 +351,7 @@ impl Consumer for Tells {
     }
 }
 
-/// Its `exit` never comes to its end.
+/// Its `exit` never ends.
 #[ergon::task(connectors(input))]
 struct Stays;
 
@@ -380,7 +381,7 @@ async fn an_exit_hook_that_never_ends_is_given_up_and_told() {
 
 #[tokio::test(start_paused = true)]
 async fn exit_comes_first_then_sinks_services_and_the_source_are_closed() {
-    // By a stop in whose grace the work ends, by one that cuts it off, and at the end of a run.
+    // The cases: a stop in whose grace the work ends, a stop that cuts the work off, and the end of a run.
     for stop in [Some(60), Some(1), None] {
         let said = Said::default();
         let queue = MemoryQueue::new();

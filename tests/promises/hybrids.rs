@@ -1,4 +1,4 @@
-//! What becomes of the inbound transaction of a hybrid when an outbound one does not come through.
+//! Tests the inbound transaction of a hybrid when one of its outbound transactions fails.
 
 use std::time::Duration;
 

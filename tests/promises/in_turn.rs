@@ -1,5 +1,5 @@
-//! A lane settles in its own turn where the source answers at once; what the source does not answer at once goes on
-//! beside the lanes. Either way one call at a time, exactly once.
+//! Tests settling in a lane's own turn, if the source answers immediately, and in the settler, if it does not. In both
+//! cases, at most one call runs at a time, and each delivery is settled exactly once.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// A world of so many transactions whose handler ends at once, and the tasks it ran on.
+/// A world of this many transactions whose handler ends immediately, and the tokio tasks on which the handler ran.
 fn quick(count: usize) -> (World, Arc<Mutex<Vec<Option<task::Id>>>>) {
     let ran_on = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&ran_on);
@@ -102,7 +102,7 @@ async fn a_source_that_panics_after_its_first_poll_leaves_what_it_was_told_unkno
     assert_eq!((report.tally.succeeded, report.tally.unknown), (0, 3));
 }
 
-/// Panics when it is told of a failed transaction.
+/// Panics when it receives the event of a failed transaction.
 struct Breaks;
 
 impl Subscriber for Breaks {

@@ -1,4 +1,4 @@
-//! One delivery's life: which step follows which, what it is settled with, exactly once.
+//! Tests the lifecycle of one delivery: the order of its steps, and its one settlement.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -223,7 +223,7 @@ async fn children_are_named_alike_in_every_attempt() {
 #[ergon::task(connectors(input), services(said: Said), consumer(process(max_attempts = 3)))]
 struct Typed;
 
-/// What a task with a payload of its own type was seen doing.
+/// The recorded calls of a task whose payload has its own type.
 #[derive(Debug, Clone, Default)]
 struct Said(Arc<Mutex<Vec<String>>>);
 

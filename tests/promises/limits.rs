@@ -1,4 +1,4 @@
-//! What is never exceeded: concurrency, limit, one of an id at a time.
+//! Tests limits that are never exceeded: concurrency, the limit of a run, and one transaction of an id at a time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use ergon::transaction::Payload;
 use ergon_tests::{Flaky, FlakyConfig, World};
 use tokio::time::{Instant, sleep};
 
-/// Counts how many are inside at once, and the most that ever were.
+/// Counts the handlers that run at the same time, and the maximum of this number.
 #[derive(Debug, Default)]
 struct Gauge {
     now: AtomicUsize,
@@ -261,7 +261,7 @@ async fn each_fetch_asks_for_what_fits_and_no_more() {
     }
 }
 
-/// What a connector is told of how much the task may hold unsettled.
+/// Records the number of unsettled deliveries that the engine announces to a connector.
 #[derive(Clone)]
 struct Asks(FlakyConfig, Arc<AtomicUsize>);
 
@@ -274,8 +274,7 @@ impl ConnectorConfig for Asks {
     }
 }
 
-/// A source that is sent deliveries by the other side must not be sent those of the next batch, and must be sent a whole
-/// one.
+/// A source to which the external system pushes deliveries must receive a whole batch, and nothing of the next batch.
 #[tokio::test(start_paused = true)]
 async fn a_source_is_told_how_much_is_held_at_once_in_each_mode() {
     #[ergon::task(connectors(input), consumer())]
@@ -322,7 +321,7 @@ async fn in_batch_mode_nothing_is_fetched_while_anything_is_unsettled() {
         sleep(Duration::from_micros(500)).await;
         let fetched = faults.fetched.load(Ordering::SeqCst);
         if fetched > before {
-            // Only what this fetch itself brought is handed out.
+            // Only the deliveries of this fetch are processed.
             assert!(world.input.queue.inspect().acked >= 10 * (fetched as u64 - 1), "{fetched} fetches");
             before = fetched;
         }
@@ -386,7 +385,7 @@ async fn a_delivery_whose_id_is_in_process_waits_through_all_its_steps() {
     let (entering, leaving, refused) = (Arc::clone(&gauge), Arc::clone(&alive), Arc::clone(&alive));
     let world = World::new()
         .process(move |transaction| {
-            // Inside from the beginning of process to the end of the last handler.
+            // A transaction counts from the start of process to the end of the last handler.
             alive.lock().unwrap().push(entering.enter());
             async move {
                 sleep(Duration::from_millis(10)).await;

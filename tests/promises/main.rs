@@ -1,7 +1,7 @@
-//! What is promised of one process, a module for each promise: with scripted faults, and most on a paused clock.
+//! Tests the promises of one process, in one module for each promise: with scripted faults, and mostly on a paused
+//! clock.
 //!
-//! Tests run side by side: what one of them changes for the whole process is for none of the others to see, or the test
-//! begins a process of its own.
+//! Tests run at the same time. A test that changes the state of the whole process therefore starts a separate process.
 #![cfg(test)]
 
 mod attempts;

@@ -1,4 +1,4 @@
-//! One at a time, transactions keep their order, also when they are given back.
+//! Tests that transactions keep their order if they are processed one at a time, also when they are given back.
 
 use std::time::Duration;
 

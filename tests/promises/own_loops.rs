@@ -1,4 +1,4 @@
-//! Tasks that run loops of their own: what `execute` drops or repeats leaves nothing behind.
+//! Tests tasks that run their own loops: a loop that `execute` drops or repeats leaves nothing behind.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +44,7 @@ async fn a_loop_that_is_dropped_last_gives_back_what_it_held() {
     assert_eq!((input.handed_out().len(), input.waiting().len()), (0, 6));
 }
 
-/// Whatever the machine does, what the first loop held is there for the second.
+/// On a machine of any speed, the second loop fetches the deliveries that the first loop held.
 async fn what_was_dropped_comes_again() {
     #[ergon::task(connectors(input), services(log), consumer(concurrency = 2, prefetch = 2), execute)]
     struct Again {

@@ -1,4 +1,4 @@
-//! A panic in any handler is that attempt's system error; the worker lives.
+//! Tests that a panic in any handler is a system error of its attempt, and that the worker continues.
 
 use std::future::Ready;
 use std::pin::Pin;
@@ -103,7 +103,7 @@ async fn a_business_error_beside_a_panic_stays_one() {
     assert_eq!((report.tally.failed.system, report.tally.failed.business), (1, 1));
 }
 
-/// What it makes panics when it is dropped.
+/// The output of this task panics when it is dropped.
 #[ergon::task(connectors(input))]
 struct MakesBombs;
 
@@ -125,7 +125,7 @@ async fn a_panic_in_the_drop_of_what_was_made_changes_no_outcome() {
     assert_eq!(world.input.queue.inspect().acked, 3);
 }
 
-/// Where a handler panics.
+/// The place where a handler panics.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Moment {
     WhenCalled,
@@ -227,7 +227,7 @@ async fn a_panic_with_any_payload_is_an_error() {
     }
 }
 
-/// A handler that ends well, and panics when it is dropped.
+/// A handler that succeeds, and panics when it is dropped.
 struct EndsBadly;
 
 impl Future for EndsBadly {
@@ -458,7 +458,7 @@ async fn a_late_output_that_panics_when_it_is_dropped_frees_its_thread() {
     assert_eq!(report.tally.abandoned_threads, 0, "the thread has returned long ago");
 }
 
-/// A connector that remembers that it was closed, and panics then if it is the output.
+/// A connector that records that it was closed. The output panics when it is closed.
 struct Closes {
     slot: String,
     closed: Arc<Mutex<Vec<String>>>,
@@ -542,7 +542,7 @@ fn a_panic_while_all_is_built_opened_or_begun_is_the_error_of_its_slot_beside_th
         let connector = format!("connector `input` (clay): {place}");
         assert!(errors.contains(&connector) && said.contains(&format!("error: {connector}")), "{said}");
         assert!(errors.contains(&format!("cracked in {stage}")), "{errors}");
-        // A service does not begin.
+        // A service has no start.
         assert_eq!(errors.contains(&format!("service `clay`: {place}")), stage != "start", "{errors}");
         assert!(!said.contains("thread '"), "{said}");
         let (code, shown, said) = crew(&["check", "brittle"], &environment);

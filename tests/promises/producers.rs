@@ -1,4 +1,4 @@
-//! A producer loses nothing of what its stream makes, whatever the stream, its steps and its sink do.
+//! Tests that a producer loses nothing of its stream, with any behaviour of the stream, the steps and the sink.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,7 +85,7 @@ async fn what_an_iterator_makes_while_a_held_one_is_released_is_not_lost() {
     assert_eq!(report.tally.succeeded, 3);
 }
 
-/// Makes its second transaction a minute after the first, and the third an hour after that; the first is tried again
+/// Makes its second transaction a minute after the first, and the third an hour later. The first transaction is retried
 /// after ten seconds.
 #[ergon::task(connectors(output), services(log), producer())]
 struct Seldom;
@@ -268,7 +268,7 @@ async fn a_producer_that_panics_before_it_has_a_stream_is_ended_all_the_same() {
     assert!(matches!(report.ended, Ended::Failed(_)), "{:?}", report.ended);
 }
 
-/// What a stream does, drawn from a seed: how many items it has, how long each takes, and what becomes of them.
+/// The behaviour of a stream, drawn from a seed: the number of its items, the time that each takes, and their outcomes.
 #[derive(Debug, Clone)]
 struct Drawn {
     seed: u64,
@@ -298,7 +298,7 @@ impl Drawn {
     }
 }
 
-/// Produces what chance says.
+/// Produces transactions whose outcome depends on chance.
 #[ergon::task(connectors(output), services(drawn: Drawn), producer())]
 struct Random;
 
@@ -349,7 +349,7 @@ impl Producer for Random {
     }
 }
 
-/// How many a run says that it left undone.
+/// The number of unproduced transactions that a run reports.
 fn left(ended: &Ended) -> u64 {
     match ended {
         Ended::Stopped { given_back } => *given_back,
@@ -362,7 +362,8 @@ fn left(ended: &Ended) -> u64 {
     }
 }
 
-/// Plays one random policy; says how many the stream yielded, and how many the run accounts for.
+/// Plays one random policy. Returns the number of transactions that the stream yielded, and the number that the run
+/// reports.
 async fn random(seed: u64) -> (u64, u64) {
     let drawn = Drawn { seed, yielded: Arc::default() };
     let chance = |what, end| drawn.number(u64::MAX >> 20, what, end);
@@ -433,14 +434,14 @@ async fn what_a_stream_has_yielded_by_a_stop_is_produced_within_the_grace() {
         let yielded = log.all().len() as u64;
         assert_eq!(report.tally.succeeded + given_back, yielded, "grace {grace}");
         assert!(report.tally.succeeded >= done, "grace {grace}: {}", report.tally.succeeded);
-        // What is left is named.
+        // The log names the transactions that are left.
         let said = lines.with("before all transactions of the stream were produced");
         let named = said.iter().flat_map(|line| line.split("n-").skip(1)).count() as u64;
         assert_eq!((said.is_empty(), named), (given_back == 0, given_back), "grace {grace}: {said:?}");
     }
 }
 
-/// Hands an item out as soon as the test lets it.
+/// Yields an item as soon as the test allows it.
 #[ergon::task(connectors(output), services(gate: Gate), producer(), blocking)]
 struct Gated;
 
@@ -475,7 +476,7 @@ impl BlockingProducer for Gated {
     }
 }
 
-/// An iterator cannot be told to stop while it makes an item, so the run waits for that item within its grace.
+/// An iterator cannot be stopped while it makes an item, so the run waits for that item within its grace.
 #[tokio::test]
 async fn an_item_that_an_iterator_is_making_at_a_stop_is_produced() {
     let ((items, hands_out), asked) = (mpsc::channel(), Arc::new(AtomicU64::new(0)));
@@ -491,7 +492,7 @@ async fn an_item_that_an_iterator_is_making_at_a_stop_is_produced() {
         tokio::task::yield_now().await;
     }
     items.send(2).unwrap();
-    // There is no third.
+    // There is no third item.
     items.send(3).unwrap();
     let report = running.wait().await.unwrap();
     assert_eq!((report.tally.succeeded, asked.load(Ordering::SeqCst)), (2, 2));

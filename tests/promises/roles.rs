@@ -1,4 +1,4 @@
-//! Producers, hybrids and tasks with an `execute` of their own live by the same rules as consumers.
+//! Tests that producers, hybrids and tasks with their own `execute` follow the same rules as consumers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,14 +13,14 @@ use ergon::testing;
 use futures_util::stream;
 use tokio::time::{Instant, sleep};
 
-/// What the tasks below do, and what they were seen doing.
+/// The behaviour of the tasks below, and their recorded calls.
 #[derive(Debug, Default)]
 struct Script {
-    /// How many transactions there are.
+    /// The number of transactions.
     count: usize,
-    /// How long preparing takes.
+    /// The duration of the prepare step.
     takes: Duration,
-    /// Numbers whose first steps fail: with which category, and how often.
+    /// The numbers whose first step fails, with the category of the error and the number of failures.
     fails: Vec<(usize, Category, usize)>,
     /// The stream fails, or panics, at this number.
     breaks_at: Option<usize>,
@@ -90,7 +90,7 @@ fn script(change: impl FnOnce(&mut Script)) -> ScriptConfig {
     ScriptConfig(Arc::new(script))
 }
 
-/// A queue of its own for each use.
+/// A new queue for each use.
 fn queue() -> (Arc<MemoryQueue>, MemoryConfig) {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("roles-{}", NEXT.fetch_add(1, Ordering::SeqCst));
@@ -136,7 +136,7 @@ impl Producer for Produce {
     }
 }
 
-/// Runs the producer; its report, and what came out.
+/// Runs the producer. Returns its report and its output.
 async fn produce(
     script: &ScriptConfig,
     policy: impl FnOnce(&mut ProducerPolicy),
@@ -555,7 +555,7 @@ async fn the_run_limit_bounds_a_producer_too() {
     }
 }
 
-/// A number that is counted as long as it is held.
+/// A number whose live copies are counted.
 #[derive(Debug, Serialize, Deserialize)]
 struct Item {
     n: usize,

@@ -1,4 +1,5 @@
-//! Settled exactly once, many in one call, and what is not known to be settled is never counted as success.
+//! Tests settlements: each delivery is settled exactly once, many in one call, and an unconfirmed settlement is never
+//! counted as a success.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -46,14 +47,14 @@ async fn an_unknown_settlement_is_counted_and_never_as_success() {
     assert_eq!(world.input.queue.inspect().acked, report.tally.succeeded);
 }
 
-/// A world of one transaction that is refused, with a dead-letter connector.
+/// A world of one transaction that is rejected, with a dead-letter connector.
 fn refusing() -> World {
     World::with(1)
         .process(|_| async { Err(TransactionError::business("no such article")) })
         .policy(|policy| policy.dead_letter = Some("letters".into()))
 }
 
-/// The link dies: what is handed out is lost, and no settlement arrives.
+/// The connection is lost: unsettled deliveries are stale, and no settlement arrives.
 fn cut(world: &World) {
     world.input.faults.lost.store(true, Ordering::SeqCst);
     world.input.faults.settles.lock().unwrap().push_back(ConnectorError::unknown("link died"));
@@ -133,7 +134,7 @@ async fn a_dead_letter_that_waits_is_dropped_once_its_delivery_is_lost() {
     assert_eq!((tally.unknown, tally.dead_lettered, tally.undelivered, tally.processed), (1, 0, 0, 0));
 }
 
-/// Poison that is lost is not the fault of the dead-letter connector: the run goes on.
+/// A lost poison transaction is not an error of the dead-letter connector, so the run continues.
 #[tokio::test(start_paused = true)]
 async fn poison_that_its_source_lost_hold_of_does_not_end_the_run() {
     let world = World::new().policy(|policy| {
@@ -235,7 +236,7 @@ async fn each_receipt_of_a_settle_has_a_fate_of_its_own() {
     world.input.faults.settles.lock().unwrap().push_back(ConnectorError::partial(fates));
     let report = world.run().await;
     assert_eq!(world.input.faults.settled.lock().unwrap()[0], 6);
-    // Of two refused and four done, one and two are not known to be settled.
+    // Of two rejected and four succeeded transactions, the settlements of one and of two are unknown.
     assert_eq!((report.tally.unknown, report.tally.succeeded, report.tally.rejected), (3, 2, 1));
     assert_eq!(report.tally.processed, 3);
 }

@@ -1,4 +1,4 @@
-//! Simulated runs hold every invariant; and the checker sees each of them broken.
+//! Tests that simulated runs keep every invariant, and that the checker detects a violation of each invariant.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl Log {
         self
     }
 
-    /// Hands out a delivery of the transaction that has its number, less one.
+    /// Delivers the transaction whose number is the delivery's number minus one.
     fn out(self, delivery: u64) -> Self {
         self.out_of(delivery, usize::try_from(delivery).unwrap() - 1, 1)
     }
@@ -74,7 +74,7 @@ impl Log {
         self.then(Event::Settled { delivery, genuine: true, disposition, applied, told })
     }
 
-    /// Ends the log with a summary that counts so many deliveries and successes.
+    /// Ends the log with a summary of this many deliveries and successes.
     fn over(self, fetched: u64, succeeded: u64) -> Self {
         let (end, dead_lettered, unknown, left) = (End::SourceEmpty, 0, 0, 0);
         self.then(Event::Over(Summary { end, fetched, succeeded, dead_lettered, unknown, left }))
@@ -84,14 +84,14 @@ impl Log {
         check(plan, &self.0).unwrap_or_else(|broken| panic!("{broken}"));
     }
 
-    /// The checker finds this log broken, in words that begin like these.
+    /// Asserts that the checker rejects this log, with a message that starts like this.
     fn breaks(self, plan: &Plan, words: &str) {
         let broken = check(plan, &self.0).unwrap_err();
         assert!(broken.contains(words), "{broken}");
     }
 }
 
-/// What a run says of itself that dead-lettered all it fetched, which was one.
+/// The summary of a run that fetched and dead-lettered one transaction.
 fn lettered() -> Summary {
     Summary { end: End::SourceEmpty, fetched: 1, succeeded: 0, dead_lettered: 1, unknown: 0, left: 0 }
 }
@@ -192,14 +192,14 @@ fn what_waits_for_the_dead_letter_connector_is_given_back_when_the_run_fails_or_
     let (end, fetched) = (End::Failed, 1);
     let failed = Summary { end, fetched, succeeded: 0, dead_lettered: 0, unknown: 0, left: 0 };
     waits().settle(1, Requeue).then(Event::Over(failed)).holds(&named);
-    // The run may fail because of a dead letter, but what was not begun is worked on all the same.
+    // The run may fail because of a dead letter, but deliveries that were not started are processed all the same.
     let rest = || waits().out(2).settle(2, Requeue).settle(1, Requeue);
     let failed = Summary { fetched: 2, ..failed };
     rest().then(Event::Over(failed)).breaks(&named, "without having been begun");
 }
 
-/// Seeds that once broke an invariant: a run that was about to fail, because the dead-letter connector did not take a
-/// transaction, gave back what it had not begun or what was held.
+/// Seeds that once broke an invariant: a run that was about to fail, because the dead-letter connector did not accept a
+/// transaction, gave back deliveries that were not started or that were held.
 #[test]
 fn a_dead_letter_that_is_not_taken_ends_no_run_before_its_work_is_done() {
     for seed in [99_596, 432_363, 556_284, 301_079] {
@@ -336,7 +336,7 @@ fn a_summary_that_says_something_else_is_seen() {
     let done = || Log::default().out(1).succeeds(1);
     done().settle(1, Ack).over(2, 1).breaks(&plan(), "the summary says fetched: 2");
     done().settle(1, Ack).over(1, 0).breaks(&plan(), "the summary says succeeded: 0");
-    // A letter that was written counts, also if the source does not know of it.
+    // A dead letter that was written counts, even if the source did not confirm its settlement.
     let named = with(|policy| policy.dead_letter = Some("letters".into()));
     let unknown = Log::default().out(1).decides(1, Reject).letter(1, ItemOutcome::Done);
     let unknown = unknown.settled(1, Ack, false, ItemOutcome::Unknown);

@@ -1,4 +1,4 @@
-//! Finite and streaming runs, empty sources, and fetches that fail.
+//! Tests finite and streaming runs, empty sources, and fetches that fail.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -216,7 +216,7 @@ async fn a_push_source_wakes_the_loop_at_once() {
         sleep(Duration::from_millis(1)).await;
         assert_eq!(world.input.queue.inspect().acked, n as u64 + 1);
     }
-    // One that waits, one for each that came.
+    // One fetch that waits, and one fetch for each delivery.
     assert_eq!(world.input.faults.fetched.load(Ordering::SeqCst), 1 + 3);
     running.stop();
     running.wait().await.unwrap();

@@ -1,4 +1,4 @@
-//! What `ergon::testing` gives to users does what it says, seen from real tasks.
+//! Tests `ergon::testing` with real tasks.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use ergon::{Error, ErrorKind};
 use futures_util::stream;
 use tokio::time::{Instant, sleep};
 
-/// Doubles a number; 13 fails as a business error, 0 as one of the system, and 600 takes ten minutes.
+/// Doubles a number. 13 is a business error, 0 is a system error, and 600 takes ten minutes.
 #[ergon::task(connectors(input, output, letters), consumer(transaction_timeout = "1h"))]
 struct Double;
 
@@ -176,7 +176,7 @@ async fn a_streaming_fetch_waits_for_what_is_pushed() {
     assert!(matches!(running.wait().await.unwrap().ended, Ended::Stopped { given_back: 0 }));
 }
 
-/// A streaming run over one transaction, whose first settle goes wrong; then it is stopped.
+/// A streaming run over one transaction whose first settlement fails. The run is then stopped.
 async fn settled_with(fault: Fault) -> (World, ergon::telemetry::RunReport) {
     let world = World::of(&[1]);
     world.input.on_settle(1, fault);
@@ -399,7 +399,7 @@ async fn a_payload_that_is_no_json_is_an_error_before_anything_is_opened() {
     assert_eq!(error.to_string(), "the payload cannot be serialized as JSON");
 }
 
-/// Cannot be opened if it is called so, and can never be closed.
+/// Cannot be opened if it has a certain name, and can never be closed.
 #[derive(Debug, Clone)]
 struct Stubborn(&'static str);
 
@@ -485,7 +485,7 @@ async fn a_blocking_task_is_tested_the_same_way() {
     assert_eq!((input.acked(), output.dispatched_as::<u32>()), (vec!["a".to_owned()], vec![42, 2]));
 }
 
-/// Makes numbers, and puts out their squares.
+/// Makes numbers, and dispatches their squares.
 #[ergon::task(connectors(output), producer(success(max_attempts = 2)))]
 struct Square;
 
@@ -521,7 +521,7 @@ async fn a_producer_is_tested_the_same_way() {
     assert_eq!(output.dispatched_as::<u32>(), [81, 1, 4, 9]);
 }
 
-/// Puts back, to be fetched again, what is not zero yet.
+/// Dispatches each number that is not zero to its own source.
 #[ergon::task(connectors(counter: Duplex), consumer())]
 struct CountDown;
 

@@ -1,4 +1,4 @@
-//! Time limits, each on its own.
+//! Tests each time limit separately.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -161,7 +161,7 @@ async fn a_stop_ends_a_fetch_that_never_answers() {
     assert_eq!(world.input.queue.inspect().waiting, 1);
 }
 
-/// A world of one transaction whose process takes so long.
+/// A world of one transaction whose process step takes this long.
 fn takes(time: Duration) -> World {
     World::with(1).process(move |_| async move {
         sleep(time).await;
@@ -169,7 +169,7 @@ fn takes(time: Duration) -> World {
     })
 }
 
-/// Runs it; how long that took in milliseconds, and what ran.
+/// Runs the world. Returns the duration in milliseconds, and the calls.
 async fn timed(world: &World) -> (u128, Vec<String>) {
     let began = Instant::now();
     world.run().await;
@@ -238,7 +238,7 @@ async fn each_limit_alone_bounds_only_what_it_is_for() {
         });
         assert_eq!(timed(&world).await.1, ["process 0", "success 0"], "limit {index}");
     }
-    // A limit of process and success does not bound a fetch, nor the run.
+    // A limit of process and success limits neither a fetch nor the run.
     let world = takes(2 * SECOND).policy(|policy| {
         policy.transaction_timeout = Some(3 * SECOND);
         policy.process.timeout = Some(3 * SECOND);
@@ -252,7 +252,7 @@ async fn each_limit_alone_bounds_only_what_it_is_for() {
 
 #[tokio::test(start_paused = true)]
 async fn of_step_and_transaction_limit_the_first_one_over_counts() {
-    // Limits of step and transaction and the attempts allowed; then how many there are, and when it is over.
+    // Limits of step and transaction, and the allowed attempts. Then the expected attempts, and the time of the end.
     let cases = [
         (2, 7, 2, 2, 4),
         (2, 7, 9, 4, 7),
@@ -277,7 +277,8 @@ async fn of_step_and_transaction_limit_the_first_one_over_counts() {
 #[tokio::test(start_paused = true)]
 async fn of_transaction_and_run_limit_each_does_its_own() {
     let cases = [
-        // Limits of transaction and run, and the grace; then what ran, when it is over, and whether work was left.
+        // Limits of transaction and run, and the grace. Then the expected calls, the time of the end, and whether work
+        // was left.
         (5, 3, 10, "exception:timeout 0", 5, false),
         (2, 9, 10, "exception:timeout 0", 2, false),
         (30, 3, 10, "process 0", 13, true),
@@ -309,7 +310,7 @@ async fn of_transaction_and_run_limit_each_does_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn of_fetch_and_run_limit_each_does_its_own() {
-    // Limits of fetch and run; then when the run is over, and how many fetches there were.
+    // Limits of fetch and run. Then the expected time of the end, and the number of fetches.
     for (fetch, run, seconds, fetches) in [(9, 3, 3, 1), (2, 5, 5, 3), (2, 60, 2 + 2 + 2, 3)] {
         let world = World::with(1).policy(|policy| {
             policy.fetch.timeout = Some(fetch * SECOND);
@@ -328,7 +329,7 @@ async fn of_fetch_and_run_limit_each_does_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn of_step_and_run_limit_each_does_its_own() {
-    // The run's limit is over at 5 s: attempts of 2 s are begun at 0, 2 and 4 s, the third is not tried again.
+    // The run's limit ends at 5 s. Attempts of 2 s start at 0, 2 and 4 s, and the third is not retried.
     let world = takes(3600 * SECOND).policy(|policy| {
         policy.process.timeout = Some(2 * SECOND);
         policy.process.max_attempts = 9;
@@ -342,7 +343,7 @@ async fn of_step_and_run_limit_each_does_its_own() {
     assert_eq!(world.input.queue.inspect().waiting, 1);
 }
 
-/// Stops a run after a second; when it was over, counted from the stop, and what ran last.
+/// Stops a run after a second. Returns the time from the stop to the end, and the last call.
 async fn stopped(world: &World) -> (u64, String) {
     let running = world.start().await;
     sleep(SECOND).await;
@@ -399,7 +400,7 @@ async fn of_fetch_limit_and_a_stop_each_does_its_own() {
     }
 }
 
-/// Writes down when it is dropped.
+/// Records when it is dropped.
 struct Dropped(Arc<Mutex<Option<Instant>>>);
 
 impl Drop for Dropped {
@@ -445,7 +446,7 @@ async fn a_handler_is_dropped_within_five_milliseconds_of_each_limit() {
 async fn no_handler_ends_twice_whatever_runs_out_when() {
     for seed in 0..2_000 {
         let mut rng = fastrand::Rng::with_seed(seed);
-        // A limit is longer than nothing; all else need not be.
+        // A limit must be longer than zero. Other durations may be zero.
         let mut millis = |least: u64, most: u64| Duration::from_millis(rng.u64(least..most));
         let [process, success, exception, grace] = [millis(0, 6), millis(0, 6), millis(0, 6), millis(0, 6)];
         let [step, later, whole, run] = [millis(1, 6), millis(1, 6), millis(1, 9), millis(1, 20)];
@@ -493,7 +494,7 @@ async fn no_handler_ends_twice_whatever_runs_out_when() {
         let report = world.run().await;
         let queue = world.input.queue.inspect();
         let ended = ended.lock().unwrap().join("");
-        // What ran to its end, and what is the outcome of that: done, refused, given back.
+        // The step that ran to its end, and the outcome: succeeded, rejected, given back.
         let outcome = (queue.acked, queue.dead_letters.len(), queue.waiting);
         let expected = match ended.as_str() {
             "ps" => (1, 0, 0),

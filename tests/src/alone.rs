@@ -1,16 +1,16 @@
-//! A process of its own for a test.
+//! Runs a test in a separate process.
 
 use std::process::Command;
 
-/// Says that this process is the test's own.
+/// The variable that marks the separate process of a test.
 const ALONE: &str = "TEST_IS_ALONE";
 
-/// Whether nothing else runs in this process; if something may, the test is run to its end in a process of its own.
+/// Returns whether this process runs only this test. Otherwise, runs the test to its end in a separate process.
 ///
 /// `test` is the test's name with its module, as `--list` has it.
 ///
 /// # Panics
-/// When the test fails there, or has another name.
+/// Panics when the test fails in the separate process, or has another name.
 pub fn alone(test: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return true;

@@ -1,4 +1,4 @@
-//! A folder in which the program `crew` runs, and its processes, as a test sees them.
+//! Runs the program `crew` in a folder, and watches its processes for a test.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,20 +15,20 @@ use tempfile::TempDir;
 
 use crate::ledger::{Entry, Event, Ledger};
 
-/// How long anything may take on a busy machine.
+/// The time limit of every wait, for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with settings, lines to work on, and a ledger.
 #[derive(Debug)]
 pub struct Site {
     folder: TempDir,
-    /// What the processes wrote down.
+    /// The events that the processes recorded.
     pub ledger: Ledger,
     program: &'static str,
 }
 
 impl Site {
-    /// Makes a folder for this program; `settings` is added to what it needs anyway.
+    /// Makes a folder for this program. `settings` is added to the settings that the program always needs.
     pub fn new(program: &'static str, work: Duration, settings: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
         let ledger = Ledger::open(folder.path()).expect("a ledger");
@@ -53,7 +53,7 @@ impl Site {
         fs::write(self.path().join(name), text).expect("a file can be written");
     }
 
-    /// Writes the lines: what each is to do, or `nothing`.
+    /// Writes the lines: the instruction of each, or `nothing`.
     pub fn lines<'d>(&self, does: impl IntoIterator<Item = &'d str>) {
         let mut text = String::new();
         for does in does {
@@ -62,7 +62,7 @@ impl Site {
         self.write("lines.jsonl", &text);
     }
 
-    /// The program with these arguments, without what the environment says of it.
+    /// The program with these arguments, and without the environment variables of Ergon.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.program);
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
@@ -79,7 +79,7 @@ impl Site {
         self.command(arguments).output().expect("the program starts")
     }
 
-    /// Starts the program; what it writes is collected.
+    /// Starts the program, and collects its output.
     pub fn start(&self, arguments: &[&str]) -> Running {
         let mut command = self.command(arguments);
         Running::new(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts"))
@@ -92,7 +92,7 @@ impl Site {
         Running::new(command.spawn().expect("it starts"))
     }
 
-    /// Starts a command of this site as what another program runs.
+    /// Starts a command of this site that another program wraps.
     pub fn start_as(&self, program: &str, arguments: &[&str], inner: &Command) -> Running {
         let mut command = Command::new(program);
         command.args(arguments).arg(inner.get_program()).args(inner.get_args());
@@ -100,12 +100,12 @@ impl Site {
         Running::new(command.spawn().expect("it starts"))
     }
 
-    /// Waits until so many events were written down.
+    /// Waits until this many events were recorded.
     pub fn until_entries(&self, count: usize) {
         wait(&format!("{count} entries"), || self.ledger.count() >= count);
     }
 
-    /// How often each id was begun and ended.
+    /// The numbers of starts and ends of each id.
     pub fn counts(&self) -> BTreeMap<String, (usize, usize)> {
         let mut counts = BTreeMap::<_, (usize, usize)>::new();
         for Entry(id, _, _, event, _) in self.ledger.entries() {
@@ -126,7 +126,7 @@ impl Site {
         names.filter_map(|name| name.strip_prefix("building-")?.parse().ok()).collect()
     }
 
-    /// The processes that wrote something down.
+    /// The processes that recorded an event.
     pub fn pids(&self) -> Vec<u32> {
         let mut pids: Vec<u32> = self.ledger.entries().into_iter().map(|Entry(_, _, pid, ..)| pid).collect();
         pids.sort_unstable();
@@ -147,9 +147,9 @@ impl Running {
     /// Listens to a process whose standard error is piped.
     ///
     /// # Panics
-    /// When it is not.
+    /// Panics when it is not.
     pub fn new(mut child: Child) -> Self {
-        // Read on the side: a full pipe would hold the program up.
+        // A separate thread reads the pipe, because a full pipe would block the program.
         let mut stderr = child.stderr.take().expect("it is piped");
         let said = Arc::<Mutex<Vec<u8>>>::default();
         let heard = Arc::clone(&said);
@@ -162,7 +162,7 @@ impl Running {
         Self { child, said, reading: Some(reading) }
     }
 
-    /// What it has written to standard error so far.
+    /// The text that the process has written to standard error so far.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&self.said.lock().expect("unpoisoned")).into_owned()
     }
@@ -182,10 +182,10 @@ impl Running {
         send(self.pid(), signal);
     }
 
-    /// Waits for its end: how it ended, how long that took from now, and what it wrote to standard error.
+    /// Waits for the end of the process. Returns its status, the time from now to the end, and its standard error.
     ///
     /// # Panics
-    /// When it does not end.
+    /// Panics when it does not end.
     pub fn end(&mut self) -> (ExitStatus, Duration, String) {
         let began = Instant::now();
         let mut status = None;
@@ -194,7 +194,7 @@ impl Running {
             status.is_some()
         });
         let took = began.elapsed();
-        // A worker that outlives it may hold the other end: then what was read so far is all.
+        // A worker that outlives the process may hold the other end. In that case, the text so far is the whole text.
         let reading = self.reading.take().expect("it ends once");
         let began = Instant::now();
         while !reading.is_finished() && began.elapsed() < Duration::from_secs(2) {
@@ -206,7 +206,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended, or it has to.
+        // The process has ended, or has to end now.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -215,12 +215,12 @@ impl Drop for Running {
 /// Sends a signal to a process.
 ///
 /// # Panics
-/// When there is no such process.
+/// Panics when there is no such process.
 pub fn send(pid: u32, signal: Signal) {
     kill_process(of(pid), signal).expect("the process is there");
 }
 
-/// Says whether a process lives; one that has ended and was not waited for does not.
+/// Returns whether a process is alive. A process that has ended and was not waited for is not alive.
 pub fn lives(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let zombie = stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'));
@@ -234,7 +234,7 @@ fn of(pid: u32) -> Pid {
 /// Waits until something holds.
 ///
 /// # Panics
-/// When it does not in time.
+/// Panics when it does not in time.
 pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {

@@ -1,4 +1,4 @@
-//! A memory queue behind a link that fails as the test says.
+//! A memory queue behind a connection that fails as the test says.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,16 +12,16 @@ use ergon::prelude::*;
 use tokio::task;
 use tokio::time::{Instant, sleep};
 
-/// The faults that are to come, and what was asked for.
+/// The planned faults, and the recorded calls.
 #[derive(Debug, Default)]
 pub struct Faults {
     /// Errors of the next fetches, in order; then they succeed.
     pub fetches: Mutex<VecDeque<ConnectorError>>,
     /// Errors of the next settles, in order; the settlements do not reach the queue.
     pub settles: Mutex<VecDeque<ConnectorError>>,
-    /// How many of the next fetches never answer.
+    /// The number of the next fetches that never answer.
     pub fetches_that_hang: AtomicUsize,
-    /// How long a settle takes.
+    /// The duration of a settle.
     pub settle_takes: Mutex<Duration>,
     /// Whether a settle never answers.
     pub settle_hangs: AtomicBool,
@@ -29,27 +29,27 @@ pub struct Faults {
     pub settle_panics: AtomicBool,
     /// Whether a settle is not done when it is polled for the first time.
     pub settle_yields: AtomicBool,
-    /// Settles that have begun and are neither done nor dropped, and the most there were at once.
+    /// The number of running settles, and its maximum.
     pub settling: (AtomicUsize, AtomicUsize),
     /// The tasks that each settle was polled by, first and last.
     pub settled_by: Mutex<Vec<(Option<task::Id>, Option<task::Id>)>>,
-    /// Whether the source has lost hold of what it handed out.
+    /// Whether the source no longer holds its deliveries.
     pub lost: AtomicBool,
     /// Errors of the next dispatches, in order.
     pub dispatches: Mutex<VecDeque<ConnectorError>>,
-    /// How long a dispatch takes.
+    /// The duration of a dispatch.
     pub dispatch_takes: Mutex<Duration>,
-    /// When each dispatch was asked for.
+    /// The time of each dispatch.
     pub dispatched_at: Mutex<Vec<Instant>>,
-    /// How many fetches were asked for.
+    /// The number of fetches.
     pub fetched: AtomicUsize,
-    /// The sum of what they asked for.
+    /// The sum of the requested deliveries.
     pub asked: AtomicUsize,
-    /// When each fetch was asked for, and for how many.
+    /// The time of each fetch, and the number of requested deliveries.
     pub asked_at: Mutex<Vec<(Instant, usize)>>,
     /// Whether the source waits for data by itself when it may.
     pub pushes: AtomicBool,
-    /// How many settlements came with each settle.
+    /// The number of settlements in each settle.
     pub settled: Mutex<Vec<usize>>,
 }
 
@@ -58,7 +58,7 @@ pub struct Faults {
 pub struct FlakyConfig {
     /// The queue behind it.
     pub queue: Arc<MemoryQueue>,
-    /// What goes wrong.
+    /// The faults.
     pub faults: Arc<Faults>,
 }
 

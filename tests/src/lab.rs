@@ -1,7 +1,7 @@
-//! Measures one run of this process: all that its metrics gained by it.
+//! Measures one run of this process: the growth of all its metrics.
 //!
-//! A process has one provider. It has two readers: one that tells differences, as lines a test can name, and one that
-//! tells sums, which must have grown by the same.
+//! A process has one meter provider with two readers. One reader reports differences, as lines that a test can name.
+//! The other reader reports sums, which must have grown by the same amount.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -16,7 +16,7 @@ use opentelemetry_sdk::metrics::{
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-/// What metrics gained, or what they are: by name and labels, the number of values and their sum.
+/// The growth of metrics, or their current values: by name and labels, the number of values and their sum.
 pub type Figures = BTreeMap<String, (u64, f64)>;
 
 /// The only provider of the process, for one test at a time.
@@ -36,7 +36,7 @@ pub struct Measuring {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// Waits for the provider, and begins to measure.
+/// Waits for the provider, and starts to measure.
 pub async fn measure() -> Measuring {
     static LAB: OnceLock<Lab> = OnceLock::new();
     let lab = LAB.get_or_init(Lab::new);
@@ -51,7 +51,7 @@ impl Lab {
         let exporter =
             |temporality| InMemoryMetricExporterBuilder::new().with_temporality(temporality).build();
         let (differences, sums) = (exporter(Temporality::Delta), exporter(Temporality::Cumulative));
-        // It reads when it is told to.
+        // The reader reads only on request.
         let never = Duration::from_secs(3600);
         let reader = |exporter: &InMemoryMetricExporter| {
             PeriodicReader::builder(exporter.clone()).with_interval(never).build()
@@ -62,21 +62,21 @@ impl Lab {
         Self { provider, differences, sums, alone: Mutex::default() }
     }
 
-    /// What the metrics are now.
+    /// The current values of the metrics.
     fn sums(&self) -> Figures {
         self.sums.reset();
         self.provider.force_flush().expect("memory takes all");
         told(&self.sums)
     }
 
-    /// What the metrics gained since the exporter forgot.
+    /// The growth of the metrics since the exporter was reset.
     fn differences(&self) -> Figures {
         self.provider.force_flush().expect("memory takes all");
         told(&self.differences)
     }
 }
 
-/// What an exporter was told, added up.
+/// The sum of everything that an exporter received.
 fn told(exporter: &InMemoryMetricExporter) -> Figures {
     let told = exporter.get_finished_metrics().expect("memory keeps all");
     let metrics = told.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics);
@@ -90,15 +90,15 @@ fn told(exporter: &InMemoryMetricExporter) -> Figures {
 }
 
 impl Measuring {
-    /// What the metrics of a task are now: levels, and what was counted in the whole process.
+    /// The current values of a task's metrics: levels, and the counts of the whole process.
     pub fn now(&self, task: &str) -> Figures {
         of_task(self.lab.sums(), task)
     }
 
-    /// What the metrics of a task gained, by number and sum.
+    /// The growth of a task's metrics, by number and sum.
     ///
     /// # Panics
-    /// If differences and sums do not tell the same, or a metric is not as the table of metrics says.
+    /// Panics if differences and sums disagree, or if a metric differs from the table of metrics.
     pub fn grown(&self, task: &str) -> Figures {
         let differences = self.lab.differences();
         let mut gained = Figures::new();
@@ -153,7 +153,7 @@ fn of_task(figures: Figures, task: &str) -> Figures {
     own.map(|(series, figure)| (series.replace(&label, "}").replace(&alone, ""), figure)).collect()
 }
 
-/// The series of a metric; it must be as the table says.
+/// The series of a metric, which must agree with the table.
 fn figures(told: &data::Metric) -> Vec<(String, (u64, f64))> {
     let metric = metric(told.name());
     assert_eq!((told.unit(), told.description()), (metric.unit, metric.description), "{}", told.name());

@@ -1,7 +1,10 @@
-//! What the tests of the promises share: a task whose steps are written in the test, a connector that can fail, a
-//! simulation of whole runs in which anything may fail at any time, a broker that a test may kill, processes it may
-//! kill, a collector of telemetry, and the ledger that
-//! says what was lost.
+//! Shared parts of the tests:
+//!
+//! - a task whose steps are written in the test, and a connector that can fail;
+//! - a simulation of whole runs in which anything may fail at any time;
+//! - a broker and processes that a test may kill;
+//! - a collector of telemetry;
+//! - a ledger that shows what was lost.
 
 #![allow(
     clippy::missing_panics_doc,

@@ -1,4 +1,4 @@
-//! A subscriber that writes down what is logged.
+//! A subscriber that records log lines.
 
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -9,10 +9,11 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{DefaultGuard, set_default};
 use tracing::{Dispatch, Event, Metadata, Subscriber};
 
-/// Makes this the subscriber of this thread, until the guard is dropped; whatever other threads of the process do.
+/// Makes this the subscriber of this thread until the guard is dropped, independent of the other threads of the
+/// process.
 pub fn listen(subscriber: impl Subscriber + Send + Sync + 'static) -> DefaultGuard {
-    // With one subscriber in the process, a line that another thread reaches first, which has none, would be off for
-    // all threads.
+    // If the process had only this subscriber, a log statement that another thread reaches first would be disabled for
+    // all threads, because that thread has no subscriber.
     static SECOND: OnceLock<Dispatch> = OnceLock::new();
     SECOND.get_or_init(|| Dispatch::new(Lines::default()));
     let guard = set_default(subscriber);
@@ -20,12 +21,12 @@ pub fn listen(subscriber: impl Subscriber + Send + Sync + 'static) -> DefaultGua
     guard
 }
 
-/// Writes down what is logged on this thread, as `WARN message=… task="…" …`.
+/// Records the log lines of this thread, as `WARN message=… task="…" …`.
 #[derive(Debug, Clone, Default)]
 pub struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Lines {
-    /// Begins to write down what is logged on this thread, until the guard is dropped.
+    /// Starts to record the log lines of this thread, until the guard is dropped.
     pub fn capture() -> (Self, DefaultGuard) {
         let lines = Self::default();
         let guard = listen(lines.clone());

@@ -1,14 +1,14 @@
-//! A service that remembers what a task says.
+//! A service that records the messages of a task.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ergon::service::{Service, ServiceConfig, ServiceError};
 
-/// Makes a [`LogService`], and reads what it was told.
+/// Makes a [`LogService`], and reads its messages.
 #[derive(Debug, Clone, Default)]
 pub struct LogConfig(Arc<Mutex<Vec<String>>>);
 
-/// Remembers what a task says.
+/// Records the messages of a task.
 #[derive(Debug)]
 pub struct LogService(LogConfig);
 
@@ -23,7 +23,7 @@ impl ServiceConfig for LogConfig {
 }
 
 impl LogConfig {
-    /// All that was said so far.
+    /// All messages so far.
     pub fn all(&self) -> Vec<String> {
         self.lines().clone()
     }
@@ -34,7 +34,7 @@ impl LogConfig {
 }
 
 impl LogService {
-    /// Remembers a line, and says how often it was said, this time included.
+    /// Records a message. Returns the number of times that it was recorded, including this time.
     pub fn say(&self, line: impl Into<String>) -> usize {
         let line = line.into();
         let mut lines = self.0.lines();

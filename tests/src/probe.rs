@@ -1,4 +1,4 @@
-//! A task whose steps are closures of the test, and the world it runs in.
+//! A task whose steps are closures of the test, and the source, dead-letter connector and policy of its runs.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use crate::FlakyConfig;
 
 type Step<A, R> = Arc<dyn Fn(A) -> BoxFuture<'static, Result<R>> + Send + Sync>;
 
-/// What the steps of a [`Probe`] do; injected as a service.
+/// The behaviour of a [`Probe`]'s steps; injected as a service.
 #[derive(Clone)]
 pub struct Script {
     process: Step<Transaction, String>,
@@ -41,7 +41,7 @@ impl fmt::Debug for Script {
     }
 }
 
-/// A consumer that does what its script says, and writes down each call.
+/// A consumer that follows its script, and records each call.
 #[ergon::task(connectors(input, letters), services(script: Script), consumer())]
 pub struct Probe;
 
@@ -80,7 +80,7 @@ impl Consumer for Probe {
     }
 }
 
-/// A source, a place for dead letters, a script and a policy: all that a run needs.
+/// A source, a dead-letter connector, a script and a policy: everything that a run needs.
 #[derive(Debug, Clone)]
 pub struct World {
     /// The source.
@@ -92,7 +92,7 @@ pub struct World {
 }
 
 impl World {
-    /// Starts with an empty source, steps that end well, and the default policy.
+    /// Starts with an empty source, steps that succeed, and the default policy.
     pub fn new() -> Self {
         let script = Script {
             process: Arc::new(|transaction| Box::pin(async move { Ok(transaction.id().to_owned()) })),
@@ -117,7 +117,7 @@ impl World {
         self.input.queue.extend(ids.into_iter().map(make));
     }
 
-    /// Sets what `process_transaction` does.
+    /// Sets the behaviour of `process_transaction`.
     #[must_use]
     pub fn process<F>(mut self, f: impl Fn(Transaction) -> F + Send + Sync + 'static) -> Self
     where
@@ -130,7 +130,7 @@ impl World {
         self
     }
 
-    /// Sets what `handle_process_success` does.
+    /// Sets the behaviour of `handle_process_success`.
     #[must_use]
     pub fn success<F>(mut self, f: impl Fn(Transaction) -> F + Send + Sync + 'static) -> Self
     where
@@ -140,7 +140,7 @@ impl World {
         self
     }
 
-    /// Sets what `handle_process_exception` does; it is given the error's message.
+    /// Sets the behaviour of `handle_process_exception`, which receives the error's message.
     #[must_use]
     pub fn exception<F>(mut self, f: impl Fn((Transaction, String)) -> F + Send + Sync + 'static) -> Self
     where
@@ -170,7 +170,7 @@ impl World {
     /// Tries to start the task.
     ///
     /// # Errors
-    /// What could not be built.
+    /// The errors of the parts that could not be built.
     pub async fn try_start(&self) -> Result<Running, Error> {
         testing::start(self.config()).await
     }

@@ -1,16 +1,16 @@
-//! Waiting for what has no event to wait for.
+//! Waits for a condition that has no event.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long it waits before it asks again.
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Waits until `condition` holds and says how long that took.
+/// Waits until `condition` holds. Returns the time that it took.
 ///
 /// # Panics
-/// With `what` when `limit` has passed and it still does not hold.
+/// Panics with `what` if `condition` does not hold within `limit`.
 pub async fn until<F>(what: &str, limit: Duration, mut condition: impl FnMut() -> F) -> Duration
 where
     F: Future<Output = bool>,

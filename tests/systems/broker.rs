@@ -1,4 +1,4 @@
-//! The broker and the network that other tests break do as told: shown with bare `lapin`, without Ergon.
+//! Tests that the broker and the network of the other tests fail as they should, with bare `lapin` and without Ergon.
 
 use std::fs;
 use std::path::Path;
@@ -176,7 +176,7 @@ async fn nothing_is_left_of_it_when_a_test_panics() {
     assert!(std::net::TcpListener::bind(("127.0.0.1", port)).is_ok());
 }
 
-/// How many processes have the node's name among their arguments or in their environment.
+/// The number of processes that have the node's name among their arguments or in their environment.
 fn processes_of(port: u16) -> usize {
     let name = format!("ergon-{port}@localhost");
     let mentions = |folder: &Path, file: &str| {

@@ -1,4 +1,4 @@
-//! `dead-letters`: what was rejected is shown where it lies, and sent back once; nothing is lost on the way.
+//! Tests `dead-letters`: it shows rejected transactions in their place, sends each back once, and loses nothing.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,13 +15,13 @@ use lapin::types::{AMQPValue, DecimalValue, FieldTable};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// How long the broker may take to requeue what a process held that has ended.
+/// The time that the broker may take to requeue the messages of a process that has ended.
 const SOON: Duration = Duration::from_secs(20);
 
 /// A project with five orders, of which the second and the fourth are rejected.
 struct Project {
     folder: TempDir,
-    /// Of the queues, for each test its own.
+    /// The names of the queues, separate for each test.
     name: String,
 }
 
@@ -42,7 +42,7 @@ impl Project {
         project
     }
 
-    /// The same, run once: two orders were rejected.
+    /// The same project after one run: two orders were rejected.
     fn run_once() -> Self {
         let project = Self::new();
         assert_eq!(project.run(&["run", "file-orders"]).status.code(), Some(0));
@@ -70,7 +70,7 @@ impl Project {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs a command that succeeds; what it says on standard output.
+    /// Runs a command that succeeds, and returns its standard output.
     fn said(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -219,7 +219,7 @@ fn letters_of_another_task_in_the_same_file_are_left_alone() {
 fn after_a_crash_half_way_a_letter_is_sent_again_rather_than_lost() {
     let project = Project::run_once();
     project.said(&REPLAY);
-    // The process died while it wrote down that the second one was sent back.
+    // The process died while it recorded that the second dead letter was sent back.
     let noted = project.read("refused.jsonl.replayed");
     let (whole, _) = noted.split_at(noted.len() - 20);
     project.write("refused.jsonl.replayed", whole);
@@ -300,7 +300,7 @@ fn no_file_of_letters_is_no_letters() {
     assert_eq!(project.said(&REPLAY), "");
 }
 
-/// What the rejected orders of a queue are called there.
+/// The command that replays the dead letters of the task on the queue.
 const IN_QUEUE: [&str; 3] = ["dead-letters", "replay", "queue-orders"];
 
 /// A project whose order queue holds these messages.
@@ -352,7 +352,7 @@ async fn a_letter_in_a_queue_goes_back_once_with_its_id_and_remembers_it() {
     assert_eq!(project.said(&only), "sent back c\n");
     ready(&client, &project.at("order_queue"), 1).await;
     assert_eq!(project.listed("queue-orders"), pairs(&[("a", 0)]));
-    // Rejected again, it is known by what it carries.
+    // After the second rejection, the metadata identifies the transaction.
     project.said(&["run", "queue-orders"]);
     assert_eq!(project.listed("queue-orders"), pairs(&[("a", 0), ("c", 1)]));
     let rest = project.json(&IN_QUEUE);
@@ -362,7 +362,7 @@ async fn a_letter_in_a_queue_goes_back_once_with_its_id_and_remembers_it() {
     ready(&client, &project.at("refused_queue"), 0).await;
     let back = client.drain(&project.at("order_queue")).await.unwrap();
     assert_eq!(back.len(), 2);
-    // What was said of the rejection is not carried on.
+    // The metadata of the rejection is removed.
     let mut command = project.command(&["run", "queue-orders"]);
     assert!(command.env("ERGON_RULE__FORGIVING", "true").output().unwrap().status.success());
 }
@@ -374,7 +374,7 @@ async fn a_queue_that_takes_no_letter_back_loses_none() {
     project.said(&["run", "queue-orders"]);
     client.delete(&project.at("order_queue")).await.unwrap();
     let settings = project.read("ergon.toml");
-    // The queue is not declared anew: nothing can be sent to it.
+    // The queue is not declared again, so nothing can be sent to it.
     let passive = settings.replacen("queue = ", "passive = true\nqueue = ", 1);
     project.write("ergon.toml", &passive);
     let output = project.run(&IN_QUEUE);
@@ -382,7 +382,7 @@ async fn a_queue_that_takes_no_letter_back_loses_none() {
     ready(&client, &project.at("refused_queue"), 2).await;
 }
 
-/// A quorum queue destroys what was put back more often than its limit says.
+/// A quorum queue deletes a message that is requeued more often than its delivery limit allows.
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
 async fn letters_in_a_quorum_queue_outlive_more_looks_than_its_limit() {
@@ -414,7 +414,7 @@ async fn letters_in_a_quorum_queue_outlive_more_looks_than_its_limit() {
     ready(&client, &project.at("refused_queue"), 0).await;
 }
 
-/// A message as the broker has it: its properties, and its body.
+/// A message in the broker: its properties and its body.
 type Raw = (BasicProperties, Vec<u8>);
 
 /// The message of `tests/data/cases/q05-properties.json`, with a header of each type that a sender can write.
@@ -479,7 +479,7 @@ async fn take(client: &Client, queue: &str) -> Raw {
     (message.properties, message.data)
 }
 
-/// Without the headers that Ergon adds.
+/// Removes the headers that Ergon adds.
 fn own(properties: &BasicProperties) -> BTreeMap<String, AMQPValue> {
     let headers =
         properties.headers().iter().flatten().filter(|(name, _)| !name.as_str().starts_with("ergon-"));
@@ -494,7 +494,7 @@ fn assert_same((sent, body): &Raw, (came, came_body): &Raw) {
     assert_eq!(bare(came), bare(sent));
 }
 
-/// A body in gzip is no order: it is refused.
+/// A body in gzip is not an order, so it is rejected.
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
 async fn a_letter_and_its_redrive_keep_every_property_and_header() {
@@ -504,7 +504,7 @@ async fn a_letter_and_its_redrive_keep_every_property_and_header() {
     put(&client, &source, &sent).await;
     project.said(&["run", "queue-orders"]);
     let letter = take(&client, &letters).await;
-    // A letter does not expire: the time is kept for the redrive.
+    // A dead letter does not expire. The expiry is kept for the redrive.
     assert_eq!(letter.0.expiration().clone(), None);
     let kept = letter.0.headers().as_ref().unwrap().inner().get("ergon-expiration");
     assert_eq!(kept, Some(&AMQPValue::LongString("600000".into())));
@@ -595,7 +595,7 @@ fn a_field_that_no_letter_has_is_told_and_matches_nothing() {
     }
 }
 
-/// Conditions on fields that some or all letters have.
+/// Conditions on fields that some or all dead letters have.
 #[test]
 fn a_field_of_the_payload_or_the_metadata_that_no_letter_has_is_a_mistake() {
     let project = Project::run_once();
@@ -613,7 +613,7 @@ fn a_field_of_the_payload_or_the_metadata_that_no_letter_has_is_a_mistake() {
     let hinted = project.run(&["dead-letters", "list", "file-orders", "--where", "payload.skku=cup"]);
     assert!(stderr(&hinted).contains("did you mean `payload.sku`?"), "{}", stderr(&hinted));
     assert_eq!(project.listed("file-orders").len(), 2, "nothing went");
-    // Where there is no letter, none can lack a field.
+    // If there is no dead letter, no dead letter can lack a field.
     project.write("refused.jsonl", "");
     assert_eq!(project.said(&["dead-letters", "list", "file-orders", "--where", "payload.skku=cup"]), "");
 }
@@ -636,7 +636,7 @@ fn letters_are_chosen_by_each_comparison() {
     assert_eq!(chosen(&["attempts>1"]), [""; 0]);
 }
 
-/// A project whose orders stand in tables; the second and the fourth are rejected.
+/// A project whose orders are in tables. The second and the fourth order are rejected.
 struct Tables(Project);
 
 impl Tables {
@@ -711,7 +711,7 @@ fn letters_of_tables_are_replayed_through_the_task() {
             (1, &json!([])),
             "{rest}"
         );
-        // What the run wrote is there, and then what was replayed, with the types that the task knows.
+        // The output has the rows of the run, and then the replayed rows, with the types of the task.
         let taken = tables.taken();
         let last: Vec<&Value> = taken.iter().skip(2).collect();
         assert_eq!(last.iter().map(|order| order["sku"].as_str().unwrap()).collect::<Vec<_>>(), skus);

@@ -1,7 +1,7 @@
-//! What is promised of what lies outside: files, servers, collectors and brokers.
+//! Tests the promises about external systems: files, servers, collectors and brokers.
 //!
-//! What needs a broker that runs already is run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`; what needs one
-//! of its own, where `rabbitmq-server` is found.
+//! Some tests need a running broker: `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1` names it. Other tests start
+//! their own broker, and need `rabbitmq-server`.
 #![cfg(test)]
 
 mod broker;
@@ -15,3 +15,4 @@ mod rabbitmq;
 mod rabbitmq_chaos;
 mod rabbitmq_guide;
 mod rabbitmq_kills;
+mod sqlite;

@@ -1,4 +1,4 @@
-//! The OpenAI service against a server that speaks its protocol, well and badly.
+//! Tests the OpenAI service against a server that speaks its protocol, correctly and incorrectly.
 
 use std::time::Duration;
 
@@ -193,7 +193,7 @@ fn events(texts: &[&str]) -> String {
     texts.iter().map(event).collect()
 }
 
-/// A streamed answer: what is sent, piece by piece, and what follows.
+/// A streamed answer: the pieces that are sent, and the action after them.
 async fn streaming(pieces: Vec<String>, then: Option<Step>) -> Server {
     Server::start(move |_, _| {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
@@ -207,7 +207,7 @@ async fn streaming(pieces: Vec<String>, then: Option<Step>) -> Server {
 
 #[tokio::test]
 async fn a_streamed_answer_comes_as_it_is_written() {
-    // It never ends: whoever waits for the whole hangs.
+    // The answer never ends, so a client that waits for the end hangs.
     let server = streaming(vec![events(&["Hel", "lo"])], Some(Step::Hang)).await;
     let mut answer = service(&server).stream("?").await.unwrap();
     assert_eq!(answer.next().await.unwrap().unwrap(), "Hel");

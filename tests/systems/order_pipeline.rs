@@ -1,6 +1,6 @@
-//! `examples/order_pipeline` as its README says: over files, and over a broker.
+//! Tests `examples/order_pipeline` as its README describes it: over files, and over a broker.
 //!
-//! What needs a broker runs with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
+//! The tests that need a broker run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,16 +18,16 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// Longer than anything here takes that works.
+/// A time limit that is longer than every step that works.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Lines of the workbook from the city that the settings name, and what becomes of them.
+/// The numbers of the workbook's lines for the city in the settings, by outcome.
 const LINES: usize = 222;
 const NOT_INGESTED: usize = 20;
 const NOT_ENRICHED: usize = 14;
 const BOOKED: usize = LINES - NOT_INGESTED - NOT_ENRICHED;
 
-/// The CRM and ACME, on ports of their own; gone with this.
+/// The CRM and ACME, on their own ports. They end when this value is dropped.
 struct Systems {
     _process: Child,
     crm: String,
@@ -48,7 +48,7 @@ impl Systems {
         Self { _process: process, crm, acme }
     }
 
-    /// How many orders ACME has.
+    /// The number of orders that ACME has.
     async fn booked(&self) -> usize {
         let auth = Auth::header("X-Acme-Key", "acme-key");
         let acme = HttpConfig::new(&self.acme).with_auth(auth).build().unwrap();
@@ -63,7 +63,7 @@ impl Systems {
     }
 }
 
-/// The project with the settings of a file, and output of its own.
+/// The project with the settings of a file, and its own output folder.
 struct Project {
     folder: TempDir,
     systems: Systems,
@@ -89,7 +89,7 @@ impl Project {
         command
     }
 
-    /// Runs a task to its end; returns what it said.
+    /// Runs a task to its end, and returns its output.
     async fn run(&self, task: &str) -> String {
         let done = timeout(PATIENCE, self.command(&["run", task]).output()).await.expect("it ends").unwrap();
         let said = String::from_utf8(done.stderr).unwrap();
@@ -108,7 +108,7 @@ impl Project {
     }
 }
 
-/// Each booking is of another order, numbered one after the other, and complete.
+/// Asserts that each booking is complete and of another order, with consecutive numbers.
 fn assert_booked_once_each(bookings: &[Value]) {
     assert_eq!(bookings.len(), BOOKED);
     let references: BTreeSet<_> =
@@ -146,7 +146,7 @@ async fn over_files_each_line_is_booked_or_kept_with_the_reason() {
     assert_eq!(project.systems.booked().await, BOOKED, "what is dispatched again is known by its key");
 }
 
-/// What is drawn of the project, as arrows from node to node; a task is called by its name.
+/// The graph of the project, as arrows from node to node. The node of a task has the name of the task.
 async fn drawn(settings: &str) -> Vec<(String, String)> {
     let project = Project::new(settings, |settings| settings).await;
     let mut command = project.command(&["describe", "--format", "dot"]);
@@ -182,7 +182,7 @@ async fn a_system_that_is_down_costs_nothing_but_time() {
     let project = Project::new("ergon.toml", |settings| settings).await;
     project.run("order-ingestion").await;
     let mut down = project.command(&["run", "order-enrichment", "--limit", "1"]);
-    // Nobody listens on this port.
+    // No process listens on this port.
     down.env("ERGON_CRM__HTTP__BASE_URL", "http://127.0.0.1:1");
     let done = timeout(PATIENCE, down.output()).await.unwrap().unwrap();
     let said = String::from_utf8(done.stderr).unwrap();

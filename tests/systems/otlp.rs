@@ -1,4 +1,4 @@
-//! The collector that the tests of telemetry stand on: it keeps what it is sent, and fails as it is told to.
+//! Tests the collector that the tests of telemetry use: it keeps what it receives, and fails as the test says.
 
 use std::time::Duration;
 
@@ -108,7 +108,7 @@ fn metrics(temporality: AggregationTemporality, by: u32) -> ExportMetricsService
     ExportMetricsServiceRequest { resource_metrics: vec![part] }
 }
 
-/// Posts a message; the status of the answer.
+/// Posts a message, and returns the status of the response.
 async fn post(endpoint: &str, path: &str, message: &impl Message) -> u16 {
     let address = endpoint.strip_prefix("http://").unwrap();
     let body = message.encode_to_vec();

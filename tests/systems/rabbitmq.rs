@@ -1,4 +1,4 @@
-//! The RabbitMQ connector against a real broker: run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
+//! Tests the RabbitMQ connector against a real broker. Run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
 
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
@@ -23,7 +23,7 @@ fn name(of: &str) -> String {
     format!("ergon.test.{}.{:x}.{of}", std::process::id(), fastrand::u64(..))
 }
 
-/// A config with these settings beside the address; its queues are gone a minute after their last use.
+/// A config with these settings in addition to the address. Its queues are deleted a minute after their last use.
 fn config(mut settings: Value) -> RabbitMqConfig {
     settings["url"] = url().into();
     if settings.get("queue").is_some() && settings.get("passive").is_none() {
@@ -49,7 +49,7 @@ async fn open(config: &RabbitMqConfig, direction: Direction) -> RabbitMq {
     opened(config, direction).await.expect("open")
 }
 
-/// A source that is open, as a task holds it.
+/// An open source, as a task holds it.
 async fn source(config: &RabbitMqConfig) -> Input {
     Input::new(open(config, Direction::Source).await.into(), &Context::new("test", "queue"))
 }
@@ -286,7 +286,7 @@ async fn of_many_published_at_once_those_that_no_queue_takes_are_told() {
     assert_eq!((found, input.count().await.expect("counted")), (857, Some(0)));
 }
 
-/// An ack of a tag that the broker never gave out: it closes the channel (406), while the connection lives on.
+/// An ack of a tag that the broker never assigned. The broker closes the channel (406), and the connection stays open.
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_that_the_broker_closes_is_made_anew() {
@@ -297,7 +297,7 @@ async fn a_channel_that_the_broker_closes_is_made_anew() {
     let deliveries = fetch(&input, 10).await;
     assert!(deliveries.iter().all(|delivery| input.holds(delivery)), "they came over the channel there is");
     let never_given = Receipt::new(9_999).with_epoch(1);
-    // The broker does not answer an ack: whether this one is refused shows itself later.
+    // The broker does not answer an ack, so a refusal of this ack is visible only later.
     let _ = input.settle(vec![Settlement::new(never_given, Disposition::Ack)]).await;
     let again = fetch(&input, 10).await;
     assert!(again.iter().all(|delivery| delivery.transaction().deliveries() == 2), "all come again");
@@ -310,7 +310,7 @@ async fn a_channel_that_the_broker_closes_is_made_anew() {
     assert_eq!(input.count().await.expect("counted"), Some(0));
 }
 
-/// Returned messages are told apart by their id; here all have the same.
+/// Returned messages are distinguished by their id. Here, all messages have the same id.
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
 #[tokio::test(flavor = "multi_thread")]
 async fn of_messages_with_one_id_as_many_are_told_as_were_returned() {
@@ -402,7 +402,7 @@ async fn metadata_that_no_frame_holds_are_refused_and_take_nobody_along() {
     );
     beside.expect("published");
     fits.expect("published");
-    // What a refused transaction says is never too long.
+    // The message of a rejected transaction is never too long.
     let letter = numbered("letter").annotate([("ergon-error", "x".repeat(200_000))]);
     sink.dispatch(vec![letter]).await.expect("published");
     let delivered = fetch(&source(&config).await, 3).await;
@@ -473,7 +473,7 @@ async fn a_body_of_another_type_is_read_as_json_where_the_settings_say_so() {
     settle(&input, delivered, Disposition::Ack).await;
 }
 
-/// Acks what is even, rejects what is odd.
+/// Acks even numbers, and rejects odd numbers.
 #[ergon::task(connectors(input), consumer(concurrency = 16))]
 struct Halve;
 
@@ -501,7 +501,7 @@ async fn a_finite_run_ends_when_the_queue_is_empty() {
     assert_eq!(input.count().await.expect("counted"), Some(0));
 }
 
-/// Refuses what is odd, with a prefetch of one.
+/// Rejects odd numbers, with a prefetch of one.
 #[ergon::task(connectors(numbers, letters), consumer(streaming, dead_letter = letters))]
 struct TakeEven;
 
@@ -514,8 +514,8 @@ impl Consumer for TakeEven {
     }
 }
 
-/// A classic queue puts what is given back at its head, and hands out no more than the prefetch: a message whose dead
-/// letter is not taken must neither come again and again nor stop the queue.
+/// A classic queue puts a requeued message at its head, and delivers at most the prefetch. A message whose dead letter
+/// is not accepted must neither be delivered again and again nor stop the queue.
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
 #[tokio::test]
 async fn messages_whose_dead_letters_are_not_taken_do_not_stop_the_queue() {
@@ -551,7 +551,7 @@ async fn messages_whose_dead_letters_are_not_taken_do_not_stop_the_queue() {
     assert_eq!((tally.fetched, tally.processed, tally.dead_lettered, tally.unknown), (60, 60, 30, 0));
 }
 
-/// Waits until the test has looked.
+/// Waits until the test has checked the queue.
 #[ergon::task(connectors(numbers), services(gate: Gate), consumer(streaming, mode = "batch", batch_size = 5))]
 struct TakeInBatches;
 
@@ -578,7 +578,7 @@ impl Consumer for TakeInBatches {
     }
 }
 
-/// With `mode = "batch"` the broker hands out a whole batch, and nothing of the next one before that has ended.
+/// With `mode = "batch"`, the broker delivers a whole batch, and nothing of the next batch before the first has ended.
 #[cfg_attr(not(amqp), ignore = "set ERGON_TEST_AMQP_URL to the address of a broker")]
 #[tokio::test]
 async fn in_batch_mode_the_broker_hands_out_one_batch() {

@@ -1,7 +1,7 @@
-//! Worker processes that share a queue are killed at random, again and again, and nothing is lost.
+//! Tests that nothing is lost when worker processes that share a queue are killed at random, again and again.
 //!
-//! Run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`; `ERGON_CHAOS_FULL` makes it 10,000 messages and a
-//! hundred kills.
+//! Run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`. With `ERGON_CHAOS_FULL`, the test uses 10,000 messages
+//! and a hundred kills.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -17,15 +17,15 @@ use tokio::time::{Instant, interval, sleep, timeout};
 
 const WORKERS: usize = 4;
 
-/// How many messages a worker holds at once: two that it works on, six that wait.
+/// The number of messages that a worker holds: two in process, six waiting.
 const PREFETCH: usize = 8;
 
 const BETWEEN_KILLS: Duration = Duration::from_millis(300);
 
-/// How long the rest may take after the last kill, and a worker to end.
+/// The time limit for the remaining work after the last kill, and for the end of a worker.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How much is done and how often a worker is killed.
+/// The number of messages, and the number of kills.
 struct Size {
     messages: usize,
     kills: usize,
@@ -53,7 +53,7 @@ impl Scene {
         let folder = TempDir::new().unwrap();
         let ledger = Ledger::open(folder.path()).unwrap();
         let client = Client::connect(&url).await.unwrap();
-        // Gone a few minutes after their last use, should the test not come to its end.
+        // The queues are deleted a few minutes after their last use, in case the test does not reach its end.
         let arguments = [("x-queue-type", "quorum"), ("x-expires", "300000")];
         for role in ["input", "output", "dead"] {
             client.declare(&format!("{name}.{role}"), &arguments).await.unwrap();
@@ -92,13 +92,13 @@ impl Scene {
             .unwrap()
     }
 
-    /// Whether every message has been worked on to its end, well or not.
+    /// Whether every message was processed to its end, with success or failure.
     async fn is_done(&self, messages: usize) -> bool {
         self.client.ready(&self.queue("input")).await.unwrap() == 0
             && ended(&self.ledger.entries()).len() == messages
     }
 
-    /// Waits until it is, or until it is too late: what was lost is better said by the books.
+    /// Waits until every message is finished or the time is over. The ledger then gives the better error message.
     async fn is_done_within(&self, limit: Duration, messages: usize) -> bool {
         let done = async {
             while !self.is_done(messages).await {
@@ -108,7 +108,7 @@ impl Scene {
         timeout(limit, done).await.is_ok()
     }
 
-    /// What the books say now that nobody works any more, and how many copies are more than one of a message.
+    /// The verdict of the ledger after all work has ended, and the number of duplicate copies.
     async fn verdict(&self) -> (Verdict, usize) {
         let ids = async |role| -> Vec<String> {
             let messages = self.client.drain(&self.queue(role)).await.unwrap();
@@ -140,7 +140,7 @@ async fn replace(worker: &mut Child, scene: &Scene) {
     *worker = scene.worker();
 }
 
-/// Tells a worker to stop, and waits until it has.
+/// Stops a worker, and waits until it has ended.
 async fn stop(mut worker: Child) {
     let pid = worker.id().and_then(|id| Pid::from_raw(id.try_into().unwrap()));
     kill_process(pid.unwrap(), Signal::TERM).unwrap();

@@ -1,4 +1,4 @@
-//! Hands a test the compiler and the libraries that it is compiled with, because Cargo names neither to a test.
+//! Provides a test with the paths of its compiler and its libraries, because Cargo does not pass these paths to a test.
 
 use std::env;
 

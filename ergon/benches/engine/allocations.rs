@@ -1,5 +1,5 @@
-//! How often the engine and the memory source allocate for one transaction: the difference between a long and a short
-//! run, counted by the allocator. A program of its own, because counting costs time.
+//! Counts the allocations of the engine and the memory source for one transaction: the difference between a long and a
+//! short run. This benchmark is a separate program, because a counting allocator costs time.
 //!
 //! `cargo bench -p ergon --bench allocations`
 
@@ -32,13 +32,13 @@ fn allocations(concurrency: usize) -> f64 {
         });
         counted.count_total as f64
     };
-    // What making a transaction costs is not the engine's.
+    // Making a transaction is not a cost of the engine.
     let making = allocation_counter::measure(|| drop(floors::transactions(1000))).count_total as f64 / 1000.0;
     let (short, long) = (10_000, 110_000);
     (run(long) - run(short)) / (long - short) as f64 - making
 }
 
-/// How long it took since then.
+/// The time since `began`.
 fn since(began: Instant) -> Duration {
     began.elapsed()
 }

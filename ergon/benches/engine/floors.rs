@@ -1,4 +1,5 @@
-//! The floors: the same work by bare means, without retries, limits, settlement or counts.
+//! Runs the same work by bare means, without retries, limits, settlement or counts: the floors that the engine is
+//! compared with.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Semaphore;
 
 pub(crate) const TRANSACTIONS: usize = 200_000;
-/// How many wait a millisecond each.
+/// The number of transactions that wait a millisecond each.
 pub(crate) const WAITING: usize = 100_000;
 
 pub(crate) fn transaction(n: usize) -> Transaction {
@@ -102,7 +103,7 @@ pub(crate) async fn spawn_blocking(concurrency: usize) -> Duration {
     super::since(began)
 }
 
-/// As many tasks as may wait at once, each taking the next when it is done.
+/// One task for each transaction that may wait at the same time. A task that has finished takes the next transaction.
 pub(crate) async fn waiting_tasks(concurrency: usize) -> Duration {
     let began = Instant::now();
     let cursor = Arc::new(AtomicUsize::new(0));

@@ -1,11 +1,11 @@
-//! The engine beside bare floors, in one run: the same no-op transactions through a plain loop, `FuturesUnordered`,
-//! `tokio::spawn` with a semaphore, and the engine; blocking ones through threads over a shared cursor,
-//! `spawn_blocking`, and the engine; and handlers that wait a millisecond, a thousand at once.
+//! Compares the engine with bare floors in one run. No-op transactions go through a plain loop, `FuturesUnordered`,
+//! `tokio::spawn` with a semaphore, and the engine. Blocking transactions go through threads over a shared cursor,
+//! `spawn_blocking`, and the engine. In the last group, a thousand handlers wait a millisecond at the same time.
 //!
-//! `cargo bench -p ergon --bench engine` prints a table; `-- --json` one JSON line for each row; `-- --memory` adds
-//! ten million transactions and what they cost in memory; `-- --idle` half a minute with an empty source;
-//! `-- --only blocking --way engine --at 8` leaves out all others; a way is named whole. Each figure is the median of
-//! five interleaved rounds, or of as many as `--rounds` says.
+//! `cargo bench -p ergon --bench engine` prints a table, and with `-- --json` one JSON line for each row. `-- --memory`
+//! adds the memory that ten million transactions need. `-- --idle` adds half a minute with an empty source. `-- --only
+//! blocking --way engine --at 8` leaves out all other rows; `--way` needs the whole name of a way. Each figure is the
+//! median of five interleaved rounds, or of the number of rounds that `--rounds` gives.
 
 #![allow(
     clippy::print_stdout,
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use tokio::runtime::Runtime;
 
-/// One way of running, and how it is called.
+/// One way to run the work, and its name.
 type Way = (&'static str, fn(usize) -> BoxFuture<'static, Duration>);
 
 /// Ways that are compared with each other; ratios are to the first of them.
@@ -68,12 +68,12 @@ const COMPARISONS: &[Comparison] = &[
     },
 ];
 
-/// How the rows are printed.
+/// The format of the rows.
 struct Table {
     json: bool,
 }
 
-/// What is measured, and how often.
+/// The rows to measure, and the number of rounds.
 struct Choice {
     only: String,
     way: String,
@@ -166,7 +166,7 @@ fn median(figures: &mut [f64]) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// How long it took since then.
+/// The time since `began`.
 fn since(began: Instant) -> Duration {
     began.elapsed()
 }

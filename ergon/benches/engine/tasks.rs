@@ -1,4 +1,4 @@
-//! The engine: the tasks it runs, and how.
+//! Defines the tasks that the engine runs, and measures their runs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -48,7 +48,7 @@ impl Consumer for Wait {
     }
 }
 
-/// Fills a queue of its own, and says how long its task takes to empty it.
+/// Fills a new queue, and returns the time that the task takes to empty it.
 async fn run(count: usize, concurrency: usize, config: impl FnOnce(MemoryConfig) -> TaskConfig) -> Duration {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("bench-{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -65,7 +65,7 @@ pub(crate) async fn noop(count: usize, concurrency: usize) -> Duration {
     run(count, concurrency, |input| Noop::config(NoopWiring { input })).await
 }
 
-/// As [`noop`], with deliveries fetched ahead.
+/// The same as [`noop`], with a prefetch.
 pub(crate) async fn fetched_ahead(count: usize, concurrency: usize) -> Duration {
     run(count, concurrency, |input| {
         Noop::config(NoopWiring { input }).consumer(|policy| policy.prefetch = 64)
@@ -98,7 +98,7 @@ impl Source for Endless {
     }
 }
 
-/// By how many MiB the process grows while so many transactions go through.
+/// The growth of the process in MiB while it processes this many transactions.
 pub(crate) async fn memory(count: usize) -> f64 {
     let wiring = |count| NoopWiring { input: EndlessConfig { count } };
     let config = |count| Noop::config(wiring(count)).consumer(|policy| policy.concurrency = 64);
@@ -119,12 +119,12 @@ pub(crate) async fn memory(count: usize) -> f64 {
     }
 }
 
-/// A source that never has anything, and does not wait for data itself: the loop has to ask again and again.
+/// A source that is always empty and does not wait for data itself, so that the loop has to fetch again and again.
 #[derive(Connector)]
 #[connector(source)]
 struct Empty {}
 
-/// How often an [`Empty`] was asked.
+/// The number of fetches from an [`Empty`].
 static ASKED: AtomicUsize = AtomicUsize::new(0);
 
 impl Source for Empty {
@@ -134,8 +134,8 @@ impl Source for Empty {
     }
 }
 
-/// What a streaming run with default settings costs while its source is empty: the share of one core in percent, and
-/// how often the source is asked in a second.
+/// The cost of a streaming run with default settings while its source is empty: the share of one core in percent, and
+/// the number of fetches in a second.
 pub(crate) async fn idle(time: Duration) -> (f64, f64) {
     let wiring = NoopWiring { input: EmptyConfig {} };
     let running =

@@ -1,4 +1,4 @@
-//! The broker of the benchmark: filling its queues, and the processor time it takes.
+//! Fills the queues of the benchmark's broker, and measures the processor time of the broker.
 
 use std::fs;
 use std::time::Duration;
@@ -60,12 +60,12 @@ pub(crate) async fn fill(count: usize) {
     connection.close(200, "bye".into()).await.unwrap();
 }
 
-/// Fills the first queue as every run finds it.
+/// Fills the first queue in the same way for every run.
 pub(crate) async fn filled() {
     fill(MESSAGES).await;
 }
 
-/// The processor time of this process, and of all brokers on this machine; zero where it cannot be read.
+/// The processor time of this process, and of all brokers on this machine; zero if it cannot be read.
 pub(crate) fn cpu() -> (Duration, Duration) {
     let brokers = fs::read_dir("/proc").into_iter().flatten().flatten().filter(|entry| {
         fs::read_to_string(entry.path().join("comm")).is_ok_and(|name| name.trim() == "beam.smp")

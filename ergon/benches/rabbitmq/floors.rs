@@ -1,4 +1,4 @@
-//! Bare `lapin`: what the client alone can do.
+//! Does the same work with bare `lapin`: the floors that the connector is compared with.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn subscribe(channel: &lapin::Channel) -> Consumer {
     channel.basic_consume(broker::IN.into(), "".into(), options, FieldTable::default()).await.unwrap()
 }
 
-/// Consumes, decodes, and acknowledges every so many together.
+/// Consumes, decodes, and acknowledges a fixed number of messages together.
 pub(crate) async fn consume(together: u64) -> Duration {
     broker::filled().await;
     let (connection, channel) = broker::connect().await;
@@ -58,7 +58,7 @@ pub(crate) async fn pipe() -> Duration {
     out.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     let mut consumer = subscribe(&channel).await;
     let (mut in_flight, mut done) = (FuturesUnordered::new(), 0);
-    // Tags in the order of delivery, and whether each is published.
+    // Tags in the order of delivery, each with whether its message is published.
     let mut tags: VecDeque<(u64, bool)> = VecDeque::new();
     let (mut finished, mut unacked) = (None, 0);
     while done < MESSAGES {
@@ -100,7 +100,7 @@ pub(crate) async fn pipe() -> Duration {
     took
 }
 
-/// Publishes with so many outstanding confirms.
+/// Publishes with this many outstanding confirms.
 pub(crate) async fn publish() -> Duration {
     broker::fill(0).await;
     let (connection, channel) = broker::connect().await;

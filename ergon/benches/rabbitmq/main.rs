@@ -1,9 +1,10 @@
-//! The RabbitMQ connector under the engine, beside bare `lapin` doing the same in the same run, interleaved.
+//! Compares the RabbitMQ connector under the engine with bare `lapin`: both do the same work in one run, in interleaved
+//! rounds.
 //!
 //! `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1 cargo bench -p ergon --features rabbitmq --bench rabbitmq` prints
-//! a table; `-- --only consume` leaves out the rest, `-- --json` prints one JSON line for each row. Every run begins
-//! with a queue of the same depth: 20,000 persistent messages of 256 bytes. On a small machine the broker is the limit,
-//! so the processor time of both sides is shown for each transaction.
+//! a table. `-- --only consume` leaves out the other rows, and `-- --json` prints one JSON line for each row. Every run
+//! begins with a queue of the same depth: 20,000 persistent messages of 256 bytes. On a small machine the broker is the
+//! limit, so the processor time of both sides is shown for each transaction.
 
 #![allow(
     clippy::print_stdout,
@@ -22,22 +23,22 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
 
-/// How many messages a run moves.
+/// The number of messages that a run moves.
 const MESSAGES: usize = 20_000;
-/// How many may be handed out and not settled, or on their way at once.
+/// The number of messages that may be delivered and not settled, or in flight at the same time.
 const IN_FLIGHT: u16 = 256;
-/// How many may be published and not confirmed.
+/// The number of messages that may be published and not confirmed.
 const OUTSTANDING: usize = 1024;
 const ROUNDS: usize = 7;
 
-/// One way of doing something; how long it took.
+/// One way to do the work. Returns the time that it took.
 type Way = (&'static str, fn() -> LocalBoxFuture<'static, Duration>);
 
 struct Comparison {
     what: &'static str,
     /// The first is the floor.
     ways: &'static [Way],
-    /// The share of the floor's rate that is promised.
+    /// The share of the floor's rate that Ergon promises.
     budget: f64,
 }
 
@@ -70,11 +71,11 @@ const COMPARISONS: &[Comparison] = &[
     },
 ];
 
-/// What one run cost.
+/// The cost of one run.
 #[derive(Clone, Copy)]
 struct Cost {
     rate: f64,
-    /// Processor time for each message, in microseconds: ours, the broker's.
+    /// Processor time for each message, in microseconds: of this process and of the broker.
     cpu: (f64, f64),
 }
 
@@ -133,10 +134,10 @@ fn measure(way: fn() -> LocalBoxFuture<'static, Duration>) -> Cost {
     }
 }
 
-/// When the first message of the run was handled: connecting and declaring are not what is compared.
+/// The time at which the first message of the run was handled. Connecting and declaring do not count.
 static BEGAN: Mutex<Option<Instant>> = Mutex::new(None);
 
-/// Notes that a message is handled.
+/// Records that a message is handled.
 fn handled() {
     let mut began = BEGAN.lock().unwrap();
     began.get_or_insert_with(Instant::now);

@@ -1,4 +1,4 @@
-//! The engine with the connector: the tasks it runs.
+//! Defines the tasks that the engine runs with the connector.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A collector in a process of its own that speaks just as much gRPC as an exporter needs, and looks at nothing that it
-//! is sent: its own work is that of the kernel's.
+//! Runs a collector in a separate process. It speaks only as much gRPC as an exporter needs and decodes nothing, so
+//! that almost all of its work is done by the kernel.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,16 +7,16 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// What a collector does with what it is sent.
+/// The reaction of a collector to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
-    /// Takes it and says so.
+    /// Accepts the request.
     Takes,
-    /// Takes it and answers that it is not available.
+    /// Reads the request, and answers that the collector is not available.
     Refuses,
-    /// Takes it and never answers.
+    /// Reads the request, and never answers.
     Hangs,
-    /// Takes a byte in a second.
+    /// Reads one byte in a second.
     Slow,
 }
 
@@ -24,7 +24,7 @@ pub(crate) enum Mood {
 #[derive(Debug)]
 pub(crate) struct Collector {
     process: Child,
-    /// Where it is.
+    /// The address of the collector.
     pub(crate) url: String,
 }
 
@@ -41,13 +41,13 @@ impl Collector {
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        // It waits for connections for ever.
+        // The collector waits for connections until it is killed.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Is a collector, for ever.
+/// Runs a collector until the process is killed.
 pub(crate) fn be(mood: &str) -> ! {
     let moods = [Mood::Takes, Mood::Refuses, Mood::Hangs, Mood::Slow];
     let mood = moods.into_iter().find(|known| format!("{known:?}") == mood).unwrap();
@@ -55,12 +55,12 @@ pub(crate) fn be(mood: &str) -> ! {
     println!("http://{}", listener.local_addr().unwrap());
     loop {
         let (stream, _) = listener.accept().unwrap();
-        // It ends when the other side hangs up.
+        // The connection ends when the exporter closes it.
         thread::spawn(move || serve(&stream, mood));
     }
 }
 
-/// A connection that gives one byte in a second.
+/// A connection that delivers one byte in a second.
 struct Drops<'s>(&'s TcpStream);
 
 impl Read for Drops<'_> {
@@ -71,7 +71,7 @@ impl Read for Drops<'_> {
     }
 }
 
-/// The kinds of frames of HTTP/2 that matter here, and their flags.
+/// The types and flags of the HTTP/2 frames that the collector uses.
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;

@@ -1,4 +1,4 @@
-//! The engine, with a task that does nothing.
+//! Runs the engine with a task that does nothing.
 
 use std::time::Instant;
 

@@ -1,5 +1,5 @@
-//! The same three spans for each transaction by hand: transaction, process, success; in as many tasks, over a shared
-//! cursor, into a batch processor that drops.
+//! Makes the same three spans for each transaction without the engine: transaction, process, success. As many tasks as
+//! the engine has lanes share one cursor, and a batch processor drops the spans.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use opentelemetry_sdk::trace::{
 
 use crate::{CONCURRENCY, PASSES, TRANSACTIONS};
 
-/// Microseconds for each transaction; this share of them sampled, or no spans at all.
+/// Microseconds for each transaction, with this share of the transactions sampled, or without spans.
 pub(crate) fn run(ratio: Option<f64>) -> f64 {
     let sampler = match ratio {
         Some(ratio) if ratio >= 1.0 => Sampler::AlwaysOn,

@@ -1,14 +1,14 @@
-//! What it costs to be seen: async no-op transactions at concurrency 64, with telemetry off, measured, traced, logged;
-//! traced into a collector that takes all, and into ones that fail; and the same three spans for each made by hand with
-//! the OpenTelemetry API.
+//! Measures the cost of telemetry: async no-op transactions at concurrency 64, with telemetry off, with metrics, with
+//! traces and with logs. Further rows send traces to a collector that accepts everything, and to collectors that fail.
+//! The last rows make the same three spans for each transaction by hand, with the OpenTelemetry API.
 //!
-//! `cargo bench -p ergon --bench telemetry --features opentelemetry` prints a table; `-- --json` one JSON line for each
-//! row; `-- --rounds 9` takes the median of nine interleaved rounds instead of five; `-- --only collector` leaves out
-//! what has no such word in its name, but for `off`. Each round of each way is a process of its own, because a process
-//! is observed in one way for its whole life.
+//! `cargo bench -p ergon --bench telemetry --features opentelemetry` prints a table, and with `-- --json` one JSON line
+//! for each row. `-- --rounds 9` takes the median of nine interleaved rounds instead of five. `-- --only collector`
+//! runs only `off` and the rows with this word in their names. Each round of each way is a separate process, because
+//! the telemetry of a process cannot change.
 //!
-//! A collector is one more process. So that its own work does not count, it looks at nothing that it is sent, and the
-//! processor time of the process that is observed stands beside the time that has passed.
+//! A collector is a separate process. So that its own work does not count, it decodes nothing, and the table has the
+//! processor time of the observed process next to the elapsed time.
 
 #![allow(
     clippy::print_stdout,
@@ -28,18 +28,18 @@ use std::process::Command;
 use collector::{Collector, Mood};
 use tokio::runtime::Handle;
 
-/// How many transactions a pass has, and how many are in work at once.
+/// The number of transactions of a pass, and the number of transactions in flight.
 const TRANSACTIONS: usize = 200_000;
 const CONCURRENCY: usize = 64;
-/// How many passes a round has: long enough for every queue to be full.
+/// The number of passes of a round, large enough for every queue to be full.
 const PASSES: usize = 10;
 
-/// A way of being seen.
+/// A configuration of telemetry.
 struct Way {
     name: &'static str,
-    /// What it is compared with.
+    /// The configuration that it is compared with.
     beside: &'static str,
-    /// How one round of it is run, in microseconds for each transaction.
+    /// Runs one round. Returns microseconds for each transaction.
     run: fn(&Handle) -> f64,
 }
 
@@ -92,7 +92,7 @@ fn traced(ratio: f64, runtime: &Handle) -> f64 {
     engine::run()
 }
 
-/// Sends spans to a collector; without one, to where nobody listens.
+/// Sends spans to a collector or, without a collector, to a port on which no process listens.
 fn sent(ratio: f64, mood: Option<Mood>) -> f64 {
     let collector = mood.map(Collector::start);
     let url = collector.as_ref().map_or("http://127.0.0.1:1", |collector| &collector.url);
@@ -105,7 +105,8 @@ fn given(name: &str) -> Option<String> {
     std::env::args().skip_while(|argument| argument != name).nth(1)
 }
 
-/// What is known of one way: microseconds that passed and that were worked for each transaction, and the peak in MiB.
+/// The figures of one configuration: elapsed time and processor time for each transaction in microseconds, and the peak
+/// memory in MiB.
 #[derive(Debug, Clone, Copy)]
 struct Figures {
     passed: f64,
@@ -147,7 +148,7 @@ fn main() {
 
 fn row(name: &str, own: &Figures, beside: &Figures, off: &Figures, json: bool) {
     let Figures { passed, worked, peak } = *own;
-    // Those by hand have floor and memory of their own.
+    // The rows that are made by hand have their own floor and memory.
     let off = if name.starts_with("by hand") { beside } else { off };
     let (more, ratio) = (passed - off.passed, passed / beside.passed);
     let (worked_ratio, more_peak) = (worked / beside.worked, peak - off.peak);
@@ -163,7 +164,7 @@ fn row(name: &str, own: &Figures, beside: &Figures, off: &Figures, json: bool) {
     }
 }
 
-/// Runs one round of a way in this process.
+/// Runs one round of a configuration in this process.
 fn one(name: &str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let way = WAYS.iter().find(|way| way.name == name).unwrap();
@@ -171,7 +172,7 @@ fn one(name: &str) {
     println!("{passed} {} {}", worked(), peak());
 }
 
-/// One round in a process of its own.
+/// Runs one round in a separate process.
 fn apart(way: &str) -> Figures {
     let output = Command::new(std::env::current_exe().unwrap()).args(["--way", way]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -182,8 +183,8 @@ fn apart(way: &str) -> Figures {
     }
 }
 
-/// The processor time that this process has used, in microseconds for each transaction of the passes; filling the
-/// queue included.
+/// The processor time that this process has used, in microseconds for each transaction of the passes; including the
+/// time to fill the queue.
 fn worked() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -192,7 +193,7 @@ fn worked() -> f64 {
     ticks.sum::<f64>() * 1e4 / (TRANSACTIONS * PASSES) as f64
 }
 
-/// The most memory that this process had, in MiB.
+/// The peak memory of this process, in MiB.
 fn peak() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();

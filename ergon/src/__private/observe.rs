@@ -1,4 +1,4 @@
-//! Observes the process as for a collector, without sending anything; for the benchmark of telemetry.
+//! Enables telemetry without a collector, or with a given collector, for the benchmark of telemetry.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Shows the output of a task's first step.
+//! Shows the output of a task's first step for `process-transaction`, also if its type has no `Serialize`.
 
 use std::fmt::Debug;
 

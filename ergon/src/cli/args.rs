@@ -1,4 +1,4 @@
-//! Parses the command line.
+//! Defines the command line of a project's program, and parses it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -31,7 +31,7 @@ pub(crate) struct Condition {
     value: String,
 }
 
-/// How a field is compared with a value.
+/// The comparison of a field with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Comparison {
     Equal,

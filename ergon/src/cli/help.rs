@@ -1,4 +1,4 @@
-//! Generates the completions for shells and the manual page.
+//! Generates the completions for shells and the manual page of a project's program.
 
 use clap::Command;
 

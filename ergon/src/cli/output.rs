@@ -1,4 +1,4 @@
-//! Writes to the two streams: data to standard output, messages to standard error.
+//! Writes the output of commands: data to standard output, messages to standard error. No other code prints.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};

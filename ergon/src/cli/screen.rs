@@ -1,4 +1,4 @@
-//! Draws bars on the terminal.
+//! Draws progress bars on the terminal, and keeps its cursor at the start of a row.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

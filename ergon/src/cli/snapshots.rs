@@ -1,4 +1,4 @@
-//! Tests the output of each command, word for word; `INSTA_UPDATE=always` writes the expected text again.
+//! Tests the output of each command, word for word; `INSTA_UPDATE=always` replaces the expected text.
 
 use super::output::captured::Captured;
 use super::tests::{BillOrders, PACKAGE, Ran, fill, ran, shop};

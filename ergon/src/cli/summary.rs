@@ -15,7 +15,7 @@ const NAMED: usize = 5;
 /// The number of reasons in the JSON object.
 const REASONS: usize = 5;
 
-/// Where the transactions that a task rejects can be found.
+/// The place of the transactions that a task rejects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
     /// In no connector: only the summary names them.

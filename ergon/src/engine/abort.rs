@@ -26,7 +26,8 @@ impl Abort {
 
     /// Wakes every waiting lane. From now on, each poll is ready.
     pub(super) fn order(&self) {
-        // Stored before the wake-up, and loaded after the registration: a lane either sees the order or is woken.
+        // The flag is stored before the wake-up, and a lane loads it after it has registered its waker. So a lane
+        // either sees the flag or is woken.
         self.ordered.store(true, Ordering::SeqCst);
         self.wakers.iter().for_each(AtomicWaker::wake);
     }

@@ -1,5 +1,5 @@
-//! Attempts and retries: the only code that calls a task's handlers, with a time limit, a guard against panics, and
-//! retries.
+//! Runs the attempts of a step: the only code that calls a task's handlers. Each call has a time limit, a guard against
+//! panics, and retries.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -151,7 +151,7 @@ pub(super) struct Begun {
     limit: Limit,
 }
 
-/// The time at which an attempt must have ended, and whether that is the deadline of all attempts together.
+/// The time at which an attempt must have ended, and whether this time is the deadline of all attempts together.
 type Limit = (Option<Instant>, bool);
 
 impl Begun {
@@ -175,13 +175,13 @@ impl Begun {
     }
 }
 
-/// How to wait for the next attempt.
+/// The way to wait for the next attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Waits<'a> {
     Always,
-    /// A stop ends the wait. An error that says that a connector is closed starts the stop.
+    /// A stop ends the wait. The error of a closed connector starts the stop.
     Unless(&'a Drain),
-    /// Blocks the thread, on which nothing else runs.
+    /// Blocks the thread, because nothing else runs on it.
     Blocking,
 }
 
@@ -381,7 +381,7 @@ fn limit(policy: &RetryPolicy, deadline: Option<Instant>) -> Limit {
     }
 }
 
-/// The error of an attempt that reached its own time limit, or that of the whole.
+/// The error of an attempt that reached its own time limit, or the time limit of all attempts together.
 #[cold]
 fn timed_out(name: &str, policy: &RetryPolicy, whole: bool) -> TransactionError {
     if whole {

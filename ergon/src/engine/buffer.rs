@@ -1,4 +1,4 @@
-//! The buffer of a producer: makes a source of a stream, which is pulled only as fast as slots free up.
+//! The buffer of a producer: makes a source of a stream, which is pulled only as fast as slots become free.
 //!
 //! A stream takes nothing back. The buffer keeps the transactions that the stream has made and no fetch has taken, and
 //! those that were given back. So a cancelled fetch loses neither.
@@ -188,7 +188,7 @@ fn any_made<P: Send + Sync + 'static>(transaction: Transaction<P>) -> AnyMade {
     Arc::new(transaction)
 }
 
-/// Warns if each of several workers makes all transactions. A stream that asks for its share has asked by now.
+/// Warns if each of several workers makes all transactions. A stream that asks for its share has done so by now.
 fn warn_of_copies(task: &'static str) {
     if let Some(workers) = Shard::all_do_all() {
         MadeByAll { task, workers }.emit();

@@ -10,8 +10,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::blocked::Polls;
 
-/// The duration of a step in nanoseconds, at least 1. Compact, because each finished transaction carries one for each
-/// of its steps.
+/// The duration of a step in nanoseconds, at least 1. The type is small, because each finished transaction carries one
+/// value for each of its steps.
 pub(super) type Nanos = NonZeroU64;
 
 /// The clock of a lane.
@@ -19,7 +19,7 @@ pub(super) type Nanos = NonZeroU64;
 pub(super) struct Clock {
     /// The start of the running step, which is the end of the step before.
     pub(super) mark: Instant,
-    /// Whether time has passed since the mark that belongs to no step.
+    /// Whether time that belongs to no step has passed since the mark.
     stale: bool,
     pub(super) alarm: Alarm,
 }
@@ -48,7 +48,7 @@ impl Clock {
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(self.mark);
         self.mark = now;
-        // Not `as_nanos`, which computes with 128 bits.
+        // Not `as_nanos`, because that function computes with 128 bits.
         let nanos = elapsed.as_secs().saturating_mul(1_000_000_000);
         Nanos::new(nanos.saturating_add(elapsed.subsec_nanos().into())).unwrap_or(Nanos::MIN)
     }

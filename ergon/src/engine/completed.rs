@@ -124,7 +124,7 @@ impl Completed {
 }
 
 impl Unsent {
-    /// A dead letter that was not tried yet, because others wait before it.
+    /// A dead letter that was not dispatched yet, because other dead letters wait before it.
     pub(super) fn new(dead_letter: Transaction) -> Self {
         Self { dead_letter, attempts: 0, error: None, recording: None }
     }

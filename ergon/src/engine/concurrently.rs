@@ -20,7 +20,7 @@ use crate::transaction::{Result, TransactionError, panic};
 /// together. Items are pulled one at a time, when one may start. A `limit` of 0 counts as 1.
 ///
 /// No task is spawned: all items run where the returned future is awaited, and may borrow from there. An item that
-/// computes for long without an `.await` holds back the others.
+/// computes for a long time without an `.await` holds back the other items.
 ///
 /// # Panics
 /// Panics when `items` panics while the next item is pulled.

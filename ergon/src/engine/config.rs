@@ -1,9 +1,9 @@
 //! Makes the configs of tasks: one function for each role, called by generated code.
 //!
-//! The functions differ only in their bounds, and stay separate because of them. Each asks for the trait that the user
-//! has to implement, at the name of the user's struct, so that a missing `impl Consumer` is reported with the message
-//! of `Consumer`. A single function over a role would need its own trait between the two, and the compiler would
-//! report that trait instead.
+//! The functions differ only in their bounds, and stay separate because of them. Each function requires the trait that
+//! the user has to implement, at the name of the user's struct, so that a missing `impl Consumer` is reported with the
+//! message of `Consumer`. A single function over a role would need its own trait between the struct and the role, and
+//! the compiler would report that trait instead.
 
 use std::sync::Arc;
 

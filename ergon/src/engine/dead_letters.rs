@@ -1,4 +1,4 @@
-//! The dead letters of a loop that wait for their next attempt.
+//! Holds the dead letters of a loop that wait for their next attempt.
 //!
 //! The delivery of a waiting dead letter stays unsettled, and takes no slot.
 
@@ -21,8 +21,8 @@ use crate::telemetry::traces::Recording;
 use crate::telemetry::{Scope, Undelivered};
 use crate::transaction::{Category, Transaction, TransactionError};
 
-/// The retries of the dead-letter connector where no loop retries apart from the transaction: for a transaction that is
-/// processed by hand, and for the outbound transactions of a hybrid.
+/// The retries of a dead letter in place: for a transaction that is processed by hand, and for the outbound
+/// transactions of a hybrid. No redelivery retries these dead letters later.
 pub(super) const IN_PLACE: RetryPolicy = RetryPolicy {
     max_attempts: ATTEMPTS,
     timeout: Some(Duration::from_secs(30)),
@@ -32,17 +32,17 @@ pub(super) const IN_PLACE: RetryPolicy = RetryPolicy {
     ..RetryPolicy::DEFAULT
 };
 
-/// The retries of a dead letter of a loop: one attempt at a time, then a pause of up to half a minute. Each attempt is
-/// started by the redelivery, which can do other work during the pause.
+/// The retries of a dead letter of a loop: one attempt at a time, then a pause of up to half a minute. The redelivery
+/// starts each attempt, and can do other work during the pause.
 pub(super) const APART: RetryPolicy =
     RetryPolicy { max_attempts: 1, backoff_cap: Some(Duration::from_secs(30)), ..IN_PLACE };
 
 /// The number of attempts before a run that has nothing else left to do gives the dead letter back.
 const ATTEMPTS: u32 = 5;
 
-/// The log reports waiting dead letters immediately, then after this time, then after twice as long, and so on,
+/// The log reports waiting dead letters immediately, and again after this time. The time doubles after each report.
 const LOGGED_AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// but at least this often.
+/// The longest time between two reports.
 const LOGGED_AT_LEAST_EVERY: Duration = Duration::from_secs(600);
 
 /// The dead letters of one loop that wait for their next attempt.
@@ -50,7 +50,8 @@ const LOGGED_AT_LEAST_EVERY: Duration = Duration::from_secs(600);
 pub(super) struct DeadLetters {
     task: &'static str,
     state: Mutex<State>,
-    /// The number of dead letters, so that lanes read it without the lock.
+    /// The number of dead letters, which lanes read without the lock. Relaxed, because an old number is harmless: the
+    /// lane only dispatches a dead letter itself, or leaves it to the redelivery.
     count: AtomicUsize,
     /// Wakes the redelivery, because a dead letter was added.
     pub(super) added: Notify,
@@ -61,7 +62,7 @@ struct State {
     waiting: DelayQueue<Postponed>,
     /// Dead letters whose attempt is under way, by the number of the attempt.
     under_way: Vec<(u64, Postponed)>,
-    /// Dead letters that have had their attempts, in a run that has nothing else left to do.
+    /// Dead letters that have used up their attempts, in a run that has nothing else left to do.
     exhausted: Vec<Postponed>,
     /// The number of the latest attempt.
     number: u64,
@@ -202,8 +203,8 @@ impl DeadLetters {
         Some(due.saturating_duration_since(now))
     }
 
-    /// Makes the dead letters that have had their attempts due now, for one last attempt, because nothing else is left
-    /// to do.
+    /// Makes the dead letters that have used up their attempts due now, for one last attempt, because nothing else is
+    /// left to do.
     pub(super) fn retry_now(&self) {
         let mut state = self.state();
         let now = Instant::now();
@@ -217,8 +218,8 @@ impl DeadLetters {
         }
     }
 
-    /// The error of a run in which only dead letters are left that have had their attempts. `place` names the dead-letter
-    /// connector. If there is work again, which `alone` says, the dead letters wait with the others.
+    /// The error of a run in which only dead letters are left that have used up their attempts. `place` names the
+    /// dead-letter connector. If there is work again, which `alone` says, the dead letters wait with the others.
     pub(super) fn undeliverable(
         &self,
         place: &dyn Fn() -> String,

@@ -19,7 +19,7 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    /// Makes a drain that is ordered by this token.
+    /// Makes a drain that starts when this token is cancelled.
     pub(super) fn by(order: CancellationToken) -> Self {
         Self { order, closed: Arc::default() }
     }

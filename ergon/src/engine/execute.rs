@@ -1,4 +1,4 @@
-//! Tasks that run their own loops: [`Execute`] and [`Run`].
+//! Lets a task run its own loops: [`Execute`] is the trait of such a task, and [`Run`] starts the loops.
 
 use std::any::Any;
 use std::fmt;
@@ -259,6 +259,7 @@ impl Run {
         };
         tokio::select! {
             biased;
+            // The future is polled first: an output that is ready at the moment of the limit counts.
             output = future => Some(output),
             () = too_late => None,
         }
@@ -351,8 +352,8 @@ async fn execute<T: Execute>(task: &Arc<T>, setup: Setup) -> RunReport {
     leave(report, bounded(exit).await)
 }
 
-/// How much longer than the grace of its loops an `execute` may take to end. The `exit` hook and the closing of
-/// connectors come after it, and the process ends in less than a second after the grace.
+/// The time that an `execute` may take after the grace of its loops. The limit is short, because the `exit` hook and
+/// the closing of connectors follow, and the process ends less than a second after the grace.
 const LAST_CALL: Duration = Duration::from_millis(300);
 
 /// How long a source may take to give back the deliveries of a dropped loop: as long as the settler of a loop waits.

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::telemetry::{Ended, RunReport};
 use crate::transaction::{Result, TransactionError, panic};
 
-/// The time limit of an `exit` hook.
+/// The time limit of an `exit` hook, so that a hook that hangs does not keep a finished run from ending.
 const EXIT_WITHIN: Duration = Duration::from_secs(30);
 
 /// Calls the task's `exit` hook.

@@ -26,9 +26,9 @@ const PATIENCE: RetryPolicy = RetryPolicy {
 };
 
 /// How long a fetch keeps its part of a limit when another worker needs it. A source that has data answers within this
-/// time, so that the part is used where it is.
+/// time, so that this worker uses the part and does not have to return it.
 const KEEPS: Duration = Duration::from_millis(500);
-/// How often this time is doubled at most.
+/// The maximum number of doublings of this time: a fetch keeps its part for at most eight and a half minutes.
 const LONGEST: u32 = 10;
 
 /// Fetches at most `asked` deliveries for all lanes. Returns when there are deliveries, or when the run must not fetch.
@@ -144,8 +144,8 @@ async fn gives_way(run: &RunState) {
     run.slots.give_way();
 }
 
-/// Reports the fetched deliveries before any of them is started, where other workers draw on the same limit. They count
-/// even if this process dies at the next moment.
+/// Reports the fetched deliveries before any of them is started, if other workers draw on the same limit. So the
+/// deliveries count even if this process dies immediately afterwards.
 async fn report(run: &RunState, asked: usize, came: usize) {
     let Some(mark) = run.slots.report(asked, came) else { return };
     // A supervisor that does not read must not hold up a stop.

@@ -1,4 +1,4 @@
-//! A processed delivery that waits for its settlement.
+//! Holds a processed delivery until its settlement.
 
 use futures_util::future::BoxFuture;
 
@@ -13,7 +13,7 @@ pub(super) struct Finished {
     /// `None` after it was handed to the source.
     pub(super) receipt: Option<Receipt>,
     pub(super) completed: Completed,
-    /// What its steps have put into buffers of sinks.
+    /// Identifies the transactions that its steps have put into the buffers of sinks.
     pub(super) pushes: Pushes,
 }
 

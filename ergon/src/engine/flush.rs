@@ -1,7 +1,8 @@
 //! Flushes the buffers of a run's sinks before the engine settles.
 //!
-//! No delivery is acknowledged whose transactions are only in the memory of this process. A delivery of which a flush lost
-//! a transaction is given back: it is processed again, and its dispatches then report the error of the sink themselves.
+//! No delivery is acknowledged whose transactions are only in the memory of this process. If a flush loses a
+//! transaction, the engine gives back the delivery whose steps dispatched it. The delivery is processed again, and its
+//! next dispatch reports the error of the sink.
 
 use super::completed::Completed;
 use super::count::returns;
@@ -10,7 +11,7 @@ use super::run_state::RunState;
 use crate::connector::Buffers;
 use crate::telemetry::event::FlushFailed;
 
-/// Flushes the buffers, and gives back what they lost of these deliveries.
+/// Flushes the buffers, and gives back each of these deliveries of which a flush lost a transaction.
 pub(super) fn flush(run: &RunState, buffers: &Buffers, finished: &mut [Finished]) {
     let (lost, errors) = buffers.flush();
     for error in errors {

@@ -24,8 +24,9 @@ use super::slots::{Fetched, Haste, InFlight, Next};
 use crate::connector::{Delivery, take_pushes};
 use crate::transaction::panic;
 
-/// A transaction is short if it ends this long after a quick one would have. Short transactions of a run whose sinks have
-/// buffers are settled together, so this time and the number of them bound how long a line stays in a buffer.
+/// A transaction is short if it ends within this time after the limit of a quick transaction. Short transactions of a
+/// run whose sinks have buffers are settled together, so this time and the number of these transactions limit how long
+/// a line stays in a buffer.
 const BRIEF: Duration = Duration::from_micros(50);
 
 /// A lane of a loop.
@@ -36,7 +37,8 @@ pub(super) struct Lane {
     pace: Pace,
     /// The time before which a quick transaction ends.
     soon: Option<Instant>,
-    /// Whether the sinks of the run have buffers, so that the lane is to note what its deliveries push.
+    /// Whether the sinks of the run have buffers. If so, the lane records which transactions its deliveries put into
+    /// them.
     buffers: bool,
 }
 
@@ -64,7 +66,7 @@ enum Pace {
 
 impl Pace {
     /// A yield wakes another thread, which looks for work, and the lane may continue on that thread. Both cost more
-    /// than a quick transaction, so the cost is shared by 16 of them.
+    /// than a quick transaction, so 16 quick transactions share one yield.
     const TURNS: u32 = 16;
 
     fn haste(self) -> Haste {
@@ -114,7 +116,8 @@ impl Lane {
         let run: &RunState = run;
         let Finished { transaction, receipt, completed, .. } = &mut running.as_mut()?.finished;
         let (transaction, receipt) = (&*transaction, receipt.as_ref());
-        // A lane that comes straight from its last transaction uses the end of that one as the start of this one.
+        // A lane that comes straight from its last transaction uses the end of that transaction as the start of this
+        // transaction.
         self.clock.resume();
         self.soon = self.clock.mark.checked_add(run.quick_limit);
         let leased = Leased::by(receipt);
@@ -126,7 +129,7 @@ impl Lane {
         Some((given, Watch { run, lane: self.number, quick: self.pace != Pace::Steady, leased }))
     }
 
-    /// Records the end of a processing. `whole` says whether it reached its end or was cancelled.
+    /// Records the end of the processing. `whole` says whether the processing reached its end or was cancelled.
     pub(super) fn ended(&mut self, whole: bool) {
         if !whole {
             self.clock.rest();
@@ -138,7 +141,8 @@ impl Lane {
         self.pace.ran(whole && self.soon.is_some_and(|soon| self.clock.mark < soon), brief);
     }
 
-    /// Notes what the delivery has pushed into buffers; says whether its transaction was short.
+    /// Records the transactions that the delivery has put into buffers. Returns whether the delivery's transaction was
+    /// short.
     fn note_pushes(&mut self) -> bool {
         if let Some(InFlight { finished, .. }) = &mut self.guard.running {
             finished.pushes = take_pushes();
@@ -199,8 +203,9 @@ impl Watch<'_> {
         let (mut first, mut wakes) = (true, self.quick);
         let whole = poll_fn(|context| {
             let mut poll = || processing(Some(context)).is_ready();
-            // Handlers are guarded where they are called. This guard catches a panic of the engine's own code. The first
-            // poll does without it, because most transactions end there and each guard costs.
+            // Handlers are guarded where they are called. This guard catches a panic of the engine's own code. The
+            // first poll has no such guard, because most transactions end at their first poll and each guard costs
+            // time.
             let ready = if std::mem::take(&mut first) { Ok(poll()) } else { panic::guard(poll) };
             match ready {
                 Ok(true) => return Poll::Ready(true),

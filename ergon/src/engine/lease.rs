@@ -1,7 +1,7 @@
 //! Cancels the processing of a delivery whose lease is lost.
 //!
 //! The [keeper](crate::connector::kit::Leases) of the source extends leases and reports those that are lost. A lane
-//! asks it only while its transaction waits. Without leases, the cost is one look at an empty field.
+//! asks the keeper only while its transaction waits. Without leases, the cost is one read of an empty field.
 
 use std::task::{Context, Poll};
 
@@ -49,7 +49,7 @@ mod tests {
     #[derive(Default)]
     struct Side {
         messages: Mutex<VecDeque<Message>>,
-        /// How each message was settled.
+        /// The settlement of each message.
         settled: Mutex<Vec<(u32, &'static str)>>,
         /// The number of calls that extended leases.
         calls: AtomicU32,

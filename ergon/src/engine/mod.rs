@@ -1,9 +1,9 @@
 //! The engine: takes every delivery from fetch to settlement. It knows no connector and no CLI.
 //!
 //! A task runs in one of its [roles](roles). A [lane](lane) takes each delivery through the [steps](steps) of the role;
-//! the [settler](settle) reports to the source what became of the delivery. The modules are listed in the order of that
-//! flow; what all of them share comes last. A module uses only modules of its own group and of the groups below, and
-//! no two modules use each other.
+//! the [settler](settle) reports the outcome of the delivery to the source. The modules are listed in the order of that
+//! flow; the modules that all groups share come last. A module uses only modules of its own group and of the groups
+//! below, and no two modules use each other.
 
 // A task is configured and started.
 mod config;

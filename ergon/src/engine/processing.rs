@@ -31,7 +31,7 @@ pub(super) struct Processing<'a> {
     pub(super) runs: StepRuns,
     /// The output of the first step as JSON; set only where `extent` asks for it.
     pub(super) shown: Option<Box<Value>>,
-    /// How many steps the transaction goes through, and whether its output is shown.
+    /// The steps that the transaction goes through, and whether its output is shown.
     pub(super) extent: Extent,
     /// Whether the engine cancelled the first step of a transaction that goes through no other step.
     pub(super) is_aborted: bool,
@@ -99,7 +99,7 @@ impl<'a> Processing<'a> {
             // A transaction keeps the trace that it came with, even where this process records nothing.
             None => (Place::of(transaction.metadata()), None),
         };
-        // Without logging and without a trace, nothing reads the scope: its allocation is saved.
+        // Without logging and without a trace, nothing reads the scope, so it is not allocated.
         let scope = (trace.is_some() || LevelFilter::current() != LevelFilter::OFF).then(|| Scope {
             task: role.task,
             transaction_id: transaction.shared_id().clone(),
@@ -131,7 +131,7 @@ impl<'a> Processing<'a> {
     }
 
     /// Returns the lifecycle of the transaction and its first action. A transaction that was delivered too often is
-    /// rejected without a look at its payload, because the payload may be what kills the workers.
+    /// rejected before its payload is decoded, because the payload may be the reason why workers die.
     pub(super) fn begin(&mut self) -> (Lifecycle, Action) {
         let (context, deliveries) = (self.runner.context, self.runner.transaction.deliveries());
         let most = context.policy.max_deliveries;
@@ -348,7 +348,7 @@ impl<'a> StepRunner<'a> {
         elapsed
     }
 
-    /// Whether the source no longer holds the delivery, so that it delivers it again.
+    /// Whether the source no longer holds the delivery. If so, the source delivers the transaction again.
     pub(super) fn is_stale(&self) -> bool {
         self.context.is_stale(self.receipt)
     }
@@ -359,8 +359,8 @@ impl<'a> StepRunner<'a> {
     }
 
     /// Dispatches a rejected transaction to the dead-letter connector, together with the reason. A loop tries once
-    /// here: a dead letter that the connector does not accept waits apart from the lane, and so does one that comes
-    /// while others wait.
+    /// here. A dead letter that the connector does not accept waits apart from the lane. So does a dead letter that
+    /// arrives while others wait.
     async fn dispatch_dead_letter(&mut self, output: &Output, failure: &Failure) -> DeadLetter {
         let dead_letter = failure.annotate(&self.transaction, self.role.task);
         let apart = self.context.postponed.as_deref();

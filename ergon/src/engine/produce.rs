@@ -1,4 +1,4 @@
-//! Runs a producer: a stream takes the place of the source, and is pulled only as fast as slots free up.
+//! Runs a producer: a stream takes the place of the source, and is pulled only as fast as slots become free.
 //!
 //! After a stop, the transactions that the stream has made are processed within the grace. Those that are left after
 //! the grace are counted, and their ids are logged.
@@ -57,6 +57,7 @@ pub(super) async fn produce(
     };
     let report = tokio::select! {
         biased;
+        // The loop is polled first, so that its request reaches the stream in the same poll.
         report = consume(role, run, monitor) => report,
         never = never => never,
     };

@@ -1,4 +1,5 @@
-//! The duration below which a transaction counts as quick.
+//! Defines the duration below which a transaction counts as quick, so that no lane is woken for work that ends before
+//! the woken lane could start.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Redelivers dead letters that the dead-letter connector did not accept immediately. Each is retried with growing
-//! pauses, apart from the lanes, so that no dead letter holds up a transaction.
+//! Redelivers dead letters that the dead-letter connector did not accept immediately. Each dead letter is dispatched
+//! again with growing pauses, apart from the lanes, so that no dead letter holds up a transaction.
 //!
 //! A dead letter is dispatched again until the connector accepts it or the run stops. When the run stops, the delivery
 //! is given back to its source. A run that has nothing else left to do ends with an error after a few attempts.
@@ -27,7 +27,7 @@ use crate::telemetry::traces::{Ending, Recording};
 type Attempt = BoxFuture<'static, (u64, Option<Box<Recording>>, StepResult)>;
 
 /// Moves the dead letter of a finished transaction to those that wait, if it was not accepted immediately. Returns
-/// whether it did. If the run stops, the delivery is given back instead.
+/// whether the dead letter was moved. If the run stops, the delivery is given back instead.
 pub(super) fn postpone(run: &RunState, finished: &mut Finished) -> bool {
     let Some(failure) = finished.completed.failure.as_mut() else { return false };
     let DeadLetter::Waiting(_) = &failure.dead_letter else { return false };
@@ -108,7 +108,7 @@ pub(super) async fn redeliver(run: Arc<RunGuard>, lanes_ended: CancellationToken
         }
     }
     // The attempts under way are cancelled. The connector may have accepted their dead letters, so a receiver may see
-    // those twice.
+    // these dead letters twice.
     drop(attempts);
     give_back_all(&run, dead_letters).await;
 }

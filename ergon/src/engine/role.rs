@@ -1,4 +1,4 @@
-//! A task in one of its roles, as a trait object: the loops do not know the task's type.
+//! Represents a task in one of its roles as a trait object, so that the loops do not depend on the task's type.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The state that all transactions of one loop share.
+//! Holds the state that all transactions of one loop share: policy, sinks, drain token and counts.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,8 +44,7 @@ pub(super) struct RunContext {
 }
 
 impl RunContext {
-    /// Makes the context of a loop under this policy. The outbound transactions of a hybrid have a context of their
-    /// own.
+    /// Makes the context of a loop under this policy. The outbound transactions of a hybrid have their own context.
     ///
     /// # Errors
     /// Returns an error if the policy names a dead-letter connector that the task does not have.
@@ -96,7 +95,7 @@ impl RunContext {
         self
     }
 
-    /// Whether the source no longer holds a delivery, so that it delivers it again.
+    /// Whether the source no longer holds a delivery. If so, the source delivers the transaction again.
     pub(super) fn is_stale(&self, receipt: Option<&Receipt>) -> bool {
         receipt.zip(self.source.as_ref()).is_some_and(|(receipt, source)| !source.holds_receipt(receipt))
     }

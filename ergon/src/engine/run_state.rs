@@ -1,4 +1,4 @@
-//! The state of one loop.
+//! Holds the state that the lanes, the fetcher and the settler of one loop share.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -24,7 +24,8 @@ use crate::telemetry::event::Unsettled;
 use crate::telemetry::metrics::Meters;
 use crate::transaction::Transaction;
 
-/// How long the source may take to answer after the grace of a stop.
+/// How long the source may take to answer after the grace of a stop, so that a source that hangs does not keep the run
+/// from ending.
 const LAST_CALL: Duration = Duration::from_secs(2);
 
 /// Settles the finished deliveries in a lane's own turn, unless a settlement is under way. The source is polled once:
@@ -50,6 +51,7 @@ pub(super) async fn settle(
         let due = run.held().next_due();
         let begun = tokio::select! {
             biased;
+            // A call that a lane has started comes first, because at most one call runs at a time.
             Some(call) = handed_over.recv() => Some(call),
             () = run.slots.due.notified() => None,
             () = at(due) => None,
@@ -66,7 +68,7 @@ pub(super) async fn settle(
             run.slots.release(delivery);
         }
     }
-    // A lane that panicked during a settlement has not reported its end.
+    // A lane that panicked during a settlement has not reported the end of that settlement.
     run.slots.settled(Vec::new(), false);
     run.slots.close(None);
     let released = run.held().take_all();
@@ -184,6 +186,7 @@ async fn call_source(
     let mut outside = None;
     tokio::select! {
         biased;
+        // The call is polled first: an answer that arrives at the moment of the time limit counts.
         answer = guarded(&mut outside, input.settle(settlements)) => match answer {
             Ok(result) => result,
             Err(panicked) => Err(ConnectorError::unknown(format!("finished {panicked}"))),

@@ -84,6 +84,7 @@ async fn is_whole(role: &dyn Role, processing: &mut Processing<'_>, abort: &Canc
     let mut running = role.process(processing);
     let ended = tokio::select! {
         biased;
+        // The processing is polled first: if it ends at the moment of the cancellation, it counts as whole.
         () = running.as_mut() => true,
         () = abort.cancelled() => false,
     };

@@ -1,4 +1,4 @@
-//! The steps of a task in one of its roles. The engine processes all roles alike through this trait.
+//! Defines the steps of a task in one of its roles. The engine processes all roles alike through this trait.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -30,8 +30,8 @@ pub(super) trait Steps: Send + Sync + 'static {
     type Payload: Send + Sync + 'static;
     /// The type that the first step makes.
     type Output: Send + Sync + 'static;
-    /// How the transaction and the output are held while they are processed: by value, or shared with code that needs
-    /// them longer.
+    /// The type that holds the transaction and the output while they are processed: by value, or shared with code that
+    /// needs them longer.
     type Held<X: Send + Sync + 'static>: Deref<Target = X> + From<X> + Send + Sync;
 
     /// Decodes the transaction into the task's type.

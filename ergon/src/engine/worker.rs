@@ -1,7 +1,8 @@
-//! The part of the engine that is compiled for each task. All functions that it calls are compiled once.
+//! Runs the steps of a task: the part of the engine that is compiled for each task. All functions that it calls are
+//! compiled once.
 //!
-//! Each step is passed on as a [`Code`](super::attempt::Code), so that a further task adds the code of its steps to a
-//! program and little more.
+//! Each step is passed on as a [`Code`](super::attempt::Code), so that a further task adds little more than the code of
+//! its steps to a program.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

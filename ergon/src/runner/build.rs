@@ -17,7 +17,7 @@ use crate::task::{Outline, Parts, Role, Runnable, Slot, TaskConfig};
 pub(crate) struct Plan {
     pub(crate) config: TaskConfig,
     pub(crate) policies: Policies,
-    /// Why the requested policies are invalid. In that case, `policies` are the task's own.
+    /// The reason why the requested policies are invalid. In that case, `policies` are the task's own.
     pub(crate) wrong: Vec<Error>,
 }
 
@@ -137,7 +137,7 @@ impl Plan {
         self.built(shard, false)
     }
 
-    /// Builds a task that continues with its existing outputs: no output is emptied.
+    /// Builds a task that keeps the content of its outputs: no output is emptied.
     ///
     /// # Errors
     /// The same as those of [`build`](Self::build).
@@ -192,7 +192,7 @@ pub(crate) struct Built {
     pub(super) parts: Parts,
 }
 
-/// How much of a task is opened.
+/// The part of a task that is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// Everything.

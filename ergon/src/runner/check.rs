@@ -174,7 +174,8 @@ impl Opened {
             () = lease_lost(&receipt) => abort.cancel(),
         }
         let mut report = processed.await;
-        // A handler that ended at the same moment ended too late.
+        // A lost lease wins over a handler that ends at the same moment, because another worker may have the
+        // transaction by then.
         report.disposition = None;
         report.error = Some(TransactionError::system(LEASE_LOST));
         (report, None)

@@ -1,4 +1,4 @@
-//! The endpoints of a task's connectors, and conflicts between them.
+//! Finds conflicts between the endpoints of a task's connectors, such as a sink that would empty the source's file.
 
 use super::Built;
 use crate::connector::Endpoint;

@@ -1,4 +1,5 @@
-//! The control thread: runs signals, health and reports, which must continue while handlers block all other threads.
+//! Runs the control thread, which handles signals, health and reports. These must continue while handlers block all
+//! other threads.
 
 use std::io;
 use std::thread;

@@ -1,11 +1,11 @@
-//! The exit code of a process.
+//! Defines the exit codes of a process. No other code knows their numbers.
 
 use std::process::ExitCode;
 
 use super::Signal;
 use crate::error::{Error, ErrorKind};
 
-/// How a process ends.
+/// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Everything is settled: 0.

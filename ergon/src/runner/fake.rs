@@ -1,4 +1,4 @@
-//! A task without the engine: enough of a loop to test the code that drives it.
+//! Provides a task without the engine: enough of a loop to test the code that runs tasks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -11,7 +11,7 @@ pub(crate) type Look = Arc<dyn Fn() -> Vitals + Send + Sync>;
 /// Returns the metrics in Prometheus' text format; `None` if nothing is measured.
 pub(crate) type Measured = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// Why the server cannot listen, and a hint.
+/// The reason why the server cannot listen, and a hint.
 #[derive(Debug)]
 pub(crate) struct BindError {
     pub(crate) what: String,

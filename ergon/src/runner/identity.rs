@@ -1,4 +1,4 @@
-//! The identity of a worker process: its task, its shard, and its supervisor.
+//! Parses the identity of a worker process from its command line: its task, its shard, and its supervisor.
 
 use std::fmt;
 use std::str::FromStr;

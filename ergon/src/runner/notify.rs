@@ -1,4 +1,5 @@
-//! Notifies the service manager of the process's state, where it asks for that: systemd with `Type=notify`.
+//! Notifies the service manager of the state of the process, if the service manager asks for it, as systemd does with
+//! `Type=notify`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The outcome of a command that runs tasks, and the only code that makes an exit code of it.
+//! Combines the results of the runs of a command into its outcome: the only code that makes an exit code of results.
 
 use super::stopping::Reason;
 use super::{Exit, Finished};
@@ -43,8 +43,8 @@ impl Outcome {
     }
 
     /// The exit of the process. The reason of a stop comes first, then errors that kept the runs from starting, then
-    /// failures of the runs; a permanent error comes before one that may pass. The exit is a success only if everything
-    /// went well.
+    /// failures of the runs; a permanent error comes before one that may pass. The exit is a success only if nothing
+    /// failed.
     pub(crate) fn exit(&self) -> Exit {
         if let Some(reason) = &self.reason {
             return reason.exit();
@@ -64,7 +64,7 @@ impl Outcome {
 }
 
 impl Finished {
-    /// Whether the run ended well: only transactions failed, and not more than `fail_when` allows.
+    /// Whether the run succeeded: only transactions failed, and at most as many as `fail_when` allows.
     fn went_well(&self) -> bool {
         let failed = matches!(self.report.ended, Ended::Failed(_));
         let handled = self.report.tally.handler_failures == 0;

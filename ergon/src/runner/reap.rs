@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::time::Instant;
 
-/// How long an ended process is left alone. Code of this program may have started it, and may still wait for it.
+/// The time for which an ended process is left alone, because code of this program may have started it and may still
+/// wait for it.
 const LEFT_FOR: Duration = Duration::from_secs(5);
 /// The interval between two scans of the process table.
 const LOOKS: Duration = Duration::from_secs(1);

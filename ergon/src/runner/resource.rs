@@ -1,4 +1,5 @@
-//! A connector or service of a task, which is opened and closed within a time limit.
+//! Opens and closes a connector or service of a task within a time limit, so that one that hangs does not hold up the
+//! process.
 
 use std::sync::Arc;
 use std::time::Duration;

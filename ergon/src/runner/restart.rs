@@ -1,4 +1,5 @@
-//! Decides when a worker that died is restarted, and when no longer: a pure rule.
+//! Decides when a dead worker is restarted, and when no worker is restarted any more. The rule is pure: it reads no
+//! clock, and draws no random number.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The signals SIGINT, SIGTERM and SIGHUP as a stream.
+//! Provides the signals SIGINT, SIGTERM and SIGHUP as a stream.
 
 use std::io;
 

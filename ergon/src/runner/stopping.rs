@@ -49,7 +49,7 @@ impl Reason {
 pub(crate) struct Rules {
     /// How long the process may take after the stop.
     pub(crate) limit: Duration,
-    /// Called at the first reason, after the runs were told to drain.
+    /// Called at the first reason, after the drain of the runs was started.
     pub(crate) on_first: Box<dyn FnOnce(&Reason) + Send>,
     /// Called at a later signal that [insists](Signal::insists); `None` if later signals have no effect.
     pub(crate) on_second: Option<Box<dyn FnOnce(Signal) + Send>>,

@@ -1,4 +1,4 @@
-//! Resolves paths in the settings, relative to the file that contains them.
+//! Defines the type of paths in the settings, which are relative to the file that contains them.
 
 use std::fmt;
 use std::ops::Deref;

@@ -1,4 +1,4 @@
-//! Finds the type of a missing key, so that the message can show an example.
+//! Finds the type of a missing key, so that the error message can show an example.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Holds a variable that may set a key.
+//! Represents a variable that may set a key of the settings.
 
 use std::fmt;
 

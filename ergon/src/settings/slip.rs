@@ -1,4 +1,4 @@
-//! Finds variables with one underscore where two are needed: `ERGON_ORDERS_PATH`.
+//! Finds variables that have one underscore in a place that needs two: `ERGON_ORDERS_PATH`.
 
 use serde::de::DeserializeOwned;
 

@@ -1,4 +1,4 @@
-//! Defines the table `[telemetry]`.
+//! Defines the table `[telemetry]` of `ergon.toml`.
 
 use serde::Deserialize;
 

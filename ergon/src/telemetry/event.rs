@@ -261,7 +261,7 @@ pub(crate) struct LeftUnproduced<'a> {
 
 impl LeftUnproduced<'_> {
     pub(crate) fn emit(self) {
-        /// A line has its limits.
+        /// The number of ids in the line, because a log line must not become too long.
         const NAMED: usize = 100;
         let Self { task, count, ids } = self;
         let named = ids.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");

@@ -1,4 +1,4 @@
-//! Defines functions that do something only with the feature `opentelemetry`.
+//! Defines functions that have an effect only with the feature `opentelemetry`, so that other code needs no `cfg`.
 
 /// Defines each function once. With the feature `opentelemetry` a function has its own body. Without the feature its body
 /// is the block after `else`, so that the program contains no code of it.

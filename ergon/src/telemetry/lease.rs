@@ -1,4 +1,4 @@
-//! Defines the events of leases: one struct for each event, and one `emit` for each struct.
+//! Defines the events of leases, as `event` does for runs: one struct for each event, and one `emit` for each struct.
 
 use std::time::Duration;
 

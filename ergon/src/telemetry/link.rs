@@ -1,4 +1,5 @@
-//! Defines the events of connectors' connections: one struct for each event, and one `emit` for each struct.
+//! Defines the events of connectors' connections, as `event` does for runs: one struct for each event, and one `emit`
+//! for each struct.
 
 use std::fmt;
 use std::time::Duration;

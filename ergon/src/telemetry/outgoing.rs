@@ -1,4 +1,5 @@
-//! Propagates the trace of a transaction with the requests of services.
+//! Adds the trace of the running transaction to the requests of services, so that the called system can continue the
+//! trace.
 
 use super::propagation::{self, Place, TRACEPARENT, TRACESTATE};
 use super::{Scope, traces};

@@ -1,4 +1,5 @@
-//! Defines the events of worker processes: one struct for each event, and one `emit` for each struct.
+//! Defines the events of worker processes, as `event` does for runs: one struct for each event, and one `emit` for each
+//! struct.
 
 use std::time::Duration;
 

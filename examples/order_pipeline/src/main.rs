@@ -1,4 +1,5 @@
-//! Order lines of a workbook are checked, enriched from a CRM and dispatched to ACME. See README.md.
+//! Checks the order lines of a workbook, adds customer data from a CRM, and dispatches the orders to ACME. See
+//! README.md.
 
 mod connectors;
 mod services;

@@ -1,4 +1,4 @@
-//! What `ergon.toml` configures: connectors, services, and what stands between the tasks.
+//! The settings of this project: connectors, services, and the queues or files between the tasks.
 
 use ergon::connector::rabbitmq::Subscription;
 use ergon::prelude::*;
@@ -6,40 +6,40 @@ use ergon::prelude::*;
 use crate::connectors::acme_api::AcmeApiConfig;
 use crate::services::crm::CrmServiceConfig;
 
-/// The project's settings, one table each.
+/// The settings of the project. Each field is a table of `ergon.toml`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Settings {
-    /// Where order lines come from.
+    /// The source of order lines.
     pub(crate) workbook: ExcelConfig,
-    /// Who knows our customers.
+    /// The CRM, which has the customers.
     pub(crate) crm: CrmServiceConfig,
-    /// Who delivers.
+    /// ACME, which delivers the orders.
     pub(crate) acme: AcmeApiConfig,
-    /// What ACME has booked.
+    /// The sink of ACME's bookings.
     pub(crate) bookings: JsonLinesConfig,
-    /// Bookings that cannot be read.
+    /// The dead letters: bookings that cannot be read.
     pub(crate) unread_bookings: JsonLinesConfig,
-    /// What stands between the tasks.
+    /// The queues or files between the tasks.
     pub(crate) queues: Transport,
 }
 
-/// What carries transactions from task to task.
+/// The transport of transactions from task to task.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Transport {
-    /// Files: the tasks are run one after the other.
+    /// Files: the tasks run one after the other.
     Files(Queues<JsonLinesConfig>),
-    /// RabbitMQ: the tasks run side by side.
+    /// RabbitMQ: the tasks run at the same time.
     Broker(Box<Broker>),
 }
 
-/// The places between the tasks, and for what does not reach the next one.
+/// The places between the tasks, and the places for rejected transactions.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Queues<C> {
     /// Checked orders.
     pub(crate) orders: C,
-    /// Orders with what the CRM knows of the customer.
+    /// Orders with the customer data of the CRM.
     pub(crate) enriched: C,
     pub(crate) not_ingested: C,
     pub(crate) not_enriched: C,
@@ -49,7 +49,7 @@ pub(crate) struct Queues<C> {
 /// The same places as queues of one broker.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Broker {
-    /// Where the broker is, and whatever holds for all queues.
+    /// The address of the broker, and the settings of all queues.
     connection: RabbitMqConfig,
     #[serde(flatten)]
     queues: Queues<Subscription>,

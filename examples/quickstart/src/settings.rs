@@ -1,14 +1,14 @@
-//! What `ergon.toml` configures: the connectors of this project.
+//! The settings of this project: its connectors, which `ergon.toml` configures.
 
 use ergon::prelude::*;
 
-/// The project's settings, one table of `ergon.toml` each.
+/// The settings of the project. Each field is a table of `ergon.toml`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Settings {
-    /// Where order lines come from.
+    /// The source of order lines.
     pub(crate) orders: ExcelConfig,
-    /// Where priced lines go.
+    /// The sink of priced lines.
     pub(crate) receipts: JsonLinesConfig,
-    /// Where refused lines go.
+    /// The dead letters: rejected order lines.
     pub(crate) refused: JsonLinesConfig,
 }

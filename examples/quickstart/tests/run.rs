@@ -1,4 +1,4 @@
-//! The main job on the real workbook, and the mistakes a newcomer makes with it.
+//! Runs the program on the real workbook, and with the mistakes that a newcomer makes.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ struct Run {
     folder: TempDir,
 }
 
-/// Runs the program on the project's own `ergon.toml`, with its output in a folder of its own.
+/// Runs the program on the project's own `ergon.toml`, with its output in a temporary folder.
 fn run(arguments: &[&str], environment: &[(&str, &Path)]) -> Run {
     let folder = TempDir::new().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_quickstart"))
@@ -43,7 +43,7 @@ impl Run {
         String::from_utf8(self.output.stderr.clone()).unwrap()
     }
 
-    /// One error and nothing else went wrong: `code`, and all of `parts` in what was said.
+    /// Asserts that the program reported a single error, with this exit code and with all of `parts` in the message.
     fn failed(&self, code: i32, parts: &[&str]) {
         let said = self.said();
         assert_eq!(self.output.status.code(), Some(code), "{said}");

@@ -1,4 +1,4 @@
-//! Orders become invoices, and invoices letters, over two queues of RabbitMQ. See README.md.
+//! Turns orders into invoices, and invoices into letters, over two queues of RabbitMQ. See README.md.
 
 mod schemas;
 mod settings;

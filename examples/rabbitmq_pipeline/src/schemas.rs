@@ -1,4 +1,4 @@
-//! What stands in the queues.
+//! The messages in the queues.
 
 use ergon::prelude::*;
 
@@ -15,7 +15,7 @@ pub(crate) struct Order {
 pub(crate) struct Line {
     pub(crate) sku: String,
     pub(crate) quantity: u64,
-    /// The price of one.
+    /// The price of one piece.
     pub(crate) cents: u64,
 }
 

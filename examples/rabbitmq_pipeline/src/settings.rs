@@ -1,40 +1,40 @@
-//! What `ergon.toml` configures: the broker, its queues, and two files.
+//! The settings of this project: the broker, its queues, and two files.
 
 use ergon::connector::rabbitmq::Subscription;
 use ergon::prelude::*;
 
-/// The project's settings, one table of `ergon.toml` each.
+/// The settings of the project. Each field is a table of `ergon.toml`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Settings {
-    /// Where the broker is, and whatever holds for all queues.
+    /// The address of the broker, and the settings of all queues.
     broker: RabbitMqConfig,
     orders: Subscription,
     refused: Subscription,
     invoices: Subscription,
     unsent: Subscription,
-    /// Where sample orders come from.
+    /// The source of sample orders.
     pub(crate) order_book: JsonLinesConfig,
-    /// Where invoices are sent to.
+    /// The sink of letters.
     pub(crate) letters: JsonLinesConfig,
 }
 
 impl Settings {
-    /// Orders that were placed.
+    /// The queue of placed orders.
     pub(crate) fn orders(&self) -> RabbitMqConfig {
         self.queue(&self.orders)
     }
 
-    /// Orders that break a rule.
+    /// The queue of orders that break a rule.
     pub(crate) fn refused(&self) -> RabbitMqConfig {
         self.queue(&self.refused)
     }
 
-    /// What is to be paid.
+    /// The queue of invoices.
     pub(crate) fn invoices(&self) -> RabbitMqConfig {
         self.queue(&self.invoices)
     }
 
-    /// Invoices that could not be sent.
+    /// The queue of invoices that could not be sent.
     pub(crate) fn unsent(&self) -> RabbitMqConfig {
         self.queue(&self.unsent)
     }

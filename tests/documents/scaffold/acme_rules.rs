@@ -1,4 +1,4 @@
-//! Every rule of a connector, tried with ACME as lists in this process.
+//! Tests every rule of a connector, with ACME as lists in this process.
 
 use ergon::connector::ConnectorConfig;
 use ergon::prelude::*;

@@ -1,6 +1,6 @@
-//! ACME as lists in this process, in the place of the calls that a project writes.
+//! Represents ACME as lists in this process, in place of the calls that a project writes.
 //!
-//! Its calls are `async` as those that ask a server, even where a list needs no wait.
+//! The calls are `async`, as calls to a server are, even if a list needs no wait.
 #![expect(clippy::unused_async, reason = "a server would be awaited")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use super::schemas::Record;
 
 static LISTS: Mutex<BTreeMap<String, Vec<Record>>> = Mutex::new(BTreeMap::new());
 
-/// The numbers of what is done or refused, by list: it is not handed out again.
+/// The numbers of acknowledged and rejected entries, by list. They are not delivered again.
 static SETTLED: Mutex<BTreeSet<(String, u64)>> = Mutex::new(BTreeSet::new());
 
 fn lists() -> MutexGuard<'static, BTreeMap<String, Vec<Record>>> {
@@ -37,7 +37,7 @@ impl AcmeApiClient {
             let settled = SETTLED.lock().unwrap_or_else(PoisonError::into_inner);
             lists.retain(|record| !settled.contains(&(self.url.clone(), record.number)));
         }
-        // An answer takes its time: others ask meanwhile.
+        // The answer takes some time, so that other calls run in the meantime.
         let mut asked = false;
         poll_fn(|context| {
             context.waker().wake_by_ref();

@@ -1,4 +1,4 @@
-//! `ergon new` and `ergon generate`: what they write is built, linted, run and tested as a user would.
+//! Tests `ergon new` and `ergon generate`: builds, lints, runs and tests their output, as a user would.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 use toml::Table;
 
-/// Where a project could get `ergon` from; nothing is fetched as long as nothing is built.
+/// A Git repository as the source of `ergon`. It is not fetched, because this project is not built.
 const GIT: &str = "https://example.com/ergon.git";
 
 /// The repository.
@@ -21,12 +21,12 @@ fn ergon(folder: &Path, arguments: &[&str]) -> Output {
     command.args(arguments).current_dir(folder).output().unwrap()
 }
 
-/// Makes `my-app` in a folder, with `ergon` from this repository; the project's folder.
+/// Makes `my-app` in a folder, with `ergon` from this repository. Returns the project's folder.
 fn made(folder: &Path) -> PathBuf {
     called("my-app", folder)
 }
 
-/// The same under another name: projects that are built at the same time must not share one.
+/// The same under another name, because projects that are built at the same time must not have the same name.
 fn called(name: &str, folder: &Path) -> PathBuf {
     let path = root().join("ergon").display().to_string();
     let made = ergon(folder, &["new", name, "--ergon-path", &path]);
@@ -34,8 +34,8 @@ fn called(name: &str, folder: &Path) -> PathBuf {
     folder.join(name)
 }
 
-/// Makes a project one of a workspace whose libraries are built already, for these tests: with the same versions, at
-/// the same places below its root, and with the same features. Only the project itself is left to build.
+/// Adds a project to a workspace whose libraries these tests have already built: with the same versions, at the same
+/// places below its root, and with the same features. Only the project itself is left to build.
 fn share_what_is_built(project: &Path) {
     let workspace = project.parent().unwrap();
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -67,7 +67,7 @@ fn manifest(folder: &Path) -> Table {
     std::fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap()
 }
 
-/// Runs cargo in a project; what it wrote.
+/// Runs cargo in a project, and returns its output.
 fn cargo(project: &Path, arguments: &[&str]) -> String {
     succeeds(&cargo_as_it_ends(project, arguments), arguments)
 }
@@ -90,8 +90,8 @@ fn command(project: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs cargo in a project, and lints what it builds as `cargo clippy -- -D warnings` does. That command would check all
-/// libraries first, though they are built already.
+/// Runs cargo in a project, and lints what it builds as `cargo clippy -- -D warnings` does. That command would check
+/// all libraries first, although they are already built.
 fn linted(project: &Path, arguments: &[&str]) -> String {
     let mut command = command(project, arguments);
     command.env("RUSTC_WRAPPER", "clippy-driver");
@@ -99,8 +99,8 @@ fn linted(project: &Path, arguments: &[&str]) -> String {
     succeeds(&command.output().unwrap(), arguments)
 }
 
-/// Takes away what this test was told: by whoever runs it, of Ergon, and by cargo, of this package. A library whose
-/// build depends on the latter would be built again, for the project and then for everything else.
+/// Removes the variables of Ergon, and the variables that cargo sets for this package. A library whose build depends on
+/// the variables of cargo would be built again, for the project and then for everything else.
 fn forget(command: &mut Command) {
     const OF_PACKAGE: [&str; 5] = ["CARGO_BIN_EXE_", "CARGO_MANIFEST_", "CARGO_PKG_", "ERGON", "OUT_DIR"];
     let told = std::env::vars().filter(|(name, _)| OF_PACKAGE.iter().any(|of| name.starts_with(of)));
@@ -109,7 +109,7 @@ fn forget(command: &mut Command) {
     }
 }
 
-/// The folder that everything is built in.
+/// The target folder of all builds.
 fn target() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
 }
@@ -202,8 +202,7 @@ fn a_new_project_builds_runs_and_passes_its_tests_and_so_does_what_is_generated(
     assert_eq!(lines(&project.join("out/price_orders.jsonl")), 2);
 }
 
-/// Puts calls that reach lists in this process in the place of those that a project writes, and tries the rules of a
-/// connector on them.
+/// Replaces the calls that a project writes with calls to lists in this process, and tests the rules of a connector.
 fn write_the_calls_of(connector: &Path) {
     let from = root().join("tests/documents/scaffold");
     std::fs::copy(from.join("acme_service.rs"), connector.join("service.rs")).unwrap();
@@ -323,7 +322,7 @@ fn a_bad_name_is_refused_with_the_reason_before_anything_is_written() {
         let output = ergon(&project, &["generate", "task", name]);
         assert_eq!(output.status.code(), Some(2), "{name}");
     }
-    // What is a module or a type of the project already, or of what is generated.
+    // Names that already are a module or a type of the project or of the generated part.
     for (what, names) in [
         (
             "task",
@@ -491,7 +490,7 @@ fn the_image_is_built_in_stages_and_does_not_run_as_root() {
     }
 }
 
-/// A document's commands, run one after the other in a project folder, with what it says of their output.
+/// The commands of a document, which run one after the other in a project folder, and their expected output.
 struct Walk {
     folder: PathBuf,
     /// The program that the project makes, if the document calls it by its name.
@@ -499,7 +498,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Does all that a document says: commands and edits, in its order.
+    /// Runs the commands and makes the edits of a document, in its order.
     fn through(&mut self, document: &str) {
         let text = std::fs::read_to_string(root().join("docs").join(document)).unwrap();
         let mut blocks = text.split("\n```");
@@ -541,7 +540,7 @@ impl Walk {
         }
     }
 
-    /// Runs a command; what it wrote.
+    /// Runs a command, and returns its output.
     fn run(&mut self, line: &str, code: i32) -> String {
         if let Some(folder) = line.strip_prefix("cd ") {
             self.folder.push(folder);
@@ -562,7 +561,7 @@ impl Walk {
         format!("{}{}", stdout(&output), stderr(&output))
     }
 
-    /// Puts `ergon`, and the program itself, where the commands find them.
+    /// Puts `ergon` and the program itself into the search path of the commands.
     fn new(folder: &Path, program: &'static str) -> Self {
         let bin = target().join("debug/of-documents").join(program);
         std::fs::create_dir_all(&bin).unwrap();
@@ -579,7 +578,7 @@ impl Walk {
     }
 }
 
-/// Whether a line is the expected one; `…` stands for anything.
+/// Whether a line is the expected line. `…` matches any text.
 fn fits(line: &str, expected: &str) -> bool {
     let mut parts = expected.split('…').map(str::trim_end);
     let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else { return false };

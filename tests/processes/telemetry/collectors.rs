@@ -1,4 +1,4 @@
-//! Collectors that fail: no transaction suffers, what is lost is counted and told, and what comes later arrives.
+//! Tests collectors that fail: no transaction is affected, losses are counted and logged, and later telemetry arrives.
 
 use std::fs;
 use std::process::Output;
@@ -14,10 +14,10 @@ use tokio::time::{Instant, timeout};
 
 use super::Project;
 
-/// What a collector does, and how it is made to.
+/// A failure of a collector, and the call that causes it.
 type Fault = (&'static str, fn(&mut Collector));
 
-/// How a collector can fail.
+/// The failures of a collector.
 const FAULTS: [Fault; 4] = [
     ("is not there", Collector::stop),
     ("answers errors", |collector| collector.refuse()),
@@ -37,7 +37,7 @@ async fn end(child: Child) -> Output {
     timeout(Duration::from_secs(60), child.wait_with_output()).await.unwrap().unwrap()
 }
 
-/// What was told of the losses of one signal: how many, line by line.
+/// The losses of one signal that the log reports, line by line.
 fn lost(told: &str, signal: &str) -> Vec<usize> {
     let of_signal = format!(" signal={signal} ");
     let lines = told.lines().filter(|line| line.contains("telemetry was lost") && line.contains(&of_signal));
@@ -63,8 +63,8 @@ async fn a_collector_that_fails_costs_no_transaction_and_at_most_two_seconds_at_
     }
 }
 
-/// Every span and every line that was not taken is counted, of one signal in one line when it begins and one at the
-/// end, though the collector fails again and again.
+/// Every span and every line that was not accepted is counted. For each signal, one line reports the first loss and one
+/// line reports the rest at the end, although the collector fails again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_collector_did_not_take_is_counted_and_told_once_a_minute() {
     const LINES: usize = 500;
@@ -80,7 +80,7 @@ async fn what_a_collector_did_not_take_is_counted_and_told_once_a_minute() {
             let variables = [
                 ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
                 ("OTEL_EXPORTER_OTLP_PROTOCOL", collector.protocol()),
-                // Many calls, each of which fails: soon, in a small batch, or for want of room.
+                // Many calls that all fail: immediately, in a small batch, or because there is no room.
                 ("OTEL_EXPORTER_OTLP_TIMEOUT", "20"),
                 ("OTEL_BSP_SCHEDULE_DELAY", "5"),
                 ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10"),
@@ -110,7 +110,7 @@ async fn what_a_collector_did_not_take_is_counted_and_told_once_a_minute() {
     }
 }
 
-/// A run that goes on for a while, and what it is seen by.
+/// A run that takes a while, and its collector.
 fn sending(project: &Project, collector: &Collector) -> Child {
     let endpoint = collector.endpoint();
     let variables = [
@@ -122,7 +122,7 @@ fn sending(project: &Project, collector: &Collector) -> Child {
     project.command(&["--log-level", "warn", "run", "observe"], &variables).spawn().unwrap()
 }
 
-/// Waits until it is told that spans were lost; the program tells on through what is returned.
+/// Waits until the log reports lost spans. Returns the rest of the program's output.
 async fn until_lost(child: &mut Child) -> Lines<BufReader<ChildStderr>> {
     let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
     let lost = async {
@@ -138,7 +138,7 @@ async fn until_lost(child: &mut Child) -> Lines<BufReader<ChildStderr>> {
     told
 }
 
-/// Says whether a transaction has come of a line after this one.
+/// Whether the span of a later line has arrived.
 fn later(seen: &Seen, line: usize) -> bool {
     let number = |id: &Value| id.as_str().unwrap().rsplit(':').next().unwrap().parse::<usize>().unwrap();
     seen.spans_named("transaction").any(|span| number(&span.attributes["ergon.transaction.id"]) > line)
@@ -146,7 +146,7 @@ fn later(seen: &Seen, line: usize) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_recovers_is_sent_to_again() {
-    // One that is not there has to be started again.
+    // A collector that was stopped has to be started again.
     for (_, fail) in FAULTS.into_iter().skip(1) {
         for mut collector in [Collector::grpc().await, Collector::http().await] {
             let project = Project::new(&vec!["slowly"; 5000]);

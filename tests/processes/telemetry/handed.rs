@@ -1,4 +1,4 @@
-//! A trace that goes on from task to task.
+//! Tests that a trace continues from task to task.
 
 use ergon_tests::otlp::{Collector, Seen, Span};
 
@@ -34,7 +34,7 @@ async fn a_trace_goes_on_through_a_queue_in_memory() {
     }
     for taken in of(&seen, "take", "transaction") {
         assert_eq!(taken.trace_id, run.trace_id);
-        // The batch that it came with is one of its own task, and no part of the sender's trace.
+        // The batch belongs to the receiving task, and is not part of the sender's trace.
         let batch = of(&seen, "take", "batch").into_iter().find(|batch| taken.links[0].1 == batch.span_id);
         let batch = batch.unwrap();
         assert!(batch.trace_id == taken.links[0].0 && batch.trace_id != run.trace_id, "{taken:?} {batch:?}");

@@ -1,4 +1,5 @@
-//! Messages that are no text, or text that would forge lines or steer a terminal: each line stays one JSON object.
+//! Tests messages that are not text, and texts that would forge log lines or control a terminal: each line stays one
+//! JSON object.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use super::Project;
 
-/// What messages hold, each under an id that is hostile too.
+/// The contents of the messages. The id of each message is hostile too.
 const HOSTILE: [(&str, &[u8]); 6] = [
     ("no text", b"\xff\xfe\x80 \xc3\x28 \xe2\x82"),
     ("nul\0nul", b"before \0 after"),
@@ -23,7 +24,7 @@ fn url() -> String {
     std::env::var("ERGON_TEST_AMQP_URL").expect("it was set when the tests were built")
 }
 
-/// A queue with the messages in it, and the one that takes what it rejects; both are gone when nobody uses them.
+/// A queue with the messages, and the queue of its rejected messages. Both are deleted when no client uses them.
 async fn filled(client: &Client) -> (String, String) {
     let queue = format!("ergon.test.hostile.{:x}", fastrand::u64(..));
     let dead = format!("{queue}.dead");
@@ -36,7 +37,7 @@ async fn filled(client: &Client) -> (String, String) {
     (queue, dead)
 }
 
-/// The lines, each one JSON object in UTF-8, with nothing in it that a terminal would obey.
+/// The lines, each one JSON object in UTF-8, without a control character for the terminal.
 fn objects(text: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(text).unwrap();
     assert!(text.ends_with('\n'), "the last line is whole: {text:?}");
@@ -99,7 +100,7 @@ fn line<'l>(lines: &'l [Value], message: &str, id: &str) -> &'l Value {
     line
 }
 
-/// Asserts that a line says where it was written.
+/// Asserts that a line names the place where it was written.
 fn assert_placed(line: &Value, collector: &Collector, (task, step): (&str, &str)) {
     assert_eq!(
         (&line["task"], &line["step"], &line["attempt"]),

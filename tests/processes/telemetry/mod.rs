@@ -1,4 +1,4 @@
-//! What can be seen of a real program by a real collector: spans, log lines, metrics.
+//! Tests the spans, log lines and metrics that a real collector receives from a real program.
 
 mod collectors;
 mod handed;
@@ -16,7 +16,7 @@ use tokio::process::Command;
 
 const OBSERVED: &str = env!("CARGO_BIN_EXE_observed");
 
-/// Where the tasks of the program read and write; the queue's address is given by who has a broker.
+/// The sources and sinks of the program's tasks. A test with a broker gives the queue's address.
 const CONNECTORS: &str = r#"
 [lines]
 path = "lines.jsonl"

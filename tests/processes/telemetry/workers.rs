@@ -1,4 +1,5 @@
-//! Several workers: whatever way one of them ends, the collector has all that it had, and knows whose it was.
+//! Tests the telemetry of several workers: for each way in which a worker ends, the collector has the worker's
+//! telemetry and the worker's identity.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -33,13 +34,13 @@ fn said(seen: &Seen) -> Vec<(Value, Worker)> {
     lines.map(|log| (log.attributes["transaction_id"].clone(), worker(&log.resource).unwrap())).collect()
 }
 
-/// How many transactions each worker counted.
+/// The number of transactions that each worker counted.
 fn counted(seen: &Seen) -> Vec<(Worker, f64)> {
     let series = seen.series("ergon.transactions", &[("task", "threads")]);
     series.map(|series| (worker(&series.resource).unwrap(), series.total())).collect()
 }
 
-/// Asserts that spans, lines and metrics tell the same of each worker, and that none tells of another.
+/// Asserts that spans, lines and metrics agree on each worker, and that there is no other worker.
 fn assert_complete(seen: &Seen) {
     let sorted = |mut all: Vec<(Value, Worker)>| {
         all.sort_by_key(|(id, worker)| (id.to_string(), *worker));

@@ -1,10 +1,11 @@
-//! A program whose tasks read tables and ask services: over CSV and Excel, which take nothing back, and over HTTP.
+//! A program for tests: its tasks read tables and call services, over CSV and Excel, which take nothing back, and over
+//! HTTP.
 
 use ergon::connector::{Connector, ConnectorError, Delivery, FetchRequest};
 use ergon::prelude::*;
 use ergon::service::Service;
 
-/// What is ordered; the types are not those of a cell.
+/// An order whose fields do not have the types of cells.
 #[derive(Debug, Deserialize, Serialize)]
 struct Order {
     sku: String,
@@ -12,7 +13,7 @@ struct Order {
     note: Option<String>,
 }
 
-/// Says whether orders of nothing are accepted.
+/// Decides whether orders of zero pieces are accepted.
 #[derive(Service)]
 struct RuleService {
     #[service(default)]
@@ -50,14 +51,14 @@ struct ExcelOrders;
 
 takes_orders!(ExcelOrders);
 
-/// A service around a client, as most are.
+/// A service around a client, as most services are.
 #[derive(Service)]
 struct CrmService {
     #[service(service)]
     http: HttpService,
 }
 
-/// The same with an `open` of its own.
+/// The same with its own `open`.
 #[derive(Service)]
 #[service(manual)]
 struct VaultService {
@@ -96,7 +97,7 @@ impl Consumer for CallCrm {
     }
 }
 
-/// The same on threads: what it calls runs on the runtime.
+/// The same on threads. Its calls run on the runtime.
 #[ergon::task(blocking, connectors(input), consumer(concurrency = 1))]
 struct CountCalls;
 
@@ -114,7 +115,7 @@ impl BlockingConsumer for CountCalls {
     }
 }
 
-/// A task that only has what can be asked.
+/// A task with only the connectors and services that `check` tests.
 #[ergon::task(connectors(input), services(vault, openai))]
 struct AskAll;
 
@@ -127,7 +128,7 @@ impl Consumer for AskAll {
     }
 }
 
-/// What the test writes into `ergon.toml`.
+/// The settings that the test writes into `ergon.toml`.
 #[derive(Clone, Deserialize)]
 struct Settings {
     csv: CsvConfig,

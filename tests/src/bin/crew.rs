@@ -1,5 +1,5 @@
-//! A program for tests of processes: its tasks write what they do into a ledger, and do what each line tells them:
-//! wait at a gate, hang, hold their thread, or end the whole process.
+//! A program for tests of processes: its tasks write their actions into a ledger, and follow the instruction of each
+//! line: wait at a gate, hang, block their thread, or end the whole process.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,25 +12,25 @@ use ergon::service::{Service, ServiceConfig, ServiceError};
 use ergon_tests::ledger::{Ledger, Outcome};
 use futures_util::stream::{self, StreamExt};
 
-/// What to do; nothing by default.
+/// The instruction of the line; none by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Does {
     #[default]
     Nothing,
-    /// Wait until the file `gate` is there.
+    /// Wait until the file `gate` exists.
     Gate,
-    /// Never come to an end, and wait for nothing.
+    /// Wait forever.
     Hang,
-    /// Never come to an end, and hold the thread.
+    /// Block the thread forever.
     Hold,
     /// End the process.
     Abort,
-    /// End the process, unless it was done once before.
+    /// End the process, unless this was done once before.
     AbortOnce,
-    /// End the process as if all were well.
+    /// End the process with exit code 0.
     Exit,
-    /// Fail for good.
+    /// Fail with a business error.
     Fail,
     /// Write to both streams.
     Shout,
@@ -40,17 +40,17 @@ enum Does {
 struct Line {
     #[serde(default)]
     does: Does,
-    /// Why it fails, if it does.
+    /// The error of the transaction, if it fails.
     #[serde(default)]
     why: Option<String>,
 }
 
-/// Where all is written down.
+/// The ledger of all events.
 struct Books {
     ledger: Ledger,
     folder: PathBuf,
     work: Duration,
-    /// Whether what is made is shared with the other workers.
+    /// Whether the stream selects the share of its worker.
     shares: bool,
 }
 
@@ -60,7 +60,7 @@ impl Service for Books {}
 #[serde(deny_unknown_fields)]
 struct BooksConfig {
     folder: PathBuf,
-    /// How long each takes.
+    /// The duration of each transaction.
     #[serde(default)]
     work_ms: u64,
     #[serde(default)]
@@ -84,7 +84,7 @@ impl ServiceConfig for BooksConfig {
 }
 
 impl Books {
-    /// The part that needs nobody to wait: true if the gate is to be waited for.
+    /// The part that does not wait. Returns whether the caller must wait at the gate.
     fn act(&self, line: &Line) -> Result<bool> {
         match line.does {
             Does::Abort => std::process::abort(),
@@ -105,7 +105,7 @@ impl Books {
         Ok(line.does == Does::Gate)
     }
 
-    /// What the line says, without holding a thread unless it says so.
+    /// Follows the instruction of the line, and blocks the thread only if the instruction says so.
     async fn work(&self, line: &Transaction<Line>) -> Result<()> {
         self.ledger.start(line.id(), line.deliveries());
         tracing::info!("at work");
@@ -195,7 +195,7 @@ impl Consumer for Rows {
     }
 }
 
-/// Copies lines into a file that each run begins anew.
+/// Copies lines into a file that each run empties first.
 #[ergon::task(connectors(input, output), services(books: Books), consumer(concurrency = 2, batch_size = 4))]
 struct Copies;
 
@@ -212,7 +212,7 @@ impl Consumer for Copies {
     }
 }
 
-/// A sink that takes what comes once the file `gate` is there.
+/// A sink that accepts transactions once the file `gate` exists.
 #[derive(Connector)]
 #[connector(sink)]
 struct Door {
@@ -226,7 +226,7 @@ impl Sink for Door {
     }
 }
 
-/// Produces the lines, then waits for more of them, which never come.
+/// Produces the lines, then waits for more lines, which never arrive.
 #[ergon::task(connectors(output), services(books: Books), producer(concurrency = 2))]
 struct Makes;
 
@@ -257,7 +257,7 @@ impl Producer for Makes {
     }
 }
 
-/// The lines, by loops of its own.
+/// Processes the lines in its own loops.
 #[ergon::task(execute, connectors(input), services(books: Books))]
 struct Own;
 
@@ -297,7 +297,7 @@ impl Consumer for Builds {
     }
 }
 
-/// Panics, or never comes to its end: always, or only in a worker, and says first that it is there.
+/// Panics or hangs, always or only in a worker. Before it hangs, it creates a file for which the test waits.
 fn built() {
     let worker = std::env::args().any(|argument| argument.starts_with("--as-worker"));
     let does = std::env::var("CREW_BUILDS");
@@ -307,12 +307,12 @@ fn built() {
         Ok("hangs-in-a-worker") if worker => (),
         _ => return,
     }
-    // The test waits for the file; without it, it says so.
+    // The test waits for the file. Without the file, the test reports it.
     drop(File::create(format!("building-{}", std::process::id())));
     thread::sleep(Duration::MAX);
 }
 
-/// A connector, and a service, that panics at what the settings say.
+/// A connector and a service that panic in the call that the settings name.
 #[derive(Clone, Default, Deserialize)]
 struct Clay {
     #[serde(default)]
@@ -392,7 +392,7 @@ impl Consumer for Brittle {
     }
 }
 
-/// A task that says when its `exit` is called, which does not come to its end if `CREW_EXIT` is `hangs`.
+/// A task that records the call of its `exit`. The hook hangs if `CREW_EXIT` is `hangs`.
 #[ergon::task(connectors(input), services(books: Books), consumer(concurrency = 1))]
 struct Leaves;
 
@@ -434,7 +434,7 @@ impl BlockingConsumer for LeavesThreads {
     }
 }
 
-/// What the test writes into `ergon.toml`.
+/// The settings that the test writes into `ergon.toml`.
 #[derive(Clone, Deserialize)]
 struct Settings {
     lines: JsonLinesConfig,

@@ -1,16 +1,17 @@
-//! A program whose tasks reject: over files, over queues, and over standard input, which takes nothing back.
+//! A program for tests: its tasks reject transactions, over files, over queues, and over standard input, which takes
+//! nothing back.
 
 use ergon::prelude::*;
 use ergon::service::Service;
 
-/// What is ordered.
+/// An order.
 #[derive(Debug, Deserialize, Serialize)]
 struct Order {
     sku: String,
     quantity: u32,
 }
 
-/// Says whether orders of nothing are accepted.
+/// Decides whether orders of zero pieces are accepted.
 #[derive(Service)]
 struct RuleService {
     #[service(default)]
@@ -63,7 +64,7 @@ struct StreamOrders;
 
 prices!(StreamOrders);
 
-/// A task that keeps nothing of what it rejects.
+/// A task without a dead-letter connector.
 #[ergon::task(connectors(input), consumer())]
 struct LooseOrders;
 
@@ -76,7 +77,7 @@ impl Consumer for LooseOrders {
     }
 }
 
-/// What the test writes into `ergon.toml`.
+/// The settings that the test writes into `ergon.toml`.
 #[derive(Clone, Deserialize)]
 struct Settings {
     orders: JsonLinesConfig,

@@ -1,4 +1,4 @@
-//! A program for tests of telemetry: each line says how its transaction is to go.
+//! A program for tests of telemetry: each line says how its transaction ends.
 
 #![allow(clippy::panic, reason = "a handler that panics is tested")]
 
@@ -9,13 +9,13 @@ use std::time::Duration;
 use ergon::prelude::*;
 use tracing::Instrument;
 
-/// A transaction that goes as it says.
+/// A transaction whose payload says how it ends.
 #[derive(Debug, Deserialize, Serialize)]
 struct Line {
     goes: String,
 }
 
-/// A consumer that hands on what went well.
+/// A consumer that dispatches successful transactions.
 #[ergon::task(
     connectors(input, output),
     consumer(process(max_attempts = 2, timeout = "300ms", backoff = "1ms"))
@@ -65,7 +65,7 @@ impl Consumer for Observe {
     }
 }
 
-/// The same on threads; a line may wait until the file `gate` is there.
+/// The same on threads. A line may wait until the file `gate` exists.
 #[ergon::task(connectors(input), consumer, blocking)]
 struct Threads;
 
@@ -82,7 +82,7 @@ impl BlockingConsumer for Threads {
     }
 }
 
-/// A hybrid: two transactions out of each.
+/// A hybrid that makes two transactions of each.
 #[ergon::task(connectors(input, output), consumer, producer)]
 struct Relay;
 
@@ -108,7 +108,7 @@ impl Producer for Relay {
     }
 }
 
-/// Hands each line to another task of this process.
+/// Dispatches each line to another task of this process.
 #[ergon::task(connectors(input, output), consumer)]
 struct Hand;
 
@@ -125,7 +125,7 @@ impl Consumer for Hand {
     }
 }
 
-/// Takes what was handed to it, for as long as it is let.
+/// Consumes the dispatched lines until it is stopped.
 #[ergon::task(connectors(input), consumer(streaming))]
 struct Take;
 
@@ -138,7 +138,7 @@ impl Consumer for Take {
     }
 }
 
-/// Reads messages that are to be lines.
+/// Reads messages whose payloads should be lines.
 #[ergon::task(connectors(input), consumer)]
 struct Strict;
 
@@ -151,7 +151,7 @@ impl Consumer for Strict {
     }
 }
 
-/// Writes whatever a message holds into the log, in every way there is.
+/// Writes the content of a message into the log, in every possible way.
 #[ergon::task(connectors(input), consumer)]
 struct Raw;
 

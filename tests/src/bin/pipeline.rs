@@ -19,7 +19,7 @@ struct Line {
     fails: bool,
 }
 
-/// Holds back every transaction until the file `gate` is there; an empty name is an open gate.
+/// Holds back every transaction until the file `gate` exists. An empty name is an open gate.
 #[derive(Service)]
 struct GateService {
     #[service(default)]
@@ -29,7 +29,7 @@ struct GateService {
 }
 
 impl GateService {
-    /// Adds the process to those that have arrived, and waits to be let through.
+    /// Records the arrival of the process, and waits until the gate opens.
     async fn pass(&self) -> Result<()> {
         if self.gate.is_empty() {
             return Ok(());
@@ -81,7 +81,7 @@ impl Consumer for CopyLines {
     }
 }
 
-/// Adds numbers to the file that a variable of the environment names, if it names one.
+/// Adds numbers to the file that an environment variable names, if it is set.
 fn note(variable: &str, numbers: impl IntoIterator<Item = u32>) -> std::io::Result<()> {
     let Some(path) = std::env::var_os(variable) else { return Ok(()) };
     let lines: Vec<String> = numbers.into_iter().map(|n| format!("{n}\n")).collect();
@@ -89,7 +89,7 @@ fn note(variable: &str, numbers: impl IntoIterator<Item = u32>) -> std::io::Resu
     std::fs::File::options().create(true).append(true).open(path)?.write_all(text.as_bytes())
 }
 
-/// Reads lines, and notes the numbers of those that the engine acknowledges.
+/// Reads lines, and records the numbers of acknowledged lines.
 struct NotingLines {
     lines: JsonLines,
     /// The number of each delivery, by its tag.
@@ -151,7 +151,7 @@ impl Source for NotingLines {
     }
 }
 
-/// What the test writes into `ergon.toml`.
+/// The settings that the test writes into `ergon.toml`.
 #[derive(Clone, Deserialize)]
 struct Settings {
     lines: JsonLinesConfig,

@@ -1,4 +1,4 @@
-//! Plays simulated runs of the engine, one for each seed, and says which invariant broke, if one did.
+//! Plays simulated runs of the engine, one for each seed, and reports an invariant that does not hold.
 //!
 //! ```console
 //! $ cargo run -p ergon-tests --bin simulate -- --seeds 20000            # seeds 0 to 19999

@@ -1,4 +1,4 @@
-//! A worker for tests that kill it: takes messages of a queue, works on each for a while, writes into the ledger.
+//! A worker for tests that kill it: takes messages of a queue, processes each for a while, and writes into the ledger.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use ergon_tests::ledger::{Ledger, Outcome};
 /// The ledger that all workers write.
 struct Books {
     ledger: Ledger,
-    /// How long one message takes.
+    /// The duration of one message.
     work: Duration,
 }
 
@@ -35,8 +35,8 @@ impl ServiceConfig for BooksConfig {
     }
 }
 
-/// Copies each message to the output; those whose id ends with 7 are wrong, and dead-lettered. One whose id begins with
-/// `kills` ends the process.
+/// Copies each message to the output; messages whose id ends with 7 are rejected and dead-lettered. A message whose id
+/// starts with `kills` ends the process.
 #[ergon::task(
     connectors(input, output, dead),
     services(books: Books),
@@ -77,7 +77,7 @@ impl Consumer for Work {
     }
 }
 
-/// What the test writes into `ergon.toml`.
+/// The settings that the test writes into `ergon.toml`.
 #[derive(Clone, Deserialize)]
 struct Settings {
     input: RabbitMqConfig,

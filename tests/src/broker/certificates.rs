@@ -1,4 +1,4 @@
-//! A certificate authority of the test's own.
+//! Makes a certificate authority for one test, and certificates that the authority signs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 /// The files that a server needs to answer over TLS.
 #[derive(Debug)]
 pub(super) struct Certificates {
-    /// The authority, for clients as well.
+    /// The certificate of the authority, also for clients.
     pub(super) authority: PathBuf,
     /// The server's certificate for `localhost` and `127.0.0.1`.
     pub(super) certificate: PathBuf,
@@ -51,7 +51,7 @@ fn signed(names: &[&str], authority: &CertifiedIssuer<'static, KeyPair>) -> (Str
 
 fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
-    // One with the name of its issuer is taken for signed by itself.
+    // A certificate with the name of its issuer would count as self-signed.
     params.distinguished_name.push(DnType::CommonName, "authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("a key can be made");

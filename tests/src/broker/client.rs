@@ -1,4 +1,4 @@
-//! Bare `lapin`, to fill queues and look into them without the connector that is under test.
+//! Fills and reads queues with bare `lapin`, without the connector under test.
 
 use std::collections::VecDeque;
 
@@ -13,17 +13,17 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Exchange
 
 use crate::ledger::Ledger;
 
-/// How many messages are on their way before the oldest confirm is waited for.
+/// The number of unconfirmed messages after which the client waits for the oldest confirm.
 const WINDOW: usize = 500;
 
-/// A connection with one channel that confirms what is published.
+/// A connection with one channel in confirm mode.
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
     channel: Channel,
 }
 
-/// A message as it came out of a queue.
+/// A message from a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Its `message_id`; empty if it has none.
@@ -36,7 +36,7 @@ impl Client {
     /// Connects to an `amqp://` address.
     ///
     /// # Errors
-    /// When nobody answers, or not as they should.
+    /// Returns an error when no broker answers, or when the answer is wrong.
     pub async fn connect(url: &str) -> lapin::Result<Self> {
         let connection = Connection::connect(url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
@@ -57,7 +57,7 @@ impl Client {
     /// Makes a durable queue with these arguments: `[("x-queue-type", "quorum")]`; numbers go as text.
     ///
     /// # Errors
-    /// When there is one that is set up otherwise.
+    /// Returns an error when there is one that is set up otherwise.
     pub async fn declare(&self, queue: &str, arguments: &[(&str, &str)]) -> lapin::Result<()> {
         let mut table = FieldTable::default();
         for (key, value) in arguments {
@@ -69,10 +69,10 @@ impl Client {
         Ok(())
     }
 
-    /// Makes a durable exchange and has a queue take all that comes to it.
+    /// Declares a durable exchange, and binds a queue to it.
     ///
     /// # Errors
-    /// When there is one of another kind, or no such queue.
+    /// Returns an error when there is one of another kind, or no such queue.
     pub async fn collect(&self, exchange: &str, queue: &str) -> lapin::Result<()> {
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         let none = FieldTable::default();
@@ -82,19 +82,19 @@ impl Client {
             .await
     }
 
-    /// Deletes a queue with all that is in it.
+    /// Deletes a queue with its messages.
     ///
     /// # Errors
-    /// When the broker refuses.
+    /// Returns an error when the broker refuses.
     pub async fn delete(&self, queue: &str) -> lapin::Result<()> {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
         Ok(())
     }
 
-    /// How many messages wait in a queue; those with a consumer are not counted.
+    /// The number of messages that wait in a queue, without messages that a consumer holds.
     ///
     /// # Errors
-    /// When there is no such queue; the channel is closed then.
+    /// Returns an error when there is no such queue; the channel is closed then.
     pub async fn ready(&self, queue: &str) -> lapin::Result<u32> {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let queue = self.channel.queue_declare(queue.into(), passive, FieldTable::default()).await?;
@@ -104,18 +104,18 @@ impl Client {
     /// Publishes one durable message and waits for its confirm.
     ///
     /// # Errors
-    /// When the broker does not take it.
+    /// Returns an error when the broker does not take it.
     pub async fn publish(&self, queue: &str, id: &str, body: &[u8]) -> lapin::Result<()> {
         settle(self.send(queue, id, body).await?).await
     }
 
-    /// Publishes a durable message `{"id": …}` for each id and writes into the ledger what was offered and confirmed.
+    /// Publishes a durable message `{"id": …}` for each id and records the offered and confirmed ids in the ledger.
     ///
     /// # Errors
-    /// When the broker does not take one.
+    /// Returns an error when the broker does not take one.
     ///
     /// # Panics
-    /// When the ledger cannot be written.
+    /// Panics when the ledger cannot be written.
     pub async fn fill(
         &self,
         queue: &str,
@@ -147,7 +147,7 @@ impl Client {
     /// Takes all messages that wait out of a queue.
     ///
     /// # Errors
-    /// When there is no such queue or the link breaks.
+    /// Returns an error when there is no such queue or the link breaks.
     pub async fn drain(&self, queue: &str) -> lapin::Result<Vec<Message>> {
         let mut messages = Vec::new();
         // The count of a quorum queue may still be 0 just after the broker has started; a `get` asks the queue itself.
@@ -162,7 +162,7 @@ impl Client {
         Ok(messages)
     }
 
-    /// Takes `count` messages; waits until as many have come. They come off the queue as one acknowledgement.
+    /// Consumes `count` messages, and waits until all have arrived. One acknowledgement removes them from the queue.
     async fn take(&self, queue: &str, count: usize) -> lapin::Result<Vec<Message>> {
         let channel = self.connection.create_channel().await?;
         let window = u16::try_from(count).unwrap_or(u16::MAX);

@@ -1,4 +1,4 @@
-//! What makes sure that no process of a broker outlives its test.
+//! Makes sure that no process of a broker outlives its test.
 
 use std::fs;
 use std::io;
@@ -6,8 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Waits until its input ends, which the kernel sees to whatever becomes of the test's process; then kills every
-/// process group that the file names and removes the folder.
+/// Waits until its input ends. The kernel ends the input when the test's process ends in any way. Then kills every
+/// process group that the file names, and removes the folder.
 const SCRIPT: &str = r#"
 cat > /dev/null
 for group in $(cat "$1/groups"); do kill -s KILL -- "-$group"; done
@@ -22,7 +22,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Starts it over a folder.
+    /// Starts the guard of a folder.
     pub(super) fn over(folder: &Path) -> io::Result<Self> {
         let groups = folder.join("groups");
         fs::write(&groups, "")?;
@@ -33,7 +33,7 @@ impl Guard {
         Ok(Self { groups, process })
     }
 
-    /// Says which process groups are there now.
+    /// Records the current process groups.
     pub(super) fn watch(&self, groups: &[u32]) -> io::Result<()> {
         let lines: Vec<String> = groups.iter().map(u32::to_string).collect();
         fs::write(&self.groups, lines.join("\n"))

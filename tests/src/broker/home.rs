@@ -1,4 +1,4 @@
-//! The folder, the ports and the environment of a node, and the processes that run in it.
+//! Prepares the folder, the ports and the environment of a broker node, and starts its processes.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -13,13 +13,13 @@ use super::certificates::Certificates;
 use super::options::BrokerOptions;
 use super::ports;
 
-/// Where the scripts of RabbitMQ are; found when this crate was built.
+/// The folder of RabbitMQ's scripts, found when this crate was built.
 const SBIN: Option<&str> = option_env!("ERGON_RABBITMQ_SBIN");
 
 const MISSING: &str = "rabbitmq-server was not found when this crate was built: install the package \
     `rabbitmq-server`, or name the folder of its scripts in ERGON_RABBITMQ_SBIN, and build again";
 
-/// Where a node lives.
+/// The folder and the ports of a node.
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) folder: PathBuf,
@@ -30,10 +30,10 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// Makes the folder with all that a node reads at its start.
+    /// Makes the folder with all files that a node reads at its start.
     ///
     /// # Panics
-    /// When `rabbitmq-server` is not installed.
+    /// Panics when `rabbitmq-server` is not installed.
     pub(super) fn make(options: &BrokerOptions) -> io::Result<Self> {
         assert!(SBIN.is_some(), "{MISSING}");
         let folder = TempDir::with_prefix("ergon-broker-")?.keep();
@@ -75,7 +75,7 @@ impl Home {
         command.process_group(0).spawn()
     }
 
-    /// A script of RabbitMQ in this node's environment and nothing of the machine's own broker.
+    /// A script of RabbitMQ in this node's environment, without the environment of the machine's own broker.
     pub(super) fn script(&self, name: &str) -> Command {
         let mut command = Command::new(Path::new(SBIN.expect(MISSING)).join(name));
         command.env_clear().current_dir(&self.folder);

@@ -1,12 +1,12 @@
-//! A RabbitMQ broker of a test's own, a network in front of it that can fail, and a plain client to look inside.
+//! Runs a RabbitMQ broker for one test, a network in front of the broker that can fail, and a plain client.
 //!
-//! [`Broker`] starts a node with its own ports, name, cookie, port mapper and folder; nothing of it is shared with a
-//! broker that the machine may have. A test may kill it, freeze it, or let it run out of memory. [`Proxy`] stands
-//! between a client and the broker and resets, holds back or slows what goes through. [`Client`] is bare `lapin`: it
-//! fills queues and empties them without the connector that is under test.
+//! [`Broker`] starts a node with its own ports, name, cookie, port mapper and folder. The node shares nothing with a
+//! broker that the machine may have. A test may kill it, freeze it, or let it run out of memory. [`Proxy`] is between a
+//! client and the broker, and resets, holds back or slows the traffic. [`Client`] is bare `lapin`: it fills and empties
+//! queues without the connector under test.
 //!
-//! Nothing outlives the test: a guard process kills the node and removes its folder when the [`Broker`] is dropped,
-//! and also when the test's process dies in whatever way.
+//! Nothing outlives the test: a guard process kills the node and removes its folder when the [`Broker`] is dropped, and
+//! also when the test's process dies in any way.
 
 mod certificates;
 mod client;

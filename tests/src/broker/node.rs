@@ -1,4 +1,4 @@
-//! A broker: one node with what a test can do to it.
+//! Runs a broker node, and does to it what a test needs: stop, kill, freeze, memory alarm.
 
 use std::fs;
 use std::io;
@@ -17,25 +17,25 @@ use super::guard::Guard;
 use super::home::Home;
 use super::options::BrokerOptions;
 
-/// How long one call of `rabbitmqctl` may take on a busy machine.
+/// The time limit of one call of `rabbitmqctl` on a busy machine.
 const CONTROL_LIMIT: Duration = Duration::from_secs(60);
 
-/// A RabbitMQ broker of a test's own, with an empty virtual host `/` and the user `guest`.
+/// A RabbitMQ broker for one test, with an empty virtual host `/` and the user `guest`.
 ///
-/// It is killed, and its folder removed, when it is dropped. Methods panic where the broker does not do as told: the
-/// test is over then.
+/// It is killed, and its folder removed, when it is dropped. A method panics if the broker does not do what the method
+/// asks, because the test cannot continue.
 #[derive(Debug)]
 pub struct Broker {
     home: Home,
     options: BrokerOptions,
     node: Mutex<Child>,
     mapper: Child,
-    /// Taken to end all processes; `None` only while it is being dropped.
+    /// Dropped to end all processes. `None` only while the broker is being dropped.
     guard: Option<Guard>,
 }
 
 impl Broker {
-    /// Starts one as RabbitMQ is by itself and waits until it answers: about 4 s on an idle machine.
+    /// Starts a broker with the defaults of RabbitMQ, and waits until it answers: about 4 s on an idle machine.
     ///
     /// # Panics
     /// See [`BrokerOptions::start`].
@@ -43,15 +43,16 @@ impl Broker {
         BrokerOptions::new().start().await
     }
 
-    /// Begins to describe one that is set up otherwise.
+    /// Starts to configure a broker.
     pub fn options() -> BrokerOptions {
         BrokerOptions::new()
     }
 
-    /// Prepares one that is down: its address is known, and [`restart`](Self::restart) starts it for the first time.
+    /// Prepares a broker that is down: its address is known, and [`restart`](Self::restart) starts it for the first
+    /// time.
     ///
     /// # Panics
-    /// When `rabbitmq-server` is not installed.
+    /// Panics when `rabbitmq-server` is not installed.
     pub fn down() -> Self {
         Self::prepare(BrokerOptions::new()).expect("a folder and processes can be made")
     }
@@ -67,17 +68,17 @@ impl Broker {
         let guard = Guard::over(&home.folder)?;
         let mapper = home.spawn_mapper()?;
         guard.watch(&[mapper.id()])?;
-        // Stands in for a node that has been killed.
+        // Takes the place of a killed node.
         let node = std::process::Command::new("true").stdin(Stdio::null()).spawn()?;
         Ok(Self { home, options, node: Mutex::new(node), mapper, guard: Some(guard) })
     }
 
-    /// Where clients connect, as `guest`, to the virtual host `/`.
+    /// The address for clients: user `guest`, virtual host `/`.
     pub fn url(&self) -> String {
         self.url_at(self.port())
     }
 
-    /// The same by way of another port: that of a [`Proxy`](super::Proxy).
+    /// The same address with another port, such as the port of a [`Proxy`](super::Proxy).
     pub fn url_at(&self, port: u16) -> String {
         format!("amqp://guest:guest@127.0.0.1:{port}/%2f")
     }
@@ -87,7 +88,7 @@ impl Broker {
         self.home.port
     }
 
-    /// Where clients connect over TLS.
+    /// The address for clients over TLS.
     ///
     /// # Panics
     /// Unless it was started with [`BrokerOptions::tls`].
@@ -114,7 +115,7 @@ impl Broker {
         (&files.client.0, &files.client.1)
     }
 
-    /// Stops RabbitMQ in good order; the Erlang machine goes on.
+    /// Stops RabbitMQ gracefully. The Erlang machine continues.
     pub async fn stop_app(&self) {
         self.control(&["stop_app"]).await;
     }
@@ -125,10 +126,10 @@ impl Broker {
         self.ready().await;
     }
 
-    /// Kills it at once (SIGKILL). What it had not written to its disk is lost.
+    /// Kills the broker immediately (SIGKILL). Data that it had not written to the disk is lost.
     ///
     /// # Panics
-    /// When the process cannot be waited for.
+    /// Panics when the process cannot be waited for.
     pub fn kill(&self) {
         let mut node = self.node();
         if node.try_wait().expect("a child can be asked").is_none() {
@@ -137,10 +138,10 @@ impl Broker {
         }
     }
 
-    /// Starts it over the same data, after killing it if it is there, and waits until it answers: 4 to 6 s.
+    /// Kills the broker if it runs, starts it over the same data, and waits until it answers: 4 to 6 s.
     ///
     /// # Panics
-    /// When it ends early or does not answer in time.
+    /// Panics when it ends early or does not answer in time.
     pub async fn restart(&self) {
         self.kill();
         self.spawn().expect("rabbitmq-server can be started");
@@ -154,12 +155,12 @@ impl Broker {
         self.guard.as_ref().map_or(Ok(()), |guard| guard.watch(&groups))
     }
 
-    /// Stops it in its tracks (SIGSTOP): its connections stay open and nothing answers.
+    /// Freezes the broker (SIGSTOP): its connections stay open, and it does not answer.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on after [`freeze`](Self::freeze).
+    /// Continues the broker after [`freeze`](Self::freeze).
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
@@ -174,10 +175,10 @@ impl Broker {
         self.control(&["set_vm_memory_high_watermark", &part.to_string()]).await;
     }
 
-    /// How many messages of a queue wait, and how many are with a consumer.
+    /// The number of messages of a queue that wait, and the number that a consumer holds.
     ///
     /// # Panics
-    /// When there is no such queue.
+    /// Panics when there is no such queue.
     pub async fn depth(&self, queue: &str) -> (u64, u64) {
         let columns = ["list_queues", "--silent", "name", "messages_ready", "messages_unacknowledged"];
         let table = self.control(&columns).await;
@@ -201,7 +202,7 @@ impl Broker {
         printed
     }
 
-    /// Whether it speaks AMQP right now, and takes connections over TLS where it has a port for them.
+    /// Whether the broker speaks AMQP now, and accepts connections over TLS if it has a port for TLS.
     ///
     /// The listeners are started one after the other: the port for TLS refuses for a while after the first one answers.
     pub async fn answers(&self) -> bool {
@@ -226,7 +227,7 @@ impl Broker {
         }
     }
 
-    /// The last lines that it wrote to its console and its log.
+    /// The last lines of the broker's console and log.
     pub fn log(&self) -> String {
         let mut files = vec![self.home.path("console")];
         let logs = fs::read_dir(self.home.path("log")).into_iter().flatten().flatten();
@@ -249,7 +250,7 @@ impl Drop for Broker {
     }
 }
 
-/// Says hello and waits for the first byte of `connection.start`, a method frame.
+/// Sends the protocol header, and waits for the first byte of `connection.start`, a method frame.
 async fn greet(port: u16) -> io::Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.write_all(b"AMQP\0\0\x09\x01").await?;

@@ -1,4 +1,4 @@
-//! How a broker is set up.
+//! Configures a broker before its start.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::certificates::Certificates;
 use super::node::Broker;
 
-/// How a [`Broker`] is set up; [`start`](Self::start) starts it.
+/// The configuration of a [`Broker`]. [`start`](Self::start) starts the broker.
 #[derive(Debug, Clone)]
 pub struct BrokerOptions {
     /// Lines of `rabbitmq.conf`.
@@ -21,13 +21,13 @@ pub struct BrokerOptions {
 }
 
 impl BrokerOptions {
-    /// Starts with what RabbitMQ does by itself, over plain TCP.
+    /// Starts with the defaults of RabbitMQ, over plain TCP.
     pub fn new() -> Self {
         let deadline = Duration::from_secs(90);
         Self { conf: Vec::new(), terms: Vec::new(), tls: false, mutual: false, watermark: 0.4, deadline }
     }
 
-    /// Closes a channel that does not settle a delivery within `limit`; the broker looks as often.
+    /// Closes a channel that does not settle a delivery within `limit`. The broker checks at the same interval.
     #[must_use]
     pub fn consumer_timeout(self, limit: Duration) -> Self {
         let millis = limit.as_millis();
@@ -48,27 +48,27 @@ impl BrokerOptions {
         self
     }
 
-    /// The largest message that is taken, in bytes.
+    /// The largest message that the broker accepts, in bytes.
     #[must_use]
     pub fn max_message_size(self, bytes: u64) -> Self {
         self.conf(&format!("max_message_size = {bytes}"))
     }
 
-    /// Answers over TLS as well, with a certificate of the test's own authority.
+    /// Also listens over TLS, with a certificate of the test's own authority.
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self
     }
 
-    /// Answers over TLS, but only those who show a certificate that the test's own authority signed.
+    /// Listens over TLS, and accepts only clients with a certificate that the test's own authority signed.
     #[must_use]
     pub fn mutual_tls(mut self) -> Self {
         self.mutual = true;
         self.tls()
     }
 
-    /// How long a start may take; 90 s unless said otherwise.
+    /// The time limit of a start. Default: 90 s.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -92,7 +92,7 @@ impl BrokerOptions {
     /// Starts the broker and waits until it answers.
     ///
     /// # Panics
-    /// When `rabbitmq-server` is not installed, ends early or does not answer in time; the end of its log is shown.
+    /// Panics when `rabbitmq-server` is not installed, ends early or does not answer in time, with the end of its log.
     pub async fn start(self) -> Broker {
         Broker::start_with(self).await
     }

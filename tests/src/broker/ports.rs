@@ -1,16 +1,16 @@
-//! Ports for servers of a test.
+//! Finds free ports for the servers of a test.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
 
-/// Below the ports that Linux gives to clients (32768 and up): nobody takes one of these while a server restarts, and
-/// a client that tries again and again cannot be connected to itself.
+/// Below the ports that Linux gives to clients (32768 and up): no client takes such a port while a server restarts, and
+/// a client that tries again and again cannot connect to itself.
 const PORTS: Range<u16> = 15_000..30_000;
 
-/// `N` ports on which nobody listens, no two alike.
+/// `N` different ports on which no process listens.
 ///
 /// # Panics
-/// When a thousand tries find none.
+/// Panics when a thousand tries find none.
 pub(super) fn free<const N: usize>() -> [u16; N] {
     let held: [TcpListener; N] = std::array::from_fn(|_| hold());
     held.map(|listener| listener.local_addr().expect("a bound listener has an address").port())

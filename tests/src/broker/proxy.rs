@@ -1,4 +1,4 @@
-//! A network between a client and the broker that can fail: reset, half-open, slow, closed.
+//! Simulates a network between a client and the broker that can fail: reset, half-open, slow, closed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::ports;
 
-/// As much as goes through in one piece.
+/// The largest piece that is forwarded.
 const CHUNK: usize = 64 * 1024;
 
 /// A TCP proxy in front of a broker; it stops when it is dropped.
@@ -30,31 +30,31 @@ pub struct Proxy {
     acceptor: JoinHandle<()>,
 }
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the broker.
     ToBroker,
     /// From the broker to the client.
     FromBroker,
-    /// Either way.
+    /// Both directions.
     Both,
 }
 
-/// A connection that goes through a [`Proxy`].
+/// A connection through a [`Proxy`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// Which one it is, counted from 1 in the order in which they came.
+    /// The number of the connection, from 1, in the order of arrival.
     pub number: u64,
-    /// The client's end; the broker sees another one.
+    /// The client's end. The broker sees another address.
     pub client: SocketAddr,
-    /// Bytes that went to the broker.
+    /// Bytes to the broker.
     pub to_broker: u64,
-    /// Bytes that came from the broker.
+    /// Bytes from the broker.
     pub from_broker: u64,
 }
 
-/// How the network is right now.
+/// The current state of the network.
 #[derive(Debug, Clone, Copy, Default)]
 struct Weather {
     refuse: bool,
@@ -75,7 +75,7 @@ struct Shared {
     made: AtomicU64,
 }
 
-/// A link that is open; when `cut` is used or dropped, both its ends are reset.
+/// An open link. When `cut` is used or dropped, both ends are reset.
 #[derive(Debug)]
 struct Open {
     client: SocketAddr,
@@ -90,10 +90,10 @@ struct Traffic {
 }
 
 impl Proxy {
-    /// Opens one in front of the broker at this port of this machine.
+    /// Opens a proxy in front of the broker on this port of this machine.
     ///
     /// # Panics
-    /// When no port can be listened at.
+    /// Panics when no port can be listened at.
     pub async fn open(broker: u16) -> Self {
         let [port] = ports::free();
         let (weather, made) = (watch::Sender::default(), AtomicU64::new(0));
@@ -104,12 +104,12 @@ impl Proxy {
         Self { port, shared, listening, acceptor }
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// How many connections were made so far.
+    /// The number of connections so far.
     pub fn made(&self) -> u64 {
         self.shared.made.load(Ordering::SeqCst)
     }
@@ -119,13 +119,13 @@ impl Proxy {
         self.shared.links().iter().map(|(number, open)| open.describe(*number)).collect()
     }
 
-    /// Resets all connections at both ends (RST, not FIN) and says how many there were.
+    /// Resets all connections at both ends (RST, not FIN). Returns their number.
     pub fn reset_all(&self) -> usize {
         let links = std::mem::take(&mut *self.shared.links());
         links.into_values().filter_map(|open| open.cut.send(()).ok()).count()
     }
 
-    /// Resets one connection; whether it was open.
+    /// Resets one connection. Returns whether it was open.
     pub fn reset(&self, number: u64) -> bool {
         let open = self.shared.links().remove(&number);
         open.is_some_and(|open| open.cut.send(()).is_ok())
@@ -133,7 +133,7 @@ impl Proxy {
 
     /// Forwards nothing in this direction and keeps all connections open, also new ones.
     ///
-    /// What the other direction had held back stays held back.
+    /// Bytes that are held back in the other direction stay held back.
     pub fn blackhole(&self, direction: Direction) {
         self.change(|weather| {
             weather.hold_to_broker |= direction != Direction::FromBroker;
@@ -141,14 +141,15 @@ impl Proxy {
         });
     }
 
-    /// Forwards nothing in this direction over the connections that are open now, which stay open; new ones are well.
+    /// Forwards nothing in this direction over the connections that are open now, which stay open. New connections
+    /// work.
     pub fn strand(&self, direction: Direction) {
         let (to, from) = (direction != Direction::FromBroker, direction != Direction::ToBroker);
         self.change(|weather| weather.stranded = (self.made(), to, from));
     }
 
-    /// Delays each piece of at most 64 KiB by `latency` and lets no more than `bytes_per_second` through each way of a
-    /// connection; 0 is as fast as it goes.
+    /// Delays each piece of at most 64 KiB by `latency`, and forwards at most `bytes_per_second` in each direction of a
+    /// connection. 0 means no limit.
     pub fn slow(&self, latency: Duration, bytes_per_second: u64) {
         self.change(|weather| {
             weather.latency = latency;
@@ -156,20 +157,20 @@ impl Proxy {
         });
     }
 
-    /// Refuses new connections, or takes them again; those that are open stay.
+    /// Refuses new connections, or accepts them again. Open connections stay.
     ///
     /// # Panics
-    /// When its port cannot be listened at again.
+    /// Panics when its port cannot be listened at again.
     pub async fn refuse(&self, refuse: bool) {
         self.change(|weather| weather.refuse = refuse);
         let mut listening = self.listening.clone();
         listening.wait_for(|open| *open != refuse).await.expect("the proxy is there");
     }
 
-    /// Ends all that was done to it: what was held back goes through, new connections are taken.
+    /// Ends all faults: bytes that were held back are forwarded, and new connections are accepted.
     ///
     /// # Panics
-    /// When its port cannot be listened at again.
+    /// Panics when its port cannot be listened at again.
     pub async fn heal(&self) {
         self.change(|weather| *weather = Weather::default());
         self.refuse(false).await;
@@ -200,7 +201,7 @@ impl Open {
     }
 }
 
-/// Takes connections while the weather allows; all of them end with this task.
+/// Accepts connections while the state allows it. All of them end with this task.
 async fn accept(port: u16, shared: Arc<Shared>, says: watch::Sender<bool>) {
     let (mut links, mut weather) = (JoinSet::new(), shared.weather.subscribe());
     loop {
@@ -244,7 +245,7 @@ async fn take(listener: &TcpListener, shared: &Arc<Shared>, links: &mut JoinSet<
     }
 }
 
-/// What carries the bytes of one link.
+/// Forwards the bytes of one link.
 struct Carrier {
     number: u64,
     weather: watch::Receiver<Weather>,
@@ -324,7 +325,7 @@ impl Pump {
         let _ = self.weather.wait_for(|weather| !(self.held)(weather, self.link)).await;
     }
 
-    /// How much may go in one piece: all that fits, or what a slow link carries in a twentieth of a second.
+    /// The size of one piece: the whole buffer, or the bytes that a slow link carries in a twentieth of a second.
     fn piece(&self) -> usize {
         match self.weather.borrow().bytes_per_second {
             0 => CHUNK,

@@ -1,4 +1,4 @@
-//! The queues of the program `worker`, on a broker of the test's own.
+//! Declares and reads the queues of the program `worker`, on the test's own broker.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,11 +9,11 @@ use lapin::types::AMQPValue;
 use super::{Broker, Client};
 use crate::ledger::{Ledger, Left, Verdict};
 
-/// What the queues are for.
+/// The roles of the queues.
 const ROLES: [&str; 3] = ["input", "output", "dead"];
 
-/// Three durable queues; that of the input is a quorum queue, which counts how often a message was delivered. The others
-/// are not: one in which little happened may not answer for a minute after its broker was killed.
+/// Three durable queues. The input is a quorum queue, because it counts deliveries. The other queues are classic
+/// queues, because a quorum queue with little traffic may not answer for a minute after its broker was killed.
 #[derive(Debug)]
 pub struct Queues {
     client: Client,
@@ -23,7 +23,7 @@ impl Queues {
     /// Declares them.
     ///
     /// # Panics
-    /// When the broker does not do as told, as do all methods.
+    /// Panics when the broker does not do what the method asks, as all methods do.
     pub async fn declare(broker: &Broker) -> Self {
         let client = Client::connect(&broker.url()).await.expect("the broker answers");
         for role in ROLES {
@@ -49,12 +49,12 @@ impl Queues {
         self.client.fill("input", ids, ledger).await.expect("messages are confirmed");
     }
 
-    /// How many wait in the queue of this role.
+    /// The number of messages in the queue of this role.
     pub async fn ready(&self, role: &str) -> u32 {
         self.client.ready(role).await.expect("the broker answers")
     }
 
-    /// The ids of what is in the queue of this role; they are gone from there.
+    /// Removes all messages from the queue of this role, and returns their ids.
     pub async fn drain(&self, role: &str) -> Vec<String> {
         let messages = self.client.drain(role).await.expect("the broker answers");
         messages.into_iter().map(|message| message.id).collect()
@@ -71,7 +71,7 @@ impl Queues {
         (id, error.unwrap_or_default())
     }
 
-    /// What the books say now that nobody works any more.
+    /// The verdict of the ledger, after all work has ended.
     pub async fn verdict(&self, ledger: &Ledger) -> Verdict {
         let queued = self.drain("input").await;
         let dead_letters = self.drain("dead").await;

@@ -1,9 +1,9 @@
-//! The books of a test of loss: what was offered, confirmed, begun and finished, over all processes.
+//! Records events for tests of loss: ids that were offered, confirmed, started and finished, over all processes.
 //!
-//! The producer writes an id before it publishes and after the broker's confirm; the handler writes when it begins
-//! and ends. Each line is one write to a file opened for appending, so that several processes can write it at once and
-//! a process that is killed loses nothing that it has written. [`Ledger::check`] takes what is left in the queues at
-//! the end and counts.
+//! The producer writes an id before it publishes and after the broker's confirm. The handler writes when it starts and
+//! when it ends. Each line is one write to a file that is opened for appending. So several processes can write the file
+//! at the same time, and a process that is killed loses nothing that it has written. [`Ledger::check`] compares the
+//! events with the content of the queues at the end.
 
 mod verdict;
 
@@ -22,27 +22,27 @@ pub struct Ledger {
     file: File,
 }
 
-/// What a line says of an id.
+/// An event of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// The producer is about to publish it.
+    /// The producer is about to publish the id.
     Offered,
-    /// The broker has confirmed it.
+    /// The broker has confirmed the id.
     Confirmed,
-    /// A handler has begun.
+    /// A handler has started.
     Start,
     /// A handler has ended.
     End,
 }
 
-/// How a handler ended.
+/// The outcome of a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// All its work is done: what it made is where it belongs.
+    /// All its work is done, and its output is in its place.
     Succeeded,
-    /// It failed; what becomes of the transaction is for the queues to show.
+    /// The handler failed. The queues show the fate of the transaction.
     Failed,
 }
 
@@ -51,35 +51,35 @@ pub enum Outcome {
 pub struct Entry(pub String, pub u32, pub u32, pub Event, pub Option<Outcome>);
 
 impl Ledger {
-    /// Opens the ledger in this folder, which may be written by others at the same time.
+    /// Opens the ledger in this folder. Other processes may write it at the same time.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// Returns an error when the file cannot be opened.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let path = folder.join("ledger.jsonl");
         let file = File::options().create(true).append(true).open(&path)?;
         Ok(Self { path, file })
     }
 
-    /// Says that the producer is about to publish this id.
+    /// Records that the producer is about to publish this id.
     ///
     /// # Panics
-    /// When the file cannot be written, as do all that write it.
+    /// Panics when the file cannot be written, as all methods that write do.
     pub fn offered(&self, id: &str) {
         self.write(id, 0, Event::Offered, None);
     }
 
-    /// Says that the broker has confirmed this id.
+    /// Records that the broker has confirmed this id.
     pub fn confirmed(&self, id: &str) {
         self.write(id, 0, Event::Confirmed, None);
     }
 
-    /// Says that a handler has begun.
+    /// Records that a handler has started.
     pub fn start(&self, id: &str, attempt: u32) {
         self.write(id, attempt, Event::Start, None);
     }
 
-    /// Says that a handler has ended.
+    /// Records that a handler has ended.
     pub fn end(&self, id: &str, attempt: u32, outcome: Outcome) {
         self.write(id, attempt, Event::End, Some(outcome));
     }
@@ -92,28 +92,28 @@ impl Ledger {
         assert_eq!(written, line.len(), "one write for one line");
     }
 
-    /// All whole lines so far; one that is being written is left for the next time.
+    /// All complete lines so far. A line that is being written is left for the next call.
     ///
     /// # Panics
-    /// When a line is not one of a ledger.
+    /// Panics when a line is not one of a ledger.
     pub fn entries(&self) -> Vec<Entry> {
         let text = fs::read_to_string(&self.path).expect("the ledger can be read");
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         whole.lines().map(|line| serde_json::from_str(line).expect("a line of a ledger")).collect()
     }
 
-    /// The number of whole lines so far, for waits: a count is quick where each line would have to be parsed.
+    /// The number of complete lines so far. For waits, a count is quicker than parsing each line.
     ///
     /// # Panics
-    /// When the file cannot be read.
+    /// Panics when the file cannot be read.
     pub fn count(&self) -> usize {
         fs::read_to_string(&self.path).expect("the ledger can be read").matches('\n').count()
     }
 
-    /// Counts what became of each id; `left` is what the queues hold now that nobody works any more.
+    /// Counts the fate of each id. `left` is the content of the queues after all work has ended.
     ///
     /// # Panics
-    /// When a line is not one of a ledger.
+    /// Panics when a line is not one of a ledger.
     pub fn check(&self, left: Left) -> Verdict {
         Verdict::of(&self.entries(), left)
     }

@@ -1,30 +1,30 @@
-//! What the books say in the end.
+//! Judges the events of a ledger at the end of a test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{Entry, Event, Outcome};
 
-/// How many ids of each kind are shown.
+/// The number of ids of each kind that are shown.
 const SHOWN: usize = 8;
 
-/// What the queues hold when nobody works any more, by id.
+/// The content of the queues after all work has ended, by id.
 #[derive(Debug, Clone, Default)]
 pub struct Left {
-    /// What still waits in the source.
+    /// The ids that still wait in the source.
     pub queued: Vec<String>,
-    /// What was dead-lettered.
+    /// The dead-lettered ids.
     pub dead_letters: Vec<String>,
-    /// What arrived at the sink, if the test has one: an id that succeeded has to be there.
+    /// The ids at the sink, if the test has a sink. An id that succeeded must be among them.
     pub arrived: Option<Vec<String>>,
 }
 
-/// How many ids went wrong in which way, and which.
+/// The number of faulty ids of each kind, and the ids.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verdict {
-    /// How many ids were confirmed.
+    /// The number of confirmed ids.
     pub confirmed: usize,
-    /// How many of them succeeded.
+    /// The number of confirmed ids that succeeded.
     pub succeeded: usize,
     /// Confirmed, and neither finished, nor dead-lettered, nor still queued; or succeeded and not at the sink.
     pub lost: Vec<String>,
@@ -32,11 +32,11 @@ pub struct Verdict {
     pub dup: Vec<String>,
     /// Succeeded and dead-lettered.
     pub conflict: Vec<String>,
-    /// Seen somewhere, and never offered by the producer.
+    /// Found somewhere, and never offered by the producer.
     pub phantom: Vec<String>,
 }
 
-/// What is known of one id.
+/// The recorded facts of one id.
 #[derive(Debug, Default)]
 struct Life {
     offered: bool,
@@ -77,7 +77,7 @@ impl Verdict {
         }
     }
 
-    /// Ends the test when something was lost, is done as well as dead, or came from nowhere.
+    /// Fails the test if an id was lost, both succeeded and was dead-lettered, or was never offered.
     ///
     /// # Panics
     /// With the counts and the first ids, unless LOST, CONFLICT and PHANTOM are 0.

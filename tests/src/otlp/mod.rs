@@ -1,7 +1,7 @@
-//! A collector for tests: takes traces, metrics and logs over OTLP, by gRPC or by HTTP, keeps them, and fails as the
+//! A collector for tests: receives traces, metrics and logs over OTLP, by gRPC or HTTP, keeps them, and fails as the
 //! test says.
 //!
-//! It runs in a thread of its own, so that a test may block, pause its clock, or wait for the program under test.
+//! The collector runs on its own thread, so that a test may block, pause its clock, or wait for the program under test.
 
 mod seen;
 mod series;
@@ -17,20 +17,20 @@ use server::{Protocol, Server};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long [`Collector::until`] waits.
+/// The time limit of [`Collector::until`].
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What a collector does with what it is sent.
+/// The reaction of a collector to requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Mood {
-    /// Keeps it and says so.
+    /// Accepts requests.
     #[default]
     Well,
-    /// Keeps nothing, and answers that it is not available.
+    /// Keeps nothing, and answers that the collector is not available.
     Refuses,
-    /// Takes connections and requests, keeps nothing, and never answers.
+    /// Accepts connections and reads requests, keeps nothing, and never answers.
     Hangs,
-    /// Takes and gives one byte in a second.
+    /// Reads and writes one byte in a second.
     Slow,
 }
 
@@ -41,17 +41,17 @@ pub struct Collector {
     address: SocketAddr,
     seen: watch::Sender<Seen>,
     mood: watch::Sender<Mood>,
-    /// None while it is stopped.
+    /// None while the collector is stopped.
     server: Option<Server>,
 }
 
 impl Collector {
-    /// Starts one that takes OTLP by gRPC.
+    /// Starts a collector for OTLP by gRPC.
     pub async fn grpc() -> Self {
         Self::start(Protocol::Grpc).await
     }
 
-    /// Starts one that takes OTLP by HTTP, as protobuf: `/v1/traces`, `/v1/metrics`, `/v1/logs`.
+    /// Starts a collector for OTLP by HTTP, as protobuf: `/v1/traces`, `/v1/metrics`, `/v1/logs`.
     pub async fn http() -> Self {
         Self::start(Protocol::Http).await
     }
@@ -63,12 +63,12 @@ impl Collector {
         Self { protocol, address: server.address, seen, mood, server: Some(server) }
     }
 
-    /// Where it is: what `OTEL_EXPORTER_OTLP_ENDPOINT` is set to.
+    /// The address of the collector: the value for `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// How it is spoken to: what `OTEL_EXPORTER_OTLP_PROTOCOL` is set to.
+    /// The protocol of the collector: the value for `OTEL_EXPORTER_OTLP_PROTOCOL`.
     pub fn protocol(&self) -> &'static str {
         match self.protocol {
             Protocol::Grpc => "grpc",
@@ -76,35 +76,35 @@ impl Collector {
         }
     }
 
-    /// What it was sent so far.
+    /// All received telemetry so far.
     pub fn seen(&self) -> Seen {
         self.seen.borrow().clone()
     }
 
-    /// The spans it was sent so far, in the order in which they came.
+    /// The spans received so far, in the order of arrival.
     pub fn spans(&self) -> Vec<Span> {
         self.seen.borrow().spans.clone()
     }
 
-    /// The log records it was sent so far, in the order in which they came.
+    /// The log records received so far, in the order of arrival.
     pub fn logs(&self) -> Vec<Log> {
         self.seen.borrow().logs.clone()
     }
 
-    /// The latest value of each series it was sent.
+    /// The latest value of each received series.
     pub fn metrics(&self) -> Vec<Series> {
         self.seen.borrow().metrics.clone()
     }
 
-    /// Forgets what it was sent.
+    /// Forgets all received telemetry.
     pub fn forget(&self) {
         self.seen.send_replace(Seen::default());
     }
 
-    /// Waits until it was sent what `holds` looks for; returns all it was sent by then.
+    /// Waits until `holds` accepts the received telemetry, and returns this telemetry.
     ///
     /// # Panics
-    /// With what it was sent, if that is not within 30 seconds.
+    /// Panics with the received telemetry after 30 seconds.
     pub async fn until(&self, holds: impl FnMut(&Seen) -> bool) -> Seen {
         let mut sent = self.seen.subscribe();
         if let Ok(seen) = timeout(LIMIT, sent.wait_for(holds)).await {
@@ -113,34 +113,34 @@ impl Collector {
         panic!("not within {LIMIT:?}; the collector was sent {:#?}", self.seen())
     }
 
-    /// Keeps nothing from now on: answers `UNAVAILABLE`, or status 503.
+    /// From now on, keeps nothing, and answers `UNAVAILABLE` or status 503.
     pub fn refuse(&self) {
         self.mood.send_replace(Mood::Refuses);
     }
 
-    /// Answers nothing from now on, though it takes connections and requests.
+    /// From now on, accepts connections and reads requests, and never answers.
     pub fn hang(&self) {
         self.mood.send_replace(Mood::Hangs);
     }
 
-    /// Takes and gives one byte in a second from now on.
+    /// From now on, reads and writes one byte in a second.
     pub fn one_byte_a_second(&self) {
         self.mood.send_replace(Mood::Slow);
     }
 
-    /// Is well again from now on; what hung is answered.
+    /// From now on, accepts requests again, and answers the hanging requests.
     pub fn recover(&self) {
         self.mood.send_replace(Mood::Well);
     }
 
-    /// Closes its port and all connections; returns when that is done.
+    /// Closes the port and all connections. Returns when they are closed.
     pub fn stop(&mut self) {
         if let Some(server) = self.server.take() {
             server.stop();
         }
     }
 
-    /// Opens its port again after [`stop`](Self::stop), with what it was sent before.
+    /// Opens the port again after [`stop`](Self::stop), and keeps the telemetry that it received before.
     pub async fn restart(&mut self) {
         self.stop();
         self.server = Some(Server::start(self.protocol, self.address, &self.seen, &self.mood).await);

@@ -1,4 +1,4 @@
-//! What a collector was sent, in the shape that a test asks about.
+//! Holds the received telemetry of a collector in the form that tests query.
 
 use std::collections::BTreeMap;
 
@@ -19,17 +19,17 @@ use super::series::{self, Series};
 /// Attributes by name.
 pub type Attributes = BTreeMap<String, Value>;
 
-/// All that a collector was sent.
+/// All telemetry that a collector received.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Seen {
-    /// How many requests came, those included that were not answered well.
+    /// The number of requests, including requests that were refused.
     pub requests: usize,
     /// In the order in which they came.
     pub spans: Vec<Span>,
     /// In the order in which they came.
     pub logs: Vec<Log>,
-    /// The latest value of each series, in the order in which the series came first.
+    /// The latest value of each series, in the order of the first arrival.
     pub metrics: Vec<Series>,
 }
 
@@ -45,13 +45,13 @@ impl Seen {
         self.spans.iter().filter(move |span| span.attributes.get(key) == Some(&value))
     }
 
-    /// The parent of a span, if it came too.
+    /// The parent of a span, if it was received.
     pub fn parent(&self, span: &Span) -> Option<&Span> {
         let parent = span.parent_id.as_deref()?;
         self.spans.iter().find(|other| other.trace_id == span.trace_id && other.span_id == parent)
     }
 
-    /// The spans whose parent this one is.
+    /// The children of this span.
     pub fn children<'a>(&'a self, span: &'a Span) -> impl Iterator<Item = &'a Span> {
         let is_child = |other: &&Span| {
             other.trace_id == span.trace_id && other.parent_id.as_deref() == Some(&*span.span_id)
@@ -59,12 +59,12 @@ impl Seen {
         self.spans.iter().filter(is_child)
     }
 
-    /// The log records whose body has `text` in it.
+    /// The log records whose body contains `text`.
     pub fn logs_saying<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a Log> {
         self.logs.iter().filter(move |log| log.body.contains(text))
     }
 
-    /// The series of this name that have all these labels, and perhaps others.
+    /// The series of this name that have at least these labels.
     pub fn series<'a>(
         &'a self,
         name: &'a str,
@@ -78,8 +78,8 @@ impl Seen {
             .filter(move |series| series.name == name && labels.iter().all(|label| has(series, label)))
     }
 
-    /// The sum over the series of this name that have all these labels: of what they add up to, of their latest values,
-    /// or of how much a histogram recorded.
+    /// The sum over the series of this name with these labels: of the sums, of the latest values, or of the recorded
+    /// amounts of a histogram.
     pub fn total(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.series(name, labels).map(Series::total).sum()
     }
@@ -113,7 +113,7 @@ impl Seen {
     }
 }
 
-/// A span that a collector was sent.
+/// A received span.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Span {
@@ -125,7 +125,7 @@ pub struct Span {
     pub span_id: String,
     /// In hexadecimal; none if it is the root of its trace.
     pub parent_id: Option<String>,
-    /// The trace and span ids of the spans it is linked to.
+    /// The trace and span ids of its links.
     pub links: Vec<(String, String)>,
     /// `INTERNAL`, `CONSUMER`, `PRODUCER`, ….
     pub kind: &'static str,
@@ -135,9 +135,9 @@ pub struct Span {
     pub end: u64,
     /// Its attributes.
     pub attributes: Attributes,
-    /// What happened in it.
+    /// The events of the span.
     pub events: Vec<Happening>,
-    /// How it ended.
+    /// The status of the span.
     pub status: Status,
     /// The attributes of what it came from.
     pub resource: Attributes,
@@ -168,14 +168,14 @@ impl Span {
     }
 }
 
-/// How a span ended.
+/// The status of a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
-    /// Nobody said.
+    /// No status was set.
     Unset,
     /// Well.
     Ok,
-    /// Not well, and why.
+    /// An error, with its message.
     Error(String),
 }
 
@@ -195,7 +195,7 @@ impl Happening {
     }
 }
 
-/// A log record that a collector was sent.
+/// A received log record.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Log {
@@ -203,7 +203,7 @@ pub struct Log {
     pub body: String,
     /// `INFO`, `WARN`, ….
     pub severity: String,
-    /// What wrote it.
+    /// The target of the record.
     pub target: String,
     /// Since the epoch, in nanoseconds.
     pub time: u64,

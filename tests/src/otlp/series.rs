@@ -1,4 +1,4 @@
-//! Metrics as a collector adds them up.
+//! Adds up received metrics as a collector does.
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -17,45 +17,45 @@ pub struct Series {
     pub name: String,
     /// The metric's unit.
     pub unit: String,
-    /// What the metric says of itself.
+    /// The description of the metric.
     pub description: String,
-    /// What tells it from the metric's other series.
+    /// The labels of the series.
     pub labels: Attributes,
-    /// The attributes of what it came from.
+    /// The attributes of the resource.
     pub resource: Attributes,
-    /// Its latest value; differences are added up.
+    /// The latest value. Differences are added up.
     pub figure: Figure,
-    /// Whether what came last was the difference to what came before.
+    /// Whether the last value was the difference from the value before.
     pub delta: bool,
 }
 
 /// The value of a series.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Figure {
-    /// What was added so far.
+    /// A sum.
     Sum {
         /// The sum.
         value: f64,
-        /// Whether it never falls.
+        /// Whether the sum never falls.
         monotonic: bool,
     },
-    /// What it was when it was last looked at.
+    /// A current value.
     Gauge(f64),
-    /// What was recorded so far.
+    /// A histogram.
     Histogram {
-        /// How often.
+        /// The number of recorded values.
         count: u64,
-        /// All of it.
+        /// The sum of the recorded values.
         sum: f64,
-        /// Where each bucket ends; the last has no end.
+        /// The upper bound of each bucket. The last bucket has none.
         bounds: Vec<f64>,
-        /// How many fell into each bucket, one more than there are bounds.
+        /// The number of values in each bucket, one more than there are bounds.
         buckets: Vec<u64>,
     },
 }
 
 impl Series {
-    /// What it adds up to: a sum, a latest value, or how much a histogram recorded.
+    /// The amount of the value: a sum, a latest value, or the sum of a histogram.
     pub fn total(&self) -> f64 {
         match self.figure {
             Figure::Sum { value, .. } | Figure::Gauge(value) => value,
@@ -63,7 +63,7 @@ impl Series {
         }
     }
 
-    /// How often a histogram recorded something; nothing for other metrics.
+    /// The number of values that a histogram recorded; none for other metrics.
     pub fn count(&self) -> u64 {
         match self.figure {
             Figure::Histogram { count, .. } => count,
@@ -72,7 +72,7 @@ impl Series {
     }
 }
 
-/// Adds what came to the series there are.
+/// Adds received series to the existing series.
 pub(super) fn add(all: &mut Vec<Series>, metric: Metric, resource: &Attributes) {
     let Metric { name, description, unit, data, .. } = metric;
     let is_delta = |temporality: AggregationTemporality| temporality == AggregationTemporality::Delta;

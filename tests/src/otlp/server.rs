@@ -1,4 +1,4 @@
-//! The server of a collector, in a thread of its own.
+//! Runs the server of a collector on its own thread.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -33,14 +33,14 @@ use tonic::service::Routes;
 use super::slow::Port;
 use super::{Mood, Seen};
 
-/// How a collector is spoken to.
+/// The protocol of a collector.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Protocol {
     Grpc,
     Http,
 }
 
-/// A server that runs.
+/// A running server.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) address: SocketAddr,
@@ -69,13 +69,13 @@ impl Server {
 
     /// Closes the port and all connections.
     pub(super) fn stop(self) {
-        // A runtime must not be waited for where futures run.
+        // Code that runs on a runtime must not wait for another runtime.
         let stopped = thread::spawn(|| self.runtime.shutdown_timeout(Duration::from_secs(5)));
         stopped.join().expect("it stops");
     }
 }
 
-/// Takes what comes.
+/// Accepts connections.
 #[derive(Debug, Clone)]
 struct Desk {
     seen: watch::Sender<Seen>,
@@ -102,7 +102,7 @@ impl Desk {
         }
     }
 
-    /// Keeps what came, unless it refuses; says whether it did.
+    /// Keeps the received telemetry, unless the collector refuses it. Returns whether it was kept.
     async fn take(&self, keep: impl FnOnce(&mut Seen)) -> bool {
         self.seen.send_modify(|seen| seen.requests += 1);
         let mut mood = self.mood.clone();
@@ -136,7 +136,7 @@ impl Desk {
         }
         let Ok(message) = M::decode(body) else { return StatusCode::BAD_REQUEST.into_response() };
         if self.take(|seen| keep(seen, message)).await {
-            // The response of each signal is empty when all was kept.
+            // The response of each signal is empty when everything was kept.
             protobuf.into_response()
         } else {
             StatusCode::SERVICE_UNAVAILABLE.into_response()

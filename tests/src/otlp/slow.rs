@@ -1,4 +1,4 @@
-//! A connection that moves one byte in a second when it is to.
+//! A connection that can be slowed down to one byte in a second.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::Mood;
 
-/// Makes connections that are slow when the collector is.
+/// Makes connections that are slow when the collector is slow.
 pub(super) struct Port {
     pub(super) listener: TcpListener,
     pub(super) mood: watch::Receiver<Mood>,
@@ -42,14 +42,14 @@ pub(super) struct Connection {
     writes: Pace,
 }
 
-/// When the next byte may move in one direction.
+/// The time at which the next byte may move in one direction.
 struct Pace {
     mood: watch::Receiver<Mood>,
     next: Option<Pin<Box<Sleep>>>,
 }
 
 impl Pace {
-    /// Says how many bytes may move.
+    /// Returns the number of bytes that may move.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<usize> {
         if *self.mood.borrow() != Mood::Slow {
             self.next = None;

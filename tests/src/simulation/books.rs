@@ -1,4 +1,4 @@
-//! What the checker remembers of deliveries and their lives while it reads a log.
+//! Keeps the checker's state of deliveries and their lives while it reads a log.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,25 @@ use ergon::transaction::Category;
 
 use super::event::{How, Life};
 
-/// What is known of all deliveries so far.
+/// The state of all deliveries so far.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     pub(super) deliveries: BTreeMap<u64, Delivery>,
     pub(super) lives: BTreeMap<Life, Lived>,
-    /// Handlers that were entered and not left.
+    /// Handlers that were called and have not ended.
     pub(super) running: usize,
-    /// When the run was told to stop, or its time was over: since then, deliveries may be given back on their way.
+    /// The time at which the run was stopped or its time limit ended. Since then, deliveries may be given back before
+    /// their end.
     pub(super) stopped: Option<u64>,
-    /// A fetch failed: if that ended the run, deliveries that were not begun may be given back.
+    /// A fetch failed. If this failure ended the run, deliveries that were not started may be given back.
     pub(super) fetch_failed: bool,
-    /// A dead letter was not taken: if that ended the run, its delivery may be given back.
+    /// A dead letter was not accepted. If this ended the run, its delivery may be given back.
     pub(super) letter_failed: bool,
-    /// What is right only if the run ends as failed.
+    /// Settlements that are right only if the run fails.
     pub(super) only_if_failed: Option<&'static str>,
 }
 
-/// What is known of one delivery.
+/// The state of one delivery.
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) transaction: usize,
@@ -35,7 +36,7 @@ pub(super) struct Delivery {
     pub(super) settled: Option<Settled>,
 }
 
-/// How a delivery was settled.
+/// The settlement of a delivery.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settled {
     pub(super) disposition: Disposition,
@@ -43,39 +44,39 @@ pub(super) struct Settled {
     pub(super) told: ItemOutcome,
 }
 
-/// What is known of one life.
+/// The state of one life.
 #[derive(Debug, Default)]
 pub(super) struct Lived {
     /// Process, success, exception.
     pub(super) steps: [Handler; 3],
-    /// The handler that runs, since when.
+    /// The running handler, and its start.
     pub(super) open: Option<(Step, u64)>,
-    /// When its first handler began.
+    /// The start of its first handler.
     pub(super) began: u64,
-    /// When its last handler ended.
+    /// The end of its last handler.
     pub(super) ended: u64,
-    /// Where in the log its first and its last event stand.
+    /// The positions of its first and its last event in the log.
     pub(super) span: (usize, usize),
-    /// The dead-letter connector has it.
+    /// The dead-letter connector has accepted it.
     pub(super) letter: bool,
     pub(super) letters_tried: bool,
 }
 
-/// What is known of the attempts of one step.
+/// The attempts of one step.
 #[derive(Debug, Default)]
 pub(super) struct Handler {
     pub(super) attempts: u32,
     pub(super) last: Option<How>,
 }
 
-/// What a life came to, as far as the disposition depends on it.
+/// The outcome of a life, as far as the disposition depends on it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Outcome {
-    /// Nothing yet, or it was interrupted.
+    /// No outcome yet, or the life was interrupted.
     Open,
     Succeeded,
     Decided(Disposition),
-    /// The exception handler failed for good, or may have: it was cancelled in its last attempt.
+    /// The exception handler failed finally, or may have failed: it was cancelled in its last attempt.
     HandlerFailed,
 }
 
@@ -98,7 +99,7 @@ impl Lived {
         }
     }
 
-    /// Whether a handler was entered.
+    /// Whether a handler was called.
     pub(super) fn has_handlers(&self) -> bool {
         self.steps.iter().any(|step| step.attempts > 0)
     }
@@ -114,7 +115,7 @@ impl Lived {
         }
     }
 
-    /// Says why a handler may not begin now, if so.
+    /// The reason why a handler must not start now, if there is one.
     pub(super) fn may_begin(&self, step: Step, decodes: bool) -> Result<(), &'static str> {
         let (process, success) = (self.step(Step::Process), self.step(Step::Success));
         let processed = process.last == Some(How::Completed);
@@ -142,7 +143,7 @@ impl Lived {
         }
     }
 
-    /// What it came to.
+    /// The outcome of the life.
     pub(super) fn outcome(&self, policy: &ConsumerPolicy) -> Outcome {
         if self.succeeded() {
             return Outcome::Succeeded;
@@ -163,18 +164,18 @@ impl Handler {
 }
 
 impl Books {
-    /// Takes in that the run is to stop; the first time counts.
+    /// Records the stop of the run. Only the first stop counts.
     pub(super) fn stop(&mut self, at: u64) {
         self.stopped.get_or_insert(at);
     }
 
-    /// Whether the run was told to stop before this millisecond. Within it, what was due at the same time as the stop
-    /// may still come first.
+    /// Whether the run was stopped before this millisecond. An event that was due in the same millisecond may still
+    /// come before the stop.
     pub(super) fn stopped_before(&self, at: u64) -> bool {
         self.stopped.is_some_and(|stop| stop < at)
     }
 
-    /// When a delivery may be tried again that was held back after its last life.
+    /// The time at which a delivery that was held after its last life may be retried.
     pub(super) fn held_until(&self, life: Life) -> Option<u64> {
         let (_, last) = self.last_life(life.delivery)?;
         match last.decided() {
@@ -185,7 +186,7 @@ impl Books {
         }
     }
 
-    /// Remembers a settlement that is right only because the run is failing.
+    /// Records a settlement that is right only if the run fails.
     pub(super) fn note_failure(&mut self, policy: &ConsumerPolicy, delivery: u64, disposition: Disposition) {
         let fetch_failed = std::mem::replace(&mut self.fetch_failed, false);
         let letter_failed = std::mem::replace(&mut self.letter_failed, false);
@@ -200,19 +201,19 @@ impl Books {
         self.lives.range(all).next_back()
     }
 
-    /// Whether a delivery is settled only after the dead-letter connector has taken it.
+    /// Whether a delivery is settled only after the dead-letter connector has accepted it.
     pub(super) fn is_dead_letter(&self, policy: &ConsumerPolicy, delivery: u64) -> bool {
         policy.dead_letter.is_some() && self.is_refused(policy, delivery)
     }
 
-    /// Whether a delivery is to be rejected.
+    /// Whether a delivery must be rejected.
     fn is_refused(&self, policy: &ConsumerPolicy, delivery: u64) -> bool {
         let Some(known) = self.deliveries.get(&delivery) else { return false };
         let last = self.last_life(delivery);
         let round = last.map_or(known.deliveries, |(life, _)| life.round);
         let outcome = last.map_or(Outcome::Open, |(_, life)| life.outcome(policy));
         let poison = known.deliveries > policy.max_deliveries || round > policy.max_deliveries;
-        // One that was held comes back for another round, in which it may be poison without any handler running.
+        // A held delivery gets another life, in which it may be poison and run no handler.
         let held_too_often =
             matches!(outcome, Outcome::Decided(Disposition::RetryAfter(_))) && round >= policy.max_deliveries;
         poison
@@ -221,7 +222,7 @@ impl Books {
             || (outcome == Outcome::HandlerFailed && policy.on_handler_failure == OnHandlerFailure::Reject)
     }
 
-    /// Says why a delivery may not be settled like this, if so.
+    /// The reason why a delivery must not be settled in this way, if there is one.
     pub(super) fn unjustified(
         &self,
         policy: &ConsumerPolicy,
@@ -258,7 +259,7 @@ impl Books {
     ) -> Option<&'static str> {
         let stopping = self.stopped.is_some();
         let closing = stopping || self.fetch_failed;
-        // It waits for the dead-letter connector, until the run ends.
+        // The delivery waits for the dead-letter connector until the run ends.
         let letter_waits = refused && policy.dead_letter.is_some() && (closing || self.letter_failed);
         let Some(life) = life else {
             return (!closing && !letter_waits).then_some("given back without having been begun");

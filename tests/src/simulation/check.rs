@@ -1,4 +1,4 @@
-//! The invariants of a run, checked on its log alone: each has its own words when it is broken.
+//! Checks the invariants of a run from its log alone. Each invariant has its own message.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::books::{Books, Delivery, Lived, Settled};
 use super::event::{End, Entry, Event, How, Life, Summary};
 use super::plan::Plan;
 
-/// Which invariant a run broke, and where.
+/// The broken invariant of a run, and the place in the log.
 pub type Broken = String;
 
-/// By how much a time limit may be exceeded, in ms: the timer's own granularity.
+/// The tolerance of a time limit in ms: the granularity of the timer.
 const SLACK: u64 = 5;
 
 /// Checks the log of a run from its beginning to its end.
@@ -86,7 +86,8 @@ impl Checker<'_> {
         let policy = &self.plan.policy;
         ensure(policy.limit != Some(0), || "a limit of 0 fetches".to_owned())?;
         ensure(!self.books.stopped_before(at), || "fetched after the stop".to_owned())?;
-        // What is to be taken by the dead-letter connector is no part of the batch any more: it may wait for long.
+        // A delivery that waits for the dead-letter connector is no longer part of the batch, because it may wait for a
+        // long time.
         let in_batch = |(number, delivery): (&u64, &Delivery)| {
             delivery.settled.is_none() && !self.books.is_dead_letter(policy, *number)
         };
@@ -174,7 +175,7 @@ impl Checker<'_> {
 
     fn letter(&mut self, index: usize, life: Life, fate: ItemOutcome) -> Result<(), Broken> {
         let new = Lived { span: (index, index), ..Lived::default() };
-        // A letter that is tried again takes no slot, so it does not lengthen the life.
+        // A dead letter that is dispatched again takes no slot, so it does not lengthen the life.
         let lived = self.books.lives.entry(life).or_insert(new);
         ensure(!lived.succeeded(), || format!("conflict: {life} succeeded and is dead-lettered"))?;
         ensure(!lived.letter, || format!("{life} is dead-lettered twice"))?;
@@ -214,7 +215,7 @@ impl Checker<'_> {
         }
     }
 
-    /// No transaction is both done and refused, as far as the source did what it was told.
+    /// Checks that no transaction is both acknowledged and rejected, as far as the source applied its settlements.
     fn no_conflict(&self) -> Result<(), Broken> {
         let mut done = Vec::new();
         let mut refused = Vec::new();
@@ -236,10 +237,11 @@ impl Checker<'_> {
         }
     }
 
-    /// No more lives at once than `concurrency`, waits between attempts included, and no two of one id.
+    /// Checks that at most `concurrency` lives run at the same time, including waits between attempts, and no two lives
+    /// of one id.
     fn lives_do_not_overlap(&self) -> Result<(), Broken> {
         let id = |life: &Life| self.books.deliveries.get(&life.delivery).map(|delivery| delivery.id);
-        // One without handlers is poison: its dead letter may be tried apart from the slots.
+        // A life without handlers is poison. Its dead letter may be dispatched apart from the slots.
         let in_slots = self.books.lives.iter().filter(|(_, lived)| lived.has_handlers());
         let mut lives: Vec<_> = in_slots.map(|(life, lived)| (lived.span, life)).collect();
         lives.sort_unstable();

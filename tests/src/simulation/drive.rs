@@ -1,4 +1,4 @@
-//! Many seeds on some threads, watched from outside: a run that never comes to an end is a failure too.
+//! Plays many seeds on several threads, and watches them: a run that never ends is a failure too.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 use super::world::World;
 use super::{Failure, PATIENCE, Played, play_twice, play_watched};
 
-/// Each so many-th seed is played twice.
+/// One of this many seeds is played twice.
 const TWICE: u64 = 50;
 
-/// What many runs add up to.
+/// The totals of many runs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Totals {
-    /// How many seeds were played.
+    /// The number of played seeds.
     pub seeds: u64,
-    /// How many transactions were in their sources.
+    /// The number of transactions in their sources.
     pub transactions: u64,
-    /// How many events were written down.
+    /// The number of recorded events.
     pub events: u64,
-    /// How many calls of connectors went wrong on purpose.
+    /// The number of injected connector faults.
     pub faults: u64,
 }
 
-/// What a thread plays at present.
+/// The seed that a thread plays now.
 type Watched = Arc<Mutex<Option<(u64, Instant, World)>>>;
 
 /// Plays all seeds of a range, and checks each.
@@ -41,7 +41,7 @@ pub fn drive(seeds: Range<u64>, threads: usize) -> Result<Totals, Box<Failure>> 
         let current = Watched::default();
         watched.push(Arc::clone(&current));
         let (next, report, end) = (Arc::clone(&next), report.clone(), seeds.end);
-        // Not joined: one that hangs never ends.
+        // The threads are not joined, because a thread that hangs never ends.
         thread::spawn(move || work(&next, end, &current, &report));
     }
     drop(report);
@@ -65,7 +65,7 @@ fn work(next: &AtomicU64, end: u64, current: &Watched, report: &Sender<Result<To
         *lock(current) = None;
         let Played { seed, log, transactions, faults, broken } = played;
         if let Some(broken) = broken {
-            // Nobody listens any more if another thread has failed.
+            // The receiver is gone if another thread has failed.
             let _ = report.send(Err(Box::new(Failure { seed, broken, log })));
             return;
         }
@@ -77,7 +77,7 @@ fn work(next: &AtomicU64, end: u64, current: &Watched, report: &Sender<Result<To
     let _ = report.send(Ok(totals));
 }
 
-/// Adds up what the threads report, and looks for one that does not go on.
+/// Adds up the reports of the threads, and detects a thread that makes no progress.
 fn watch(
     reports: &Receiver<Result<Totals, Box<Failure>>>,
     watched: &[Watched],

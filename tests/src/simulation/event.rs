@@ -1,4 +1,4 @@
-//! What happens in a simulated run, as the outside sees it: the calls of the task, the source and the sinks.
+//! Defines the events of a simulated run: the calls of the task, the source and the sinks, as an observer sees them.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use ergon::transaction::Category;
 pub struct Entry {
     /// Virtual milliseconds since the run began.
     pub at: u64,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
@@ -21,13 +21,13 @@ impl fmt::Display for Entry {
     }
 }
 
-/// One passage of a delivery through the steps: one that is held for a later try has several, each with the next
-/// count of deliveries.
+/// One life of a delivery: one passage through the steps. A delivery that is held for a later retry has several lives,
+/// each with the next count of deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Life {
-    /// The delivery's number; each that the source hands out has its own.
+    /// The number of the delivery, unique in the run.
     pub delivery: u64,
-    /// How often the transaction was delivered, as the handlers see it.
+    /// The number of deliveries of the transaction, as the handlers see it.
     pub round: u32,
 }
 
@@ -37,69 +37,69 @@ impl fmt::Display for Life {
     }
 }
 
-/// What happens in a run.
+/// An event of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Event {
-    /// The source was asked for at most this many.
+    /// A fetch asked the source for at most this many deliveries.
     Asked(usize),
-    /// The source handed out a delivery.
+    /// The source delivered a transaction.
     HandedOut {
         /// Its number.
         delivery: u64,
-        /// Which transaction it is of.
+        /// The transaction.
         transaction: usize,
-        /// That transaction's id; several may have the same.
+        /// The id of the transaction. Several transactions may have the same id.
         id: usize,
-        /// How often the transaction was handed out.
+        /// The number of deliveries of the transaction.
         deliveries: u32,
     },
-    /// The source had nothing, and said so.
+    /// The source reported that it is empty.
     Empty,
-    /// The source's answer to a fetch was an error, or it was not waited for.
+    /// The source answered a fetch with an error, or the fetch was cancelled.
     FetchFailed,
-    /// A handler was entered.
+    /// A handler was called.
     Begun(Life, Step),
-    /// A handler was left.
+    /// A handler ended.
     Ended(Life, Step, How),
-    /// A transaction was dispatched to the dead-letter connector, and this was the answer.
+    /// A transaction was dispatched to the dead-letter connector, with this answer.
     Letter(Life, ItemOutcome),
-    /// The source was told what became of a delivery.
+    /// A delivery was settled.
     Settled {
         /// The number on the receipt.
         delivery: u64,
         /// Whether the receipt is the one that the source made for that delivery.
         genuine: bool,
-        /// What became of it.
+        /// The disposition.
         disposition: Disposition,
-        /// Whether the source did it.
+        /// Whether the source applied it.
         applied: bool,
-        /// What the engine was told.
+        /// The answer to the engine.
         told: ItemOutcome,
     },
-    /// Something failed, or was slow, on purpose.
+    /// An injected failure or delay.
     Fault(&'static str),
-    /// The run was told to stop.
+    /// The run was stopped.
     Stopped,
     /// The run is over.
     Over(Summary),
 }
 
-/// How a handler was left.
+/// The end of a handler.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum How {
-    /// Process or success ended well.
+    /// Process or success succeeded.
     Completed,
-    /// The exception handler ended well.
+    /// The exception handler succeeded.
     Decided(Disposition),
-    /// It returned an error.
+    /// The handler returned an error.
     Failed(Category),
-    /// It panicked.
+    /// The handler panicked.
     Panicked,
-    /// It was dropped on the way.
+    /// The handler was dropped before its end.
     Cancelled,
 }
 
-/// What a run says of itself.
+/// The summary of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
     /// Why it ended.
@@ -108,11 +108,11 @@ pub struct Summary {
     pub fetched: u64,
     /// Transactions that succeeded.
     pub succeeded: u64,
-    /// Transactions that the dead-letter connector took.
+    /// Transactions that the dead-letter connector accepted.
     pub dead_lettered: u64,
-    /// Settlements that the source did not take, or may not have taken.
+    /// Settlements that the source did not confirm.
     pub unknown: u64,
-    /// Transactions that can be fetched and were not, other than those that the source took back by itself.
+    /// Transactions that can be fetched and were not fetched, without transactions that the source took back by itself.
     pub left: usize,
 }
 
@@ -123,7 +123,7 @@ pub enum End {
     SourceEmpty,
     /// The limit was reached.
     LimitReached,
-    /// It was told to stop, or its time was over.
+    /// The run was stopped, or its time limit ended.
     Stopped,
     /// It failed.
     Failed,

@@ -1,7 +1,8 @@
-//! Whole runs of the engine in a world where anything may fail at any time, each repeatable from its seed.
+//! Simulates whole runs of the engine in a world in which anything may fail at any time. Each run is repeatable from
+//! its seed.
 //!
-//! A seed draws a [`Plan`]; the engine runs a task over simulated connectors on a paused clock; everything that
-//! happens is written down as [`event::Event`]s; [`check::check`] reads the log and says which invariant is broken.
+//! A seed determines a [`Plan`]. The engine runs a task over simulated connectors on a paused clock, and every event is
+//! recorded as an [`event::Event`]. [`check::check`] reads the log and reports an invariant that does not hold.
 
 mod books;
 pub mod check;
@@ -27,18 +28,18 @@ pub use plan::Plan;
 use event::{End, Entry, Event, Summary};
 use world::World;
 
-/// What a simulated run left behind.
+/// The result of a simulated run.
 #[derive(Debug)]
 pub struct Played {
     /// Its seed.
     pub seed: u64,
     /// All that happened.
     pub log: Vec<Entry>,
-    /// How many transactions there were.
+    /// The number of transactions.
     pub transactions: u64,
-    /// How many faults of connectors there were.
+    /// The number of connector faults.
     pub faults: u64,
-    /// The invariant that does not hold, if one does not.
+    /// The invariant that does not hold, if there is one.
     pub broken: Option<Broken>,
 }
 
@@ -47,7 +48,7 @@ pub struct Played {
 pub struct Failure {
     /// Its seed.
     pub seed: u64,
-    /// Which invariant.
+    /// The broken invariant.
     pub broken: Broken,
     /// All that happened.
     pub log: Vec<Entry>,
@@ -70,7 +71,7 @@ pub fn play(seed: u64) -> Played {
     play_watched(seed, |_| ())
 }
 
-/// Plays the run of a seed twice, and checks that the logs are alike.
+/// Plays the run of a seed twice, and checks that the logs are equal.
 pub fn play_twice(seed: u64) -> Played {
     let (mut first, second) = (play(seed), play(seed));
     if first.broken.is_none() && first.log != second.log {
@@ -84,9 +85,9 @@ pub fn play_twice(seed: u64) -> Played {
     first
 }
 
-/// The same as [`play`]; `look` is shown the world before the run begins.
+/// The same as [`play`]. `look` sees the world before the run starts.
 fn play_watched(seed: u64, look: impl FnOnce(&World)) -> Played {
-    // The engine's own chance: the jitter of its waits.
+    // The engine's own random numbers: the jitter of its waits.
     fastrand::seed(seed);
     let plan = Plan::draw(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -102,7 +103,7 @@ fn play_watched(seed: u64, look: impl FnOnce(&World)) -> Played {
     })
 }
 
-/// Runs the task to its end, or until no run may go on any longer.
+/// Runs the task to its end, or to the maximum time of a run.
 async fn run(plan: &Plan, world: &World) -> Result<(), Broken> {
     let whole = async {
         let running = testing::start(task::config(world)).await?;
@@ -141,5 +142,5 @@ fn summary(world: &World, report: &RunReport) -> Summary {
     }
 }
 
-/// How long one seed may take by the clock on the wall; more is a loop that never waits.
+/// The real time that one seed may take. A longer run is a loop that never waits.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! What a seed stands for: the transactions, the policy, and what may go wrong how often.
+//! Draws the plan of a run from a seed: the transactions, the policy, and the rates of the faults.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use ergon::policy::RetryPolicy;
 use ergon::policy::{ConsumerPolicy, Mode, OnHandlerFailure};
 use fastrand::Rng;
 
-/// All that is drawn before a run begins.
+/// Everything that is drawn before a run starts.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The transactions in the source, in order.
     pub transactions: Vec<Planned>,
     /// The task's policy.
     pub policy: ConsumerPolicy,
-    /// When the run is told to stop.
+    /// The time at which the run is stopped.
     pub stop: Option<Duration>,
     /// Whether the source waits for data by itself if the engine lets it.
     pub push: bool,
-    /// What goes wrong, and how often.
+    /// The rates of the faults.
     pub rates: Rates,
 }
 
@@ -26,18 +26,18 @@ pub struct Plan {
 pub struct Planned {
     /// Its id; some have the same.
     pub id: usize,
-    /// When it can be fetched.
+    /// The time from which the transaction can be fetched.
     pub arrives: Duration,
     /// Whether its payload is of the task's type.
     pub decodes: bool,
 }
 
-/// How often something goes wrong, in percent; most runs have only some of these.
+/// The rates of the faults, in percent. Most runs have only some of these faults.
 #[derive(Debug, Clone, Default)]
 pub struct Rates {
-    /// How many calls of connectors may go wrong at most, so that every run can end.
+    /// The maximum number of connector faults, so that every run can end.
     pub faults: u32,
-    /// A fetch fails, for this time or for good, or hangs.
+    /// A fetch fails, once or permanently, or hangs.
     pub fetch: u8,
     /// A settle fails, as a whole or in part, applied or not, panics or hangs.
     pub settle: u8,
@@ -45,13 +45,13 @@ pub struct Rates {
     pub dispatch: u8,
     /// A dispatch to the dead-letter connector fails or hangs.
     pub letter: u8,
-    /// A connector takes its time.
+    /// A connector is slow.
     pub slow_link: u8,
     /// A handler returns an error.
     pub handler_fails: u8,
     /// A handler panics.
     pub handler_panics: u8,
-    /// A handler takes its time, perhaps longer than it is allowed.
+    /// A handler is slow, and may exceed its time limit.
     pub handler_slow: u8,
 }
 
@@ -66,7 +66,7 @@ impl Plan {
         Self { transactions, policy, stop, push: rng.bool(), rates: draw_rates(&mut rng) }
     }
 
-    /// Makes a plan of so many transactions, with a policy that allows much, in which nothing goes wrong.
+    /// Makes a plan of this many transactions, with a generous policy and without faults.
     pub fn plain(transactions: usize) -> Self {
         let planned = |id| Planned { id, arrives: Duration::ZERO, decodes: true };
         let transactions = (0..transactions).map(planned).collect();
@@ -74,14 +74,14 @@ impl Plan {
         Self { transactions, policy, stop: None, push: false, rates: Rates::default() }
     }
 
-    /// Whether the run is told to stop at some time, or does so by itself.
+    /// Whether the run is stopped at some time, or stops by itself.
     pub fn stops(&self) -> bool {
         self.stop.is_some() || self.policy.timeout.is_some()
     }
 
-    /// How long the run may take at most, in virtual time.
+    /// The maximum virtual time of the run.
     pub fn bound(&self) -> Duration {
-        /// What a source that does not answer costs after the grace, a few times over.
+        /// A multiple of the time that a source without an answer costs after the grace.
         const LAST_CALLS: Duration = Duration::from_secs(15);
         /// More than all retries of all transactions can take.
         const FINITE: Duration = Duration::from_secs(48 * 3600);
@@ -155,7 +155,7 @@ fn draw_rates(rng: &mut Rng) -> Rates {
     }
 }
 
-/// Never in every second run, else in up to `most` of 100 cases.
+/// Zero in every second run, otherwise up to `most` of 100 cases.
 fn often(rng: &mut Rng, most: u8) -> u8 {
     if rng.bool() { 0 } else { rng.u8(1..=most) }
 }

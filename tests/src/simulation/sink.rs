@@ -1,4 +1,4 @@
-//! The simulated output and the simulated place for dead letters.
+//! The simulated output and the simulated dead-letter connector.
 
 use ergon::connector::Context;
 use ergon::connector::ItemOutcome;
@@ -14,7 +14,7 @@ use super::world::World;
 pub(super) struct SimulatedSinkConfig {
     /// Its world.
     pub(super) world: World,
-    /// Whether it takes dead letters.
+    /// Whether it is the dead-letter connector.
     pub(super) letters: bool,
 }
 
@@ -60,7 +60,7 @@ impl Sink for SimulatedSink {
 }
 
 impl SimulatedSink {
-    /// What the caller is told; nothing at all if the sink hangs.
+    /// The answer to the caller; none if the sink hangs.
     fn answer(&self) -> Option<Result<(), ConnectorError>> {
         let plan = &self.world.plan;
         let (rate, what) = if self.letters {
@@ -83,7 +83,7 @@ impl SimulatedSink {
     }
 }
 
-/// Which life of which delivery a transaction belongs to.
+/// The life of the delivery to which a transaction belongs.
 pub(super) fn life<P>(transaction: &Transaction<P>) -> Life {
     let delivery = transaction.metadata().get(DELIVERY).and_then(Value::as_u64);
     Life { delivery: delivery.unwrap_or(0), round: transaction.deliveries() }

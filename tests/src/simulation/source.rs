@@ -1,4 +1,4 @@
-//! The simulated source: hands out, redelivers, and keeps books of every receipt.
+//! The simulated source: delivers, redelivers, and records every receipt.
 
 use std::time::Duration;
 
@@ -32,14 +32,14 @@ pub(super) struct SimulatedSource {
     world: World,
 }
 
-/// What is on a receipt beside its number, so that one of another delivery is recognised.
+/// The part of a receipt next to its number, so that a receipt of another delivery is recognized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Token {
     transaction: usize,
     deliveries: u32,
 }
 
-/// How a settle goes wrong.
+/// The fault of a settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
@@ -91,7 +91,7 @@ impl Source for SimulatedSource {
     }
 }
 
-/// A fetch that has not been answered; it failed if it is dropped as such.
+/// A fetch without an answer. If it is dropped without an answer, it failed.
 struct Asked<'a>(Option<&'a World>);
 
 impl<'a> Asked<'a> {
@@ -196,10 +196,10 @@ impl SimulatedSource {
         }
     }
 
-    /// Takes the settlements in as far as they get through; says which of them failed in part.
+    /// Applies the settlements that arrive. Returns the settlements that failed.
     fn take_in(&self, settlements: &[Settlement], fault: Fault) -> Vec<(usize, ConnectorError)> {
         let mut order: Vec<_> = settlements.iter().enumerate().collect();
-        // What is given back at a stop comes in any order; chance must not depend on it.
+        // The deliveries that are given back at a stop arrive in any order, and chance must not depend on this order.
         order.sort_by_key(|(_, settlement)| settlement.receipt().tag());
         let mut failures = Vec::new();
         for (index, settlement) in order {
@@ -214,7 +214,7 @@ impl SimulatedSource {
         failures
     }
 
-    /// Whether one settlement gets through, and what the engine is told of it.
+    /// Whether one settlement is applied, and the answer to the engine.
     fn fate(&self, fault: Fault) -> (bool, ItemOutcome) {
         match fault {
             Fault::None => (true, ItemOutcome::Done),

@@ -1,4 +1,4 @@
-//! The simulated task: its handlers do what chance says.
+//! The simulated task: chance decides the behaviour of its handlers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,7 +24,7 @@ impl ServiceConfig for World {
     }
 }
 
-/// A consumer that succeeds, fails, panics or dawdles as chance says, and writes down each call.
+/// A consumer that by chance succeeds, fails, panics or is slow, and records each call.
 #[ergon::task(connectors(input, output, letters), services(world: World), consumer())]
 pub struct Simulated;
 
@@ -74,7 +74,7 @@ pub(super) fn config(world: &World) -> TaskConfig {
     Simulated::config(wiring).consumer(|policy| *policy = world.plan.policy.clone())
 }
 
-/// A call of a handler; one that is dropped before its end was cancelled, or panicked.
+/// A call of a handler. A call that is dropped before its end was cancelled, or panicked.
 struct Call<'a> {
     world: &'a World,
     life: Life,

@@ -1,4 +1,4 @@
-//! The world that a simulated run sees: a clock, chance, the log, and the books of the source.
+//! The world of a simulated run: a clock, chance, the log, and the records of the source.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -13,30 +13,30 @@ use tokio::time::Instant;
 use super::event::{Entry, Event};
 use super::plan::{Plan, millis};
 
-/// So many events are no run but a loop; what would go on is left to hang, and the virtual time limit finds it.
+/// A run with this many events is an endless loop. Its calls then hang, so that the virtual time limit reports the run.
 const TOO_MANY: usize = 200_000;
 
 /// The world of one run; cloning it is cheap.
 #[derive(Clone)]
 pub(super) struct World {
-    /// What was drawn before the run.
+    /// The plan that was drawn before the run.
     pub(super) plan: Arc<Plan>,
     state: Arc<Mutex<State>>,
-    /// Something can be fetched again.
+    /// Notifies that a transaction can be fetched again.
     pub(super) arrived: Arc<Notify>,
     began: Instant,
 }
 
-/// What changes while the run goes on.
+/// The state that changes during the run.
 pub(super) struct State {
     pub(super) rng: Rng,
     /// Faults that may still be injected.
     faults_left: u32,
     pub(super) faults: u64,
     pub(super) log: Vec<Entry>,
-    /// What can be fetched, now or later, in order.
+    /// The transactions that can be fetched, now or later, in order.
     pub(super) waiting: VecDeque<Waiting>,
-    /// What is handed out, by the number on its receipt.
+    /// The unsettled deliveries, by the number on the receipt.
     pub(super) out: HashMap<u64, HandedOut>,
     pub(super) last_delivery: u64,
 }
@@ -45,10 +45,10 @@ pub(super) struct State {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waiting {
     pub(super) transaction: usize,
-    /// How often it was handed out before.
+    /// The number of earlier deliveries.
     pub(super) deliveries: u32,
     pub(super) from: Instant,
-    /// It came, or came back, without the engine's doing: the engine need not know of it.
+    /// The transaction arrived or returned without an action of the engine, so the engine need not know of it.
     pub(super) by_itself: bool,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct HandedOut {
 }
 
 impl World {
-    /// Makes the world of a plan; `seed` decides all that happens in it.
+    /// Makes the world of a plan. `seed` decides everything that happens in it.
     ///
     /// Must be called within the run's runtime: its clock starts here.
     pub(super) fn new(plan: Plan, seed: u64) -> Self {
@@ -85,7 +85,7 @@ impl World {
         Self { plan: Arc::new(plan), state, arrived: Arc::default(), began }
     }
 
-    /// Writes down what happened.
+    /// Records an event.
     pub(super) fn log(&self, event: Event) {
         let at = self.now();
         let mut state = self.state();
@@ -94,28 +94,28 @@ impl World {
         }
     }
 
-    /// What happened so far.
+    /// The events so far.
     pub(super) fn events(&self) -> Vec<Entry> {
         self.state().log.clone()
     }
 
-    /// How many faults were injected so far.
+    /// The number of injected faults so far.
     pub(super) fn faults(&self) -> u64 {
         self.state().faults
     }
 
-    /// How many transactions can be fetched that the engine had to fetch before it may call the source empty.
+    /// The number of transactions that the engine must fetch before it may treat the source as empty.
     pub(super) fn left(&self) -> usize {
         let now = Instant::now();
         self.state().waiting.iter().filter(|waiting| !waiting.by_itself && waiting.from <= now).count()
     }
 
-    /// Whether this is a loop without end rather than a run.
+    /// Whether the run is an endless loop.
     pub(super) fn too_much(&self) -> bool {
         self.state().log.len() >= TOO_MANY
     }
 
-    /// Whether something goes wrong now that does so at this rate, in percent; writes it down.
+    /// Decides whether a fault with this rate, in percent, occurs now, and records it.
     pub(super) fn fault(&self, rate: u8, what: &'static str) -> bool {
         let mut state = self.state();
         let happens = rate > 0 && state.faults_left > 0 && state.rng.u8(..100) < rate;
@@ -130,7 +130,7 @@ impl World {
         happens
     }
 
-    /// Lets a slow connector take its time.
+    /// Delays a slow connector.
     pub(super) async fn dawdle(&self) {
         if self.fault(self.plan.rates.slow_link, "the link is slow") {
             let wait = millis(&mut self.state().rng, 800);
@@ -153,7 +153,8 @@ impl World {
 }
 
 impl State {
-    /// Takes a delivery back that was settled as `disposition`, or, if the settlement is not `applied`, was not.
+    /// Returns a delivery to the source after a settlement with `disposition`; if it is not `applied`, as an unsettled
+    /// delivery.
     pub(super) fn redrive(
         &mut self,
         delivery: HandedOut,

@@ -1,4 +1,4 @@
-//! A certificate that nobody trusts unless told to.
+//! A self-signed certificate, which no client trusts unless it is configured to.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Makes one for a host.
+    /// Makes a certificate for a host.
     pub fn of(host: &str) -> Self {
         let made = generate_simple_self_signed([host.to_owned()]).expect("the name is valid");
         Self { pem: made.cert.pem(), der: made.cert.der().clone(), key: made.signing_key.serialize_der() }

@@ -1,4 +1,4 @@
-//! A server over HTTP whose every byte a test decides, so that it can misbehave.
+//! An HTTP server whose every byte a test decides, so that it can misbehave.
 
 mod certificate;
 
@@ -22,21 +22,21 @@ pub struct Server {
 /// A request that reached the server.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// The method and what follows it: `GET /orders?page=2`.
+    /// The method and the path: `GET /orders?page=2`.
     pub line: String,
     headers: Vec<(String, String)>,
     /// The body.
     pub body: String,
 }
 
-/// What the server does.
+/// An action of the server.
 #[derive(Debug, Clone)]
 pub enum Step {
     /// Sends these bytes.
     Send(Vec<u8>),
     /// Sends nothing more, and keeps the connection.
     Hang,
-    /// Breaks the connection off with a reset.
+    /// Resets the connection.
     Reset,
 }
 
@@ -48,7 +48,7 @@ impl Asked {
     }
 }
 
-/// A whole answer: the status, headers (`name: value`, one a line) and the body.
+/// A complete response: the status, the headers (`name: value`, one in each line) and the body.
 pub fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<Step> {
     let (body, more) = (body.as_ref(), if headers.is_empty() { "" } else { "\r\n" });
     let headers = headers.replace('\n', "\r\n");
@@ -56,13 +56,13 @@ pub fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<Step> 
     vec![Step::Send(head.into_bytes()), Step::Send(body.to_vec())]
 }
 
-/// A whole answer of 200 with this JSON.
+/// A complete response of 200 with this JSON.
 pub fn json(body: &serde_json::Value) -> Vec<Step> {
     answer("200 OK", "content-type: application/json", body.to_string())
 }
 
 impl Server {
-    /// Starts a server; `answers` is given how many requests came before, and the request.
+    /// Starts a server. `answers` receives the number of earlier requests, and the request.
     pub async fn start(answers: impl Fn(usize, &Asked) -> Vec<Step> + Send + Sync + 'static) -> Self {
         Self::serve(None, Arc::new(answers)).await
     }
@@ -86,7 +86,7 @@ impl Server {
                 tokio::spawn(async move {
                     match tls {
                         None => converse(stream, &*answers, &log).await,
-                        // A client that does not trust us hangs up here.
+                        // A client that does not trust the certificate closes the connection here.
                         Some(tls) => match tls.accept(stream).await {
                             Ok(stream) => converse(stream, &*answers, &log).await,
                             Err(_) => None,
@@ -98,7 +98,7 @@ impl Server {
         Self { address, scheme, asked }
     }
 
-    /// Where the server is: `http://127.0.0.1:1234`.
+    /// The address of the server: `http://127.0.0.1:1234`.
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
     }
@@ -111,7 +111,7 @@ impl Server {
 
 type Answers = dyn Fn(usize, &Asked) -> Vec<Step> + Send + Sync;
 
-/// What a connection is broken off by.
+/// The error of a reset connection.
 trait Break {
     fn reset(&self);
 }
@@ -141,7 +141,7 @@ where
     };
     for step in answers(before, &asked) {
         match step {
-            // Whoever has heard enough hangs up.
+            // A client that has read enough closes the connection.
             Step::Send(bytes) => stream.write_all(&bytes).await.ok()?,
             Step::Hang => std::future::pending().await,
             Step::Reset => {

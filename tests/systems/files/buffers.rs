@@ -1,5 +1,5 @@
-//! Sinks with buffers: the engine flushes them before it settles, and gives back the deliveries of which a flush lost a
-//! transaction.
+//! Tests sinks with buffers: the engine flushes them before it settles, and gives back each delivery of which a flush
+//! lost a transaction.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,14 +20,14 @@ struct State {
     next: u32,
     returned: VecDeque<u32>,
     acknowledged: Vec<u32>,
-    /// Pushed and not flushed, each with the number that the engine gave it.
+    /// Transactions that were pushed and not flushed, each with the number that the engine gave it.
     held: Vec<(u64, u32)>,
-    /// At the other side.
+    /// Transactions that were flushed.
     there: Vec<u32>,
     lost: Vec<u64>,
-    /// How many flushes had something to hand over.
+    /// The number of flushes with at least one transaction.
     flushes: u32,
-    /// How many of the next flushes fail.
+    /// The number of the next flushes that fail.
     fails: u32,
 }
 

@@ -177,7 +177,7 @@ fn a_second_run_is_refused_while_the_first_writes() {
     until("the first run", || project.at("arrived").exists());
     let mut second = project.start();
     let process = second.id().to_string();
-    // Both lanes of the first run arrive, one perhaps late: only its process tells a run from the other.
+    // Both lanes of the first run arrive, one of them perhaps late. Only the process id distinguishes the runs.
     let arrived = || project.read("arrived").lines().any(|line| line == process);
     until("the second run", || arrived() || second.try_wait().unwrap().is_some());
     project.open();

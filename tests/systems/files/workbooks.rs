@@ -1,4 +1,4 @@
-//! A workbook as the output of one run after another: nothing that stands in it is lost.
+//! Tests a workbook as the output of several runs: no run loses the content of the workbook.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -39,7 +39,7 @@ async fn each_run_adds_its_rows_to_the_workbook() {
         run(&ExcelConfig::new(&*path), n).await;
     }
     assert_eq!(numbers(&path).await, [1, 2, 3]);
-    // A run without rows leaves it as it is.
+    // A run without rows leaves the workbook unchanged.
     let before = fs::read(&path).unwrap();
     sink(&ExcelConfig::new(&*path)).await.close().await.unwrap();
     assert_eq!(fs::read(&path).unwrap(), before);
@@ -61,7 +61,7 @@ async fn a_write_protected_workbook_is_found_at_the_start_and_not_replaced() {
     let path = folder.path().join("out.xlsx");
     run(&ExcelConfig::new(&*path), 1).await;
     let before = fs::read(&path).unwrap();
-    // Protected when the run begins, and while it runs.
+    // The file is protected when the run starts, and while it runs.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
     for append in [true, false] {
         let mut context = Context::new("task", "output");
@@ -83,7 +83,7 @@ async fn a_write_protected_workbook_is_found_at_the_start_and_not_replaced() {
     }
 }
 
-/// Makes a workbook as a person does; `more` adds what only a person adds.
+/// Makes a workbook as a person does. `more` adds parts that only a person adds.
 fn by_hand(path: &Path, more: impl FnOnce(&mut Workbook)) {
     let mut book = Workbook::new();
     let sheet = book.add_worksheet();

@@ -1,4 +1,4 @@
-//! What goes wrong, and what is said of it.
+//! Tests the errors of the HTTP service and their messages.
 
 use ergon::service::http::HttpErrorKind as Kind;
 use ergon_tests::web::{Certificate, Server, Step, answer, json};
@@ -86,7 +86,7 @@ async fn json_that_does_not_fit_is_told_with_its_place() {
 
 #[tokio::test]
 async fn an_answer_that_is_too_large_is_not_read_to_its_end() {
-    // Neither ever ends: whoever waits for the end runs into the time limit.
+    // Neither body ever ends, so a client that waits for the end reaches the time limit.
     let server = Server::start(|_, asked| match asked.line.as_str() {
         "GET /announced" => {
             vec![Step::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 4096\r\n\r\n".to_vec()), Step::Hang]
@@ -142,7 +142,7 @@ async fn a_body_that_comes_too_slowly_runs_into_the_limit() {
 
 #[tokio::test]
 async fn a_connection_that_is_refused_is_told() {
-    // The port of a listener that is gone.
+    // The port of a closed listener.
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut config = HttpConfig::new(format!("http://{address}"));
     config.retry = RetryPolicy { backoff: Duration::ZERO, ..config.retry };

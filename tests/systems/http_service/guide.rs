@@ -1,4 +1,4 @@
-//! The guide to services holds against the code: its settings are read, its tables name every key.
+//! Tests the guide to services against the code: its settings can be read, and its tables name every key.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn guide() -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// The keys that a table names in its first column; the first table below this heading.
+/// The keys in the first column of the first table below this heading.
 fn keys(heading: &str) -> BTreeSet<String> {
     let guide = guide();
     let below = guide.split_once(heading).expect("the heading is there").1;
@@ -23,7 +23,7 @@ fn keys(heading: &str) -> BTreeSet<String> {
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// The keys that a config has, as it says itself when it is given another.
+/// The keys of a config, from its error for an unknown key.
 fn known<C: DeserializeOwned + std::fmt::Debug>() -> BTreeSet<String> {
     let error = serde_json::from_value::<C>(json!({"no such key": 1})).unwrap_err().to_string();
     error.split('`').skip(3).step_by(2).map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! The HTTP service against a server that answers well, late, wrongly, too much, or not at all.
+//! Tests the HTTP service against a server that answers correctly, late, wrongly, too much, or not at all.
 
 mod errors;
 mod guide;
@@ -14,7 +14,7 @@ use ergon::prelude::*;
 use ergon::service::{Service, ServiceConfig};
 use ergon_tests::web::Server;
 
-/// A service whose attempts follow at once, so that a test is quick.
+/// A service without waits between attempts, so that a test is quick.
 fn config(server: &Server) -> HttpConfig {
     let mut config = HttpConfig::new(server.url());
     config.retry = RetryPolicy { backoff: Duration::ZERO, ..config.retry };
@@ -25,7 +25,7 @@ fn service(server: &Server) -> HttpService {
     config(server).build().unwrap()
 }
 
-/// An error, what is below it, and its hint.
+/// An error with its causes and its hint.
 fn told(error: &HttpError) -> String {
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     format!("{error} | {cause} | {}", error.hint().unwrap_or_default())

@@ -1,4 +1,4 @@
-//! The HTTP service in a program: asked by `check`, its retries counted, one dead call one warning.
+//! Tests the HTTP service in a program: `check` asks it, its retries are counted, and a failed call is one warning.
 
 use std::process::Command;
 
@@ -37,7 +37,7 @@ impl Project {
     }
 }
 
-/// An address where nobody listens.
+/// An address on which no process listens.
 async fn closed() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap())
@@ -95,7 +95,7 @@ async fn a_dead_call_is_one_warning_and_its_retries_are_in_the_summary_and_the_m
     let summary: Value = serde_json::from_str(&summary).unwrap();
     let counts = (&summary["call_retries"], &summary["retries"], &summary["tasks"][0]["call_retries"]);
     assert_eq!(counts, (&json!(2), &json!(0), &json!(2)));
-    // Nothing is logged: they are counted all the same.
+    // Nothing is logged, but the retries are counted all the same.
     let (_, _, said) = project.run(&["run", "call-crm", "--log-level", "off"]).await;
     assert!(said.contains("2 retries of calls"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! What reaches the other side, and what comes back.
+//! Tests the requests that the server receives, and the responses that the caller gets.
 
 use ergon::service::http::{Auth, Method};
 use ergon_tests::web::{Certificate, Server, Step, answer, json};

@@ -1,4 +1,4 @@
-//! What is tried again, when, and what is not.
+//! Tests which requests are repeated, and when.
 
 use ergon::connector::ConnectorError;
 use ergon::service::http::{HttpErrorKind as Kind, Request};
@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 use super::*;
 
-/// A server that fails once, in this way, and answers from then on.
+/// A server that fails once in this way, and then answers.
 async fn failing_once(failure: Vec<Step>) -> Server {
     Server::start(move |before, _| if before == 0 { failure.clone() } else { json(&json!("done")) }).await
 }
 
-/// How many requests came, and whether the last was answered.
+/// The number of requests, and whether the last request got a response.
 async fn tried(failure: Vec<Step>, request: impl Fn(&HttpService) -> Request) -> (usize, bool) {
     let server = failing_once(failure).await;
     let mut config = config(&server);
@@ -97,7 +97,7 @@ async fn a_stream_is_tried_again_until_it_begins() {
     assert_eq!(server.asked().len(), 2);
 }
 
-/// How long the service waited because of `Retry-After`, where its own wait would be none.
+/// The time that the service waited because of `Retry-After`. Its own backoff would be zero.
 async fn waited(headers: &'static str) -> Duration {
     let server = failing_once(answer("429 Too Many Requests", headers, "")).await;
     let began = Instant::now();
@@ -124,7 +124,7 @@ async fn a_wait_beyond_the_longest_is_left_to_the_caller() {
 
 #[tokio::test]
 async fn what_never_arrived_is_sent_again_whatever_the_method() {
-    // Nothing listens yet where the first attempt goes to.
+    // No process listens yet on the port of the first attempt.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);

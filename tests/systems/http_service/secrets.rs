@@ -1,4 +1,4 @@
-//! What nobody may see, is not to be seen.
+//! Tests that no error, log line or debug output shows a secret.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 
-/// All that is logged.
+/// Everything that is logged.
 #[derive(Debug, Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -31,7 +31,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// Everything that a failing request leaves behind.
+/// All messages and log lines of a failing request.
 async fn traces_of(auth: Auth, log: &Log) -> String {
     let server = Server::start(|_, asked| {
         let repeated = asked.header("authorization").or(asked.header("x-api-key")).unwrap().to_owned();
@@ -75,7 +75,7 @@ async fn no_secret_is_shown_in_configs_errors_and_logs() {
         drop(guard);
         assert!(seen.contains("most=3"), "the attempts were logged");
         assert!(seen.contains("[secret]"), "the answers are shown");
-        // What `me:s3cret-password` is on the wire.
+        // The form of `me:s3cret-password` in the request.
         for secret in ["s3cret", "bWU6czNjcmV0LXBhc3N3b3Jk"] {
             let shown = seen.find(secret).map(|at| seen.get(at.saturating_sub(200)..).unwrap_or(&seen));
             assert_eq!(shown, None, "{secret}");

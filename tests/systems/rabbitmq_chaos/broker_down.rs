@@ -1,4 +1,4 @@
-//! The broker itself stops, dies, freezes, runs out of memory, or is not there yet.
+//! Tests a broker that stops, dies, freezes, runs out of memory, or has not started yet.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn the_broker_is_stopped_for_three_seconds() {
 async fn the_broker_is_killed_twice_and_restarted() {
     let broker = Broker::start().await;
     let mut pipeline = Pipeline::new(&broker, broker.port(), "kill").pause(WORTH);
-    // More than a fast machine does between the two kills.
+    // More messages than a fast machine processes between the two kills.
     pipeline.fill(20_000).await;
     let running = pipeline.start().await;
     for _ in 0..2 {
@@ -44,15 +44,16 @@ async fn the_broker_is_killed_twice_and_restarted() {
     assert!(verdict.dup.len() <= 2 * PREFETCH, "{verdict}");
 }
 
-/// How often a broker is killed under each kind of queue, to count what comes twice.
+/// The number of kills for each kind of queue, to count duplicates.
 const KILLS: usize = 5;
 
-/// Kills the broker again and again under a queue of this kind; says how much came twice, and how much was done.
+/// Kills the broker again and again under a queue of this kind. Returns the number of duplicates and of processed
+/// messages.
 async fn killed_again_and_again(kind: &str) -> (usize, usize) {
     let broker = Broker::start().await;
     let mut pipeline = Pipeline::new(&broker, broker.port(), kind).pause(WORTH);
     pipeline.input["declare"]["kind"] = kind.into();
-    // More than is done between the kills.
+    // More messages than are processed between the kills.
     pipeline.fill(20_000).await;
     let running = pipeline.start().await;
     for _ in 0..KILLS {
@@ -66,7 +67,7 @@ async fn killed_again_and_again(kind: &str) -> (usize, usize) {
     (verdict.dup.len(), done)
 }
 
-/// It writes an acknowledgement to its disk before it goes on.
+/// A quorum queue writes an acknowledgement to the disk before it continues.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn of_a_quorum_queue_no_more_than_the_prefetch_comes_twice_for_each_kill() {
@@ -74,8 +75,8 @@ async fn of_a_quorum_queue_no_more_than_the_prefetch_comes_twice_for_each_kill()
     assert!(twice <= KILLS * PREFETCH, "{twice} of {done} came twice");
 }
 
-/// It keeps acknowledgements in its memory for a while: those come again, however many they are. The guide says so, with
-/// figures; the day that this fails, it says too much.
+/// A classic queue keeps acknowledgements in memory for a while, so any number of acknowledged messages may be
+/// delivered again. The guide states this with figures. If this test fails, correct the guide.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn of_a_classic_queue_more_than_the_prefetch_comes_twice_and_nothing_is_lost() {
@@ -83,7 +84,7 @@ async fn of_a_classic_queue_more_than_the_prefetch_comes_twice_and_nothing_is_lo
     assert!(twice > KILLS * PREFETCH, "{twice} of {done} came twice");
 }
 
-/// By itself a broker moves what is rejected to its dead-letter queue without making sure that it arrives there.
+/// By default, a broker moves a rejected message to its dead-letter queue without a confirmation that it arrived.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn what_was_rejected_outlives_a_kill() {
@@ -112,7 +113,8 @@ async fn the_broker_freezes() {
     pipeline.finish("freeze", running).await;
 }
 
-/// Nobody answers, so nothing can be settled: what is unacked is the broker's, and the stop takes no longer for it.
+/// The broker does not answer, so nothing can be settled. The unacknowledged messages stay with the broker, and the
+/// stop takes no longer.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_task_is_told_to_stop_while_the_broker_is_frozen() {
@@ -153,7 +155,7 @@ async fn the_broker_runs_out_of_memory() {
     pipeline.finish("memory alarm", running).await;
 }
 
-/// A broker that takes no messages takes acknowledgements: what publishes nothing goes on.
+/// A broker that accepts no messages accepts acknowledgements, so a task that publishes nothing continues.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn what_publishes_nothing_goes_on_while_memory_is_short() {
@@ -162,7 +164,7 @@ async fn what_publishes_nothing_goes_on_while_memory_is_short() {
     let mut pipeline = Pipeline::new(&broker, broker.port(), "acks").fate(fate).pause(WORTH * 2);
     pipeline.fill(5000).await;
     let running = pipeline.start().await;
-    // Its connection publishes: from now on the broker reads nothing from it.
+    // The connection publishes, so the broker reads nothing from it from now on.
     pipeline.goes_on(100).await;
     broker.memory_alarm(true).await;
     let client = pipeline.client().await;
@@ -185,7 +187,8 @@ async fn the_task_starts_before_the_broker() {
     pipeline.finish("start before the broker", running).await;
 }
 
-/// One transaction takes longer than the broker waits for its acknowledgement, which closes the channel under all.
+/// One transaction takes longer than the broker waits for its acknowledgement. The broker closes the channel of all
+/// messages.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_broker_loses_patience_with_a_slow_transaction() {

@@ -1,4 +1,4 @@
-//! The network resets, falls silent one way or both, crawls.
+//! Tests a network that resets connections, carries nothing in one or both directions, or is slow.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ async fn all_connections_are_reset_each_second() {
     pipeline.finish("reset", running).await;
 }
 
-/// Each channel counts its deliveries from 1, so that what began before a reset has the tag of another message after
-/// it: one that waits in the connector, and would be gone with the next reset if it were taken for acked.
+/// Each channel counts its deliveries from 1. So a transaction that started before a reset has the tag of another
+/// message after the reset. An ack with this tag would settle that other message, and the next reset would lose it.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn what_ends_after_a_reset_is_not_acked_under_the_tag_of_another() {
@@ -81,7 +81,7 @@ async fn nothing_goes_either_way() {
     half_open(Direction::Both).await;
 }
 
-/// Also new connections get no answer: each message is published, none is confirmed.
+/// New connections get no answer either: each message is published, and no message is confirmed.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn confirms_never_come() {

@@ -1,4 +1,4 @@
-//! A task that copies from one queue into another, and the books over it.
+//! A task that copies from one queue to another, with a ledger of every id.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,34 +24,34 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-/// Longer than anything here takes that works.
+/// A time limit that is longer than every step that works.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How long a broker may take to move what is rejected to the dead letters.
+/// The time that a broker may take to move a rejected message to the dead-letter queue.
 const MOVED: Duration = Duration::from_secs(15);
 
-/// How many deliveries the task holds at most: as many may be done again after each outage.
+/// The maximum number of deliveries that the task holds. After each outage, this many may be processed again.
 pub(crate) const PREFETCH: usize = 50;
 
-/// What the handler of a transaction does.
+/// The behaviour of the handler for a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It is copied.
+    /// Copies the transaction.
     Copied,
-    /// It is wrong: rejected.
+    /// Rejects the transaction.
     Wrong,
-    /// It fails and is given back, each time.
+    /// Fails, and requeues the transaction each time.
     GivenBack,
-    /// Its first attempt takes this long.
+    /// Takes this long in its first attempt.
     Slow(Duration),
 }
 
-/// Most are copied, each tenth is wrong and ends among the dead letters.
+/// Copies most transactions. Every tenth transaction is rejected and dead-lettered.
 pub(crate) fn mixed(id: &str) -> Fate {
     if id.ends_with('7') { Fate::Wrong } else { Fate::Copied }
 }
 
-/// The books, and what the handler does; injected as a service.
+/// The ledger, and the behaviour of the handler; injected as a service.
 #[derive(Clone)]
 pub(crate) struct Books {
     ledger: Arc<Ledger>,
@@ -82,7 +82,7 @@ impl Books {
         self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
     }
 
-    /// How many were rejected, and are to be found among the dead letters.
+    /// The number of rejected transactions, which must be in the dead-letter queue.
     fn refused(&self) -> u32 {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         done.iter().map(|id| u32::from((self.fate)(id) == Fate::Wrong)).sum()
@@ -93,7 +93,7 @@ impl Books {
     }
 }
 
-/// Copies each transaction, whatever its payload.
+/// Copies each transaction with any payload.
 #[ergon::task(
     connectors(input, output),
     services(books: Books),
@@ -165,8 +165,8 @@ pub(crate) struct Pipeline<'a> {
 }
 
 impl<'a> Pipeline<'a> {
-    /// Describes one whose queues begin with `name`, and which reaches the broker by way of this port. Its source is a
-    /// quorum queue; what it rejects goes to a queue of its own.
+    /// Describes a pipeline whose queues start with `name`, and which reaches the broker through this port. Its source
+    /// is a quorum queue, and its rejected transactions go to a separate queue.
     pub(crate) fn new(broker: &'a Broker, port: u16, name: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let books = Books {
@@ -190,13 +190,13 @@ impl<'a> Pipeline<'a> {
         Self { broker, books, input, output, policy, name, offered: 0, _folder: folder }
     }
 
-    /// Sets how long the handler takes.
+    /// Sets the duration of the handler.
     pub(crate) fn pause(mut self, pause: Duration) -> Self {
         self.books.pause = pause;
         self
     }
 
-    /// Sets what the handler does with each id.
+    /// Sets the behaviour of the handler for each id.
     pub(crate) fn fate(mut self, fate: fn(&str) -> Fate) -> Self {
         self.books.fate = fate;
         self
@@ -207,12 +207,12 @@ impl<'a> Pipeline<'a> {
         format!("{}.{role}", self.name)
     }
 
-    /// A client that is straight at the broker.
+    /// A client with a direct connection to the broker.
     pub(crate) async fn client(&self) -> Client {
         Client::connect(&self.broker.url()).await.unwrap()
     }
 
-    /// Puts `count` more messages into the source; makes the queues before the first.
+    /// Puts `count` more messages into the source. The first call creates the queues.
     pub(crate) async fn fill(&mut self, count: usize) {
         if self.offered == 0 {
             self.declare().await.unwrap();
@@ -222,7 +222,7 @@ impl<'a> Pipeline<'a> {
         self.offered += count;
     }
 
-    /// Has the connectors declare their queues.
+    /// Lets the connectors declare their queues.
     pub(crate) async fn declare(&self) -> Result<(), ConnectorError> {
         for (config, direction) in [(&self.input, Direction::Source), (&self.output, Direction::Sink)] {
             let mut context = Context::new("copy", "declare");
@@ -241,12 +241,12 @@ impl<'a> Pipeline<'a> {
         testing::start(Copy::config(wiring).consumer(self.policy)).await
     }
 
-    /// Starts the task, which has to work.
+    /// Starts the task, which must succeed.
     pub(crate) async fn start(&self) -> Running {
         self.try_start().await.unwrap()
     }
 
-    /// Waits until this many more are done; says how long it took.
+    /// Waits until this many more messages are processed. Returns the time that it took.
     pub(crate) async fn goes_on(&self, more: usize) -> Duration {
         let enough = self.books.count() + more;
         until(&format!("{more} more are done"), PATIENCE, async || self.books.count() >= enough).await
@@ -263,7 +263,7 @@ impl<'a> Pipeline<'a> {
         println!("{scenario}: the first goes through after {:.2?}", since.elapsed());
     }
 
-    /// Puts in a thousand each second for as long as this lasts.
+    /// Publishes a thousand messages each second for this time.
     pub(crate) async fn feed(&mut self, time: Duration, mut each_second: impl FnMut()) {
         let end = Instant::now() + time;
         while Instant::now() < end {
@@ -274,13 +274,13 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Waits until all that went in is done, stops the task, and says what the books say.
+    /// Waits until all messages are processed, stops the task, and returns the verdict of the ledger.
     pub(crate) async fn finish(self, scenario: &str, running: Running) -> (Verdict, RunReport) {
         let offered = self.offered;
         self.finish_with(scenario, running, offered).await
     }
 
-    /// The same where only so many can be done.
+    /// The same if only this many messages can be processed.
     pub(crate) async fn finish_with(
         self,
         scenario: &str,
@@ -291,7 +291,7 @@ impl<'a> Pipeline<'a> {
         let took = until_or_not(PATIENCE, async || books.count() >= done).await;
         running.stop();
         let report = running.wait().await.unwrap();
-        // A broker moves dead letters in its own time.
+        // A broker moves dead letters with a delay.
         let (client, dead, refused) = (self.client().await, self.queue("dead"), self.books.refused());
         until_or_not(MOVED, async || client.ready(&dead).await.unwrap() >= refused).await;
         let verdict = self.verdict().await;
@@ -302,7 +302,8 @@ impl<'a> Pipeline<'a> {
         (verdict, report)
     }
 
-    /// Stops the task before all is done; says what the books say, and how many are done.
+    /// Stops the task before all messages are processed. Returns the verdict of the ledger, and the number of processed
+    /// messages.
     pub(crate) async fn leave(self, scenario: &str, running: Running) -> (Verdict, usize) {
         running.stop();
         let report = running.wait().await.unwrap();
@@ -312,7 +313,7 @@ impl<'a> Pipeline<'a> {
         (verdict, self.books.count())
     }
 
-    /// What the books say now that nobody works any more.
+    /// The verdict of the ledger, after all work has ended.
     pub(crate) async fn verdict(&self) -> Verdict {
         let client = self.client().await;
         let ids = |messages: Vec<Message>| messages.into_iter().map(|message| message.id).collect::<Vec<_>>();
@@ -327,7 +328,7 @@ fn parsed(config: &Value) -> RabbitMqConfig {
     serde_json::from_value(config.clone()).unwrap()
 }
 
-/// Waits until a condition holds or the time is over; what is wrong then is better said by who asked.
+/// Waits until a condition holds or the time is over. The caller then has the better error message.
 async fn until_or_not(limit: Duration, condition: impl AsyncFn() -> bool) -> Duration {
     let began = Instant::now();
     while began.elapsed() < limit && !condition().await {

@@ -1,4 +1,4 @@
-//! The broker refuses: queues that are gone, messages that nobody takes, people that it does not know.
+//! Tests refusals of the broker: deleted queues, messages that no queue takes, unknown users.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::pipeline::{Fate, PATIENCE, Pipeline};
 use super::shared;
 
-/// The queue goes with all that is in it, so all is done before; what comes after is not lost.
+/// The queue is deleted with its messages, so all messages are processed before. Later messages are not lost.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_queue_is_deleted_while_it_is_consumed() {
@@ -47,12 +47,13 @@ async fn a_message_that_no_queue_takes_is_not_acked() {
     assert_eq!((verdict.succeeded, report.tally.succeeded), (0, 0));
 }
 
-/// What is rejected must not vanish because the exchange that was to take it is not there: either the task does not
-/// start, or the broker keeps it until there is one.
+/// A rejected message must not be lost because its dead-letter exchange does not exist. Either the task does not start,
+/// or the broker keeps the message until the exchange exists.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_dead_letter_exchange_is_missing() {
-    // How often the broker tries again what nobody took, if it was told to make sure: else every three minutes.
+    // The interval at which the broker publishes an unroutable dead letter again, with at-least-once dead-lettering.
+    // The default is three minutes.
     let again = "{dead_letter_worker_publisher_confirm_timeout, 1000}";
     let broker = Broker::options().term(again).start().await;
     let mut pipeline = Pipeline::new(&broker, broker.port(), "no exchange").fate(|_| Fate::Wrong);
@@ -68,7 +69,7 @@ async fn the_dead_letter_exchange_is_missing() {
     pipeline.finish("no dead-letter exchange", running).await;
 }
 
-/// A poison message uses up its deliveries; those that are with the worker at the same time are none the worse.
+/// A poison message uses up its deliveries. Other messages of the same worker are not affected.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn a_poison_message_among_healthy_ones() {
@@ -91,7 +92,8 @@ fn words(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |words, cause| format!("{words}: {cause}"))
 }
 
-/// Says no within the deadline, in words that name what is wrong, and without the password.
+/// Asserts that the connector reports an error within the deadline, and that the error names the problem and not the
+/// password.
 async fn refuses(broker: &Broker, change: impl FnOnce(&mut Value), named: &str) {
     let mut pipeline = Pipeline::new(broker, broker.port(), "refused");
     change(&mut pipeline.input);
@@ -156,7 +158,7 @@ async fn only_who_shows_a_certificate_is_let_in() {
     pipeline.finish("mutual", running).await;
 }
 
-/// Somebody deletes the queue that the task publishes to: it is declared anew.
+/// The queue that the task publishes to is deleted. The connector declares it again.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_queue_is_deleted_while_it_is_published_to() {
@@ -172,11 +174,12 @@ async fn the_queue_is_deleted_while_it_is_published_to() {
     running.stop();
     let report = running.wait().await.unwrap();
     let after = pipeline.client().await.drain(&pipeline.queue("out")).await.unwrap().len();
-    // What was confirmed between the two looks is gone with the queue that somebody deleted.
+    // The messages that were confirmed between the two checks are deleted with the queue.
     assert!(before + after >= 350, "{before} before, {after} after: {report:?}");
 }
 
-/// Somebody else makes the queue anew, of another kind: the broker refuses our declaration from then on.
+/// Another client creates the queue again with another type, so the broker refuses the connector's declaration from
+/// then on.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn the_queue_comes_back_as_another() {

@@ -1,4 +1,4 @@
-//! Processes are told to stop while the broker is dead or frozen.
+//! Tests processes that are stopped while the broker is dead or frozen.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -17,17 +17,17 @@ use tokio::time::sleep;
 use super::pipeline::PATIENCE;
 
 const GRACE: Duration = Duration::from_millis(700);
-/// What a process may take beyond its grace.
+/// The time that a process may take after its grace.
 const BEYOND: Duration = Duration::from_secs(1);
 
-/// How often the broker goes away, and how many are told to stop then.
+/// The number of outages, and the number of processes that are stopped during each outage.
 const ROUNDS: u64 = 8;
 const TOGETHER: usize = 4;
 
-/// More than they do before the last of them has its first.
+/// More messages than the processes handle before the last process has its first message.
 const MUCH: usize = 2000;
 
-/// Who is told to stop.
+/// The processes that are stopped.
 struct Told {
     run: Running,
     workers: u32,
@@ -51,23 +51,23 @@ impl Told {
     }
 }
 
-/// How many consumers the queue has.
+/// The number of consumers of the queue.
 async fn consumers(client: &Client) -> u32 {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let queue = client.channel().queue_declare("input".into(), passive, FieldTable::default()).await;
     queue.unwrap().consumer_count()
 }
 
-/// How many processes have begun something.
+/// The number of processes that have started a message.
 fn at_work(site: &Site) -> usize {
     let starts = site.ledger.entries().into_iter().filter(|Entry(_, _, _, event, _)| *event == Event::Start);
     starts.map(|Entry(_, _, pid, ..)| pid).collect::<BTreeSet<_>>().len()
 }
 
-/// One time that the broker goes away; the seed chooses how, at which moment, and what the processes are busy with.
+/// One outage of the broker. The seed chooses its kind, its time, and the work of the processes.
 async fn round(broker: &Broker, site: &Site, seed: u64) {
     let mut random = Rng::with_seed(seed);
-    // Both of both, whatever the seeds are; a queue that was only just declared may not outlive a kill unharmed.
+    // Each combination occurs with any range of seeds. A queue that was declared only just now may not survive a kill.
     let (busy, killed) = (seed.is_multiple_of(2), seed % 4 >= 2);
     let queues = Queues::declare(broker).await;
     let client = Client::connect(&broker.url()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Much at once: a large message, a long backlog.
+//! Tests large volumes: a large message, and a long backlog.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -33,15 +33,15 @@ async fn a_message_of_a_hundred_mebibytes() {
     assert!(client.drain(&queue).await.unwrap().is_empty());
 }
 
-/// Bytes of memory that a process holds.
+/// The memory of a process, in bytes.
 fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-/// The prefetch is all that is held, and nothing of what is done: the limit is 160 bytes for each of a hundred thousand
-/// copies. What works them off is a process of its own, for other tests fill the memory of this one.
+/// The task holds only the prefetch, and nothing of processed messages: the limit is 160 bytes for each of a hundred
+/// thousand copies. A separate process does the work, because other tests use memory in this process.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs rabbitmq-server: cargo test -p ergon-tests --test systems -- --ignored rabbitmq_chaos"]
 async fn a_backlog_of_two_hundred_thousand() {

@@ -1,4 +1,4 @@
-//! What the page says of dispositions and queues, where one would not expect it.
+//! Tests the claims of the page about dispositions and queues that may surprise a reader.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use super::{client, config, own_name, url};
 
-/// Longer than anything here takes that works.
+/// A time limit that is longer than every step that works.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the task does with every message, and how often it has; injected as a service.
+/// The disposition of every message, and the number of calls; injected as a service.
 #[derive(Clone)]
 struct Fate {
     disposition: Disposition,
@@ -62,7 +62,7 @@ impl Consumer for Fail {
     }
 }
 
-/// A queue with this many messages in it, gone a minute after its last use.
+/// A queue with this many messages, deleted a minute after its last use.
 async fn filled(declare: Value, messages: usize) -> RabbitMqConfig {
     let mut queue = json!({"url": url(), "queue": own_name(), "declare": declare});
     queue["declare"]["arguments"]["x-expires"] = json!(60_000);
@@ -102,7 +102,7 @@ async fn what_is_held_counts_as_prefetched() {
     let name = queue.queue.clone().unwrap();
     let running = start(RabbitMqConfig { prefetch: Some(2), ..queue }, &fate).await;
     until("two are held", PATIENCE, async || fate.seen() == 2).await;
-    // The broker has had its chance when it answers: what it hands out goes before its answer.
+    // When the broker answers, every delivery before this answer has arrived.
     assert_eq!((client().await.ready(&name).await.unwrap(), fate.seen()), (3, 2));
     running.stop();
     running.wait().await.unwrap();

@@ -1,4 +1,4 @@
-//! `examples/rabbitmq_pipeline` on the broker, as its README says.
+//! Tests `examples/rabbitmq_pipeline` on the broker, as its README describes it.
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::{client, config, own_name, read, root, url};
 
-/// Longer than anything here takes that works.
+/// A time limit that is longer than every step that works.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The project's own settings, with queues and files of this test.
@@ -57,7 +57,7 @@ impl Project {
         client.ready(&self.queue(queue)).await.unwrap()
     }
 
-    /// Orders that were refused, each with the reason.
+    /// The rejected orders, each with its reason.
     async fn refused(&self) -> Vec<Value> {
         let queue = self.queue("orders.refused");
         let queue = config(json!({"url": url(), "queue": queue, "passive": true, "prefetch": 100}));
@@ -115,7 +115,7 @@ async fn the_example_makes_what_it_says() {
     }
 }
 
-/// The names and processes of a span and of all that it is part of, from the outermost.
+/// The names and processes of a span and of its ancestors, from the outermost.
 fn lineage(seen: &Seen, span: &Span) -> Vec<(String, i64)> {
     let all = std::iter::successors(Some(span), |span| seen.parent(span));
     let named = |span: &Span| (span.name.clone(), span.resource["process.pid"].as_i64().unwrap());
@@ -142,7 +142,7 @@ async fn an_order_is_one_trace_from_the_file_over_two_queues_to_its_letter() {
     for child in running {
         assert_eq!(interrupted(child).await.status.code(), Some(130));
     }
-    // What a process has not sent yet, it sends at its end.
+    // A process sends the rest of its telemetry at its end.
     let seen = collector.seen();
     for span in seen.spans.iter().filter(|span| letter(span)) {
         let lineage = lineage(&seen, span);
@@ -153,7 +153,7 @@ async fn an_order_is_one_trace_from_the_file_over_two_queues_to_its_letter() {
         assert_eq!((lineage[lineage.len() - 2].1, lineage[lineage.len() - 1].1), (pids[0], pids[1]));
         assert_eq!(span.attributes["messaging.system"], "rabbitmq");
         assert_eq!(span.attributes["messaging.destination.name"], project.queue("invoices"));
-        // In a run without an end a transaction is part of its sender's trace, and only linked to what it came with.
+        // In a streaming run, a transaction is part of its sender's trace, and is only linked to its batch.
         let batch = seen
             .spans_named("batch")
             .find(|batch| span.links == [(batch.trace_id.clone(), batch.span_id.clone())]);

@@ -1,6 +1,6 @@
-//! The guide to RabbitMQ: its tables hold against the code, its claims against a broker, and its example project runs.
+//! Tests the guide to RabbitMQ: its tables against the code, its claims against a broker, and its example project.
 //!
-//! What needs a broker runs with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
+//! The tests that need a broker run with `ERGON_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1`.
 
 mod claims;
 mod example;
@@ -29,7 +29,7 @@ fn own_name() -> String {
     format!("ergon.test.guide.{:x}", fastrand::u64(..))
 }
 
-/// What a client sees of the broker, without the connector.
+/// A plain client of the broker, without the connector.
 async fn client() -> Client {
     Client::connect(&url()).await.unwrap()
 }

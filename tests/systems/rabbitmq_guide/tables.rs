@@ -1,4 +1,4 @@
-//! The tables of the page: every key of the settings and of the metadata, and every default.
+//! Tests the tables of the page: every key of the settings and of the metadata, and every default.
 
 use std::fmt::Debug;
 use std::fs;
@@ -24,7 +24,7 @@ fn rows<'p>(page: &'p str, heading: &str) -> Vec<Vec<&'p str>> {
     rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
 }
 
-/// The text between backticks, if that is all there is.
+/// The text between backticks, if the cell has no other text.
 fn code(cell: &str) -> Option<&str> {
     cell.strip_prefix('`')?.strip_suffix('`').filter(|code| !code.contains('`'))
 }
@@ -39,7 +39,7 @@ fn parsed<T: DeserializeOwned>(value: &Value) -> Result<T, serde_json::Error> {
     serde_json::from_value(value.clone())
 }
 
-/// The keys of a struct, as serde names them when it finds another.
+/// The keys of a struct, from serde's error for an unknown key.
 fn fields<T: DeserializeOwned + Debug>(required: &Value) -> Vec<String> {
     let mut unknown = required.clone();
     unknown["no such key"] = json!(0);
@@ -48,7 +48,7 @@ fn fields<T: DeserializeOwned + Debug>(required: &Value) -> Vec<String> {
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Holds one table against one struct: the same keys, and a default in code is the value of the key.
+/// Compares one table with one struct: the keys are the same, and a default in code is the key's value.
 fn agrees<T: DeserializeOwned + Debug>(heading: &str, required: &Value) {
     let page = page();
     let rows = rows(&page, heading);

@@ -1,5 +1,5 @@
-//! Every macro in a crate that knows `ergon` as `engine`: the macros ask Cargo for the name. Linted as all other code
-//! is, so that what the macros make trips no lint of their user.
+//! Uses every macro in a crate that knows `ergon` as `engine`, because the macros ask Cargo for the name. The crate is
+//! linted as all other code, so that the generated code triggers no lint of a user.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ const PATIENT: RetryPolicy = RetryPolicy { max_attempts: 5, ..RetryPolicy::DEFAU
 /// Talks to Acme.
 #[derive(Debug, Service)]
 pub struct AcmeClient {
-    /// Where Acme is.
+    /// The address of Acme.
     #[service(default = "https://acme.example".to_owned())]
     url: String,
 }
@@ -45,7 +45,7 @@ impl Sink for Acme {
     }
 }
 
-/// What goes wrong with an order.
+/// The errors of an order.
 #[derive(Debug, thiserror::Error, TransactionError)]
 #[system]
 pub enum OrderError {
@@ -62,7 +62,7 @@ pub enum OrderError {
     Part(#[from] PartError),
 }
 
-/// What goes wrong with a part.
+/// The errors of a part.
 #[derive(Debug, thiserror::Error, TransactionError)]
 #[error("no part")]
 #[timeout(retry_after = "5s")]
@@ -157,7 +157,7 @@ impl Execute for Once {
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Settings {
-    /// Where orders are.
+    /// The source of orders.
     pub orders: MemoryConfig,
     acme: AcmeConfig,
     client: AcmeClientConfig,

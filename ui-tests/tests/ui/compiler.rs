@@ -14,7 +14,7 @@ pub(crate) fn check(case: &Path, folder: &Path) -> Output {
     compile(case, "metadata", &folder.join(name(case)))
 }
 
-/// Compiles a case to a program; its file, and the output of the compiler.
+/// Compiles a case to a program. Returns the file of the program, and the output of the compiler.
 pub(crate) fn build(case: &Path, folder: &Path) -> (PathBuf, Output) {
     let program = folder.join(name(case));
     let output = compile(case, "link", &program);
@@ -24,7 +24,7 @@ pub(crate) fn build(case: &Path, folder: &Path) -> (PathBuf, Output) {
 fn compile(case: &Path, emit: &str, file: &Path) -> Output {
     let [compiler, libraries @ ..] = COMPILER else { panic!("the compiler of this test is not known") };
     let mut command = Command::new(compiler);
-    // From here Cargo compiled `ergon`, and from here its lines can be shown.
+    // Cargo compiled `ergon` in this folder, so the compiler can show the lines of `ergon` only from this folder.
     command.current_dir(workspace());
     // The macros ask Cargo for the package that they expand in, and its manifest for the name of `ergon`.
     command.env("CARGO_MANIFEST_DIR", package()).env("CARGO_PKG_NAME", env!("CARGO_PKG_NAME"));

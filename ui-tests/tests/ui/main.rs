@@ -49,7 +49,7 @@ fn shown(case: &Path) -> usize {
     text.lines().filter(|line| line.starts_with("error")).count()
 }
 
-/// Tries all cases, as many at a time as there are processors; what is wrong, in the order of the cases.
+/// Tests all cases, as many at the same time as there are processors. Returns the problems, in the order of the cases.
 fn wrong(cases: &[PathBuf], try_one: impl Fn(&Path) -> Result<(), String> + Sync) -> Vec<String> {
     let left = Mutex::new(cases.iter());
     let next = || left.lock().unwrap().next();
@@ -84,7 +84,7 @@ fn pass(case: &Path, folder: &Path) -> Result<(), String> {
     if run.status.success() { Ok(()) } else { Err(format!("{}\n{}", run.status, stderr(&run))) }
 }
 
-/// Compiles a case, which must fail in the words next to it.
+/// Compiles a case, which must fail with the expected output next to it.
 fn fail(case: &Path, folder: &Path) -> Result<(), String> {
     let compiled = compiler::check(case, folder);
     if compiled.status.success() {
@@ -103,7 +103,7 @@ fn fail(case: &Path, folder: &Path) -> Result<(), String> {
     Err(format!("fails in other words\n── expected\n{expected}── the compiler's\n{words}"))
 }
 
-/// Whether the compiler's words become the expected ones. The variable is that of `trybuild`.
+/// Whether the output of the compiler replaces the expected output. The variable is that of `trybuild`.
 fn overwrites() -> bool {
     env::var_os("TRYBUILD").is_some_and(|value| value == "overwrite")
 }
@@ -133,7 +133,7 @@ fn every_failing_case_shows_as_many_errors_as_mistakes() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The guide's mistakes: the case each is taken from, and the lines it shows.
+/// The guide's mistakes: the case of each mistake, and the lines that the guide shows.
 fn quoted() -> Vec<(String, Vec<String>)> {
     let guide = package().join("../docs/language.md");
     let guide = fs::read_to_string(guide).unwrap();

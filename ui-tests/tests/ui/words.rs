@@ -1,5 +1,5 @@
-//! Turns the compiler's output on a case into words that are the same on every machine and after every edit of another
-//! file. The form is that of `trybuild`.
+//! Normalizes the compiler's output on a case, so that it is the same on every machine and after every edit of another
+//! file. The format is that of `trybuild`.
 
 use std::path::Path;
 

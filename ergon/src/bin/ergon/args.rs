@@ -1,4 +1,4 @@
-//! Parses the command line of `ergon`.
+//! Defines the command line of `ergon`, and parses it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

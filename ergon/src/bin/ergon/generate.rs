@@ -1,4 +1,4 @@
-//! `generate`: adds a task, a connector or a service to a project.
+//! `generate`: adds a task, a connector or a service to a project, without overwriting a file.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Generates the completions for shells and the manual page.
+//! Generates the completions for shells and the manual page of `ergon`.
 
 use clap::CommandFactory;
 use clap_complete::Shell;

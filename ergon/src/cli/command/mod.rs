@@ -1,4 +1,4 @@
-//! The commands, one file each.
+//! Implements the commands of a project's program, in one module for each command.
 
 pub(crate) mod check;
 pub(crate) mod dead_letters;

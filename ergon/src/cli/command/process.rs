@@ -1,4 +1,4 @@
-//! `process-transaction`: processes one transaction with a task, outside of a run.
+//! `process-transaction` and `process-transaction-by-id`: process one transaction with a task, outside of a run.
 
 use std::fmt::Write as _;
 use std::io::Read;

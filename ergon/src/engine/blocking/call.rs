@@ -1,4 +1,4 @@
-//! A call of blocking code, which the thread of the waiting future makes.
+//! Makes a call of blocking code on the thread of the future that waits for the call.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,8 @@ use crate::transaction::{Result, cancellable, panic};
 
 /// A call of blocking code, which the thread of the waiting future makes. A panic of the code is its error.
 ///
-/// The type names the result of the code and not the code itself, so that a further task adds little to a program.
+/// The type names the result of the code and not the code itself, so that each further task adds little code to a
+/// program.
 ///
 /// # Cancel safety
 /// When dropped, a call that has not started is never made. For a call that runs, `is_cancelled` becomes true, and its
@@ -83,7 +84,7 @@ fn make<R>(
 impl<R> Drop for Call<R> {
     fn drop(&mut self) {
         let Some(lane_thread) = self.lane_thread.take() else { return };
-        // Relaxed: the code only asks now and then, and orders nothing by the answer.
+        // Relaxed: the code reads the flag only now and then, and no other memory depends on it.
         self.cancelled.store(true, Ordering::Relaxed);
         let mut state = lane_thread.state();
         let not_begun = state.work.take();

@@ -1,4 +1,4 @@
-//! A future and the thread that polls it and makes its calls.
+//! Polls the future of a lane on the lane's own thread, and makes the blocking calls of that future.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -16,7 +16,7 @@ use crate::telemetry::calls::Calls;
 /// The code of a call. It receives the scope and the call counter of the caller, because the thread has neither.
 pub(super) type Job = Box<dyn FnOnce(Option<Scope>, Option<Calls>) + Send>;
 
-/// A call to be made, and the surroundings of its caller.
+/// A call to be made, and the context of its caller.
 pub(super) struct Work {
     pub(super) job: Job,
     pub(super) scope: Option<Scope>,
@@ -241,7 +241,7 @@ impl Wake for LaneThread {
         state.woken = true;
         self.hold_clock(&mut state);
         let beside = state.call != InCall::No && state.future.is_some();
-        // A notification costs a system call even if no thread waits.
+        // A notification costs a system call even if no thread waits, so it is sent only to a thread that waits.
         let waits = state.waits;
         drop(state);
         if beside {

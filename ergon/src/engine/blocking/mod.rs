@@ -42,7 +42,8 @@ impl Threads {
         self.stuck.load(Ordering::Relaxed)
     }
 
-    /// Waits until as many threads are abandoned as the loop has lanes: then no lane can rely on a thread to come back.
+    /// Waits until as many threads are abandoned as the loop has lanes. The run stops then, because its handlers would
+    /// abandon further threads without an end.
     pub(super) async fn all_stuck(&self) {
         self.all_stuck.cancelled().await;
     }

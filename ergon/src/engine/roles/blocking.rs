@@ -1,4 +1,4 @@
-//! The roles of a task whose steps block: each step is a call that the lane's thread makes.
+//! Implements the roles of a task whose steps block: each step is a call that the lane's thread makes.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -115,7 +115,7 @@ impl<T: Task, H: Handlers<T>> Steps for Blocking<T, H> {
     const INFO: RoleInfo = RoleInfo { task: T::NAME, first: H::FIRST, blocking: true, hybrid: false };
     type Payload = H::Payload;
     type Output = H::Output;
-    // A call that was abandoned still uses them on its thread.
+    // An `Arc`, because an abandoned call still uses the value on its thread.
     type Held<X: Send + Sync + 'static> = Arc<X>;
 
     fn open(

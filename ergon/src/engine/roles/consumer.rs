@@ -1,4 +1,4 @@
-//! The async consumer.
+//! Implements the role of an async consumer.
 
 use std::future::Future;
 use std::sync::Arc;

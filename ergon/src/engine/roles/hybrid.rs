@@ -1,4 +1,4 @@
-//! The hybrid, async or blocking: a consumer whose outputs go through the steps of its producer.
+//! Implements the role of a hybrid, async or blocking: a consumer whose outputs go through the steps of its producer.
 
 use std::future::Future;
 

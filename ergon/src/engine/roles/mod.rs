@@ -1,4 +1,4 @@
-//! The roles of a task: consumer, producer, hybrid, and their blocking forms.
+//! Implements the roles in which a task runs: consumer, producer, hybrid, and their blocking forms.
 
 mod blocking;
 mod consumer;

@@ -1,4 +1,4 @@
-//! The async producer.
+//! Implements the role of an async producer.
 
 use std::future::Future;
 use std::sync::Arc;

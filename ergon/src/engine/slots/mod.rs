@@ -1,7 +1,7 @@
 //! Decides what each lane does next. Holds the deliveries that wait, the free lanes, and the finished deliveries that
 //! are not yet settled.
 //!
-//! One lock protects all of it, and each transaction takes that lock once: a lane hands in its finished delivery and
+//! One lock protects this state, and each transaction takes that lock once: a lane hands in its finished delivery and
 //! gets the next one in a single call.
 //!
 //! Invariant: at most `concurrency` deliveries run, no two of them have the same id, and the source is asked for at
@@ -47,14 +47,14 @@ pub(super) enum Next {
     End,
 }
 
-/// How soon a lane returns after it took a delivery, judged by its latest transaction.
+/// The expected time until a lane returns with its delivery, judged by its latest transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Haste {
     /// It may take long: the lane wakes another lane, and the settler.
     None,
     /// Soon: the lane wakes another lane, and settles many deliveries together itself.
     Brief,
-    /// Before another lane could come: the lane wakes none, and settles many deliveries together itself.
+    /// Before another lane could start: the lane wakes no other lane, and settles many deliveries together itself.
     Quick,
 }
 
@@ -122,8 +122,8 @@ impl Slots {
         }
     }
 
-    /// Makes the limit one that other workers draw on too: from now on, only granted deliveries are fetched. Call it
-    /// before the first fetch.
+    /// Shares the limit with other workers: from now on, the loop fetches only granted deliveries. Call it before the
+    /// first fetch.
     pub(super) fn draw_on(&self, begin: impl FnOnce() -> Box<dyn Draw>) {
         // The allowance is replaced first, because the first grant may arrive before `begin` has returned.
         self.state().allowance = Allowance::drawn();
@@ -256,7 +256,7 @@ impl Slots {
     /// Waits until there may be work. Call it after [`Next::Wait`].
     pub(super) async fn wait(&self) {
         self.work.notified().await;
-        // Only now, so that a lane that is woken and not scheduled yet still counts as free.
+        // The count changes only now, so that a lane that is woken and not scheduled yet still counts as free.
         let mut state = self.state();
         state.idle = state.idle.saturating_sub(1);
         state.waking = false;
@@ -455,6 +455,8 @@ impl Slots {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under this lock is a defect of the engine. The lock is used all the same, so that the run can end and
+        // give its deliveries back.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -539,7 +541,7 @@ impl Slots {
         state.dead_letters >= self.rules.dead_letters && !state.is_closing()
     }
 
-    /// How many deliveries the source may be asked for now; 0 if no lane is to fetch.
+    /// The number of deliveries that a fetch may ask for now; 0 if no lane is to fetch.
     fn room(&self, state: &State) -> usize {
         if state.fetching {
             return 0;
@@ -552,7 +554,7 @@ impl Slots {
         self.vacancy(state).min(left)
     }
 
-    /// How many deliveries the source could be asked for if there were no limit.
+    /// The number of deliveries that a fetch could ask for if there were no limit.
     fn vacancy(&self, state: &State) -> usize {
         let rules = &self.rules;
         if state.source != Supply::Open {

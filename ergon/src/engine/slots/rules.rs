@@ -21,7 +21,7 @@ pub(super) struct Rules {
     pub(super) dead_letters: usize,
     pub(super) streaming: bool,
     /// Whether fetched deliveries that were not started are started within the grace of a stop, instead of given back.
-    /// So it is with a stream, which takes nothing back.
+    /// This applies to a stream, because a stream takes nothing back.
     pub(super) keeps_fetched: bool,
 }
 
@@ -33,7 +33,7 @@ impl Rules {
             batch_size: policy.batch_size,
             prefetch: policy.prefetch,
             whole_batches: policy.mode == Mode::Batch,
-            // A high concurrency finishes more deliveries during one settlement.
+            // A high concurrency finishes more deliveries during one settlement, so the limit grows with it.
             unsettled: policy.concurrency.saturating_mul(4).max(UNSETTLED),
             dead_letters: DEAD_LETTERS,
             streaming: policy.streaming,

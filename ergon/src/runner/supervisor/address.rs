@@ -1,4 +1,4 @@
-//! The address of a supervisor: a socket that leaves no file behind.
+//! Makes the address of a supervisor: a socket that leaves no file behind.
 
 use std::io;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};

@@ -1,4 +1,4 @@
-//! The end of a worker process, and whether another worker replaces it.
+//! Describes the end of a worker process, and decides whether another worker replaces it.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;

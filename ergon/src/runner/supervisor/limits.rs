@@ -1,4 +1,4 @@
-//! The limits that workers draw on, and the connections over which grants are sent.
+//! Connects the workers that draw on a limit with the state machine that grants it, and sends their grants.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! The worker's end of the connection to its supervisor.
+//! Connects a worker to its supervisor: sends the worker's reports without waiting for the supervisor, and receives
+//! grants.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -217,7 +218,7 @@ impl Ends {
         queue.put
     }
 
-    /// How many bytes have left the process.
+    /// The number of bytes that have left the process.
     fn written(&self) -> u64 {
         *self.written.borrow()
     }

@@ -1,4 +1,4 @@
-//! The protocol between a worker and its supervisor: one JSON object in each line.
+//! Defines the protocol between a worker and its supervisor: one JSON object in each line.
 //!
 //! A worker sends [`Message`]s. The supervisor sends [`Order`]s, and only to workers whose loops draw on a limit.
 

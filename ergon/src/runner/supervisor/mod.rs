@@ -1,9 +1,9 @@
 //! Runs tasks in several processes: starts this program once for each worker, watches the workers, replaces one that
 //! dies, and adds up their figures.
 //!
-//! A worker connects to a socket and reports its state there. The supervisor learns of a worker's end from the socket
-//! and from the system; so does a worker of the supervisor's end. The supervisor passes signals on, and kills workers
-//! that are still there soon after the grace.
+//! A worker connects to a socket and reports its state there. The supervisor notices the end of a worker through the
+//! socket and through the system. A worker notices the end of the supervisor in the same way. The supervisor passes
+//! signals on, and kills workers that are still alive shortly after the grace.
 
 mod address;
 mod death;
@@ -250,7 +250,7 @@ impl Workers {
         for (worker, left) in of_post {
             last = last.max(left.at);
             restarts += worker.record.restarts();
-            // The reason why the supervisor gave up comes before the ends of the other workers.
+            // The reason why the supervisor stopped comes before the ends of the other workers.
             let at = if left.given_up { 0 } else { ends.len() };
             ends.insert(at, left.ended(&worker.name()));
             let faults = left.ending.iter().flat_map(|ending| &ending.close_faults);

@@ -1,5 +1,5 @@
-//! The supervisor's record of one worker: the state that its process reported, and the figures of the processes before
-//! it.
+//! Keeps the supervisor's record of one worker: the state that its process reported, and the figures of the processes
+//! before it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -11,7 +11,7 @@ use crate::telemetry::names::resource;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct About {
     pub(crate) version: &'static str,
-    /// The tasks it runs.
+    /// The tasks that the process runs.
     pub(crate) tasks: Vec<String>,
     /// Its index among several workers.
     pub(crate) worker: Option<usize>,

@@ -1,4 +1,4 @@
-//! Reads the gauges from the loops when the provider collects.
+//! Reads the gauges from the loops when the meter provider collects, so that a running loop records nothing for them.
 
 use std::collections::BTreeMap;
 use std::fmt;

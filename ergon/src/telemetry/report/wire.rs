@@ -1,4 +1,4 @@
-//! Serializes times for another process: each recorded value with its count.
+//! Serializes the times of steps, so that a worker can send them to its supervisor: each recorded value with its count.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

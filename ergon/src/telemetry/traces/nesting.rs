@@ -1,4 +1,5 @@
-//! Nests the user's own `tracing` spans in the attempt of their handler. They are recorded if the transaction is.
+//! Nests the user's own `tracing` spans in the attempt of their handler. The spans are recorded if the transaction is
+//! sampled.
 //!
 //! The layer that records `tracing` spans reads the current context of the library. To set the context at each poll of each
 //! handler would slow all handlers down, so the context is set only while a span is created: one layer before the library's

@@ -1,4 +1,4 @@
-//! Records the span of a dispatch. The dispatched transactions carry its position.
+//! Records the span of a dispatch. The dispatched transactions carry the position of this span in the trace.
 
 #[cfg(feature = "opentelemetry")]
 use std::time::SystemTime;

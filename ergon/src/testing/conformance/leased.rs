@@ -1,4 +1,4 @@
-//! Tests the rules of leases: each broken connector breaks the rule that is made for it, and no other.
+//! Tests the rules of leases: for each rule, a connector that breaks this rule must fail this rule and no other rule.
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
 

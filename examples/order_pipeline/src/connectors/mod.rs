@@ -1,3 +1,3 @@
-//! The project's own connectors, a folder each.
+//! Connectors of this project, one folder for each.
 
 pub(crate) mod acme_api;

@@ -1,3 +1,3 @@
-//! The project's own services, a folder each.
+//! Services of this project, one folder for each.
 
 pub(crate) mod crm;

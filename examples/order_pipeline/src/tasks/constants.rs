@@ -1,10 +1,10 @@
-//! How often tasks try.
+//! Policies that the tasks share.
 
 use std::time::Duration;
 
 use ergon::prelude::*;
 
-/// Handing a transaction on to the next task.
+/// The policy for dispatching a transaction to the next task.
 pub(crate) const HAND_ON: RetryPolicy = RetryPolicy {
     max_attempts: 5,
     backoff: Duration::from_secs(1),

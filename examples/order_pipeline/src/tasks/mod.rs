@@ -1,4 +1,4 @@
-//! The project's tasks, a folder each, and what they share.
+//! The tasks of this project, one folder for each, and the code that they share.
 
 pub(crate) mod booking_report;
 pub(crate) mod constants;

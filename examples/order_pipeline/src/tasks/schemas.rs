@@ -1,4 +1,4 @@
-//! What goes from task to task.
+//! The types of the transactions that pass from task to task.
 
 use ergon::prelude::*;
 
@@ -12,17 +12,17 @@ pub(crate) struct Order {
     pub(crate) customer_id: String,
     pub(crate) product_id: String,
     pub(crate) quantity: u32,
-    /// What the customer pays, in cents.
+    /// The price that the customer pays, in cents.
     pub(crate) cents: u64,
 }
 
-/// An order with what the CRM knows of its customer.
+/// An order with the customer data of the CRM.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct EnrichedOrder {
     #[serde(flatten)]
     pub(crate) order: Order,
     pub(crate) customer_name: String,
     pub(crate) tier: Tier,
-    /// Whether it is to be sent before others.
+    /// Whether the order is sent before others.
     pub(crate) express: bool,
 }

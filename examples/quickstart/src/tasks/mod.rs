@@ -1,3 +1,3 @@
-//! The project's tasks, a folder each.
+//! The tasks of this project, one folder for each.
 
 pub(crate) mod price_orders;

@@ -1,4 +1,4 @@
-//! The project's tasks, a folder each.
+//! The tasks of this project, one folder for each.
 
 pub(crate) mod place_orders;
 pub(crate) mod send_invoices;

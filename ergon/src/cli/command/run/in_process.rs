@@ -1,4 +1,4 @@
-//! Runs tasks in this process.
+//! Runs tasks in this process, and watches them from a thread that no handler can block.
 
 use std::net::TcpListener;
 use std::ops::ControlFlow;

@@ -116,7 +116,7 @@ fn workers(plan: &Plan, project: &Project, run: &Run) -> usize {
     usize::try_from(workers).unwrap_or(1).max(1)
 }
 
-/// Where the rejected transactions of a task can be found.
+/// The place of the rejected transactions of a task.
 fn kept(built: &Built) -> Kept {
     match built.dead_letter() {
         None => Kept::Nowhere,

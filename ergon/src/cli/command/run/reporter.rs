@@ -1,4 +1,4 @@
-//! Reports on a run: to the terminal, or to the supervisor of this worker.
+//! Reports on a run: to the terminal or, in a worker, to the supervisor.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! ACME: `POST /v1/orders` with an idempotency key, `GET /v1/orders?after=…&limit=…`, both with a key of its own. It
-//! takes 40 requests, then asks for a second's rest.
+//! Imitates ACME: `POST /v1/orders` with an idempotency key, and `GET /v1/orders?after=…&limit=…`. Both need ACME's own
+//! API key. After 40 requests, ACME asks for a pause of one second.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,12 +12,12 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// What ACME has in its books.
+/// The orders that ACME has booked.
 #[derive(Default)]
 struct Books {
     requests: usize,
     orders: Vec<Value>,
-    /// Where in the books the order of a key stands.
+    /// The position of the order with each idempotency key.
     keys: HashMap<String, usize>,
 }
 

@@ -1,4 +1,4 @@
-//! A CRM: `GET /customers/{id}` with a bearer token. Every 20th request fails.
+//! Imitates a CRM: `GET /customers/{id}` with a bearer token. Every 20th request fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +24,8 @@ async fn customer(
     if requests.fetch_add(1, Ordering::Relaxed) % 20 == 19 {
         return Err((StatusCode::INTERNAL_SERVER_ERROR, "out of memory"));
     }
-    // A customer's id is two letters and a number: one in twenty is not known, every third is a good one.
+    // A customer's id is two letters and a number: the CRM does not know one in twenty customers, and every third
+    // customer is a good customer.
     let number: u32 = id.split('-').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
     if number % 100 == 40 {
         return Err((StatusCode::NOT_FOUND, "no such customer"));

@@ -1,7 +1,8 @@
-//! The systems that the pipeline talks to: a CRM on port 7401, ACME on port 7402. They fail now and then, as real ones
-//! do.
+//! Runs the external systems of the pipeline: a CRM on port 7401 and ACME on port 7402. They fail now and then, as real
+//! systems do.
 //!
-//! Without arguments they run until Ctrl-C. With names of tasks they run as long as these tasks, one after the other.
+//! Without arguments, the systems run until Ctrl-C. With names of tasks, they run for as long as these tasks run, one
+//! task after the other.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to people")]
 
 mod acme;

@@ -1,4 +1,5 @@
-//! How ACME is talked to: paths, pages, keys. Credentials, retries and limits of requests are the HTTP service's.
+//! Speaks the protocol of ACME: paths, pages, keys. The HTTP service has the credentials, retries and limits of
+//! requests.
 
 use ergon::prelude::*;
 use ergon::service::Service;
@@ -13,7 +14,8 @@ pub(crate) struct AcmeClient {
 }
 
 impl AcmeClient {
-    /// Places an order. ACME knows the key of an order that it has had before, so placing it again does nothing.
+    /// Places an order. ACME recognizes the key of an order that it already has, so placing the order again has no
+    /// effect.
     pub(super) async fn place(&self, key: &str, order: &Value) -> Result<(), HttpError> {
         self.http.post("orders").json(order).idempotency_key(key).send().await?;
         Ok(())

@@ -1,4 +1,4 @@
-//! ACME as a source of bookings and a sink for orders.
+//! Adapts ACME to transactions: a source of bookings, and a sink for orders.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,24 +13,24 @@ use super::schemas::{Booking, Page};
 #[derive(Debug, Connector)]
 #[connector(source, sink)]
 pub(crate) struct AcmeApi {
-    /// How ACME is reached.
+    /// The client of ACME.
     #[connector(service)]
     client: AcmeClient,
-    /// How many bookings one request asks for.
+    /// The number of bookings that one request asks for.
     #[connector(default = 50)]
     page_size: usize,
     #[connector(skip)]
     bookmark: Mutex<Bookmark>,
 }
 
-/// How far the bookings have been read.
+/// The position up to which the bookings have been read.
 #[derive(Debug, Default)]
 struct Bookmark {
     /// The number of the last booking that was read.
     after: u64,
     /// Whether the last page was read.
     at_end: bool,
-    /// What was given back, to be handed out again.
+    /// Requeued transactions, which are delivered again first.
     returned: VecDeque<Transaction>,
 }
 
@@ -50,7 +50,7 @@ impl Source for AcmeApi {
         let read: Result<Vec<_>> = bookings.iter().map(transaction).collect();
         let read =
             read.map_err(|error| ConnectorError::permanent("a booking is no JSON").with_source(error))?;
-        // Only now: whoever gives up waiting for a page has read nothing.
+        // The bookmark moves only now, because a fetch that is dropped while it waits for a page has read nothing.
         let mut bookmark = self.bookmark();
         (bookmark.after, bookmark.at_end) = (next.unwrap_or(after), next.is_none());
         Ok(read.into_iter().map(delivery).collect())
@@ -106,7 +106,7 @@ fn transaction(booking: &Booking) -> Result<Transaction> {
     Transaction::new(format!("acme:{}", booking.number), booking)
 }
 
-/// Hands a booking out; its receipt keeps it, in case it is given back.
+/// Makes the delivery of a booking. The receipt keeps the transaction, in case it is requeued.
 fn delivery(booking: Transaction) -> Delivery {
     Delivery::new(booking.clone(), Receipt::new(0).with_token(booking))
 }

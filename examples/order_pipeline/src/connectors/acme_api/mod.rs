@@ -1,4 +1,4 @@
-//! The API of ACME: orders are placed there, and read back page by page.
+//! Connects to the API of ACME, where the project places orders and reads bookings page by page.
 
 mod client;
 mod connector;

@@ -1,4 +1,4 @@
-//! What ACME speaks.
+//! Defines the messages of ACME's API.
 
 use ergon::prelude::*;
 
@@ -7,7 +7,7 @@ use ergon::prelude::*;
 pub(crate) struct Booking {
     /// ACME's own number, counted from 1.
     pub(crate) number: u64,
-    /// The order, as we placed it.
+    /// The order, as the project placed it.
     pub(crate) order: Value,
 }
 
@@ -15,6 +15,6 @@ pub(crate) struct Booking {
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
     pub(super) bookings: Vec<Booking>,
-    /// After which number the next page begins; none if this is the last.
+    /// The number after which the next page begins; none if this page is the last.
     pub(super) next: Option<u64>,
 }

@@ -1,8 +1,8 @@
-//! Why the CRM says nothing of a customer.
+//! The errors of requests to the CRM.
 
 use ergon::prelude::*;
 
-/// The failure of a question to the CRM.
+/// The error of a request to the CRM.
 #[derive(Debug, thiserror::Error, TransactionError)]
 pub(crate) enum CrmError {
     #[error("the CRM has no customer {id}")]

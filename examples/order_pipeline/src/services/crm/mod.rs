@@ -1,4 +1,4 @@
-//! The CRM: who a customer is.
+//! A service that looks up customers in the CRM.
 
 mod errors;
 mod schemas;

@@ -1,15 +1,15 @@
-//! What the CRM speaks.
+//! Defines the messages of the CRM.
 
 use ergon::prelude::*;
 
-/// What the CRM knows of a customer.
+/// A customer, as the CRM returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Customer {
     pub(crate) name: String,
     pub(crate) tier: Tier,
 }
 
-/// How well we treat a customer.
+/// The service level of a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Tier {

@@ -1,4 +1,4 @@
-//! What a task may ask the CRM.
+//! Looks up customers, with one request for each customer.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,10 +10,10 @@ use ergon::service::http::HttpErrorKind;
 use super::errors::CrmError;
 use super::schemas::Customer;
 
-/// Asks the CRM, each customer once.
+/// Looks up customers in the CRM, each customer once.
 #[derive(Debug, Service)]
 pub(crate) struct CrmService {
-    /// How the CRM is reached.
+    /// The HTTP client of the CRM.
     #[service(service)]
     http: HttpService,
     #[service(skip)]

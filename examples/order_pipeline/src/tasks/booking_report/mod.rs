@@ -1,4 +1,4 @@
-//! Reads back what ACME has booked.
+//! Reads the bookings of ACME, and writes a report of them.
 
 mod config;
 mod task;

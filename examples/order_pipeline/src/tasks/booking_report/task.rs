@@ -1,11 +1,11 @@
-//! The business logic: there is next to none.
+//! The business logic: passes each booking on unchanged.
 
 use ergon::prelude::*;
 
 use crate::connectors::acme_api::Booking;
 use crate::tasks::constants::HAND_ON;
 
-/// Writes down one booking after the other, in ACME's order.
+/// Writes one booking after the other, in ACME's order.
 #[ergon::task(
     connectors(acme, output, unread),
     consumer(batch_size = 100, prefetch = 100, success = HAND_ON, dead_letter = unread)

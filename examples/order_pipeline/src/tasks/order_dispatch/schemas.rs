@@ -1,10 +1,10 @@
-//! What ACME wants to know.
+//! The output of the task: an order in the form that ACME requires.
 
 use ergon::prelude::*;
 
 use crate::tasks::schemas::EnrichedOrder;
 
-/// An order as ACME takes it.
+/// An order in the form that ACME requires.
 #[derive(Debug, Serialize)]
 pub(crate) struct AcmeOrder {
     reference: String,

@@ -1,4 +1,4 @@
-//! What is wired to the task.
+//! Wires the task to its connectors and its service.
 
 use ergon::connector::DuplexConfig;
 use ergon::prelude::*;

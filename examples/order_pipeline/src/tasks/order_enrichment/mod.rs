@@ -1,4 +1,4 @@
-//! Adds to each order what the CRM knows of its customer.
+//! Adds the customer data of the CRM to each order.
 
 mod config;
 mod priority;

@@ -1,9 +1,9 @@
-//! Which orders are sent before others.
+//! Decides which orders are sent before others.
 
 use crate::services::crm::Tier;
 use crate::tasks::schemas::Order;
 
-/// From this price on an order is sent before others, whoever ordered.
+/// An order of this price or more is sent before others, for any customer.
 const LARGE: u64 = 100_000;
 
 /// Whether an order is sent before others.

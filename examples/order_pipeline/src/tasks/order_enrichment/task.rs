@@ -7,7 +7,7 @@ use crate::services::crm::{CrmService, Customer};
 use crate::tasks::constants::HAND_ON;
 use crate::tasks::schemas::{EnrichedOrder, Order};
 
-/// A hybrid: takes orders, and produces enriched ones; an order is done once what came of it was handed on.
+/// A hybrid: consumes orders, and produces enriched orders. An order is settled when its enriched order was dispatched.
 #[ergon::task(
     connectors(input, output, refused),
     services(crm),

@@ -1,8 +1,8 @@
-//! Why an order line is refused.
+//! The reasons why an order line is rejected.
 
 use ergon::prelude::*;
 
-/// The rules of an order line; breaking one is a business error: trying again cannot help.
+/// The rules of an order line. A broken rule is a business error, because a retry cannot help.
 #[derive(Debug, PartialEq, thiserror::Error, TransactionError)]
 #[business]
 pub(crate) enum IngestionError {

@@ -1,4 +1,4 @@
-//! Takes order lines from the workbook and checks them.
+//! Reads order lines from the workbook, and checks them.
 
 mod checks;
 mod config;

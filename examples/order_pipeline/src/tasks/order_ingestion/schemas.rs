@@ -1,8 +1,8 @@
-//! What stands in the workbook.
+//! The input of the task: a row of the workbook.
 
 use ergon::prelude::*;
 
-/// A row of the workbook; the columns that are not named here are left alone.
+/// A row of the workbook. Columns that have no field here are ignored.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct WorkbookRow {
     #[serde(rename = "Row ID")]
@@ -15,10 +15,10 @@ pub(crate) struct WorkbookRow {
     pub(crate) product_id: String,
     #[serde(rename = "Quantity")]
     pub(crate) quantity: u32,
-    /// What the customer pays for the line.
+    /// The price that the customer pays for the line.
     #[serde(rename = "Sales")]
     pub(crate) sales: f64,
-    /// The share that was taken off, from 0 to 1.
+    /// The discount as a share of the price, from 0 to 1.
     #[serde(rename = "Discount")]
     pub(crate) discount: f64,
 }

@@ -7,7 +7,7 @@ use super::schemas::WorkbookRow;
 use crate::tasks::constants::HAND_ON;
 use crate::tasks::schemas::Order;
 
-/// Takes one row after the other.
+/// Checks one row after the other.
 #[ergon::task(
     connectors(input, output, refused),
     consumer(concurrency = 8, batch_size = 100, prefetch = 100, success = HAND_ON, dead_letter = refused)

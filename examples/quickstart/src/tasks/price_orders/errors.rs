@@ -1,6 +1,6 @@
-//! Why an order line is refused.
+//! The reasons why an order line is rejected.
 
-/// The rules an order line must keep; breaking one is a business error: trying again cannot help.
+/// The rules of an order line. A broken rule is a business error, because a retry cannot help.
 #[derive(Debug, thiserror::Error, ergon::TransactionError)]
 pub(crate) enum OrderError {
     #[error("a discount of {discount} is above the {most} that is allowed")]

@@ -1,4 +1,4 @@
-//! Validates and prices order lines: receipts for the good ones, a reason for the refused.
+//! Validates and prices order lines: writes a receipt for each valid line, and rejects each invalid line with a reason.
 
 mod config;
 mod errors;

@@ -1,8 +1,8 @@
-//! What goes in and what comes out.
+//! The input and the output of the task.
 
 use ergon::prelude::*;
 
-/// A row of the workbook; the columns that are not named here are left alone.
+/// A row of the workbook. Columns that have no field here are ignored.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct OrderLine {
     #[serde(rename = "Row ID")]
@@ -17,10 +17,10 @@ pub(crate) struct OrderLine {
     pub(crate) product_id: String,
     #[serde(rename = "Quantity")]
     pub(crate) quantity: u32,
-    /// What the customer pays for the line, discount taken off.
+    /// The price that the customer pays for the line, after the discount.
     #[serde(rename = "Sales")]
     pub(crate) sales: f64,
-    /// The share that was taken off, from 0 to 1.
+    /// The discount as a share of the price, from 0 to 1.
     #[serde(rename = "Discount")]
     pub(crate) discount: f64,
 }
@@ -34,8 +34,8 @@ pub(crate) struct Receipt {
     pub(crate) customer_id: String,
     pub(crate) product_id: String,
     pub(crate) quantity: u32,
-    /// What the customer pays for the line.
+    /// The price that the customer pays for the line.
     pub(crate) sales: f64,
-    /// What the line costs without discount.
+    /// The price of the line without the discount.
     pub(crate) list_price: f64,
 }

@@ -1,8 +1,8 @@
-//! The business logic: there is next to none.
+//! The business logic: passes each order on unchanged, under its own number.
 
 use ergon::prelude::*;
 
-/// What an order is known by; the rest of it goes on as it stands.
+/// The number that identifies an order. The rest of the order is passed on unchanged.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Numbered {
     number: String,
@@ -19,7 +19,7 @@ impl Consumer for PlaceOrders {
     type Payload = Numbered;
     type Output = Transaction;
 
-    /// The order's number becomes the message's id: an order that is placed twice has the same id both times.
+    /// The order's number becomes the message's id, so that an order that is placed twice has the same id both times.
     async fn process_transaction(&self, order: &Transaction<Numbered>) -> Result<Transaction> {
         let whole: Value = order.decode()?;
         Transaction::new(order.payload().number.as_str(), &whole)

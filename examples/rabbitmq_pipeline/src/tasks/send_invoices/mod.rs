@@ -1,4 +1,4 @@
-//! Sends invoices: writes a letter for each.
+//! Sends invoices: writes a letter for each invoice.
 
 mod config;
 mod task;

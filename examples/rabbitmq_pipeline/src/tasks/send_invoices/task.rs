@@ -4,14 +4,14 @@ use ergon::prelude::*;
 
 use crate::schemas::Invoice;
 
-/// What the customer gets to read.
+/// The letter to the customer.
 #[derive(Debug, Serialize)]
 pub(crate) struct Letter {
     to: String,
     text: String,
 }
 
-/// Sends one invoice at a time, in the order in which they come.
+/// Sends one invoice at a time, in the order of the queue.
 #[ergon::task(
     connectors(input, output, unsent),
     consumer(streaming, success(max_attempts = 5, backoff = "1s"), dead_letter = unsent)

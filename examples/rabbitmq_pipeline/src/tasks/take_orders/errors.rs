@@ -1,6 +1,6 @@
-//! Why an order is refused.
+//! The reasons why an order is rejected.
 
-/// The rules an order must keep; breaking one is a business error: trying again cannot help.
+/// The rules of an order. A broken rule is a business error, because a retry cannot help.
 #[derive(Debug, thiserror::Error, ergon::TransactionError)]
 pub(crate) enum OrderError {
     #[error("nothing is ordered")]

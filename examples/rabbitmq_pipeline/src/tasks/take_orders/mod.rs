@@ -1,4 +1,4 @@
-//! Checks orders: an invoice for each good one, a reason for each refused.
+//! Checks orders: makes an invoice for each valid order, and rejects each invalid order with a reason.
 
 mod config;
 mod errors;

@@ -7,7 +7,7 @@ use ergon::prelude::*;
 use super::errors::OrderError;
 use crate::schemas::{Invoice, Order};
 
-/// How long an order waits that could not be handled now.
+/// The wait before an order that could not be processed is delivered again.
 const LATER: Duration = Duration::from_secs(30);
 
 /// Makes an invoice of each order.
@@ -36,7 +36,7 @@ impl Consumer for TakeOrders {
         self.output_connector.dispatch(order.derive(invoice)?).await
     }
 
-    /// Refuses what is wrong for good; what only failed is tried again later.
+    /// Rejects an order that breaks a rule. An order that failed for another reason is delivered again later.
     async fn handle_process_exception(
         &self,
         _: &Transaction,
