@@ -53,6 +53,7 @@
 //! | `csv` | the [`connector`] for CSV files |
 //! | `excel` | the [`connector`] for Excel workbooks |
 //! | `rabbitmq` | the [`connector`] for queues and exchanges of RabbitMQ |
+//! | `sqlite` | the [`connector`] for durable queues in a SQLite file |
 //! | `http` | the [`service`] for HTTP requests |
 //! | `openai` | the [`service`] for language models; enables `http` |
 //! | `health` | the setting `[runner] health`: an HTTP endpoint for liveness, readiness and metrics; enables `opentelemetry` |

@@ -207,6 +207,8 @@ fn every_setting_of_a_connector_stands_in_its_table_with_its_default() {
     agrees::<JsonLinesConfig>(("connectors/json_lines.md", "## Settings"), &path);
     agrees::<CsvConfig>(("connectors/csv.md", "## Settings"), &path);
     agrees::<ExcelConfig>(("connectors/excel.md", "## Settings"), &path);
+    let queue = json!({"path": "a", "queue": "a"});
+    agrees::<SqliteConfig>(("connectors/sqlite.md", "## Settings"), &queue);
 }
 
 /// Reads the first block of settings below a heading into a config.
@@ -226,6 +228,10 @@ fn every_example_of_settings_is_read_as_it_is_meant() {
     assert_eq!(
         example::<ExcelConfig>(("connectors/excel.md", "## Settings"), "orders").filter.unwrap().equals,
         json!(false)
+    );
+    assert_eq!(
+        example::<SqliteConfig>(("connectors/sqlite.md", "## Settings"), "orders").lease.as_secs(),
+        60
     );
     assert_eq!(
         example::<RabbitMqConfig>(("connectors/rabbitmq.md", "## Settings"), "orders").queue.unwrap(),

@@ -34,6 +34,10 @@ mod memory {}
 mod rabbitmq_guide {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/connectors/sqlite.md")]
+mod sqlite_guide {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/migrating.md")]
 mod migrating {}
 

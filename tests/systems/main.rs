@@ -15,3 +15,4 @@ mod rabbitmq;
 mod rabbitmq_chaos;
 mod rabbitmq_guide;
 mod rabbitmq_kills;
+mod sqlite;

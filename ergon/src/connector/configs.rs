@@ -26,4 +26,5 @@ connectors! {
     "excel" => excel::ExcelConfig<TheFeatureExcelIsOff>, "the feature `excel` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"excel\"] }`";
     "json_lines" => json_lines::JsonLinesConfig<TheFeatureJsonLinesIsOff>, "the feature `json_lines` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"json_lines\"] }`";
     "rabbitmq" => rabbitmq::RabbitMqConfig<TheFeatureRabbitmqIsOff>, "the feature `rabbitmq` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"rabbitmq\"] }`";
+    "sqlite" => sqlite::SqliteConfig<TheFeatureSqliteIsOff>, "the feature `sqlite` of the crate `ergon` is off; in Cargo.toml, write `ergon = { …, features = [\"sqlite\"] }`";
 }

@@ -95,13 +95,29 @@ impl Disposition {
 pub struct Settlement {
     receipt: Receipt,
     disposition: Disposition,
+    /// Of a rejected delivery: the transaction with the reason in its metadata.
+    rejected: Option<Box<Transaction>>,
 }
 
 impl Settlement {
     /// Makes a settlement of a receipt, which is used up.
     pub fn new(mut receipt: Receipt, disposition: Disposition) -> Self {
         receipt.use_up();
-        Self { receipt, disposition }
+        Self { receipt, disposition, rejected: None }
+    }
+
+    /// Adds the transaction as a dead letter has it: with the reason in its metadata. For a source whose other side
+    /// keeps what is rejected.
+    #[must_use]
+    pub fn with_rejected(mut self, letter: Transaction) -> Self {
+        self.rejected = Some(Box::new(letter));
+        self
+    }
+
+    /// The transaction of a rejected delivery, with the reason in its metadata (`ergon-error` and the other keys of a
+    /// dead letter); `None` if the delivery is not rejected.
+    pub fn rejected(&self) -> Option<&Transaction> {
+        self.rejected.as_deref()
     }
 
     /// The receipt that the source made.

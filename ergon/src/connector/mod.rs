@@ -35,6 +35,8 @@ pub mod json_lines;
 pub mod memory;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 #[cfg(test)]
 #[cfg(all(feature = "json_lines", feature = "csv", feature = "excel"))]

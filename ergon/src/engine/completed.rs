@@ -6,7 +6,7 @@ use crate::connector::Disposition;
 use crate::telemetry::metrics::Timings;
 use crate::telemetry::traces::Recording;
 use crate::telemetry::{Scope, Step};
-use crate::transaction::{Transaction, TransactionError};
+use crate::transaction::{Transaction, TransactionError, Value, key};
 
 /// The result of one step of a transaction.
 #[derive(Debug, Default)]
@@ -39,6 +39,8 @@ pub(super) struct Completed {
 pub(super) struct Failure {
     /// The error that ended the process or success step.
     pub(super) error: TransactionError,
+    /// The attempts of that step.
+    pub(super) attempts: u32,
     /// The place of the failure for log lines: step, attempt and span.
     pub(super) scope: Option<Scope>,
     /// The result of the exception handler.
@@ -72,6 +74,18 @@ pub(super) struct Unsent {
 }
 
 impl Failure {
+    /// The dead letter: the transaction, annotated with the reason for its rejection.
+    pub(super) fn annotate(&self, transaction: &Transaction, task: &'static str) -> Transaction {
+        let unreadable = transaction.payload().is_broken().then_some((key::UNREADABLE, true.into()));
+        let reason = [
+            (key::ERROR, Value::from(self.error.message())),
+            (key::CATEGORY, self.error.category().as_str().into()),
+            (key::ATTEMPTS, self.attempts.into()),
+            (key::TASK, task.into()),
+        ];
+        transaction.annotate(reason.into_iter().chain(unreadable))
+    }
+
     /// Whether the dead-letter connector accepted the transaction.
     pub(super) fn is_dead_lettered(&self) -> bool {
         matches!(self.dead_letter, DeadLetter::Accepted)

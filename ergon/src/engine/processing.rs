@@ -6,7 +6,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use serde_json::Value;
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
@@ -224,11 +223,12 @@ impl<'a> Processing<'a> {
         let scope = runner.scope.clone().map(|scope| Scope { step, attempt: run.attempts, ..scope });
         let exception = &mut self.runs.exception;
         let exception = StepRun { error: exception.error.take(), ..*exception };
-        let mut failure = Box::new(Failure { error, scope, exception, dead_letter: DeadLetter::None });
+        let mut failure =
+            Box::new(Failure { error, attempts, scope, exception, dead_letter: DeadLetter::None });
         let (Disposition::Reject, Some(dead_letter)) = (disposition, &runner.context.dead_letter) else {
             return Some((Some(failure), disposition));
         };
-        failure.dead_letter = runner.dispatch_dead_letter(dead_letter, &failure.error, attempts).await;
+        failure.dead_letter = runner.dispatch_dead_letter(dead_letter, &failure).await;
         runner.clock.lap();
         if !failure.is_dead_lettered() && runner.is_stale() {
             runner.drop_stale();
@@ -361,13 +361,8 @@ impl<'a> StepRunner<'a> {
     /// Dispatches a rejected transaction to the dead-letter connector, together with the reason. A loop tries once
     /// here. A dead letter that the connector does not accept waits separately from the lane, as does a dead letter
     /// that arrives while others wait.
-    async fn dispatch_dead_letter(
-        &mut self,
-        output: &Output,
-        error: &TransactionError,
-        attempts: u32,
-    ) -> DeadLetter {
-        let dead_letter = self.make_dead_letter(error, attempts);
+    async fn dispatch_dead_letter(&mut self, output: &Output, failure: &Failure) -> DeadLetter {
+        let dead_letter = failure.annotate(&self.transaction, self.role.task);
         let apart = self.context.postponed.as_deref();
         if apart.is_some_and(DeadLetters::any) && !self.context.drain.is_cancelled() {
             return DeadLetter::Waiting(Box::new(Unsent::new(dead_letter)));
@@ -412,18 +407,6 @@ impl<'a> StepRunner<'a> {
                 DeadLetter::Undelivered
             }
         }
-    }
-
-    /// The dead letter: the transaction, annotated with the reason for its rejection.
-    fn make_dead_letter(&self, error: &TransactionError, attempts: u32) -> Transaction {
-        let unreadable = self.transaction.payload().is_broken().then_some((key::UNREADABLE, true.into()));
-        let reason = [
-            (key::ERROR, Value::from(error.message())),
-            (key::CATEGORY, error.category().as_str().into()),
-            (key::ATTEMPTS, attempts.into()),
-            (key::TASK, self.role.task.into()),
-        ];
-        self.transaction.annotate(reason.into_iter().chain(unreadable))
     }
 }
 

@@ -135,7 +135,14 @@ fn begin(run: &RunState) -> Option<SettleCall> {
                     false
                 }
                 disposition => {
-                    settlements.push(Settlement::new(receipt, disposition));
+                    let settlement = Settlement::new(receipt, disposition);
+                    settlements.push(match &completed.failure {
+                        // A source that keeps what is rejected stores the reason with it.
+                        Some(failure) if disposition == Disposition::Reject => {
+                            settlement.with_rejected(failure.annotate(transaction, run.task))
+                        }
+                        _ => settlement,
+                    });
                     true
                 }
             }

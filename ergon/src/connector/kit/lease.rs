@@ -198,6 +198,13 @@ impl<T: Clone + Send + Sync + 'static> Leases<T> {
         }
     }
 
+    /// Says whether the lease of a receipt is kept: it is not settled, and not lost. For
+    /// [`Source::holds`](crate::connector::Source::holds).
+    pub fn holds(&self, receipt: &Receipt) -> bool {
+        let now = Instant::now();
+        self.shared.state().kept.get(&receipt.tag()).is_some_and(|kept| kept.ends > now)
+    }
+
     /// Returns the number of leases.
     pub fn len(&self) -> usize {
         self.shared.state().kept.len()

@@ -1,0 +1,114 @@
+//! Tests a queue in a SQLite file with real processes: processes that are killed, and several at the same time.
+
+use std::collections::HashMap;
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ergon::connector::prelude::*;
+use ergon::connector::sqlite::{Sqlite, SqliteConfig};
+use ergon::testing::conformance;
+use tempfile::TempDir;
+
+/// The number of transactions in the queue.
+const COUNT: u32 = 3000;
+/// The number of processes that are killed.
+const KILLS: u32 = 8;
+/// The unsettled deliveries that one process may have: its lanes, and one batch that it fetched ahead.
+const IN_FLIGHT: usize = 8 + 16;
+/// The time limit of each wait, for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder in which the program `queue` copies the queue `numbers` to the queue `copies`.
+struct Project(TempDir);
+
+impl Project {
+    fn new() -> Self {
+        let project = Self(tempfile::tempdir().unwrap());
+        let queue =
+            |name: &str| format!("[{name}]\npath = \"queue.db\"\nqueue = \"{name}\"\nlease = \"1s\"\n");
+        fs::write(project.0.path().join("ergon.toml"), queue("numbers") + &queue("copies")).unwrap();
+        project
+    }
+
+    fn start(&self) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_queue"));
+        command.args(["run", "copy-queue", "--quiet"]).current_dir(self.0.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn config(&self, queue: &str) -> SqliteConfig {
+        SqliteConfig::new(self.0.path().join("queue.db"), queue)
+    }
+
+    async fn opened(&self, queue: &str) -> Sqlite {
+        let queue = self.config(queue).build(&Context::new("test", queue)).unwrap();
+        queue.open().await.unwrap();
+        queue
+    }
+
+    async fn filled() -> Self {
+        let project = Self::new();
+        let numbers = project.opened("numbers").await;
+        let transactions = (0..COUNT).map(|n| Transaction::new(format!("n-{n}"), &n).unwrap());
+        numbers.dispatch(transactions.collect()).await.unwrap();
+        numbers.close().await.unwrap();
+        project
+    }
+
+    /// Checks that the copies have every transaction, and at most this many of them twice.
+    async fn check(&self, twice: usize) {
+        let mut copies: HashMap<String, usize> = HashMap::new();
+        for copy in conformance::read(&self.config("copies")).await.unwrap() {
+            *copies.entry(copy.id().to_owned()).or_default() += 1;
+        }
+        let lost: Vec<_> =
+            (0..COUNT).map(|n| format!("n-{n}")).filter(|id| !copies.contains_key(id)).collect();
+        assert!(lost.is_empty(), "{} are lost: {:?}", lost.len(), lost.first());
+        assert_eq!(copies.len(), COUNT as usize, "no other transaction is there");
+        let doubled: usize = copies.values().map(|count| count - 1).sum();
+        assert!(doubled <= twice, "{doubled} are there twice");
+    }
+}
+
+/// Waits until a queue has at least this many transactions.
+async fn reaches(queue: &Sqlite, count: u64) {
+    let began = Instant::now();
+    while queue.count().await.unwrap() < count {
+        assert!(began.elapsed() < PATIENCE, "{count} did not arrive");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_are_killed_lose_no_transaction_of_a_queue() {
+    let project = Project::filled().await;
+    let copies = project.opened("copies").await;
+    for kill in 1..=KILLS {
+        let mut run = project.start();
+        reaches(&copies, u64::from(COUNT / (KILLS + 2) * kill)).await;
+        run.kill().unwrap();
+        run.wait().unwrap();
+    }
+    // A run ends when no transaction is visible; those of the killed processes are visible after their lease.
+    let (began, mut before) = (Instant::now(), 0);
+    while before < u64::from(COUNT) {
+        assert!(began.elapsed() < PATIENCE, "{before} copies");
+        assert!(project.start().wait().unwrap().success());
+        before = copies.count().await.unwrap();
+    }
+    let numbers = project.opened("numbers").await;
+    assert_eq!(numbers.count().await.unwrap(), 0);
+    copies.close().await.unwrap();
+    project.check(KILLS as usize * IN_FLIGHT).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_processes_share_a_queue() {
+    let project = Project::filled().await;
+    let runs: Vec<_> = (0..3).map(|_| project.start()).collect();
+    for mut run in runs {
+        assert!(run.wait().unwrap().success());
+    }
+    project.check(0).await;
+}
