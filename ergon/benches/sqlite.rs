@@ -10,7 +10,13 @@
     clippy::expect_used,
     reason = "a benchmark prints and may fail"
 )]
-#![allow(missing_docs, clippy::cast_precision_loss, clippy::indexing_slicing, reason = "figures for people")]
+#![allow(
+    missing_docs,
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    clippy::wildcard_imports,
+    reason = "figures for people"
+)]
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
+use serde_json::Value;
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
@@ -23,7 +24,7 @@ use crate::telemetry::metrics::{End, Timings};
 use crate::telemetry::propagation::Place;
 use crate::telemetry::traces::{Ending, Recording};
 use crate::telemetry::{Scope, Step};
-use crate::transaction::{Result, Transaction, TransactionError, key, panic};
+use crate::transaction::{Result, Transaction, TransactionError, panic};
 
 /// One transaction while its steps run.
 pub(super) struct Processing<'a> {
@@ -362,7 +363,7 @@ impl<'a> StepRunner<'a> {
     /// here. A dead letter that the connector does not accept waits separately from the lane, as does a dead letter
     /// that arrives while others wait.
     async fn dispatch_dead_letter(&mut self, output: &Output, failure: &Failure) -> DeadLetter {
-        let dead_letter = failure.annotate(&self.transaction, self.role.task);
+        let dead_letter = failure.annotate(self.transaction, self.role.task);
         let apart = self.context.postponed.as_deref();
         if apart.is_some_and(DeadLetters::any) && !self.context.drain.is_cancelled() {
             return DeadLetter::Waiting(Box::new(Unsent::new(dead_letter)));

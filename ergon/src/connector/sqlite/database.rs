@@ -27,6 +27,9 @@ const POLL: Duration = Duration::from_millis(50);
 /// How many pieces of work go into one commit, so that the first of them does not wait for ever.
 const MOST: usize = 512;
 
+/// The open files of this process, by path.
+type OpenFiles = HashMap<(PathBuf, Synchronous), Weak<Database>>;
+
 /// The answer to a piece of work, once its commit is durable.
 pub(super) type Reply<T> = oneshot::Receiver<Result<T, ConnectorError>>;
 
@@ -36,7 +39,7 @@ pub(super) struct Database {
     path: Arc<Path>,
     work: Mutex<Sender<Box<dyn Work>>>,
     /// Changes with each commit, of any process, that may have made a row visible.
-    changes: watch::Receiver<u64>,
+    commits: watch::Receiver<u64>,
 }
 
 /// A piece of work: statements of one caller.
@@ -83,8 +86,7 @@ impl Database {
     /// # Errors
     /// A file that cannot be opened, or whose tables are newer than this program.
     pub(super) async fn open(path: &Path, synchronous: Synchronous) -> Result<Arc<Self>, ConnectorError> {
-        static OPEN: LazyLock<Mutex<HashMap<(PathBuf, Synchronous), Weak<Database>>>> =
-            LazyLock::new(Mutex::default);
+        static OPEN: LazyLock<Mutex<OpenFiles>> = LazyLock::new(Mutex::default);
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|cause| error::no_folder(path, &cause))?;
         }
@@ -109,7 +111,7 @@ impl Database {
 
     fn start(path: Arc<Path>, synchronous: Synchronous) -> Result<(Arc<Self>, Reply<()>), ConnectorError> {
         let (work, waiting) = channel();
-        let (changed, changes) = watch::channel(0);
+        let (commits, seen) = watch::channel(0);
         let (opened, ready) = oneshot::channel();
         let file = Arc::clone(&path);
         std::thread::Builder::new()
@@ -118,12 +120,12 @@ impl Database {
                 Ok(connection) => {
                     // The opener may be gone; the thread ends with its last sender all the same.
                     let _ = opened.send(Ok(()));
-                    Writer { path: file, connection, waiting, changed, version: None }.run();
+                    Writer { path: file, connection, waiting, commits, version: None }.run();
                 }
                 Err(error) => drop(opened.send(Err(error))),
             })
             .map_err(|cause| error::no_thread(&path, &cause))?;
-        Ok((Arc::new(Self { path, work: Mutex::new(work), changes }), ready))
+        Ok((Arc::new(Self { path, work: Mutex::new(work), commits: seen }), ready))
     }
 
     /// Sends statements to the thread; the reply comes when their commit is durable.
@@ -172,10 +174,10 @@ impl Database {
     }
 
     /// A receiver that sees each change from now on.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        let mut changes = self.changes.clone();
-        changes.mark_unchanged();
-        changes
+    pub(super) fn commits(&self) -> watch::Receiver<u64> {
+        let mut commits = self.commits.clone();
+        commits.mark_unchanged();
+        commits
     }
 }
 
@@ -199,7 +201,7 @@ struct Writer {
     path: Arc<Path>,
     connection: Connection,
     waiting: Receiver<Box<dyn Work>>,
-    changed: watch::Sender<u64>,
+    commits: watch::Sender<u64>,
     /// The `data_version` at the last poll; `None` before the first.
     version: Option<i64>,
 }
@@ -209,7 +211,7 @@ impl Writer {
     fn run(mut self) {
         loop {
             // One receiver is the database's own; a fetch that waits has another.
-            let polls = self.changed.receiver_count() > 1;
+            let polls = self.commits.receiver_count() > 1;
             let first = if polls {
                 match self.waiting.recv_timeout(POLL) {
                     Ok(work) => work,
@@ -242,7 +244,7 @@ impl Writer {
         if let Ok(version) = version
             && self.version.replace(version) != Some(version)
         {
-            self.changed.send_modify(|changes| *changes += 1);
+            self.commits.send_modify(|count| *count += 1);
         }
     }
 
@@ -267,7 +269,7 @@ impl Writer {
             Failure::at_commit(&self.path, cause)
         });
         failures.resize(batch.len(), None);
-        self.changed.send_modify(|changes| *changes += 1);
+        self.commits.send_modify(|count| *count += 1);
         for (work, failure) in batch.into_iter().zip(failures) {
             work.answer(failure.or_else(|| failed.clone()));
         }

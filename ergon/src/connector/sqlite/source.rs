@@ -41,14 +41,14 @@ impl Source for Sqlite {
             return Ok(Vec::new());
         }
         // Before the claim, so that a row that is dispatched between the claim and the wait ends the wait.
-        let mut changes = opened.database.changes();
+        let mut commits = opened.database.commits();
         loop {
             let (deliveries, next) = self.claim(opened, request.max()).await?;
             if !deliveries.is_empty() || !request.waits() {
                 return Ok(deliveries);
             }
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return Ok(Vec::new()) },
+                seen = commits.changed() => if seen.is_err() { return Ok(Vec::new()) },
                 () = sleep(until(next)) => (),
             }
         }
