@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ergon::connector::prelude::*;
 use ergon::connector::sqlite::{Sqlite, SqliteConfig};
-use ergon::testing::conformance;
+use ergon::testing::conformance::{self, Fixture};
 use tempfile::TempDir;
 
 /// The number of transactions in the queue.
@@ -111,4 +111,29 @@ async fn several_processes_share_a_queue() {
         assert!(run.wait().unwrap().success());
     }
     project.check(0).await;
+}
+
+/// A folder in which each place of the suite is a queue of one file.
+struct Queues(TempDir);
+
+impl Fixture for Queues {
+    type Config = SqliteConfig;
+
+    async fn filled(&self, place: &str, transactions: Vec<Transaction>) -> SqliteConfig {
+        let path = self.0.path().join("queue.db");
+        let config = SqliteConfig::new(path, place).with_lease(Duration::from_secs(2));
+        let queue = config.build(&Context::new("test", place)).unwrap();
+        queue.open().await.unwrap();
+        queue.dispatch(transactions).await.unwrap();
+        config
+    }
+
+    async fn contents(&self, config: &SqliteConfig) -> Vec<Transaction> {
+        conformance::read(config).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_keeps_the_rules_of_a_connector() {
+    conformance::duplex(&Queues(tempfile::tempdir().unwrap())).await;
 }

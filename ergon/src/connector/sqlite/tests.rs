@@ -1,4 +1,4 @@
-//! The SQLite queue against the rules of a connector, and what is its own.
+//! Tests one queue within one process; `tests/systems/sqlite.rs` has the conformance suite and the tests with processes.
 
 use std::time::Duration;
 
@@ -6,9 +6,8 @@ use tempfile::TempDir;
 
 use super::{Sqlite, SqliteConfig};
 use crate::connector::prelude::*;
-use crate::testing::conformance::{self, Fixture};
 
-/// A folder in which each place of the suite is a queue of one file.
+/// A folder with one file for all queues of a test.
 struct Queues(TempDir);
 
 impl Queues {
@@ -21,25 +20,6 @@ async fn opened(config: &SqliteConfig) -> Sqlite {
     let queue = config.build(&Context::new("task", "slot")).unwrap();
     queue.open().await.unwrap();
     queue
-}
-
-impl Fixture for Queues {
-    type Config = SqliteConfig;
-
-    async fn filled(&self, place: &str, transactions: Vec<Transaction>) -> SqliteConfig {
-        let config = self.config(place);
-        opened(&config).await.dispatch(transactions).await.unwrap();
-        config
-    }
-
-    async fn contents(&self, config: &SqliteConfig) -> Vec<Transaction> {
-        conformance::read(config).await.unwrap()
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_keeps_the_rules_of_a_connector() {
-    conformance::duplex(&Queues(tempfile::tempdir().unwrap())).await;
 }
 
 fn order(id: &str) -> Transaction {
