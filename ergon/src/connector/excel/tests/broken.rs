@@ -197,7 +197,7 @@ async fn texts_that_are_announced_and_not_there() {
         part(&config, "xl/sharedStrings.xml").replace("uniqueCount=\"3\"", "uniqueCount=\"99999999999\"");
     assert!(texts.contains("99999999999"));
     with_part(&config, "xl/sharedStrings.xml", texts.as_bytes());
-    assert!(refused(&config).await.message().contains("it announces 99999999999 texts"));
+    assert!(refused(&config).await.message().contains("it declares 99999999999 texts"));
 }
 
 #[tokio::test]
