@@ -56,19 +56,21 @@ impl Project {
         project
     }
 
-    /// Checks that the copies have every transaction, and at most this many of them twice.
-    async fn check(&self, twice: usize) {
-        let mut copies: HashMap<String, usize> = HashMap::new();
+    /// Takes the copies out, and counts each of them.
+    async fn take(&self, copies: &mut HashMap<String, usize>) {
         for copy in conformance::read(&self.config("copies")).await.unwrap() {
             *copies.entry(copy.id().to_owned()).or_default() += 1;
         }
-        let lost: Vec<_> =
-            (0..COUNT).map(|n| format!("n-{n}")).filter(|id| !copies.contains_key(id)).collect();
-        assert!(lost.is_empty(), "{} are lost: {:?}", lost.len(), lost.first());
-        assert_eq!(copies.len(), COUNT as usize, "no other transaction is there");
-        let doubled: usize = copies.values().map(|count| count - 1).sum();
-        assert!(doubled <= twice, "{doubled} are there twice");
     }
+}
+
+/// Checks that the copies have every transaction, and at most this many of them twice.
+fn check(copies: &HashMap<String, usize>, twice: usize) {
+    let lost: Vec<_> = (0..COUNT).map(|n| format!("n-{n}")).filter(|id| !copies.contains_key(id)).collect();
+    assert!(lost.is_empty(), "{} are lost: {:?}", lost.len(), lost.first());
+    assert_eq!(copies.len(), COUNT as usize, "no other transaction is there");
+    let doubled: usize = copies.values().map(|count| count - 1).sum();
+    assert!(doubled <= twice, "{doubled} are there twice");
 }
 
 /// Waits until a queue has at least this many transactions.
@@ -90,17 +92,16 @@ async fn processes_that_are_killed_lose_no_transaction_of_a_queue() {
         run.kill().unwrap();
         run.wait().unwrap();
     }
-    // A run ends when no transaction is visible; those of the killed processes are visible after their lease.
-    let (began, mut before) = (Instant::now(), 0);
-    while before < u64::from(COUNT) {
-        assert!(began.elapsed() < PATIENCE, "{before} copies");
-        assert!(project.start().wait().unwrap().success());
-        before = copies.count().await.unwrap();
-    }
-    let numbers = project.opened("numbers").await;
-    assert_eq!(numbers.count().await.unwrap(), 0);
     copies.close().await.unwrap();
-    project.check(KILLS as usize * IN_FLIGHT).await;
+    // A run ends when no transaction is visible; those of the killed processes are visible after their lease.
+    let (began, mut all) = (Instant::now(), HashMap::new());
+    project.take(&mut all).await;
+    while all.len() < COUNT as usize {
+        assert!(began.elapsed() < PATIENCE, "{} copies", all.len());
+        assert!(project.start().wait().unwrap().success());
+        project.take(&mut all).await;
+    }
+    check(&all, KILLS as usize * IN_FLIGHT);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,7 +111,9 @@ async fn several_processes_share_a_queue() {
     for mut run in runs {
         assert!(run.wait().unwrap().success());
     }
-    project.check(0).await;
+    let mut all = HashMap::new();
+    project.take(&mut all).await;
+    check(&all, 0);
 }
 
 /// A folder in which each place of the suite is a queue of one file.
