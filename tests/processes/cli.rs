@@ -471,8 +471,10 @@ fn assert_in_turn(said: &str, beginnings: &[&str]) {
 fn check_tells_all_that_cannot_be_built_and_tries_the_rest() {
     let output = ill_wired(".", &["check"]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    let [input, out] =
-        ["`url` is no address of a broker: it does not begin with", "`url` is no address of a broker"];
+    let [input, out] = [
+        "`url` is not the address of a broker: it does not begin with",
+        "`url` is not the address of a broker",
+    ];
     let (input, out) = (format!("          {input}"), format!("          {out}"));
     let rows = ["  failed  input   rabbitmq", &input, "  failed  output  rabbitmq", &out, "  failed  dead "];
     assert_in_turn(&stdout(&output), &rows);

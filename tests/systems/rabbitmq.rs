@@ -273,7 +273,7 @@ async fn of_many_published_at_once_those_that_no_queue_takes_are_told() {
                 if is_lost(*n) { numbered(&n).annotate(lost) } else { numbered(&n) }
             });
             let error = sink.dispatch(transactions.collect()).await.expect_err("some are lost");
-            assert!(error.message().contains("no queue took the message"), "{error}");
+            assert!(error.message().contains("no queue accepted the message"), "{error}");
             for (index, n) in numbers.iter().enumerate() {
                 let expected = if is_lost(*n) { ItemOutcome::NotDone } else { ItemOutcome::Done };
                 assert_eq!(error.outcome(index), expected, "message {n}");

@@ -52,7 +52,7 @@ impl Address {
         let seconds = u16::try_from(config.heartbeat.as_secs()).unwrap_or(u16::MAX);
         if seconds == 0 {
             return Err(ConnectorError::permanent("`heartbeat` is less than a second")
-                .with_hint("without it a lost broker is not noticed; 10s is a good value"));
+                .with_hint("without a heartbeat, a lost broker is not noticed; 10s is a good value"));
         }
         address.0.query.heartbeat = Some(seconds);
         Ok(address)
@@ -121,15 +121,16 @@ fn from_parts(config: &RabbitMqConfig) -> AMQPUri {
 /// Reads the parts of a URL. lapin itself takes a default for an unreadable host, so this function reports it.
 fn from_url(text: &str) -> Result<AMQPUri, ConnectorError> {
     let wrong = |why: String| {
-        ConnectorError::permanent(format!("`url` is no address of a broker: {why}"))
-            .with_hint("expected `amqp://user:password@host:port/vhost`, special characters percent-encoded")
+        ConnectorError::permanent(format!("`url` is not the address of a broker: {why}")).with_hint(
+            "expected `amqp://user:password@host:port/vhost`, with special characters percent-encoded",
+        )
     };
     let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
     if !matches!(url.scheme(), "amqp" | "amqps") || url.cannot_be_a_base() {
         return Err(wrong("it does not begin with `amqp://` or `amqps://`".to_owned()));
     }
     // The error of the client repeats the address, including the password, so it is dropped.
-    let unreadable = |_: String| wrong("a value behind its `?` cannot be read".to_owned());
+    let unreadable = |_: String| wrong("a value after its `?` cannot be read".to_owned());
     let mut uri: AMQPUri = text.parse().map_err(unreadable)?;
     uri.authority.host = match url.host() {
         Some(Host::Domain("")) | None => return Err(wrong("it names no host".to_owned())),
@@ -219,8 +220,8 @@ impl Dial {
     fn failed(&self, error: &Error) -> ConnectorError {
         let address = &self.address;
         if let ErrorKind::ParsingError(_) = error.kind() {
-            return ConnectorError::transient(format!("what answers at {address} does not speak AMQP"))
-                .with_hint("see host and port; RabbitMQ's own is 5672, and 15672 is for browsers");
+            return ConnectorError::transient(format!("the server at {address} does not speak AMQP"))
+                .with_hint("check the host and the port; RabbitMQ's default port is 5672, and port 15672 is its web page");
         }
         let ErrorKind::IOError(io) = error.kind() else {
             let what = format!("connect as `{}` to vhost `{}`", address.username(), address.vhost());
@@ -229,22 +230,24 @@ impl Dial {
         match io.kind() {
             io::ErrorKind::ConnectionRefused => {
                 ConnectorError::transient(format!("nothing listens at {address}"))
-                    .with_hint("start the broker, or see host and port")
+                    .with_hint("start the broker, or check the host and the port")
             }
             io::ErrorKind::TimedOut => self.no_answer(),
             // A broker closes the connection without an answer if the vhost does not exist, or if TLS reaches a plain
             // port.
             io::ErrorKind::ConnectionAborted | io::ErrorKind::UnexpectedEof => {
-                ConnectorError::transient(format!("{address} ended the connection while it was set up"))
-                    .with_hint("see the broker's log; a port for TLS does not take plain connections")
+                ConnectorError::transient(format!("{address} closed the connection during the handshake"))
+                    .with_hint("check the broker's log; a port for TLS does not accept plain connections")
             }
             io::ErrorKind::InvalidData if address.is_encrypted() => {
-                let error = ConnectorError::permanent(format!("no encrypted connection to {address}: {io}"));
+                let error = ConnectorError::permanent(format!(
+                    "cannot open an encrypted connection to {address}: {io}"
+                ));
                 let is_plain = io.to_string().contains("corrupt message");
                 error.with_hint(if is_plain {
-                    "does this port take encrypted connections? RabbitMQ's own for them is 5671"
+                    "check that this port accepts encrypted connections; RabbitMQ's default port for them is 5671"
                 } else {
-                    "`tls.ca_file` names the authority that signed the broker's certificate"
+                    "set `tls.ca_file` to the certificate of the authority that signed the broker's certificate"
                 })
             }
             _ => ConnectorError::transient(format!("cannot connect to {address}: {io}")),
@@ -254,7 +257,7 @@ impl Dial {
     async fn tls_config(&self) -> Result<OwnedTLSConfig, ConnectorError> {
         let Some(tls) = self.tls.clone() else { return Ok(OwnedTLSConfig::default()) };
         let read = tokio::task::spawn_blocking(move || read(&tls)).await;
-        read.map_err(|error| ConnectorError::permanent("the certificates were not read").with_source(error))?
+        read.map_err(|error| ConnectorError::permanent("the certificates cannot be read").with_source(error))?
     }
 }
 
@@ -266,7 +269,7 @@ fn read(tls: &Tls) -> Result<OwnedTLSConfig, ConnectorError> {
     let cert_chain = match &tls.ca_file {
         Some(path) => Some(
             String::from_utf8(load("ca_file", path)?)
-                .map_err(|_| ConnectorError::permanent(format!("`tls.ca_file`: {path} is no PEM file")))?,
+                .map_err(|_| ConnectorError::permanent(format!("`tls.ca_file`: {path} is not a PEM file")))?,
         ),
         None => None,
     };
@@ -277,7 +280,7 @@ fn read(tls: &Tls) -> Result<OwnedTLSConfig, ConnectorError> {
         (None, None) => None,
         _ => {
             return Err(ConnectorError::permanent("one of `tls.cert_file` and `tls.key_file` is not set")
-                .with_hint("a certificate is of use only together with its key"));
+                .with_hint("set both, because a certificate needs its key"));
         }
     };
     Ok(OwnedTLSConfig { identity, cert_chain })
@@ -371,7 +374,7 @@ async fn listen(pulse: &Pulse, mut events: impl Stream<Item = Event> + Unpin, co
             Some(Event::Error(error)) => return pulse.stop(error::words(&error)),
             Some(Event::ConnectionBlocked(reason)) => {
                 LinkBlocked { connector, reason: Some(&reason) }.emit();
-                pulse.block(Some(format!("the broker takes no messages: {reason}")));
+                pulse.block(Some(format!("the broker accepts no messages: {reason}")));
             }
             Some(Event::ConnectionUnblocked) => {
                 LinkBlocked { connector, reason: None }.emit();

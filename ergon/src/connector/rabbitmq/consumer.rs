@@ -117,7 +117,7 @@ impl Connect for Consume {
         };
         let (channel, open) = timeout(self.dial.within, subscribing).await.map_err(|_| {
             let (within, address) = (humantime::format_duration(self.dial.within), &self.dial.address);
-            ConnectorError::transient(format!("{address} did not subscribe us within {within}"))
+            ConnectorError::transient(format!("{address} did not confirm the subscription within {within}"))
         })??;
         let queues = open.iter().map(|(queue, _)| Arc::clone(queue)).collect();
         let consumers = tokio::sync::Mutex::new(Consumers { open, waiting: VecDeque::new() });
@@ -297,7 +297,7 @@ impl Consuming {
                 results.into_iter().map(|sent| sent.err().map(|error| error::words(&error))).collect()
             }
             Err(_) => {
-                let why = "the broker took no acknowledgement in time";
+                let why = "the broker did not accept the acknowledgement in time";
                 self.pulse.stop(why);
                 vec![Some(why.to_owned()); sending.len()]
             }
@@ -417,7 +417,7 @@ impl Consuming {
                 tracing::warn!(
                     error = error::words(&error),
                     waiting,
-                    "the queue cannot be consumed once more, so messages whose dead letter waits hold up others"
+                    "a second consumer on the queue cannot be opened, so messages whose dead letters wait delay the other messages"
                 );
                 return;
             }

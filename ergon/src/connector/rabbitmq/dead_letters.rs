@@ -27,7 +27,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 
 impl DeadLetters for RabbitMq {
     async fn visit(&self, visitor: &mut dyn DeadLetterVisitor) -> Result<(), ConnectorError> {
-        let queue: Arc<str> = self.only_queue("dead letters are in")?.into();
+        let queue: Arc<str> = self.only_queue("holds the dead letters")?.into();
         let wire = self.dial.connect("letters").await?;
         let letterbox = self.letterbox(&queue, wire.channel().await).await?;
         let looked = letterbox.look(visitor).await;
@@ -102,7 +102,7 @@ fn is_counted(message: &Message) -> bool {
 /// Publishes to the queue itself, through the default exchange, and waits for the confirm.
 impl Redrive for RabbitMq {
     async fn redrive(&self, transaction: Transaction) -> Result<(), ConnectorError> {
-        let queue = self.only_queue("it came from")?;
+        let queue = self.only_queue("the dead letter came from")?;
         let message = Outgoing::back(&transaction, self.publisher(), queue)?;
         match self.publish(vec![message]).await?.into_iter().next() {
             Some((_, error)) => Err(error),
@@ -136,10 +136,12 @@ impl RabbitMq {
         let mut queues = self.config.queues().map(|(queue, _)| queue);
         match (queues.next(), queues.next()) {
             (Some(queue), None) => Ok(queue),
-            (None, _) => Err(ConnectorError::permanent(format!("the settings name no queue that {what}"))
-                .with_hint("set `queue` beside `publish`")),
+            (None, _) => {
+                Err(ConnectorError::permanent(format!("the settings do not name the queue that {what}"))
+                    .with_hint("set `queue` in addition to `publish`"))
+            }
             (Some(_), Some(_)) => Err(ConnectorError::permanent(format!(
-                "the settings name several queues, and nothing says which one {what}"
+                "the settings name several queues, so it is unknown which queue {what}"
             ))),
         }
     }

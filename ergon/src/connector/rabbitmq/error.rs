@@ -12,16 +12,16 @@ fn hint(kind: &AMQPErrorKind) -> Option<&'static str> {
     match kind {
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
         | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => {
-            Some("see the user, the password and the virtual host, and what the user may do there")
+            Some("check the user, the password and the virtual host, and the user's permissions there")
         }
         AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Some(
-            "make it or name another; without `passive` queues are declared, with a `kind` exchanges are",
+            "create it or name another; Ergon declares queues without `passive`, and exchanges with a `kind`",
         ),
         AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
-            Some("it is there already, made otherwise: make `declare` match it, or set `passive = true`")
+            Some("it exists with other properties: change `declare` to match them, or set `passive = true`")
         }
         AMQPErrorKind::Hard(AMQPHardError::NOTIMPLEMENTED | AMQPHardError::COMMANDINVALID) => {
-            Some("the broker does not know what it was asked for; see its version and plugins")
+            Some("the broker does not support this request; check its version and plugins")
         }
         _ => None,
     }

@@ -206,7 +206,7 @@ pub(super) fn short(name: &str) -> Result<ShortString, ConnectorError> {
     ShortString::try_new(name).map_err(|_| {
         let beginning: String = name.chars().take(40).collect();
         let size = name.len();
-        ConnectorError::permanent(format!("`{beginning}…` has {size} bytes, a name may have 255"))
+        ConnectorError::permanent(format!("`{beginning}…` has {size} bytes; a name has at most 255"))
     })
 }
 
@@ -232,7 +232,7 @@ pub(super) fn check_size(id: &str, headers: &FieldTable) -> Result<(), Connector
     let message = format!(
         "transaction `{id}` has {taken} bytes of metadata, more than the {MOST} that a message carries{largest}"
     );
-    Err(ConnectorError::permanent(message).with_hint("put what is long into the payload"))
+    Err(ConnectorError::permanent(message).with_hint("move long values into the payload"))
 }
 
 /// Shortens the text of an error to the limit of a dead letter.

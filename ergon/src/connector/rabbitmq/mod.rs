@@ -185,7 +185,7 @@ impl RabbitMq {
             if declare.dead_letter.is_none() && !declare.arguments.keys().any(|name| by_argument(name)) {
                 tracing::warn!(
                     queue,
-                    "what is rejected is gone: the queue has no dead-letter exchange (`declare.dead_letter`), and the \
+                    "rejected messages are lost: the queue has no dead-letter exchange (`declare.dead_letter`), and the \
                      task names no `dead_letter` connector"
                 );
             }

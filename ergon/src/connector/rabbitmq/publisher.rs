@@ -74,7 +74,7 @@ impl Connect for Publish {
         };
         let channel = timeout(self.dial.within, preparing).await.map_err(|_| {
             let (within, address) = (humantime::format_duration(self.dial.within), &self.dial.address);
-            ConnectorError::transient(format!("{address} was not ready to take messages within {within}"))
+            ConnectorError::transient(format!("{address} was not ready to accept messages within {within}"))
         })??;
         let (requests, calls) = mpsc::channel(CALLS);
         let publisher = Publisher::new(channel, &self.config, Arc::clone(&pulse));
@@ -117,7 +117,7 @@ impl Publishing {
             Ok(Outcome::Untouched(messages)) => Err(messages.into()),
             Err(_) => {
                 self.pulse.stop("the task that publishes died");
-                let error = || ConnectorError::unknown("nobody knows whether the message was published");
+                let error = || ConnectorError::unknown("it is unknown whether the message was published");
                 Ok((0..count).map(|index| (index, error())).collect())
             }
         }
@@ -328,7 +328,7 @@ impl Publisher {
             "" => "the default exchange".to_owned(),
             name => format!("exchange `{name}`"),
         };
-        format!("no queue took the message: {through}, routing key `{key}` ({})", message.reply_text)
+        format!("no queue accepted the message: {through}, routing key `{key}` ({})", message.reply_text)
     }
 
     fn settle(&mut self, item: &Item, error: Option<ConnectorError>) {
@@ -407,8 +407,9 @@ fn unknown(why: &str) -> ConnectorError {
 }
 
 fn refused() -> ConnectorError {
-    ConnectorError::transient("the broker refused the message")
-        .with_hint("a queue may be full (`x-max-length` with `reject-publish`), or could not keep it")
+    ConnectorError::transient("the broker refused the message").with_hint(
+        "a queue may be full (`x-max-length` with `reject-publish`), or could not store the message",
+    )
 }
 
 fn unroutable(reason: &str) -> ConnectorError {

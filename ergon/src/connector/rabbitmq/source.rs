@@ -49,7 +49,7 @@ impl Source for RabbitMq {
                 told.push((receipt.tag(), verdict(settlement.disposition())));
                 index_of.push(index);
             } else {
-                failures.push((index, redelivered("the connection it came over is lost")));
+                failures.push((index, redelivered("the connection that delivered the message is lost")));
             }
         }
         if let Some(session) = session.filter(|_| !told.is_empty()) {
@@ -89,14 +89,18 @@ fn verdict(disposition: Disposition) -> Verdict {
 /// Makes the error of a settlement whose channel is lost. A tag has no meaning on another channel, and the broker
 /// redelivers the message unless it received the settlement in time.
 fn redelivered(why: &str) -> ConnectorError {
-    ConnectorError::unknown(format!("{why}; the broker delivers it again if it was not told"))
+    ConnectorError::unknown(format!(
+        "{why}; the broker delivers the message again if the settlement did not reach it"
+    ))
 }
 
 impl Count for RabbitMq {
     async fn count(&self) -> Result<u64, ConnectorError> {
         let link = self.consuming().await?;
         let session = link.session(PATIENCE).await?;
-        let lost = |_| ConnectorError::transient("the connection was lost while the queues were counted");
+        let lost = |_| {
+            ConnectorError::transient("the connection was lost while the messages in the queues were counted")
+        };
         session.count(self.shard).await.map_err(lost)
     }
 }

@@ -429,7 +429,7 @@ async fn a_check_tells_at_once_that_nobody_is_there() {
     drop(listener);
     let (message, hint) = checked(address).await;
     assert_eq!(message, "nothing listens at amqp://ADDRESS");
-    assert_eq!(hint, "start the broker, or see host and port");
+    assert_eq!(hint, "start the broker, or check the host and the port");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -443,7 +443,10 @@ async fn who_answers_otherwise_than_a_broker_is_told_of() {
         socket.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").unwrap();
     });
     let (message, hint) = checked(address).await;
-    assert_eq!(message, "what answers at amqp://ADDRESS does not speak AMQP");
-    assert_eq!(hint, "see host and port; RabbitMQ's own is 5672, and 15672 is for browsers");
+    assert_eq!(message, "the server at amqp://ADDRESS does not speak AMQP");
+    assert_eq!(
+        hint,
+        "check the host and the port; RabbitMQ's default port is 5672, and port 15672 is its web page"
+    );
     answering.join().unwrap();
 }

@@ -47,14 +47,17 @@ pub(super) fn check(config: &RabbitMqConfig, context: &Context) -> Result<(), Co
     let arguments = of_bindings.flat_map(|binding| &binding.arguments);
     for (name, value) in config.queues().flat_map(|(_, declare)| &declare.arguments).chain(arguments) {
         argument(name, value).map_err(|headers::NameTooLong(size)| {
-            ConnectorError::permanent(format!("an argument has a name of {size} bytes, a name may have 255"))
+            ConnectorError::permanent(format!(
+                "an argument has a name of {size} bytes; a name has at most 255"
+            ))
         })?;
     }
     let longest = Duration::from_millis(properties::LONGEST_EXPIRATION);
     if config.publish.expiration.is_some_and(|expiration| expiration > longest) {
         let longest = humantime::format_duration(longest);
-        let what = format!("`publish.expiration` is longer than {longest}, the longest that RabbitMQ takes");
-        return Err(ConnectorError::permanent(what).with_hint("leave it out for messages that never expire"));
+        let what =
+            format!("`publish.expiration` is longer than {longest}, the longest that RabbitMQ accepts");
+        return Err(ConnectorError::permanent(what).with_hint("remove it for messages that never expire"));
     }
     config.queues().try_for_each(|(queue, declare)| fits(queue, declare))
 }

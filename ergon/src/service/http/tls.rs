@@ -66,7 +66,7 @@ fn with_identity(
             })
         }
         _ => Err(ServiceError::new("one of `tls.cert_file` and `tls.key_file` is not set")
-            .with_hint("a certificate is of use only together with its key")),
+            .with_hint("set both, because a certificate needs its key")),
     }
 }
 
