@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ergon::connector::prelude::*;
 use ergon::connector::sqlite::{Sqlite, SqliteConfig};
+use ergon::prelude::Consumer;
 use ergon::testing::conformance::{self, Fixture};
 use tempfile::TempDir;
 
@@ -47,8 +48,8 @@ impl Project {
         queue
     }
 
-    async fn filled() -> Self {
-        let project = Self::new();
+    async fn filled(lease: &str) -> Self {
+        let project = Self::new(lease);
         let numbers = project.opened("numbers").await;
         let transactions = (0..COUNT).map(|n| Transaction::new(format!("n-{n}"), &n).unwrap());
         numbers.dispatch(transactions.collect()).await.unwrap();
@@ -84,7 +85,7 @@ async fn reaches(queue: &Sqlite, count: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_are_killed_lose_no_transaction_of_a_queue() {
-    let project = Project::filled().await;
+    let project = Project::filled("1s").await;
     let copies = project.opened("copies").await;
     for kill in 1..=KILLS {
         let mut run = project.start();
@@ -106,7 +107,8 @@ async fn processes_that_are_killed_lose_no_transaction_of_a_queue() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_processes_share_a_queue() {
-    let project = Project::filled().await;
+    // Long enough that no lease ends while the processes wait for the lock of the file.
+    let project = Project::filled("1m").await;
     let runs: Vec<_> = (0..3).map(|_| project.start()).collect();
     for mut run in runs {
         assert!(run.wait().unwrap().success());
@@ -139,4 +141,32 @@ impl Fixture for Queues {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_keeps_the_rules_of_a_connector() {
     conformance::duplex(&Queues(tempfile::tempdir().unwrap())).await;
+}
+
+#[ergon::task(connectors(input))]
+struct Refuse;
+
+impl Consumer for Refuse {
+    type Payload = u32;
+    type Output = ();
+
+    async fn process_transaction(&self, number: &Transaction<u32>) -> ergon::Result<()> {
+        Err(TransactionError::business(format!("{} is too much", number.payload())))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_of_a_queue_has_its_reason() {
+    let project = Project::new("30s");
+    let numbers = project.opened("numbers").await;
+    numbers.dispatch(vec![Transaction::new("n-7", &7).unwrap()]).await.unwrap();
+    let task = Refuse::config(RefuseWiring { input: project.config("numbers") });
+    assert_eq!(ergon::testing::run(task).await.unwrap().tally.rejected, 1);
+    let dead = conformance::read(&project.config("numbers.dead")).await.unwrap();
+    let text = |name: &str| dead[0].metadata().text(name).unwrap_or_default().to_owned();
+    assert_eq!((dead.len(), dead[0].id(), dead[0].decode::<u32>().unwrap()), (1, "n-7", 7));
+    assert_eq!(
+        ["ergon-error", "ergon-category", "ergon-task"].map(text),
+        ["7 is too much", "business", "refuse"].map(str::to_owned)
+    );
 }

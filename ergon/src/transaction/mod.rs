@@ -25,7 +25,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -72,14 +72,11 @@ pub struct Transaction<P = Payload> {
 struct Shared {
     id: TransactionId,
     raw: Payload,
-    key: Option<Arc<str>>,
     metadata: Metadata,
     source: Option<Arc<str>>,
     created_at: SystemTime,
     parent_id: Option<TransactionId>,
     correlation_id: Option<TransactionId>,
-    /// When a sink makes it visible; `None` is immediately.
-    due: Option<SystemTime>,
     /// The number of derived children, from which their ids are made.
     children: AtomicU32,
 }
@@ -146,13 +143,11 @@ impl Transaction {
         let shared = Shared {
             id: self.shared.id.clone(),
             raw: self.shared.raw.clone(),
-            key: self.shared.key.clone(),
             metadata,
             source: self.shared.source.clone(),
             created_at: self.shared.created_at,
             parent_id: self.shared.parent_id.clone(),
             correlation_id: self.shared.correlation_id.clone(),
-            due: self.shared.due,
             children: AtomicU32::new(0),
         };
         Self { shared: Arc::new(shared), deliveries: self.deliveries, payload: None }
@@ -160,41 +155,6 @@ impl Transaction {
 }
 
 impl Transaction {
-    /// Delays the transaction: a sink with the capability of a delay makes it visible after this time.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// use ergon::prelude::*;
-    ///
-    /// let order = Transaction::new("order-1", &2)?;
-    /// let reminder = order.derive(&"unpaid")?.after(Duration::from_secs(3600));
-    /// assert!(reminder.due() > Some(std::time::SystemTime::now()));
-    /// # Ok::<(), TransactionError>(())
-    /// ```
-    #[must_use]
-    pub fn after(self, delay: Duration) -> Self {
-        let now = SystemTime::now();
-        self.at(now.checked_add(delay).unwrap_or(now))
-    }
-
-    /// Delays the transaction until a time, by the clock of this machine; see [`after`](Self::after).
-    #[must_use]
-    pub fn at(mut self, time: SystemTime) -> Self {
-        if Arc::get_mut(&mut self.shared).is_none() {
-            self = self.annotate(std::iter::empty::<(&str, Value)>());
-        }
-        if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            shared.due = Some(time);
-        }
-        self
-    }
-
-    /// When the transaction is to become visible; `None` is immediately.
-    pub fn due(&self) -> Option<SystemTime> {
-        self.shared.due
-    }
-
     /// Adds to the metadata. A transaction with other clones is copied first, because they share the metadata.
     pub(crate) fn carry(&mut self, extra: impl IntoIterator<Item = (&'static str, String)>) {
         match Arc::get_mut(&mut self.shared) {
@@ -245,12 +205,6 @@ impl<P> Transaction<P> {
         self.payload.as_ref().unwrap_or_else(|| undecoded(&self.shared.raw))
     }
 
-    /// The key: transactions of one key belong together, such as all orders of one customer. `None` if the source names
-    /// no key.
-    pub fn key(&self) -> Option<&str> {
-        self.shared.key.as_deref()
-    }
-
     /// The metadata that the source or the sender gave: row, sheet, headers and the like.
     pub fn metadata(&self) -> &Metadata {
         &self.shared.metadata
@@ -295,8 +249,7 @@ impl<P> Transaction<P> {
         let number = self.shared.children.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let id = TransactionId::numbered(self.id(), b'/', u64::from(number));
         let correlation = self.shared.correlation_id.as_ref().unwrap_or(&self.shared.id).clone();
-        let mut builder = Transaction::builder().id(id).payload(payload).parent_id(self.shared.id.clone());
-        builder.key.clone_from(&self.shared.key);
+        let builder = Transaction::builder().id(id).payload(payload).parent_id(self.shared.id.clone());
         Ok(builder.correlation_id(correlation).build())
     }
 
@@ -352,29 +305,17 @@ fn undecoded<P: 'static>(raw: &Payload) -> &P {
 
 impl<P: fmt::Debug + 'static> fmt::Debug for Transaction<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared {
-            id,
-            raw: _,
-            key,
-            metadata,
-            source,
-            created_at,
-            parent_id,
-            correlation_id,
-            due,
-            children: _,
-        } = &*self.shared;
+        let Shared { id, raw: _, metadata, source, created_at, parent_id, correlation_id, children: _ } =
+            &*self.shared;
         f.debug_struct("Transaction")
             .field("id", id)
             .field("payload", self.payload())
-            .field("key", key)
             .field("metadata", metadata)
             .field("deliveries", &self.deliveries)
             .field("source", source)
             .field("created_at", created_at)
             .field("parent_id", parent_id)
             .field("correlation_id", correlation_id)
-            .field("due", due)
             .finish()
     }
 }
@@ -392,7 +333,6 @@ impl<P: fmt::Debug + 'static> fmt::Debug for Transaction<P> {
 pub struct TransactionBuilder {
     id: Option<TransactionId>,
     payload: Option<Payload>,
-    key: Option<Arc<str>>,
     metadata: Metadata,
     source: Option<Arc<str>>,
     created_at: Option<SystemTime>,
@@ -411,12 +351,6 @@ impl TransactionBuilder {
     /// Sets the payload. Default: an empty body.
     pub fn payload(mut self, payload: Payload) -> Self {
         self.payload = Some(payload);
-        self
-    }
-
-    /// Sets the key; see [`Transaction::key`]. Default: none.
-    pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
-        self.key = Some(key.into());
         self
     }
 
@@ -467,13 +401,11 @@ impl TransactionBuilder {
         let shared = Shared {
             id: self.id.unwrap_or_else(TransactionId::generate),
             raw: self.payload.unwrap_or_default(),
-            key: self.key,
             metadata: self.metadata,
             source: self.source,
             created_at: self.created_at.unwrap_or_else(SystemTime::now),
             parent_id: self.parent_id,
             correlation_id: self.correlation_id,
-            due: None,
             children: AtomicU32::new(0),
         };
         Transaction { shared: Arc::new(shared), deliveries: self.deliveries.unwrap_or(1), payload: None }

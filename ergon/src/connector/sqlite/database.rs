@@ -86,26 +86,21 @@ impl Database {
     /// # Errors
     /// A file that cannot be opened, or whose tables are newer than this program.
     pub(super) async fn open(path: &Path, synchronous: Synchronous) -> Result<Arc<Self>, ConnectorError> {
-        static OPEN: LazyLock<Mutex<OpenFiles>> = LazyLock::new(Mutex::default);
+        // Held while a file is opened, so that a second opener waits for the outcome of the first.
+        static OPEN: LazyLock<tokio::sync::Mutex<OpenFiles>> = LazyLock::new(tokio::sync::Mutex::default);
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|cause| error::no_folder(path, &cause))?;
         }
         let place = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let (database, ready) = {
-            let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-            open.retain(|_, database| database.strong_count() > 0);
-            match open.get(&(place.clone(), synchronous)).and_then(Weak::upgrade) {
-                Some(database) => (database, None),
-                None => {
-                    let (database, ready) = Self::start(place.as_path().into(), synchronous)?;
-                    open.insert((place, synchronous), Arc::downgrade(&database));
-                    (database, Some(ready))
-                }
-            }
-        };
-        if let Some(ready) = ready {
-            ready.await.map_err(|_| error::thread_ended(&database.path))??;
+        let key = (place, synchronous);
+        let mut open = OPEN.lock().await;
+        open.retain(|_, database| database.strong_count() > 0);
+        if let Some(database) = open.get(&key).and_then(Weak::upgrade) {
+            return Ok(database);
         }
+        let (database, ready) = Self::start(key.0.as_path().into(), synchronous)?;
+        ready.await.map_err(|_| error::thread_ended(&database.path))??;
+        open.insert(key, Arc::downgrade(&database));
         Ok(database)
     }
 
@@ -139,9 +134,8 @@ impl Database {
         let (reply, answer) = oneshot::channel();
         let work = Box::new(Call { statements: Some(statements), value: None, reply });
         let sender = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        if sender.send(work).is_err() {
-            // The call was dropped with its reply, so the caller learns it from `received`.
-        }
+        // If the thread has ended, the call is dropped with its reply, and `received` reports it.
+        let _ended = sender.send(work);
         answer
     }
 

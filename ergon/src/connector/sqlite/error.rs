@@ -40,7 +40,7 @@ impl From<Failure> for ConnectorError {
         let error = |message: &str| format!("{message}: {what}");
         match failure.cause.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => {
-                Self::permanent(error("the file is no SQLite database")).with_hint("name another `path`")
+                Self::permanent(error("the file is not a SQLite database")).with_hint("name another `path`")
             }
             Some(ErrorCode::DatabaseCorrupt) => Self::permanent(error("the file is damaged"))
                 .with_hint("`sqlite3 FILE .recover` saves what can be read"),

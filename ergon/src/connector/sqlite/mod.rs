@@ -44,7 +44,7 @@ use std::time::Duration;
 use self::database::{Database, Reply};
 use self::queue::{Claimed, Queue, Token};
 use super::kit::Leases;
-use super::{Capabilities, Connector, ConnectorError, Context, Delivery, Endpoint, Shard};
+use super::{Capabilities, Connector, ConnectorError, Context, Delivery, Direction, Endpoint, Shard};
 
 pub use config::{DeadLetterQueue, SqliteConfig, Synchronous};
 
@@ -57,6 +57,8 @@ pub struct Sqlite {
     config: SqliteConfig,
     label: String,
     shard: Shard,
+    /// Whether a transaction that the task rejects is deleted, because neither the queue nor the task keeps it.
+    deletes_rejected: bool,
     opened: OnceLock<Opened>,
 }
 
@@ -81,7 +83,15 @@ struct Claims {
 
 impl Sqlite {
     fn new(config: SqliteConfig, context: &Context) -> Self {
-        Self { config, label: context.label(), shard: context.shard, opened: OnceLock::new() }
+        let keeps = config.dead_letter.queue(&config.queue).is_some() || context.has_dead_letter;
+        let deletes_rejected = !keeps && context.direction == Direction::Source;
+        Self {
+            config,
+            label: context.label(),
+            shard: context.shard,
+            deletes_rejected,
+            opened: OnceLock::new(),
+        }
     }
 
     /// The open file.
@@ -98,7 +108,14 @@ impl Connector for Sqlite {
     const KIND: &'static str = "sqlite";
 
     async fn open(&self) -> Result<(), ConnectorError> {
-        let SqliteConfig { path, lease, .. } = &self.config;
+        let SqliteConfig { path, lease, queue, .. } = &self.config;
+        if self.deletes_rejected {
+            tracing::warn!(
+                queue,
+                "rejected transactions are deleted: `dead_letter` of the queue is false, and the task names no \
+                 `dead_letter` connector"
+            );
+        }
         let database = Database::open(path, self.config.synchronous).await?;
         let (name, dead_letter) =
             (self.config.queue.clone(), self.config.dead_letter.queue(&self.config.queue));

@@ -5,10 +5,10 @@
 //! | `visible_at` | `owner` | the row |
 //! |---|---|---|
 //! | 0 | none | waits for a claim |
-//! | a time | none | is delayed until then |
+//! | a time | none | is returned by a disposition with a wait, and waits until then |
 //! | a time | a connector | is claimed; the lease ends then |
 //!
-//! A claim first sets every time that has passed to 0, so a row whose delay or lease is over is claimed in the order in
+//! A claim first sets every time that has passed to 0, so a row whose wait or lease is over is claimed in the order in
 //! which it was dispatched. A settlement names the row, its owner and its delivery count, so a connector that has lost a
 //! lease changes nothing, even if the same connector has claimed the row again.
 
@@ -35,7 +35,6 @@ const TABLES: &str = "
         owner INTEGER,
         deliveries INTEGER NOT NULL DEFAULT 0,
         id TEXT NOT NULL,
-        key TEXT,
         content_type TEXT,
         payload BLOB NOT NULL,
         metadata TEXT,
@@ -88,7 +87,7 @@ impl Token {
 pub(super) struct Claimed {
     /// In the order in which they were dispatched.
     pub(super) rows: Vec<ReadRow>,
-    /// When the next row becomes visible, if none was claimed: the end of a delay or of a lease.
+    /// When the next row becomes visible, if none was claimed: the end of a wait or of a lease.
     pub(super) next: Option<i64>,
 }
 
@@ -160,7 +159,7 @@ impl Queue {
         statement.query_row(claimed, |row| row::read(row, &claim.source)).optional()
     }
 
-    /// Makes rows visible whose delay or lease is over.
+    /// Makes rows visible whose wait or lease is over.
     fn wake(self, connection: &Connection) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(
             "UPDATE message SET visible_at = 0, owner = NULL
@@ -267,9 +266,9 @@ impl Queue {
     /// Adds rows at the end of the queue.
     pub(super) fn add(self, connection: &Connection, rows: &[NewRow]) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(
-            "INSERT INTO message (queue, visible_at, id, key, content_type, payload, metadata, parent_id,
-                 correlation_id, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO message (queue, visible_at, id, content_type, payload, metadata, parent_id, correlation_id,
+                 created_at)
+             VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
         rows.iter().try_for_each(|row| self.insert(&mut statement, row))
     }
@@ -277,9 +276,7 @@ impl Queue {
     fn insert(self, statement: &mut Statement<'_>, row: &NewRow) -> rusqlite::Result<()> {
         statement.execute(params![
             self.number,
-            row.visible_at,
             row.id,
-            row.key,
             row.content_type,
             row.payload.as_ref(),
             row.metadata,

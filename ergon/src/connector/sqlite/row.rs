@@ -11,13 +11,12 @@ use crate::transaction::{Bytes, ContentType, Metadata, Payload, Transaction};
 
 /// The columns that [`read`] expects, in order.
 pub(super) const COLUMNS: &str =
-    "seq, deliveries, id, key, content_type, payload, metadata, parent_id, correlation_id, created_at";
+    "seq, deliveries, id, content_type, payload, metadata, parent_id, correlation_id, created_at";
 
 /// What a new row holds of a transaction.
 #[derive(Debug)]
 pub(super) struct NewRow {
     pub(super) id: String,
-    pub(super) key: Option<String>,
     /// `None` is JSON, the type of most payloads.
     pub(super) content_type: Option<String>,
     pub(super) payload: Bytes,
@@ -27,8 +26,6 @@ pub(super) struct NewRow {
     /// `None` if it is the id.
     pub(super) correlation_id: Option<String>,
     pub(super) created_at: i64,
-    /// When a claim may take the row; 0 is immediately.
-    pub(super) visible_at: i64,
 }
 
 impl NewRow {
@@ -45,14 +42,12 @@ impl NewRow {
         let correlation_id = transaction.correlation_id();
         Ok(Self {
             id: id.to_owned(),
-            key: transaction.key().map(str::to_owned),
             content_type: (*content_type != ContentType::Json).then(|| content_type.as_str().to_owned()),
             payload,
             metadata: metadata_text(transaction.metadata()),
             parent_id: transaction.parent_id().map(str::to_owned),
             correlation_id: (correlation_id != id).then(|| correlation_id.to_owned()),
             created_at: micros(transaction.created_at()),
-            visible_at: transaction.due().map_or(0, micros),
         })
     }
 }
@@ -81,29 +76,26 @@ pub(super) struct ReadRow {
 /// A column of another type than this program writes.
 pub(super) fn read(row: &Row<'_>, source: &Arc<str>) -> rusqlite::Result<ReadRow> {
     let (seq, deliveries): (i64, u32) = (row.get(0)?, row.get(1)?);
-    let content_type: Option<String> = row.get(4)?;
+    let content_type: Option<String> = row.get(3)?;
     let content_type = content_type.map_or(ContentType::Json, |name| ContentType::from(name.as_str()));
-    let payload: Vec<u8> = row.get(5)?;
+    let payload: Vec<u8> = row.get(4)?;
     let mut builder = Transaction::builder()
         .id(row.get::<_, String>(2)?)
         .payload(Payload::bytes(content_type, payload))
         .source(Arc::clone(source))
-        .created_at(time(row.get(9)?))
+        .created_at(time(row.get(8)?))
         .deliveries(deliveries);
-    if let Some(key) = row.get::<_, Option<String>>(3)? {
-        builder = builder.key(key);
-    }
-    if let Some(text) = row.get::<_, Option<String>>(6)?
+    if let Some(text) = row.get::<_, Option<String>>(5)?
         && let Ok(Value::Object(object)) = serde_json::from_str(&text)
     {
         for (key, value) in object {
             builder = builder.metadata(key, value);
         }
     }
-    if let Some(parent) = row.get::<_, Option<String>>(7)? {
+    if let Some(parent) = row.get::<_, Option<String>>(6)? {
         builder = builder.parent_id(parent);
     }
-    if let Some(correlation) = row.get::<_, Option<String>>(8)? {
+    if let Some(correlation) = row.get::<_, Option<String>>(7)? {
         builder = builder.correlation_id(correlation);
     }
     Ok(ReadRow { seq, deliveries, transaction: builder.build() })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Sqlite, SqliteConfig};
+use super::{DeadLetterQueue, Opened, Sqlite, SqliteConfig, queue};
 use crate::connector::prelude::*;
 
 /// A folder with one file for all queues of a test.
@@ -45,16 +45,6 @@ async fn a_rejected_row_moves_to_the_dead_letter_queue() {
 }
 
 #[tokio::test]
-async fn a_delayed_row_is_visible_when_its_time_has_come() {
-    let folder = Queues(tempfile::tempdir().unwrap());
-    let queue = opened(&folder.config("orders")).await;
-    queue.dispatch(vec![order("later").after(Duration::from_millis(200)), order("now")]).await.unwrap();
-    assert_eq!(ids(&queue, 9).await, ["now"]);
-    let waited = queue.fetch(&FetchRequest::new(9).waiting()).await.unwrap();
-    assert_eq!(waited[0].transaction().id(), "later");
-}
-
-#[tokio::test]
 async fn a_waiting_fetch_sees_what_another_connector_dispatches() {
     let folder = Queues(tempfile::tempdir().unwrap());
     let (queue, other) = (opened(&folder.config("orders")).await, opened(&folder.config("orders")).await);
@@ -65,11 +55,60 @@ async fn a_waiting_fetch_sees_what_another_connector_dispatches() {
 }
 
 #[tokio::test]
-async fn a_key_travels() {
+async fn a_rejected_row_is_deleted_if_the_queue_has_no_dead_letter_queue() {
     let folder = Queues(tempfile::tempdir().unwrap());
-    let queue = opened(&folder.config("orders")).await;
-    let keyed = Transaction::builder().id("a").key("customer-7").build();
-    queue.dispatch(vec![keyed]).await.unwrap();
-    let fetched = queue.fetch(&FetchRequest::new(1)).await.unwrap();
-    assert_eq!(fetched[0].transaction().key(), Some("customer-7"));
+    let mut config = folder.config("orders");
+    config.dead_letter = DeadLetterQueue::Default(false);
+    let queue = opened(&config).await;
+    queue.dispatch(vec![order("a")]).await.unwrap();
+    let rejected = queue.fetch(&FetchRequest::new(1)).await.unwrap().remove(0).settle(Disposition::Reject);
+    queue.settle(vec![rejected]).await.unwrap();
+    assert_eq!(queue.count().await.unwrap(), 0);
+    assert!(ids(&opened(&folder.config("orders.dead")).await, 9).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_delivery_that_another_connector_has_claimed_is_not_settled() {
+    let folder = Queues(tempfile::tempdir().unwrap());
+    let (slow, other) = (opened(&folder.config("orders")).await, opened(&folder.config("orders")).await);
+    slow.dispatch(vec![order("a")]).await.unwrap();
+    let delivery = slow.fetch(&FetchRequest::new(1)).await.unwrap().remove(0);
+    // The lease ends behind the back of its owner, as when the machine was suspended.
+    let Opened { database, .. } = slow.opened().unwrap();
+    database.write(|connection| connection.execute("UPDATE message SET visible_at = 1", [])).await.unwrap();
+    let claimed = other.fetch(&FetchRequest::new(1)).await.unwrap();
+    assert_eq!(claimed[0].transaction().deliveries(), 2);
+    let error = slow.settle(vec![delivery.settle(Disposition::Ack)]).await.unwrap_err();
+    assert_eq!(error.outcome(0), ItemOutcome::Unknown);
+    let settled = claimed.into_iter().map(|delivery| delivery.settle(Disposition::Ack)).collect();
+    other.settle(settled).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_a_queue_is_refused_with_the_reason() {
+    let folder = Queues(tempfile::tempdir().unwrap());
+    let config = folder.config("orders");
+    std::fs::write(&config.path, "customer;amount\n".repeat(100)).unwrap();
+    let error = config.build(&Context::new("task", "slot")).unwrap().open().await.unwrap_err();
+    assert!(error.is_permanent() && error.message().contains("not a SQLite database"), "{error}");
+
+    let other = folder.0.path().join("newer.db");
+    let connection = rusqlite::Connection::open(&other).unwrap();
+    queue::migrate(&connection).unwrap();
+    connection.execute("UPDATE ergon_schema SET version = 99", []).unwrap();
+    drop(connection);
+    let newer = SqliteConfig::new(other, "orders").build(&Context::new("task", "slot")).unwrap();
+    let error = newer.open().await.unwrap_err();
+    assert!(error.is_permanent() && error.message().contains("version 99"), "{error}");
+}
+
+#[test]
+fn settings_that_can_never_work_are_refused() {
+    let build = |config: SqliteConfig| config.build(&Context::new("task", "slot")).unwrap_err().to_string();
+    assert!(build(SqliteConfig::new("a.db", "")).contains("`queue` is empty"));
+    let short = SqliteConfig::new("a.db", "a").with_lease(Duration::from_millis(999));
+    assert!(build(short).contains("shorter than 1s"));
+    let mut own = SqliteConfig::new("a.db", "a");
+    own.dead_letter = DeadLetterQueue::Named("a".to_owned());
+    assert!(build(own).contains("is the queue `a` itself"));
 }
