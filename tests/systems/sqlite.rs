@@ -24,10 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Project(TempDir);
 
 impl Project {
-    fn new() -> Self {
+    fn new(lease: &str) -> Self {
         let project = Self(tempfile::tempdir().unwrap());
         let queue =
-            |name: &str| format!("[{name}]\npath = \"queue.db\"\nqueue = \"{name}\"\nlease = \"1s\"\n");
+            |name: &str| format!("[{name}]\npath = \"queue.db\"\nqueue = \"{name}\"\nlease = \"{lease}\"\n");
         fs::write(project.0.path().join("ergon.toml"), queue("numbers") + &queue("copies")).unwrap();
         project
     }
